@@ -1,0 +1,304 @@
+"""MaskBoard: which pattern lies where on the plate, in stage coordinates (mm).
+
+Tiles lie in rows of `columns`, row 0 first; tile t carries ``pattern_index[t]``. The two
+reference tiles, all open and all metal, have tile numbers of their own after the last pattern.
+A stage position puts the centre of a tile into the beam.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from .errors import CxgiError
+from .patterns import ORDERS, checked_index, ranking
+
+NO_PATTERN = -1  # the pattern_index of a reference tile
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How the plate sits on the stage: position of tile 0, rotation, scale, handedness.
+
+    Attributes
+    ----------
+    x0_mm, y0_mm : float
+        Stage position with tile 0 in the beam.
+    rotation_deg : float
+        Rotation of the plate's rows against the stage's x axis, counter-clockwise.
+    scale : float
+        Real tile pitch over nominal tile pitch.
+    mirrored : bool
+        True when the plate is mounted back to front (columns run towards -x).
+    """
+
+    x0_mm: float = 0.0
+    y0_mm: float = 0.0
+    rotation_deg: float = 0.0
+    scale: float = 1.0
+    mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(v) for v in (self.x0_mm, self.y0_mm, self.rotation_deg, self.scale)):
+            raise CxgiError(f"alignment {self} has a value that is not finite")
+        if not 0.5 < self.scale < 2:
+            raise CxgiError(f"alignment scale {self.scale} is not near 1: it is real pitch over nominal pitch")
+
+    @cached_property
+    def matrix(self) -> NDArray[np.float64]:
+        """Plate coordinates to stage coordinates, shape (2, 2)."""
+        c, s = math.cos(math.radians(self.rotation_deg)), math.sin(math.radians(self.rotation_deg))
+        flip = -1.0 if self.mirrored else 1.0
+        return self.scale * np.array([[c, -s], [s, c]]) @ np.diag([flip, 1.0])
+
+
+@dataclass(frozen=True)
+class MaskBoard:
+    """A plate of Hadamard masks.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        Pixels per side n of a pattern.
+    pixel_um : float
+        Pixel pitch of the masks.
+    tile_pitch_um : float
+        Distance of neighbouring tiles' centres; at least the tile's size, the rest is a guard gap of metal.
+    columns : int
+        Tiles in a row of the plate.
+    pattern_index : tuple of int
+        Pattern on each tile.
+    open_tile, metal_tile : (int, int)
+        Plate position (row, column) of the reference tiles.
+    metal : str
+        Material and thickness, for people.
+    d_r : float
+        Modulation depth ratio; T0 = 1 - d_r is the transmission of the metal.
+    aperture_um : float
+        Side of the limiting aperture around the object.
+    alignment : Alignment
+
+    Raises
+    ------
+    CxgiError
+        If a value is impossible or two tiles share a place.
+    """
+
+    name: str
+    size: int
+    pixel_um: float
+    tile_pitch_um: float
+    columns: int
+    pattern_index: tuple[int, ...]
+    open_tile: tuple[int, int]
+    metal_tile: tuple[int, int]
+    metal: str
+    d_r: float
+    aperture_um: float
+    alignment: Alignment = field(default_factory=Alignment)
+
+    def __post_init__(self) -> None:
+        checked_index(self.pattern_index, self.size)
+        if not 0 < self.d_r <= 1:
+            raise CxgiError(f"d_r {self.d_r} of board {self.name!r} is outside 0 < d_r <= 1")
+        for name in ("pixel_um", "tile_pitch_um", "aperture_um"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise CxgiError(f"{name} {getattr(self, name)} of board {self.name!r} is not a length in um")
+        if self.tile_pitch_um < self.tile_um:
+            raise CxgiError(f"tile_pitch_um {self.tile_pitch_um} is less than the tile itself ({self.tile_um} um)")
+        if self.columns < 1:
+            raise CxgiError(f"columns {self.columns} of board {self.name!r} must be at least 1")
+        self._check_reference_tiles()
+
+    def _check_reference_tiles(self) -> None:
+        rows = -(-len(self.pattern_index) // self.columns)
+        for name in ("open_tile", "metal_tile"):
+            row, column = getattr(self, name)
+            if 0 <= column < self.columns and 0 <= row < rows and row * self.columns + column < len(self.pattern_index):
+                raise CxgiError(f"{name} {(row, column)} lies on the tile of a pattern: give it a place beside them")
+        if self.open_tile == self.metal_tile:
+            raise CxgiError(f"open_tile and metal_tile share the place {self.open_tile}")
+
+    # ------------------------------------------------------------ numbers
+
+    @property
+    def t0(self) -> float:
+        """Transmission of the metal, 1 - d_r."""
+        return 1.0 - self.d_r
+
+    @property
+    def tile_um(self) -> float:
+        """Side of a tile."""
+        return self.size * self.pixel_um
+
+    @property
+    def pattern_count(self) -> int:
+        """Tiles that carry a pattern, numbered from 0."""
+        return len(self.pattern_index)
+
+    @property
+    def tile_count(self) -> int:
+        """All tiles, the two reference tiles included."""
+        return self.pattern_count + 2
+
+    @property
+    def open_tile_number(self) -> int:
+        """Tile number of the all-open reference tile."""
+        return self.pattern_count
+
+    @property
+    def metal_tile_number(self) -> int:
+        """Tile number of the all-metal reference tile."""
+        return self.pattern_count + 1
+
+    @cached_property
+    def _tile_of(self) -> dict[int, int]:
+        return {k: t for t, k in enumerate(self.pattern_index)}
+
+    def tile_of(self, pattern_index: int) -> int:
+        """Tile that carries a pattern.
+
+        Raises
+        ------
+        CxgiError
+            If the board does not carry it.
+        """
+        try:
+            return self._tile_of[int(pattern_index)]
+        except KeyError:
+            raise CxgiError(
+                f"board {self.name!r} has no tile with pattern_index {pattern_index} (it carries {self.pattern_count} "
+                f"patterns of size {self.size}): choose another pattern set or board"
+            ) from None
+
+    def pattern_index_of(self, tile: int) -> int:
+        """Pattern on a tile; -1 for a reference tile."""
+        self._check_tile(tile)
+        return self.pattern_index[tile] if tile < self.pattern_count else NO_PATTERN
+
+    def _check_tile(self, tile: int) -> None:
+        if not 0 <= tile < self.tile_count:
+            raise CxgiError(f"tile {tile} is outside 0..{self.tile_count - 1} of board {self.name!r}")
+
+    # ------------------------------------------------------------ places
+
+    @cached_property
+    def _places_mm(self) -> NDArray[np.float64]:
+        """Stage position of every tile, shape (tile_count, 2)."""
+        row, column = np.divmod(np.arange(self.pattern_count), self.columns)
+        cells = np.concatenate([np.stack([column, row], axis=1), [self.open_tile[::-1]], [self.metal_tile[::-1]]])
+        plate_mm = cells * self.tile_pitch_um / 1000
+        return plate_mm @ self.alignment.matrix.T + [self.alignment.x0_mm, self.alignment.y0_mm]
+
+    def position_mm(self, tile: int) -> tuple[float, float]:
+        """Stage position (x, y) that puts a tile's centre into the beam."""
+        self._check_tile(tile)
+        x, y = self._places_mm[tile]
+        return float(x), float(y)
+
+    def nearest_tile(self, x_mm: float, y_mm: float) -> tuple[int, float]:
+        """The tile nearest to a stage position and the distance to its centre (um)."""
+        distance = np.hypot(*(self._places_mm - [x_mm, y_mm]).T)
+        tile = int(np.argmin(distance))
+        return tile, float(distance[tile] * 1000)
+
+    def tiles_within(self, x_mm: float, y_mm: float, reach_um: float) -> list[int]:
+        """Tiles of which any part lies in a square view of half-side `reach_um` around a position."""
+        offset = np.abs(self._places_mm - [x_mm, y_mm]) * 1000
+        return np.flatnonzero((offset < reach_um + self.tile_um / 2).all(axis=1)).tolist()
+
+    # ------------------------------------------------------------ files
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as in the YAML file."""
+        words = {f.name: getattr(self, f.name) for f in fields(self)}
+        words["pattern_index"] = list(self.pattern_index)
+        words["open_tile"], words["metal_tile"] = list(self.open_tile), list(self.metal_tile)
+        words["alignment"] = {f.name: getattr(self.alignment, f.name) for f in fields(Alignment)}
+        return words
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of everything the board says."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    @classmethod
+    def from_dict(cls, words: Any) -> MaskBoard:
+        """Build and check a board from plain values.
+
+        ``pattern_index`` may be a list, or ``{order: cake-cutting}`` for a full plate.
+        """
+        if not isinstance(words, dict):
+            raise CxgiError(
+                "a board file holds a mapping of names to values: see the boards that ship with the package"
+            )
+        known = {f.name for f in fields(cls)}
+        unknown, missing = set(words) - known, known - set(words) - {"alignment"}
+        if unknown or missing:
+            raise CxgiError(f"board: unknown {sorted(unknown)}, missing {sorted(missing)}: it needs {sorted(known)}")
+        try:
+            values = dict(words)
+            if isinstance(values["pattern_index"], dict):
+                values["pattern_index"] = ranking(values["pattern_index"]["order"], int(values["size"])).tolist()
+            values["pattern_index"] = tuple(int(k) for k in values["pattern_index"])
+            values["open_tile"] = tuple(int(v) for v in values["open_tile"])
+            values["metal_tile"] = tuple(int(v) for v in values["metal_tile"])
+            for name in ("pixel_um", "tile_pitch_um", "d_r", "aperture_um"):
+                values[name] = float(values[name])
+            values["alignment"] = Alignment(**values.get("alignment", {}))
+            return cls(**values)
+        except (TypeError, KeyError, ValueError) as error:
+            if isinstance(error, CxgiError):
+                raise
+            raise CxgiError(f"board {words.get('name')!r}: {error}") from error
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> MaskBoard:
+        """Read a board file.
+
+        Raises
+        ------
+        CxgiError
+            If it cannot be read or says something impossible.
+        """
+        try:
+            return cls.from_dict(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise CxgiError(f"board file {path} cannot be read ({error})") from error
+        except CxgiError as error:
+            raise CxgiError(f"board file {path}: {error}") from error
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write a board file that `from_yaml` reads back to an equal board."""
+        words = self.to_dict()
+        for order in ORDERS.keys() - {"random"}:
+            if self.pattern_index == tuple(ranking(order, self.size).tolist()):
+                words["pattern_index"] = {"order": order}
+        Path(path).write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")
+
+
+def shipped_boards() -> list[str]:
+    """Names of the boards that come with the package."""
+    return sorted(
+        f.name.removesuffix(".yaml") for f in files("cxgi_bluesky.boards").iterdir() if f.name.endswith(".yaml")
+    )
+
+
+def load_board(name_or_path: str | Path) -> MaskBoard:
+    """A shipped board by name, or any board by its YAML file."""
+    if str(name_or_path) in shipped_boards():
+        return MaskBoard.from_yaml(str(files("cxgi_bluesky.boards") / f"{name_or_path}.yaml"))
+    if not str(name_or_path).endswith((".yaml", ".yml")):
+        raise CxgiError(f"board {name_or_path!r} is unknown: choose {', '.join(shipped_boards())} or give a .yaml file")
+    return MaskBoard.from_yaml(name_or_path)

@@ -1,0 +1,1 @@
+"""Mask boards that come with the package, as YAML files."""

@@ -1,0 +1,145 @@
+"""Live pictures while documents stream."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..exposures import Exposures
+from ..reconstruction import Reconstruction, check_method, reconstruct
+
+logger = logging.getLogger(__name__)
+
+
+class LiveReconstruction:
+    """Reconstruct the run in progress in a worker thread; subscribe it to a RunEngine.
+
+    Advisory: the RunEngine's thread only stores the exposure (microseconds). The worker makes a
+    picture of everything measured so far; while it is busy, newer requests replace older ones,
+    so that it never falls behind. A failure is logged, kept in `failure`, and never stops the scan.
+
+    Parameters
+    ----------
+    method : str
+        A method of `reconstruct`.
+    on_image : callable, optional
+        Called in the worker thread with each new `Reconstruction`.
+    first, every : int
+        Exposures before the first picture, and between requests for a new one.
+    **options
+        For the method.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        *,
+        on_image: Callable[[Reconstruction], None] | None = None,
+        first: int = 32,
+        every: int = 16,
+        **options: Any,
+    ) -> None:
+        check_method(method)
+        self.method = method
+        self.latest: Reconstruction | None = None
+        self.pictures = 0
+        self.failure: Exception | None = None
+        self._on_image = on_image
+        self._first, self._every, self._options = first, every, options
+        self._exposures = Exposures()
+        self._condition = threading.Condition()
+        self._wanted = self._ended = False
+        self._worker: threading.Thread | None = None
+
+    # ------------------------------------------------------------ RunEngine thread
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document; never raises."""
+        try:
+            self._take(name, document)
+        except Exception as error:
+            self._fail(error)
+
+    def _take(self, name: str, document: Mapping[str, Any]) -> None:
+        if name == "start":
+            self._begin(document)
+        elif self._worker is None:
+            return  # a run that is no mask scan
+        elif name == "stop":
+            with self._condition:
+                self._wanted = self._ended = True
+                self._condition.notify()
+        else:
+            with self._condition:
+                self._exposures(name, document)
+                count = len(self._exposures)
+                if name.startswith("event") and count >= self._first and count % self._every == 0:
+                    self._wanted = True
+                    self._condition.notify()
+
+    def _begin(self, start: Mapping[str, Any]) -> None:
+        if "pattern_set" not in (start.get("cxgi") or {}):
+            self._worker = None
+            return
+        self.wait()
+        self._exposures = Exposures()
+        self._exposures("start", start)
+        self.latest, self.failure, self.pictures = None, None, 0
+        self._wanted = self._ended = False
+        self._worker = threading.Thread(target=self._work, name=f"live-{self.method}", daemon=True)
+        self._worker.start()
+
+    def wait(self, timeout: float | None = 60.0) -> Reconstruction | None:
+        """After the run: wait for the last picture and return it (None if there is none)."""
+        if self._worker is not None and self._ended:
+            self._worker.join(timeout)
+        return self.latest
+
+    # ------------------------------------------------------------ worker thread
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._wanted)
+                self._wanted, last = False, self._ended
+                exposures = self._exposures.snapshot()
+            self._picture(exposures)
+            if last:
+                return
+
+    def _picture(self, exposures: Exposures) -> None:
+        if not len(exposures):
+            return
+        try:
+            self.latest = reconstruct(exposures.measurement(), method=self.method, **self._options)
+            self.pictures += 1
+            if self._on_image is not None:
+                self._on_image(self.latest)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        first = self.failure is None
+        self.failure = error
+        logger.log(
+            logging.WARNING if first else logging.DEBUG,
+            "live %s: no new picture (%s); the scan goes on and its data is stored",
+            self.method,
+            error,
+        )
+
+
+class LiveCorrelation(LiveReconstruction):
+    """Live second-order correlation. Advisory."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("correlation", **options)
+
+
+class LiveCHMWCNN(LiveReconstruction):
+    """Live CH-MWCNN. Advisory."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("ch-mwcnn", **options)

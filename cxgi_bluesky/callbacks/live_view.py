@@ -1,0 +1,107 @@
+"""A picture that updates while the scan runs: a file always, a window where there is a display."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ..reconstruction import Reconstruction
+
+
+def has_display() -> bool:
+    """Whether a window can be shown: a display, and matplotlib not told to do without."""
+    if os.environ.get("MPLBACKEND", "").lower() == "agg":
+        return False
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def draw(figure: Any, pictures: dict[str, Reconstruction], title: str = "") -> None:
+    """Draw reconstructions side by side into a matplotlib figure, with what they are made of."""
+    figure.clear()
+    axes = figure.subplots(1, max(1, len(pictures)), squeeze=False)[0]
+    for axis, (name, picture) in zip(axes, pictures.items(), strict=False):
+        axis.imshow(picture.image, cmap="gray", interpolation="nearest")
+        fraction = picture.exposures / picture.image.size
+        axis.set_title(f"{name}\n{picture.exposures} patterns ({fraction:.1%}), {picture.scale}", fontsize=9)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.suptitle(title, fontsize=10)
+
+
+class LiveView:
+    """Shows the newest picture of each method; pass `show` as `on_image`. Advisory.
+
+    Drawing is much slower than reconstructing, so pictures that come faster than `interval_s`
+    replace one another; `flush` draws the last one.
+
+    Parameters
+    ----------
+    file : path, optional
+        PNG that is replaced whole with every new picture.
+    interval_s : float
+        Shortest time between two drawings of the file.
+    window : bool, optional
+        Whether to open a window; by default where there is a display. The window is drawn by a
+        timer of matplotlib's own event loop, never by the thread that made the picture.
+    """
+
+    def __init__(self, file: str | Path | None = None, *, interval_s: float = 1.0, window: bool | None = None) -> None:
+        self._file = Path(file) if file is not None else None
+        self._interval_s = interval_s
+        self._lock = threading.Lock()
+        self._pictures: dict[str, Reconstruction] = {}
+        self._drawn_at = -interval_s
+        self._file_is_old = self._window_is_old = False
+        self._window: Any = None
+        if has_display() if window is None else window:
+            self._open_window()
+
+    def show(self, picture: Reconstruction) -> None:
+        """Take a new picture, from any thread."""
+        with self._lock:
+            self._pictures[picture.method] = picture
+            self._file_is_old = self._window_is_old = True
+            if time.monotonic() - self._drawn_at >= self._interval_s:
+                self._write_file()
+
+    def flush(self) -> None:
+        """Bring the file up to date."""
+        with self._lock:
+            if self._file_is_old:
+                self._write_file()
+
+    def _write_file(self) -> None:
+        if self._file is None:
+            return
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(3.2 * len(self._pictures), 3.8), layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure, self._pictures)
+        temporary = self._file.with_suffix(".new.png")
+        figure.savefig(temporary, dpi=100)
+        temporary.replace(self._file)
+        self._drawn_at, self._file_is_old = time.monotonic(), False
+
+    def _open_window(self) -> None:
+        import matplotlib.pyplot as plt
+
+        self._window = plt.figure("cxgi live", figsize=(7, 4), layout="constrained")
+        self._timer = self._window.canvas.new_timer(interval=300)
+        self._timer.add_callback(self.refresh_window)
+        self._timer.start()
+        self._window.show()
+
+    def refresh_window(self) -> None:
+        """Draw the newest pictures into the window (main thread)."""
+        with self._lock:
+            if not self._window_is_old:
+                return
+            self._window_is_old, pictures = False, dict(self._pictures)
+        draw(self._window, pictures)
+        self._window.canvas.draw_idle()

@@ -1,0 +1,175 @@
+"""The demonstration: scan a simulated object, watch, save, reconstruct, compare with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import session
+from .catalog import find_run, read_exposures, record_reconstruction
+from .devices.simulated import SimulatedBeamline
+from .errors import CxgiError
+from .exposures import Exposures
+from .measurement import Measurement
+from .quality import cnr, compare
+from .reconstruction import METHODS, Reconstruction, reconstruct
+from .reconstruction.result import grey_values
+from .simulation.objects import OBJECTS
+
+Say = Callable[[str], None]
+
+
+def run_demo(
+    *,
+    object_name: str,
+    board: str,
+    fraction: float,
+    seed: int,
+    out: str | Path,
+    data: str | Path | None,
+    say: Say,
+) -> dict[str, Any]:
+    """Scan, reconstruct with every method, save pictures; returns the numbers as plain values."""
+    out = _output_folder(out)
+    if object_name not in OBJECTS:
+        raise CxgiError(f"object {object_name!r} is unknown: choose one of {', '.join(OBJECTS)}")
+    say("Starting the simulated beamline and the catalog ...")
+    s = session.start(data=data, board=board, object_name=object_name, seed=seed)
+    pattern_set = s.pattern_set(fraction)
+    say(
+        f"Scanning {pattern_set.count} of {s.board.size**2} patterns of board {s.board.name} "
+        f"({s.board.metal}, D_r {s.board.d_r:.0%}), object {object_name!r}, 1 s each (simulated)"
+    )
+    (uid,) = s.RE(s.scan(pattern_set=pattern_set))
+    live = s.wait_for_pictures()
+    opened = f"{s.shutter.open_s.get():.0f} s in {s.shutter.openings.get()} exposures"
+    say(f"Shutter {s.shutter.state.get()}, open for {opened}")
+    run = find_run(s.catalog, uid)
+    exposures = read_exposures(run)
+    assert isinstance(s.beamline, SimulatedBeamline)
+    truth = s.beamline.twin.truth
+    results = reconstruct_all(exposures, live, s.catalog, s.board.pixel_um, say)
+    numbers = {name: {**compare(r.image, truth), "seconds": r.seconds} for name, r in results.items()}
+    save_pictures(out, truth, results, numbers, cnr_curves(exposures.measurement(), truth))
+    say(table(numbers))
+    say(f"Pictures in {out}; run {uid[:8]} and {len(results)} reconstructions in the catalog of {s.folder}")
+    return {
+        "run_uid": uid,
+        "exposures": len(exposures),
+        "reference_exposures": exposures.reference_exposures,
+        "shutter_open_s": float(s.shutter.open_s.get()),
+        "openings": int(s.shutter.openings.get()),
+        "object": object_name,
+        "board": s.board.name,
+        "fraction": pattern_set.fraction,
+        "seed": seed,
+        "psnr_and_ssim": "after a least-squares affine fit to the truth, for every method",
+        "methods": numbers,
+        "out": str(out),
+        "data": str(s.folder),
+    }
+
+
+def _output_folder(out: str | Path) -> Path:
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CxgiError(f"folder {out} cannot be made ({error}): choose another --out") from error
+    return out
+
+
+def reconstruct_all(
+    exposures: Exposures, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, say: Say
+) -> dict[str, Reconstruction]:
+    """Every method from what the catalog holds, each stored as a derived run; held against the live picture."""
+    measurement = exposures.measurement()
+    results = {}
+    for method in METHODS:
+        results[method] = reconstruct(measurement, method=method)
+        record_reconstruction(catalog, results[method], pixel_um=pixel_um)
+        picture = live.get(method)
+        if picture is not None:
+            same = np.allclose(picture.image, results[method].image, rtol=1e-5, atol=1e-6)
+            say(f"Last live picture ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}")
+    return results
+
+
+def cnr_curves(measurement: Measurement, truth: np.ndarray[Any, Any]) -> dict[str, list[tuple[int, float]]]:
+    """CNR of each method after the first M exposures, for a dozen M."""
+    counts = np.unique(np.geomspace(min(32, len(measurement)), len(measurement), 12).round().astype(int))
+    curves: dict[str, list[tuple[int, float]]] = {name: [] for name in METHODS}
+    for count in counts:
+        part = measurement.first(int(count))
+        for name, curve in curves.items():
+            curve.append((int(count), cnr(reconstruct(part, method=name).image, truth)))
+    return curves
+
+
+def table(numbers: dict[str, dict[str, float]]) -> str:
+    """The numbers as text."""
+    lines = ["", f"{'method':<12} {'CNR':>7} {'PSNR dB':>9} {'SSIM':>7} {'time ms':>9}"]
+    for name, n in numbers.items():
+        lines.append(f"{name:<12} {n['cnr']:7.2f} {n['psnr_db']:9.2f} {n['ssim']:7.3f} {n['seconds'] * 1e3:9.2f}")
+    return "\n".join([*lines, "PSNR and SSIM after an affine fit to the truth, for every method alike", ""])
+
+
+def save_pictures(
+    out: Path,
+    truth: np.ndarray[Any, Any],
+    results: dict[str, Reconstruction],
+    numbers: dict[str, dict[str, float]],
+    curves: dict[str, list[tuple[int, float]]],
+) -> None:
+    """object.png, one PNG a method, cnr.png, and overview.png with all of it."""
+    from PIL import Image
+
+    Image.fromarray(grey_values(truth)).save(out / "object.png")
+    for name, result in results.items():
+        result.save(out / f"{name}.png")
+    _figure_of_curves(out / "cnr.png", curves)
+    _overview(out / "overview.png", truth, results, numbers)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _figure_of_curves(path: Path, curves: dict[str, list[tuple[int, float]]]) -> None:
+    figure = _figure(6, 4)
+    axis = figure.subplots()
+    for name, points in curves.items():
+        axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
+    axis.set_xlabel("exposures (patterns measured)")
+    axis.set_ylabel("CNR")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _overview(
+    path: Path, truth: np.ndarray[Any, Any], results: dict[str, Reconstruction], numbers: dict[str, dict[str, float]]
+) -> None:
+    figure = _figure(3 * (len(results) + 1), 3.5)
+    axes = figure.subplots(1, len(results) + 1)
+    axes[0].imshow(truth, cmap="gray")
+    axes[0].set_title("object (true transmission)")
+    for axis, (name, result) in zip(axes[1:], results.items(), strict=True):
+        low, high = np.percentile(result.image, [0.5, 99.5])
+        axis.imshow(result.image, cmap="gray", vmin=low, vmax=high)
+        axis.set_title(f"{name}: CNR {numbers[name]['cnr']:.2f}, {numbers[name]['psnr_db']:.1f} dB")
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    count = next(iter(results.values())).exposures
+    figure.suptitle(f"{count} of {truth.size} patterns ({count / truth.size:.2%}), simulated")
+    figure.savefig(path, dpi=110)

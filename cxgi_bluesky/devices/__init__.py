@@ -1,0 +1,1 @@
+"""Ophyd devices: mask stage, shutter, diode, object stage, and the bundle that is a beamline."""

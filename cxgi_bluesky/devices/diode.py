@@ -1,0 +1,49 @@
+"""Diode: the bucket detector, one current per exposure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ophyd import Component, Device, Kind, Signal
+
+from ..errors import CxgiError
+
+
+class ExposureTime(Signal):
+    """Exposure time in s; refuses what is no positive number."""
+
+    def check_value(self, value: float, **kwargs: Any) -> None:
+        """Raise `CxgiError` for an impossible time."""
+        if not 0 < value < float("inf"):
+            raise CxgiError(f"exposure time {value} s is no positive number")
+
+    def describe(self) -> dict[str, Any]:
+        """Description with unit and precision."""
+        keys = super().describe()
+        keys[self.name] |= {"dtype": "number", "dtype_numpy": "<f8", "units": "s", "precision": 3}
+        return keys
+
+
+class Current(Signal):
+    """A current in pA."""
+
+    def describe(self) -> dict[str, Any]:
+        """Description with unit and precision."""
+        keys = super().describe()
+        keys[self.name] |= {"dtype": "number", "dtype_numpy": "<f8", "units": "pA", "precision": 4}
+        return keys
+
+
+class Diode(Device):
+    """Base of all bucket detectors: trigger it, then read the mean current and its sigma.
+
+    Attributes
+    ----------
+    current : bucket of the last exposure, averaged over it (pA).
+    sigma : one standard deviation of that mean (pA), from the readings within the exposure.
+    exposure_s : exposure time (s).
+    """
+
+    current = Component(Current, value=0.0, kind=Kind.hinted)
+    sigma = Component(Current, value=0.0, kind=Kind.normal)
+    exposure_s = Component(ExposureTime, value=1.0, kind=Kind.normal)

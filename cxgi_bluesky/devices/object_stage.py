@@ -1,0 +1,41 @@
+"""ObjectStage: takes the object out of the beam and back."""
+
+from __future__ import annotations
+
+from ophyd import Component, Device, Kind
+from ophyd.signal import AttributeSignal
+from ophyd.status import StatusBase
+
+from ..errors import CxgiError
+
+IN, OUT = "in", "out"
+
+
+class ObjectStage(Device):
+    """Base of all object stages: ``set("in")``, ``set("out")``; a subclass gives `_command` and `_is_in`."""
+
+    state = Component(AttributeSignal, attr="_state", kind=Kind.normal)
+
+    def _command(self, inside: bool) -> StatusBase:
+        """Start moving; the status ends when the readback agrees."""
+        raise NotImplementedError
+
+    @property
+    def _is_in(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def _state(self) -> str:
+        return IN if self._is_in else OUT
+
+    def set(self, value: str) -> StatusBase:
+        """Move the object in or out.
+
+        Raises
+        ------
+        CxgiError
+            For any other word than "in" and "out".
+        """
+        if value not in (IN, OUT):
+            raise CxgiError(f"object position {value!r} is unknown: set {IN!r} or {OUT!r}")
+        return self._command(value == IN)

@@ -1,0 +1,169 @@
+"""Soft devices over the physics twin: the same interfaces as the real ones, no hardware."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from ophyd import Component, SoftPositioner
+from ophyd.status import Status, StatusBase
+
+from ..board import MaskBoard, load_board
+from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
+from ..simulation.objects import render_object
+from .beamline import Beamline
+from .diode import Diode
+from .object_stage import ObjectStage
+from .shutter import Shutter
+from .stage import MaskStage
+
+
+def _finished_after(seconds: float, device: object, action: Any = None) -> StatusBase:
+    """Status of something that takes `seconds` of real time and then acts; no thread for zero."""
+    status = Status(obj=device, timeout=seconds + 10)
+
+    def finish() -> None:
+        try:
+            if action is not None:
+                action()
+        except Exception as error:
+            status.set_exception(error)
+        else:
+            status.set_finished()
+
+    if seconds <= 0:
+        finish()
+    else:
+        timer = threading.Timer(seconds, finish)
+        timer.daemon = True
+        timer.start()
+    return status
+
+
+class SimulatedAxis(SoftPositioner):
+    """An axis of the mask stage (mm), there at once."""
+
+    def describe(self) -> dict[str, Any]:
+        """Description with exact type and precision."""
+        keys = super().describe()
+        keys[self.name] |= {"dtype": "number", "dtype_numpy": "<f8", "precision": 4}
+        return keys
+
+
+class SimulatedMaskStage(MaskStage):
+    """Mask stage that moves the twin's plate."""
+
+    x = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
+    y = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
+
+    def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._twin = twin
+        self.subscribe(self._plate_moved, event_type=self.SUB_DONE)
+        self.tile.move(0)
+
+    def _plate_moved(self, **kwargs: Any) -> None:
+        self._twin.move_to(*self.real_position)
+
+
+class SimulatedShutter(Shutter):
+    """Shutter of the twin."""
+
+    def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
+        self._twin = twin
+        super().__init__(*args, **kwargs)
+
+    def _command(self, opened: bool) -> StatusBase:
+        return _finished_after(0, self, self._twin.open_shutter if opened else self._twin.close_shutter)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._twin.shutter_open
+
+    @property
+    def _open_s(self) -> float:
+        return self._twin.shutter_open_s
+
+    @property
+    def _openings(self) -> int:
+        return self._twin.openings
+
+
+class SimulatedDiode(Diode):
+    """Diode of the twin; an exposure takes `time_scale` times its real duration."""
+
+    def __init__(self, *args: Any, twin: BeamlineTwin, time_scale: float, **kwargs: Any) -> None:
+        self._twin = twin
+        self._time_scale = time_scale
+        super().__init__(*args, **kwargs)
+
+    def trigger(self) -> StatusBase:
+        """Expose once."""
+        return _finished_after(self._time_scale * self.exposure_s.get(), self, self._expose)
+
+    def _expose(self) -> None:
+        current, sigma = self._twin.expose(self.exposure_s.get())
+        self.current.put(current)
+        self.sigma.put(sigma)
+
+
+class SimulatedObjectStage(ObjectStage):
+    """Object of the twin, in or out at once."""
+
+    def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
+        self._twin = twin
+        super().__init__(*args, **kwargs)
+
+    def _command(self, inside: bool) -> StatusBase:
+        def move() -> None:
+            self._twin.object_in = inside
+
+        return _finished_after(0, self, move)
+
+    @property
+    def _is_in(self) -> bool:
+        return self._twin.object_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedBeamline(Beamline):
+    """Soft devices and the twin behind them."""
+
+    twin: BeamlineTwin
+
+
+def simulated_beamline(
+    board: MaskBoard | str = "au64",
+    object_name: str = "gold",
+    *,
+    seed: int = 0,
+    time_scale: float = 0.0,
+    parameters: TwinParameters | None = None,
+) -> SimulatedBeamline:
+    """A simulated beamline with one object in it.
+
+    Parameters
+    ----------
+    board : MaskBoard or str
+        A board, or the name or file of one.
+    object_name : str
+        "gold" or "CAS".
+    seed : int
+        Seed of all noise.
+    time_scale : float
+        Real seconds per simulated second of exposure; 0 = as fast as it can.
+    parameters : TwinParameters, optional
+        By default those of the board.
+    """
+    board = board if isinstance(board, MaskBoard) else load_board(board)
+    parameters = parameters or twin_parameters(board)
+    object_map = render_object(object_name, board.size, parameters.subpixels)
+    twin = BeamlineTwin(board, object_map, parameters, seed=seed)
+    return SimulatedBeamline(
+        stage=SimulatedMaskStage(name="stage", board=board, twin=twin),
+        shutter=SimulatedShutter(name="shutter", twin=twin),
+        diode=SimulatedDiode(name="diode", twin=twin, time_scale=time_scale),
+        object_stage=SimulatedObjectStage(name="object_stage", twin=twin),
+        twin=twin,
+    )

@@ -1,0 +1,70 @@
+"""MaskStage: a two-axis stage that is moved by tile number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ophyd import Component, Kind, PseudoPositioner, PseudoSingle
+from ophyd.pseudopos import pseudo_position_argument, real_position_argument
+from ophyd.signal import AttributeSignal
+
+from ..board import MaskBoard
+from ..errors import CxgiError
+
+
+class MaskStage(PseudoPositioner):
+    """Mask stage over a board: real axes `x`, `y` (mm, given by a subclass), pseudo axis `tile`.
+
+    ``stage.tile.set(17)`` moves both axes together. Between tiles, the readback of `tile` is the
+    nearest tile and `tile_distance_um` the distance to its centre. `pattern_index` follows from
+    the readback, never from what was asked for; it is -1 on a reference tile.
+
+    Parameters
+    ----------
+    board : MaskBoard
+        Tiles and alignment.
+
+    Raises
+    ------
+    CxgiError
+        When asked for a tile that the board does not have.
+    """
+
+    tile = Component(PseudoSingle, egu="", kind=Kind.hinted)
+    tile_distance_um = Component(AttributeSignal, attr="_tile_distance_um", kind=Kind.normal)
+    pattern_index = Component(AttributeSignal, attr="_pattern_index", kind=Kind.normal)
+
+    def __init__(self, prefix: str = "", *, board: MaskBoard, **kwargs: Any) -> None:
+        self.board = board
+        super().__init__(prefix, **kwargs)
+        self.tile._limits = (0, board.tile_count - 1)
+        self.pattern_index.name = "pattern_index"
+
+    @pseudo_position_argument
+    def forward(self, pseudo: Any) -> Any:
+        """Stage position of a tile (mm)."""
+        if pseudo.tile != int(pseudo.tile):
+            raise CxgiError(f"tile {pseudo.tile} is no whole number")
+        return self.RealPosition(*self.board.position_mm(int(pseudo.tile)))
+
+    @real_position_argument
+    def inverse(self, real: Any) -> Any:
+        """Nearest tile to a stage position."""
+        return self.PseudoPosition(self.board.nearest_tile(real.x, real.y)[0])
+
+    @property
+    def _tile_distance_um(self) -> float:
+        return self.board.nearest_tile(*self.real_position)[1]
+
+    @property
+    def _pattern_index(self) -> int:
+        return self.board.pattern_index_of(self.tile.position)
+
+    def describe(self) -> dict[str, Any]:
+        """Descriptions with units, precision and exact integer types."""
+        keys = super().describe()
+        for name in (self.tile.readback.name, self.tile.setpoint.name, self.pattern_index.name):
+            if name in keys:
+                keys[name] |= {"dtype": "integer", "dtype_numpy": "<i8", "units": ""}
+        keys[self.tile_distance_um.name] |= {"dtype_numpy": "<f8", "units": "um", "precision": 2}
+        return keys

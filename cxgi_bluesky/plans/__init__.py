@@ -1,0 +1,5 @@
+"""Bluesky plans."""
+
+from .raster import hadamard_scan
+
+__all__ = ["hadamard_scan"]

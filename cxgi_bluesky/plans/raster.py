@@ -1,0 +1,239 @@
+"""hadamard_scan: raster the masks of a pattern set, one exposure per tile."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+
+from ..board import MaskBoard, load_board
+from ..devices.diode import Diode
+from ..devices.object_stage import IN, OUT, ObjectStage
+from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..devices.stage import MaskStage
+from ..errors import CxgiError
+from ..exposures import SCHEMA
+from ..patterns import PatternSet
+
+Plan = Generator[Any, Any, Any]
+
+PATHS = ("order", "snake")
+MOVE_TIMEOUT_S = 120.0
+SHUTTER_TIMEOUT_S = 10.0
+EXPOSURE_MARGIN_S = 30.0
+
+
+def hadamard_scan(
+    stage: MaskStage,
+    shutter: Shutter,
+    diode: Diode,
+    *,
+    board: MaskBoard | str,
+    pattern_set: PatternSet,
+    exposure_s: float,
+    path: str = "order",
+    open_exposures: int = 4,
+    open_every: int = 64,
+    dark_exposures: int = 4,
+    incident_exposures: int = 4,
+    object_stage: ObjectStage | None = None,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Measure one image: one exposure for each pattern of the set, one event each.
+
+    Before the first tile and after the last one, and after every `open_every` tiles in between,
+    the all-open tile is exposed (stream ``open``): it gives b_0 and the drift. With an
+    `object_stage`, the all-open tile is also exposed with the object out (stream ``incident``),
+    which makes the image a transmission. However the plan ends, the shutter is closed and the
+    object is back in.
+
+    Parameters
+    ----------
+    stage, shutter, diode
+        Mask stage, shutter and bucket detector.
+    board : MaskBoard or str
+        The board on the stage, or its name or file; another board than the stage's is refused.
+    pattern_set : PatternSet
+        What to measure.
+    exposure_s : float
+        Exposure time per tile (s).
+    path : {"order", "snake"}
+        "order": most important patterns first, a scan cut short is still an image;
+        "snake": along the rows of the board, least travel.
+    open_exposures, open_every : int
+        Open exposures at the start and at the end, and tiles between two open exposures in the
+        scan (0: none).
+    dark_exposures, incident_exposures : int
+        Exposures with the shutter closed, and with the object out.
+    object_stage : ObjectStage, optional
+        What moves the object.
+    md : dict, optional
+        Metadata of the user.
+
+    Raises
+    ------
+    CxgiError
+        Before anything moves: when the board lacks a pattern, is not the stage's, or a number is
+        impossible.
+    """
+    board = board if isinstance(board, MaskBoard) else load_board(board)
+    _check_arguments(stage, board, pattern_set, exposure_s, path)
+    _check_counts(open_exposures, open_every, dark_exposures, incident_exposures)
+    tiles = _tiles(board, pattern_set, path)
+    devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
+    metadata = _start_metadata(
+        devices,
+        board,
+        pattern_set,
+        {
+            "exposure_s": exposure_s,
+            "path": path,
+            "open_exposures": open_exposures,
+            "open_every": open_every,
+            "dark_exposures": dark_exposures,
+            "incident_exposures": incident_exposures,
+        },
+    )
+
+    def references(count: int, stream: str) -> Plan:
+        for _ in range(count):
+            yield from _expose(stage, shutter, diode, board.open_tile_number, stream, exposure_s)
+
+    def exposures() -> Plan:
+        yield from bps.mv(diode.exposure_s, exposure_s)
+        for _ in range(dark_exposures):
+            yield from _read_dark(stage, diode, exposure_s)
+        if object_stage is not None and incident_exposures:
+            yield from _move(object_stage, OUT)
+            yield from references(incident_exposures, "incident")
+            yield from bps.checkpoint()
+            yield from _move(object_stage, IN)
+        yield from references(open_exposures, "open")
+        for done, tile in enumerate(tiles):
+            if open_every and done and done % open_every == 0:
+                yield from references(1, "open")
+            yield from _expose(stage, shutter, diode, tile, "primary", exposure_s)
+        yield from references(open_exposures, "open")
+
+    def make_safe() -> Plan:
+        yield from _move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+        if object_stage is not None:
+            yield from _move(object_stage, IN)
+
+    @bpp.stage_decorator(devices)
+    @bpp.run_decorator(md={**metadata, **(md or {})})
+    def run() -> Plan:
+        yield from _move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+        yield from bpp.finalize_wrapper(exposures(), make_safe)
+
+    return (yield from run())
+
+
+# ---------------------------------------------------------------- steps
+
+
+def _move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
+    """Set and wait, never longer than the time-out."""
+    group = f"{device.name} to {target}"
+    yield from bps.abs_set(device, target, group=group)
+    yield from bps.wait(group=group, timeout=timeout_s)
+
+
+def _store(stage: MaskStage, diode: Diode, stream: str) -> Plan:
+    yield from bps.create(name=stream)
+    yield from bps.read(stage)
+    yield from bps.read(diode)
+    yield from bps.save()
+
+
+def _expose(stage: MaskStage, shutter: Shutter, diode: Diode, tile: int, stream: str, exposure_s: float) -> Plan:
+    """One exposure: checkpoint, move, open, expose, close, store."""
+    yield from bps.checkpoint()
+    yield from _move(stage.tile, tile)
+    reached = yield from bps.rd(stage.tile, default_value=tile)
+    if reached != tile:
+        raise RuntimeError(
+            f"{stage.name} was sent to tile {tile} and is at tile {reached}: check the stage, nothing was exposed"
+        )
+    yield from _move(shutter, OPEN, SHUTTER_TIMEOUT_S)
+    yield from bps.trigger(diode, group="exposure")
+    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
+    yield from _move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+    yield from _store(stage, diode, stream)
+
+
+def _read_dark(stage: MaskStage, diode: Diode, exposure_s: float) -> Plan:
+    """One reading with the shutter closed."""
+    yield from bps.checkpoint()
+    yield from bps.trigger(diode, group="exposure")
+    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
+    yield from _store(stage, diode, "dark")
+
+
+# ---------------------------------------------------------------- preparation
+
+
+def _check_arguments(stage: MaskStage, board: MaskBoard, pattern_set: PatternSet, exposure_s: float, path: str) -> None:
+    if board.sha256 != stage.board.sha256:
+        raise CxgiError(f"board {board.name!r} is not the one of {stage.name} ({stage.board.name!r}): give stage.board")
+    if pattern_set.size != board.size:
+        raise CxgiError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
+    if path not in PATHS:
+        raise CxgiError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
+    if not 0 < exposure_s < float("inf"):
+        raise CxgiError(f"exposure_s {exposure_s} is no positive number of seconds")
+
+
+def _check_counts(*counts: int) -> None:
+    if min(counts) < 0:
+        raise CxgiError(f"a number of exposures is negative: {min(counts)}")
+
+
+def _tiles(board: MaskBoard, pattern_set: PatternSet, path: str) -> list[int]:
+    """Tiles of the set along the path."""
+    tiles = [board.tile_of(k) for k in pattern_set.pattern_index]
+    if path == "order":
+        return tiles
+    places = [divmod(t, board.columns) for t in tiles]
+    return [t for (row, column), t in sorted(zip(places, tiles, strict=True), key=_snake_key)]
+
+
+def _snake_key(item: tuple[tuple[int, int], int]) -> tuple[int, int]:
+    (row, column), _ = item
+    return row, column if row % 2 == 0 else -column
+
+
+def _start_metadata(
+    devices: list[Any], board: MaskBoard, pattern_set: PatternSet, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    stage, _, diode = devices[:3]
+    return {
+        "plan_name": "hadamard_scan",
+        "plan_args": {**arguments, "devices": [d.name for d in devices]},
+        "detectors": [diode.name],
+        "motors": [stage.tile.name],
+        "num_points": pattern_set.count,
+        "hints": {"dimensions": [([stage.tile.name], "primary")]},
+        "cxgi": {
+            "schema": SCHEMA,
+            "purpose": "image",
+            "mode": "step",
+            "board": {
+                "id": board.name,
+                "sha256": board.sha256,
+                "d_r": board.d_r,
+                "pixel_um": board.pixel_um,
+                "metal": board.metal,
+            },
+            "pattern_set": pattern_set.to_dict(),
+            "exposure_s": arguments["exposure_s"],
+            "fields": {
+                "pattern_index": stage.pattern_index.name,
+                "bucket": diode.current.name,
+                "sigma": diode.sigma.name,
+                "i0": None,
+            },
+        },
+    }

@@ -1,0 +1,79 @@
+"""Image quality against a known truth: CNR, PSNR, SSIM, affine fit, D_r."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CxgiError
+
+Image = NDArray[Any]
+
+
+def _same_shape(image: Image, truth: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if np.shape(image) != np.shape(truth):
+        raise CxgiError(f"image {np.shape(image)} and truth {np.shape(truth)} differ in shape: compare equal sizes")
+    return np.asarray(image, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+
+
+def cnr(image: Image, truth: Image) -> float:
+    """Contrast-to-noise ratio (<G1> - <G0>) / sqrt(s1^2 + s0^2), eq. 1 of the paper.
+
+    The classes are the pixels of true transmission >= 0.5 and < 0.5; NaN if one is empty,
+    infinite for a perfect two-valued image.
+    """
+    image, truth = _same_shape(image, truth)
+    bright, dark = image[truth >= 0.5], image[truth < 0.5]
+    if not bright.size or not dark.size:
+        return math.nan
+    contrast, spread = bright.mean() - dark.mean(), math.sqrt(bright.var() + dark.var())
+    return float(contrast / spread) if spread > 0 else math.copysign(math.inf, contrast)
+
+
+def affine_fit(image: Image, truth: Image) -> NDArray[np.float64]:
+    """The image a * image + b nearest to the truth in the least-squares sense."""
+    image, truth = _same_shape(image, truth)
+    deviation = image - image.mean()
+    power = float(np.sum(deviation**2))
+    slope = float(np.sum(deviation * truth)) / power if power > 0 else 0.0
+    return truth.mean() + slope * deviation
+
+
+def psnr(image: Image, truth: Image, *, data_range: float | None = None) -> float:
+    """Peak signal-to-noise ratio in dB; the range is that of the truth unless given."""
+    image, truth = _same_shape(image, truth)
+    extent = float(np.ptp(truth)) if data_range is None else data_range
+    error = float(np.mean((image - truth) ** 2))
+    if error == 0:
+        return math.inf
+    return 10 * math.log10(extent**2 / error) if extent > 0 else -math.inf
+
+
+def ssim(image: Image, truth: Image, *, data_range: float | None = None) -> float:
+    """Structural similarity (Wang et al. 2004) with scikit-image's default 7 x 7 window."""
+    from skimage.metrics import structural_similarity
+
+    image, truth = _same_shape(image, truth)
+    if min(image.shape) < 7:
+        return math.nan
+    return float(structural_similarity(image, truth, data_range=data_range or float(np.ptp(truth)) or 1.0))
+
+
+def compare(image: Image, truth: Image) -> dict[str, float]:
+    """CNR, and PSNR (dB) and SSIM after a least-squares affine fit to the truth.
+
+    The fit is applied whatever the scale of the image, so that methods can be compared; CNR
+    does not depend on it.
+    """
+    fitted = affine_fit(image, truth)
+    return {"cnr": cnr(image, truth), "psnr_db": psnr(fitted, truth), "ssim": ssim(fitted, truth)}
+
+
+def modulation_depth(d_max: float, d_min: float) -> float:
+    """Modulation depth ratio D_r = (D_max - D_min) / D_max from an open and a metal tile's bucket."""
+    if not d_max > 0:
+        raise CxgiError(f"D_max {d_max} is not positive: the bucket of the all-open tile, dark subtracted")
+    return (d_max - d_min) / d_max

@@ -1,0 +1,95 @@
+"""Reconstruction: from a `Measurement` to an image, by one of several methods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CxgiError
+from ..measurement import Measurement
+from ..patterns import walsh_hadamard_2d
+from .correlation import EventByEventCorrelation, correlation, inverse
+from .result import Reconstruction
+from .total_variation import total_variation
+
+__all__ = ["METHODS", "EventByEventCorrelation", "Reconstruction", "reconstruct"]
+
+Method = Callable[..., tuple[NDArray[Any], dict[str, Any]]]
+
+
+def _ch_mwcnn(measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+    from .ch_mwcnn import ch_mwcnn  # torch is imported only when the network runs
+
+    return ch_mwcnn(measurement, **options)
+
+
+METHODS: dict[str, Method] = {
+    "inverse": inverse,
+    "correlation": correlation,
+    "tv": total_variation,
+    "ch-mwcnn": _ch_mwcnn,
+}
+_COVARIANCE = ("correlation",)  # methods whose image is never a transmission
+
+
+def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any) -> Reconstruction:
+    """Make an image of a measurement.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    method : {"inverse", "correlation", "tv", "ch-mwcnn"}
+    **options
+        Passed to the method: ``weight``, ``iterations``, ``tolerance`` (tv), ``weights`` (ch-mwcnn).
+
+    Raises
+    ------
+    CxgiError
+        For an unknown method or option, or a size that the network's weights do not know.
+    """
+    check_method(method)
+    if method == "ch-mwcnn":
+        from .ch_mwcnn import load_network
+
+        load_network(options.get("weights"))  # reading a file is no part of the time reported
+    started = time.perf_counter()
+    try:
+        image, parameters = METHODS[method](measurement, **options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise CxgiError(f"method {method!r} does not take these options: {error}") from error
+    seconds = time.perf_counter() - started
+    scale = "relative" if method in _COVARIANCE else measurement.scale
+    quality = {} if method in _COVARIANCE else {"data_misfit": data_misfit(image, measurement)}
+    return Reconstruction(
+        image=image,
+        scale=scale,
+        method=method,
+        parameters=parameters,
+        seconds=seconds,
+        exposures=len(measurement),
+        quality=quality,
+        source=measurement.source,
+    )
+
+
+def check_method(method: str) -> None:
+    """Raise `CxgiError` if the method is unknown."""
+    if method not in METHODS:
+        raise CxgiError(f"method {method!r} is unknown: choose one of {', '.join(METHODS)}")
+
+
+def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
+    """Rms difference of predicted and measured coefficients in units of sigma; None without sigma.
+
+    About 1 or below: the picture agrees with its data. Well above 1: it contradicts them.
+    """
+    predicted = walsh_hadamard_2d(np.asarray(image, dtype=np.float64)).ravel()[measurement.pattern_index]
+    residual = np.mean((predicted - measurement.coefficient) ** 2)
+    variance = np.mean(measurement.sigma**2)
+    return float(np.sqrt(residual / variance)) if variance > 0 else None

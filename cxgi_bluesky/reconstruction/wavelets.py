@@ -1,0 +1,67 @@
+"""Discrete wavelet transform in torch with PyWavelets' filters.
+
+For a periodised signal of even length n and an orthogonal wavelet the transform is one
+orthogonal n x n matrix W (n is the side of the image, at most a few hundred). PyWavelets
+builds W; torch multiplies by it, so that the inverse is the transpose and exact.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pywt
+import torch
+from torch import Tensor
+
+from ..errors import CxgiError
+
+
+@lru_cache(maxsize=64)
+def wavelet_matrix(length: int, wavelet: str, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Orthogonal analysis matrix, shape (length, length): low-pass rows first, then high-pass rows.
+
+    Raises
+    ------
+    CxgiError
+        If the length is odd or the wavelet is unknown or not orthogonal.
+    """
+    if length % 2:
+        raise CxgiError(f"length {length} is odd: a wavelet level halves it")
+    try:
+        filters = pywt.Wavelet(wavelet)
+    except ValueError as error:
+        raise CxgiError(f"wavelet {wavelet!r} is unknown to PyWavelets: try 'haar' or 'db2'") from error
+    if not filters.orthogonal:
+        raise CxgiError(f"wavelet {wavelet!r} is not orthogonal: try 'haar', 'db2' or 'sym4'")
+    columns = pywt.dwt(torch.eye(length, dtype=torch.float64).numpy(), filters, mode="periodization", axis=0)
+    return torch.cat([torch.from_numpy(part) for part in columns]).to(dtype)
+
+
+def _exact(images: Tensor) -> Tensor:
+    """Half precision is for convolutions only: transforms must stay invertible."""
+    return images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
+
+
+def dwt2(images: Tensor, wavelet: str = "haar") -> Tensor:
+    """One level of the 2-D transform, (b, c, n, n) to (b, 4c, n/2, n/2).
+
+    The four sub-bands of a channel stand in four groups of c: approximation, horizontal,
+    vertical and diagonal detail, in the order of ``pywt.dwt2(..., mode="periodization")``.
+    """
+    matrix = wavelet_matrix(images.shape[-1], wavelet, _exact(images).dtype)
+    with torch.autocast("cpu", enabled=False):
+        bands = matrix @ _exact(images) @ matrix.T
+    half = images.shape[-1] // 2
+    low, high = bands[..., :half, :], bands[..., half:, :]
+    return torch.cat([low[..., :half], high[..., :half], low[..., half:], high[..., half:]], dim=1)
+
+
+def idwt2(bands: Tensor, wavelet: str = "haar") -> Tensor:
+    """Inverse of `dwt2`, (b, 4c, n/2, n/2) to (b, c, n, n)."""
+    approximation, horizontal, vertical, diagonal = bands.chunk(4, dim=1)
+    low = torch.cat([approximation, vertical], dim=-1)
+    high = torch.cat([horizontal, diagonal], dim=-1)
+    joined = _exact(torch.cat([low, high], dim=-2))
+    matrix = wavelet_matrix(joined.shape[-1], wavelet, joined.dtype)
+    with torch.autocast("cpu", enabled=False):
+        return matrix.T @ joined @ matrix

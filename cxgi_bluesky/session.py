@@ -1,0 +1,212 @@
+"""One start-up for IPython, queue and command line: RunEngine, catalog, devices, live pictures.
+
+    from cxgi_bluesky import session
+    s = session.start(sim=True)
+    s.RE(s.plans.hadamard_scan(*s.devices, board=s.board, pattern_set=s.pattern_set(0.1875), exposure_s=1.0))
+    s.reconstruct()
+
+Importing this module starts nothing; `start` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bluesky import RunEngine
+
+from . import plans
+from .board import MaskBoard
+from .callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveView, ScanProgress
+from .catalog import data_folder, find_run, open_catalog, read_exposures, record_reconstruction, run_writer
+from .devices.beamline import Beamline
+from .errors import CxgiError
+from .patterns import PatternSet
+from .reconstruction import Reconstruction, check_method, reconstruct
+
+STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a beamline session works with.
+
+    Attributes
+    ----------
+    RE : RunEngine
+        Writes every run into the catalog (critical) and feeds the live pictures (advisory).
+    catalog : the databroker catalog
+    beamline : Beamline
+    folder : Path
+        Data folder.
+    live : list of LiveReconstruction
+    view : LiveView, optional
+    """
+
+    RE: RunEngine
+    catalog: Any
+    beamline: Beamline
+    folder: Path
+    live: list[LiveReconstruction] = field(default_factory=list)
+    view: LiveView | None = None
+    plans: ModuleType = plans
+
+    @property
+    def board(self) -> MaskBoard:
+        """The board on the stage."""
+        return self.beamline.board
+
+    @property
+    def stage(self) -> Any:
+        """Mask stage."""
+        return self.beamline.stage
+
+    @property
+    def shutter(self) -> Any:
+        """Beam shutter."""
+        return self.beamline.shutter
+
+    @property
+    def diode(self) -> Any:
+        """Bucket detector."""
+        return self.beamline.diode
+
+    @property
+    def object_stage(self) -> Any:
+        """What moves the object in and out; None where there is none."""
+        return self.beamline.object_stage
+
+    @property
+    def devices(self) -> tuple[Any, Any, Any]:
+        """Stage, shutter and diode: what every plan takes first."""
+        return self.stage, self.shutter, self.diode
+
+    def wait_for_pictures(self) -> dict[str, Reconstruction | None]:
+        """After a scan: wait for the last live picture of each method, and for its drawing."""
+        last = {worker.method: worker.wait() for worker in self.live}
+        if self.view is not None:
+            self.view.flush()
+        return last
+
+    def pattern_set(self, fraction: float = 0.1875, order: str = "cake-cutting", seed: int | None = None) -> PatternSet:
+        """A pattern set of the board's size."""
+        return PatternSet.from_fraction(self.board.size, fraction, order, seed)
+
+    def scan(self, fraction: float = 0.1875, exposure_s: float = 1.0, **options: Any) -> Any:
+        """The plan of one image with this beamline's devices: ``s.RE(s.scan(0.1875, 1.0))``.
+
+        `options` are those of `hadamard_scan`.
+        """
+        options.setdefault("object_stage", self.object_stage)
+        pattern_set = options.pop("pattern_set", None) or self.pattern_set(fraction)
+        return self.plans.hadamard_scan(
+            *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
+        )
+
+    def reconstruct(
+        self, uid: str | None = None, *, method: str = "tv", record: bool = True, **options: Any
+    ) -> Reconstruction:
+        """Reconstruct a run of the catalog, by default the last scan, and record the image.
+
+        Raises
+        ------
+        CxgiError
+            If there is no such scan, or too little of it.
+        """
+        run = find_run(self.catalog, uid) if uid is not None else self._last_scan()
+        return reconstruct_run(self.catalog, run, method=method, record=record, **options)[0]
+
+    def _last_scan(self) -> Any:
+        for position in range(1, len(self.catalog) + 1):
+            run = self.catalog.values()[-position]
+            if "pattern_set" in (run.metadata["start"].get("cxgi") or {}):
+                return run
+        raise CxgiError(f"no scan in the catalog of {self.folder}: run one first")
+
+
+def reconstruct_run(
+    catalog: Any,
+    run: Any,
+    *,
+    method: str,
+    pattern_set: PatternSet | None = None,
+    record: bool = True,
+    **options: Any,
+) -> tuple[Reconstruction, str | None]:
+    """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid."""
+    check_method(method)
+    exposures = read_exposures(run)
+    measurement = exposures.measurement()
+    if pattern_set is not None:
+        measurement = measurement.subset(pattern_set)
+    result = reconstruct(measurement, method=method, **options)
+    if not record:
+        return result, None
+    pixel_um = exposures.start["cxgi"]["board"]["pixel_um"]
+    return result, record_reconstruction(catalog, result, pixel_um=pixel_um)
+
+
+def make_run_engine(catalog: Any) -> RunEngine:
+    """A RunEngine that stamps package versions into every run and stores it in the catalog."""
+    engine = RunEngine({})
+    versions = engine.md.setdefault("versions", {})
+    for package in STAMPED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    engine.subscribe(run_writer(catalog))
+    return engine
+
+
+def start(
+    *,
+    sim: bool = True,
+    data: str | Path | None = None,
+    board: MaskBoard | str = "au64",
+    object_name: str = "gold",
+    seed: int = 0,
+    time_scale: float = 0.0,
+    live: bool = True,
+    progress: bool = True,
+) -> Session:
+    """Start a session.
+
+    Parameters
+    ----------
+    sim : bool
+        Simulated devices over the physics twin; real devices are not built in yet.
+    data : path, optional
+        Data folder; else ``CXGI_DATA``, else the user's data folder.
+    board, object_name, seed, time_scale
+        Of the simulated beamline.
+    live : bool
+        Live correlation and CH-MWCNN, in a window where there is a display and in ``live.png``
+        of the data folder.
+    progress : bool
+        Progress bar on stderr.
+
+    Raises
+    ------
+    CxgiError
+        If the data folder cannot be written, or real devices are asked for.
+    """
+    if not sim:
+        raise CxgiError("sim=False: real devices are not built in yet; start with sim=True")
+    from .devices.simulated import simulated_beamline
+
+    folder = data_folder(data)
+    catalog = open_catalog(folder)
+    engine = make_run_engine(catalog)
+    beamline = simulated_beamline(board, object_name, seed=seed, time_scale=time_scale)
+    pictures: list[LiveReconstruction] = []
+    view = None
+    if live:
+        view = LiveView(folder / "live.png")
+        pictures = [LiveCorrelation(on_image=view.show), LiveCHMWCNN(on_image=view.show)]
+    for callback in [*pictures, *([ScanProgress()] if progress else [])]:
+        engine.subscribe(callback)
+    return Session(engine, catalog, beamline, folder, pictures, view)

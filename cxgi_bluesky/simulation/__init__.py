@@ -1,0 +1,1 @@
+"""The physics twin: source, mask, objects, detector. No Bluesky in it."""

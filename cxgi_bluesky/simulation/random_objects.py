@@ -1,0 +1,215 @@
+"""Random objects to train and validate networks on: drawn shapes, text, phantoms, thickness profiles, photographs.
+
+The evaluation objects (the CAS stencil, the gear, the gold semi-cylinder, the anchor photographs)
+are never among them, nor is the font DejaVu Sans Bold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[Any]
+Generator = np.random.Generator
+
+PHOTOGRAPHS = (
+    *("brick", "grass", "gravel", "moon", "cell", "retina", "immunohistochemistry", "page"),
+    *("text", "hubble_deep_field", "coffee", "rocket", "chelsea", "stereo_motorcycle", "clock"),
+)
+_EXCLUDED_FONTS = ("DejaVuSans-Bold", "LastResort", "STIXSiz", "STIXNonUni", "cmex", "cmsy", "Display")
+_SUPERSAMPLING = 4
+
+
+# ---------------------------------------------------------------- building blocks
+
+
+def _grid(size: int) -> tuple[Image, Image]:
+    axis = ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1).astype(np.float32)
+    return np.meshgrid(axis, axis, indexing="ij")
+
+
+def _turned(rng: Generator, size: int) -> tuple[Image, Image]:
+    """Coordinates turned by a random angle and shifted by a random amount."""
+    y, x = _grid(size)
+    angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.7 else rng.choice([0, np.pi / 2])
+    y, x = y - rng.uniform(-0.7, 0.7), x - rng.uniform(-0.7, 0.7)
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return c * y + s * x, c * x - s * y
+
+
+def _reduced(image: Image) -> Image:
+    """Average blocks of sub-pixels."""
+    f, n = _SUPERSAMPLING, len(image) // _SUPERSAMPLING
+    return image.reshape(n, f, n, f).mean(axis=(1, 3), dtype=np.float32)
+
+
+def _low_pass_noise(rng: Generator, size: int, correlation: float) -> Image:
+    """Unit-variance noise whose spectrum falls off above 1/correlation (in image widths)."""
+    f = np.hypot(*np.meshgrid(np.fft.fftfreq(size) * size, np.fft.rfftfreq(size) * size, indexing="ij"))
+    spectrum = np.fft.rfft2(rng.normal(size=(size, size))) / (1 + (f * correlation) ** 2) ** rng.uniform(0.5, 1.5)
+    spectrum[0, 0] = 0
+    field = np.fft.irfft2(spectrum, s=(size, size))
+    return (field / (field.std() + 1e-12)).astype(np.float32)
+
+
+def _shape_mask(rng: Generator, size: int) -> NDArray[np.bool_]:
+    """One random filled shape on a (size, size) grid."""
+    y, x = _turned(rng, size)
+    a, b = np.exp(rng.uniform(np.log(0.06), np.log(0.9), size=2))
+    kind = rng.integers(6)
+    if kind == 0:
+        return (x / a) ** 2 + (y / b) ** 2 < 1
+    if kind == 1:
+        return (np.abs(x) < a) & (np.abs(y) < b)
+    if kind == 2:
+        radius = np.hypot(x, y)
+        return (radius < a) & (radius > a * rng.uniform(0.3, 0.9))
+    if kind == 3:  # a star or a rounded polygon: the radius oscillates with the angle
+        radius = a * (1 + rng.uniform(0.05, 0.5) * np.cos(rng.integers(3, 20) * np.arctan2(y, x)))
+        return np.hypot(x, y) < radius
+    if kind == 4:  # a half plane: long straight edges that leave the field
+        return x > 0
+    period = np.exp(rng.uniform(np.log(0.08), np.log(0.8)))
+    return (np.mod(x, period) < period * rng.uniform(0.2, 0.8)) & (np.abs(y) < b)
+
+
+# ---------------------------------------------------------------- object families
+
+
+def binary_shapes(rng: Generator, size: int) -> Image:
+    """A few opaque or open shapes, united or cut from one another."""
+    fine = size * _SUPERSAMPLING
+    image = np.zeros((fine, fine), dtype=np.float32)
+    for _ in range(rng.integers(1, 9)):
+        image[_shape_mask(rng, fine)] = rng.random() < 0.7
+    return _reduced(image)
+
+
+def phantom(rng: Generator, size: int) -> Image:
+    """Overlapping shapes of several grey levels, some with a gradient inside."""
+    fine = size * _SUPERSAMPLING
+    y, x = _grid(fine)
+    image = np.full((fine, fine), rng.random() * (rng.random() < 0.5), dtype=np.float32)
+    for _ in range(rng.integers(3, 14)):
+        value = rng.random() + rng.uniform(-0.5, 0.5) * (rng.random() < 0.4) * (x if rng.random() < 0.5 else y)
+        mask = _shape_mask(rng, fine)
+        image = np.where(mask, image + value if rng.random() < 0.3 else value, image)
+    return _reduced(image.astype(np.float32))
+
+
+def thickness_profile(rng: Generator, size: int) -> Image:
+    """Transmission exp(-mu t) of rods, spheres, wedges and plates that lie over one another."""
+    fine = size * _SUPERSAMPLING
+    optical_depth = np.zeros((fine, fine), dtype=np.float32)
+    for _ in range(rng.integers(1, 6)):
+        y, x = _turned(rng, fine)
+        radius = np.exp(rng.uniform(np.log(0.1), np.log(0.9)))
+        kind = rng.integers(4)
+        if kind == 0:
+            chord = np.sqrt(np.maximum(radius**2 - x**2, 0))
+        elif kind == 1:
+            chord = np.sqrt(np.maximum(radius**2 - x**2 - y**2, 0))
+        elif kind == 2:
+            chord = np.clip(x / radius, 0, 1)
+        else:
+            chord = (np.abs(x) < radius * 0.5).astype(np.float32)
+        optical_depth += chord * np.exp(rng.uniform(np.log(0.3), np.log(20)))
+    return _reduced(np.exp(-optical_depth))
+
+
+def texture(rng: Generator, size: int) -> Image:
+    """Low-pass noise, plain or cut at a level: powders, foams, biological tissue."""
+    field = _low_pass_noise(rng, size * 2, np.exp(rng.uniform(np.log(0.08), np.log(1.0))))
+    if rng.random() < 0.5:
+        field = (1 / (1 + np.exp(-np.clip((field - rng.uniform(-1, 1)) * rng.uniform(3, 40), -30, 30)))).astype(
+            np.float32
+        )
+    return field.reshape(size, 2, size, 2).mean(axis=(1, 3), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _font_files() -> tuple[Path, ...]:
+    from matplotlib import get_data_path
+
+    folder = Path(get_data_path()) / "fonts" / "ttf"
+    files = tuple(f for f in sorted(folder.glob("*.ttf")) if not any(word in f.name for word in _EXCLUDED_FONTS))
+    return files
+
+
+def letters(rng: Generator, size: int) -> Image:
+    """Random characters in several fonts, as stencil or as relief."""
+    from PIL import Image as PillowImage
+    from PIL import ImageDraw, ImageFont
+
+    fine = size * _SUPERSAMPLING
+    canvas = PillowImage.new("L", (fine, fine), 0)
+    pen = ImageDraw.Draw(canvas)
+    files = _font_files()
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-=?!&%#@"
+    for _ in range(rng.integers(1, 4)):
+        word = "".join(rng.choice(list(alphabet), size=rng.integers(1, 5)))
+        font = ImageFont.truetype(str(files[rng.integers(len(files))]), size=int(fine * rng.uniform(0.2, 0.8)))
+        place = tuple(rng.uniform(-0.1, 0.5, size=2) * fine)
+        pen.text(place, word, fill=int(rng.uniform(120, 256)) if rng.random() < 0.3 else 255, font=font)
+    turned = canvas.rotate(rng.uniform(-30, 30) if rng.random() < 0.5 else 0, resample=PillowImage.Resampling.BILINEAR)
+    return _reduced(np.asarray(turned, dtype=np.float32) / 255)
+
+
+@lru_cache(maxsize=1)
+def _photographs() -> tuple[Image, ...]:
+    import skimage.data
+
+    pictures = []
+    for name in PHOTOGRAPHS:
+        picture = getattr(skimage.data, name)()
+        picture = picture[0] if isinstance(picture, tuple) else picture
+        grey = picture.astype(np.float32)
+        pictures.append(grey.mean(axis=2) if grey.ndim == 3 else grey)
+    return tuple(pictures)
+
+
+def photograph(rng: Generator, size: int) -> Image:
+    """A random crop, at a random scale, of one of the allowed photographs."""
+    from skimage.transform import resize
+
+    picture = _photographs()[rng.integers(len(_photographs()))]
+    shortest = min(picture.shape)
+    side = int(np.exp(rng.uniform(np.log(min(size * 1.2, shortest)), np.log(shortest))))
+    top, left = (rng.integers(0, extent - side + 1) for extent in picture.shape)
+    crop = picture[top : top + side, left : left + side]
+    return np.asarray(resize(crop, (size, size), order=1, anti_aliasing=True), dtype=np.float32)
+
+
+FAMILIES: dict[str, tuple[float, Callable[[Generator, int], Image]]] = {
+    "binary_shapes": (0.17, binary_shapes),
+    "phantom": (0.17, phantom),
+    "thickness_profile": (0.12, thickness_profile),
+    "texture": (0.08, texture),
+    "letters": (0.13, letters),
+    "photograph": (0.33, photograph),
+}
+
+
+def _spread(image: Image) -> Image | None:
+    """Stretch to [0, 1]; None when there is nothing to see in it."""
+    low, high = float(image.min()), float(image.max())
+    if high - low < 0.05 or image.std() / (high - low) < 0.02:
+        return None
+    return (image - low) / (high - low)
+
+
+def random_object(rng: Generator, size: int, families: Sequence[str] = tuple(FAMILIES)) -> Image:
+    """One random object, shape (size, size), stretched to [0, 1] and turned by a random symmetry."""
+    weights = np.array([FAMILIES[name][0] for name in families])
+    while True:
+        name = families[int(rng.choice(len(families), p=weights / weights.sum()))]
+        image = _spread(FAMILIES[name][1](rng, size))
+        if image is not None:
+            image = np.rot90(image, int(rng.integers(4)))
+            image = image[:, ::-1] if rng.random() < 0.5 else image
+            return np.ascontiguousarray(1 - image if rng.random() < 0.3 else image, dtype=np.float32)
