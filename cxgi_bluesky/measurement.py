@@ -7,24 +7,33 @@ documents of a run, `Measurement.from_csv` from a file.
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .bucket_file import read_columns
 from .errors import CxgiError
-from .patterns import PatternSet, check_size, checked_index, sequency
+from .patterns import PatternSet, check_size, checked_index
+from .reduction import (
+    Array,
+    Coding,
+    Coefficients,
+    Scale,
+    check_finite,
+    checked_column,
+    checked_t0,
+    estimate_sigma,
+    reduce_binary,
+    reduce_complementary,
+    scale_factor,
+)
 
-Coding = Literal["binary", "signed", "complementary"]
-Scale = Literal["transmission", "relative"]
-Array = NDArray[np.float64]
-
-_MAD_TO_SIGMA = 1.4826  # median absolute deviation of a normal distribution to one sigma
+__all__ = ["Array", "Coding", "Measurement", "Scale"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,33 +194,32 @@ class Measurement:
             For values that are not finite, unknown or repeated indices, or a missing k = 0.
         """
         index = checked_index(pattern_index, size)
-        buckets = _column(bucket, index, "bucket")
-        given = None if sigma is None else _column(sigma, index, "sigma")
+        buckets = checked_column(bucket, index, "bucket")
+        given = None if sigma is None else checked_column(sigma, index, "sigma")
         if given is not None and (given < 0).any():
             raise CxgiError(f"sigma {given[given < 0][0]} is negative: give standard deviations")
-        transmission = _checked_t0(d_r)
-        common = 0.0
+        t0 = checked_t0(d_r)
         if coding == "signed":
-            coefficient = buckets
+            reduced = Coefficients(index, buckets, given)
         elif coding == "complementary":
             if bucket_complement is None:
                 raise CxgiError("coding 'complementary' needs a bucket_complement for each bucket")
-            coefficient = (buckets - _column(bucket_complement, index, "bucket_complement")) / (1 - transmission)
-            given = None if given is None else math.sqrt(2) * given / (1 - transmission)
+            complement = checked_column(bucket_complement, index, "bucket_complement")
+            reduced = reduce_complementary(index, buckets, complement, given, t0)
         elif coding == "binary":
-            coefficient, given, common = _reduce_binary(index, buckets - dark, given, transmission, open_bucket)
+            reduced = reduce_binary(index, buckets - dark, given, t0, open_bucket)
         else:
             raise CxgiError(f"coding {coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
-        origin = "given"
-        if given is None:
-            given, origin = estimate_sigma(index, coefficient, size)
-        factor, scale = _scale_factor(incident, size)
+        values, origin = reduced.sigma, "given"
+        if values is None:
+            values, origin = estimate_sigma(reduced.index, reduced.value, size)
+        factor, scale = scale_factor(incident, size)
         return cls(
             size,
-            index,
-            coefficient * factor,
-            given * factor,
-            common * factor,
+            reduced.index,
+            reduced.value * factor,
+            values * factor,
+            reduced.sigma_common * factor,
             origin,
             scale,
             {"coding": coding, "d_r": d_r, "dark": dark, **(source or {})},
@@ -236,7 +244,7 @@ class Measurement:
             If the file cannot be read, a column is missing, a cell is no number, an index is
             repeated or unknown, or a bucket is NaN; the message names the line.
         """
-        columns = _read_columns(Path(path))
+        columns = read_columns(Path(path))
         try:
             return cls.from_buckets(
                 size,
@@ -252,119 +260,3 @@ class Measurement:
             )
         except CxgiError as error:
             raise CxgiError(f"{path}: {error}") from error
-
-
-# ---------------------------------------------------------------- reduction
-
-
-def _reduce_binary(
-    index: NDArray[np.int64],
-    buckets: Array,
-    sigma: Array | None,
-    t0: float,
-    open_bucket: tuple[float, float] | None,
-) -> tuple[Array, Array | None, float]:
-    """s_k = (2 b_k - (1 + T0) b_0) / (1 - T0) for k > 0 and s_0 = b_0; sigma likewise."""
-    at_zero = np.flatnonzero(index == 0)
-    if not len(at_zero) and open_bucket is None:
-        raise CxgiError(
-            "coding 'binary' needs the all-open bucket: pattern_index 0 is missing, and no open bucket given"
-        )
-    if open_bucket is not None and not np.isfinite(open_bucket).all():
-        raise CxgiError(f"open bucket {open_bucket} is not finite: give the bucket and its sigma")
-    opened = (
-        open_bucket if open_bucket is not None else (buckets[at_zero[0]], sigma[at_zero[0]] if sigma is not None else 0)
-    )
-    b0, sigma0 = float(opened[0]), float(opened[1])
-    others = index != 0
-    coefficient = np.where(others, (2 * buckets - (1 + t0) * b0) / (1 - t0), b0)
-    if sigma is None:
-        return coefficient, None, (1 + t0) * sigma0 / (1 - t0)
-    return coefficient, np.where(others, 2 * sigma / (1 - t0), sigma0), (1 + t0) * sigma0 / (1 - t0)
-
-
-def _scale_factor(incident: float | None, size: int) -> tuple[float, Scale]:
-    """Buckets that are means over the field become sums of transmissions: times N / incident."""
-    if incident is None:
-        return 1.0, "relative"
-    if not (math.isfinite(incident) and incident > 0):
-        raise CxgiError(f"incident intensity {incident} is not positive: check the object-out exposures")
-    return size * size / incident, "transmission"
-
-
-def estimate_sigma(index: NDArray[np.int64], coefficient: Array, size: int) -> tuple[Array, str]:
-    """Sigma from the quarter of the measured coefficients with the highest sequency.
-
-    Natural objects have little power there, so the median absolute value is an upper bound of
-    the noise; the fewer fine patterns were measured, the looser the bound.
-    """
-    s = sequency(size) + 1
-    fineness = (s[:, None] * s[None, :]).ravel()[index]
-    others = index != 0
-    if not others.any():
-        return np.zeros_like(coefficient), "estimated: high sequency (one pattern only: 0)"
-    finest = np.argsort(fineness[others], kind="stable")[-max(1, int(others.sum()) // 4) :]
-    residual = coefficient[others][finest]
-    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(residual)))
-    if sigma == 0:  # coarsely rounded buckets: more than half of them are exactly 0
-        sigma = float(np.sqrt(np.mean(residual**2)))
-    return np.full_like(coefficient, sigma), "estimated: high sequency"
-
-
-# ---------------------------------------------------------------- checks
-
-
-def _checked_t0(d_r: float) -> float:
-    if not (math.isfinite(d_r) and 0 < d_r <= 1):
-        raise CxgiError(f"d_r {d_r} is outside 0 < d_r <= 1: it is (D_max - D_min) / D_max of the masks")
-    return 1.0 - d_r
-
-
-def check_finite(values: Array, index: NDArray[np.int64], name: str) -> None:
-    """Raise `CxgiError` naming the first pattern whose value is NaN or infinite."""
-    bad = ~np.isfinite(values)
-    if bad.any():
-        raise CxgiError(
-            f"{name} of pattern_index {index[bad][0]} is {values[bad][0]} ({bad.sum()} such): leave those exposures out"
-        )
-
-
-def _column(values: ArrayLike, index: NDArray[np.int64], name: str) -> Array:
-    column = np.asarray(values, dtype=np.float64).reshape(-1)
-    if column.shape != index.shape:
-        raise CxgiError(f"{name} has {len(column)} values for {len(index)} patterns: give one each")
-    check_finite(column, index, name)
-    return column
-
-
-# ---------------------------------------------------------------- CSV
-
-
-def _read_columns(path: Path) -> dict[str, Array]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.reader(line for line in stream if line.strip() and not line.startswith("#")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CxgiError(f"{path} cannot be read ({error})") from error
-    if not rows:
-        raise CxgiError(f"{path} is empty: expected the columns pattern_index,bucket")
-    header = [name.strip() for name in rows[0]]
-    missing = {"pattern_index", "bucket"} - set(header)
-    if missing:
-        raise CxgiError(f"{path} lacks the column {', '.join(sorted(missing))}: it has {', '.join(header)}")
-    known = [name for name in ("pattern_index", "bucket", "sigma", "bucket_complement") if name in header]
-    return {name: _numbers(path, rows[1:], header, name) for name in known}
-
-
-def _numbers(path: Path, rows: Iterable[list[str]], header: list[str], name: str) -> Array:
-    place, values = header.index(name), []
-    for number, row in enumerate(rows, start=2):
-        try:
-            value = float(row[place])
-            if name == "pattern_index" and value != int(value):
-                raise ValueError("not a whole number")
-        except (IndexError, ValueError, OverflowError) as error:
-            cell = row[place] if place < len(row) else ""
-            raise CxgiError(f"{path}, row {number}: {name} {cell!r} is no number ({error})") from error
-        values.append(value)
-    return np.array(values)

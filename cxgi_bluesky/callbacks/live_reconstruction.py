@@ -48,10 +48,7 @@ class LiveReconstruction:
         self.failure: Exception | None = None
         self._on_image = on_image
         self._first, self._every, self._options = first, every, options
-        self._exposures = Exposures()
-        self._condition = threading.Condition()
-        self._wanted = self._ended = False
-        self._worker: threading.Thread | None = None
+        self._run: _LiveRun | None = None
 
     # ------------------------------------------------------------ RunEngine thread
 
@@ -65,60 +62,41 @@ class LiveReconstruction:
     def _take(self, name: str, document: Mapping[str, Any]) -> None:
         if name == "start":
             self._begin(document)
-        elif self._worker is None:
-            return  # a run that is no mask scan
-        elif name == "stop":
-            with self._condition:
-                self._wanted = self._ended = True
-                self._condition.notify()
-        else:
-            with self._condition:
-                self._exposures(name, document)
-                count = len(self._exposures)
-                if name.startswith("event") and count >= self._first and count % self._every == 0:
-                    self._wanted = True
-                    self._condition.notify()
+        elif self._run is not None:
+            self._run.take(name, document)
 
     def _begin(self, start: Mapping[str, Any]) -> None:
+        self._run = None
         if "pattern_set" not in (start.get("cxgi") or {}):
-            self._worker = None
-            return
-        self.wait()
-        self._exposures = Exposures()
-        self._exposures("start", start)
+            return  # a run that is no mask scan
         self.latest, self.failure, self.pictures = None, None, 0
-        self._wanted = self._ended = False
-        self._worker = threading.Thread(target=self._work, name=f"live-{self.method}", daemon=True)
-        self._worker.start()
+        self._run = _LiveRun(start, self._first, self._every)
+        worker = threading.Thread(target=self._work, args=(self._run,), name=f"live-{self.method}", daemon=True)
+        worker.start()
 
     def wait(self, timeout: float | None = 60.0) -> Reconstruction | None:
         """After the run: wait for the last picture and return it (None if there is none)."""
-        if self._worker is not None and self._ended:
-            self._worker.join(timeout)
+        if self._run is not None:
+            self._run.finished.wait(timeout)
         return self.latest
 
     # ------------------------------------------------------------ worker thread
 
-    def _work(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._wanted)
-                self._wanted, last = False, self._ended
-                exposures = self._exposures.snapshot()
-            self._picture(exposures)
-            if last:
-                return
+    def _work(self, run: _LiveRun) -> None:
+        while (exposures := run.next_request()) is not None and run is self._run:
+            try:
+                self._picture(exposures)
+            except Exception as error:
+                self._fail(error)
+        run.finished.set()
 
     def _picture(self, exposures: Exposures) -> None:
         if not len(exposures):
             return
-        try:
-            self.latest = reconstruct(exposures.measurement(), method=self.method, **self._options)
-            self.pictures += 1
-            if self._on_image is not None:
-                self._on_image(self.latest)
-        except Exception as error:
-            self._fail(error)
+        picture = reconstruct(exposures.measurement(), method=self.method, **self._options)
+        self.latest, self.pictures = picture, self.pictures + 1
+        if self._on_image is not None:
+            self._on_image(picture)
 
     def _fail(self, error: Exception) -> None:
         first = self.failure is None
@@ -129,6 +107,38 @@ class LiveReconstruction:
             self.method,
             error,
         )
+
+
+class _LiveRun:
+    """Exposures of one run and the newest request for a picture, shared by two threads."""
+
+    def __init__(self, start: Mapping[str, Any], first: int, every: int) -> None:
+        self.finished = threading.Event()
+        self._exposures = Exposures()
+        self._exposures("start", start)
+        self._first, self._every = first, every
+        self._condition = threading.Condition()
+        self._wanted = self._ended = False
+
+    def take(self, name: str, document: Mapping[str, Any]) -> None:
+        """Store a document; ask for a picture when it is time for one (RunEngine thread)."""
+        with self._condition:
+            self._exposures(name, document)
+            count = len(self._exposures)
+            due = name.startswith("event") and count >= self._first and count % self._every == 0
+            self._ended = name == "stop"
+            if due or self._ended:
+                self._wanted = True
+                self._condition.notify()
+
+    def next_request(self) -> Exposures | None:
+        """Wait for a request and return what is measured then; None after the last one."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._wanted or self._ended)
+            if not self._wanted:
+                return None
+            self._wanted = False
+            return self._exposures.snapshot()
 
 
 class LiveCorrelation(LiveReconstruction):

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+from bluesky import RunEngine
+
+from cxgi_bluesky.board import Alignment, MaskBoard
+from cxgi_bluesky.devices.simulated import SimulatedBeamline, simulated_beamline
+from cxgi_bluesky.measurement import Measurement
+from cxgi_bluesky.patterns import PatternSet, ranking, walsh_hadamard_2d
+from cxgi_bluesky.simulation.beamline import TwinParameters
+from cxgi_bluesky.simulation.detector import Detector
+
+QUIET = TwinParameters(
+    drift_rms=0.0,
+    stage_rms_um=0.0,
+    detector=Detector(swank=1e12, electrometer_fa=0.0, background_pa=0.0),
+)
+
+
+def small_board(size: int = 8, **changes) -> MaskBoard:
+    """A small board with a guard gap, an alignment and tiles out of index order."""
+    words = {
+        "name": f"test{size}",
+        "size": size,
+        "pixel_um": 10.0,
+        "tile_pitch_um": size * 10.0 + 40.0,
+        "columns": size,
+        "pattern_index": tuple(ranking("zig-zag", size).tolist()),
+        "open_tile": (-2, 0),
+        "metal_tile": (-2, 2),
+        "metal": "Au",
+        "d_r": 0.83,
+        "aperture_um": size * 10.0,
+        "alignment": Alignment(x0_mm=-1.5, y0_mm=0.7, rotation_deg=1.5, scale=1.001),
+    }
+    return MaskBoard(**{**words, **changes})
+
+
+@pytest.fixture
+def board() -> MaskBoard:
+    return small_board()
+
+
+@pytest.fixture
+def beamline(board) -> SimulatedBeamline:
+    """Soft devices on a small board, without noise."""
+    return simulated_beamline(board, "CAS", parameters=QUIET)
+
+
+@pytest.fixture
+def RE() -> RunEngine:
+    return RunEngine({}, call_returns_result=False)
+
+
+class Recorder(list):
+    """Collects documents as (name, document)."""
+
+    def __call__(self, name, document):
+        self.append((name, document))
+
+    def of(self, name):
+        return [document for kind, document in self if kind == name]
+
+
+@pytest.fixture
+def documents(RE) -> Recorder:
+    recorder = Recorder()
+    RE.subscribe(recorder)
+    return recorder
+
+
+def smooth_image(size: int = 16, seed: int = 0) -> np.ndarray:
+    """A bright, soft object on a dark ground with a sharp bar."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] / size
+    image = 0.8 * np.exp(-(((x - 0.4) ** 2 + (y - 0.55) ** 2) * 12)) + 0.02 * rng.random((size, size))
+    image[size // 8 : size // 4] += 0.2
+    return image
+
+
+def signed_measurement(image: np.ndarray, pattern_set: PatternSet | None = None, sigma: float = 0.0, seed: int = 0):
+    """A signed measurement of an image with Gaussian noise of known sigma."""
+    size = len(image)
+    pattern_set = pattern_set or PatternSet(size, size * size)
+    index = pattern_set.pattern_index
+    values = walsh_hadamard_2d(image.astype(float)).ravel()[index]
+    noise = sigma * np.random.default_rng(seed).normal(size=len(index))
+    return Measurement.from_buckets(size, index, values + noise, coding="signed", sigma=np.full(len(index), sigma))

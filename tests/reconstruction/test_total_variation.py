@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
+from cxgi_bluesky.quality import psnr
+from cxgi_bluesky.reconstruction import reconstruct
+from cxgi_bluesky.reconstruction.total_variation import _adjoint_gradient, default_weight
+from tests.conftest import signed_measurement
+
+GREYS = np.array([[0.0, 1.0, 0.2, 0.2], [0.5, 0.5, 0.2, 1.0], [0, 0, 0.7, 0.7], [0, 0.3, 0.7, 0.7]])
+BLOCKS = np.roll(np.kron(GREYS, np.ones((8, 8))), (3, 5), axis=(0, 1))  # off the dyadic grid: many coefficients
+
+
+def objective(image, coefficient, measured, weight):
+    residual = (walsh_hadamard_2d(image) / len(image) - coefficient)[measured]
+    down, right = np.zeros_like(image), np.zeros_like(image)
+    down[:-1], right[:, :-1] = np.diff(image, axis=0), np.diff(image, axis=1)
+    return 0.5 * np.sum(residual**2) + weight * np.sum(np.hypot(down, right))
+
+
+def test_recovers_blocks_from_few_clean_coefficients():
+    m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3))
+    tv, zero_filled = (reconstruct(m, method=name).image for name in ("tv", "inverse"))
+    assert psnr(tv, BLOCKS) > psnr(zero_filled, BLOCKS) + 6
+
+
+def test_is_a_minimum_of_its_objective():
+    m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=1.0)
+    weight = default_weight(m)
+    image = reconstruct(m, method="tv", iterations=3000, tolerance=0).image.astype(float)
+    grid, measured = m.coefficient_grid() / 32, m.measured_grid()
+    best = objective(image, grid, measured, weight)
+    rng = np.random.default_rng(0)
+    for size in (1e-1, 1e-2):
+        for _ in range(20):
+            other = image + size * rng.normal(size=image.shape)
+            assert objective(other, grid, measured, weight) > best
+        for kick in (BLOCKS - image, np.ones_like(image), reconstruct(m, method="inverse").image - image):
+            assert objective(image + size * kick, grid, measured, weight) > best - 1e-4 * abs(best)
+
+
+def test_gradient_and_its_adjoint():
+    rng = np.random.default_rng(1)
+    image, dual = rng.normal(size=(8, 8)), rng.normal(size=(2, 8, 8))
+    down, right = np.diff(image, axis=0), np.diff(image, axis=1)
+    forward = np.sum(down * dual[0, :-1]) + np.sum(right * dual[1, :, :-1])
+    assert forward == pytest.approx(np.sum(image * _adjoint_gradient(dual)))
+
+
+def test_weight_grows_with_the_noise_and_scale_does_not_matter():
+    few = PatternSet.from_fraction(32, 0.3)
+    assert default_weight(signed_measurement(BLOCKS, few, sigma=2.0)) > default_weight(
+        signed_measurement(BLOCKS, few, sigma=1.0)
+    )
+    one = reconstruct(signed_measurement(BLOCKS, few, sigma=1.0), method="tv").image
+    many = reconstruct(signed_measurement(1000 * BLOCKS, few, sigma=1000.0), method="tv").image
+    np.testing.assert_allclose(many / 1000, one, atol=1e-3)
+
+
+def test_noisy_coefficients_count_less():
+    m = signed_measurement(BLOCKS, sigma=0.1)
+    bad = m.coefficient.copy()
+    bad[5:40] += 50 * np.random.default_rng(0).normal(size=35)
+    sigma = m.sigma.copy()
+    sigma[5:40] = 50
+    told = reconstruct(replace(m, coefficient=bad, sigma=sigma), method="tv").image
+    untold = reconstruct(replace(m, coefficient=bad), method="tv").image
+    assert psnr(told, BLOCKS) > psnr(untold, BLOCKS) + 6
+
+
+def test_reports_why_it_stopped():
+    m = signed_measurement(BLOCKS, sigma=1.0)
+    assert reconstruct(m, method="tv", iterations=3).parameters["stopped_by"] == "iterations"
+    assert reconstruct(m, method="tv", tolerance=0.1).parameters["stopped_by"] == "tolerance"
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan")])
+def test_impossible_weight(weight):
+    with pytest.raises(CxgiError, match="weight"):
+        reconstruct(signed_measurement(BLOCKS), method="tv", weight=weight)
+
+
+def test_a_picture_that_fits_its_data_has_a_misfit_near_one():
+    m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=3.0)
+    assert 0.5 < reconstruct(m, method="tv").quality["data_misfit"] < 1.2
+
+
+def test_unknown_method_and_option():
+    m = signed_measurement(BLOCKS)
+    with pytest.raises(CxgiError, match=r"'magic' is unknown: choose one of inverse"):
+        reconstruct(m, method="magic")
+    with pytest.raises(CxgiError, match="lambda"):
+        reconstruct(m, method="tv", **{"lambda": 3})

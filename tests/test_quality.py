@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.quality import affine_fit, cnr, compare, modulation_depth, psnr, ssim
+from tests.conftest import smooth_image
+
+TRUTH = (smooth_image(32) > 0.4).astype(float)
+
+
+def test_cnr_is_equation_1():
+    rng = np.random.default_rng(0)
+    image = TRUTH * 2 + rng.normal(size=TRUTH.shape)
+    bright, dark = image[TRUTH == 1], image[TRUTH == 0]
+    expected = (bright.mean() - dark.mean()) / np.sqrt(
+        (bright**2).mean() - bright.mean() ** 2 + (dark**2).mean() - dark.mean() ** 2
+    )
+    assert cnr(image, TRUTH) == pytest.approx(expected)
+    assert cnr(3 * image - 5, TRUTH) == pytest.approx(expected)
+    assert cnr(-image, TRUTH) == pytest.approx(-expected)
+
+
+def test_cnr_of_limiting_cases():
+    assert cnr(TRUTH, TRUTH) == np.inf
+    assert np.isnan(cnr(TRUTH, np.ones_like(TRUTH)))
+
+
+def test_affine_fit_undoes_scale_and_offset():
+    image = smooth_image(16)
+    np.testing.assert_allclose(affine_fit(7 - 3 * image, image), image, atol=1e-12)
+    np.testing.assert_allclose(affine_fit(np.ones((16, 16)), image), image.mean())
+
+
+def test_psnr_and_ssim():
+    image = smooth_image(32)
+    noisy = image + 0.1 * np.ptp(image) * np.sign(np.random.default_rng(0).normal(size=image.shape))
+    assert psnr(noisy, image) == pytest.approx(20.0)
+    assert psnr(image, image) == np.inf
+    assert ssim(image, image) == pytest.approx(1.0)
+    assert ssim(noisy, image) < 0.8
+
+
+def test_compare_does_not_care_about_scale():
+    image = smooth_image(32) + 0.05 * np.random.default_rng(0).normal(size=(32, 32))
+    one, two = compare(image, TRUTH), compare(40 * image - 3, TRUTH)
+    assert one == pytest.approx(two)
+
+
+def test_shapes_must_agree():
+    with pytest.raises(CxgiError, match="differ in shape"):
+        cnr(np.zeros((4, 4)), np.zeros((8, 8)))
+
+
+def test_modulation_depth():
+    assert modulation_depth(10.0, 1.7) == pytest.approx(0.83)
+    with pytest.raises(CxgiError, match="D_max 0"):
+        modulation_depth(0, 0)
