@@ -54,11 +54,13 @@ def beamline(board) -> SimulatedBeamline:
 
 @pytest.fixture
 def RE() -> RunEngine:
-    return RunEngine({}, call_returns_result=False)
+    return RunEngine({})
 
 
 class Recorder(list):
     """Collects documents as (name, document)."""
+
+    __hash__ = object.__hash__  # the RunEngine keeps its subscribers in a dict
 
     def __call__(self, name, document):
         self.append((name, document))

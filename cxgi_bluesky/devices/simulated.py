@@ -59,12 +59,9 @@ class SimulatedMaskStage(MaskStage):
 
     def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._twin = twin
-        self.subscribe(self._plate_moved, event_type=self.SUB_DONE)
+        self.x.subscribe(lambda value, **_: twin.move_x(value), event_type=self.x.SUB_READBACK, run=False)
+        self.y.subscribe(lambda value, **_: twin.move_y(value), event_type=self.y.SUB_READBACK, run=False)
         self.tile.move(0)
-
-    def _plate_moved(self, **kwargs: Any) -> None:
-        self._twin.move_to(*self.real_position)
 
 
 class SimulatedShutter(Shutter):

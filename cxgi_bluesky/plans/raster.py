@@ -127,6 +127,7 @@ def hadamard_scan(
     def run() -> Plan:
         yield from _move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
         yield from bpp.finalize_wrapper(exposures(), make_safe)
+        yield from bps.checkpoint()  # a pause from here on has nothing to repeat
 
     return (yield from run())
 

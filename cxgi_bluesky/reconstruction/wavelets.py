@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
 import pywt
 import torch
 from torch import Tensor
@@ -33,8 +34,9 @@ def wavelet_matrix(length: int, wavelet: str, dtype: torch.dtype = torch.float32
         raise CxgiError(f"wavelet {wavelet!r} is unknown to PyWavelets: try 'haar' or 'db2'") from error
     if not filters.orthogonal:
         raise CxgiError(f"wavelet {wavelet!r} is not orthogonal: try 'haar', 'db2' or 'sym4'")
-    columns = pywt.dwt(torch.eye(length, dtype=torch.float64).numpy(), filters, mode="periodization", axis=0)
-    return torch.cat([torch.from_numpy(part) for part in columns]).to(dtype)
+    analysis = np.concatenate(pywt.dwt(np.eye(length), filters, mode="periodization", axis=0))
+    with torch.inference_mode(False):  # the matrix outlives this call and may serve a training later
+        return torch.from_numpy(analysis).to(dtype)
 
 
 def _exact(images: Tensor) -> Tensor:

@@ -97,8 +97,18 @@ class BeamlineTwin:
 
     def move_to(self, x_mm: float, y_mm: float) -> None:
         """Stage move, with the stage's random error."""
-        error = self._rng.normal(size=2) * self.parameters.stage_rms_um / 1000
-        self.x_mm, self.y_mm = x_mm + error[0], y_mm + error[1]
+        self.x_mm, self.y_mm = self._reached(x_mm), self._reached(y_mm)
+
+    def move_x(self, x_mm: float) -> None:
+        """Move of the x axis alone."""
+        self.x_mm = self._reached(x_mm)
+
+    def move_y(self, y_mm: float) -> None:
+        """Move of the y axis alone."""
+        self.y_mm = self._reached(y_mm)
+
+    def _reached(self, target_mm: float) -> float:
+        return target_mm + self.parameters.stage_rms_um / 1000 * float(self._rng.normal())
 
     def open_shutter(self) -> None:
         """Let the beam through."""

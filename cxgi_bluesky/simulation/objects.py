@@ -7,6 +7,7 @@ shape (size * subpixels, size * subpixels) with values 0..1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,22 +31,25 @@ def cas_stencil(size: int, subpixels: int) -> Map:
 
     Set in DejaVu Sans Bold, as a stand-in for the paper's stencil (Fig. 2a).
     """
+    from PIL import Image
+
+    fine = size * subpixels * 4
+    width, height = _ink("CAS", 1000).size
+    letters = _ink("CAS", int(1000 * min(0.94 * fine / width, 0.42 * fine / height)))
+    canvas = Image.new("L", (fine, fine), 0)
+    canvas.paste(letters, ((fine - letters.width) // 2, (fine - letters.height) // 2))
+    return block_mean(np.asarray(canvas, dtype=np.float32) / 255, 4)
+
+
+def _ink(text: str, height: int) -> Any:
+    """The text in a font of this height (px), cut to its ink."""
     from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
 
-    fine = size * subpixels * 4
-    path = f"{get_data_path()}/fonts/ttf/DejaVuSans-Bold.ttf"
-
-    def extent(height: int) -> tuple[float, float, float, float]:
-        return ImageFont.truetype(path, height).getbbox("CAS")
-
-    left, top, right, bottom = extent(1000)
-    height = int(1000 * min(0.94 * fine / (right - left), 0.42 * fine / (bottom - top)))
-    left, top, right, bottom = extent(height)
-    canvas = Image.new("L", (fine, fine), 0)
-    place = ((fine - right - left) / 2, (fine - bottom - top) / 2)
-    ImageDraw.Draw(canvas).text(place, "CAS", fill=255, font=ImageFont.truetype(path, height))
-    return block_mean(np.asarray(canvas, dtype=np.float32) / 255, 4)
+    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans-Bold.ttf", height)
+    canvas = Image.new("L", (height * (len(text) + 1), height * 2), 0)
+    ImageDraw.Draw(canvas).text((height // 2, height // 4), text, fill=255, font=font)
+    return canvas.crop(canvas.getbbox())
 
 
 def gold_semi_cylinder(size: int, subpixels: int) -> Map:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet, pattern
 from cxgi_bluesky.reconstruction import EventByEventCorrelation, reconstruct
 from cxgi_bluesky.reconstruction.correlation import fill_corner
@@ -45,8 +46,6 @@ def test_event_by_event_equals_the_fast_transform_and_the_last_exposure_wins(exp
         live.update(k, bucket)
     last = {0: 1.0, **dict(exposures)}
     index = np.array(list(last))
-    from cxgi_bluesky.measurement import Measurement
-
     m = Measurement.from_buckets(8, index, np.array(list(last.values())), coding="signed")
     expected = reconstruct(m, method="correlation").image
     np.testing.assert_allclose(live.image(), expected, atol=1e-10 * 1e3)

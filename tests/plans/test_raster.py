@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bluesky import Msg
+from bluesky.preprocessors import plan_mutator
+from bluesky.simulators import summarize_plan
+from bluesky.utils import FailedPause, RunEngineInterrupted, ensure_generator
+
+from cxgi_bluesky.devices.simulated import SimulatedDiode, SimulatedMaskStage, simulated_beamline
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.plans import hadamard_scan
+from cxgi_bluesky.reconstruction import reconstruct
+from tests.conftest import QUIET, small_board
+
+FULL = PatternSet(8, 64)
+
+
+def scan(line, pattern_set=FULL, **options):
+    words = {"exposure_s": 0.5, "object_stage": line.object_stage, "open_every": 16} | options
+    return hadamard_scan(line.stage, line.shutter, line.diode, board=line.board, pattern_set=pattern_set, **words)
+
+
+def shutter_is_closed(line) -> bool:
+    return line.shutter.state.get() == "closed" and not line.twin.shutter_open
+
+
+def test_a_scan_makes_the_image(RE, documents, beamline):
+    RE(scan(beamline))
+    exposures = Exposures.from_documents(documents)
+    result = reconstruct(exposures.measurement(), method="inverse")
+    assert result.scale == "transmission"
+    np.testing.assert_allclose(result.image, beamline.twin.truth, atol=2e-4)
+    assert shutter_is_closed(beamline)
+    assert beamline.object_stage.state.get() == "in"
+
+
+def test_streams_and_counts(RE, documents, beamline):
+    RE(scan(beamline))
+    exposures = Exposures.from_documents(documents)
+    counts = {name: len(stream) for name, stream in exposures.streams.items()}
+    assert counts == {"primary": 64, "open": 4 + 3 + 4, "dark": 4, "incident": 4}
+    assert exposures.reference_exposures == 15
+    assert beamline.shutter.openings.get() == 64 + 15
+    assert beamline.shutter.open_s.get() == pytest.approx(0.5 * 79)
+
+
+def test_start_document_follows_the_schema(RE, documents, beamline):
+    RE(scan(beamline, md={"sample": "leaf"}))
+    start = documents.of("start")[0]
+    words = start["cxgi"]
+    assert words["schema"] == 1
+    assert words["purpose"] == "image"
+    assert words["mode"] == "step"
+    assert words["board"]["id"] == "test8"
+    assert words["board"]["sha256"] == beamline.board.sha256
+    assert PatternSet.from_dict(words["pattern_set"]) == FULL
+    assert words["exposure_s"] == 0.5
+    assert start["plan_name"] == "hadamard_scan"
+    assert start["sample"] == "leaf"
+    assert start["plan_args"]["path"] == "order"
+    assert start["num_points"] == 64
+
+
+def test_one_event_per_exposure_with_where_the_stage_was(RE, documents, beamline):
+    RE(scan(beamline, path="order"))
+    primary = next(d["uid"] for d in documents.of("descriptor") if d["name"] == "primary")
+    rows = [d["data"] for d in documents.of("event") if d["descriptor"] == primary]
+    assert [row["pattern_index"] for row in rows] == FULL.pattern_index.tolist()
+    for row in rows:
+        tile = beamline.board.tile_of(row["pattern_index"])
+        assert row["stage_tile"] == tile
+        assert (row["stage_x"], row["stage_y"]) == pytest.approx(beamline.board.position_mm(tile))
+        assert row["diode_exposure_s"] == 0.5
+
+
+def test_snake_takes_the_same_tiles_with_less_travel(RE, documents, beamline):
+    some = PatternSet(8, 40)
+    travel = {}
+    for path in ("order", "snake"):
+        documents.clear()
+        RE(scan(beamline, some, path=path, open_every=0))
+        primary = next(d["uid"] for d in documents.of("descriptor") if d["name"] == "primary")
+        rows = [d["data"] for d in documents.of("event") if d["descriptor"] == primary]
+        places = np.array([(row["stage_x"], row["stage_y"]) for row in rows])
+        travel[path] = np.abs(np.diff(places, axis=0)).max(axis=1).sum()
+        assert {row["pattern_index"] for row in rows} == set(some.pattern_index.tolist())
+    assert travel["snake"] < travel["order"]
+
+
+def test_without_object_stage_the_image_is_relative(RE, documents, beamline):
+    RE(scan(beamline, object_stage=None))
+    m = Exposures.from_documents(documents).measurement()
+    assert m.scale == "relative"
+    ratio = reconstruct(m, method="inverse").image / np.maximum(beamline.twin.truth, 1e-3)
+    bright = beamline.twin.truth > 0.3
+    np.testing.assert_allclose(ratio[bright], ratio[bright].mean(), rtol=1e-3)
+
+
+def test_an_image_without_open_exposures_uses_pattern_0(RE, documents, beamline):
+    RE(scan(beamline, open_exposures=0, open_every=0, dark_exposures=0))
+    image = reconstruct(Exposures.from_documents(documents).measurement(), method="inverse").image
+    np.testing.assert_allclose(image, beamline.twin.truth, atol=2e-4)
+
+
+def test_a_plan_can_be_summarised_without_devices_moving(beamline, capsys):
+    summarize_plan(scan(beamline, PatternSet(8, 3)))
+    assert "stage_tile -> " in capsys.readouterr().out
+    assert beamline.twin.exposures == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exposure_s": 0}, "exposure_s 0"),
+        ({"exposure_s": float("nan")}, "exposure_s nan"),
+        ({"path": "spiral"}, "'spiral' is unknown"),
+        ({"pattern_set": PatternSet(16, 4)}, "size 16"),
+        ({"open_exposures": -1}, "negative: -1"),
+    ],
+)
+def test_impossible_requests_are_refused_before_anything_moves(RE, documents, beamline, options, message):
+    before = beamline.stage.real_position
+    with pytest.raises(CxgiError, match=message):
+        RE(scan(beamline, **options))
+    assert beamline.stage.real_position == before
+    assert not documents
+
+
+def test_a_board_that_is_not_on_the_stage_is_refused(RE, beamline):
+    line = beamline
+    with pytest.raises(CxgiError, match="not the one of stage"):
+        RE(hadamard_scan(line.stage, line.shutter, line.diode, board="au64", pattern_set=FULL, exposure_s=1.0))
+
+
+def test_a_pattern_that_the_board_lacks_is_refused(RE):
+    line = simulated_beamline(small_board(pattern_index=(0, 1, 2, 3)), "CAS", parameters=QUIET)
+    with pytest.raises(CxgiError, match="no tile with pattern_index"):
+        RE(scan(line))
+    assert line.twin.exposures == 0
+
+
+# ---------------------------------------------------------------- endings
+
+
+class Broken(RuntimeError):
+    """An injected fault."""
+
+
+def fail_after(device, method, count, monkeypatch):
+    """Let a method of a device fail at its call number `count`."""
+    original, calls = getattr(type(device), method), []
+
+    def faulty(self, *args, **kwargs):
+        calls.append(1)
+        if self is device and len(calls) >= count:
+            raise Broken(f"{device.name}.{method}")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(device), method, faulty)
+
+
+def test_detector_fault_leaves_the_shutter_closed_and_keeps_the_exposures(RE, documents, beamline, monkeypatch):
+    fail_after(beamline.diode, "trigger", 40, monkeypatch)
+    with pytest.raises(Broken):
+        RE(scan(beamline))
+    assert shutter_is_closed(beamline)
+    assert beamline.object_stage.state.get() == "in"
+    assert documents.of("stop")[0]["exit_status"] == "fail"
+    assert len(Exposures.from_documents(documents)) == 40 - 1 - 12 - 1
+
+
+def test_fault_with_the_object_out_puts_it_back(RE, beamline, monkeypatch):
+    fail_after(beamline.diode, "trigger", 6, monkeypatch)
+    with pytest.raises(Broken):
+        RE(scan(beamline))
+    assert beamline.object_stage.state.get() == "in"
+    assert shutter_is_closed(beamline)
+
+
+def test_a_stage_at_the_wrong_tile_is_never_exposed(RE, beamline, monkeypatch):
+    board = beamline.board
+    monkeypatch.setattr(
+        SimulatedMaskStage, "forward", lambda self, *a, **k: self.RealPosition(*board.position_mm(5)), raising=True
+    )
+    with pytest.raises(RuntimeError, match=r"sent to tile \d+ and is at tile 5: check the stage, nothing was exposed"):
+        RE(scan(beamline, dark_exposures=0))
+    assert beamline.twin.openings == 0
+
+
+def test_a_failing_subscriber_leaves_the_shutter_closed(RE, beamline):
+    seen = []
+
+    def full_disk(name, document):
+        seen.append(name)
+        if seen.count("event") == 20:
+            raise OSError("no space left on device")
+
+    RE.subscribe(full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        RE(scan(beamline))
+    assert shutter_is_closed(beamline)
+
+
+def interrupted(plan, at: int):
+    """The plan with a pause before its message number `at`."""
+    seen = []
+
+    def pause(message):
+        seen.append(message)
+        if len(seen) == at:
+            return ensure_generator([Msg("pause", None, defer=False), message]), None
+        return None, None
+
+    return plan_mutator(plan, pause)
+
+
+@pytest.mark.parametrize("ending", ["abort", "stop", "halt"])
+def test_pause_and_end(RE, documents, beamline, ending):
+    with pytest.raises(RunEngineInterrupted):
+        RE(interrupted(scan(beamline), 400))
+    assert shutter_is_closed(beamline)
+    getattr(RE, ending)()
+    assert shutter_is_closed(beamline)
+    so_far = Exposures.from_documents(documents)
+    assert 5 < len(so_far) < 64
+    reconstruct(so_far.measurement(), method="correlation")
+
+
+def short(line):
+    return scan(line, PatternSet(8, 3), open_exposures=1, dark_exposures=1, incident_exposures=1, open_every=2)
+
+
+def message_count() -> int:
+    line = simulated_beamline(small_board(), "CAS", parameters=QUIET)
+    return sum(1 for _ in short(line))
+
+
+@pytest.mark.parametrize("at", range(1, message_count() + 1))
+def test_pause_at_every_message(RE, documents, beamline, at):
+    """Whenever it is paused: shutter closed while paused, every exposure there after resuming, object back in."""
+    try:
+        RE(interrupted(short(beamline), at))
+    except FailedPause:  # before the first checkpoint: ends instead, which is safe too
+        assert shutter_is_closed(beamline)
+        return
+    except RunEngineInterrupted:
+        assert shutter_is_closed(beamline)
+        RE.resume()
+    assert shutter_is_closed(beamline)
+    assert beamline.object_stage.state.get() == "in"
+    exposures = Exposures.from_documents(documents)
+    counts = {name: len(stream) for name, stream in exposures.streams.items()}
+    assert counts == {"primary": 3, "open": 3, "dark": 1, "incident": 1}
+    m = exposures.measurement()
+    expected = [(PatternSet(8, 3).pattern(k) * beamline.twin.truth).sum() for k in m.pattern_index]
+    np.testing.assert_allclose(m.coefficient, expected, atol=5e-3)
+
+
+def test_open_exposures_show_drift_and_correct_it(RE, documents, board):
+    line = simulated_beamline(board, "CAS", parameters=QUIET)
+    original, counter = SimulatedDiode._expose, []
+
+    def drifting(self):
+        original(self)
+        counter.append(1)
+        self.current.put(self.current.get() * (1 + 0.002 * len(counter)))
+
+    SimulatedDiode._expose = drifting
+    try:
+        RE(scan(line, open_every=4, object_stage=None))
+    finally:
+        SimulatedDiode._expose = original
+    m = Exposures.from_documents(documents).measurement()
+    assert m.source["drift_rms"] > 0.02
+    image = reconstruct(m, method="inverse").image
+    truth = line.twin.truth * image.sum() / line.twin.truth.sum()
+    assert np.abs(image - truth).max() < 0.03 * image.max()

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.quality import affine_fit, psnr
+from cxgi_bluesky.reconstruction import reconstruct
+from cxgi_bluesky.reconstruction.ch_mwcnn import SHIPPED_WEIGHTS, load_network, run_network, save_weights
+from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig, normalise, orthonormal_hadamard
+from cxgi_bluesky.simulation.objects import block_mean, render_object
+from tests.conftest import signed_measurement, smooth_image
+
+TINY = NetworkConfig(widths=(4, 4, 4), passes=2)
+
+
+def cas(size: int) -> np.ndarray:
+    return block_mean(render_object("CAS", size, 4), 4)
+
+
+@pytest.fixture
+def tiny_weights(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "tiny.safetensors"
+    save_weights(path, CHMWCNN(TINY), {"sizes": [16, 32]})
+    return path
+
+
+def test_orthonormal_transform_is_its_own_inverse():
+    images = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(orthonormal_hadamard(orthonormal_hadamard(images)), images, atol=1e-5, rtol=0)
+
+
+def test_normalisation_is_undone_by_mean_and_deviation():
+    image = torch.from_numpy(smooth_image(16)).float()[None, None]
+    coefficients = orthonormal_hadamard(image)
+    ones = torch.ones_like(coefficients)
+    n = normalise(coefficients, ones, 0.01 * ones)
+    unit = orthonormal_hadamard(n.coefficients)
+    assert float(unit.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(unit.std(correction=0)) == pytest.approx(1, abs=1e-4)
+    torch.testing.assert_close(unit * n.deviation + n.mean, image, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_beats_the_zero_filled_inverse_on_an_object_it_never_saw(size):
+    m = signed_measurement(cas(size), PatternSet.from_fraction(size, 0.1875), sigma=0.5)
+    network, zero_filled = (reconstruct(m, method=name).image for name in ("ch-mwcnn", "inverse"))
+    assert psnr(network, cas(size)) > psnr(zero_filled, cas(size)) + 2
+
+
+def test_unit_and_offset_of_the_buckets_do_not_matter():
+    m = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.3), sigma=0.5)
+    many = replace(m, coefficient=m.coefficient * 1e6, sigma=m.sigma * 1e6)
+    one, other = (reconstruct(x, method="ch-mwcnn").image for x in (m, many))
+    np.testing.assert_allclose(other / 1e6, one, atol=1e-3)
+    assert psnr(affine_fit(one, cas(32)), cas(32)) >= psnr(one, cas(32)) - 1e-9
+
+
+def test_exact_full_data_is_kept():
+    m = signed_measurement(cas(32), sigma=1e-3)
+    assert psnr(reconstruct(m, method="ch-mwcnn").image, cas(32)) > 35
+
+
+def test_same_picture_twice():
+    m = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.2), sigma=0.5)
+    one, two = (reconstruct(m, method="ch-mwcnn").image for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_says_which_weights_it_used():
+    result = reconstruct(signed_measurement(cas(32), sigma=1.0), method="ch-mwcnn")
+    assert result.parameters["weights_sha256"] == load_network().sha256
+    assert len(load_network().sha256) == 64
+
+
+def test_shipped_weights_are_small_and_have_a_card():
+    assert SHIPPED_WEIGHTS.stat().st_size < 10e6
+    card = load_network().card
+    assert {32, 64} <= set(card["sizes"])
+    assert card["training"]["objects"] > 1000
+    assert (SHIPPED_WEIGHTS.parent / "MODEL_CARD.md").exists()
+
+
+def test_a_size_the_weights_do_not_know(tiny_weights):
+    with pytest.raises(
+        CxgiError, match=r"size 16 is unknown to the network's weights \(they know \[32, 64\]\): use method tv"
+    ):
+        reconstruct(signed_measurement(smooth_image(16)), method="ch-mwcnn")
+    reconstruct(signed_measurement(smooth_image(16)), method="ch-mwcnn", weights=tiny_weights)
+
+
+def test_weights_round_trip(tiny_weights):
+    loaded = load_network(tiny_weights)
+    torch.manual_seed(0)
+    original = CHMWCNN(TINY)
+    m = signed_measurement(smooth_image(16), sigma=0.1)
+    np.testing.assert_allclose(run_network(loaded.network, m), run_network(original, m), atol=5e-3)
+
+
+def test_truncated_weights_are_refused(tiny_weights):
+    tiny_weights.write_bytes(tiny_weights.read_bytes()[:-100])
+    with pytest.raises(CxgiError, match=r"tiny\.safetensors cannot be read"):
+        load_network(tiny_weights)
+
+
+def test_missing_weights_are_refused(tmp_path):
+    with pytest.raises(CxgiError, match="cannot be read"):
+        load_network(tmp_path / "none.safetensors")
+
+
+def test_weights_of_another_schema_are_refused(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", {"schema": "other-9"})
+    with pytest.raises(CxgiError, match="schema 'other-9'"):
+        load_network(tmp_path / "other.safetensors")
+
+
+def test_weights_that_do_not_fit_their_description_are_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    network = CHMWCNN(TINY)
+    network.config = replace(TINY, widths=(8, 8, 8))
+    save_weights(path, network, {"sizes": [32]})
+    with pytest.raises(CxgiError, match="do not fit"):
+        load_network(path)
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "evil.safetensors")
+    with pytest.raises(CxgiError, match="cannot be read"):
+        load_network(tmp_path / "evil.safetensors")
