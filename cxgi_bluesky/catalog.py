@@ -141,6 +141,22 @@ def find_run(catalog: Any, uid: str) -> Any:
         raise CxgiError(f"run {uid!r} is not in the catalog ({error}): cxgi runs lists them") from error
 
 
+def last_scan(catalog: Any) -> Any:
+    """The newest mask scan.
+
+    Raises
+    ------
+    CxgiError
+        If there is none yet.
+    """
+    from tiled.queries import Key
+
+    try:
+        return catalog.search(Key("cxgi.purpose") == "image").values().last()
+    except IndexError:
+        raise CxgiError("no scan in the catalog: run one first") from None
+
+
 def read_exposures(run: Any) -> Exposures:
     """Everything a mask scan has measured, through the same code as live.
 

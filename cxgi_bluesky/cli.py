@@ -83,7 +83,7 @@ def runs(options: argparse.Namespace, say: Callable[[str], None]) -> Payload:
     if options.last < 1:
         raise CxgiError(f"--last {options.last}: give a positive number of runs")
     catalog = open_catalog(options.data)
-    listed = [summarise(run) for run in catalog.values()[-options.last :]]
+    listed = [summarise(run) for run in catalog.values().tail(options.last)]
     say(f"{len(listed)} of {len(catalog)} runs in {data_folder(options.data)}")
     for row in listed:
         say(_line_of(row))

@@ -21,7 +21,7 @@ from bluesky import RunEngine
 from . import plans
 from .board import MaskBoard
 from .callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveView, ScanProgress
-from .catalog import data_folder, find_run, open_catalog, read_exposures, record_reconstruction, run_writer
+from .catalog import data_folder, find_run, last_scan, open_catalog, read_exposures, record_reconstruction, run_writer
 from .devices.beamline import Beamline
 from .errors import CxgiError
 from .patterns import PatternSet
@@ -116,15 +116,9 @@ class Session:
         CxgiError
             If there is no such scan, or too little of it.
         """
-        run = find_run(self.catalog, uid) if uid is not None else self._last_scan()
+        run = find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
         return reconstruct_run(self.catalog, run, method=method, record=record, **options)[0]
 
-    def _last_scan(self) -> Any:
-        for position in range(1, len(self.catalog) + 1):
-            run = self.catalog.values()[-position]
-            if "pattern_set" in (run.metadata["start"].get("cxgi") or {}):
-                return run
-        raise CxgiError(f"no scan in the catalog of {self.folder}: run one first")
 
 
 def reconstruct_run(
@@ -199,9 +193,9 @@ def start(
     from .devices.simulated import simulated_beamline
 
     folder = data_folder(data)
+    beamline = simulated_beamline(board, object_name, seed=seed, time_scale=time_scale)
     catalog = open_catalog(folder)
     engine = make_run_engine(catalog)
-    beamline = simulated_beamline(board, object_name, seed=seed, time_scale=time_scale)
     pictures: list[LiveReconstruction] = []
     view = None
     if live:

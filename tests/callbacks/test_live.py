@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveView, ScanProgress
+from cxgi_bluesky.callbacks import live_reconstruction as module
+from cxgi_bluesky.callbacks.live_view import has_display
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.plans import hadamard_scan
+from cxgi_bluesky.reconstruction import reconstruct
+
+
+def scan(line, count=64, **options):
+    return hadamard_scan(
+        line.stage,
+        line.shutter,
+        line.diode,
+        board=line.board,
+        pattern_set=PatternSet(line.board.size, count),
+        exposure_s=1.0,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("method", ["correlation", "inverse", "tv"])
+def test_last_live_picture_is_the_offline_one(RE, documents, beamline, method):
+    live = LiveReconstruction(method, first=8, every=8)
+    RE.subscribe(live)
+    RE(scan(beamline))
+    offline = reconstruct(Exposures.from_documents(documents).measurement(), method=method)
+    np.testing.assert_array_equal(live.wait(timeout=30).image, offline.image)
+    assert live.failure is None
+
+
+def test_pictures_come_while_the_scan_runs(RE, beamline):
+    seen = []
+    live = LiveCorrelation(first=8, every=8, on_image=lambda picture: seen.append(picture.exposures))
+    RE.subscribe(live)
+    RE(scan(beamline))
+    live.wait(timeout=30)
+    assert seen[0] < 64
+    assert seen[-1] == 64
+    assert seen == sorted(seen)
+    assert live.pictures == len(seen)
+
+
+def test_a_slow_worker_drops_stale_requests_and_never_delays_the_scan(RE, beamline, monkeypatch):
+    release = threading.Event()
+
+    def slow(measurement, **options):
+        release.wait(10)
+        return reconstruct(measurement, **options)
+
+    monkeypatch.setattr(module, "reconstruct", slow)
+    live = LiveCorrelation(first=1, every=1)
+    RE.subscribe(live)
+    RE(scan(beamline))  # would take minutes if the scan waited for pictures
+    release.set()
+    assert live.wait(timeout=30).exposures == 64
+    assert live.pictures <= 3
+
+
+def test_a_failing_reconstruction_is_reported_and_never_stops_the_scan(RE, documents, beamline, monkeypatch, caplog):
+    monkeypatch.setattr(module, "reconstruct", lambda *a, **k: 1 / 0)
+    live = LiveCorrelation(first=8, every=8)
+    RE.subscribe(live)
+    with caplog.at_level(logging.WARNING):
+        RE(scan(beamline))
+        live.wait(timeout=30)
+    assert documents.of("stop")[0]["exit_status"] == "success"
+    assert isinstance(live.failure, ZeroDivisionError)
+    warnings = [r for r in caplog.records if "the scan goes on" in r.getMessage()]
+    assert len(warnings) == 1  # said once, not at every exposure
+
+
+def test_a_failing_viewer_is_no_reason_to_stop(RE, documents, beamline):
+    def broken(picture):
+        raise OSError("no display")
+
+    live = LiveCorrelation(first=8, every=8, on_image=broken)
+    RE.subscribe(live)
+    RE(scan(beamline))
+    assert live.wait(timeout=30).exposures == 64
+    assert documents.of("stop")[0]["exit_status"] == "success"
+
+
+def test_weights_that_do_not_know_the_size_are_reported(RE, documents, beamline):
+    live = LiveCHMWCNN(first=8, every=8)
+    RE.subscribe(live)
+    RE(scan(beamline))
+    assert live.wait(timeout=30) is None
+    assert isinstance(live.failure, CxgiError)
+    assert "size 8" in str(live.failure)
+
+
+def test_two_runs_do_not_mix(RE, beamline):
+    live = LiveCorrelation(first=8, every=8)
+    RE.subscribe(live)
+    RE(scan(beamline))
+    first = live.wait(timeout=30)
+    RE(scan(beamline, 32))
+    assert live.wait(timeout=30).exposures == 32
+    assert first.exposures == 64
+
+
+def test_other_runs_are_ignored(RE, beamline):
+    from bluesky.plans import count
+
+    live = LiveCorrelation()
+    RE.subscribe(live)
+    RE(count([beamline.diode], 3))
+    assert live.wait(timeout=1) is None
+    assert live.failure is None
+
+
+def test_bad_documents_never_raise():
+    live = LiveCorrelation()
+    live("start", {"uid": "x", "cxgi": {"pattern_set": {}, "schema": 99}})
+    live("event", {"nonsense": 1})
+    assert isinstance(live.failure, CxgiError)
+
+
+def test_unknown_methods_are_refused_at_once():
+    with pytest.raises(CxgiError, match="'magic'"):
+        LiveReconstruction("magic")
+
+
+def test_view_writes_a_picture_that_updates(RE, beamline, tmp_path):
+    view = LiveView(tmp_path / "live.png", interval_s=0.0, window=False)
+    live = LiveCorrelation(first=8, every=8, on_image=view.show)
+    RE.subscribe(live)
+    RE(scan(beamline))
+    live.wait(timeout=30)
+    view.flush()
+    with Image.open(tmp_path / "live.png") as picture:
+        assert min(picture.size) > 200
+        assert np.ptp(np.asarray(picture.convert("L"))) > 100
+    assert [f.name for f in tmp_path.iterdir()] == ["live.png"]
+
+
+def test_view_draws_no_more_often_than_told(tmp_path, RE, beamline):
+    view = LiveView(tmp_path / "live.png", interval_s=3600, window=False)
+    live = LiveCorrelation(first=8, every=8, on_image=view.show)
+    RE.subscribe(live)
+    RE(scan(beamline))
+    live.wait(timeout=30)
+    drawn = (tmp_path / "live.png").stat().st_mtime_ns
+    time.sleep(0.02)
+    view.flush()
+    assert (tmp_path / "live.png").stat().st_mtime_ns > drawn
+    flushed = (tmp_path / "live.png").stat().st_mtime_ns
+    view.flush()
+    assert (tmp_path / "live.png").stat().st_mtime_ns == flushed
+
+
+def test_no_window_without_a_display(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    assert not has_display()
+    monkeypatch.delenv("MPLBACKEND")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert not has_display()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert has_display()
+
+
+def test_progress_counts_patterns_and_says_how_it_ended(RE, beamline):
+    text = io.StringIO()
+    RE.subscribe(ScanProgress(text))
+    RE(scan(beamline, 32))
+    assert "32/32" in text.getvalue()
+    assert "success" in text.getvalue()

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cxgi_bluesky import catalog as module
+from cxgi_bluesky.catalog import (
+    data_folder,
+    find_run,
+    open_catalog,
+    read_exposures,
+    read_image,
+    record_reconstruction,
+    run_writer,
+    summarise,
+)
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.plans import hadamard_scan
+from cxgi_bluesky.reconstruction import reconstruct
+
+pytestmark = pytest.mark.usefixtures("catalog")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def catalog(folder):
+    return open_catalog(folder)
+
+
+def scan(line, count=40, **options):
+    return hadamard_scan(
+        line.stage, line.shutter, line.diode, board=line.board, pattern_set=PatternSet(8, count), exposure_s=1.0, **options
+    )
+
+
+@pytest.fixture
+def writer(RE, catalog):
+    callback = run_writer(catalog)
+    RE.subscribe(callback)
+    return callback
+
+
+def test_what_is_stored_is_what_was_seen(RE, documents, writer, beamline, catalog):
+    (uid,) = RE(scan(beamline, md={"sample": "leaf"}))
+    stored = read_exposures(find_run(catalog, uid))
+    live = Exposures.from_documents(documents)
+    assert stored.streams == live.streams
+    for method in ("correlation", "tv"):
+        one, two = (reconstruct(e.measurement(), method=method).image for e in (stored, live))
+        np.testing.assert_array_equal(one, two)
+    summary = summarise(find_run(catalog, uid[:8]))
+    assert summary["uid"] == uid
+    assert (summary["purpose"], summary["board"], summary["size"], summary["patterns"]) == ("image", "test8", 8, 40)
+    assert (summary["exposures"], summary["exit_status"], summary["sample"]) == (40, "success", "leaf")
+
+
+def test_units_reach_the_catalog(RE, writer, beamline, catalog):
+    (uid,) = RE(scan(beamline, 4))
+    keys = find_run(catalog, uid)["primary"].metadata["data_keys"]
+    assert keys["diode_current"]["units"] == "pA"
+    assert keys["stage_x"]["units"] == "mm"
+
+
+def test_a_reconstruction_is_a_run_of_its_own(RE, writer, beamline, catalog):
+    (uid,) = RE(scan(beamline))
+    result = reconstruct(read_exposures(find_run(catalog, uid)).measurement(), method="tv")
+    derived = find_run(catalog, record_reconstruction(catalog, result, pixel_um=10.0))
+    words = derived.metadata["start"]["cxgi"]
+    assert words["raw_uids"] == [uid]
+    assert (words["method"], words["pixel_um"], words["purpose"]) == ("tv", 10.0, "reconstruction")
+    assert words["parameters"]["weight"] == result.parameters["weight"]
+    np.testing.assert_array_equal(read_image(derived), result.image)
+    assert summarise(derived)["raw_uids"] == [uid]
+    with pytest.raises(CxgiError, match=f"is a reconstruction: reconstruct its raw run {uid}"):
+        read_exposures(derived)
+
+
+def test_a_rewound_exposure_is_stored_and_the_last_one_wins(RE, documents, writer, beamline, catalog):
+    from tests.plans.test_raster import RunEngineInterrupted, interrupted
+
+    with pytest.raises(RunEngineInterrupted):
+        RE(interrupted(scan(beamline, 12), 150))
+    RE.resume()
+    uid = documents.of("start")[0]["uid"]
+    stored, live = read_exposures(find_run(catalog, uid)), Exposures.from_documents(documents)
+    np.testing.assert_array_equal(stored.measurement().coefficient, live.measurement().coefficient)
+
+
+def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, catalog):
+    from tests.plans.test_raster import RunEngineInterrupted, interrupted
+
+    with pytest.raises(RunEngineInterrupted):
+        RE(interrupted(scan(beamline), 350))
+    RE.abort("sample moved")
+    run = find_run(catalog, documents.of("start")[0]["uid"])
+    assert summarise(run)["exit_status"] == "abort"
+    assert 10 < len(read_exposures(run).measurement()) < 40
+
+
+def test_another_process_reads_while_it_is_open_here(RE, writer, beamline, catalog, folder):
+    (uid,) = RE(scan(beamline, 8))
+    code = "import sys, databroker; print(databroker.catalog['cxgi'][sys.argv[1]].metadata['stop']['exit_status'])"
+    environment = {**os.environ, "TILED_PROFILES": str(folder / "profiles")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, uid], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.strip() == "success", done.stderr
+
+
+def test_unknown_runs(catalog):
+    with pytest.raises(CxgiError, match="'zzzzzzzz' is not in the catalog"):
+        find_run(catalog, "zzzzzzzz")
+
+
+def test_other_runs_are_no_images(RE, writer, beamline, catalog):
+    from bluesky.plans import count
+
+    (uid,) = RE(count([beamline.diode], 2))
+    assert summarise(find_run(catalog, uid))["purpose"] is None
+    with pytest.raises(CxgiError, match="no mask scan"):
+        read_exposures(find_run(catalog, uid))
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CxgiError, match=r"data folder .*file.* cannot be written .* --data or CXGI_DATA"):
+        open_catalog(tmp_path / "file" / "data")
+
+
+def test_where_data_goes(monkeypatch, tmp_path):
+    monkeypatch.delenv("CXGI_DATA", raising=False)
+    assert data_folder("x").name == "x"
+    assert "cxgi_bluesky" in str(data_folder())
+    monkeypatch.setenv("CXGI_DATA", str(tmp_path))
+    assert data_folder() == tmp_path
+    assert str(data_folder("x")) == "x"
+
+
+def test_a_crash_can_lose_no_more_than_a_batch():
+    assert module.BATCH_SIZE <= 32

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cxgi_bluesky.cli import METHOD_NAMES, main, plain
+from cxgi_bluesky.patterns import walsh_hadamard_2d
+from cxgi_bluesky.quality import affine_fit, psnr
+from cxgi_bluesky.reconstruction import METHODS
+from tests.conftest import smooth_image
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "optical_hadamard_32"
+
+
+def write_csv(path: Path, image: np.ndarray, rows: slice = slice(None)) -> Path:
+    coefficients = walsh_hadamard_2d(image).ravel()
+    lines = [f"{k},{value:.12g}" for k, value in list(enumerate(coefficients))[rows]]
+    path.write_text("pattern_index,bucket\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def file(tmp_path):
+    return write_csv(tmp_path / "buckets.csv", smooth_image(32))
+
+
+def reconstruct(file, out, *more):
+    return main(["reconstruct", str(file), "--size", "32", "--coding", "signed", "--out", str(out), *more])
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_a_file_becomes_a_picture(file, tmp_path, capsys, method):
+    assert reconstruct(file, tmp_path / "a.npy", "--method", method, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["method"] == method
+    assert (answer["size"], answer["exposures"], answer["scale"]) == (32, 1024, "relative")
+    assert answer["seconds"] > 0
+    assert answer["out"] == str(tmp_path / "a.npy")
+    image = np.load(tmp_path / "a.npy")
+    assert psnr(affine_fit(image, smooth_image(32)), smooth_image(32)) > 25
+
+
+def test_a_subset_of_the_file(file, tmp_path, capsys):
+    out = tmp_path / "a.npy"
+    assert reconstruct(file, out, "--order", "cake-cutting", "--fraction", "0.1875", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["exposures"] == 192
+    assert reconstruct(file, out, "--order", "random", "--order-seed", "3", "--fraction", "0.5", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["exposures"] == 512
+
+
+def test_picture_formats(file, tmp_path, capsys):
+    for name in ("a.png", "a.npy", "a.tiff", "a.tif"):
+        assert reconstruct(file, tmp_path / name, "--method", "inverse") == 0
+    values = np.load(tmp_path / "a.npy")
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "a.tiff"), values, rtol=1e-6)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (512, 512)
+        assert np.ptp(np.asarray(picture)) == 255
+    assert "1024 patterns of 32 x 32" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "33", "--coding", "signed"], "33 is not a power of two"),
+        (["--size", "16", "--coding", "signed"], "pattern_index 256 is outside 0..255 for size 16"),
+        (["--coding", "signed"], "says neither size nor coding"),
+        (["--size", "64", "--coding", "signed", "--fraction", "0.5"], "too few patterns"),
+        (["--size", "32", "--coding", "signed", "--fraction", "2"], "fraction 2.0"),
+        (["--size", "32", "--coding", "signed", "--order", "natural"], "needs --fraction"),
+        (["--size", "32", "--coding", "signed", "--fraction", ".5", "--order", "random"], "takes a seed"),
+        (["--size", "32", "--coding", "binary", "--d-r", "1.5"], "d_r 1.5"),
+        (["--size", "32", "--coding", "complementary"], "bucket_complement"),
+        (["--size", "128", "--coding", "signed", "--method", "ch-mwcnn"], "size 128 is unknown to the network"),
+        (["--size", "32", "--coding", "signed", "--out", "a.jpg"], "no known image suffix"),
+        (["--size", "32", "--coding", "signed", "--out", "no/such/a.png"], "does not exist"),
+    ],
+)
+def test_bad_requests_get_one_line(file, capsys, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reconstruct", str(file), *arguments]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert main(["reconstruct", str(file), *arguments, "--json"]) == 2
+    assert message in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_a_missing_file(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reconstruct", "none.csv", "--size", "32", "--coding", "signed"]) == 2
+    assert "none.csv cannot be read" in capsys.readouterr().err
+
+
+def test_a_data_folder_that_cannot_be_written(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    for command in (["runs"], ["show", "abcdef"], ["demo", "--out", str(tmp_path / "out")]):
+        assert main([*command, "--data", str(tmp_path / "file")]) == 2
+        assert "cannot be written" in capsys.readouterr().err
+
+
+def test_demo_refuses_what_it_does_not_know(capsys, tmp_path):
+    base = ["demo", "--out", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
+    for more, message in ((["--object", "cat"], "'cat'"), (["--board", "pb1"], "'pb1'")):
+        assert main([*base, *more]) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "f").write_text("")
+    assert main(["demo", "--out", str(tmp_path / "f" / "out")]) == 2
+    assert "cannot be made" in capsys.readouterr().err
+
+
+def test_methods_of_the_command_line_are_those_of_the_library():
+    assert tuple(METHODS) == METHOD_NAMES
+
+
+def test_json_knows_no_nan():
+    values = {"a": float("nan"), "b": [np.float32(1.5), np.array([1.0, np.inf])], "c": (None, True), 1: np.int64(3)}
+    assert plain(values) == {"a": None, "b": [1.5, [1.0, None]], "c": [None, True], "1": 3}
+
+
+@pytest.fixture(scope="module")
+def cxgi(tmp_path_factory):
+    """Run the installed command in a process of its own, with a data folder of its own."""
+    folder = tmp_path_factory.mktemp("cli")
+    environment = {**os.environ, "CXGI_DATA": str(folder / "data"), "MPLBACKEND": "Agg"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cxgi_bluesky.cli", *arguments]
+        return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+    run.folder = folder
+    return run
+
+
+@pytest.mark.timeout(240)
+def test_scan_list_show_and_reconstruct_in_separate_processes(cxgi):
+    demo = cxgi("demo", "--board", "cu32", "--object", "CAS", "--fraction", "0.0625", "--seed", "5", "--out", "out", "--json")
+    assert demo.returncode == 0, demo.stderr
+    numbers = json.loads(demo.stdout)
+    assert numbers["exposures"] == 64
+    assert numbers["reference_exposures"] == 4 + 4 + 4
+    assert numbers["shutter_open_s"] == 64 + 12
+    assert set(numbers["methods"]) == set(METHOD_NAMES)
+    for values in numbers["methods"].values():
+        assert {"cnr", "psnr_db", "ssim", "seconds"} <= set(values)
+    assert numbers["methods"]["tv"]["cnr"] > 0.5
+    pictures = {f.name for f in (cxgi.folder / "out").iterdir()}
+    assert pictures == {"object.png", "cnr.png", "overview.png", *(f"{m}.png" for m in METHOD_NAMES)}
+
+    runs = json.loads(cxgi("runs", "--json").stdout)["runs"]
+    assert [r["purpose"] for r in runs] == ["image"] + 4 * ["reconstruction"]
+    uid = numbers["run_uid"]
+    assert runs[0]["uid"] == uid
+    live = next(r["uid"] for r in runs if r["method"] == "correlation")
+
+    again = cxgi("reconstruct", uid, "--method", "correlation", "--out", "again.npy", "--json")
+    answer = json.loads(again.stdout)
+    assert (answer["method"], answer["exposures"], answer["scale"]) == ("correlation", 64, "relative")
+    shown = json.loads(cxgi("show", live[:8], "--out", "live.npy", "--json").stdout)
+    assert shown["raw_uids"] == [uid]
+    np.testing.assert_array_equal(np.load(cxgi.folder / "again.npy"), np.load(cxgi.folder / "live.npy"))
+
+    text = cxgi("show", uid[:8]).stdout
+    assert "scan, board cu32, 64 of 64 patterns" in text
+    refused = cxgi("reconstruct", uid, "--size", "32")
+    assert refused.returncode == 2
+    assert "--size is for files" in refused.stderr
+    refused = cxgi("show", uid, "--out", "x.png")
+    assert "has no image of its own" in refused.stderr
+
+
+def test_help_and_version(cxgi):
+    assert "reconstruct" in cxgi("--help").stdout
+    assert cxgi("--version").stdout.startswith("cxgi ")
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the measured files are not beside this checkout")
+@pytest.mark.parametrize("name", ["1", "9", "65", "257"])
+@pytest.mark.parametrize("method", ["tv", "ch-mwcnn"])
+def test_real_measurements_at_18_75_percent(name, method, tmp_path, capsys):
+    """Nearer to the file's own full inverse than the zero-filled inverse of the same 192 patterns."""
+    file = REAL / f"car_boat_roi_{name}.csv"
+    assert reconstruct(file, tmp_path / "full.npy", "--method", "inverse") == 0
+    full = np.load(tmp_path / "full.npy")
+    distance = {}
+    for m in ("inverse", method):
+        assert reconstruct(file, tmp_path / "part.npy", "--method", m, "--fraction", "0.1875") == 0
+        distance[m] = psnr(affine_fit(np.load(tmp_path / "part.npy"), full), full)
+    assert distance[method] > distance["inverse"] + 0.3

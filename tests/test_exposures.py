@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.exposures import Drift, Exposures, Table, smooth_sigma
+from cxgi_bluesky.patterns import PatternSet, pattern
+from tests.conftest import smooth_image
+
+IMAGE = smooth_image(4)
+T0 = 0.2
+
+
+def run_documents(events, *, i0=None, d_r=1 - T0):
+    """Documents of a hand-made run; events are (stream, index, bucket) or longer with sigma, i0, time."""
+    fields = {"pattern_index": "k", "bucket": "b", "sigma": "s", "i0": i0}
+    words = {"schema": 1, "pattern_set": PatternSet(4, 16).to_dict(), "fields": fields}
+    yield "start", {"uid": "run", "cxgi": {**words, "board": {"d_r": d_r, "pixel_um": 1.0}}}
+    for stream in ("primary", "open", "dark", "incident", "baseline"):
+        yield "descriptor", {"uid": stream, "name": stream}
+    seen: dict[str, int] = {}
+    for stream, k, bucket, *more in events:
+        seen[stream] = seen.get(stream, 0) + 1
+        sigma, beam, time = (*more, *(0.01, 1.0, float(sum(seen.values())))[len(more) :])
+        data = {"k": k, "b": bucket, "s": sigma, "mon": beam}
+        yield "event", {"descriptor": stream, "seq_num": seen[stream], "data": data, "time": time}
+    yield "stop", {"exit_status": "success"}
+
+
+def bucket(k: int, scale: float = 10.0) -> float:
+    return scale * float((np.where(pattern(4, k) > 0, 1, T0) * IMAGE).mean())
+
+
+def expected(scale: float = 1.0) -> np.ndarray:
+    return scale * np.array([(pattern(4, k) * IMAGE).sum() for k in range(16)])
+
+
+ALL = [("primary", k, bucket(k)) for k in range(16)]
+
+
+def coefficients(events, **options):
+    return Exposures.from_documents(run_documents(events, **options)).measurement().coefficient_grid().ravel()
+
+
+def test_buckets_become_coefficients():
+    np.testing.assert_allclose(coefficients(ALL), expected(10 / 16), atol=1e-12)
+
+
+def test_incident_exposures_give_transmission():
+    m = Exposures.from_documents(run_documents([*ALL, ("incident", -1, 10.0)])).measurement()
+    assert m.scale == "transmission"
+    np.testing.assert_allclose(m.coefficient_grid().ravel(), expected(), atol=1e-12)
+
+
+def test_dark_is_subtracted_everywhere():
+    events = [(s, k, b + 0.3) for s, k, b in [*ALL, ("incident", -1, 10.0), ("open", -1, bucket(0))]]
+    np.testing.assert_allclose(coefficients([*events, ("dark", -1, 0.2), ("dark", -1, 0.4)]), expected(), atol=1e-9)
+
+
+def test_the_last_exposure_of_an_index_wins():
+    wrong = [("primary", k, 99.0) for k in (3, 5)]
+    np.testing.assert_allclose(coefficients([*wrong, *ALL]), expected(10 / 16), atol=1e-12)
+
+
+def test_a_repeated_sequence_number_replaces_a_reference_exposure():
+    documents = list(run_documents([*ALL, ("open", -1, 50.0)]))
+    again = {**documents[-2][1], "data": {**documents[-2][1]["data"], "b": bucket(0)}}
+    exposures = Exposures.from_documents([*documents[:-1], ("event", again)])
+    assert len(exposures.streams["open"]) == 1
+    np.testing.assert_allclose(exposures.measurement().coefficient_grid().ravel(), expected(10 / 16), atol=1e-12)
+
+
+def test_event_pages_are_events():
+    documents = list(run_documents(ALL))
+    rows = [d for name, d in documents if name == "event"]
+    page = {
+        "descriptor": "primary",
+        "seq_num": [d["seq_num"] for d in rows],
+        "time": [d["time"] for d in rows],
+        "data": {key: [d["data"][key] for d in rows] for key in rows[0]["data"]},
+    }
+    paged = [d for d in documents if d[0] != "event"] + [("event_page", page)]
+    one, two = (Exposures.from_documents(d).measurement().coefficient for d in (documents, paged))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_beam_intensity_is_divided_out():
+    beam = 1 + 0.3 * np.sin(np.arange(16))
+    events = [("primary", k, bucket(k) * beam[k], 0.01, beam[k]) for k in range(16)]
+    np.testing.assert_allclose(coefficients(events, i0="mon"), expected(10 / 16) * beam.mean(), rtol=1e-9)
+
+
+def test_unusable_exposures_are_left_out_and_listed():
+    events = [*ALL[:5], ("primary", 5, float("nan")), ("primary", 6, None), *ALL[7:]]
+    m = Exposures.from_documents(run_documents(events)).measurement()
+    assert m.source["left_out"] == [5, 6]
+    assert len(m) == 14
+
+
+def test_an_open_exposure_stands_in_for_pattern_0():
+    np.testing.assert_allclose(coefficients([("open", -1, bucket(0)), *ALL[1:]]), expected(10 / 16), atol=1e-12)
+
+
+def test_without_any_open_exposure_it_says_so():
+    with pytest.raises(CxgiError, match="all-open bucket"):
+        coefficients(ALL[1:])
+
+
+def test_runs_that_are_no_mask_scan():
+    with pytest.raises(CxgiError, match="count-run is no mask scan"):
+        Exposures()("start", {"uid": "count-run"})
+    with pytest.raises(CxgiError, match="schema 7"):
+        Exposures()("start", {"uid": "a", "cxgi": {"schema": 7, "pattern_set": {}}})
+    with pytest.raises(CxgiError, match="no start document"):
+        Exposures().measurement()
+
+
+def test_other_streams_are_ignored():
+    np.testing.assert_allclose(coefficients([*ALL, ("baseline", 3, 77.0)]), expected(10 / 16), atol=1e-12)
+
+
+def test_a_snapshot_does_not_change():
+    documents = list(run_documents(ALL))
+    exposures = Exposures.from_documents(documents[:10])
+    copy, before = exposures.snapshot(), len(exposures)
+    for name, document in documents[10:]:
+        exposures(name, document)
+    assert len(copy) == before < len(exposures)
+
+
+def table(bucket, sigma, time=None):
+    n = len(bucket)
+    time = np.arange(n) if time is None else time
+    return Table(np.arange(n), np.asarray(bucket, float), np.full(n, float(sigma)), np.asarray(time, float))
+
+
+def test_drift_that_is_seen_is_corrected():
+    relative = 1 + 0.1 * np.linspace(-1, 1, 20)
+    drift = Drift.from_open(table(5 * relative, 0.001))
+    np.testing.assert_allclose(drift(np.arange(20.0)), relative, atol=1e-3)
+
+
+def test_noise_is_not_taken_for_drift():
+    rng = np.random.default_rng(0)
+    corrections = [Drift.from_open(table(5 + 0.05 * rng.normal(size=20), 0.05)).rms for _ in range(200)]
+    assert np.mean(corrections) < 0.4 * 0.01
+
+
+def test_no_correction_from_a_handful_of_open_exposures():
+    assert Drift.from_open(table([5.0, 6.0, 7.0], 0.001)).rms == 0
+    np.testing.assert_array_equal(Drift.from_open(table([], 1))(np.arange(3.0)), 1)
+
+
+def test_sigma_of_a_few_readings_is_smoothed_by_the_noise_law():
+    rng = np.random.default_rng(0)
+    bucket = rng.uniform(2, 6, size=500)
+    law = np.sqrt(4e-4 * bucket + 1e-4)
+    seen = law * np.sqrt(rng.chisquare(9, size=500) / 9)
+    np.testing.assert_allclose(smooth_sigma(bucket, seen), law, rtol=0.1)
+    assert np.abs(seen / law - 1).max() > 0.4
+
+
+def test_an_unphysical_noise_law_falls_back_to_the_mean():
+    bucket, sigma = np.linspace(1, 2, 20), np.linspace(0.2, 0.1, 20)
+    np.testing.assert_allclose(smooth_sigma(bucket, sigma), np.sqrt(np.mean(sigma**2)))

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from cxgi_bluesky import session
+from cxgi_bluesky.errors import CxgiError
+from tests.conftest import small_board
+
+
+@pytest.fixture(scope="module")
+def s(tmp_path_factory):
+    board = small_board(32, pixel_um=150.0, tile_pitch_um=4900.0, aperture_um=4800.0)
+    return session.start(
+        sim=True, data=tmp_path_factory.mktemp("data"), board=board, object_name="CAS", progress=False, seed=3
+    )
+
+
+def test_a_session_scans_shows_stores_and_reconstructs(s):
+    (uid,) = s.RE(s.scan(0.06, 1.0, md={"sample": "stencil"}))
+    last = s.wait_for_pictures()
+    assert set(last) == {"correlation", "ch-mwcnn"}
+    assert (s.folder / "live.png").stat().st_size > 5000
+    for method, picture in last.items():
+        again = s.reconstruct(uid, method=method, record=False)
+        np.testing.assert_allclose(picture.image, again.image, rtol=1e-5, atol=1e-6)
+    known = set(s.catalog)
+    assert s.reconstruct(method="tv").exposures == 61
+    (derived,) = set(s.catalog) - known
+    assert s.catalog[derived].metadata["start"]["cxgi"]["raw_uids"] == [uid]
+    start = s.catalog[uid].metadata["start"]
+    assert start["versions"]["cxgi_bluesky"]
+    assert start["sample"] == "stencil"
+
+
+def test_plans_take_the_sessions_devices(s):
+    plan = s.plans.hadamard_scan(*s.devices, board=s.board, pattern_set=s.pattern_set(0.01), exposure_s=1.0)
+    (uid,) = s.RE(plan)
+    assert s.reconstruct(uid, method="inverse", record=False).scale == "relative"
+    assert s.shutter.state.get() == "closed"
+
+
+def test_an_abort_leaves_the_shutter_closed_and_the_exposures_usable(s):
+    from bluesky.utils import RunEngineInterrupted
+
+    from tests.plans.test_raster import interrupted
+
+    with pytest.raises(RunEngineInterrupted):
+        s.RE(interrupted(s.scan(0.06, 1.0), 500))
+    s.RE.abort()
+    assert s.shutter.state.get() == "closed"
+    assert 20 < s.reconstruct(method="correlation", record=False).exposures < 61
+
+
+def test_data_that_cannot_be_stored_ends_the_scan_with_the_shutter_closed(s, monkeypatch):
+    from tiled.client.dataframe import DataFrameClient
+
+    def full(self, *args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(DataFrameClient, "append_partition", full)
+    with pytest.raises(OSError, match="disk full"):
+        s.RE(s.scan(0.1, 1.0))
+    assert s.shutter.state.get() == "closed"
+    assert not s.beamline.twin.shutter_open
+
+
+def test_an_empty_catalog_has_no_last_scan(tmp_path):
+    from cxgi_bluesky.catalog import last_scan, open_catalog
+
+    with pytest.raises(CxgiError, match="no scan in the catalog"):
+        last_scan(open_catalog(tmp_path))
+
+
+def test_real_devices_are_not_pretended():
+    with pytest.raises(CxgiError, match="sim=False"):
+        session.start(sim=False)
+
+
+def run_python(code: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def test_importing_the_package_imports_neither_torch_nor_bluesky():
+    done = run_python("""
+        import sys, cxgi_bluesky
+        from cxgi_bluesky import PatternSet, Measurement, MaskBoard, reconstruct
+        heavy = {"torch", "bluesky", "ophyd", "tiled", "databroker", "matplotlib", "scipy", "skimage"}
+        print(sorted(heavy & set(sys.modules)))
+    """)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_importing_everything_starts_nothing(tmp_path):
+    done = run_python(f"""
+        import os, sys, threading, pathlib
+        os.environ["CXGI_DATA"] = {str(tmp_path / "data")!r}
+        import importlib, pkgutil, cxgi_bluesky
+        for module in pkgutil.walk_packages(cxgi_bluesky.__path__, "cxgi_bluesky."):
+            importlib.import_module(module.name)
+        print(threading.active_count(), os.path.exists(os.environ["CXGI_DATA"]))
+    """)
+    assert done.stdout.split() == ["1", "False"], done.stderr
+
+
+def test_names_of_the_package():
+    import cxgi_bluesky
+
+    for name in cxgi_bluesky.__all__:
+        assert getattr(cxgi_bluesky, name)
+    assert set(cxgi_bluesky.__all__) <= set(dir(cxgi_bluesky))
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = cxgi_bluesky.no_such
