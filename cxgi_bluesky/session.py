@@ -120,7 +120,6 @@ class Session:
         return reconstruct_run(self.catalog, run, method=method, record=record, **options)[0]
 
 
-
 def reconstruct_run(
     catalog: Any,
     run: Any,

@@ -39,7 +39,13 @@ def catalog(folder):
 
 def scan(line, count=40, **options):
     return hadamard_scan(
-        line.stage, line.shutter, line.diode, board=line.board, pattern_set=PatternSet(8, count), exposure_s=1.0, **options
+        line.stage,
+        line.shutter,
+        line.diode,
+        board=line.board,
+        pattern_set=PatternSet(8, count),
+        exposure_s=1.0,
+        **options,
     )
 
 

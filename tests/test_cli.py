@@ -135,7 +135,9 @@ def cxgi(tmp_path_factory):
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cxgi_bluesky.cli", *arguments]
-        return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(
+            command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        )
 
     run.folder = folder
     return run
@@ -143,7 +145,9 @@ def cxgi(tmp_path_factory):
 
 @pytest.mark.timeout(240)
 def test_scan_list_show_and_reconstruct_in_separate_processes(cxgi):
-    demo = cxgi("demo", "--board", "cu32", "--object", "CAS", "--fraction", "0.0625", "--seed", "5", "--out", "out", "--json")
+    demo = cxgi(
+        "demo", "--board", "cu32", "--object", "CAS", "--fraction", "0.0625", "--seed", "5", "--out", "out", "--json"
+    )
     assert demo.returncode == 0, demo.stderr
     numbers = json.loads(demo.stdout)
     assert numbers["exposures"] == 64

@@ -90,7 +90,10 @@ class LiveView:
 
     def _open_window(self) -> None:
         import matplotlib.pyplot as plt
+        from matplotlib.backends.registry import BackendFilter, backend_registry
 
+        if plt.get_backend().lower() not in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
+            return  # a display, but no toolkit to draw on it
         self._window = plt.figure("cxgi live", figsize=(7, 4), layout="constrained")
         self._timer = self._window.canvas.new_timer(interval=300)
         self._timer.add_callback(self.refresh_window)

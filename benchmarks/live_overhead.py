@@ -1,0 +1,86 @@
+"""What the live callbacks cost the RunEngine's thread, per event, in a real scan.
+
+Every subscriber is wrapped in a clock; waiting for the interpreter lock while the workers compute
+is part of what is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _timing import report
+from bluesky import RunEngine
+from bluesky.callbacks import CallbackBase, LiveTable
+
+from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveView, ScanProgress
+from cxgi_bluesky.devices.simulated import simulated_beamline
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.plans import hadamard_scan
+
+
+class Clock:
+    """Calls a callback and keeps the time of each event."""
+
+    def __init__(self, callback: Any) -> None:
+        self.callback = callback
+        self.ms: list[float] = []
+
+    def __call__(self, name: str, document: Any) -> None:
+        started = time.perf_counter()
+        self.callback(name, document)
+        if name == "event":
+            self.ms.append((time.perf_counter() - started) * 1e3)
+
+    def summary(self) -> dict[str, float]:
+        values = np.array(self.ms)
+        figures = {
+            "mean": values.mean(),
+            "median": np.median(values),
+            "p99": np.percentile(values, 99),
+            "max": values.max(),
+        }
+        return {name: round(float(value), 4) for name, value in figures.items()}
+
+
+def main() -> None:
+    line = simulated_beamline("au64", "gold", seed=1)
+    engine = RunEngine({})
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        view = LiveView(Path(folder) / "live.png", window=False)
+        pictures = [LiveCorrelation(on_image=view.show), LiveCHMWCNN(on_image=view.show)]
+        clocks = {
+            "live_correlation": Clock(pictures[0]),
+            "live_ch_mwcnn": Clock(pictures[1]),
+            "progress": Clock(ScanProgress(nowhere)),
+            "bluesky CallbackBase": Clock(CallbackBase()),
+            "bluesky LiveTable": Clock(LiveTable(["stage_tile", "diode_current"], out=nowhere.write)),
+        }
+        for clock in clocks.values():
+            engine.subscribe(clock)
+        pattern_set = PatternSet(64, 768)
+        engine(
+            hadamard_scan(
+                line.stage, line.shutter, line.diode, board=line.board, pattern_set=pattern_set, exposure_s=1.0
+            )
+        )
+        for picture in pictures:
+            picture.wait()
+    results = {name: clock.summary() for name, clock in clocks.items()}
+    ours = sum(results[name]["mean"] for name in ("live_correlation", "live_ch_mwcnn", "progress"))
+    summary = {
+        "events": len(clocks["progress"].ms),
+        "pictures": {p.method: p.pictures for p in pictures},
+        "ms_per_event": results,
+        "all_live_callbacks_mean_ms": round(ours, 4),
+        "over_live_table": round(ours / results["bluesky LiveTable"]["mean"], 3),
+    }
+    report("live_overhead", summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorials/first-session.md"])
+def test_examples_run(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXGI_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    blocks = python_blocks(ROOT / name)
+    assert blocks
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block.replace("0.1875", "0.0625"), name, "exec"), names)
+    assert list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
