@@ -20,6 +20,7 @@ import yaml
 
 from .errors import CxgiError
 from .exposures import SCHEMA, Exposures
+from .patterns import PatternSet
 from .reconstruction.result import Reconstruction
 
 DATA_VARIABLE = "CXGI_DATA"
@@ -199,11 +200,14 @@ def summarise(run: Any) -> dict[str, Any]:
 # ---------------------------------------------------------------- derived runs
 
 
-def record_reconstruction(catalog: Any, reconstruction: Reconstruction, *, pixel_um: float | None) -> str:
+def record_reconstruction(
+    catalog: Any, reconstruction: Reconstruction, *, pixel_um: float | None, subset: PatternSet | None = None
+) -> str:
     """Store a reconstruction as a derived run of its own; returns its uid.
 
-    The start document names the raw runs, the method, its parameters and the pixel size at the
-    object; the one event holds the image. The raw runs are not touched.
+    The start document names the raw runs, the method, its parameters, the subset of the patterns
+    if it was not all of them, and the pixel size at the object; the one event holds the image. The
+    raw runs are not touched.
     """
     from event_model import compose_run
 
@@ -222,6 +226,7 @@ def record_reconstruction(catalog: Any, reconstruction: Reconstruction, *, pixel
             "seconds": reconstruction.seconds,
             "quality": dict(reconstruction.quality),
             "pixel_um": pixel_um,
+            "subset": subset.to_dict() if subset is not None else None,
         },
     }
     run = compose_run(metadata=metadata)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bluesky.utils import RunEngineInterrupted
 
 from . import session
 from .catalog import find_run, read_exposures, record_reconstruction
@@ -14,6 +16,7 @@ from .devices.simulated import SimulatedBeamline
 from .errors import CxgiError
 from .exposures import Exposures
 from .measurement import Measurement
+from .patterns import PatternSet
 from .quality import cnr, compare
 from .reconstruction import METHODS, Reconstruction, reconstruct
 from .reconstruction.result import grey_values
@@ -43,7 +46,7 @@ def run_demo(
         f"Scanning {pattern_set.count} of {s.board.size**2} patterns of board {s.board.name} "
         f"({s.board.metal}, D_r {s.board.d_r:.0%}), object {object_name!r}, 1 s each (simulated)"
     )
-    (uid,) = s.RE(s.scan(pattern_set=pattern_set))
+    uid = _scan_or_say_what_is_left(s, pattern_set)
     live = s.wait_for_pictures()
     opened = f"{s.shutter.open_s.get():.0f} s in {s.shutter.openings.get()} exposures"
     say(f"Shutter {s.shutter.state.get()}, open for {opened}")
@@ -71,6 +74,22 @@ def run_demo(
         "out": str(out),
         "data": str(s.folder),
     }
+
+
+def _scan_or_say_what_is_left(s: session.Session, pattern_set: PatternSet) -> str:
+    """Run the scan; Ctrl-C ends it cleanly and says what can still be done with it."""
+    uids: list[str] = []
+    s.RE.subscribe(lambda _, start: uids.append(start["uid"]), "start")
+    try:
+        s.RE(s.scan(pattern_set=pattern_set))
+    except RunEngineInterrupted:
+        logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # it would print a traceback of our own abort
+        s.RE.abort("interrupted from the keyboard")
+        raise CxgiError(
+            f"interrupted: the shutter is {s.shutter.state.get()}, the exposures so far are stored "
+            f"(cxgi reconstruct {uids[-1][:8]} makes a picture of them)"
+        ) from None
+    return uids[-1]
 
 
 def _output_folder(out: str | Path) -> Path:

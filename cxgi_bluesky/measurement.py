@@ -161,6 +161,7 @@ class Measurement:
         *,
         coding: Coding,
         sigma: ArrayLike | None = None,
+        sigma_origin: str = "given",
         bucket_complement: ArrayLike | None = None,
         d_r: float = 1.0,
         dark: float = 0.0,
@@ -176,6 +177,8 @@ class Measurement:
             Pixels per side n.
         pattern_index, bucket, sigma, bucket_complement : array_like, shape (M,)
             One row per pattern; `sigma` is one standard deviation of the stored number(s).
+        sigma_origin : str
+            Where `sigma` came from; without `sigma` it is estimated and marked so.
         coding : {"binary", "signed", "complementary"}
             binary: b_k = sum of the 0/1 mask times the image (or its mean);
             signed: b_k = sum of H_k times the image; complementary: a mask and its negative.
@@ -210,7 +213,7 @@ class Measurement:
             reduced = reduce_binary(index, buckets - dark, given, t0, open_bucket)
         else:
             raise CxgiError(f"coding {coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
-        values, origin = reduced.sigma, "given"
+        values, origin = reduced.sigma, sigma_origin
         if values is None:
             values, origin = estimate_sigma(reduced.index, reduced.value, size)
         factor, scale = scale_factor(incident, size)

@@ -139,7 +139,7 @@ def reconstruct_run(
     if not record:
         return result, None
     pixel_um = exposures.start["cxgi"]["board"]["pixel_um"]
-    return result, record_reconstruction(catalog, result, pixel_um=pixel_um)
+    return result, record_reconstruction(catalog, result, pixel_um=pixel_um, subset=pattern_set)
 
 
 def make_run_engine(catalog: Any) -> RunEngine:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +182,26 @@ def test_scan_list_show_and_reconstruct_in_separate_processes(cxgi):
     assert "--size is for files" in refused.stderr
     refused = cxgi("show", uid, "--out", "x.png")
     assert "has no image of its own" in refused.stderr
+
+
+@pytest.mark.timeout(120)
+def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi):
+    command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", "out", "--data", "stopped"]
+    process = subprocess.Popen(command, cwd=cxgi.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "Scanning" not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "interrupted: the shutter is closed" in errors
+    uid = errors.split("cxgi reconstruct ")[1].split()[0]
+    answer = json.loads(
+        cxgi("reconstruct", uid, "--data", "stopped", "--method", "tv", "--out", "a.png", "--json").stdout
+    )
+    assert 3 < answer["exposures"] < 4096
 
 
 def test_help_and_version(cxgi):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.exposures import Drift, Exposures, Table, smooth_sigma
+from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.patterns import PatternSet, pattern
 from tests.conftest import smooth_image
 
@@ -129,38 +129,21 @@ def test_a_snapshot_does_not_change():
     assert len(copy) == before < len(exposures)
 
 
-def table(bucket, sigma, time=None):
-    n = len(bucket)
-    time = np.arange(n) if time is None else time
-    return Table(np.arange(n), np.asarray(bucket, float), np.full(n, float(sigma)), np.asarray(time, float))
-
-
-def test_drift_that_is_seen_is_corrected():
-    relative = 1 + 0.1 * np.linspace(-1, 1, 20)
-    drift = Drift.from_open(table(5 * relative, 0.001))
-    np.testing.assert_allclose(drift(np.arange(20.0)), relative, atol=1e-3)
-
-
-def test_noise_is_not_taken_for_drift():
+def test_without_sigma_the_open_exposures_tell_it():
     rng = np.random.default_rng(0)
-    corrections = [Drift.from_open(table(5 + 0.05 * rng.normal(size=20), 0.05)).rms for _ in range(200)]
-    assert np.mean(corrections) < 0.4 * 0.01
+    opens = [("open", -1, bucket(0) + 0.02 * rng.normal(), None) for _ in range(400)]
+    m = Exposures.from_documents(run_documents([*[(*e, None) for e in ALL], *opens])).measurement()
+    assert m.sigma_origin == "estimated: open tile"
+    np.testing.assert_allclose(m.sigma[1:], 2 * 0.02 / (1 - T0), rtol=0.1)
 
 
-def test_no_correction_from_a_handful_of_open_exposures():
-    assert Drift.from_open(table([5.0, 6.0, 7.0], 0.001)).rms == 0
-    np.testing.assert_array_equal(Drift.from_open(table([], 1))(np.arange(3.0)), 1)
+def test_without_sigma_and_open_exposures_the_coefficients_tell_it():
+    m = Exposures.from_documents(run_documents([(*e, None) for e in ALL])).measurement()
+    assert m.sigma_origin == "estimated: high sequency"
 
 
-def test_sigma_of_a_few_readings_is_smoothed_by_the_noise_law():
-    rng = np.random.default_rng(0)
-    bucket = rng.uniform(2, 6, size=500)
-    law = np.sqrt(4e-4 * bucket + 1e-4)
-    seen = law * np.sqrt(rng.chisquare(9, size=500) / 9)
-    np.testing.assert_allclose(smooth_sigma(bucket, seen), law, rtol=0.1)
-    assert np.abs(seen / law - 1).max() > 0.4
-
-
-def test_an_unphysical_noise_law_falls_back_to_the_mean():
-    bucket, sigma = np.linspace(1, 2, 20), np.linspace(0.2, 0.1, 20)
-    np.testing.assert_allclose(smooth_sigma(bucket, sigma), np.sqrt(np.mean(sigma**2)))
+def test_a_single_missing_sigma_loses_no_exposure():
+    events = [*ALL[:4], ("primary", 4, bucket(4), None), *ALL[5:]]
+    m = Exposures.from_documents(run_documents(events)).measurement()
+    assert len(m) == 16
+    np.testing.assert_allclose(m.coefficient_grid().ravel(), expected(10 / 16), atol=1e-12)

@@ -31,7 +31,13 @@ def test_a_session_scans_shows_stores_and_reconstructs(s):
     known = set(s.catalog)
     assert s.reconstruct(method="tv").exposures == 61
     (derived,) = set(s.catalog) - known
-    assert s.catalog[derived].metadata["start"]["cxgi"]["raw_uids"] == [uid]
+    words = s.catalog[derived].metadata["start"]["cxgi"]
+    assert words["raw_uids"] == [uid]
+    assert words["subset"] is None
+    few = s.pattern_set(0.03)
+    assert s.reconstruct(method="inverse", pattern_set=few).exposures == few.count
+    (early,) = set(s.catalog) - known - {derived}
+    assert s.catalog[early].metadata["start"]["cxgi"]["subset"] == few.to_dict()
     start = s.catalog[uid].metadata["start"]
     assert start["versions"]["cxgi_bluesky"]
     assert start["sample"] == "stencil"

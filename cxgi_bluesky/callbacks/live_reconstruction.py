@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -49,6 +50,7 @@ class LiveReconstruction:
         self._on_image = on_image
         self._first, self._every, self._options = first, every, options
         self._run: _LiveRun | None = None
+        atexit.register(self.close)  # torch must not be torn down under a running worker
 
     # ------------------------------------------------------------ RunEngine thread
 
@@ -79,6 +81,12 @@ class LiveReconstruction:
         if self._run is not None:
             self._run.finished.wait(timeout)
         return self.latest
+
+    def close(self, timeout: float = 20.0) -> None:
+        """Give up pictures that were asked for, and wait for the one in work."""
+        if self._run is not None:
+            self._run.cancel()
+            self._run.finished.wait(timeout)
 
     # ------------------------------------------------------------ worker thread
 
@@ -130,6 +138,12 @@ class _LiveRun:
             if due or self._ended:
                 self._wanted = True
                 self._condition.notify()
+
+    def cancel(self) -> None:
+        """No more pictures of this run."""
+        with self._condition:
+            self._wanted, self._ended = False, True
+            self._condition.notify()
 
     def next_request(self) -> Exposures | None:
         """Wait for a request and return what is measured then; None after the last one."""

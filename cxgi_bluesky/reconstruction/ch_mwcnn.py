@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -102,6 +104,17 @@ def ch_mwcnn(
     return run_network(loaded.network, measurement), {"weights_sha256": loaded.sha256}
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """An image this small gains nothing from a second core, and a scan may need it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def run_network(network: CHMWCNN, measurement: Measurement) -> NDArray[np.float32]:
     """One forward pass, shape (n, n), in the unit of the measurement."""
     size = measurement.size
@@ -110,6 +123,6 @@ def run_network(network: CHMWCNN, measurement: Measurement) -> NDArray[np.float3
     sigma = np.where(measurement.measured_grid(), measurement.sigma_grid(), 0) / size
     variance = torch.from_numpy(sigma**2)[None, None].float()
     n = normalise(coefficient, measured, variance)
-    with torch.inference_mode():
+    with torch.inference_mode(), _one_thread():
         image = network(n.coefficients, measured, n.variance, (n.mean / n.deviation)[:, 0, 0, 0])
     return (image * n.deviation + n.mean)[0, 0].numpy()

@@ -1,0 +1,137 @@
+"""From stored buckets to calibrated ones: source drift, noise, and the all-open bucket b_0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+FEWEST_REPEATS = 4  # open exposures from which a scatter or a drift is judged
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Exposures of one stream as columns; sigma is NaN where the detector does not tell it."""
+
+    index: NDArray[np.int64]
+    bucket: Array
+    sigma: Array
+    time: Array
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, float, float, float]]) -> Buckets:
+        """Columns of rows (index, bucket, sigma, time)."""
+        table = list(rows)
+        columns = np.array([row[1:] for row in table], dtype=np.float64).reshape(-1, 3).T
+        return cls(np.array([row[0] for row in table], dtype=np.int64), *columns)
+
+    def scatter(self) -> float:
+        """Sigma of one exposure of the same tile, from successive differences: blind to slow drift."""
+        bucket = self.bucket[np.argsort(self.time)]
+        return math.sqrt(float(np.mean(np.diff(bucket) ** 2)) / 2)
+
+    def corrected(self, drift: Drift) -> Buckets:
+        """The drift divided out."""
+        relative = drift(self.time)
+        return replace(self, bucket=self.bucket / relative, sigma=self.sigma / relative)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Buckets ready for reduction; sigma is None where nothing tells it."""
+
+    bucket: Array
+    sigma: Array | None
+    sigma_origin: str
+    open_bucket: tuple[float, float] | None
+
+
+def calibrate(rows: Buckets, opened: Buckets, drift: Drift) -> Calibrated:
+    """Divide out the drift; sigma of each bucket, and b_0 from the open exposures and pattern_index 0."""
+    rows = rows.corrected(drift)
+    sigma, origin = _sigma(rows, opened)
+    repeats = np.concatenate([opened.corrected(drift).bucket, rows.bucket[rows.index == 0]])
+    if not len(repeats):
+        return Calibrated(rows.bucket, sigma, origin, None)
+    single = _sigma_of_an_open_exposure(rows, opened, sigma)
+    # Equal weights: the sigma of one exposure is itself too uncertain to weight by.
+    return Calibrated(rows.bucket, sigma, origin, (float(repeats.mean()), single / math.sqrt(len(repeats))))
+
+
+def _sigma(rows: Buckets, opened: Buckets) -> tuple[Array | None, str]:
+    if np.isfinite(rows.sigma).any():
+        return smooth_sigma(rows.bucket, rows.sigma), "given"
+    if len(opened.bucket) >= FEWEST_REPEATS:
+        return np.full_like(rows.bucket, opened.scatter()), "estimated: open tile"
+    return None, "estimated"
+
+
+def _sigma_of_an_open_exposure(rows: Buckets, opened: Buckets, sigma: Array | None) -> float:
+    told = opened.sigma[np.isfinite(opened.sigma)]
+    if len(told):
+        return float(np.sqrt(np.mean(told**2)))
+    if len(opened.bucket) >= FEWEST_REPEATS:
+        return opened.scatter()
+    at_zero = rows.index == 0
+    return float(sigma[at_zero][0]) if sigma is not None and at_zero.any() else 0.0
+
+
+def smooth_sigma(bucket: Array, sigma: Array) -> Array:
+    """Sigma of each bucket from the noise law var = a * bucket + b fitted to all of them.
+
+    The few readings inside one exposure give its sigma to 20 % or worse; all together they give
+    the shot and electrometer noise well. Falls back to the mean variance when the law is
+    unphysical or there are fewer than eight exposures.
+    """
+    told = np.isfinite(sigma)
+    variance = sigma[told] ** 2
+    constant = np.full_like(bucket, math.sqrt(float(variance.mean())))
+    if len(variance) < 8 or np.ptp(bucket[told]) == 0:
+        return constant
+    slope, offset = np.polyfit(bucket[told], variance, 1)
+    law: NDArray[Any] = slope * bucket + offset
+    return constant if slope < 0 or law.min() <= 0 else np.sqrt(law)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Relative source intensity over time, from repeated open exposures.
+
+    A single open exposure is noisier than a typical drift, so the deviations are shrunk by the
+    share of their variance that the noise does not explain: no drift seen, none corrected.
+    """
+
+    time: Array
+    relative: Array
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the correction."""
+        return float(np.std(self.relative)) if len(self.relative) else 0.0
+
+    @classmethod
+    def from_open(cls, opened: Buckets) -> Drift:
+        """Drift seen by the exposures of the open tile; none with fewer than four of them."""
+        if len(opened.bucket) < FEWEST_REPEATS or opened.bucket.mean() <= 0:
+            return cls(np.empty(0), np.empty(0))
+        order = np.argsort(opened.time)
+        bucket = opened.bucket[order]
+        deviation = bucket / bucket.mean() - 1
+        told = np.isfinite(opened.sigma)
+        sigma = math.sqrt(float(np.mean(opened.sigma[told] ** 2))) if told.any() else opened.scatter()
+        noise = (sigma / bucket.mean()) ** 2
+        variance = float(np.var(deviation, ddof=1))
+        shrink = max(0.0, 1 - noise / variance) if variance > 0 else 0.0
+        return cls(opened.time[order], 1 + shrink * deviation)
+
+    def __call__(self, time: Array) -> Array:
+        """Relative intensity at some times, 1 where none is known."""
+        if not len(self.time):
+            return np.ones_like(time)
+        return np.interp(time, self.time, self.relative)
