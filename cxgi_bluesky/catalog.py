@@ -77,9 +77,10 @@ def _write_profile(folder: Path, config: dict[str, Any]) -> None:
     It is found when the environment variable TILED_PROFILES names the folder ``profiles``.
     """
     profile = folder / "profiles" / "cxgi.yml"
-    if not profile.exists():
+    text = yaml.safe_dump({"cxgi": {"direct": config}}, sort_keys=False)
+    if not profile.exists() or profile.read_text(encoding="utf-8") != text:  # new, or the folder has moved
         profile.parent.mkdir(exist_ok=True)
-        profile.write_text(yaml.safe_dump({"cxgi": {"direct": config}}, sort_keys=False), encoding="utf-8")
+        profile.write_text(text, encoding="utf-8")
 
 
 @contextmanager

@@ -170,6 +170,8 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
         raise CxgiError(
             f"file {options.target} says neither size nor coding: give --size N --coding signed (or binary, ...)"
         )
+    if options.coding == "signed" and (options.d_r is not None or options.dark is not None):
+        raise CxgiError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
     measurement = Measurement.from_csv(
         options.target,
         size=options.size,
@@ -202,8 +204,9 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
 def _chosen_patterns(options: argparse.Namespace, size: int | None) -> PatternSet | None:
     """The subset that --fraction, --order and --order-seed ask for; None means all patterns."""
     if options.fraction is None:
-        if options.order is not None:
-            raise CxgiError(f"--order {options.order} needs --fraction: the order picks which patterns are kept")
+        for name in ("order", "order_seed"):
+            if getattr(options, name) is not None:
+                raise CxgiError(f"--{name.replace('_', '-')} needs --fraction: the order picks which patterns are kept")
         return None
     if size is None:
         raise CxgiError("--fraction needs a mask scan: this run has no pattern set")

@@ -52,7 +52,8 @@ class Measurement:
         One standard deviation of each coefficient, without `sigma_common`.
     sigma_common : float
         The share of sigma that all k > 0 have in common because the all-open bucket b_0 is
-        subtracted from each (binary coding); it moves pixel (0, 0) only.
+        subtracted from each (binary coding). In the image its error is a spot at pixel (0, 0), as
+        sharp as the measured patterns allow.
     sigma_origin : str
         Where sigma came from; begins with "estimated" when the data did not bring it.
     scale : {"transmission", "relative"}
@@ -187,7 +188,7 @@ class Measurement:
         dark : float
             Detector signal without beam, in the unit of the buckets (binary only).
         open_bucket : (float, float), optional
-            All-open bucket b_0 and its sigma from exposures of their own (binary only).
+            All-open bucket b_0 (dark subtracted) and its sigma from exposures of their own (binary only).
         incident : float, optional
             All-open bucket with the object out (dark subtracted): gives the scale "transmission".
 

@@ -196,6 +196,9 @@ class PatternSet:
     def __post_init__(self) -> None:
         if self.basis != "hadamard":
             raise CxgiError(f"basis {self.basis!r} is unknown: only 'hadamard' is built in")
+        for name in ("size", "count", "seed"):  # numpy's integers would not go into JSON
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if value is None else int(value))
         ranking(self.order, self.size, self.seed)
         if not 1 <= self.count <= self.size**2:
             raise CxgiError(f"count {self.count} is outside 1..{self.size**2} for size {self.size}")

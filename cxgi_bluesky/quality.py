@@ -22,15 +22,17 @@ def _same_shape(image: Image, truth: Image) -> tuple[NDArray[np.float64], NDArra
 def cnr(image: Image, truth: Image) -> float:
     """Contrast-to-noise ratio (<G1> - <G0>) / sqrt(s1^2 + s0^2), eq. 1 of the paper.
 
-    The classes are the pixels of true transmission >= 0.5 and < 0.5; NaN if one is empty,
-    infinite for a perfect two-valued image.
+    The classes are the pixels of true transmission >= 0.5 and < 0.5; NaN if one is empty or the
+    image is flat, infinite for a perfect two-valued image.
     """
     image, truth = _same_shape(image, truth)
     bright, dark = image[truth >= 0.5], image[truth < 0.5]
     if not bright.size or not dark.size:
         return math.nan
     contrast, spread = bright.mean() - dark.mean(), math.sqrt(bright.var() + dark.var())
-    return float(contrast / spread) if spread > 0 else math.copysign(math.inf, contrast)
+    if spread > 0:
+        return float(contrast / spread)
+    return math.copysign(math.inf, contrast) if contrast else math.nan
 
 
 def affine_fit(image: Image, truth: Image) -> NDArray[np.float64]:

@@ -145,6 +145,10 @@ def test_a_set_that_does_not_rebuild_its_patterns_is_refused():
         PatternSet.from_dict(words)
 
 
+def test_numpy_integers_are_as_good_as_ints():
+    assert PatternSet(np.int64(8), np.int32(10)).sha256 == PatternSet(8, 10).sha256
+
+
 def test_different_sets_have_different_digests():
     sets = [PatternSet(8, 10), PatternSet(8, 11), PatternSet(16, 10), PatternSet(8, 10, "zig-zag")]
     assert len({s.sha256 for s in sets}) == len(sets)

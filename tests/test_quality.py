@@ -25,6 +25,7 @@ def test_cnr_is_equation_1():
 def test_cnr_of_limiting_cases():
     assert cnr(TRUTH, TRUTH) == np.inf
     assert np.isnan(cnr(TRUTH, np.ones_like(TRUTH)))
+    assert np.isnan(cnr(np.zeros_like(TRUTH), TRUTH))
 
 
 def test_affine_fit_undoes_scale_and_offset():

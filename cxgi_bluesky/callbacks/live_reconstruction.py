@@ -50,6 +50,7 @@ class LiveReconstruction:
         self._on_image = on_image
         self._first, self._every, self._options = first, every, options
         self._run: _LiveRun | None = None
+        self._publishing = threading.Lock()
         atexit.register(self.close)  # torch must not be torn down under a running worker
 
     # ------------------------------------------------------------ RunEngine thread
@@ -68,12 +69,16 @@ class LiveReconstruction:
             self._run.take(name, document)
 
     def _begin(self, start: Mapping[str, Any]) -> None:
+        if self._run is not None:
+            self._run.cancel()
         self._run = None
         if "pattern_set" not in (start.get("cxgi") or {}):
             return  # a run that is no mask scan
-        self.latest, self.failure, self.pictures = None, None, 0
-        self._run = _LiveRun(start, self._first, self._every)
-        worker = threading.Thread(target=self._work, args=(self._run,), name=f"live-{self.method}", daemon=True)
+        run = _LiveRun(start, self._first, self._every)
+        with self._publishing:
+            self.latest, self.failure, self.pictures = None, None, 0
+            self._run = run
+        worker = threading.Thread(target=self._work, args=(run,), name=f"live-{self.method}", daemon=True)
         worker.start()
 
     def wait(self, timeout: float | None = 60.0) -> Reconstruction | None:
@@ -91,22 +96,25 @@ class LiveReconstruction:
     # ------------------------------------------------------------ worker thread
 
     def _work(self, run: _LiveRun) -> None:
-        while (exposures := run.next_request()) is not None and run is self._run:
+        while (exposures := run.next_request()) is not None:
             try:
-                self._picture(exposures)
+                if len(exposures):
+                    self._publish(run, reconstruct(exposures.measurement(), method=self.method, **self._options))
             except Exception as error:
-                self._fail(error)
+                self._fail(error, run)
         run.finished.set()
 
-    def _picture(self, exposures: Exposures) -> None:
-        if not len(exposures):
-            return
-        picture = reconstruct(exposures.measurement(), method=self.method, **self._options)
-        self.latest, self.pictures = picture, self.pictures + 1
+    def _publish(self, run: _LiveRun, picture: Reconstruction) -> None:
+        with self._publishing:
+            if run is not self._run:
+                return  # a newer run has begun: its pictures are the ones to show
+            self.latest, self.pictures = picture, self.pictures + 1
         if self._on_image is not None:
             self._on_image(picture)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, run: _LiveRun | None = None) -> None:
+        if run is not None and run is not self._run:
+            return
         first = self.failure is None
         self.failure = error
         logger.log(

@@ -87,8 +87,11 @@ class Shutter(Device):
 
     def unstage(self) -> list[object]:
         """Close, then unstage."""
-        self.close()
-        return super().unstage()
+        try:
+            self.close()
+        finally:
+            unstaged = super().unstage()
+        return unstaged
 
     def stop(self, *, success: bool = False) -> None:
         """Close: called by the RunEngine when a plan is stopped."""

@@ -93,11 +93,18 @@ class SimulatedDiode(Diode):
     def __init__(self, *args: Any, twin: BeamlineTwin, time_scale: float, **kwargs: Any) -> None:
         self._twin = twin
         self._time_scale = time_scale
+        self._exposure = object()
         super().__init__(*args, **kwargs)
 
     def trigger(self) -> StatusBase:
-        """Expose once."""
-        return _finished_after(self._time_scale * self.exposure_s.get(), self, self._expose)
+        """Expose once; an exposure that was interrupted is forgotten."""
+        self._exposure = object()
+        begun = self._exposure
+        return _finished_after(self._time_scale * self.exposure_s.get(), self, lambda: self._end_of(begun))
+
+    def _end_of(self, exposure: object) -> None:
+        if exposure is self._exposure:
+            self._expose()
 
     def _expose(self) -> None:
         current, sigma = self._twin.expose(self.exposure_s.get())

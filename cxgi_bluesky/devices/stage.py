@@ -23,6 +23,9 @@ class MaskStage(PseudoPositioner):
     ----------
     board : MaskBoard
         Tiles and alignment.
+    in_position_um : float, optional
+        Largest distance from a tile's centre at which it may be exposed; by default a quarter of
+        a mask pixel.
 
     Raises
     ------
@@ -34,17 +37,19 @@ class MaskStage(PseudoPositioner):
     tile_distance_um = Component(AttributeSignal, attr="_tile_distance_um", kind=Kind.normal)
     pattern_index = Component(AttributeSignal, attr="_pattern_index", kind=Kind.normal)
 
-    def __init__(self, prefix: str = "", *, board: MaskBoard, **kwargs: Any) -> None:
+    def __init__(
+        self, prefix: str = "", *, board: MaskBoard, in_position_um: float | None = None, **kwargs: Any
+    ) -> None:
         self.board = board
+        self.in_position_um = board.pixel_um / 4 if in_position_um is None else in_position_um
         super().__init__(prefix, **kwargs)
-        self.tile._limits = (0, board.tile_count - 1)
         self.pattern_index.name = "pattern_index"
 
     @pseudo_position_argument
     def forward(self, pseudo: Any) -> Any:
         """Stage position of a tile (mm)."""
         if pseudo.tile != int(pseudo.tile):
-            raise CxgiError(f"tile {pseudo.tile} is no whole number")
+            raise CxgiError(f"tile {pseudo.tile} is no whole number: tiles count from 0")
         return self.RealPosition(*self.board.position_mm(int(pseudo.tile)))
 
     @real_position_argument
@@ -66,5 +71,8 @@ class MaskStage(PseudoPositioner):
         for name in (self.tile.readback.name, self.tile.setpoint.name, self.pattern_index.name):
             if name in keys:
                 keys[name] |= {"dtype": "integer", "dtype_numpy": "<i8", "units": ""}
+        limits = {"lower_ctrl_limit": 0, "upper_ctrl_limit": self.board.tile_count - 1}
+        for name in (self.tile.readback.name, self.tile.setpoint.name):
+            keys[name] |= limits
         keys[self.tile_distance_um.name] |= {"dtype_numpy": "<f8", "units": "um", "precision": 2}
         return keys

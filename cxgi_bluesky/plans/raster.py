@@ -78,6 +78,8 @@ def hadamard_scan(
         Before anything moves: when the board lacks a pattern, is not the stage's, or a number is
         impossible.
     """
+    if "cxgi" in (md or {}):
+        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
     board = board if isinstance(board, MaskBoard) else load_board(board)
     _check_arguments(stage, board, pattern_set, exposure_s, path)
     _check_counts(open_exposures, open_every, dark_exposures, incident_exposures)
@@ -117,10 +119,11 @@ def hadamard_scan(
             yield from _expose(stage, shutter, diode, tile, "primary", exposure_s)
         yield from references(open_exposures, "open")
 
+    def object_back() -> Plan:
+        yield from _move(object_stage, IN) if object_stage is not None else bps.null()
+
     def make_safe() -> Plan:
-        yield from _move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-        if object_stage is not None:
-            yield from _move(object_stage, IN)
+        yield from bpp.finalize_wrapper(_move(shutter, CLOSED, SHUTTER_TIMEOUT_S), object_back)
 
     @bpp.stage_decorator(devices)
     @bpp.run_decorator(md={**metadata, **(md or {})})
@@ -154,9 +157,11 @@ def _expose(stage: MaskStage, shutter: Shutter, diode: Diode, tile: int, stream:
     yield from bps.checkpoint()
     yield from _move(stage.tile, tile)
     reached = yield from bps.rd(stage.tile, default_value=tile)
-    if reached != tile:
+    distance_um = yield from bps.rd(stage.tile_distance_um, default_value=0.0)
+    if reached != tile or distance_um > stage.in_position_um:
         raise RuntimeError(
-            f"{stage.name} was sent to tile {tile} and is at tile {reached}: check the stage, nothing was exposed"
+            f"{stage.name} was sent to tile {tile} and is {distance_um:.1f} um from tile {reached} "
+            f"(allowed: {stage.in_position_um:g} um): check the stage, nothing was exposed"
         )
     yield from _move(shutter, OPEN, SHUTTER_TIMEOUT_S)
     yield from bps.trigger(diode, group="exposure")

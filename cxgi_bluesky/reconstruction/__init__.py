@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..measurement import Measurement
 from ..patterns import walsh_hadamard_2d
-from .correlation import EventByEventCorrelation, correlation, inverse
+from . import correlation, total_variation
+from .correlation import EventByEventCorrelation
 from .result import Reconstruction
-from .total_variation import total_variation
 
 __all__ = ["METHODS", "EventByEventCorrelation", "Reconstruction", "reconstruct"]
 
@@ -28,9 +28,9 @@ def _ch_mwcnn(measurement: Measurement, **options: Any) -> tuple[NDArray[Any], d
 
 
 METHODS: dict[str, Method] = {
-    "inverse": inverse,
-    "correlation": correlation,
-    "tv": total_variation,
+    "inverse": correlation.inverse,
+    "correlation": correlation.correlation,
+    "tv": total_variation.tv,
     "ch-mwcnn": _ch_mwcnn,
 }
 _COVARIANCE = ("correlation",)  # methods whose image is never a transmission
@@ -90,6 +90,12 @@ def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
     About 1 or below: the picture agrees with its data. Well above 1: it contradicts them.
     """
     predicted = walsh_hadamard_2d(np.asarray(image, dtype=np.float64)).ravel()[measurement.pattern_index]
-    residual = np.mean((predicted - measurement.coefficient) ** 2)
-    variance = np.mean(measurement.sigma**2)
-    return float(np.sqrt(residual / variance)) if variance > 0 else None
+    residual = measurement.coefficient - predicted
+    variance = float(np.mean(measurement.sigma**2))
+    if variance == 0:
+        return None
+    others = measurement.pattern_index != 0
+    if measurement.sigma_common > 0 and others.any():  # b_0's error is no fault of the picture
+        shrink = 1 / (1 + variance / measurement.sigma_common**2 / others.sum())
+        residual = residual - shrink * residual[others].mean() * others
+    return float(np.sqrt(np.mean(residual**2) / variance))

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 
 from ..errors import CxgiError
 from ..measurement import Measurement
+from .common_offset import without_common_offset
 from .network import CHMWCNN, NetworkConfig, normalise
 
 SCHEMA = "cxgi-ch-mwcnn-1"
@@ -101,7 +102,8 @@ def ch_mwcnn(
         raise CxgiError(
             f"size {measurement.size} is unknown to the network's weights (they know {sizes}): use method tv"
         )
-    return run_network(loaded.network, measurement), {"weights_sha256": loaded.sha256}
+    measurement, offset = without_common_offset(measurement)
+    return run_network(loaded.network, measurement), {"weights_sha256": loaded.sha256, "common_offset": offset}
 
 
 @contextmanager

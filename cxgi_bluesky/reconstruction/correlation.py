@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import CxgiError
 from ..measurement import Measurement
 from ..patterns import pattern, walsh_hadamard_2d
 
@@ -62,7 +63,15 @@ class EventByEventCorrelation:
         return len(self._bucket)
 
     def update(self, pattern_index: int, bucket: float) -> None:
-        """Take the bucket (any linear function of the signal) of one pattern; k = 0 is ignored."""
+        """Take the bucket (any linear function of the signal) of one pattern; k = 0 is ignored.
+
+        Raises
+        ------
+        CxgiError
+            If the bucket is not finite: it could never be taken out of the sums again.
+        """
+        if not np.isfinite(bucket):
+            raise CxgiError(f"bucket of pattern_index {pattern_index} is {bucket}: leave that exposure out")
         if pattern_index == 0:
             return
         intensity = (1.0 + pattern(self.size, pattern_index)) / 2

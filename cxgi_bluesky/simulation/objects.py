@@ -56,7 +56,8 @@ def gold_semi_cylinder(size: int, subpixels: int) -> Map:
     """A gold semi-cylinder, its flat face 10 um from a gold column, the whole tilted by 12 degrees.
 
     Column 160 um wide and 300 um thick, semi-cylinder of radius 220 um with its axis along y,
-    both centred in a field of 640 um (Fig. 4a of the paper gives the shape, not the numbers).
+    both centred in a field of 640 um (Fig. 4a of the paper gives the shape, not the numbers). On a
+    board with another field the whole object is scaled with it.
     """
     cells = size * subpixels
     axis = ((np.arange(cells) + 0.5) / cells - 0.5) * GOLD_FIELD_UM

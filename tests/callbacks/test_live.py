@@ -112,6 +112,41 @@ def test_two_runs_do_not_mix(RE, beamline):
     assert first.exposures == 64
 
 
+def test_a_late_picture_of_an_old_run_is_not_shown(RE, beamline, monkeypatch):
+    started, release, shown = threading.Event(), threading.Event(), []
+
+    def slow_for_the_first_run(measurement, **options):
+        result = reconstruct(measurement, **options)
+        if not started.is_set():
+            started.set()
+            release.wait(10)
+        return result
+
+    monkeypatch.setattr(module, "reconstruct", slow_for_the_first_run)
+    live = LiveCorrelation(first=8, every=8, on_image=lambda picture: shown.append(picture.exposures))
+    RE.subscribe(live)
+    RE(scan(beamline, 16))
+    assert started.wait(10)
+    RE(scan(beamline, 40))
+    assert live.wait(timeout=30).exposures == 40
+    release.set()
+    live.close()
+    time.sleep(0.1)
+    assert live.latest.exposures == 40
+    assert shown[-1] == 40
+
+
+def test_closing_does_not_wait_for_a_run_that_never_ended():
+    live = LiveCorrelation()
+    from tests.test_exposures import ALL, run_documents
+
+    for name, document in list(run_documents(ALL))[:-1]:
+        live(name, document)
+    started = time.monotonic()
+    live.close(timeout=10)
+    assert time.monotonic() - started < 5
+
+
 def test_other_runs_are_ignored(RE, beamline):
     from bluesky.plans import count
 

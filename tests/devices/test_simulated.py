@@ -94,6 +94,17 @@ def test_simulated_time_can_pass(board):
     assert time.monotonic() - started >= 0.09
 
 
+def test_an_interrupted_exposure_is_forgotten(board):
+    beamline = simulated_beamline(board, "CAS", parameters=QUIET, time_scale=0.2)
+    beamline.shutter.set("open").wait(timeout=2)
+    beamline.diode.trigger()
+    time.sleep(0.05)
+    beamline.diode.trigger().wait(timeout=2)
+    time.sleep(0.1)
+    assert beamline.twin.exposures == 1
+    assert beamline.shutter.open_s.get() == 1.0
+
+
 def test_stage_reads_the_twins_seed(board):
     def first(seed):
         line = simulated_beamline(board, "CAS", seed=seed)

@@ -7,7 +7,7 @@ from bluesky.preprocessors import plan_mutator
 from bluesky.simulators import summarize_plan
 from bluesky.utils import FailedPause, RunEngineInterrupted, ensure_generator
 
-from cxgi_bluesky.devices.simulated import SimulatedDiode, SimulatedMaskStage, simulated_beamline
+from cxgi_bluesky.devices.simulated import SimulatedDiode, SimulatedMaskStage, SimulatedShutter, simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.patterns import PatternSet
@@ -185,9 +185,64 @@ def test_a_stage_at_the_wrong_tile_is_never_exposed(RE, beamline, monkeypatch):
     monkeypatch.setattr(
         SimulatedMaskStage, "forward", lambda self, *a, **k: self.RealPosition(*board.position_mm(5)), raising=True
     )
-    with pytest.raises(RuntimeError, match=r"sent to tile \d+ and is at tile 5: check the stage, nothing was exposed"):
+    with pytest.raises(
+        RuntimeError, match=r"sent to tile \d+ and is .* from tile 5 .*: check the stage, nothing was exposed"
+    ):
         RE(scan(beamline, dark_exposures=0))
     assert beamline.twin.openings == 0
+
+
+def test_a_stage_beside_its_tile_is_never_exposed(RE, beamline, monkeypatch):
+    def beside(self, pseudo):
+        x, y = self.board.position_mm(int(pseudo.tile))
+        return self.RealPosition(x + 0.003, y)  # 3 um: more than a quarter of a pixel
+
+    from ophyd.pseudopos import pseudo_position_argument
+
+    monkeypatch.setattr(SimulatedMaskStage, "forward", pseudo_position_argument(beside))
+    with pytest.raises(RuntimeError, match=r"is 3\.0 um from tile \d+ \(allowed: 2\.5 um\)"):
+        RE(scan(beamline, dark_exposures=0))
+    assert beamline.twin.openings == 0
+
+
+def test_a_closing_that_fails_once_still_brings_the_object_back(RE, beamline, monkeypatch):
+    fail_after(beamline.diode, "trigger", 6, monkeypatch)
+    original, failed = SimulatedShutter._command, []
+
+    def once(self, opened):
+        if not opened and beamline.twin.exposures >= 5 and not failed:
+            failed.append(1)
+            raise OSError("controller busy")
+        return original(self, opened)
+
+    monkeypatch.setattr(SimulatedShutter, "_command", once)
+    with pytest.raises(OSError, match="controller busy"):
+        RE(scan(beamline))
+    assert failed
+    assert shutter_is_closed(beamline)
+    assert beamline.object_stage.state.get() == "in"
+
+
+def test_metadata_cannot_replace_the_schema(RE, beamline):
+    with pytest.raises(CxgiError, match="'cxgi'"):
+        RE(scan(beamline, md={"cxgi": {}}))
+
+
+def test_drift_does_not_change_the_transmission(RE, documents, board, monkeypatch):
+    line = simulated_beamline(board, "CAS", parameters=QUIET)
+    original, counter = SimulatedDiode._expose, []
+
+    def drifting(self):
+        original(self)
+        counter.append(1)
+        self.current.put(self.current.get() * (1 + 0.002 * len(counter)))
+
+    monkeypatch.setattr(SimulatedDiode, "_expose", drifting)
+    RE(scan(line, open_every=4))
+    m = Exposures.from_documents(documents).measurement()
+    assert m.scale == "transmission"
+    image = reconstruct(m, method="inverse").image
+    assert image.sum() == pytest.approx(line.twin.truth.sum(), rel=0.02)
 
 
 def test_a_failing_subscriber_leaves_the_shutter_closed(RE, beamline):

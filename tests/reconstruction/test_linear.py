@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet, pattern
 from cxgi_bluesky.reconstruction import EventByEventCorrelation, reconstruct
@@ -58,3 +59,10 @@ def test_scale_and_source_are_carried_over():
     assert result.exposures == 64
     assert result.source["coding"] == "signed"
     assert result.seconds > 0
+
+
+def test_a_bucket_that_is_no_number_never_enters_the_sums():
+    live = EventByEventCorrelation(8)
+    with pytest.raises(CxgiError, match="pattern_index 3 is nan"):
+        live.update(3, float("nan"))
+    assert len(live) == 0

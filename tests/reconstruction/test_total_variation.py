@@ -96,3 +96,20 @@ def test_unknown_method_and_option():
         reconstruct(m, method="magic")
     with pytest.raises(CxgiError, match="lambda"):
         reconstruct(m, method="tv", **{"lambda": 3})
+
+
+@pytest.mark.parametrize("method", ["tv", "ch-mwcnn", "inverse", "correlation"])
+@pytest.mark.parametrize("case", ["all zero", "open pattern only", "flat object", "two patterns"])
+def test_degenerate_measurements_give_finite_pictures(method, case):
+    flat = np.full((32, 32), 0.0 if case == "all zero" else 0.7)
+    count = {"open pattern only": 1, "two patterns": 2}.get(case, 1024)
+    image = reconstruct(signed_measurement(flat, PatternSet(32, count)), method=method).image
+    assert np.isfinite(image).all()
+    if method != "correlation":
+        np.testing.assert_allclose(image, flat, atol=1e-4)
+
+
+def test_is_converged_at_high_noise_too():
+    m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=12.0)
+    usual, long = (reconstruct(m, method="tv", iterations=n, tolerance=t).image for n, t in ((300, 1e-4), (6000, 0)))
+    assert np.sqrt(np.mean((usual - long) ** 2)) < 0.02 * BLOCKS.std()
