@@ -20,11 +20,14 @@ import yaml
 
 from .errors import CxgiError
 from .exposures import SCHEMA, Exposures
+from .journal import left_over
 from .patterns import PatternSet
 from .reconstruction.result import Reconstruction
 
+logger = logging.getLogger(__name__)
+
 DATA_VARIABLE = "CXGI_DATA"
-BATCH_SIZE = 32  # exposures between two writes: what a crash can lose at the most
+BATCH_SIZE = 32  # exposures between two writes; what lies between is in the journal
 
 
 def data_folder(folder: str | Path | None = None) -> Path:
@@ -92,7 +95,7 @@ def _import_warnings_silenced() -> Iterator[None]:
 
 
 def open_catalog(folder: str | Path | None = None) -> Any:
-    """Open the catalog in a folder, making it if there is none.
+    """Open the catalog in a folder, making it if there is none; runs that were cut off are recovered.
 
     Returns
     -------
@@ -114,7 +117,34 @@ def open_catalog(folder: str | Path | None = None) -> Any:
         from tiled.server.app import build_app_from_config
 
         logging.getLogger("tiled.server.app").setLevel(logging.WARNING)  # no greeting on stderr
-        return from_context(Context.from_app(build_app_from_config(config)))
+        catalog = from_context(Context.from_app(build_app_from_config(config)))
+    recover_journals(catalog, place)
+    return catalog
+
+
+def journal_folder(folder: Path) -> Path:
+    """Where the journals of a data folder are."""
+    return folder / "journal"
+
+
+def recover_journals(catalog: Any, folder: Path) -> list[str]:
+    """Store the runs that were cut off, whole and with exit status "abort"; returns their uids.
+
+    What the catalog already has of such a run is replaced by what its journal has, which is more.
+    """
+    recovered = []
+    for path, documents in left_over(journal_folder(folder)):
+        uid = documents[0][1]["uid"]
+        if uid in catalog:
+            catalog.delete_contents([uid], recursive=True, external_only=False)
+        writer = run_writer(catalog)
+        for name, document in documents:
+            writer(name, document)
+        path.unlink()
+        recovered.append(uid)
+        count = sum(name == "event" for name, _ in documents)
+        logger.warning("run %s had been cut off: its %d exposures were recovered from the journal", uid[:8], count)
+    return recovered
 
 
 def run_writer(catalog: Any) -> Callable[[str, Mapping[str, Any]], None]:

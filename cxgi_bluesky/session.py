@@ -21,9 +21,19 @@ from bluesky import RunEngine
 from . import plans
 from .board import MaskBoard
 from .callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveView, ScanProgress
-from .catalog import data_folder, find_run, last_scan, open_catalog, read_exposures, record_reconstruction, run_writer
+from .catalog import (
+    data_folder,
+    find_run,
+    journal_folder,
+    last_scan,
+    open_catalog,
+    read_exposures,
+    record_reconstruction,
+    run_writer,
+)
 from .devices.beamline import Beamline
 from .errors import CxgiError
+from .journal import Journal
 from .patterns import PatternSet
 from .reconstruction import Reconstruction, check_method, reconstruct
 
@@ -142,8 +152,8 @@ def reconstruct_run(
     return result, record_reconstruction(catalog, result, pixel_um=pixel_um, subset=pattern_set)
 
 
-def make_run_engine(catalog: Any) -> RunEngine:
-    """A RunEngine that stamps package versions into every run and stores it in the catalog."""
+def make_run_engine(catalog: Any, folder: Path) -> RunEngine:
+    """A RunEngine that stamps package versions into every run and stores it, journal first."""
     engine = RunEngine({})
     versions = engine.md.setdefault("versions", {})
     for package in STAMPED_PACKAGES:
@@ -151,7 +161,10 @@ def make_run_engine(catalog: Any) -> RunEngine:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "unknown"
+    journal = Journal(journal_folder(folder))
+    engine.subscribe(journal)
     engine.subscribe(run_writer(catalog))
+    engine.subscribe(journal.forget, "stop")
     return engine
 
 
@@ -194,7 +207,7 @@ def start(
     folder = data_folder(data)
     beamline = simulated_beamline(board, object_name, seed=seed, time_scale=time_scale)
     catalog = open_catalog(folder)
-    engine = make_run_engine(catalog)
+    engine = make_run_engine(catalog, folder)
     pictures: list[LiveReconstruction] = []
     view = None
     if live:

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from cxgi_bluesky import catalog as module
 from cxgi_bluesky.catalog import (
     data_folder,
     find_run,
@@ -150,7 +149,3 @@ def test_where_data_goes(monkeypatch, tmp_path):
     monkeypatch.setenv("CXGI_DATA", str(tmp_path))
     assert data_folder() == tmp_path
     assert str(data_folder("x")) == "x"
-
-
-def test_a_crash_can_lose_no_more_than_a_batch():
-    assert module.BATCH_SIZE <= 32
