@@ -12,6 +12,7 @@ from cxgi_bluesky.board import Alignment, MaskBoard
 from cxgi_bluesky.devices.simulated import SimulatedBeamline, simulated_beamline
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet, ranking, walsh_hadamard_2d
+from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.detector import Detector
 
@@ -93,3 +94,10 @@ def signed_measurement(image: np.ndarray, pattern_set: PatternSet | None = None,
     values = walsh_hadamard_2d(image.astype(float)).ravel()[index]
     noise = sigma * np.random.default_rng(seed).normal(size=len(index))
     return Measurement.from_buckets(size, index, values + noise, coding="signed", sigma=np.full(len(index), sigma))
+
+
+def small_scan(line: SimulatedBeamline, count: int = 64, **options):
+    """The plan of a short scan of a simulated beamline."""
+    pattern_set = PatternSet(line.board.size, count)
+    words = {"board": line.board, "pattern_set": pattern_set, "exposure_s": 1.0, **options}
+    return hadamard_scan(line.stage, line.shutter, line.diode, **words)

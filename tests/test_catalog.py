@@ -19,9 +19,8 @@ from cxgi_bluesky.catalog import (
 )
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.patterns import PatternSet
-from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction import reconstruct
+from tests.conftest import small_scan
 
 pytestmark = pytest.mark.usefixtures("catalog")
 
@@ -36,18 +35,6 @@ def catalog(folder):
     return open_catalog(folder)
 
 
-def scan(line, count=40, **options):
-    return hadamard_scan(
-        line.stage,
-        line.shutter,
-        line.diode,
-        board=line.board,
-        pattern_set=PatternSet(8, count),
-        exposure_s=1.0,
-        **options,
-    )
-
-
 @pytest.fixture
 def writer(RE, catalog):
     callback = run_writer(catalog)
@@ -56,7 +43,7 @@ def writer(RE, catalog):
 
 
 def test_what_is_stored_is_what_was_seen(RE, documents, writer, beamline, catalog):
-    (uid,) = RE(scan(beamline, md={"sample": "leaf"}))
+    (uid,) = RE(small_scan(beamline, 40, md={"sample": "leaf"}))
     stored = read_exposures(find_run(catalog, uid))
     live = Exposures.from_documents(documents)
     assert stored.streams == live.streams
@@ -70,14 +57,14 @@ def test_what_is_stored_is_what_was_seen(RE, documents, writer, beamline, catalo
 
 
 def test_units_reach_the_catalog(RE, writer, beamline, catalog):
-    (uid,) = RE(scan(beamline, 4))
+    (uid,) = RE(small_scan(beamline, 4))
     keys = find_run(catalog, uid)["primary"].metadata["data_keys"]
     assert keys["diode_current"]["units"] == "pA"
     assert keys["stage_x"]["units"] == "mm"
 
 
 def test_a_reconstruction_is_a_run_of_its_own(RE, writer, beamline, catalog):
-    (uid,) = RE(scan(beamline))
+    (uid,) = RE(small_scan(beamline, 40))
     result = reconstruct(read_exposures(find_run(catalog, uid)).measurement(), method="tv")
     derived = find_run(catalog, record_reconstruction(catalog, result, pixel_um=10.0))
     words = derived.metadata["start"]["cxgi"]
@@ -94,7 +81,7 @@ def test_a_rewound_exposure_is_stored_and_the_last_one_wins(RE, documents, write
     from tests.plans.test_raster import RunEngineInterrupted, interrupted
 
     with pytest.raises(RunEngineInterrupted):
-        RE(interrupted(scan(beamline, 12), 150))
+        RE(interrupted(small_scan(beamline, 12), 150))
     RE.resume()
     uid = documents.of("start")[0]["uid"]
     stored, live = read_exposures(find_run(catalog, uid)), Exposures.from_documents(documents)
@@ -105,7 +92,7 @@ def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, c
     from tests.plans.test_raster import RunEngineInterrupted, interrupted
 
     with pytest.raises(RunEngineInterrupted):
-        RE(interrupted(scan(beamline), 350))
+        RE(interrupted(small_scan(beamline, 40), 350))
     RE.abort("sample moved")
     run = find_run(catalog, documents.of("start")[0]["uid"])
     assert summarise(run)["exit_status"] == "abort"
@@ -113,7 +100,7 @@ def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, c
 
 
 def test_another_process_reads_while_it_is_open_here(RE, writer, beamline, catalog, folder):
-    (uid,) = RE(scan(beamline, 8))
+    (uid,) = RE(small_scan(beamline, 8))
     code = "import sys, databroker; print(databroker.catalog['cxgi'][sys.argv[1]].metadata['stop']['exit_status'])"
     environment = {**os.environ, "TILED_PROFILES": str(folder / "profiles")}
     done = subprocess.run(

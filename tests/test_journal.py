@@ -13,20 +13,14 @@ import pytest
 from cxgi_bluesky.catalog import find_run, open_catalog, read_exposures, summarise
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.journal import Journal, left_over
-from cxgi_bluesky.patterns import PatternSet
-from cxgi_bluesky.plans import hadamard_scan
-
-
-def scan(line, count=6):
-    words = {"board": line.board, "pattern_set": PatternSet(8, count), "exposure_s": 1.0, "dark_exposures": 1}
-    return hadamard_scan(line.stage, line.shutter, line.diode, **words)
+from tests.conftest import small_scan
 
 
 def test_every_document_is_on_disk_at_once(RE, documents, beamline, tmp_path):
     journal, seen = Journal(tmp_path), []
     RE.subscribe(journal)
     RE.subscribe(lambda *_: seen.append(len(next(tmp_path.glob("*.jsonl")).read_text().splitlines())))
-    RE(scan(beamline))
+    RE(small_scan(beamline, 6, dark_exposures=1))
     journal.close()
     assert seen == list(range(1, len(documents) + 1))
 
@@ -34,7 +28,7 @@ def test_every_document_is_on_disk_at_once(RE, documents, beamline, tmp_path):
 def test_what_is_read_back_is_what_was_written(RE, documents, beamline, tmp_path):
     journal = Journal(tmp_path)
     RE.subscribe(journal)
-    RE(scan(beamline))
+    RE(small_scan(beamline, 6, dark_exposures=1))
     journal.close()
     ((_, again),) = left_over(tmp_path)
     one, two = (Exposures.from_documents(d) for d in (documents, again))
@@ -45,15 +39,15 @@ def test_a_stored_run_leaves_no_journal(RE, beamline, tmp_path):
     journal = Journal(tmp_path)
     RE.subscribe(journal)
     RE.subscribe(journal.forget, "stop")
-    RE(scan(beamline))
-    RE(scan(beamline))
+    RE(small_scan(beamline, 6, dark_exposures=1))
+    RE(small_scan(beamline, 6, dark_exposures=1))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_journal_in_use_is_left_alone(RE, beamline, tmp_path):
     journal = Journal(tmp_path)
     RE.subscribe(journal)
-    RE(scan(beamline))
+    RE(small_scan(beamline, 6, dark_exposures=1))
     assert not list(left_over(tmp_path))
     journal.close()
     assert len(list(left_over(tmp_path))) == 1
@@ -62,7 +56,7 @@ def test_a_journal_in_use_is_left_alone(RE, beamline, tmp_path):
 def test_a_line_that_was_cut_off_loses_only_itself(RE, documents, beamline, tmp_path):
     journal = Journal(tmp_path)
     RE.subscribe(journal)
-    RE(scan(beamline))
+    RE(small_scan(beamline, 6, dark_exposures=1))
     journal.close()
     (path,) = tmp_path.glob("*.jsonl")
     text = path.read_text()
@@ -83,7 +77,7 @@ def test_a_journal_that_cannot_be_written_ends_the_scan_safely(RE, beamline, tmp
     (tmp_path / "file").write_text("")
     RE.subscribe(Journal(tmp_path / "file"))
     with pytest.raises(OSError, match="file"):
-        RE(scan(beamline))
+        RE(small_scan(beamline, 6, dark_exposures=1))
     assert beamline.shutter.state.get() == "closed"
 
 

@@ -14,28 +14,15 @@ from cxgi_bluesky.callbacks import live_reconstruction as module
 from cxgi_bluesky.callbacks.live_view import has_display
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.patterns import PatternSet
-from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction import reconstruct
-
-
-def scan(line, count=64, **options):
-    return hadamard_scan(
-        line.stage,
-        line.shutter,
-        line.diode,
-        board=line.board,
-        pattern_set=PatternSet(line.board.size, count),
-        exposure_s=1.0,
-        **options,
-    )
+from tests.conftest import small_scan
 
 
 @pytest.mark.parametrize("method", ["correlation", "inverse", "tv"])
 def test_last_live_picture_is_the_offline_one(RE, documents, beamline, method):
     live = LiveReconstruction(method, first=8, every=8)
     RE.subscribe(live)
-    RE(scan(beamline))
+    RE(small_scan(beamline))
     offline = reconstruct(Exposures.from_documents(documents).measurement(), method=method)
     np.testing.assert_array_equal(live.wait(timeout=30).image, offline.image)
     assert live.failure is None
@@ -45,7 +32,7 @@ def test_pictures_come_while_the_scan_runs(RE, beamline):
     seen = []
     live = LiveCorrelation(first=8, every=8, on_image=lambda picture: seen.append(picture.exposures))
     RE.subscribe(live)
-    RE(scan(beamline))
+    RE(small_scan(beamline))
     live.wait(timeout=30)
     assert seen[0] < 64
     assert seen[-1] == 64
@@ -63,7 +50,7 @@ def test_a_slow_worker_drops_stale_requests_and_never_delays_the_scan(RE, beamli
     monkeypatch.setattr(module, "reconstruct", slow)
     live = LiveCorrelation(first=1, every=1)
     RE.subscribe(live)
-    RE(scan(beamline))  # would take minutes if the scan waited for pictures
+    RE(small_scan(beamline))  # would take minutes if the scan waited for pictures
     release.set()
     assert live.wait(timeout=30).exposures == 64
     assert live.pictures <= 3
@@ -74,7 +61,7 @@ def test_a_failing_reconstruction_is_reported_and_never_stops_the_scan(RE, docum
     live = LiveCorrelation(first=8, every=8)
     RE.subscribe(live)
     with caplog.at_level(logging.WARNING):
-        RE(scan(beamline))
+        RE(small_scan(beamline))
         live.wait(timeout=30)
     assert documents.of("stop")[0]["exit_status"] == "success"
     assert isinstance(live.failure, ZeroDivisionError)
@@ -88,7 +75,7 @@ def test_a_failing_viewer_is_no_reason_to_stop(RE, documents, beamline):
 
     live = LiveCorrelation(first=8, every=8, on_image=broken)
     RE.subscribe(live)
-    RE(scan(beamline))
+    RE(small_scan(beamline))
     assert live.wait(timeout=30).exposures == 64
     assert documents.of("stop")[0]["exit_status"] == "success"
 
@@ -96,7 +83,7 @@ def test_a_failing_viewer_is_no_reason_to_stop(RE, documents, beamline):
 def test_weights_that_do_not_know_the_size_are_reported(RE, documents, beamline):
     live = LiveCHMWCNN(first=8, every=8)
     RE.subscribe(live)
-    RE(scan(beamline))
+    RE(small_scan(beamline))
     assert live.wait(timeout=30) is None
     assert isinstance(live.failure, CxgiError)
     assert "size 8" in str(live.failure)
@@ -105,9 +92,9 @@ def test_weights_that_do_not_know_the_size_are_reported(RE, documents, beamline)
 def test_two_runs_do_not_mix(RE, beamline):
     live = LiveCorrelation(first=8, every=8)
     RE.subscribe(live)
-    RE(scan(beamline))
+    RE(small_scan(beamline))
     first = live.wait(timeout=30)
-    RE(scan(beamline, 32))
+    RE(small_scan(beamline, 32))
     assert live.wait(timeout=30).exposures == 32
     assert first.exposures == 64
 
@@ -125,9 +112,9 @@ def test_a_late_picture_of_an_old_run_is_not_shown(RE, beamline, monkeypatch):
     monkeypatch.setattr(module, "reconstruct", slow_for_the_first_run)
     live = LiveCorrelation(first=8, every=8, on_image=lambda picture: shown.append(picture.exposures))
     RE.subscribe(live)
-    RE(scan(beamline, 16))
+    RE(small_scan(beamline, 16))
     assert started.wait(10)
-    RE(scan(beamline, 40))
+    RE(small_scan(beamline, 40))
     assert live.wait(timeout=30).exposures == 40
     release.set()
     live.close()
@@ -173,7 +160,7 @@ def test_view_writes_a_picture_that_updates(RE, beamline, tmp_path):
     view = LiveView(tmp_path / "live.png", interval_s=0.0, window=False)
     live = LiveCorrelation(first=8, every=8, on_image=view.show)
     RE.subscribe(live)
-    RE(scan(beamline))
+    RE(small_scan(beamline))
     live.wait(timeout=30)
     view.flush()
     with Image.open(tmp_path / "live.png") as picture:
@@ -186,7 +173,7 @@ def test_view_draws_no_more_often_than_told(tmp_path, RE, beamline):
     view = LiveView(tmp_path / "live.png", interval_s=3600, window=False)
     live = LiveCorrelation(first=8, every=8, on_image=view.show)
     RE.subscribe(live)
-    RE(scan(beamline))
+    RE(small_scan(beamline))
     live.wait(timeout=30)
     drawn = (tmp_path / "live.png").stat().st_mtime_ns
     time.sleep(0.02)
@@ -212,6 +199,6 @@ def test_no_window_without_a_display(monkeypatch):
 def test_progress_counts_patterns_and_says_how_it_ended(RE, beamline):
     text = io.StringIO()
     RE.subscribe(ScanProgress(text))
-    RE(scan(beamline, 32))
+    RE(small_scan(beamline, 32))
     assert "32/32" in text.getvalue()
     assert "success" in text.getvalue()

@@ -18,6 +18,19 @@ from tests.conftest import QUIET, small_board
 FULL = PatternSet(8, 64)
 
 
+@pytest.fixture
+def drifting_source(monkeypatch):
+    """Each reading of the diode is 0.2 % of the first one larger than the reading before."""
+    original, counter = SimulatedDiode._expose, []
+
+    def drifting(self):
+        original(self)
+        counter.append(1)
+        self.current.put(self.current.get() * (1 + 0.002 * len(counter)))
+
+    monkeypatch.setattr(SimulatedDiode, "_expose", drifting)
+
+
 def scan(line, pattern_set=FULL, **options):
     words = {"exposure_s": 0.5, "object_stage": line.object_stage, "open_every": 16} | options
     return hadamard_scan(line.stage, line.shutter, line.diode, board=line.board, pattern_set=pattern_set, **words)
@@ -228,21 +241,13 @@ def test_metadata_cannot_replace_the_schema(RE, beamline):
         RE(scan(beamline, md={"cxgi": {}}))
 
 
-def test_drift_does_not_change_the_transmission(RE, documents, board, monkeypatch):
-    line = simulated_beamline(board, "CAS", parameters=QUIET)
-    original, counter = SimulatedDiode._expose, []
-
-    def drifting(self):
-        original(self)
-        counter.append(1)
-        self.current.put(self.current.get() * (1 + 0.002 * len(counter)))
-
-    monkeypatch.setattr(SimulatedDiode, "_expose", drifting)
-    RE(scan(line, open_every=4))
+@pytest.mark.usefixtures("drifting_source")
+def test_drift_does_not_change_the_transmission(RE, documents, beamline):
+    RE(scan(beamline, open_every=4))
     m = Exposures.from_documents(documents).measurement()
     assert m.scale == "transmission"
     image = reconstruct(m, method="inverse").image
-    assert image.sum() == pytest.approx(line.twin.truth.sum(), rel=0.02)
+    assert image.sum() == pytest.approx(beamline.twin.truth.sum(), rel=0.02)
 
 
 def test_a_failing_subscriber_leaves_the_shutter_closed(RE, beamline):
@@ -314,22 +319,11 @@ def test_pause_at_every_message(RE, documents, beamline, at):
     np.testing.assert_allclose(m.coefficient, expected, atol=5e-3)
 
 
-def test_open_exposures_show_drift_and_correct_it(RE, documents, board):
-    line = simulated_beamline(board, "CAS", parameters=QUIET)
-    original, counter = SimulatedDiode._expose, []
-
-    def drifting(self):
-        original(self)
-        counter.append(1)
-        self.current.put(self.current.get() * (1 + 0.002 * len(counter)))
-
-    SimulatedDiode._expose = drifting
-    try:
-        RE(scan(line, open_every=4, object_stage=None))
-    finally:
-        SimulatedDiode._expose = original
+@pytest.mark.usefixtures("drifting_source")
+def test_open_exposures_show_drift_and_correct_it(RE, documents, beamline):
+    RE(scan(beamline, open_every=4, object_stage=None))
     m = Exposures.from_documents(documents).measurement()
     assert m.source["drift_rms"] > 0.02
     image = reconstruct(m, method="inverse").image
-    truth = line.twin.truth * image.sum() / line.twin.truth.sum()
+    truth = beamline.twin.truth * image.sum() / beamline.twin.truth.sum()
     assert np.abs(image - truth).max() < 0.03 * image.max()
