@@ -56,7 +56,7 @@ def run_demo(
     truth = s.beamline.twin.truth
     results = reconstruct_all(exposures, live, s.catalog, s.board.pixel_um, say)
     numbers = {name: {**compare(r.image, truth), "seconds": r.seconds} for name, r in results.items()}
-    save_pictures(out, truth, results, numbers, cnr_curves(exposures.measurement(), truth))
+    save_pictures(out, truth, results, numbers, cnr_curves(Measurement.from_exposures(exposures), truth))
     say(table(numbers))
     say(f"Pictures in {out}; run {uid[:8]} and {len(results)} reconstructions in the catalog of {s.folder}")
     return {
@@ -105,7 +105,7 @@ def reconstruct_all(
     exposures: Exposures, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, say: Say
 ) -> dict[str, Reconstruction]:
     """Every method from what the catalog holds, each stored as a derived run; held against the live picture."""
-    measurement = exposures.measurement()
+    measurement = Measurement.from_exposures(exposures)
     results = {}
     for method in METHODS:
         results[method] = reconstruct(measurement, method=method)

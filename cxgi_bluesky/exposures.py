@@ -1,7 +1,7 @@
-"""From documents to a Measurement, the same way live, from the catalog and from a journal.
+"""What a run has measured, from its documents: the same way live, from the catalog and from a journal.
 
 Every document goes through `Exposures`; the last exposure of an index wins, so that a rewound
-or repeated exposure replaces the earlier one. Reduction happens when an image is asked for.
+or repeated exposure replaces the earlier one. Calibration happens when an image is asked for.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .calibration import Buckets, Drift, calibrate
+from .calibration import Array, Buckets, Drift, calibrate
 from .errors import CxgiError
-from .measurement import Measurement
 from .patterns import PatternSet
 
 SCHEMA = 1
@@ -32,8 +32,23 @@ class Exposure:
     time: float
 
 
+@dataclass(frozen=True, eq=False)
+class RunBuckets:
+    """Calibrated buckets of a run with all that their reduction needs (arguments of `Measurement.from_buckets`)."""
+
+    size: int
+    pattern_index: NDArray[np.int64]
+    bucket: Array
+    sigma: Array | None
+    sigma_origin: str
+    d_r: float
+    open_bucket: tuple[float, float] | None
+    incident: float | None
+    source: dict[str, Any]
+
+
 class Exposures:
-    """What a run has measured so far; feed it documents, ask it for a `Measurement`.
+    """What a run has measured so far; feed it documents, make a `Measurement` of it.
 
     Storing an event costs microseconds. Raises `CxgiError` for a run that is not a mask scan.
     """
@@ -113,17 +128,17 @@ class Exposures:
         """Exposures of reference tiles (all open, object in or out)."""
         return len(self.streams["open"]) + len(self.streams["incident"])
 
-    def measurement(self) -> Measurement:
-        """Reduce what was measured so far.
+    def buckets(self) -> RunBuckets:
+        """Calibrate what was measured so far.
 
         Dark is subtracted; buckets are divided by I0 / <I0> and by the slow drift of the open
         exposures; b_0 is the mean of the open exposures and pattern_index 0. Sigma is the
-        detector's own, else from the scatter of the open exposures, else from the coefficients.
+        detector's own, else from the scatter of the open exposures, else None.
 
         Raises
         ------
         CxgiError
-            Before the first usable exposure, or when there is no all-open exposure at all.
+            Before the start document.
         """
         words = self.start.get("cxgi")
         if words is None:
@@ -133,11 +148,10 @@ class Exposures:
         rows, opened, incident = (Buckets.of(self._usable(name, dark, i0)) for name in ("primary", "open", "incident"))
         drift = Drift.from_open(opened)
         calibrated = calibrate(rows, opened, drift)
-        return Measurement.from_buckets(
-            words["pattern_set"]["size"],
-            rows.index,
-            calibrated.bucket,
-            coding="binary",
+        return RunBuckets(
+            size=words["pattern_set"]["size"],
+            pattern_index=rows.index,
+            bucket=calibrated.bucket,
             sigma=calibrated.sigma,
             sigma_origin=calibrated.sigma_origin,
             d_r=words["board"]["d_r"],

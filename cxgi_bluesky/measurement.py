@@ -1,14 +1,14 @@
 """Measurement: the one small value from which every image is made, wherever it came from.
 
 It holds signed coefficients s_k = sum_xy H_k * image with their sigma. The three codings
-(binary, signed, complementary) are reduced to it here; `exposures` builds one from the
-documents of a run, `Measurement.from_csv` from a file.
+(binary, signed, complementary) are reduced to it here, whether the buckets come from the
+documents of a run (live, from the catalog, from a journal), or from a file.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .bucket_file import read_columns
 from .errors import CxgiError
+from .exposures import Exposures
 from .patterns import PatternSet, check_size, checked_index
 from .reduction import (
     Array,
@@ -228,6 +229,45 @@ class Measurement:
             scale,
             {"coding": coding, "d_r": d_r, "dark": dark, **(source or {})},
         )
+
+    @classmethod
+    def from_exposures(cls, exposures: Exposures) -> Measurement:
+        """What a run has measured so far.
+
+        Raises
+        ------
+        CxgiError
+            Before the first usable exposure, or when there is no all-open exposure at all.
+        """
+        b = exposures.buckets()
+        return cls.from_buckets(
+            b.size,
+            b.pattern_index,
+            b.bucket,
+            coding="binary",
+            sigma=b.sigma,
+            sigma_origin=b.sigma_origin,
+            d_r=b.d_r,
+            open_bucket=b.open_bucket,
+            incident=b.incident,
+            source=b.source,
+        )
+
+    @classmethod
+    def from_documents(cls, documents: Iterable[tuple[str, Mapping[str, Any]]]) -> Measurement:
+        """From the documents of one mask scan, finished or not.
+
+        Raises
+        ------
+        CxgiError
+            If the run is no mask scan, or has too few exposures.
+        """
+        return cls.from_exposures(Exposures.from_documents(documents))
+
+    @classmethod
+    def from_run(cls, run: Any) -> Measurement:
+        """From a run of the catalog: anything with a method ``documents()``."""
+        return cls.from_documents(run.documents())
 
     @classmethod
     def from_csv(

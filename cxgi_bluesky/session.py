@@ -34,6 +34,7 @@ from .catalog import (
 from .devices.beamline import Beamline
 from .errors import CxgiError
 from .journal import Journal
+from .measurement import Measurement
 from .patterns import PatternSet
 from .reconstruction import Reconstruction, check_method, reconstruct
 
@@ -142,7 +143,7 @@ def reconstruct_run(
     """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid."""
     check_method(method)
     exposures = read_exposures(run)
-    measurement = exposures.measurement()
+    measurement = Measurement.from_exposures(exposures)
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
     result = reconstruct(measurement, method=method, **options)

@@ -19,6 +19,7 @@ from cxgi_bluesky.catalog import (
 )
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import reconstruct
 from tests.conftest import small_scan
 
@@ -45,10 +46,13 @@ def writer(RE, catalog):
 def test_what_is_stored_is_what_was_seen(RE, documents, writer, beamline, catalog):
     (uid,) = RE(small_scan(beamline, 40, md={"sample": "leaf"}))
     stored = read_exposures(find_run(catalog, uid))
+    np.testing.assert_array_equal(
+        Measurement.from_run(find_run(catalog, uid)).coefficient, Measurement.from_exposures(stored).coefficient
+    )
     live = Exposures.from_documents(documents)
     assert stored.streams == live.streams
     for method in ("correlation", "tv"):
-        one, two = (reconstruct(e.measurement(), method=method).image for e in (stored, live))
+        one, two = (reconstruct(Measurement.from_exposures(e), method=method).image for e in (stored, live))
         np.testing.assert_array_equal(one, two)
     summary = summarise(find_run(catalog, uid[:8]))
     assert summary["uid"] == uid
@@ -65,7 +69,7 @@ def test_units_reach_the_catalog(RE, writer, beamline, catalog):
 
 def test_a_reconstruction_is_a_run_of_its_own(RE, writer, beamline, catalog):
     (uid,) = RE(small_scan(beamline, 40))
-    result = reconstruct(read_exposures(find_run(catalog, uid)).measurement(), method="tv")
+    result = reconstruct(Measurement.from_exposures(read_exposures(find_run(catalog, uid))), method="tv")
     derived = find_run(catalog, record_reconstruction(catalog, result, pixel_um=10.0))
     words = derived.metadata["start"]["cxgi"]
     assert words["raw_uids"] == [uid]
@@ -85,7 +89,9 @@ def test_a_rewound_exposure_is_stored_and_the_last_one_wins(RE, documents, write
     RE.resume()
     uid = documents.of("start")[0]["uid"]
     stored, live = read_exposures(find_run(catalog, uid)), Exposures.from_documents(documents)
-    np.testing.assert_array_equal(stored.measurement().coefficient, live.measurement().coefficient)
+    np.testing.assert_array_equal(
+        Measurement.from_exposures(stored).coefficient, Measurement.from_exposures(live).coefficient
+    )
 
 
 def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, catalog):
@@ -96,7 +102,7 @@ def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, c
     RE.abort("sample moved")
     run = find_run(catalog, documents.of("start")[0]["uid"])
     assert summarise(run)["exit_status"] == "abort"
-    assert 10 < len(read_exposures(run).measurement()) < 40
+    assert 10 < len(Measurement.from_exposures(read_exposures(run))) < 40
 
 
 def test_another_process_reads_while_it_is_open_here(RE, writer, beamline, catalog, folder):

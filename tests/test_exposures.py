@@ -5,6 +5,7 @@ import pytest
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet, pattern
 from tests.conftest import smooth_image
 
@@ -40,7 +41,7 @@ ALL = [("primary", k, bucket(k)) for k in range(16)]
 
 
 def coefficients(events, **options):
-    return Exposures.from_documents(run_documents(events, **options)).measurement().coefficient_grid().ravel()
+    return Measurement.from_documents(run_documents(events, **options)).coefficient_grid().ravel()
 
 
 def test_buckets_become_coefficients():
@@ -48,7 +49,7 @@ def test_buckets_become_coefficients():
 
 
 def test_incident_exposures_give_transmission():
-    m = Exposures.from_documents(run_documents([*ALL, ("incident", -1, 10.0)])).measurement()
+    m = Measurement.from_documents(run_documents([*ALL, ("incident", -1, 10.0)]))
     assert m.scale == "transmission"
     np.testing.assert_allclose(m.coefficient_grid().ravel(), expected(), atol=1e-12)
 
@@ -68,7 +69,9 @@ def test_a_repeated_sequence_number_replaces_a_reference_exposure():
     again = {**documents[-2][1], "data": {**documents[-2][1]["data"], "b": bucket(0)}}
     exposures = Exposures.from_documents([*documents[:-1], ("event", again)])
     assert len(exposures.streams["open"]) == 1
-    np.testing.assert_allclose(exposures.measurement().coefficient_grid().ravel(), expected(10 / 16), atol=1e-12)
+    np.testing.assert_allclose(
+        Measurement.from_exposures(exposures).coefficient_grid().ravel(), expected(10 / 16), atol=1e-12
+    )
 
 
 def test_event_pages_are_events():
@@ -81,7 +84,7 @@ def test_event_pages_are_events():
         "data": {key: [d["data"][key] for d in rows] for key in rows[0]["data"]},
     }
     paged = [d for d in documents if d[0] != "event"] + [("event_page", page)]
-    one, two = (Exposures.from_documents(d).measurement().coefficient for d in (documents, paged))
+    one, two = (Measurement.from_documents(d).coefficient for d in (documents, paged))
     np.testing.assert_array_equal(one, two)
 
 
@@ -93,7 +96,7 @@ def test_beam_intensity_is_divided_out():
 
 def test_unusable_exposures_are_left_out_and_listed():
     events = [*ALL[:5], ("primary", 5, float("nan")), ("primary", 6, None), *ALL[7:]]
-    m = Exposures.from_documents(run_documents(events)).measurement()
+    m = Measurement.from_documents(run_documents(events))
     assert m.source["left_out"] == [5, 6]
     assert len(m) == 14
 
@@ -113,7 +116,7 @@ def test_runs_that_are_no_mask_scan():
     with pytest.raises(CxgiError, match="schema 7"):
         Exposures()("start", {"uid": "a", "cxgi": {"schema": 7, "pattern_set": {}}})
     with pytest.raises(CxgiError, match="no start document"):
-        Exposures().measurement()
+        Exposures().buckets()
 
 
 def test_other_streams_are_ignored():
@@ -132,18 +135,18 @@ def test_a_snapshot_does_not_change():
 def test_without_sigma_the_open_exposures_tell_it():
     rng = np.random.default_rng(0)
     opens = [("open", -1, bucket(0) + 0.02 * rng.normal(), None) for _ in range(400)]
-    m = Exposures.from_documents(run_documents([*[(*e, None) for e in ALL], *opens])).measurement()
+    m = Measurement.from_documents(run_documents([*[(*e, None) for e in ALL], *opens]))
     assert m.sigma_origin == "estimated: open tile"
     np.testing.assert_allclose(m.sigma[1:], 2 * 0.02 / (1 - T0), rtol=0.1)
 
 
 def test_without_sigma_and_open_exposures_the_coefficients_tell_it():
-    m = Exposures.from_documents(run_documents([(*e, None) for e in ALL])).measurement()
+    m = Measurement.from_documents(run_documents([(*e, None) for e in ALL]))
     assert m.sigma_origin == "estimated: high sequency"
 
 
 def test_a_single_missing_sigma_loses_no_exposure():
     events = [*ALL[:4], ("primary", 4, bucket(4), None), *ALL[5:]]
-    m = Exposures.from_documents(run_documents(events)).measurement()
+    m = Measurement.from_documents(run_documents(events))
     assert len(m) == 16
     np.testing.assert_allclose(m.coefficient_grid().ravel(), expected(10 / 16), atol=1e-12)

@@ -13,6 +13,7 @@ import pytest
 from cxgi_bluesky.catalog import find_run, open_catalog, read_exposures, summarise
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.journal import Journal, left_over
+from cxgi_bluesky.measurement import Measurement
 from tests.conftest import small_scan
 
 
@@ -102,7 +103,7 @@ def test_a_killed_scan_loses_no_exposure(tmp_path):
     exposures = read_exposures(find_run(catalog, journal.stem))
     assert sum(len(stream) for stream in exposures.streams.values()) == written
     assert len(exposures.streams["dark"]) == len(exposures.streams["incident"]) == 4
-    assert exposures.measurement().scale == "transmission"
-    assert np.isfinite(exposures.measurement().coefficient).all()
+    assert Measurement.from_exposures(exposures).scale == "transmission"
+    assert np.isfinite(Measurement.from_exposures(exposures).coefficient).all()
     assert summarise(find_run(catalog, journal.stem))["exit_status"] == "abort"
     assert not journal.exists()

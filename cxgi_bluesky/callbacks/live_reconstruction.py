@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..exposures import Exposures
+from ..measurement import Measurement
 from ..reconstruction import Reconstruction, check_method, reconstruct
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ class LiveReconstruction:
         self.failure: Exception | None = None
         self._on_image = on_image
         self._first, self._every, self._options = first, every, options
-        self._run: _LiveRun | None = None
+        self._run: _LiveRun | None = None  # the newest mask scan
+        self._listening = False  # whether the run in progress is that scan
         self._publishing = threading.Lock()
         atexit.register(self.close)  # torch must not be torn down under a running worker
 
@@ -65,15 +67,15 @@ class LiveReconstruction:
     def _take(self, name: str, document: Mapping[str, Any]) -> None:
         if name == "start":
             self._begin(document)
-        elif self._run is not None:
+        elif self._run is not None and self._listening:
             self._run.take(name, document)
 
     def _begin(self, start: Mapping[str, Any]) -> None:
+        self._listening = "pattern_set" in (start.get("cxgi") or {})
+        if not self._listening:
+            return  # no mask scan; the last picture of the scan before it may still come
         if self._run is not None:
             self._run.cancel()
-        self._run = None
-        if "pattern_set" not in (start.get("cxgi") or {}):
-            return  # a run that is no mask scan
         run = _LiveRun(start, self._first, self._every)
         with self._publishing:
             self.latest, self.failure, self.pictures = None, None, 0
@@ -99,7 +101,9 @@ class LiveReconstruction:
         while (exposures := run.next_request()) is not None:
             try:
                 if len(exposures):
-                    self._publish(run, reconstruct(exposures.measurement(), method=self.method, **self._options))
+                    self._publish(
+                        run, reconstruct(Measurement.from_exposures(exposures), method=self.method, **self._options)
+                    )
             except Exception as error:
                 self._fail(error, run)
         run.finished.set()

@@ -7,13 +7,14 @@ import time
 
 import numpy as np
 import pytest
+from bluesky.plans import count
 from PIL import Image
 
 from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveView, ScanProgress
 from cxgi_bluesky.callbacks import live_reconstruction as module
 from cxgi_bluesky.callbacks.live_view import has_display
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import reconstruct
 from tests.conftest import small_scan
 
@@ -23,7 +24,7 @@ def test_last_live_picture_is_the_offline_one(RE, documents, beamline, method):
     live = LiveReconstruction(method, first=8, every=8)
     RE.subscribe(live)
     RE(small_scan(beamline))
-    offline = reconstruct(Exposures.from_documents(documents).measurement(), method=method)
+    offline = reconstruct(Measurement.from_documents(documents), method=method)
     np.testing.assert_array_equal(live.wait(timeout=30).image, offline.image)
     assert live.failure is None
 
@@ -134,13 +135,14 @@ def test_closing_does_not_wait_for_a_run_that_never_ended():
     assert time.monotonic() - started < 5
 
 
-def test_other_runs_are_ignored(RE, beamline):
-    from bluesky.plans import count
-
-    live = LiveCorrelation()
+def test_other_runs_are_ignored_and_do_not_cost_the_last_picture(RE, beamline):
+    live = LiveCorrelation(first=8, every=8)
     RE.subscribe(live)
     RE(count([beamline.diode], 3))
     assert live.wait(timeout=1) is None
+    RE(small_scan(beamline))
+    RE(count([beamline.diode], 3))
+    assert live.wait(timeout=30).exposures == 64
     assert live.failure is None
 
 

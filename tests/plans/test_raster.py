@@ -10,6 +10,7 @@ from bluesky.utils import FailedPause, RunEngineInterrupted, ensure_generator
 from cxgi_bluesky.devices.simulated import SimulatedDiode, SimulatedMaskStage, SimulatedShutter, simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction import reconstruct
@@ -43,7 +44,7 @@ def shutter_is_closed(line) -> bool:
 def test_a_scan_makes_the_image(RE, documents, beamline):
     RE(scan(beamline))
     exposures = Exposures.from_documents(documents)
-    result = reconstruct(exposures.measurement(), method="inverse")
+    result = reconstruct(Measurement.from_exposures(exposures), method="inverse")
     assert result.scale == "transmission"
     np.testing.assert_allclose(result.image, beamline.twin.truth, atol=2e-4)
     assert shutter_is_closed(beamline)
@@ -105,7 +106,7 @@ def test_snake_takes_the_same_tiles_with_less_travel(RE, documents, beamline):
 
 def test_without_object_stage_the_image_is_relative(RE, documents, beamline):
     RE(scan(beamline, object_stage=None))
-    m = Exposures.from_documents(documents).measurement()
+    m = Measurement.from_documents(documents)
     assert m.scale == "relative"
     ratio = reconstruct(m, method="inverse").image / np.maximum(beamline.twin.truth, 1e-3)
     bright = beamline.twin.truth > 0.3
@@ -114,7 +115,7 @@ def test_without_object_stage_the_image_is_relative(RE, documents, beamline):
 
 def test_an_image_without_open_exposures_uses_pattern_0(RE, documents, beamline):
     RE(scan(beamline, open_exposures=0, open_every=0, dark_exposures=0))
-    image = reconstruct(Exposures.from_documents(documents).measurement(), method="inverse").image
+    image = reconstruct(Measurement.from_documents(documents), method="inverse").image
     np.testing.assert_allclose(image, beamline.twin.truth, atol=2e-4)
 
 
@@ -244,7 +245,7 @@ def test_metadata_cannot_replace_the_schema(RE, beamline):
 @pytest.mark.usefixtures("drifting_source")
 def test_drift_does_not_change_the_transmission(RE, documents, beamline):
     RE(scan(beamline, open_every=4))
-    m = Exposures.from_documents(documents).measurement()
+    m = Measurement.from_documents(documents)
     assert m.scale == "transmission"
     image = reconstruct(m, method="inverse").image
     assert image.sum() == pytest.approx(beamline.twin.truth.sum(), rel=0.02)
@@ -286,7 +287,7 @@ def test_pause_and_end(RE, documents, beamline, ending):
     assert shutter_is_closed(beamline)
     so_far = Exposures.from_documents(documents)
     assert 5 < len(so_far) < 64
-    reconstruct(so_far.measurement(), method="correlation")
+    reconstruct(Measurement.from_exposures(so_far), method="correlation")
 
 
 def short(line):
@@ -314,7 +315,7 @@ def test_pause_at_every_message(RE, documents, beamline, at):
     exposures = Exposures.from_documents(documents)
     counts = {name: len(stream) for name, stream in exposures.streams.items()}
     assert counts == {"primary": 3, "open": 3, "dark": 1, "incident": 1}
-    m = exposures.measurement()
+    m = Measurement.from_exposures(exposures)
     expected = [(PatternSet(8, 3).pattern(k) * beamline.twin.truth).sum() for k in m.pattern_index]
     np.testing.assert_allclose(m.coefficient, expected, atol=5e-3)
 
@@ -322,7 +323,7 @@ def test_pause_at_every_message(RE, documents, beamline, at):
 @pytest.mark.usefixtures("drifting_source")
 def test_open_exposures_show_drift_and_correct_it(RE, documents, beamline):
     RE(scan(beamline, open_every=4, object_stage=None))
-    m = Exposures.from_documents(documents).measurement()
+    m = Measurement.from_documents(documents)
     assert m.source["drift_rms"] > 0.02
     image = reconstruct(m, method="inverse").image
     truth = beamline.twin.truth * image.sum() / beamline.twin.truth.sum()
