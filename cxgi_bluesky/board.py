@@ -21,7 +21,8 @@ import yaml
 from numpy.typing import NDArray
 
 from .errors import CxgiError
-from .patterns import ORDERS, checked_index, ranking
+from .orders import ORDERS, SEEDED, ranking
+from .patterns import checked_index
 
 NO_PATTERN = -1  # the pattern_index of a reference tile
 
@@ -282,7 +283,7 @@ class MaskBoard:
     def to_yaml(self, path: str | Path) -> None:
         """Write a board file that `from_yaml` reads back to an equal board."""
         words = self.to_dict()
-        for order in ORDERS.keys() - {"random"}:
+        for order in ORDERS.keys() - set(SEEDED):
             if self.pattern_index == tuple(ranking(order, self.size).tolist()):
                 words["pattern_index"] = {"order": order}
         Path(path).write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")

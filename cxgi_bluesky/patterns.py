@@ -1,4 +1,4 @@
-"""Hadamard patterns: basis, orders, selection and the fast Walsh-Hadamard transform.
+"""Hadamard patterns: one pattern, and the set of those that are measured.
 
 The one identity of a pattern is its ``pattern_index`` k, row k of the natural (Sylvester)
 Hadamard matrix of order N = n * n, reshaped (n, n) row-major. Because
@@ -10,150 +10,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import CxgiError
+from .orders import ORDERS, ranking, sequency
+from .transform import MAX_SIZE, check_size, hadamard_matrix, walsh_hadamard_2d
 
-MAX_SIZE = 1024
-_BLOCK_BITS = 6  # Hadamard factors of up to 64 x 64 keep BLAS busy and stay in cache
-
-
-# ---------------------------------------------------------------- transform
-
-
-def check_size(size: int) -> int:
-    """Return `size` as an int if it is a power of two in 2..1024, else raise `CxgiError`."""
-    if isinstance(size, bool) or int(size) != size or not 2 <= size <= MAX_SIZE or size & (size - 1):
-        raise CxgiError(f"size {size!r} is not a power of two from 2 to {MAX_SIZE}: give 32, 64, ...")
-    return int(size)
-
-
-@lru_cache(maxsize=64)
-def hadamard_matrix(order: int, dtype: str = "int8") -> NDArray[Any]:
-    """Natural (Sylvester) Hadamard matrix, shape (order, order), entries +1 and -1, read-only."""
-    matrix = np.ones((1, 1), dtype=dtype)
-    while len(matrix) < order:
-        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    matrix.setflags(write=False)
-    return matrix
-
-
-def _factor_bits(bits: int) -> list[int]:
-    """Split `bits` into near-equal parts of at most `_BLOCK_BITS`."""
-    parts = -(-bits // _BLOCK_BITS)
-    return [bits // parts + (i < bits % parts) for i in range(parts)]
-
-
-def walsh_hadamard_2d(array: NDArray[Any]) -> NDArray[Any]:
-    """Fast unnormalised 2-D Walsh-Hadamard transform over the last two axes.
-
-    Equal to ``hadamard(n) @ array @ hadamard(n)``, and over the flattened axes to
-    ``hadamard(n * n) @ array.ravel()``; applied twice it gives ``n * n * array``.
-    Done as a product of small Kronecker factors: O(N log N) work, no N x N matrix.
-
-    Parameters
-    ----------
-    array : ndarray, shape (..., n, n)
-        n a power of two, 2..1024. Integers and booleans are promoted to int64 (exact);
-        floating and complex types are kept.
-
-    Returns
-    -------
-    ndarray, shape (..., n, n)
-
-    Raises
-    ------
-    CxgiError
-        If the last two axes are not equal or not a power of two.
-    """
-    array = np.asarray(array)
-    if array.ndim < 2 or array.shape[-1] != array.shape[-2]:
-        raise CxgiError(f"array of shape {array.shape} is not (..., n, n): reshape the N coefficients")
-    size = check_size(array.shape[-1])
-    if array.dtype.kind in "iub":
-        array = array.astype(np.int64)
-    shape, total = array.shape, size * size
-    batch = array.size // total
-    done = 1
-    for bits in _factor_bits(2 * (size.bit_length() - 1)):
-        block = 1 << bits
-        factor = hadamard_matrix(block, array.dtype.str)
-        done *= block
-        behind = total // done
-        if behind == 1:  # the last factor: one large product instead of many narrow ones
-            array = array.reshape(-1, block) @ factor
-        else:
-            array = factor @ array.reshape(batch * (done // block), block, behind)
-    return array.reshape(shape)
-
-
-# ---------------------------------------------------------------- sequency and orders
-
-
-def sequency(size: int) -> NDArray[np.int64]:
-    """Sign changes along each row of ``hadamard(size)``, shape (size,)."""
-    return np.count_nonzero(np.diff(hadamard_matrix(check_size(size)), axis=1), axis=1).astype(np.int64)
-
-
-def _sequency_grid(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sequencies (u, v) of every pattern_index, two arrays of shape (N,)."""
-    s = sequency(size)
-    return np.repeat(s, size), np.tile(s, size)
-
-
-def _natural(size: int, seed: int | None) -> NDArray[np.int64]:
-    return np.arange(size * size, dtype=np.int64)
-
-
-def _zig_zag(size: int, seed: int | None) -> NDArray[np.int64]:
-    u, v = _sequency_grid(size)
-    return np.lexsort((u, np.abs(v - u), u + v))
-
-
-def _cake_cutting(size: int, seed: int | None) -> NDArray[np.int64]:
-    u, v = _sequency_grid(size)
-    return np.lexsort((u, u + v, (u + 1) * (v + 1)))
-
-
-def _random(size: int, seed: int | None) -> NDArray[np.int64]:
-    others = 1 + np.random.default_rng(seed).permutation(size * size - 1)
-    return np.concatenate([[0], others]).astype(np.int64)
-
-
-ORDERS: dict[str, Callable[[int, int | None], NDArray[np.int64]]] = {
-    "natural": _natural,
-    "zig-zag": _zig_zag,
-    "cake-cutting": _cake_cutting,
-    "random": _random,
-}
-
-
-@lru_cache(maxsize=16)
-def ranking(order: str, size: int, seed: int | None = None) -> NDArray[np.int64]:
-    """All N pattern indices, most important first, shape (N,), read-only.
-
-    Ties are decided by the keys of the order: zig-zag (u + v, abs(u - v), u), cake-cutting
-    ((u + 1)(v + 1), u + v, u), with u, v the sign changes down the rows and along the columns.
-
-    Raises
-    ------
-    CxgiError
-        For an unknown order, or a seed that is missing (random) or not used (others).
-    """
-    check_size(size)
-    if order not in ORDERS:
-        raise CxgiError(f"order {order!r} is unknown: choose one of {', '.join(ORDERS)}")
-    if (order == "random") != (seed is not None):
-        raise CxgiError(f"order {order!r} with seed {seed!r}: the random order, and only it, takes a seed")
-    indices = ORDERS[order](size, seed)
-    indices.setflags(write=False)
-    return indices
+__all__ = [
+    "MAX_SIZE",
+    "ORDERS",
+    "PatternSet",
+    "check_size",
+    "checked_index",
+    "count_for_fraction",
+    "hadamard_matrix",
+    "pattern",
+    "ranking",
+    "sequency",
+    "walsh_hadamard_2d",
+]
 
 
 def count_for_fraction(size: int, fraction: float) -> int:

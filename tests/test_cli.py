@@ -78,7 +78,7 @@ def test_picture_formats(file, tmp_path, capsys):
         (["--size", "64", "--coding", "signed", "--fraction", "0.5"], "too few patterns"),
         (["--size", "32", "--coding", "signed", "--fraction", "2"], "fraction 2.0"),
         (["--size", "32", "--coding", "signed", "--order", "natural"], "needs --fraction"),
-        (["--size", "32", "--coding", "signed", "--fraction", ".5", "--order", "random"], "takes a seed"),
+        (["--size", "32", "--coding", "signed", "--fraction", ".5", "--order", "random"], "take a seed"),
         (["--size", "32", "--coding", "binary", "--d-r", "1.5"], "d_r 1.5"),
         (["--size", "32", "--coding", "complementary"], "bucket_complement"),
         (["--size", "128", "--coding", "signed", "--method", "ch-mwcnn"], "size 128 is unknown to the network"),

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from scipy.linalg import hadamard
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.orders import SEEDED
 from cxgi_bluesky.patterns import (
+    ORDERS,
     PatternSet,
     count_for_fraction,
     pattern,
@@ -80,7 +82,12 @@ def keys(order, size, k):
     matrix = hadamard(size * size)[k].reshape(size, size)
     u = int((np.diff(matrix[:, 0]) != 0).sum())
     v = int((np.diff(matrix[0]) != 0).sum())
+    down, right = np.zeros(matrix.shape), np.zeros(matrix.shape)
+    down[:-1], right[:, :-1] = np.diff(matrix, axis=0), np.diff(matrix, axis=1)
+    doll = next(level for level in range(11) if max(u, v) < 2**level)
     return {
+        "russian-dolls": (doll, (u + 1) * (v + 1), u + v, u),
+        "total-variation": (round(float(np.hypot(down, right).sum()), 5), abs(u - v), u),
         "natural": (k,),
         "zig-zag": (u + v, abs(u - v), u),
         "cake-cutting": ((u + 1) * (v + 1), u + v, u),
@@ -88,7 +95,7 @@ def keys(order, size, k):
 
 
 @pytest.mark.parametrize("size", [4, 8, 16])
-@pytest.mark.parametrize("order", ["natural", "zig-zag", "cake-cutting"])
+@pytest.mark.parametrize("order", ["natural", "zig-zag", "cake-cutting", "russian-dolls", "total-variation"])
 def test_orders_follow_their_keys(order, size):
     indices = ranking(order, size)
     ranked = [keys(order, size, k) for k in indices]
@@ -98,15 +105,33 @@ def test_orders_follow_their_keys(order, size):
     assert indices[0] == 0
 
 
-def test_random_order_is_seeded_and_begins_with_the_open_pattern():
-    first, again, other = (ranking("random", 16, seed) for seed in (1, 1, 2))
+@pytest.mark.parametrize("order", SEEDED)
+def test_seeded_orders_are_permutations_that_begin_with_the_open_pattern(order):
+    first, again, other = (ranking(order, 16, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert first[0] == 0
     assert sorted(first) == list(range(256))
 
 
-@pytest.mark.parametrize(("order", "seed"), [("random", None), ("zig-zag", 3), ("spiral", None)])
+def test_variable_density_keeps_the_lowest_and_thins_out_the_rest():
+    place = np.empty(4096, dtype=int)
+    place[ranking("zig-zag", 64)] = np.arange(4096)
+    chosen = np.concatenate([place[ranking("variable-density", 64, seed)[:768]] for seed in range(20)])
+    density = np.histogram(chosen, bins=[0, 64, 256, 1024, 4096])[0] / 20 / np.diff([0, 64, 256, 1024, 4096])
+    assert density[0] == 1
+    assert (np.diff(density) < 0).all()
+    assert density[-1] > 0.02
+
+
+def test_the_smallest_board_has_every_order():
+    for order in ORDERS:
+        assert sorted(ranking(order, 2, 0 if order in SEEDED else None)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("order", "seed"), [("random", None), ("variable-density", None), ("zig-zag", 3), ("spiral", None)]
+)
 def test_impossible_orders_are_refused(order, seed):
     with pytest.raises(CxgiError, match=order):
         ranking(order, 8, seed)
@@ -126,11 +151,11 @@ def test_impossible_fractions_are_refused(fraction):
 @given(
     st.sampled_from(SIZES),
     st.floats(0.01, 1),
-    st.sampled_from(["natural", "zig-zag", "cake-cutting", "random"]),
+    st.sampled_from(list(ORDERS)),
 )
 @settings(max_examples=40, deadline=None)
 def test_pattern_set_round_trip(size, fraction, order):
-    one = PatternSet.from_fraction(size, fraction, order, 7 if order == "random" else None)
+    one = PatternSet.from_fraction(size, fraction, order, 7 if order in SEEDED else None)
     two = PatternSet.from_json(one.to_json())
     assert one == two
     assert hash(one) == hash(two)

@@ -1,0 +1,117 @@
+"""Orders: rankings of all patterns, most important first.
+
+A key decides every tie; u and v are the sequency of a pattern, its sign changes down the rows and
+along the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CxgiError
+from .transform import check_size, hadamard_matrix
+
+Index = NDArray[np.int64]
+
+
+def sequency(size: int) -> Index:
+    """Sign changes along each row of ``hadamard(size)``, shape (size,)."""
+    return np.count_nonzero(np.diff(hadamard_matrix(check_size(size)), axis=1), axis=1).astype(np.int64)
+
+
+def sequency_grid(size: int) -> tuple[Index, Index]:
+    """Sequencies (u, v) of every pattern_index, two arrays of shape (N,)."""
+    s = sequency(size)
+    return np.repeat(s, size), np.tile(s, size)
+
+
+# ---------------------------------------------------------------- the orders
+
+
+def _natural(size: int, seed: int | None) -> Index:
+    """k itself."""
+    return np.arange(size * size, dtype=np.int64)
+
+
+def _zig_zag(size: int, seed: int | None) -> Index:
+    """(u + v, abs(u - v), u)."""
+    u, v = sequency_grid(size)
+    return np.lexsort((u, np.abs(v - u), u + v))
+
+
+def _cake_cutting(size: int, seed: int | None) -> Index:
+    """((u + 1)(v + 1), u + v, u): the number of rectangles that the pattern is cut into."""
+    u, v = sequency_grid(size)
+    return np.lexsort((u, u + v, (u + 1) * (v + 1)))
+
+
+def _russian_dolls(size: int, seed: int | None) -> Index:
+    """By quarter-size level (all patterns of n/2 before those of n), then as cake-cutting."""
+    u, v = sequency_grid(size)
+    level = np.ceil(np.log2(np.maximum(u, v) + 1)).astype(np.int64)
+    return np.lexsort((u, u + v, (u + 1) * (v + 1), level))
+
+
+def _total_variation(size: int, seed: int | None) -> Index:
+    """By the isotropic total variation of the pattern, then abs(u - v), then u.
+
+    With n(u + v) unit edges, of which u v pairs meet in a corner, it is 2(n(u + v) - (2 - sqrt 2) u v).
+    """
+    u, v = sequency_grid(size)
+    variation = size * (u + v) - (2 - np.sqrt(2)) * u * v
+    return np.lexsort((u, np.abs(v - u), np.round(variation, 6)))
+
+
+def _random(size: int, seed: int | None) -> Index:
+    """Seeded, k = 0 first."""
+    others = 1 + np.random.default_rng(seed).permutation(size * size - 1)
+    return np.concatenate([[0], others]).astype(np.int64)
+
+
+VARIABLE_DENSITY_KEPT = 64
+VARIABLE_DENSITY_EXPONENT = 1.5
+
+
+def _variable_density(size: int, seed: int | None) -> Index:
+    """The 64 first of zig-zag, then a seeded draw without replacement, p ~ (rank in zig-zag)^-1.5."""
+    ranked = _zig_zag(size, None)
+    kept = min(VARIABLE_DENSITY_KEPT, len(ranked))
+    rank = np.arange(kept, len(ranked)) + 1
+    luck = np.random.default_rng(seed).gumbel(size=len(rank))  # the largest log p + Gumbel are such a draw
+    drawn = np.argsort(VARIABLE_DENSITY_EXPONENT * np.log(rank) - luck, kind="stable")
+    return np.concatenate([ranked[:kept], ranked[kept:][drawn]])
+
+
+ORDERS: dict[str, Callable[[int, int | None], Index]] = {
+    "natural": _natural,
+    "zig-zag": _zig_zag,
+    "cake-cutting": _cake_cutting,
+    "russian-dolls": _russian_dolls,
+    "total-variation": _total_variation,
+    "random": _random,
+    "variable-density": _variable_density,
+}
+SEEDED = ("random", "variable-density")
+
+
+@lru_cache(maxsize=16)
+def ranking(order: str, size: int, seed: int | None = None) -> Index:
+    """All N pattern indices, most important first, shape (N,), read-only.
+
+    Raises
+    ------
+    CxgiError
+        For an unknown order, or a seed that is missing (seeded orders) or not used (others).
+    """
+    check_size(size)
+    if order not in ORDERS:
+        raise CxgiError(f"order {order!r} is unknown: choose one of {', '.join(ORDERS)}")
+    if (order in SEEDED) != (seed is not None):
+        raise CxgiError(f"order {order!r} with seed {seed!r}: {' and '.join(SEEDED)}, and only they, take a seed")
+    indices = ORDERS[order](size, seed)
+    indices.setflags(write=False)
+    return indices
