@@ -89,7 +89,8 @@ class Exposures:
             raise CxgiError(
                 f"run {start.get('uid')} has event schema {words.get('schema')!r}, this release reads {SCHEMA}"
             )
-        self.__init__()  # type: ignore[misc]
+        self.streams = {name: {} for name in STREAMS}
+        self._stream_of = {}
         self.start = dict(start)
         self._fields = {name: key for name, key in words["fields"].items() if key is not None}
 

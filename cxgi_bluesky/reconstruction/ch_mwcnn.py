@@ -70,7 +70,8 @@ def _read_network(path: Path, modified_ns: int) -> LoadedNetwork:
         metadata = file.metadata() or {}
         if metadata.get("schema") != SCHEMA:
             raise CxgiError(f"weights {path} have schema {metadata.get('schema')!r}, this release needs {SCHEMA!r}")
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        names = file.keys()  # the file is no mapping: it cannot be iterated itself
+        tensors = {name: file.get_tensor(name).float() for name in names}
     network = CHMWCNN(NetworkConfig.from_dict(json.loads(metadata["network"])))
     try:
         network.load_state_dict(tensors)

@@ -1,6 +1,6 @@
 """Random objects to train and validate networks on: drawn shapes, text, phantoms, thickness profiles, photographs.
 
-The evaluation objects (the CAS stencil, the gear, the gold semi-cylinder, the anchor photographs)
+The evaluation objects (the CAS stencil, the gear, the gold semi-cylinder, the usual test photographs)
 are never among them, nor is the font DejaVu Sans Bold.
 """
 
