@@ -87,7 +87,8 @@ def check_method(method: str) -> None:
 def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
     """Rms difference of predicted and measured coefficients in units of sigma; None without sigma.
 
-    About 1 or below: the picture agrees with its data. Well above 1: it contradicts them.
+    Well above 1: the picture contradicts its data. About 1 or below says only that the method could
+    fit them, which a flexible method can do with wrong data too.
     """
     predicted = walsh_hadamard_2d(np.asarray(image, dtype=np.float64)).ravel()[measurement.pattern_index]
     residual = measurement.coefficient - predicted
