@@ -146,6 +146,7 @@ def reconstruct(options: argparse.Namespace, say: Callable[[str], None]) -> Payl
         f"{options.method}: {result.exposures} patterns of {len(result.image)} x {len(result.image)}, "
         f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
     )
+    _say_whether_to_trust(result.quality.get("held_out"), say)
     if derived_uid is not None:
         say(f"stored as run {derived_uid[:8]}")
     return {
@@ -162,9 +163,16 @@ def reconstruct(options: argparse.Namespace, say: Callable[[str], None]) -> Payl
     }
 
 
+def _say_whether_to_trust(score: Payload | None, say: Callable[[str], None]) -> None:
+    if score is None:
+        return
+    text = f"{score['patterns']} patterns held back: {score['explained']:.0%} of their power predicted"
+    say(text if score["supported"] else f"WARNING: do not trust this picture, the data do not support it ({text})")
+
+
 def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
     from .measurement import Measurement
-    from .reconstruction import reconstruct as make_image
+    from .reconstruction.held_out import checked_reconstruction
 
     if options.size is None or options.coding is None:
         raise CxgiError(
@@ -182,7 +190,7 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
     pattern_set = _chosen_patterns(options, measurement.size)
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
-    return make_image(measurement, method=options.method), None
+    return checked_reconstruction(measurement, method=options.method), None
 
 
 def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:

@@ -19,6 +19,7 @@ from .measurement import Measurement
 from .patterns import PatternSet
 from .quality import cnr, compare
 from .reconstruction import METHODS, Reconstruction, reconstruct
+from .reconstruction.held_out import checked_reconstruction
 from .reconstruction.result import grey_values
 from .simulation.objects import OBJECTS
 
@@ -55,7 +56,10 @@ def run_demo(
     assert isinstance(s.beamline, SimulatedBeamline)
     truth = s.beamline.twin.truth
     results = reconstruct_all(exposures, live, s.catalog, s.board.pixel_um, say)
-    numbers = {name: {**compare(r.image, truth), "seconds": r.seconds} for name, r in results.items()}
+    numbers = {
+        name: {**compare(r.image, truth), "seconds": r.seconds, "held_out": r.quality["held_out"]}
+        for name, r in results.items()
+    }
     save_pictures(out, truth, results, numbers, cnr_curves(Measurement.from_exposures(exposures), truth))
     say(table(numbers))
     say(f"Pictures in {out}; run {uid[:8]} and {len(results)} reconstructions in the catalog of {s.folder}")
@@ -108,7 +112,7 @@ def reconstruct_all(
     measurement = Measurement.from_exposures(exposures)
     results = {}
     for method in METHODS:
-        results[method] = reconstruct(measurement, method=method)
+        results[method] = checked_reconstruction(measurement, method=method)
         record_reconstruction(catalog, results[method], pixel_um=pixel_um)
         picture = live.get(method)
         if picture is not None:
@@ -128,19 +132,23 @@ def cnr_curves(measurement: Measurement, truth: np.ndarray[Any, Any]) -> dict[st
     return curves
 
 
-def table(numbers: dict[str, dict[str, float]]) -> str:
+def table(numbers: dict[str, dict[str, Any]]) -> str:
     """The numbers as text."""
-    lines = ["", f"{'method':<12} {'CNR':>7} {'PSNR dB':>9} {'SSIM':>7} {'time ms':>9}"]
+    lines = ["", f"{'method':<12} {'CNR':>7} {'PSNR dB':>9} {'SSIM':>7} {'time ms':>9} {'held out':>9}"]
     for name, n in numbers.items():
-        lines.append(f"{name:<12} {n['cnr']:7.2f} {n['psnr_db']:9.2f} {n['ssim']:7.3f} {n['seconds'] * 1e3:9.2f}")
-    return "\n".join([*lines, "PSNR and SSIM after an affine fit to the truth, for every method alike", ""])
+        held_out = f"{n['held_out']['explained']:9.0%}" if n["held_out"] else f"{'-':>9}"
+        scores = f"{n['cnr']:7.2f} {n['psnr_db']:9.2f} {n['ssim']:7.3f}"
+        lines.append(f"{name:<12} {scores} {n['seconds'] * 1e3:9.2f} {held_out}")
+    lines.append("PSNR and SSIM after an affine fit to the truth, for every method alike;")
+    lines.append("held out: power of patterns kept back that the picture predicts, told without the truth")
+    return "\n".join([*lines, ""])
 
 
 def save_pictures(
     out: Path,
     truth: np.ndarray[Any, Any],
     results: dict[str, Reconstruction],
-    numbers: dict[str, dict[str, float]],
+    numbers: dict[str, dict[str, Any]],
     curves: dict[str, list[tuple[int, float]]],
 ) -> None:
     """object.png, one PNG a method, cnr.png, and overview.png with all of it."""
@@ -176,7 +184,7 @@ def _figure_of_curves(path: Path, curves: dict[str, list[tuple[int, float]]]) ->
 
 
 def _overview(
-    path: Path, truth: np.ndarray[Any, Any], results: dict[str, Reconstruction], numbers: dict[str, dict[str, float]]
+    path: Path, truth: np.ndarray[Any, Any], results: dict[str, Reconstruction], numbers: dict[str, dict[str, Any]]
 ) -> None:
     figure = _figure(3 * (len(results) + 1), 3.5)
     axes = figure.subplots(1, len(results) + 1)

@@ -36,7 +36,8 @@ from .errors import CxgiError
 from .journal import Journal
 from .measurement import Measurement
 from .patterns import PatternSet
-from .reconstruction import Reconstruction, check_method, reconstruct
+from .reconstruction import Reconstruction, check_method
+from .reconstruction.held_out import checked_reconstruction
 
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
 
@@ -146,7 +147,7 @@ def reconstruct_run(
     measurement = Measurement.from_exposures(exposures)
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
-    result = reconstruct(measurement, method=method, **options)
+    result = checked_reconstruction(measurement, method=method, **options)
     if not record:
         return result, None
     pixel_um = exposures.start["cxgi"]["board"]["pixel_um"]

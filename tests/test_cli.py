@@ -69,6 +69,18 @@ def test_picture_formats(file, tmp_path, capsys):
     assert "1024 patterns of 32 x 32" in capsys.readouterr().out
 
 
+def test_wrong_data_are_called_wrong(tmp_path, capsys):
+    image = smooth_image(32)
+    coefficients = walsh_hadamard_2d(image).ravel()
+    coefficients[1:] = np.random.default_rng(0).permutation(coefficients[1:])
+    bad = write_csv(tmp_path / "shuffled.csv", walsh_hadamard_2d(coefficients.reshape(32, 32)) / 1024)
+    assert reconstruct(bad, tmp_path / "a.npy", "--method", "tv", "--fraction", "0.3") == 0
+    assert "WARNING: do not trust this picture" in capsys.readouterr().out
+    good = write_csv(tmp_path / "good.csv", image)
+    assert reconstruct(good, tmp_path / "a.npy", "--method", "tv", "--fraction", "0.3", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["quality"]["held_out"]["supported"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
