@@ -31,6 +31,13 @@ class Buckets:
         columns = np.array([row[1:] for row in table], dtype=np.float64).reshape(-1, 3).T
         return cls(np.array([row[0] for row in table], dtype=np.int64), *columns)
 
+    def typical_sigma(self) -> float | None:
+        """Sigma of one exposure of the same tile: as told, else the scatter; None from too few."""
+        told = self.sigma[np.isfinite(self.sigma)]
+        if len(told):
+            return math.sqrt(float(np.mean(told**2)))
+        return self.scatter() if len(self.bucket) >= FEWEST_REPEATS else None
+
     def scatter(self) -> float:
         """Sigma of one exposure of the same tile, from successive differences: blind to slow drift."""
         bucket = self.bucket[np.argsort(self.time)]
@@ -73,11 +80,9 @@ def _sigma(rows: Buckets, opened: Buckets) -> tuple[Array | None, str]:
 
 
 def _sigma_of_an_open_exposure(rows: Buckets, opened: Buckets, sigma: Array | None) -> float:
-    told = opened.sigma[np.isfinite(opened.sigma)]
-    if len(told):
-        return float(np.sqrt(np.mean(told**2)))
-    if len(opened.bucket) >= FEWEST_REPEATS:
-        return opened.scatter()
+    typical = opened.typical_sigma()
+    if typical is not None:
+        return typical
     at_zero = rows.index == 0
     return float(sigma[at_zero][0]) if sigma is not None and at_zero.any() else 0.0
 
@@ -118,13 +123,12 @@ class Drift:
     @classmethod
     def from_open(cls, opened: Buckets) -> Drift:
         """Drift seen by the exposures of the open tile; none with fewer than four of them."""
-        if len(opened.bucket) < FEWEST_REPEATS or opened.bucket.mean() <= 0:
+        sigma = opened.typical_sigma()
+        if sigma is None or len(opened.bucket) < FEWEST_REPEATS or opened.bucket.mean() <= 0:
             return cls(np.empty(0), np.empty(0))
         order = np.argsort(opened.time)
         bucket = opened.bucket[order]
         deviation = bucket / bucket.mean() - 1
-        told = np.isfinite(opened.sigma)
-        sigma = math.sqrt(float(np.mean(opened.sigma[told] ** 2))) if told.any() else opened.scatter()
         noise = (sigma / bucket.mean()) ** 2
         variance = float(np.var(deviation, ddof=1))
         shrink = max(0.0, 1 - noise / variance) if variance > 0 else 0.0

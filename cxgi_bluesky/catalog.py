@@ -20,7 +20,7 @@ import yaml
 
 from .errors import CxgiError
 from .exposures import SCHEMA, Exposures
-from .journal import left_over
+from .journal import Document, left_over
 from .patterns import PatternSet
 from .reconstruction.result import Reconstruction
 
@@ -135,16 +135,24 @@ def recover_journals(catalog: Any, folder: Path) -> list[str]:
     recovered = []
     for path, documents in left_over(journal_folder(folder)):
         uid = documents[0][1]["uid"]
-        if uid in catalog:
-            catalog.delete_contents([uid], recursive=True, external_only=False)
-        writer = run_writer(catalog)
-        for name, document in documents:
-            writer(name, document)
+        try:
+            _replace_run(catalog, uid, documents)
+        except Exception as error:  # one bad journal must not keep the catalog shut
+            logger.error("run %s could not be recovered (%s); its journal stays at %s", uid[:8], error, path)
+            continue
         path.unlink()
         recovered.append(uid)
         count = sum(name == "event" for name, _ in documents)
         logger.warning("run %s had been cut off: its %d exposures were recovered from the journal", uid[:8], count)
     return recovered
+
+
+def _replace_run(catalog: Any, uid: str, documents: list[Document]) -> None:
+    if uid in catalog:
+        catalog.delete_contents([uid], recursive=True, external_only=False)
+    writer = run_writer(catalog)
+    for name, document in documents:
+        writer(name, document)
 
 
 def run_writer(catalog: Any) -> Callable[[str, Mapping[str, Any]], None]:

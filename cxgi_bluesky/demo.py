@@ -14,7 +14,6 @@ from . import session
 from .catalog import find_run, read_exposures, record_reconstruction
 from .devices.simulated import SimulatedBeamline
 from .errors import CxgiError
-from .exposures import Exposures
 from .measurement import Measurement
 from .patterns import PatternSet
 from .quality import cnr, compare
@@ -55,12 +54,13 @@ def run_demo(
     exposures = read_exposures(run)
     assert isinstance(s.beamline, SimulatedBeamline)
     truth = s.beamline.twin.truth
-    results = reconstruct_all(exposures, live, s.catalog, s.board.pixel_um, say)
+    measurement = Measurement.from_exposures(exposures)
+    results = reconstruct_all(measurement, live, s.catalog, s.board.pixel_um, say)
     numbers = {
         name: {**compare(r.image, truth), "seconds": r.seconds, "held_out": r.quality["held_out"]}
         for name, r in results.items()
     }
-    save_pictures(out, truth, results, numbers, cnr_curves(Measurement.from_exposures(exposures), truth))
+    save_pictures(out, truth, results, numbers, cnr_curves(measurement, truth))
     say(table(numbers))
     say(f"Pictures in {out}; run {uid[:8]} and {len(results)} reconstructions in the catalog of {s.folder}")
     return {
@@ -106,10 +106,9 @@ def _output_folder(out: str | Path) -> Path:
 
 
 def reconstruct_all(
-    exposures: Exposures, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, say: Say
+    measurement: Measurement, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, say: Say
 ) -> dict[str, Reconstruction]:
     """Every method from what the catalog holds, each stored as a derived run; held against the live picture."""
-    measurement = Measurement.from_exposures(exposures)
     results = {}
     for method in METHODS:
         results[method] = checked_reconstruction(measurement, method=method)

@@ -78,11 +78,12 @@ def left_over(folder: Path) -> Iterator[tuple[Path, list[Document]]]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue  # its scan is running
-            documents = _read(file)
-            if documents and documents[0][0] == "start":
-                yield path, _with_stop(documents)
-            else:
-                logger.warning("journal %s has no start document and is left alone", path)
+            try:
+                documents = _with_stop(_read(file))
+            except (LookupError, TypeError) as error:
+                logger.warning("journal %s is not made of a run's documents (%r) and is left alone", path, error)
+                continue
+            yield path, documents
 
 
 def _read(file: TextIO) -> list[Document]:
@@ -91,13 +92,15 @@ def _read(file: TextIO) -> list[Document]:
     for line in file:
         try:
             name, document = json.loads(line)
-        except ValueError:
+        except (ValueError, TypeError):
             break
         documents.append((name, document))
     return documents
 
 
 def _with_stop(documents: list[Document]) -> list[Document]:
+    if documents[0][0] != "start":
+        raise LookupError("no start document")
     if documents[-1][0] == "stop":
         return documents
     stream_of = {d["uid"]: d["name"] for name, d in documents if name == "descriptor"}

@@ -133,14 +133,15 @@ class Measurement:
                 f"too few patterns: {pattern_set.count} of order {pattern_set.order} asked for, {len(missing)} of them "
                 f"not measured (first: pattern_index {missing[0]}): ask for a smaller fraction or another order"
             )
-        return self._rows(rows)
+        return self.rows(rows)
 
     def first(self, count: int) -> Measurement:
         """What had been measured after the first `count` patterns (k = 0 is always kept)."""
         rows = np.arange(len(self))
-        return self._rows(rows[(rows < count) | (self.pattern_index == 0)])
+        return self.rows(rows[(rows < count) | (self.pattern_index == 0)])
 
-    def _rows(self, rows: NDArray[np.int64]) -> Measurement:
+    def rows(self, rows: NDArray[np.int64]) -> Measurement:
+        """Some of the patterns, by their place here; a sigma estimated from all is estimated anew."""
         part = replace(
             self,
             pattern_index=self.pattern_index[rows],

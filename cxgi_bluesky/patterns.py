@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,6 +35,14 @@ __all__ = [
     "sequency",
     "walsh_hadamard_2d",
 ]
+
+
+def _whole(name: str, value: Any) -> Any:
+    """The number as Python's own int (numpy's would not go into JSON); None stays None."""
+    try:
+        return value if value is None else operator.index(value)
+    except TypeError as error:
+        raise CxgiError(f"{name} {value!r} of a pattern set is no whole number") from error
 
 
 def count_for_fraction(size: int, fraction: float) -> int:
@@ -76,9 +85,8 @@ class PatternSet:
     def __post_init__(self) -> None:
         if self.basis != "hadamard":
             raise CxgiError(f"basis {self.basis!r} is unknown: only 'hadamard' is built in")
-        for name in ("size", "count", "seed"):  # numpy's integers would not go into JSON
-            value = getattr(self, name)
-            object.__setattr__(self, name, value if value is None else int(value))
+        for name in ("size", "count", "seed"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
         ranking(self.order, self.size, self.seed)
         if not 1 <= self.count <= self.size**2:
             raise CxgiError(f"count {self.count} is outside 1..{self.size**2} for size {self.size}")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import CxgiError
-from .patterns import sequency
+from .orders import sequency_grid
 
 Coding = Literal["binary", "signed", "complementary"]
 Scale = Literal["transmission", "relative"]
@@ -100,8 +100,8 @@ def estimate_sigma(index: Index, coefficient: Array, size: int) -> tuple[Array, 
     origin : str
         "estimated: high sequency".
     """
-    s = sequency(size) + 1.0
-    fineness = (s[:, None] * s[None, :]).ravel()[index]
+    u, v = sequency_grid(size)
+    fineness = ((u + 1.0) * (v + 1.0))[index]
     order = np.argsort(fineness, kind="stable")
     order = order[index[order] != 0]
     if len(order) < 8:

@@ -71,7 +71,19 @@ def test_a_line_that_was_cut_off_loses_only_itself(RE, documents, beamline, tmp_
 def test_rubbish_is_left_alone(tmp_path):
     (tmp_path / "a.jsonl").write_text("not json\n")
     (tmp_path / "b.jsonl").write_text(json.dumps(["event", {}]) + "\n")
+    (tmp_path / "c.jsonl").write_text("3\n")
+    (tmp_path / "d.jsonl").write_text('["start", {"uid": "d"}]\n["event", {"descriptor": "unknown"}]\n')
     assert not list(left_over(tmp_path))
+
+
+def test_a_journal_that_cannot_be_stored_does_not_keep_the_catalog_shut(tmp_path, caplog):
+    journal = tmp_path / "journal" / "bad.jsonl"
+    journal.parent.mkdir()
+    journal.write_text('["start", {"uid": "bad"}]\n["descriptor", {"uid": "a", "name": "primary"}]\n')
+    catalog = open_catalog(tmp_path)
+    assert len(catalog) <= 1
+    assert journal.exists()
+    assert "run bad could not be recovered" in caplog.text
 
 
 def test_a_journal_that_cannot_be_written_ends_the_scan_safely(RE, beamline, tmp_path):

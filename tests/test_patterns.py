@@ -174,6 +174,12 @@ def test_numpy_integers_are_as_good_as_ints():
     assert PatternSet(np.int64(8), np.int32(10)).sha256 == PatternSet(8, 10).sha256
 
 
+@pytest.mark.parametrize("words", [{"size": 8.7}, {"size": "8"}, {"count": 10.5}, {"order": "random", "seed": 1.5}])
+def test_what_is_no_whole_number_is_refused(words):
+    with pytest.raises(CxgiError, match="no whole number"):
+        PatternSet(**{"size": 8, "count": 10} | words)
+
+
 def test_different_sets_have_different_digests():
     sets = [PatternSet(8, 10), PatternSet(8, 11), PatternSet(16, 10), PatternSet(8, 10, "zig-zag")]
     assert len({s.sha256 for s in sets}) == len(sets)

@@ -51,13 +51,7 @@ def held_out_score(
     candidates = np.flatnonzero(measurement.pattern_index != 0)
     held = np.random.default_rng(seed).choice(candidates, min(patterns, len(measurement) // 8), replace=False)
     kept = np.delete(np.arange(len(measurement)), held)
-    rest = replace(
-        measurement,
-        pattern_index=measurement.pattern_index[kept],
-        coefficient=measurement.coefficient[kept],
-        sigma=measurement.sigma[kept],
-    )
-    image = np.asarray(reconstruct(rest, method=method, **options).image, dtype=np.float64)
+    image = np.asarray(reconstruct(measurement.rows(kept), method=method, **options).image, dtype=np.float64)
     predicted = walsh_hadamard_2d(image).ravel()[measurement.pattern_index[held]]
     measured = measurement.coefficient[held]
     power = float(np.mean(measured**2))
