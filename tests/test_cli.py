@@ -13,7 +13,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cxgi_bluesky.cli import METHOD_NAMES, main, plain
+from cxgi_bluesky.cli import main, plain
+from cxgi_bluesky.cli.reconstruct import METHOD_NAMES
 from cxgi_bluesky.patterns import walsh_hadamard_2d
 from cxgi_bluesky.quality import affine_fit, psnr
 from cxgi_bluesky.reconstruction import METHODS

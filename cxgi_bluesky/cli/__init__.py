@@ -1,0 +1,65 @@
+"""The command line: ``cxgi demo``, ``cxgi runs``, ``cxgi show``, ``cxgi reconstruct``.
+
+Every command has ``--json``: one JSON object on stdout and nothing else there; NaN is null.
+Exit status: 0 done, 2 the request cannot be met (one line says why), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .. import __version__
+from ..errors import CxgiError
+from . import catalog, demo, reconstruct
+from ._common import Say
+
+COMMANDS = (demo, catalog, reconstruct)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = build_parser().parse_args(arguments)
+    say: Say = (lambda text: None) if options.json else print
+    try:
+        payload = options.command(options, say)
+    except CxgiError as error:
+        if options.json:
+            print(json.dumps({"error": str(error)}))
+        print(f"cxgi: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        print("cxgi: interrupted", file=sys.stderr)
+        return 130
+    if options.json:
+        print(json.dumps(plain(payload), allow_nan=False))
+    return 0
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON knows: NaN and infinity become None, arrays and numpy numbers plain ones."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    parser = argparse.ArgumentParser(prog="cxgi", description="Computational x-ray ghost imaging with Bluesky.")
+    parser.add_argument("--version", action="version", version=f"cxgi {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.add(commands)
+    return parser

@@ -1,0 +1,7 @@
+"""``python -m cxgi_bluesky.cli``."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

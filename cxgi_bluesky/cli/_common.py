@@ -1,0 +1,23 @@
+"""What every command shares: its signature, and the options that all have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+Payload = dict[str, Any]
+Say = Callable[[str], None]
+Command = Callable[[argparse.Namespace, Say], Payload]
+Commands = Any  # argparse's own type of a group of sub-parsers is private
+
+
+def add_command(commands: Commands, name: str, function: Command, *, data: bool = True) -> argparse.ArgumentParser:
+    """A sub-parser whose help is the first line of the function's docstring."""
+    words = (function.__doc__ or "").splitlines()[0]
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
+    parser.set_defaults(command=function)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
+    if data:
+        parser.add_argument("--data", help="data folder (default: CXGI_DATA, else the user's data folder)")
+    return parser

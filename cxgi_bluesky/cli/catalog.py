@@ -1,0 +1,75 @@
+"""``cxgi runs`` and ``cxgi show``: what the catalog holds."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from ..errors import CxgiError
+from ._common import Commands, Payload, Say, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add the commands' grammar."""
+    parser = add_command(commands, "runs", runs)
+    parser.add_argument("--last", type=int, default=50, help="how many of the newest runs (default: %(default)s)")
+
+    parser = add_command(commands, "show", show)
+    parser.add_argument("run", metavar="RUN", help="uid of a run, or its beginning")
+    parser.add_argument("--out", help="write the image of a reconstruction: .png, .npy or .tiff")
+
+
+def runs(options: argparse.Namespace, say: Say) -> Payload:
+    """List the newest runs, newest last."""
+    from ..catalog import data_folder, open_catalog, summarise
+
+    if options.last < 1:
+        raise CxgiError(f"--last {options.last}: give a positive number of runs")
+    catalog = open_catalog(options.data)
+    listed = [summarise(run) for run in catalog.values().tail(options.last)]
+    say(f"{len(listed)} of {len(catalog)} runs in {data_folder(options.data)}")
+    for row in listed:
+        say(_line_of(row))
+    return {"runs": listed, "total": len(catalog), "data": str(data_folder(options.data))}
+
+
+def _line_of(row: Payload) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["time"]))
+    what = row["purpose"] or "-"
+    if row["raw_uids"]:
+        what = f"{row['method']} of {', '.join(uid[:8] for uid in row['raw_uids'])}, {row['exposures']} patterns"
+    elif row["patterns"]:
+        what = f"scan, board {row['board']}, {row['exposures'] or '?'} of {row['patterns']} patterns"
+    return f"{row['uid'][:8]}  {when}  {row['exit_status']:<10} {what}"
+
+
+def show(options: argparse.Namespace, say: Say) -> Payload:
+    """Say what a run holds; with --out, write the image of a reconstruction."""
+    from ..catalog import find_run, open_catalog, read_exposures, read_image, summarise
+
+    run = find_run(open_catalog(options.data), options.run)
+    payload: Payload = {**summarise(run), "start": dict(run.metadata["start"]), "stop": run.metadata.get("stop")}
+    derived = bool(payload["raw_uids"])
+    if not derived and payload["patterns"]:
+        exposures = read_exposures(run)
+        payload |= {"exposures": len(exposures), "reference_exposures": exposures.reference_exposures}
+        payload["streams"] = {name: len(stream) for name, stream in exposures.streams.items()}
+    if options.out is not None:
+        if not derived:
+            raise CxgiError(
+                f"run {payload['uid'][:8]} has no image of its own: use cxgi reconstruct {payload['uid'][:8]}"
+            )
+        from ..reconstruction.result import Reconstruction
+
+        words = payload["start"]["cxgi"]
+        image = Reconstruction(
+            read_image(run), words["scale"], words["method"], {}, words["seconds"], words["exposures"]
+        )
+        payload["out"] = str(image.save(options.out))
+    say(_line_of(payload))
+    for key, value in payload["start"]["cxgi"].items() if "cxgi" in payload["start"] else ():
+        say(f"  {key}: {value}")
+    for key in ("streams", "out"):
+        if payload.get(key):
+            say(f"  {key}: {payload[key]}")
+    return payload

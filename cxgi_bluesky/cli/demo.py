@@ -1,0 +1,32 @@
+"""``cxgi demo``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ._common import Commands, Payload, Say, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "demo", demo)
+    parser.add_argument("--object", default="gold", help="gold or CAS (default: %(default)s)")
+    parser.add_argument("--board", default="au64", help="au64, cu32 or a board file (default: %(default)s)")
+    parser.add_argument("--fraction", type=float, default=0.1875, help="sampling fraction M/N (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the simulated noise (default: %(default)s)")
+    parser.add_argument("--out", default="demo-output", help="folder for the pictures (default: %(default)s)")
+
+
+def demo(options: argparse.Namespace, say: Say) -> Payload:
+    """Scan a simulated object and reconstruct it."""
+    from ..demo import run_demo
+
+    return run_demo(
+        object_name=options.object,
+        board=options.board,
+        fraction=options.fraction,
+        seed=options.seed,
+        out=options.out,
+        data=options.data,
+        say=say,
+    )

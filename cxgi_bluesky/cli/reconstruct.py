@@ -1,0 +1,120 @@
+"""``cxgi reconstruct``: an image from a run or a file of buckets."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, get_args
+
+from ..errors import CxgiError
+from ..measurement import Coding
+from ..patterns import ORDERS, PatternSet
+from ._common import Commands, Payload, Say, add_command
+
+METHOD_NAMES = ("inverse", "correlation", "tv", "ch-mwcnn")
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "reconstruct", reconstruct)
+    parser.add_argument(
+        "target", metavar="RUN|FILE", help="uid of a run, or a CSV file: pattern_index,bucket[,sigma]..."
+    )
+    parser.add_argument("--method", default="tv", choices=METHOD_NAMES, help="default: %(default)s")
+    parser.add_argument("--out", help="image.png, .npy or .tiff (default: NAME-METHOD.png)")
+    parser.add_argument("--size", type=int, help="file: pixels per side")
+    parser.add_argument("--coding", choices=get_args(Coding), help="file: how the buckets were taken")
+    parser.add_argument("--d-r", type=float, help="file: modulation depth ratio of the masks (default: 1)")
+    parser.add_argument("--dark", type=float, help="file: signal without beam (default: 0)")
+    parser.add_argument("--fraction", type=float, help="use only this fraction of all N patterns")
+    parser.add_argument("--order", choices=tuple(ORDERS), help="which patterns that are (default: cake-cutting)")
+    parser.add_argument("--order-seed", type=int, help="seed of --order random")
+
+
+def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
+    """Reconstruct a run of the catalog, or a file of buckets."""
+    from ..reconstruction.result import check_image_path
+
+    is_file = Path(options.target).suffix.lower() == ".csv" or Path(options.target).is_file()
+    out = check_image_path(
+        options.out if options.out is not None else f"{Path(options.target).stem}-{options.method}.png"
+    )
+    result, derived_uid = (_from_file if is_file else _from_run)(options)
+    result.save(out)
+    say(
+        f"{options.method}: {result.exposures} patterns of {len(result.image)} x {len(result.image)}, "
+        f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
+    )
+    _say_whether_to_trust(result.quality.get("held_out"), say)
+    if derived_uid is not None:
+        say(f"stored as run {derived_uid[:8]}")
+    return {
+        "method": result.method,
+        "size": len(result.image),
+        "exposures": result.exposures,
+        "seconds": result.seconds,
+        "scale": result.scale,
+        "out": str(out),
+        "run_uid": derived_uid,
+        "parameters": dict(result.parameters),
+        "quality": dict(result.quality),
+        "source": dict(result.source),
+    }
+
+
+def _say_whether_to_trust(score: Payload | None, say: Say) -> None:
+    if score is None:
+        return
+    text = f"{score['patterns']} patterns held back: {score['explained']:.0%} of their power predicted"
+    say(text if score["supported"] else f"WARNING: do not trust this picture, the data do not support it ({text})")
+
+
+def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
+    from ..measurement import Measurement
+    from ..reconstruction.held_out import checked_reconstruction
+
+    if options.size is None or options.coding is None:
+        raise CxgiError(
+            f"file {options.target} says neither size nor coding: give --size N --coding signed (or binary, ...)"
+        )
+    if options.coding == "signed" and (options.d_r is not None or options.dark is not None):
+        raise CxgiError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
+    measurement = Measurement.from_csv(
+        options.target,
+        size=options.size,
+        coding=options.coding,
+        d_r=1.0 if options.d_r is None else options.d_r,
+        dark=0.0 if options.dark is None else options.dark,
+    )
+    pattern_set = _chosen_patterns(options, measurement.size)
+    if pattern_set is not None:
+        measurement = measurement.subset(pattern_set)
+    return checked_reconstruction(measurement, method=options.method), None
+
+
+def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
+    for name in ("size", "coding", "d_r", "dark"):
+        if getattr(options, name) is not None:
+            raise CxgiError(
+                f"--{name.replace('_', '-')} is for files; a run brings its own (no file {options.target!r} here)"
+            )
+    from ..catalog import find_run, open_catalog
+    from ..session import reconstruct_run
+
+    catalog = open_catalog(options.data)
+    run = find_run(catalog, options.target)
+    words = run.metadata["start"].get("cxgi") or {}
+    pattern_set = _chosen_patterns(options, (words.get("pattern_set") or {}).get("size"))
+    return reconstruct_run(catalog, run, method=options.method, pattern_set=pattern_set)
+
+
+def _chosen_patterns(options: argparse.Namespace, size: int | None) -> PatternSet | None:
+    """The subset that --fraction, --order and --order-seed ask for; None means all patterns."""
+    if options.fraction is None:
+        for name in ("order", "order_seed"):
+            if getattr(options, name) is not None:
+                raise CxgiError(f"--{name.replace('_', '-')} needs --fraction: the order picks which patterns are kept")
+        return None
+    if size is None:
+        raise CxgiError("--fraction needs a mask scan: this run has no pattern set")
+    return PatternSet.from_fraction(size, options.fraction, options.order or "cake-cutting", options.order_seed)
