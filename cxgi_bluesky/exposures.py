@@ -19,7 +19,8 @@ from .errors import CxgiError
 from .patterns import PatternSet
 
 SCHEMA = 1
-STREAMS = ("primary", "open", "dark", "incident")
+STREAMS = ("primary", "validation", "open", "dark", "incident")
+_BY_PATTERN = ("primary", "validation")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class RunBuckets:
     d_r: float
     open_bucket: tuple[float, float] | None
     incident: float | None
+    validation: NDArray[np.int64]
     source: dict[str, Any]
 
 
@@ -98,7 +100,7 @@ class Exposures:
         if stream not in self.streams:
             return
         # A rewound plan repeats seq_num, so it identifies an exposure of a reference tile.
-        key = data[self._fields["pattern_index"]] if stream == "primary" else seq_num
+        key = data[self._fields["pattern_index"]] if stream in _BY_PATTERN else seq_num
         sigma, i0 = self._fields.get("sigma"), self._fields.get("i0")
         self.streams[stream][int(key)] = Exposure(
             _number(data[self._fields["bucket"]]),
@@ -145,8 +147,11 @@ class Exposures:
         if words is None:
             raise CxgiError("no start document has been seen: feed the documents of a run from its beginning")
         dark = _mean_bucket(self.streams["dark"])
-        i0 = _mean_i0(exposure for name in ("primary", "open") for exposure in self.streams[name].values())
-        rows, opened, incident = (Buckets.of(self._usable(name, dark, i0)) for name in ("primary", "open", "incident"))
+        i0 = _mean_i0(exposure for name in (*_BY_PATTERN, "open") for exposure in self.streams[name].values())
+        opened, incident = (Buckets.of(self._usable(name, dark, i0)) for name in ("open", "incident"))
+        measured = list(self._usable("primary", dark, i0))
+        held_back = [row for row in self._usable("validation", dark, i0) if row[0] not in self.streams["primary"]]
+        rows = Buckets.of(measured + held_back)
         drift = Drift.from_open(opened)
         calibrated = calibrate(rows, opened, drift)
         return RunBuckets(
@@ -158,6 +163,7 @@ class Exposures:
             d_r=words["board"]["d_r"],
             open_bucket=calibrated.open_bucket,
             incident=float(incident.corrected(drift).bucket.mean()) if len(incident.bucket) else None,
+            validation=rows.index[len(measured) :],
             source={
                 "raw_uids": [self.start["uid"]],
                 "left_out": sorted(set(self.streams["primary"]) - set(rows.index.tolist())),

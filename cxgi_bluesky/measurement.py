@@ -59,6 +59,8 @@ class Measurement:
         Where sigma came from; begins with "estimated" when the data did not bring it.
     scale : {"transmission", "relative"}
         Whether the image is a transmission or only proportional to one.
+    validation : Coefficients, optional
+        Patterns that were measured to judge pictures by, none of them in `pattern_index`.
     source : dict
         Where the measurement came from (file, run uids, coding, what was left out).
     """
@@ -70,6 +72,7 @@ class Measurement:
     sigma_common: float = 0.0
     sigma_origin: str = "given"
     scale: Scale = "relative"
+    validation: Coefficients | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -170,6 +173,7 @@ class Measurement:
         dark: float = 0.0,
         open_bucket: tuple[float, float] | None = None,
         incident: float | None = None,
+        validation: ArrayLike = (),
         source: Mapping[str, Any] | None = None,
     ) -> Measurement:
         """Reduce buckets to signed coefficients (the numbers' contract of the architecture).
@@ -193,6 +197,8 @@ class Measurement:
             All-open bucket b_0 (dark subtracted) and its sigma from exposures of their own (binary only).
         incident : float, optional
             All-open bucket with the object out (dark subtracted): gives the scale "transmission".
+        validation : array_like of int
+            Those of the pattern indices that no picture is to be made from.
 
         Raises
         ------
@@ -216,18 +222,20 @@ class Measurement:
             reduced = reduce_binary(index, buckets - dark, given, t0, open_bucket)
         else:
             raise CxgiError(f"coding {coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
-        values, origin = reduced.sigma, sigma_origin
-        if values is None:
-            values, origin = estimate_sigma(reduced.index, reduced.value, size)
         factor, scale = scale_factor(incident, size)
+        kept, held_back = reduced.scaled(factor).split(validation)
+        values, origin = kept.sigma, sigma_origin
+        if values is None:
+            values, origin = estimate_sigma(kept.index, kept.value, size)
         return cls(
             size,
-            reduced.index,
-            reduced.value * factor,
-            values * factor,
-            reduced.sigma_common * factor,
+            kept.index,
+            kept.value,
+            values,
+            kept.sigma_common,
             origin,
             scale,
+            held_back,
             {"coding": coding, "d_r": d_r, "dark": dark, **(source or {})},
         )
 
@@ -251,6 +259,7 @@ class Measurement:
             d_r=b.d_r,
             open_bucket=b.open_bucket,
             incident=b.incident,
+            validation=b.validation,
             source=b.source,
         )
 

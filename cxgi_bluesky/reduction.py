@@ -29,6 +29,23 @@ class Coefficients:
     sigma: Array | None
     sigma_common: float = 0.0
 
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def scaled(self, factor: float) -> Coefficients:
+        """Values and sigmas times a factor."""
+        sigma = None if self.sigma is None else self.sigma * factor
+        return Coefficients(self.index, self.value * factor, sigma, self.sigma_common * factor)
+
+    def split(self, apart: ArrayLike) -> tuple[Coefficients, Coefficients | None]:
+        """Those whose index is not among `apart`, and those whose index is (None if there are none)."""
+        chosen = np.isin(self.index, np.asarray(apart, dtype=np.int64))
+        return (self, None) if not chosen.any() else (self._where(~chosen), self._where(chosen))
+
+    def _where(self, chosen: NDArray[np.bool_]) -> Coefficients:
+        sigma = None if self.sigma is None else self.sigma[chosen]
+        return Coefficients(self.index[chosen], self.value[chosen], sigma, self.sigma_common)
+
 
 def reduce_binary(
     index: Index, bucket: Array, sigma: Array | None, t0: float, open_bucket: tuple[float, float] | None

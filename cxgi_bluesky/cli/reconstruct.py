@@ -11,7 +11,7 @@ from ..measurement import Coding
 from ..patterns import ORDERS, PatternSet
 from ._common import Commands, Payload, Say, add_command
 
-METHOD_NAMES = ("inverse", "correlation", "tv", "ch-mwcnn")
+METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
 
 
 def add(commands: Commands) -> None:
@@ -63,10 +63,17 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
 
 
 def _say_whether_to_trust(score: Payload | None, say: Say) -> None:
+    """What the patterns that were held back, and those outside the set, say of the picture."""
     if score is None:
         return
     text = f"{score['patterns']} patterns held back: {score['explained']:.0%} of their power predicted"
     say(text if score["supported"] else f"WARNING: do not trust this picture, the data do not support it ({text})")
+    if score["model_sigma"] > 0:
+        say(f"errors beyond the detector's noise (masks, stage): {score['model_sigma']:.3g} in a coefficient")
+    outside = score["outside"]
+    if outside is not None:
+        text = f"{outside['patterns']} patterns outside the set: {outside['explained']:.0%} of their power predicted"
+        say(text if outside["explained"] > 0 else f"{text}: what the picture adds to the measured patterns is invented")
 
 
 def _from_file(options: argparse.Namespace) -> tuple[Any, None]:

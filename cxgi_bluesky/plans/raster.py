@@ -7,6 +7,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+import numpy as np
 
 from ..board import MaskBoard, load_board
 from ..devices.diode import Diode
@@ -38,6 +39,8 @@ def hadamard_scan(
     open_every: int = 64,
     dark_exposures: int = 4,
     incident_exposures: int = 4,
+    validation: int = 0,
+    validation_seed: int = 0,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
 ) -> Plan:
@@ -67,6 +70,10 @@ def hadamard_scan(
         scan (0: none).
     dark_exposures, incident_exposures : int
         Exposures with the shutter closed, and with the object out.
+    validation, validation_seed : int
+        So many patterns outside the set, drawn at random with that seed and spread over the scan, are
+        measured too (stream ``validation``). No picture is made from them: they tell whether what a
+        picture shows beyond the measured patterns is true.
     object_stage : ObjectStage, optional
         What moves the object.
     md : dict, optional
@@ -82,8 +89,10 @@ def hadamard_scan(
         raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
     board = board if isinstance(board, MaskBoard) else load_board(board)
     _check_arguments(stage, board, pattern_set, exposure_s, path)
-    _check_counts(open_exposures, open_every, dark_exposures, incident_exposures)
+    _check_counts(open_exposures, open_every, dark_exposures, incident_exposures, validation)
     tiles = _tiles(board, pattern_set, path)
+    judges = _validation_tiles(board, pattern_set, validation, validation_seed)
+    judges_after = _spread(judges, len(tiles))
     devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
     metadata = _start_metadata(
         devices,
@@ -96,6 +105,8 @@ def hadamard_scan(
             "open_every": open_every,
             "dark_exposures": dark_exposures,
             "incident_exposures": incident_exposures,
+            "validation": validation,
+            "validation_seed": validation_seed,
         },
     )
 
@@ -117,6 +128,8 @@ def hadamard_scan(
             if open_every and done and done % open_every == 0:
                 yield from references(1, "open")
             yield from _expose(stage, shutter, diode, tile, "primary", exposure_s)
+            for judge in judges_after.get(done, ()):
+                yield from _expose(stage, shutter, diode, judge, "validation", exposure_s)
         yield from references(open_exposures, "open")
 
     def object_back() -> Plan:
@@ -204,6 +217,25 @@ def _tiles(board: MaskBoard, pattern_set: PatternSet, path: str) -> list[int]:
         return tiles
     places = [divmod(t, board.columns) for t in tiles]
     return [t for (row, column), t in sorted(zip(places, tiles, strict=True), key=_snake_key)]
+
+
+def _validation_tiles(board: MaskBoard, pattern_set: PatternSet, count: int, seed: int) -> list[int]:
+    """Tiles of some patterns that the board has and the set has not."""
+    outside = sorted(set(board.pattern_index) - set(pattern_set.pattern_index.tolist()))
+    if count > len(outside):
+        raise CxgiError(
+            f"validation {count}: board {board.name!r} has {len(outside)} patterns outside the set, ask for fewer"
+        )
+    chosen = np.random.default_rng(seed).choice(outside, count, replace=False) if count else []
+    return [board.tile_of(int(k)) for k in chosen]
+
+
+def _spread(judges: list[int], tiles: int) -> dict[int, list[int]]:
+    """Validation tiles to expose after each tile of the scan, evenly over it: a scan cut short has some."""
+    after: dict[int, list[int]] = {}
+    for place, tile in enumerate(judges):
+        after.setdefault((place + 1) * tiles // (len(judges) + 1), []).append(tile)
+    return after
 
 
 def _snake_key(item: tuple[tuple[int, int], int]) -> tuple[int, int]:

@@ -12,13 +12,25 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..measurement import Measurement
 from ..patterns import walsh_hadamard_2d
-from . import correlation, total_variation
+from . import correlation
 from .correlation import EventByEventCorrelation
 from .result import Reconstruction
 
 __all__ = ["METHODS", "EventByEventCorrelation", "Reconstruction", "reconstruct"]
 
 Method = Callable[..., tuple[NDArray[Any], dict[str, Any]]]
+
+
+def _tv(measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+    from .total_variation import tv
+
+    return tv(measurement, **options)
+
+
+def _tval3(measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+    from .tval3 import tval3
+
+    return tval3(measurement, **options)
 
 
 def _ch_mwcnn(measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
@@ -30,7 +42,8 @@ def _ch_mwcnn(measurement: Measurement, **options: Any) -> tuple[NDArray[Any], d
 METHODS: dict[str, Method] = {
     "inverse": correlation.inverse,
     "correlation": correlation.correlation,
-    "tv": total_variation.tv,
+    "tval3": _tval3,
+    "tv": _tv,
     "ch-mwcnn": _ch_mwcnn,
 }
 _COVARIANCE = ("correlation",)  # methods whose image is never a transmission
@@ -42,9 +55,9 @@ def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any)
     Parameters
     ----------
     measurement : Measurement
-    method : {"inverse", "correlation", "tv", "ch-mwcnn"}
+    method : {"inverse", "correlation", "tval3", "tv", "ch-mwcnn"}
     **options
-        Passed to the method: ``weight``, ``iterations``, ``tolerance`` (tv), ``weights`` (ch-mwcnn).
+        Passed to the method, see the functions of that name.
 
     Raises
     ------
@@ -52,10 +65,7 @@ def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any)
         For an unknown method or option, or a size that the network's weights do not know.
     """
     check_method(method)
-    if method == "ch-mwcnn":
-        from .ch_mwcnn import load_network
-
-        load_network(options.get("weights"))  # reading a file is no part of the time reported
+    _prepare(method, options)
     started = time.perf_counter()
     try:
         image, parameters = METHODS[method](measurement, **options)
@@ -76,6 +86,18 @@ def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any)
         quality=quality,
         source=measurement.source,
     )
+
+
+def _prepare(method: str, options: dict[str, Any]) -> None:
+    """Read weights and compile loops: no part of the time reported."""
+    if method == "ch-mwcnn":
+        from .ch_mwcnn import load_network
+
+        load_network(options.get("weights"))
+    elif method in ("tv", "tval3"):
+        from .kernels import compile_kernels
+
+        compile_kernels(method)
 
 
 def check_method(method: str) -> None:

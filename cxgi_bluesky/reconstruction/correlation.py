@@ -1,17 +1,31 @@
-"""Linear reconstructions: zero-filled inverse and second-order correlation (GI)."""
+"""Linear reconstructions: zero-filled inverse and second-order correlation (GI, DGI, NGI) in closed form.
+
+With B the bucket, I = (1 + H) / 2 the mask and R what passes it without an object:
+
+    GI   <(B - <B>) I>                 plain covariance
+    DGI  <(B - <B>/<R> R) I>           Ferri et al. 2010: the common light is taken off
+    NGI  <(B/R - <B/R>) I>             Sun et al. 2012: each bucket divided by its light
+
+over the measured patterns except k = 0. All Hadamard masks but k = 0 are half open: R is the same for
+all of them, and DGI is GI and NGI is GI / R exactly. The three differ for speckle (`speckle`) and
+when R was measured.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..measurement import Measurement
-from ..patterns import pattern, walsh_hadamard_2d
+from ..patterns import check_size, walsh_hadamard_2d
 
 Array = NDArray[np.float64]
+Form = Literal["GI", "DGI", "NGI"]
+Weighting = Literal["equal", "sigma"]
 
 
 def inverse(measurement: Measurement) -> tuple[Array, dict[str, Any]]:
@@ -19,19 +33,65 @@ def inverse(measurement: Measurement) -> tuple[Array, dict[str, Any]]:
     return walsh_hadamard_2d(measurement.coefficient_grid()) / measurement.size**2, {}
 
 
-def correlation(measurement: Measurement) -> tuple[Array, dict[str, Any]]:
+def correlation(
+    measurement: Measurement, *, form: Form = "GI", weighting: Weighting = "equal"
+) -> tuple[Array, dict[str, Any]]:
     """Second-order correlation <B I> - <B><I> over the measured patterns except k = 0.
 
-    With I = (1 + H) / 2 this is (1 / 2M) sum_k (s_k - <s>) H_k: one fast transform. Pixel (0, 0)
-    is open in every pattern and has no covariance; it is filled from its neighbours.
+    With I = (1 + H) / 2 this is (1/2) sum_k p_k (s_k - <s>) H_k, p_k the normalised weights: one fast
+    transform. Pixel (0, 0) is open in every pattern and has no covariance; it is filled from its
+    neighbours.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    form : {"GI", "DGI", "NGI"}
+        DGI equals GI, and NGI is GI / R with R = N / 2, as every mask is half open.
+    weighting : {"equal", "sigma"}
+        All exposures alike, or each by 1 / sigma^2 (an exposure of longer time counts more).
+
+    Raises
+    ------
+    CxgiError
+        For an unknown form or weighting.
     """
-    others = measurement.pattern_index != 0
-    if not others.any():
-        return np.zeros((measurement.size, measurement.size)), {}
-    bucket = measurement.coefficient[others]
-    grid = np.zeros(measurement.size**2)
-    grid[measurement.pattern_index[others]] = (bucket - bucket.mean()) / (2 * len(bucket))
-    return fill_corner(walsh_hadamard_2d(grid.reshape(measurement.size, measurement.size))), {}
+    check_choice("form", form, Form)
+    check_choice("weighting", weighting, Weighting)
+    size = measurement.size
+    bucket, share = np.zeros(size * size), np.zeros(size * size)
+    bucket[measurement.pattern_index] = measurement.coefficient
+    share[measurement.pattern_index] = exposure_shares(measurement.sigma, weighting)
+    return _covariance(bucket, share, form), {"form": form, "weighting": weighting}
+
+
+def _covariance(bucket: Array, share: Array, form: Form) -> Array:
+    """Closed form from a bucket and a share for each of the N patterns (0: not measured); k = 0 is left out.
+
+    Sums run over the patterns by index, so that the order of measurement cannot change a bit of them.
+    """
+    size = math.isqrt(len(bucket))
+    share = share.copy()
+    share[0] = 0
+    total = share.sum()
+    if total == 0:
+        return np.zeros((size, size))
+    share /= total
+    image = walsh_hadamard_2d((share * (bucket - share @ bucket) / 2).reshape(size, size))
+    return fill_corner(image / (size * size / 2) if form == "NGI" else image)
+
+
+def exposure_shares(sigma: Array, weighting: Weighting) -> Array:
+    """Normalised weight of each exposure; equal where no sigma tells them apart."""
+    if weighting == "equal" or not (sigma > 0).all():
+        return np.full(len(sigma), 1 / len(sigma))
+    weight = 1 / sigma**2
+    return weight / weight.sum()
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise `CxgiError` if a word is not one of a `Literal`."""
+    if value not in get_args(choices):
+        raise CxgiError(f"{name} {value!r} is unknown: choose one of {', '.join(get_args(choices))}")
 
 
 def fill_corner(image: Array) -> Array:
@@ -43,24 +103,25 @@ def fill_corner(image: Array) -> Array:
 class EventByEventCorrelation:
     """The same correlation, one exposure after another; a repeated pattern_index replaces.
 
-    Keeps the sums of B I, B and I, so that a new exposure costs one pattern and an image two
-    operations per pixel. Equal to `correlation` to rounding.
+    An exposure is only stored at its pattern_index, nothing is ever added up: there is no sum for a
+    replaced exposure to be taken out of, and no rounding that grows. `image` is the closed form, so
+    it equals `correlation` exactly, whatever came before.
 
     Parameters
     ----------
     size : int
         Pixels per side n.
+    form : {"GI", "DGI", "NGI"}
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._bucket: dict[int, float] = {}
-        self._sum_b = 0.0
-        self._sum_i = np.zeros((size, size))
-        self._sum_bi = np.zeros((size, size))
+    def __init__(self, size: int, *, form: Form = "GI") -> None:
+        check_choice("form", form, Form)
+        self.size = check_size(size)
+        self.form: Form = form
+        self._bucket, self._measured = np.zeros(size * size), np.zeros(size * size)
 
     def __len__(self) -> int:
-        return len(self._bucket)
+        return int(self._measured.sum())
 
     def update(self, pattern_index: int, bucket: float) -> None:
         """Take the bucket (any linear function of the signal) of one pattern; k = 0 is ignored.
@@ -68,23 +129,15 @@ class EventByEventCorrelation:
         Raises
         ------
         CxgiError
-            If the bucket is not finite: it could never be taken out of the sums again.
+            If the bucket is not finite, or there is no such pattern.
         """
-        if not np.isfinite(bucket):
+        if not math.isfinite(bucket):
             raise CxgiError(f"bucket of pattern_index {pattern_index} is {bucket}: leave that exposure out")
-        if pattern_index == 0:
-            return
-        intensity = (1.0 + pattern(self.size, pattern_index)) / 2
-        earlier = self._bucket.get(pattern_index)
-        if earlier is None:
-            self._sum_i += intensity
-        change = bucket - (earlier or 0.0)
-        self._bucket[pattern_index] = bucket
-        self._sum_b += change
-        self._sum_bi += change * intensity
+        if not 0 <= pattern_index < len(self._bucket):
+            raise CxgiError(f"pattern_index {pattern_index} is outside 0..{self.size**2 - 1}: is the size right?")
+        if pattern_index:
+            self._bucket[pattern_index], self._measured[pattern_index] = bucket, 1
 
     def image(self) -> Array:
-        """<B I> - <B><I> so far, shape (n, n)."""
-        count = max(1, len(self._bucket))
-        covariance = self._sum_bi / count - self._sum_b / count * (self._sum_i / count)
-        return fill_corner(covariance)
+        """<B I> - <B><I> so far (or its form), shape (n, n)."""
+        return _covariance(self._bucket, self._measured, self.form)

@@ -2,31 +2,41 @@
 
 Some of the measured patterns are held back, the picture is made from the others, and what it
 predicts for those held back is compared with what was measured. A picture of a real object
-predicts most of their power; a picture made of wrong data, or of little else than noise, predicts
-nothing.
+predicts much of their power; a picture made of wrong data, or of little else than noise, predicts
+nothing. The linear methods set to 0 whatever was not measured, so they can predict nothing: their
+data are judged by the picture that `tv` makes of them.
+
+Validation patterns (outside the pattern set) judge what a picture shows beyond the measured patterns.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..measurement import Measurement
 from ..patterns import walsh_hadamard_2d
 from . import reconstruct
+from .model_error import FEWEST_PATTERNS, error_size, held_back_rows
 from .result import Reconstruction
 
-FEWEST_PATTERNS = 64
-LEAST_EXPLAINED = 0.05  # of 120 sets of shuffled buckets of random objects, none reached it
-NOT_PREDICTING = ("inverse", "correlation")  # they set to 0 whatever was not measured
+Array = NDArray[np.float64]
+
+LEAST_EXPLAINED = 0.05
+LARGEST_CHANCE = 0.01  # of predicting so well by luck
+_SHUFFLES = 999
+_LINEAR = ("inverse", "correlation")
+_JUDGE = "tv"
 
 
 def held_out_score(
     measurement: Measurement, *, method: str, patterns: int = 64, seed: int = 0, **options: Any
 ) -> dict[str, Any] | None:
-    """Score of a method on this measurement.
+    """Score of a method on this measurement, or of its data where the method predicts nothing.
 
     Parameters
     ----------
@@ -42,25 +52,60 @@ def held_out_score(
     Returns
     -------
     dict or None
-        ``patterns`` held back; ``explained``, the share of their power that was predicted (1 = all,
-        0 = no better than nothing, negative = worse); ``supported``, whether that is more than 5 %.
-        None for methods that predict nothing, and for fewer than 64 patterns.
+        What `judged` says of the held-back patterns, ``predictor`` (the method that predicted),
+        ``model_sigma`` (errors of the coefficients beyond their own sigma), ``outside`` (what
+        `judged` says of the validation patterns, None without any) and ``supported``: whether
+        the held-back patterns are predicted better than by luck. None for fewer than 64 patterns.
     """
-    if method in NOT_PREDICTING or len(measurement) < FEWEST_PATTERNS:
+    if len(measurement) < FEWEST_PATTERNS:
         return None
-    candidates = np.flatnonzero(measurement.pattern_index != 0)
-    held = np.random.default_rng(seed).choice(candidates, min(patterns, len(measurement) // 8), replace=False)
+    predictor, options = (_JUDGE, {}) if method in _LINEAR else (method, options)
+    size, _ = error_size(measurement)
+    held = held_back_rows(measurement, patterns, seed)
     kept = np.delete(np.arange(len(measurement)), held)
-    image = np.asarray(reconstruct(measurement.rows(kept), method=method, **options).image, dtype=np.float64)
-    predicted = walsh_hadamard_2d(image).ravel()[measurement.pattern_index[held]]
-    measured = measurement.coefficient[held]
-    power = float(np.mean(measured**2))
-    explained = 1 - float(np.mean((predicted - measured) ** 2)) / power if power > 0 else 0.0
-    return {"patterns": len(held), "explained": explained, "supported": explained > LEAST_EXPLAINED}
+    image = reconstruct(measurement.rows(kept), method=predictor, **options).image
+    inside = judged(image, measurement.pattern_index[held], measurement.coefficient[held], size.sigma, seed)
+    outside = None
+    if measurement.validation is not None:
+        full = reconstruct(measurement, method=predictor, **options).image
+        outside = judged(full, measurement.validation.index, measurement.validation.value, size.sigma, seed)
+    return {
+        **inside,
+        "predictor": predictor,
+        "model_sigma": size.model_sigma,
+        "outside": outside,
+        "supported": inside["explained"] > LEAST_EXPLAINED and inside["chance"] <= LARGEST_CHANCE,
+    }
+
+
+def judged(image: NDArray[Any], index: NDArray[np.int64], measured: Array, sigma: float, seed: int) -> dict[str, Any]:
+    """What a picture predicts for some patterns against what was measured.
+
+    Returns
+    -------
+    dict
+        ``patterns``; ``explained``, the share of their power that was predicted (1 = all, 0 = no
+        better than nothing, negative = worse); ``chance``, the share of shuffles of the measured
+        values that fit the prediction as well (a permutation test); ``residual_in_sigma``, rms
+        of the difference over noise and model error (1 = all that could be predicted, None
+        without sigma).
+    """
+    predicted = walsh_hadamard_2d(np.asarray(image, dtype=np.float64)).ravel()[index]
+    power, error = float(np.mean(measured**2)), float(np.mean((predicted - measured) ** 2))
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permuted(np.tile(measured, (_SHUFFLES, 1)), axis=1)
+    as_good = int(np.count_nonzero(np.mean((predicted - shuffled) ** 2, axis=1) <= error * (1 + 1e-9)))
+    return {
+        "patterns": len(index),
+        "explained": 1 - error / power if power > 0 else 0.0,
+        "chance": (1 + as_good) / (1 + _SHUFFLES),
+        "residual_in_sigma": math.sqrt(error) / sigma if sigma > 0 else None,
+    }
 
 
 def checked_reconstruction(measurement: Measurement, *, method: str, **options: Any) -> Reconstruction:
     """`reconstruct`, with the score under ``quality["held_out"]`` (not part of its `seconds`)."""
     result = reconstruct(measurement, method=method, **options)
+    options.pop("warm", None)
     score = held_out_score(measurement, method=method, **options)
     return replace(result, quality={**result.quality, "held_out": score})

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..board import MaskBoard
 from ..errors import CxgiError
 from .detector import Detector
+from .etching import COPPER_DEFECTS, GOLD_DEFECTS, Defects
 from .mask import view_transmission
 from .objects import block_mean
 from .source import intensity_drift
@@ -33,6 +34,8 @@ class TwinParameters:
     subpixels : int
         Sub-pixels per mask pixel, at least 4 for numbers to be quoted.
     detector : Detector
+    defects : Defects, optional
+        What etching did to the board; none by default.
     """
 
     open_pa: float = 15.0
@@ -40,13 +43,14 @@ class TwinParameters:
     stage_rms_um: float = 0.5
     subpixels: int = 4
     detector: Detector = field(default_factory=Detector)
+    defects: Defects | None = None
 
 
-def twin_parameters(board: MaskBoard) -> TwinParameters:
-    """Parameters for the paper's boards; a finer board is a weaker and more exact one."""
+def twin_parameters(board: MaskBoard, *, etched: bool = False) -> TwinParameters:
+    """Parameters for the paper's boards, with their etching defects if `etched`; a finer board is more exact."""
     if board.pixel_um >= 50:
-        return TwinParameters(open_pa=60.0, stage_rms_um=5.0)
-    return TwinParameters()
+        return TwinParameters(open_pa=60.0, stage_rms_um=5.0, defects=COPPER_DEFECTS if etched else None)
+    return TwinParameters(defects=GOLD_DEFECTS if etched else None)
 
 
 class BeamlineTwin:
@@ -124,8 +128,9 @@ class BeamlineTwin:
         if not self.shutter_open:
             return 0.0
         behind = self._object if self.object_in else self._aperture
-        mask = view_transmission(self.board, self.x_mm, self.y_mm, len(behind), self.parameters.subpixels)
-        field_cells = (self.board.size * self.parameters.subpixels) ** 2
+        p = self.parameters
+        mask = view_transmission(self.board, self.x_mm, self.y_mm, len(behind), p.subpixels, p.defects)
+        field_cells = (self.board.size * p.subpixels) ** 2
         return self.parameters.open_pa * float(np.vdot(mask, behind)) / field_cells
 
     def expose(self, exposure_s: float) -> tuple[float, float]:

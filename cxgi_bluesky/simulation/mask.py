@@ -1,7 +1,6 @@
 """Transmission of the mask board as the beam sees it.
 
-A tile is drawn in three steps: design, etched fraction, relative metal thickness. Etching is
-perfect here; defects belong between the first step and the second.
+A tile is drawn in three steps: design, relative metal thickness (`etching`), transmission.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..board import MaskBoard
 from ..patterns import pattern
+from .etching import Defects, thickness
 
 Map = NDArray[np.float32]
 
@@ -30,10 +30,11 @@ def design(board: MaskBoard, tile: int, subpixels: int) -> Map:
 
 
 @lru_cache(maxsize=64)  # the neighbours of a tile are drawn again and again
-def tile_transmission(board: MaskBoard, tile: int, subpixels: int) -> Map:
-    """T0 ** thickness, where thickness is 1 minus the etched fraction; shape (n * subpixels,) * 2."""
-    etched = design(board, tile, subpixels)
-    transmission = np.power(np.float32(_metal(board)), 1 - etched)
+def tile_transmission(board: MaskBoard, tile: int, subpixels: int, defects: Defects | None = None) -> Map:
+    """T0 ** thickness, shape (n * subpixels,) * 2; without defects the thickness is 1 - design."""
+    drawn = design(board, tile, subpixels)
+    metal = 1 - drawn if defects is None else thickness(drawn, defects, board.pixel_um / subpixels, tile)
+    transmission = np.power(np.float32(_metal(board)), metal)
     transmission.setflags(write=False)
     return transmission
 
@@ -42,7 +43,9 @@ def _metal(board: MaskBoard) -> float:
     return max(board.t0, 1e-6)
 
 
-def view_transmission(board: MaskBoard, x_mm: float, y_mm: float, cells: int, subpixels: int) -> Map:
+def view_transmission(
+    board: MaskBoard, x_mm: float, y_mm: float, cells: int, subpixels: int, defects: Defects | None = None
+) -> Map:
     """Transmission of the plate in a square view of `cells` sub-pixels, centred at a stage position.
 
     Every tile that reaches into the view is drawn, the rest is metal; a position between
@@ -53,7 +56,7 @@ def view_transmission(board: MaskBoard, x_mm: float, y_mm: float, cells: int, su
     view = np.full((cells, cells), metal, dtype=np.float32)
     for tile in board.tiles_within(x_mm, y_mm, cells * cell_um / 2):
         tile_x, tile_y = board.position_mm(tile)
-        drawn = tile_transmission(board, tile, subpixels)
+        drawn = tile_transmission(board, tile, subpixels, defects)
         corner = (cells - len(drawn)) / 2
         top = corner + (tile_y - y_mm) * 1000 / cell_um
         left = corner + (tile_x - x_mm) * 1000 / cell_um

@@ -11,7 +11,7 @@ from cxgi_bluesky.devices.simulated import SimulatedDiode, SimulatedMaskStage, S
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
 from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction import reconstruct
 from tests.conftest import QUIET, small_board
@@ -55,7 +55,7 @@ def test_streams_and_counts(RE, documents, beamline):
     RE(scan(beamline))
     exposures = Exposures.from_documents(documents)
     counts = {name: len(stream) for name, stream in exposures.streams.items()}
-    assert counts == {"primary": 64, "open": 4 + 3 + 4, "dark": 4, "incident": 4}
+    assert counts == {"primary": 64, "validation": 0, "open": 4 + 3 + 4, "dark": 4, "incident": 4}
     assert exposures.reference_exposures == 15
     assert beamline.shutter.openings.get() == 64 + 15
     assert beamline.shutter.open_s.get() == pytest.approx(0.5 * 79)
@@ -314,7 +314,7 @@ def test_pause_at_every_message(RE, documents, beamline, at):
     assert beamline.object_stage.state.get() == "in"
     exposures = Exposures.from_documents(documents)
     counts = {name: len(stream) for name, stream in exposures.streams.items()}
-    assert counts == {"primary": 3, "open": 3, "dark": 1, "incident": 1}
+    assert counts == {"primary": 3, "validation": 0, "open": 3, "dark": 1, "incident": 1}
     m = Measurement.from_exposures(exposures)
     expected = [(PatternSet(8, 3).pattern(k) * beamline.twin.truth).sum() for k in m.pattern_index]
     np.testing.assert_allclose(m.coefficient, expected, atol=5e-3)
@@ -328,3 +328,27 @@ def test_open_exposures_show_drift_and_correct_it(RE, documents, beamline):
     image = reconstruct(m, method="inverse").image
     truth = beamline.twin.truth * image.sum() / beamline.twin.truth.sum()
     assert np.abs(image - truth).max() < 0.03 * image.max()
+
+
+def test_validation_patterns_are_measured_beside_the_set_and_make_no_picture(RE, documents, beamline):
+    RE(scan(beamline, pattern_set=PatternSet(8, 20), validation=6, validation_seed=3, object_stage=None))
+    m = Measurement.from_documents(documents)
+    truth = walsh_hadamard_2d(beamline.twin.truth.astype(float)).ravel()
+    assert set(m.pattern_index) == set(PatternSet(8, 20).pattern_index)
+    assert len(m.validation) == 6
+    assert not set(m.validation.index) & set(m.pattern_index)
+    scale = m.coefficient[0] / truth[m.pattern_index[0]]
+    np.testing.assert_allclose(m.validation.value, scale * truth[m.validation.index], atol=5e-3 * scale)
+
+
+def test_validation_patterns_are_spread_over_the_scan(RE, documents, beamline):
+    RE(scan(beamline, pattern_set=PatternSet(8, 20), validation=3, object_stage=None, open_every=0))
+    streams = {d["uid"]: d["name"] for d in documents.of("descriptor")}
+    order = [streams[d["descriptor"]] for d in documents.of("event")]
+    places = [i - order.index("primary") for i, name in enumerate(order) if name == "validation"]
+    assert places == [6, 12, 18]
+
+
+def test_more_validation_patterns_than_the_board_has_left(beamline):
+    with pytest.raises(CxgiError, match="validation 45: board 'test8' has 44 patterns outside the set"):
+        list(scan(beamline, pattern_set=PatternSet(8, 20), validation=45))

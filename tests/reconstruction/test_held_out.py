@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxgi_bluesky.patterns import PatternSet
-from cxgi_bluesky.reconstruction.held_out import checked_reconstruction, held_out_score
+from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
+from cxgi_bluesky.reconstruction.held_out import checked_reconstruction, held_out_score, judged
+from cxgi_bluesky.reduction import Coefficients
 from cxgi_bluesky.simulation.objects import block_mean, render_object
 from cxgi_bluesky.simulation.random_objects import random_object
 from tests.conftest import signed_measurement
@@ -42,12 +43,42 @@ def test_random_objects_are_told_from_their_shuffled_buckets():
     assert false == 0
 
 
-def test_methods_that_predict_nothing_and_short_scans_have_no_score():
+def test_linear_methods_are_judged_by_the_picture_that_tv_makes_of_their_data():
     m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
+    tv = held_out_score(m, method="tv")
     for method in ("inverse", "correlation"):
-        assert held_out_score(m, method=method) is None
+        assert held_out_score(m, method=method) == tv
+        assert not held_out_score(shuffled(m), method=method)["supported"]
+    assert tv["predictor"] == "tv"
+
+
+def test_short_scans_have_no_score():
+    m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
     assert held_out_score(m.first(40), method="tv") is None
     assert held_out_score(m.first(64), method="tv")["patterns"] == 8
+
+
+def test_validation_patterns_judge_what_lies_beyond_the_measured_ones():
+    truth = block_mean(render_object("CAS", 32, 4), 4)
+    m = signed_measurement(truth, FEW, sigma=1.0)
+    outside = np.setdiff1d(np.arange(1024), m.pattern_index)[::20]
+    exact = walsh_hadamard_2d(truth.astype(float)).ravel()[outside]
+    told = replace(m, validation=Coefficients(outside, exact, None))
+    assert held_out_score(m, method="tv")["outside"] is None
+    assert held_out_score(told, method="tv")["outside"]["explained"] > 0.3
+    wrong = replace(m, validation=Coefficients(outside, exact[::-1].copy(), None))
+    assert held_out_score(wrong, method="tv")["outside"]["explained"] < 0.1
+
+
+def test_judged_by_hand():
+    image = np.arange(16.0).reshape(4, 4)
+    index = np.array([1, 2, 3, 8])
+    exact = walsh_hadamard_2d(image).ravel()[index]
+    right = judged(image, index, exact, 2.0, 0)
+    assert (right["explained"], right["residual_in_sigma"], right["patterns"]) == (1, 0, 4)
+    assert judged(image, index, exact + 4, 2.0, 0)["residual_in_sigma"] == pytest.approx(2)
+    assert judged(0 * image, index, exact, 0.0, 0)["explained"] == pytest.approx(0)
+    assert judged(0 * image, index, exact, 0.0, 0)["chance"] == 1  # nothing predicted: every shuffle fits as well
 
 
 def test_the_score_comes_with_the_picture_and_costs_it_no_pattern():

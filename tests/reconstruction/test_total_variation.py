@@ -8,8 +8,8 @@ import pytest
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
 from cxgi_bluesky.quality import psnr
-from cxgi_bluesky.reconstruction import reconstruct
-from cxgi_bluesky.reconstruction.total_variation import _adjoint_gradient, default_weight
+from cxgi_bluesky.reconstruction import kernels, reconstruct
+from cxgi_bluesky.reconstruction.total_variation import Problem, WarmStart
 from tests.conftest import signed_measurement
 
 GREYS = np.array([[0.0, 1.0, 0.2, 0.2], [0.5, 0.5, 0.2, 1.0], [0, 0, 0.7, 0.7], [0, 0.3, 0.7, 0.7]])
@@ -31,8 +31,8 @@ def test_recovers_blocks_from_few_clean_coefficients():
 
 def test_is_a_minimum_of_its_objective():
     m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=1.0)
-    weight = default_weight(m)
-    image = reconstruct(m, method="tv", iterations=3000, tolerance=0).image.astype(float)
+    result = reconstruct(m, method="tv", iterations=3000, tolerance=0)
+    weight, image = result.parameters["weight"], result.image.astype(float)
     grid, measured = m.coefficient_grid() / 32, m.measured_grid()
     best = objective(image, grid, measured, weight)
     rng = np.random.default_rng(0)
@@ -44,19 +44,27 @@ def test_is_a_minimum_of_its_objective():
             assert objective(image + size * kick, grid, measured, weight) > best - 1e-4 * abs(best)
 
 
-def test_gradient_and_its_adjoint():
+def test_compiled_transform_and_adjoint_gradient():
     rng = np.random.default_rng(1)
-    image, dual = rng.normal(size=(8, 8)), rng.normal(size=(2, 8, 8))
-    down, right = np.diff(image, axis=0), np.diff(image, axis=1)
-    forward = np.sum(down * dual[0, :-1]) + np.sum(right * dual[1, :, :-1])
-    assert forward == pytest.approx(np.sum(image * _adjoint_gradient(dual)))
+    for size in (2, 4, 8, 32):
+        image, dual = rng.normal(size=(size, size)), rng.normal(size=(2, size, size))
+        dual[0, -1] = dual[1, :, -1] = 0  # no difference leaves the picture
+        down, right = np.diff(image, axis=0), np.diff(image, axis=1)
+        forward = np.sum(down * dual[0, :-1]) + np.sum(right * dual[1, :, :-1])
+        adjoint = np.zeros((size, size), np.float32)
+        kernels.subtract_adjoint_gradient(adjoint, dual.astype(np.float32), np.float32(-1))
+        assert forward == pytest.approx(np.sum(image * adjoint), rel=1e-4, abs=1e-4)
+        values = image.astype(np.float32)
+        kernels.walsh_hadamard(values.reshape(-1))
+        np.testing.assert_allclose(values, walsh_hadamard_2d(image), atol=1e-4 * size)
 
 
 def test_weight_grows_with_the_noise_and_scale_does_not_matter():
     few = PatternSet.from_fraction(32, 0.3)
-    assert default_weight(signed_measurement(BLOCKS, few, sigma=2.0)) > default_weight(
-        signed_measurement(BLOCKS, few, sigma=1.0)
-    )
+    weights = [
+        reconstruct(signed_measurement(BLOCKS, few, sigma=s), method="tv").parameters["weight"] for s in (0.5, 1, 2)
+    ]
+    assert weights == sorted(weights)
     one = reconstruct(signed_measurement(BLOCKS, few, sigma=1.0), method="tv").image
     many = reconstruct(signed_measurement(1000 * BLOCKS, few, sigma=1000.0), method="tv").image
     np.testing.assert_allclose(many / 1000, one, atol=1e-3)
@@ -98,7 +106,7 @@ def test_unknown_method_and_option():
         reconstruct(m, method="tv", **{"lambda": 3})
 
 
-@pytest.mark.parametrize("method", ["tv", "ch-mwcnn", "inverse", "correlation"])
+@pytest.mark.parametrize("method", ["tv", "tval3", "ch-mwcnn", "inverse", "correlation"])
 @pytest.mark.parametrize("case", ["all zero", "open pattern only", "flat object", "two patterns"])
 def test_degenerate_measurements_give_finite_pictures(method, case):
     flat = np.full((32, 32), 0.0 if case == "all zero" else 0.7)
@@ -113,3 +121,42 @@ def test_is_converged_at_high_noise_too():
     m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=12.0)
     usual, long = (reconstruct(m, method="tv", iterations=n, tolerance=t).image for n, t in ((300, 1e-4), (6000, 0)))
     assert np.sqrt(np.mean((usual - long) ** 2)) < 0.02 * BLOCKS.std()
+
+
+def test_a_warm_start_ends_at_the_same_picture_sooner():
+    m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=1.0)
+    warm = WarmStart()
+    reconstruct(m.first(len(m) - 16), method="tv", warm=warm, weight=0.05)
+    continued, fresh = (reconstruct(m, method="tv", warm=w, weight=0.05) for w in (warm, None))
+    assert continued.parameters["iterations"] < 0.7 * fresh.parameters["iterations"]
+    assert np.sqrt(np.mean((continued.image - fresh.image) ** 2)) < 0.01 * BLOCKS.std()
+
+
+def test_a_warm_start_of_another_size_is_a_cold_one():
+    warm = WarmStart()
+    reconstruct(signed_measurement(np.eye(16)), method="tv", warm=warm)
+    Problem.of(signed_measurement(np.eye(8))).solve(0.1, warm, iterations=5, tolerance=0)
+    assert warm.image.shape == (8, 8)
+
+
+def test_the_picture_is_not_negative_unless_that_is_allowed():
+    dark = np.where(BLOCKS > 0.6, 1.0, 0.0)
+    m = signed_measurement(dark, PatternSet.from_fraction(32, 0.3), sigma=2.0)
+    assert reconstruct(m, method="tv").image.min() > -0.01
+    assert reconstruct(m, method="tv", nonnegative=False).image.min() < -0.01
+
+
+def test_unknown_norm():
+    for method in ("tv", "tval3"):
+        with pytest.raises(CxgiError, match="norm 'max' of the gradient is unknown: choose one of isotropic"):
+            reconstruct(signed_measurement(BLOCKS), method=method, norm="max")
+
+
+def test_tval3_fits_even_noisy_data_and_says_why_it_stopped():
+    m = signed_measurement(BLOCKS + 1, PatternSet.from_fraction(32, 0.3), sigma=0.5)
+    full, short = reconstruct(m, method="tval3", iterations=3000), reconstruct(m, method="tval3", iterations=5)
+    assert full.quality["data_misfit"] < 0.05
+    assert full.parameters["stopped_by"] == "tolerance"
+    assert short.parameters["stopped_by"] == "iterations"
+    with pytest.raises(CxgiError, match="beta -1"):
+        reconstruct(m, method="tval3", beta=-1)

@@ -1,0 +1,132 @@
+"""How large the errors of the coefficients really are, judged by patterns that are held back.
+
+A detector tells its own noise. Masks that are not quite the design, and files that bring no sigma
+at all, have errors that nobody told. How far the coefficients' power falls with sequency gives a
+second estimate (`reduction.estimate_sigma`), which takes the fine structure of the object for
+noise where there is much of it. Which of the two is right can be told from the data: the picture
+is made with each of them from seven eighths of the patterns, and the one that predicts the rest
+better is believed, if it is better by more than the luck of the draw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..measurement import Measurement
+from ..patterns import walsh_hadamard_2d
+from ..reduction import estimate_sigma
+from .total_variation import Norm, Problem, WarmStart
+from .weight import TRIAL_WEIGHT_IN_SIGMA
+
+Array = NDArray[np.float64]
+
+FEWEST_PATTERNS = 64
+_TELLING = 1.25  # a ratio of two sigmas below it changes no picture
+_SHARES_OF_ESTIMATE = (1.0, 0.5, 0.25, 0.125)
+_TRIAL_ITERATIONS, _TRIAL_TOLERANCE = 100, 1e-3
+
+
+@dataclass(frozen=True)
+class ErrorSize:
+    """Errors of the coefficients.
+
+    Attributes
+    ----------
+    sigma : float
+        One standard deviation of a coefficient, noise and model error together (rms).
+    model_sigma : float
+        The share that is not in the measurement's own sigma, 0 if that explains all.
+    origin : str
+    """
+
+    sigma: float
+    model_sigma: float
+    origin: str
+
+
+def held_back_rows(measurement: Measurement, patterns: int, seed: int) -> NDArray[np.int64]:
+    """Rows of some patterns (never k = 0), drawn over the whole measured range; at most an eighth of all."""
+    candidates = np.flatnonzero(measurement.pattern_index != 0)
+    count = min(patterns, len(measurement) // 8)
+    return np.random.default_rng(seed).choice(candidates, count, replace=False)
+
+
+def error_size(
+    measurement: Measurement, *, norm: Norm = "isotropic", nonnegative: bool = True, seed: int = 0
+) -> tuple[ErrorSize, WarmStart]:
+    """Size of the coefficients' errors, and the trial picture made with it (a start for the real one).
+
+    Parameters
+    ----------
+    measurement : Measurement
+        Its sigma is believed when it was given and the held-back patterns do not speak against it.
+    norm, nonnegative
+        Of the total variation of the trial pictures.
+    seed : int
+        Of the draw.
+    """
+    own = float(np.sqrt(np.mean(measurement.sigma**2)))
+    warm = WarmStart()
+    if len(measurement) < FEWEST_PATTERNS:
+        return ErrorSize(own, 0.0, measurement.sigma_origin), warm
+    candidates = _candidates(measurement, own)
+    held = held_back_rows(measurement, len(measurement), seed)
+    kept = np.delete(np.arange(len(measurement)), held)
+    problem = Problem.of(_rows(measurement, kept), norm=norm, nonnegative=nonnegative)
+    starts, errors = {}, {}
+    for sigma in sorted(candidates, reverse=True):  # from the smoothest picture on: the next starts there
+        weight = TRIAL_WEIGHT_IN_SIGMA * sigma / measurement.size
+        problem.solve(weight, warm, iterations=_TRIAL_ITERATIONS, tolerance=_TRIAL_TOLERANCE)
+        assert warm.image is not None
+        predicted = walsh_hadamard_2d(warm.image).ravel()[measurement.pattern_index[held]]
+        errors[sigma] = (predicted - measurement.coefficient[held]) ** 2
+        starts[sigma] = warm.copy()
+    best = _believed(candidates, errors)
+    estimated = measurement.sigma_origin.startswith("estimated: high sequency")
+    if best == own and not estimated:
+        return ErrorSize(own, 0.0, measurement.sigma_origin), starts[best]
+    model = 0.0 if estimated else float(np.sqrt(max(0.0, best**2 - own**2)))
+    origin = "estimated: held-back patterns" if estimated else f"{measurement.sigma_origin}, and model error"
+    return ErrorSize(best, model, origin), starts[best]
+
+
+def with_model_error(measurement: Measurement, size: ErrorSize) -> Measurement:
+    """The measurement with the sigma that the data support: model error added in quadrature."""
+    if size.model_sigma > 0:
+        sigma = np.sqrt(measurement.sigma**2 + size.model_sigma**2)
+    elif size.origin == "estimated: held-back patterns":
+        sigma = np.full_like(measurement.sigma, size.sigma)
+    else:
+        return measurement
+    return replace(measurement, sigma=sigma, sigma_origin=size.origin)
+
+
+def _candidates(measurement: Measurement, own: float) -> list[float]:
+    """Sigmas to try, the one believed without evidence first."""
+    if measurement.sigma_origin.startswith("estimated: high sequency"):
+        return [own * share for share in _SHARES_OF_ESTIMATE]
+    floor = float(estimate_sigma(measurement.pattern_index, measurement.coefficient, measurement.size)[0][0])
+    return [own] if floor <= _TELLING * own else [own, floor]
+
+
+def _believed(candidates: list[float], errors: dict[float, Array]) -> float:
+    """The first candidate, unless another predicts better by more than one standard error."""
+    best = candidates[0]
+    for sigma in candidates[1:]:
+        gain = errors[best] - errors[sigma]
+        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+            best = sigma
+    return best
+
+
+def _rows(measurement: Measurement, rows: NDArray[np.int64]) -> Measurement:
+    """Some patterns, with their sigma as it is (a new estimate would change the question)."""
+    return replace(
+        measurement,
+        pattern_index=measurement.pattern_index[rows],
+        coefficient=measurement.coefficient[rows],
+        sigma=measurement.sigma[rows],
+    )
