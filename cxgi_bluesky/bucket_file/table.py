@@ -85,7 +85,7 @@ class BucketTable:
             ("order", _text),
             ("seed", _whole),
             ("unit", _text),
-            ("source", _text),
+            ("source", _lines),
         ):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, checked(name, getattr(self, name)))
@@ -93,7 +93,7 @@ class BucketTable:
         index = _checked_index(self.pattern_index, self.size)
         object.__setattr__(self, "pattern_index", index)
         for name in COLUMNS[1:]:
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None or name == "bucket":
                 object.__setattr__(self, name, _checked_values(name, getattr(self, name), index))
         if self.sigma is not None and (self.sigma < 0).any():
             raise CxgiError(f"sigma {self.sigma[self.sigma < 0][0]} is negative: give standard deviations")
@@ -230,7 +230,7 @@ def _alone(name: str, value: Any) -> Any:
     array = np.asarray(value)
     if array.size != 1:
         raise CxgiError(f"{name} has {array.size} values: give one")
-    return array.reshape(-1)[0] if isinstance(value, np.ndarray) else value
+    return array.reshape(-1)[0].item() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _whole(name: str, value: Any) -> int:
@@ -238,7 +238,7 @@ def _whole(name: str, value: Any) -> int:
     try:
         if isinstance(value, str | bytes):
             return int(value)
-        if isinstance(value, float | np.floating) and float(value).is_integer():
+        if isinstance(value, float) and value.is_integer():
             return int(value)
         return operator.index(value)
     except (TypeError, ValueError) as error:
@@ -254,7 +254,11 @@ def _number(name: str, value: Any) -> float:
 
 
 def _text(name: str, value: Any) -> str | None:
-    """Text with single spaces; lines are kept. Without any, the word is not said."""
+    """One line of text with single spaces; without any, the word is not said."""
+    return " ".join((_lines(name, value) or "").split()) or None
+
+
+def _lines(name: str, value: Any) -> str | None:
     value = _alone(name, value)
     try:
         text = value.decode() if isinstance(value, bytes) else value
@@ -266,4 +270,4 @@ def _text(name: str, value: Any) -> str | None:
     text = "\n".join(" ".join(line.split()) for line in text.splitlines()).strip()
     if len(text) > MAX_TEXT:
         raise CxgiError(f"{name} has {len(text)} characters: give at most {MAX_TEXT}")
-    return str(text) or None
+    return text or None
