@@ -147,7 +147,7 @@ class BucketTable:
             said = getattr(self, name)
             if said is not None and said != given[name]:
                 raise CxgiError(
-                    f"{name} {given[name]!r} was given, but the file says {said!r}: leave one out or correct the file"
+                    f"{name} {given[name]!r} was given, but the file says {said!r}: leave it out, or correct the file"
                 )
         return replace(self, **given)
 
