@@ -15,6 +15,7 @@ except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
 _HOMES = {
+    "BucketTable": "bucket_file",
     "CxgiError": "errors",
     "MaskBoard": "board",
     "Measurement": "measurement",
@@ -22,7 +23,9 @@ _HOMES = {
     "Reconstruction": "reconstruction",
     "hadamard_scan": "plans",
     "load_board": "board",
+    "read_buckets": "bucket_file",
     "reconstruct": "reconstruction",
+    "write_buckets": "bucket_file",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .bucket_file import read_columns
+from .bucket_file import BucketTable, naming, read_buckets, read_csv
 from .errors import CxgiError
 from .exposures import Exposures
 from .patterns import PatternSet, check_size, checked_index
@@ -280,37 +280,84 @@ class Measurement:
         return cls.from_documents(run.documents())
 
     @classmethod
+    def from_table(
+        cls,
+        table: BucketTable,
+        *,
+        open_bucket: tuple[float, float] | None = None,
+        source: Mapping[str, Any] | None = None,
+    ) -> Measurement:
+        """Reduce a table of buckets that says its size and coding (d_r is 1 and dark 0 where it does not say them).
+
+        Raises
+        ------
+        CxgiError
+            If size or coding is not said, or as `from_buckets` does.
+        """
+        if table.size is None or table.coding is None:
+            words = {"size": "size=N (--size N)", "coding": "coding='signed' (--coding signed), or binary, ..."}
+            missing = [name for name in words if getattr(table, name) is None]
+            raise CxgiError(
+                f"the file does not say its {' and '.join(missing)}: give {', '.join(words[m] for m in missing)}"
+            )
+        notes = {"order": table.order, "order_seed": table.seed, "unit": table.unit, "file_source": table.source}
+        return cls.from_buckets(
+            table.size,
+            table.pattern_index,
+            table.bucket,
+            coding=table.coding,
+            sigma=table.sigma,
+            bucket_complement=table.bucket_complement,
+            d_r=1.0 if table.d_r is None else table.d_r,
+            dark=0.0 if table.dark is None else table.dark,
+            open_bucket=open_bucket,
+            source={**{name: note for name, note in notes.items() if note is not None}, **(source or {})},
+        )
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        *,
+        size: int | None = None,
+        coding: Coding | None = None,
+        d_r: float | None = None,
+        dark: float | None = None,
+        open_bucket: tuple[float, float] | None = None,
+    ) -> Measurement:
+        """Read a file of buckets: CSV, NPZ or HDF5, by its suffix.
+
+        `size` and `coding` are needed where the file does not say them, and must agree with it
+        where it does; `d_r` (else 1) and `dark` (else 0) replace what the file says.
+
+        Raises
+        ------
+        CxgiError
+            If the file cannot be read, is damaged, lacks a column, or contradicts itself or the
+            caller; if an index is repeated or unknown, or a bucket is NaN. The message names the file.
+        """
+        table, words = read_buckets(path), {"size": size, "coding": coding, "d_r": d_r, "dark": dark}
+        with naming(path):
+            return cls.from_table(table.with_words(**words), open_bucket=open_bucket, source={"file": str(path)})
+
+    @classmethod
     def from_csv(
         cls,
         path: str | Path,
         *,
         size: int,
         coding: Coding,
-        d_r: float = 1.0,
-        dark: float = 0.0,
+        d_r: float | None = None,
+        dark: float | None = None,
         open_bucket: tuple[float, float] | None = None,
     ) -> Measurement:
-        """Read ``pattern_index,bucket[,sigma][,bucket_complement]``, one row per pattern.
+        """Read ``pattern_index,bucket[,sigma][,bucket_complement]``, one row per pattern, whatever the suffix.
 
         Raises
         ------
         CxgiError
-            If the file cannot be read, a column is missing, a cell is no number, an index is
-            repeated or unknown, or a bucket is NaN; the message names the line.
+            As `from_file`; a cell that is no number is named with its line.
         """
-        columns = read_columns(Path(path))
-        try:
-            return cls.from_buckets(
-                size,
-                columns["pattern_index"],
-                columns["bucket"],
-                coding=coding,
-                sigma=columns.get("sigma"),
-                bucket_complement=columns.get("bucket_complement"),
-                d_r=d_r,
-                dark=dark,
-                open_bucket=open_bucket,
-                source={"file": str(path)},
-            )
-        except CxgiError as error:
-            raise CxgiError(f"{path}: {error}") from error
+        table, words = read_csv(Path(path)), {"size": size, "coding": coding, "d_r": d_r, "dark": dark}
+        with naming(path):
+            return cls.from_table(table.with_words(**words), open_bucket=open_bucket, source={"file": str(path)})

@@ -87,7 +87,7 @@ def test_wrong_data_are_called_wrong(tmp_path, capsys):
     [
         (["--size", "33", "--coding", "signed"], "33 is not a power of two"),
         (["--size", "16", "--coding", "signed"], "pattern_index 256 is outside 0..255 for size 16"),
-        (["--coding", "signed"], "says neither size nor coding"),
+        (["--coding", "signed"], "does not say its size: give size=N (--size N)"),
         (["--size", "64", "--coding", "signed", "--fraction", "0.5"], "too few patterns"),
         (["--size", "32", "--coding", "signed", "--fraction", "2"], "fraction 2.0"),
         (["--size", "32", "--coding", "signed", "--order", "natural"], "needs --fraction"),

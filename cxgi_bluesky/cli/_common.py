@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import CxgiError
+
 Payload = dict[str, Any]
 Say = Callable[[str], None]
 Command = Callable[[argparse.Namespace, Say], Payload]
@@ -21,3 +23,9 @@ def add_command(commands: Commands, name: str, function: Command, *, data: bool 
     if data:
         parser.add_argument("--data", help="data folder (default: CXGI_DATA, else the user's data folder)")
     return parser
+
+
+def refuse_for_signed(options: argparse.Namespace, coding: str | None) -> None:
+    """Raise `CxgiError` for --d-r or --dark with signed buckets, which have neither."""
+    if coding == "signed" and (options.d_r is not None or options.dark is not None):
+        raise CxgiError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")

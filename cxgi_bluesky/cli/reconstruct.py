@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
+from ..bucket_file import SUFFIXES
 from ..errors import CxgiError
 from ..measurement import Coding
 from ..patterns import ORDERS, PatternSet
-from ._common import Commands, Payload, Say, add_command
+from ._common import Commands, Payload, Say, add_command, refuse_for_signed
 
 METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
 
@@ -17,15 +18,17 @@ METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "reconstruct", reconstruct)
-    parser.add_argument(
-        "target", metavar="RUN|FILE", help="uid of a run, or a CSV file: pattern_index,bucket[,sigma]..."
-    )
+    parser.add_argument("target", metavar="RUN|FILE", help="uid of a run, or a file of buckets: .csv, .npz, .h5")
     parser.add_argument("--method", default="tv", choices=METHOD_NAMES, help="default: %(default)s")
     parser.add_argument("--out", help="image.png, .npy or .tiff (default: NAME-METHOD.png)")
-    parser.add_argument("--size", type=int, help="file: pixels per side")
-    parser.add_argument("--coding", choices=get_args(Coding), help="file: how the buckets were taken")
-    parser.add_argument("--d-r", type=float, help="file: modulation depth ratio of the masks (default: 1)")
-    parser.add_argument("--dark", type=float, help="file: signal without beam (default: 0)")
+    parser.add_argument("--size", type=int, help="file: pixels per side, if it does not say")
+    parser.add_argument(
+        "--coding", choices=get_args(Coding), help="file: how the buckets were taken, if it does not say"
+    )
+    parser.add_argument(
+        "--d-r", type=float, help="file: modulation depth ratio of the masks (default: what it says, else 1)"
+    )
+    parser.add_argument("--dark", type=float, help="file: signal without beam (default: what it says, else 0)")
     parser.add_argument("--fraction", type=float, help="use only this fraction of all N patterns")
     parser.add_argument("--order", choices=tuple(ORDERS), help="which patterns that are (default: cake-cutting)")
     parser.add_argument("--order-seed", type=int, help="seed of --order random")
@@ -35,7 +38,7 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     """Reconstruct a run of the catalog, or a file of buckets."""
     from ..reconstruction.result import check_image_path
 
-    is_file = Path(options.target).suffix.lower() == ".csv" or Path(options.target).is_file()
+    is_file = Path(options.target).suffix.lower() in SUFFIXES or Path(options.target).is_file()
     out = check_image_path(
         options.out if options.out is not None else f"{Path(options.target).stem}-{options.method}.png"
     )
@@ -80,19 +83,10 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
     from ..measurement import Measurement
     from ..reconstruction.held_out import checked_reconstruction
 
-    if options.size is None or options.coding is None:
-        raise CxgiError(
-            f"file {options.target} says neither size nor coding: give --size N --coding signed (or binary, ...)"
-        )
-    if options.coding == "signed" and (options.d_r is not None or options.dark is not None):
-        raise CxgiError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
-    measurement = Measurement.from_csv(
-        options.target,
-        size=options.size,
-        coding=options.coding,
-        d_r=1.0 if options.d_r is None else options.d_r,
-        dark=0.0 if options.dark is None else options.dark,
+    measurement = Measurement.from_file(
+        options.target, size=options.size, coding=options.coding, d_r=options.d_r, dark=options.dark
     )
+    refuse_for_signed(options, measurement.source["coding"])
     pattern_set = _chosen_patterns(options, measurement.size)
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)

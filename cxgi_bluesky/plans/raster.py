@@ -226,8 +226,8 @@ def _validation_tiles(board: MaskBoard, pattern_set: PatternSet, count: int, see
         raise CxgiError(
             f"validation {count}: board {board.name!r} has {len(outside)} patterns outside the set, ask for fewer"
         )
-    chosen = np.random.default_rng(seed).choice(outside, count, replace=False) if count else []
-    return [board.tile_of(int(k)) for k in chosen]
+    chosen: list[int] = np.random.default_rng(seed).permutation(outside)[:count].tolist()
+    return [board.tile_of(k) for k in chosen]
 
 
 def _spread(judges: list[int], tiles: int) -> dict[int, list[int]]:

@@ -1,0 +1,102 @@
+"""HDF5: a group /buckets, one dataset per column with `units`, one attribute of the group per word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CxgiError
+from ..patterns import MAX_SIZE
+from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from
+
+GROUP = "buckets"
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
+
+
+def read_hdf5(path: Path) -> BucketTable:
+    """Read the group /buckets of an HDF5 file; whatever else the file holds is left alone.
+
+    Raises
+    ------
+    CxgiError
+        If the file is damaged or no HDF5 file, has no such group, or a dataset is missing or holds no numbers.
+    """
+    import h5py
+
+    try:
+        path.open("rb").close()  # h5py's own words for a missing file are long
+        with h5py.File(path, "r") as file:
+            columns, words = _contents(path, file)
+    except CxgiError:
+        raise
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise CxgiError(f"{path} cannot be read as HDF5 ({reason})") from error
+    return made_from(path, columns, words)
+
+
+def _contents(path: Path, file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    group = file.get(GROUP)
+    if group is None or VERSION_WORD not in group.attrs:
+        raise CxgiError(
+            f"{path} holds no table of buckets: expected the group /{GROUP} with the attribute {VERSION_WORD} "
+            f"(the file has {', '.join(file) or 'nothing'})"
+        )
+    check_version(path, group.attrs[VERSION_WORD])
+    missing = [name for name in COLUMNS[:2] if name not in group]
+    if missing:
+        raise CxgiError(
+            f"{path} lacks the dataset {', '.join(missing)} in /{GROUP}: it has {', '.join(group) or 'none'}"
+        )
+    columns = {name: _column(path, group, name) for name in COLUMNS if name in group}
+    words = {name: group.attrs[name] for name in WORDS if name in group.attrs and name != "unit"}
+    return columns, words | _unit(path, group)
+
+
+def _column(path: Path, group: Any, name: str) -> Any:
+    import h5py
+
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf" or dataset.shape is None:
+        what = f"holds {dataset.dtype}" if isinstance(dataset, h5py.Dataset) else "is a group"
+        raise CxgiError(f"{path}: /{GROUP}/{name} {what}, not numbers: write it as float64 (pattern_index as int64)")
+    if dataset.size > MAX_SIZE**2:
+        raise CxgiError(f"{path}: /{GROUP}/{name} has {dataset.size} numbers, more than there are patterns")
+    return dataset[()]
+
+
+def _unit(path: Path, group: Any) -> dict[str, Any]:
+    """The unit that the columns of signals have in common, from their `units`."""
+    said = {name: group[name].attrs["units"] for name in COLUMNS[1:] if name in group and "units" in group[name].attrs}
+    if len({str(unit) for unit in said.values()}) > 1:
+        each = ", ".join(f"{name} in {unit}" for name, unit in said.items())
+        raise CxgiError(f"{path}: {each}: give all columns the same units")
+    return {"unit": next(iter(said.values()))} if said else {}
+
+
+def write_hdf5(path: Path, table: BucketTable) -> None:
+    """Write the table, with checksums wherever HDF5 since 1.8 keeps them."""
+    import h5py
+
+    with h5py.File(path, "w", libver=("v108", "v108")) as file:
+        group = file.create_group(GROUP)
+        group.attrs[VERSION_WORD] = FORMAT_VERSION
+        for name, value in table.words().items():
+            if name != "unit":
+                group.attrs[name] = _attribute(value)
+        for name, column in table.columns().items():
+            dataset = group.create_dataset(name, data=column, fletcher32=True)
+            if table.unit is not None and name != "pattern_index":
+                dataset.attrs["units"] = _attribute(table.unit)
+
+
+def _attribute(value: Any) -> Any:
+    """Text of fixed length: a damaged heap of variable-length strings can hang the HDF5 library."""
+    import h5py
+
+    if not isinstance(value, str):
+        return value
+    text = value.encode()
+    return np.array(text, dtype=h5py.string_dtype("utf-8", len(text)))

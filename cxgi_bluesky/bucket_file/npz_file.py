@@ -1,0 +1,88 @@
+"""NPZ: one array per column, one array of a single value per word; nothing pickled."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CxgiError
+from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from
+
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_npz(path: Path) -> BucketTable:
+    """Read an NPZ file; arrays with other names are left alone.
+
+    Raises
+    ------
+    CxgiError
+        If the file is damaged, holds Python objects, or lacks `cxgi_buckets`, `pattern_index` or `bucket`.
+    """
+    arrays = read_arrays(path, only=(*COLUMNS, VERSION_WORD, *WORDS))
+    if VERSION_WORD in arrays:
+        check_version(path, arrays[VERSION_WORD])
+    missing = [name for name in (VERSION_WORD, *COLUMNS[:2]) if name not in arrays]
+    if missing:
+        raise CxgiError(
+            f"{path} lacks the array {', '.join(missing)}: it has {', '.join(arrays) or 'none that is known'}; "
+            f"save pattern_index, bucket and {VERSION_WORD}={FORMAT_VERSION}, or bring in a list with --layout list"
+        )
+    columns = {name: arrays.pop(name) for name in COLUMNS if name in arrays}
+    return made_from(path, columns, arrays)
+
+
+def read_arrays(path: Path, *, only: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
+    """Arrays of an NPZ file by name (all of them, or `only` some), never unpickled."""
+    try:
+        with path.open("rb") as stream, _opened(stream) as archive:
+            names = [name for name in archive.files if only is None or name in only]
+            return {name: _read_array(path, archive, name) for name in names}
+    except CxgiError:
+        raise
+    except _DAMAGE as error:
+        raise CxgiError(f"{path} cannot be read as NPZ ({_in_one_line(error)})") from error
+
+
+def _opened(stream: IO[bytes]) -> Any:
+    archive = np.load(stream, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError("it holds a single array, as .npy files do")
+    return archive
+
+
+def _read_array(path: Path, archive: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(archive[name])
+    except _DAMAGE as error:
+        raise CxgiError(
+            f"{path}: array {name} cannot be read ({_in_one_line(error)}): the file is damaged, "
+            "or it holds Python objects instead of numbers"
+        ) from error
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def write_npz(path: Path, table: BucketTable) -> None:
+    """Write columns and words as arrays, uncompressed; the zip container keeps a checksum of each."""
+    arrays = {VERSION_WORD: FORMAT_VERSION, **table.words(), **table.columns()}
+    with path.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})
