@@ -1,4 +1,4 @@
-"""The command line: ``cxgi demo``, ``cxgi runs``, ``cxgi show``, ``cxgi reconstruct``.
+"""The command line: ``cxgi demo``, ``cxgi runs``, ``cxgi show``, ``cxgi reconstruct``, ``cxgi quality``.
 
 Every command has ``--json``: one JSON object on stdout and nothing else there; NaN is null.
 Exit status: 0 done, 2 the request cannot be met (one line says why), 1 anything else.
@@ -15,10 +15,10 @@ from typing import Any
 
 from .. import __version__
 from ..errors import CxgiError
-from . import catalog, demo, reconstruct
+from . import catalog, demo, quality, reconstruct
 from ._common import Say
 
-COMMANDS = (demo, catalog, reconstruct)
+COMMANDS = (demo, catalog, reconstruct, quality)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
