@@ -26,8 +26,12 @@ class Fit:
     bounds: tuple[Values, Values]
 
     def sigma_of(self, quantity: Callable[[Values], Values]) -> Values:
-        """One standard deviation of quantities derived from the parameters, to first order."""
-        slope = _slopes(quantity, self.parameters, self.bounds, 0.1 * np.sqrt(np.diag(self.covariance)))
+        """One standard deviation of quantities derived from the parameters.
+
+        Their slopes are taken over one standard deviation to each side, so that a quantity which
+        happens to stand still at the fitted value is not called certain.
+        """
+        slope = _slopes(quantity, self.parameters, self.bounds, 2 * np.sqrt(np.diag(self.covariance)))
         return np.sqrt(np.maximum(np.einsum("ki,ij,kj->k", slope, self.covariance, slope), 0))
 
 
@@ -103,8 +107,8 @@ def _slopes(function: Model, place: Values, bounds: tuple[Values, Values], steps
 
 
 def _covariance(jacobian: Values, region: Region, residual: Values, variance: float, known: Values) -> Values:
-    inverse = np.linalg.pinv(jacobian.T @ jacobian + variance * known, hermitian=True)
-    white: Values = variance * inverse
+    inverse = np.asarray(np.linalg.pinv(jacobian.T @ jacobian + variance * known), dtype=np.float64)
+    white = variance * inverse
     middle = _correlated_information(jacobian, region, residual, variance) + variance**2 * known
     seen = np.diag(inverse @ middle @ inverse)
     expected = np.diag(white)

@@ -24,6 +24,7 @@ Verdict = Literal["resolved", "resolution limit", "unresolved"]
 
 LEAST_SIGNIFICANCE = 4.0
 RESOLVED = 1.2  # times the width of a thin line; a gap of one pixel looks 1.0 to 1.1 times as wide
+SENSED_VARIANCE = 0.1  # px^2: where a thinner gap hides in its pixel, the slopes are taken as for this one
 SHARES = 1e-3, 1 - 1e-3  # of the box in the variance: a pure Gaussian and a pure box, nearly
 
 
@@ -205,7 +206,7 @@ def _fit(region: Region, guess: GapGuess, free: bool) -> Fit:
         (guess.offset - 0.5 * reach, guess.normal - turn, low, low, -3 * span * reach, LEAST_VARIANCE, SHARES[0]),
         (guess.offset + 0.5 * reach, guess.normal + turn, high, high, 3 * span * reach, reach**2, SHARES[1]),
         prior=((0.0, guess.normal, 0.0, 0.0, 0.0, 0.0, 0.5), (*6 * (math.inf,), 0.3)),
-        sensitive=(*5 * (-math.inf,), 0.04, 0.0),
+        sensitive=(*5 * (-math.inf,), SENSED_VARIANCE, 0.0),
     )
 
 
