@@ -138,7 +138,8 @@ def _say_levels(payload: Payload, say: Say) -> None:
     pixel = f" of {payload['pixel_um']:g} um" if payload["pixel_um"] is not None else ""
     say(f"{payload['image']}: {rows} x {cols} pixels{pixel}{enlarged}")
     levels = payload["levels"]
-    d_r = "" if math.isnan(levels["d_r"]) else f", D_r {levels['d_r']:.1%} (if 0 means no light)"
+    caveat = "" if payload["zero"] == "no light" else " (if 0 means no light)"
+    d_r = "" if math.isnan(levels["d_r"]) else f", D_r {levels['d_r']:.1%}{caveat}"
     say(f"levels: dark {levels['dark']:.3g}, bright {levels['bright']:.3g}{d_r}")
     if payload["mask_d_r"] is not None:
         say(f"masks: D_r {payload['mask_d_r']:.1%} from the open and the metal tile")

@@ -23,6 +23,7 @@ from .search import GapGuess, best_gap, narrow_gaps
 Verdict = Literal["resolved", "resolution limit", "unresolved"]
 
 LEAST_SIGNIFICANCE = 4.0
+LEAST_SIGNIFICANCE_OF_ANY = 6.0  # for the strongest of all places of an image
 RESOLVED = 1.2  # times the width of a thin line; a gap of one pixel looks 1.0 to 1.1 times as wide
 SENSED_VARIANCE = 0.1  # px^2: where a thinner gap hides in its pixel, the slopes are taken as for this one
 SHARES = 1e-3, 1 - 1e-3  # of the box in the variance: a pure Gaussian and a pure box, nearly
@@ -100,8 +101,8 @@ def measure_gap(
     image : array, shape (rows, columns)
     line : (row0, col0, row1, col1), optional
         A segment across the gap with some pixels of both shoulders. The gap need not be
-        perpendicular to it: its angle is fitted (within 40 degrees) when the strip is 3 pixels wide
-        or more. Without it the strongest gap of the image is taken.
+        perpendicular to it: its angle is fitted (within 40 degrees, roughly) when the strip is 3 pixels wide
+        or more. Without it the strongest piece of a gap in the image is taken; it must be 6 sigma deep.
     width : float, optional
         Pixels along the gap over which is averaged; 9 with a line, as found without.
     blur_px : float, optional
@@ -123,7 +124,7 @@ def measure_gap(
             gap = fit_gap(line_region(image, found, width or along), direction, blur_px=blur_px or 0.0)
         except CxgiError:
             continue
-        if gap.verdict != "unresolved":
+        if gap.verdict != "unresolved" and gap.depth > LEAST_SIGNIFICANCE_OF_ANY * gap.depth_sigma:
             return gap
     raise CxgiError("no gap found in the image: give a line across it, ROW0,COL0,ROW1,COL1")
 

@@ -111,9 +111,9 @@ def edge_text(numbers: Numbers, mtf: Numbers) -> list[str]:
     for name, key in (("  MTF50", "mtf50"), ("  MTF10", "mtf10")):
         pixels = f"  (from the pixels {_number(mtf[f'{key}_empirical_per_px'])})"
         lines.append(_row(name, mtf, key, "per_px", "per_mm", pixels))
-    nyquist = f"{mtf['at_nyquist']:.3f} +- {mtf['at_nyquist_sigma']:.3f}"
+    nyquist = _with_sigma(mtf["at_nyquist"], mtf["at_nyquist_sigma"])
     lines.append(
-        f"{'  MTF at Nyquist':<26}{nyquist:>18}       at 0.5 cycles/px  "
+        f"{'  MTF at Nyquist':<26}{nyquist:>16}       at 0.5 cycles/px  "
         f"(from the pixels {_number(mtf['at_nyquist_empirical'])})"
     )
     return lines
@@ -125,7 +125,7 @@ def gap_text(numbers: Numbers) -> list[str]:
     lines = [
         f"{numbers['kind']} gap at row {numbers['row']:.2f}, column {numbers['col']:.2f}, "
         f"tilted {numbers['angle_deg']:.1f} degrees from upright: {VERDICTS[numbers['verdict']]}",
-        f"{'  depth':<26}{numbers['depth']:.3g} +- {numbers['depth_sigma']:.2g}, visibility {visibility}",
+        f"{'  depth':<26}{_with_sigma(numbers['depth'], numbers['depth_sigma']):>16}, visibility {visibility}",
     ]
     if numbers["verdict"] != "unresolved":
         limit = f"  (a thin line looks {_px(numbers['limit_px'])} wide)"
@@ -146,8 +146,16 @@ def _row(name: str, numbers: Numbers, key: str, first: str, second: str, more: s
     for unit in (first, second):
         if f"{key}_{unit}" in numbers:
             value, sigma = numbers[f"{key}_{unit}"], numbers[f"{key}_sigma_{unit}"]
-            columns.append(f"{f'{_number(value)} +- {_number(sigma)}':>18} {UNITS[unit]:<9}")
+            columns.append(f"{_with_sigma(value, sigma):>16} {UNITS[unit]:<9}")
     return f"{name:<26}{' '.join(columns)}{more}"
+
+
+def _with_sigma(value: float, sigma: float) -> str:
+    """Both to the second digit of sigma, three decimals at most."""
+    if not (math.isfinite(value) and math.isfinite(sigma)):
+        return "-"
+    decimals = 3 if sigma <= 0 else min(3, max(0, 1 - math.floor(math.log10(sigma))))
+    return f"{value:.{decimals}f} +- {sigma:.{decimals}f}"
 
 
 def _number(value: float) -> str:
