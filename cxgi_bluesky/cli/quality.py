@@ -1,0 +1,206 @@
+"""``cxgi quality``: sharpness, gap width and levels of a picture, and its distance from the truth."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from ..errors import CxgiError
+from ._common import Commands, Payload, Say, add_command
+
+Four = tuple[float, float, float, float]
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "quality", quality)
+    parser.add_argument("image", metavar="IMAGE|RUN", help=".npy, .tiff or grey .png; or uid of a reconstruction")
+    parser.add_argument("--truth", help="image of the true transmission (0..1), of the same size")
+    parser.add_argument("--pixel-um", type=float, help="size of a pixel at the object (um); a run brings its own")
+    parser.add_argument(
+        "--edge", default="auto", metavar="R0,R1,C0,C1", help="box of rows and columns with an edge, auto or none"
+    )
+    parser.add_argument("--edge-line", metavar="R0,C0,R1,C1", help="instead of a box: a line across the edge")
+    parser.add_argument("--gap", metavar="R0,C0,R1,C1", help="line across a gap from row,column to row,column, or auto")
+    parser.add_argument("--gap-width", type=float, help="average over so many pixels along the gap (default: 9)")
+    parser.add_argument("--open", type=float, help="bucket of the all-open tile, dark subtracted: for the masks' D_r")
+    parser.add_argument("--metal", type=float, help="bucket of the all-metal tile, dark subtracted")
+    parser.add_argument("--out", help="figure.png: where the edge and gap are, their profiles, the MTF")
+
+
+def quality(options: argparse.Namespace, say: Say) -> Payload:
+    """Measure sharpness, gap width and levels of a picture; with the truth, how near it comes."""
+    from ..quality import picture_levels
+    from ..resolution import figure
+    from ..resolution.regions import check_image
+
+    _check(options)
+    image, facts = _picture(options)
+    image = check_image(image)
+    levels = picture_levels(image)
+    payload: Payload = {
+        **facts,
+        "size": list(image.shape),
+        "levels": {
+            "dark": levels.dark,
+            "bright": levels.bright,
+            "threshold": levels.threshold,
+            "cnr_otsu": levels.cnr_otsu,
+            "d_r": math.nan if facts["zero"] == "arbitrary" else levels.modulation_depth,
+        },
+        "mask_d_r": _mask_d_r(options),
+        "truth": _against_truth(options, image),
+    }
+    _say_levels(payload, say)
+    edge, payload["edge"], payload["mtf"] = _edge(options, image, facts["pixel_um"], say)
+    blur = edge[0].blur_px if edge else None
+    gap, payload["gap"] = _gap(options, image, blur, levels.bright - levels.dark, facts["pixel_um"], say)
+    payload["out"] = None
+    if options.out is not None:
+        title = f"{Path(options.image).name}, {image.shape[0]} x {image.shape[1]}"
+        payload["out"] = str(
+            figure.draw(options.out, image, edge=edge, gap=gap, pixel_um=facts["pixel_um"], title=title)
+        )
+        say(f"figure -> {options.out}")
+    return payload
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.pixel_um is not None and not (math.isfinite(options.pixel_um) and options.pixel_um > 0):
+        raise CxgiError(f"--pixel-um {options.pixel_um:g}: give a positive size in um")
+    if (options.open is None) != (options.metal is None):
+        raise CxgiError("--open and --metal belong together: give both buckets")
+    if options.gap_width is not None and options.gap is None:
+        raise CxgiError("--gap-width needs --gap: say where the gap is, or --gap auto")
+    if options.edge_line is not None and options.edge != "auto":
+        raise CxgiError("--edge and --edge-line both given: use one")
+    if options.out is not None and Path(options.out).suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise CxgiError(f"--out {options.out} is no figure: use .png, .pdf or .svg")
+    if options.out is not None and not Path(options.out).parent.is_dir():
+        raise CxgiError(f"folder {Path(options.out).parent} does not exist: make it first or choose another --out")
+
+
+def _picture(options: argparse.Namespace) -> tuple[Any, Payload]:
+    """The image and where it comes from; `zero` says whether 0 means no light."""
+    from ..image_file import is_image_path, read_image_file
+
+    if not is_image_path(options.image) and not Path(options.image).exists():
+        return _picture_of_run(options)
+    file = read_image_file(options.image)
+    zero = "arbitrary" if file.stretched else "unknown"
+    facts = {"image": options.image, "enlarged_by": file.enlarged_by, "pixel_um": options.pixel_um, "zero": zero}
+    return file.image, facts
+
+
+def _picture_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
+    from ..catalog import find_run, open_catalog, read_image
+
+    run = find_run(open_catalog(options.data), options.image)
+    start = run.metadata["start"]
+    words = start.get("cxgi") or {}
+    if "raw_uids" not in words:
+        raise CxgiError(
+            f"run {start['uid'][:8]} has no image of its own: use cxgi reconstruct {start['uid'][:8]} and give the "
+            "uid of the reconstruction"
+        )
+    pixel_um = options.pixel_um if options.pixel_um is not None else words.get("pixel_um")
+    zero = "no light" if words["scale"] == "transmission" else "arbitrary"
+    return read_image(run), {"image": start["uid"], "enlarged_by": 1, "pixel_um": pixel_um, "zero": zero}
+
+
+def _mask_d_r(options: argparse.Namespace) -> float | None:
+    from ..quality import modulation_depth
+
+    return None if options.open is None else modulation_depth(options.open, options.metal)
+
+
+def _against_truth(options: argparse.Namespace, image: Any) -> Payload | None:
+    """CNR (eq. 1), PSNR and SSIM after an affine fit, and PSNR of the raw numbers."""
+    from ..image_file import read_image_file
+    from ..quality import compare, psnr
+    from ..resolution.regions import check_image
+
+    if options.truth is None:
+        return None
+    truth = check_image(read_image_file(options.truth).image)
+    if truth.min() < -0.5 or truth.max() > 1.5:
+        raise CxgiError(
+            f"the truth spans {truth.min():.3g}..{truth.max():.3g}, but a transmission lies within 0..1: rescale it"
+        )
+    return {"file": options.truth, **compare(image, truth), "psnr_raw_db": psnr(image, truth)}
+
+
+def _say_levels(payload: Payload, say: Say) -> None:
+    rows, cols = payload["size"]
+    enlarged = f", in the file enlarged {payload['enlarged_by']} times" if payload["enlarged_by"] > 1 else ""
+    pixel = f" of {payload['pixel_um']:g} um" if payload["pixel_um"] is not None else ""
+    say(f"{payload['image']}: {rows} x {cols} pixels{pixel}{enlarged}")
+    levels = payload["levels"]
+    caveat = "" if payload["zero"] == "no light" else " (if 0 means no light)"
+    d_r = "" if math.isnan(levels["d_r"]) else f", D_r {levels['d_r']:.1%}{caveat}"
+    say(f"levels: dark {levels['dark']:.3g}, bright {levels['bright']:.3g}{d_r}")
+    if payload["mask_d_r"] is not None:
+        say(f"masks: D_r {payload['mask_d_r']:.1%} from the open and the metal tile")
+    truth = payload["truth"]
+    if truth is None:
+        say(f"CNR by Otsu's classes {levels['cnr_otsu']:.2f} (flatters: pure noise has 1.9; eq. 1 needs --truth)")
+    else:
+        say(
+            f"against {truth['file']}: CNR {truth['cnr']:.2f}; after an affine fit PSNR {truth['psnr_db']:.2f} dB, "
+            f"SSIM {truth['ssim']:.3f}; without a fit PSNR {truth['psnr_raw_db']:.2f} dB"
+        )
+
+
+def _edge(
+    options: argparse.Namespace, image: Any, pixel_um: float | None, say: Say
+) -> tuple[Any, Payload | None, Payload | None]:
+    from ..resolution import edge_mtf, edge_spread, measure_edge
+    from ..resolution.report import edge_numbers, edge_text, mtf_numbers
+
+    if options.edge == "none":
+        return None, None, None
+    try:
+        if options.edge_line is not None:
+            edge = measure_edge(image, line=_four(options.edge_line, "--edge-line", "R0,C0,R1,C1"))
+        else:
+            edge = measure_edge(image, None if options.edge == "auto" else _four(options.edge, "--edge", "R0,R1,C0,C1"))
+    except CxgiError as error:
+        if options.edge != "auto" or options.edge_line is not None:
+            raise
+        say(f"no sharpness: {error}")
+        return None, None, None
+    spread = edge_spread(edge)
+    mtf = edge_mtf(edge, spread)
+    numbers, curve = edge_numbers(edge, spread, pixel_um), mtf_numbers(mtf, pixel_um)
+    for line in edge_text(numbers, curve):
+        say(line)
+    return (edge, spread, mtf), numbers, curve
+
+
+def _gap(
+    options: argparse.Namespace, image: Any, blur_px: float | None, contrast: float, pixel_um: float | None, say: Say
+) -> tuple[Any, Payload | None]:
+    from ..resolution import measure_gap
+    from ..resolution.report import gap_numbers, gap_text
+
+    if options.gap is None:
+        return None, None
+    line = None if options.gap == "auto" else _four(options.gap, "--gap", "R0,C0,R1,C1")
+    gap = measure_gap(image, line, width=options.gap_width, blur_px=blur_px)
+    numbers = gap_numbers(gap, contrast, pixel_um)
+    for text in gap_text(numbers):
+        say(text)
+    return gap, numbers
+
+
+def _four(text: str, option: str, form: str) -> Four:
+    """Four finite numbers parted by commas."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 4 or not all(math.isfinite(number) for number in numbers):
+        raise CxgiError(f"{option} {text}: give four numbers {form}, or auto")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
