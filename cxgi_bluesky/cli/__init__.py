@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The command line: ``cxgi demo``, ``cxgi runs``, ``cxgi show``, ``cxgi reconstruct``, ``cxgi convert``.
-=======
-"""The command line: ``cxgi demo``, ``cxgi runs``, ``cxgi show``, ``cxgi reconstruct``, ``cxgi quality``.
->>>>>>> wt-quality
+"""The command line: `cxgi` and its commands, one file a group.
 
 Every command has ``--json``: one JSON object on stdout and nothing else there; NaN is null.
 Exit status: 0 done, 2 the request cannot be met (one line says why), 1 anything else.
@@ -19,17 +15,10 @@ from typing import Any
 
 from .. import __version__
 from ..errors import CxgiError
-<<<<<<< HEAD
-from . import catalog, convert, demo, reconstruct
+from . import catalog, convert, demo, quality, reconstruct
 from ._common import Say
 
-COMMANDS = (demo, catalog, reconstruct, convert)
-=======
-from . import catalog, demo, quality, reconstruct
-from ._common import Say
-
-COMMANDS = (demo, catalog, reconstruct, quality)
->>>>>>> wt-quality
+COMMANDS = (demo, catalog, reconstruct, convert, quality)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
