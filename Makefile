@@ -4,13 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/cxgi demo --out demo-output
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Renews docs/reference/measured.md; MEASURED=folder adds the measured 32 x 32 files.
+ORDERS ?= cake-cutting zig-zag variable-density
+bench: $(STAMP)
+	$(BIN)/cxgi bench all $(if $(MEASURED),--measured $(MEASURED)) --orders $(ORDERS) \
+		--out benchmarks/bench.json --markdown docs/reference/measured.md
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

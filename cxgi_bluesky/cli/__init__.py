@@ -1,4 +1,5 @@
-"""The command line: ``cxgi demo``, ``cxgi runs``, ``cxgi show``, ``cxgi reconstruct``.
+"""The command line: ``cxgi demo``, ``cxgi runs``, ``cxgi show``, ``cxgi reconstruct``,
+``cxgi bench``.
 
 Every command has ``--json``: one JSON object on stdout and nothing else there; NaN is null.
 Exit status: 0 done, 2 the request cannot be met (one line says why), 1 anything else.
@@ -8,17 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from .. import __version__
 from ..errors import CxgiError
-from . import catalog, demo, reconstruct
-from ._common import Say
+from . import bench, catalog, demo, reconstruct
+from ._common import Say, plain
 
-COMMANDS = (demo, catalog, reconstruct)
+__all__ = ["COMMANDS", "build_parser", "main", "plain"]
+
+COMMANDS = (demo, catalog, reconstruct, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,19 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(plain(payload), allow_nan=False))
     return 0
-
-
-def plain(value: Any) -> Any:
-    """Values that JSON knows: NaN and infinity become None, arrays and numpy numbers plain ones."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def build_parser() -> argparse.ArgumentParser:

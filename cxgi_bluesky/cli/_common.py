@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,3 +22,16 @@ def add_command(commands: Commands, name: str, function: Command, *, data: bool 
     if data:
         parser.add_argument("--data", help="data folder (default: CXGI_DATA, else the user's data folder)")
     return parser
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON knows: NaN and infinity become None, arrays and numpy numbers plain ones."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
