@@ -204,8 +204,8 @@ def markdown(results: Row) -> str:
     base, clock = results["baseline"], results["time_baseline"]
     lines = [
         f"cxgi_bluesky {results['cxgi_bluesky']}, Python {results['python']}, {results['processor']}; threads: 1, "
-        f"noise seeds: {results['seeds']}. Gain over our `{base}`, time over that of our `{clock}`, on the same cases of the "
-        "same run; ours are in `code`."
+        f"noise seeds: {results['seeds']}. Gain over our `{base}`, time over that of our `{clock}`, on the same cases "
+        "of the same run; ours are in `code`."
     ]
     head = ("order", "noise", "method", "PSNR dB", "gain dB", "SSIM", "CNR of CAS", "ms", "time ratio", "seeds")
     lines.append(table(head, [_cells(row) for row in results["rows"]]))

@@ -13,7 +13,7 @@ from deepinv_pinv import measured, physics
 PACKAGE = "deepinv"
 NAME = "deepinv PGD + TV"
 ITERATIONS, INNER = 200, 20
-WEIGHT = 0.3  # of sigma of an orthonormal coefficient
+WEIGHT = 1.0  # of sigma of an orthonormal coefficient
 SETTINGS = f"{ITERATIONS} iterations, step 1, {INNER} warm-started inner iterations, weight {WEIGHT} sigma"
 TUNED = "weight, on the truths"
 

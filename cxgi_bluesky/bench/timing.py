@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_BUDGET_S = 1.5
+BUDGET_S = 1.5
 _REPEATS = (3, 30)  # at least, at most
 
 
-def milliseconds(function: Callable[[], Any], *, budget_s: float = _BUDGET_S) -> dict[str, float]:
+def milliseconds(function: Callable[[], Any], *, budget_s: float = BUDGET_S) -> dict[str, float]:
     """Median, minimum and maximum (ms) of 3 to 30 runs after one warm-up, about `budget_s` in all."""
     first = _seconds(function)
     repeats = int(np.clip(budget_s / max(first, 1e-9), *_REPEATS))

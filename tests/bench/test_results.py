@@ -112,7 +112,14 @@ def test_a_folder_without_complete_files_is_called_so(tmp_path, rows):
 
 
 def test_speed_rows_have_a_named_baseline_of_the_same_run():
-    result = speed(specs.chosen_specs(["ch-mwcnn"]), sizes=(128,), full_set_sizes=(64,), live_sizes=(32,), memory=False)
+    result = speed(
+        specs.chosen_specs(["ch-mwcnn"]),
+        sizes=(128,),
+        full_set_sizes=(64,),
+        live_sizes=(32,),
+        memory=False,
+        budget_s=0.01,
+    )
     for row in result["rows"]:
         assert row["ratio"] == pytest.approx(row["ms"] / row["baseline_ms"])
         assert row["min_ms"] <= row["ms"] <= row["max_ms"]
@@ -124,9 +131,9 @@ def test_speed_rows_have_a_named_baseline_of_the_same_run():
 
 
 def test_memory_is_measured_in_a_process_of_its_own():
-    small, large = peak_memory("correlation", 64, 4096), peak_memory("correlation", 512, 512**2)
+    large = peak_memory("correlation", 512, 512**2)
     assert 2 < large["growth_mb"] < 100  # a handful of arrays of 2 MB
-    assert small["growth_mb"] < large["growth_mb"] < large["peak_mb"]
+    assert large["growth_mb"] < large["peak_mb"]
     with pytest.raises(CxgiError, match=r"memory of magic at size 64 could not be measured: .*'magic' is unknown"):
         peak_memory("magic", 64, 4096)
 
