@@ -3,14 +3,27 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
+PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench bench-peers clean
 
 demo: $(STAMP)
 	$(BIN)/cxgi demo --out demo-output
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Renews docs/reference/measured.md; MEASURED=folder adds the measured 32 x 32 files.
+ORDERS ?= cake-cutting zig-zag variable-density
+bench: $(STAMP)
+	$(BIN)/cxgi bench all $(if $(MEASURED),--measured $(MEASURED)) --orders $(ORDERS) \
+		--out benchmarks/bench.json --markdown docs/reference/measured.md
+
+# The same coefficients for us and for other packages, which live in an environment of their own.
+bench-peers: $(STAMP) $(PEERS_STAMP)
+	$(BIN)/python benchmarks/peers/compare.py --python $(PEERS)/bin/python --orders zig-zag $(filter-out zig-zag,$(ORDERS)) \
+		--out benchmarks/peers.json --markdown docs/reference/peers.md
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -25,6 +38,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,session]'
 	touch $(STAMP)
 
+$(PEERS_STAMP): benchmarks/peers/requirements.txt benchmarks/peers/constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --constraint benchmarks/peers/constraints.txt --requirement benchmarks/peers/requirements.txt
+	touch $(PEERS_STAMP)
+
 clean:
-	rm -rf $(VENV) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from .. import __version__
 from ..errors import CxgiError
-from . import catalog, convert, demo, quality, reconstruct
-from ._common import Say
+from . import bench, catalog, convert, demo, quality, reconstruct
+from ._common import Say, plain
 
-COMMANDS = (demo, catalog, reconstruct, convert, quality)
+__all__ = ["COMMANDS", "build_parser", "main", "plain"]
+
+COMMANDS = (demo, catalog, reconstruct, convert, quality, bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,19 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(plain(payload), allow_nan=False))
     return 0
-
-
-def plain(value: Any) -> Any:
-    """Values that JSON knows: NaN and infinity become None, arrays and numpy numbers plain ones."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,3 +30,16 @@ def refuse_for_signed(options: argparse.Namespace, coding: str | None) -> None:
     """Raise `CxgiError` for --d-r or --dark with signed buckets, which have neither."""
     if coding == "signed" and (options.d_r is not None or options.dark is not None):
         raise CxgiError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON knows: NaN and infinity become None, arrays and numpy numbers plain ones."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

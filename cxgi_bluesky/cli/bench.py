@@ -1,0 +1,74 @@
+"""``cxgi bench``: image quality and speed of every method, beside a baseline of the same run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ..errors import CxgiError
+from ._common import Commands, Payload, Say, add_command, plain
+
+PARTS = ("quality", "measured", "speed", "all")
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "bench", bench, data=False)
+    parser.add_argument("part", nargs="?", default="all", choices=PARTS, help="what to measure (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=5, help="noise seeds (default: %(default)s)")
+    parser.add_argument("--measured", metavar="DIR", help="folder of measured 32 x 32 CSV files")
+    parser.add_argument("--orders", nargs="+", metavar="ORDER", help="default: all orders")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all; inverse is always run")
+    parser.add_argument("--out", metavar="FILE.json", help="write the results as JSON")
+    parser.add_argument(
+        "--markdown", metavar="FILE.md", help="write the tables, between the page's marks if it has any"
+    )
+
+
+def bench(options: argparse.Namespace, say: Say) -> Payload:
+    """Measure image quality and speed of every method."""
+    from ..bench.report import run_bench
+    from ..bench.tables import markdown, write_markdown
+
+    for path in (options.out, options.markdown):
+        _check_parent(path)
+    results: Payload = plain(
+        run_bench(
+            _parts(options),
+            seeds=options.seeds,
+            folder=options.measured,
+            orders=options.orders,
+            methods=options.methods,
+            note=lambda text: print(text, file=sys.stderr),
+        )
+    )
+    if options.out is not None:
+        _write(Path(options.out), json.dumps(results, indent=1, allow_nan=False) + "\n")
+    text = markdown(results)
+    if options.markdown is not None:
+        write_markdown(options.markdown, text)
+    say(text)
+    return results
+
+
+def _parts(options: argparse.Namespace) -> tuple[str, ...]:
+    if options.part != "all":
+        if options.measured is not None and options.part != "measured":
+            raise CxgiError(f"--measured does not apply to {options.part}: use cxgi bench measured, or all")
+        return (options.part,)
+    return ("quality", "speed") if options.measured is None else ("quality", "measured", "speed")
+
+
+def _check_parent(path: str | None) -> None:
+    """Checked before minutes are spent on numbers that cannot be written."""
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise CxgiError(f"folder {Path(path).parent} does not exist: make it first or choose another file")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CxgiError(f"{path} cannot be written ({error}): choose another --out") from error
