@@ -145,23 +145,32 @@ def measure_edge(image: NDArray[Any], box: Box | None = None, *, line: Box | Non
 
 def fit_edge(region: Region) -> Edge:
     """Fit the blurred step to the pixels of a region that one edge crosses."""
-    split = best_split(region)
+    _check_not_flat(region)
+    zero, span = float(region.values.min()), float(np.ptp(region.values))
+    scaled = region.in_units(zero, span)
+    split = best_split(scaled)
     _check_split(split, region)
-    fit = _fit(region, split)
+    fit = _fit(scaled, split)
     normal = fit.parameters[1]
     width = width_of(fit.parameters[4] - PIXEL_VARIANCE, normal)
     _check_inside(region, fit, width)
-    return _edge(region, fit, width)
+    return _edge(region, fit, width, zero, span)
+
+
+def _check_not_flat(region: Region) -> None:
+    if np.ptp(region.values) <= 1e-9 * max(1e-300, float(np.abs(region.values).max())):
+        raise CxgiError(f"no edge in {_place(region)}: all pixels there are alike")
+
+
+def _place(region: Region) -> str:
+    row0, row1, col0, col1 = region.outline()
+    return f"rows {row0}..{row1}, columns {col0}..{col1}"
 
 
 def _check_split(split: Split, region: Region) -> None:
-    row0, row1, col0, col1 = region.outline()
-    where = f"rows {row0}..{row1}, columns {col0}..{col1}"
-    if np.ptp(region.values) <= 1e-9 * max(1e-30, float(np.abs(region.values).max())):
-        raise CxgiError(f"no edge in {where}: all pixels there are alike")
     if split.significance < LEAST_SIGNIFICANCE:
         raise CxgiError(
-            f"no edge in {where}: the best one is {split.significance:.1f} sigma above the noise, "
+            f"no edge in {_place(region)}: the best one is {split.significance:.1f} sigma above the noise, "
             f"{LEAST_SIGNIFICANCE:.0f} are asked for; choose another place or a larger box"
         )
 
@@ -193,14 +202,15 @@ def _fit(region: Region, split: Split) -> Fit:
 
 def _check_inside(region: Region, fit: Fit, width: float) -> None:
     distance = region.distance(fit.parameters[1]) - fit.parameters[0]
-    if min(-distance.min(), distance.max()) < width / 2 + 0.5:
+    plateau = min((distance < -width / 2).sum(), (distance > width / 2).sum())
+    if min(-distance.min(), distance.max()) < width / 2 + 0.5 or plateau < max(5, 0.05 * len(distance)):
         raise CxgiError(
             f"the edge is {width:.1f} pixels wide or lies at the rim: both of its levels must be in the box, "
             "so move or enlarge it"
         )
 
 
-def _edge(region: Region, fit: Fit, width: float) -> Edge:
+def _edge(region: Region, fit: Fit, width: float, zero: float, span: float) -> Edge:
     offset, normal, low, high, variance = fit.parameters
     variance = variance - PIXEL_VARIANCE
     row, col = region.centre
@@ -215,9 +225,9 @@ def _edge(region: Region, fit: Fit, width: float) -> Edge:
         position_sigma_px=float(spread[0]),
         angle_deg=upright(normal),
         angle_sigma_deg=float(np.rad2deg(spread[1])),
-        low=float(low),
-        high=float(high),
-        noise=fit.noise,
+        low=float(zero + span * low),
+        high=float(zero + span * high),
+        noise=span * fit.noise,
         width_px=width,
         width_sigma_px=float(width_sigma),
         blur_px=blur,

@@ -131,24 +131,27 @@ def measure_gap(
 
 def fit_gap(region: Region, direction: float, *, free: bool = True, blur_px: float = 0.0) -> Gap:
     """Fit the model to a region; `direction` (rad) is roughly across the gap, exactly so unless `free`."""
-    if np.ptp(region.values) <= 1e-9 * max(1e-30, float(np.abs(region.values).max())):
+    if np.ptp(region.values) <= 1e-9 * max(1e-300, float(np.abs(region.values).max())):
         raise CxgiError("no gap along the line: all pixels there are alike")
-    guess = best_gap(region, direction, free=free)
-    fit = _fit(region, guess, free)
+    zero, span = float(region.values.min()), float(np.ptp(region.values))
+    scaled = region.in_units(zero, span)
+    fit = _fit(scaled, best_gap(scaled, direction, free=free), free)
     offset, normal = float(fit.parameters[0]), float(fit.parameters[1])
     distance = region.distance(normal) - offset
-    width, depth, area = _readings(fit.parameters)
-    width_sigma, depth_sigma, area_sigma = (float(s) for s in fit.sigma_of(_readings))
-    seen = depth > LEAST_SIGNIFICANCE * depth_sigma and depth > 1e-6 * float(np.ptp(region.values))
+    readings, sigmas = _readings(fit.parameters), fit.sigma_of(_readings)
+    width, depth, area = (float(r * scale) for r, scale in zip(readings, (1, span, span), strict=True))
+    width_sigma, depth_sigma, area_sigma = (float(s * scale) for s, scale in zip(sigmas, (1, span, span), strict=True))
+    seen = depth > LEAST_SIGNIFICANCE * depth_sigma and depth > 1e-6 * span
     if seen and min(-distance.min(), distance.max()) < width / 2 + 1:
         raise CxgiError(
             f"the gap is {width:.1f} pixels wide and reaches the end of the line: both shoulders must be on it, "
             "so move the line or make it longer"
         )
+    parameters = fit.parameters * np.array([1, 1, span, span, span, 1, 1]) + np.array([0, 0, zero, zero, 0, 0, 0])
     limit = line_width(blur_px**2, normal)
     verdict: Verdict = "resolved" if width - width_sigma > RESOLVED * limit else "resolution limit"
     row, col = region.centre
-    shoulders = float(fit.parameters[2]), float(fit.parameters[3])
+    shoulders = float(parameters[2]), float(parameters[3])
     sign = math.copysign(1, area)
     nearer = max(shoulders) if sign > 0 else min(shoulders)
     both_positive = nearer > 0 and nearer + sign * depth > 0
@@ -157,21 +160,21 @@ def fit_gap(region: Region, direction: float, *, free: bool = True, blur_px: flo
         col=col + offset * math.cos(normal),
         angle_deg=upright(normal),
         bright=area > 0,
-        width_px=float(width) if seen else math.nan,
+        width_px=width if seen else math.nan,
         width_sigma_px=width_sigma if seen else math.nan,
-        depth=float(depth),
+        depth=depth,
         depth_sigma=depth_sigma,
         visibility=float(depth / (2 * nearer + sign * depth)) if both_positive else math.nan,
-        area=float(area),
+        area=area,
         area_sigma=area_sigma,
         shoulders=shoulders,
-        noise=fit.noise,
+        noise=span * fit.noise,
         verdict=verdict if seen else "unresolved",
         limit_px=limit,
         region=region,
         normal=normal,
         offset=offset,
-        parameters=fit.parameters,
+        parameters=parameters,
     )
 
 

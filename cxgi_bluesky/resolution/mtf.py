@@ -115,7 +115,7 @@ def edge_mtf(edge: Edge, spread: EdgeSpread | None = None) -> Mtf:
     mtf50, mtf10, at_nyquist = fitted = numbers(variance)
     step = max(0.1 * variance_sigma, 1e-4 * (variance + PIXEL_VARIANCE))
     errors = np.abs(numbers(variance + step) - fitted) / step * variance_sigma
-    empirical = _empirical(frequency, spread)
+    empirical = _empirical(frequency, spread, edge.contrast)
     return Mtf(
         frequency=frequency,
         fitted=_fitted(frequency, variance, edge.normal),
@@ -137,12 +137,14 @@ def _fitted(frequency: Values, variance: float, normal: float) -> Values:
     return np.abs(np.exp(-2 * (math.pi * frequency) ** 2 * variance) * pixel)
 
 
-def _empirical(frequency: Values, spread: EdgeSpread) -> Values:
+def _empirical(frequency: Values, spread: EdgeSpread, contrast: float) -> Values:
     from scipy.signal.windows import tukey
 
     line = np.diff(spread.value) * tukey(len(spread.value) + 1, 0.5)[1:-1]
     middle = (spread.distance[1:] + spread.distance[:-1]) / 2
     transform = np.abs(np.exp(-2j * np.pi * np.outer(frequency, middle)) @ line)
+    if transform[0] < 0.1 * contrast:  # the profile does not hold the edge: nothing to normalise by
+        return np.full(len(frequency), np.nan)
     curve = transform / transform[0] / np.sinc(frequency / spread.oversampling)
     return np.where(frequency <= spread.oversampling / 4, curve, np.nan)
 

@@ -38,6 +38,10 @@ class Region:
         row, col = self.centre
         return (self.cols - col) * math.cos(angle) + (self.rows - row) * math.sin(angle)
 
+    def in_units(self, low: float, span: float) -> Region:
+        """The same pixels with (values - low) / span: fits run on numbers near 1, whatever the image's unit."""
+        return Region(self.rows, self.cols, (self.values - low) / span)
+
     def to_map(self, values: NDArray[Any]) -> NDArray[Any]:
         """Values of the pixels, shape (n, ...), on their bounding rectangle; 0 where there is no pixel."""
         rows, cols = self.rows - self.rows.min(), self.cols - self.cols.min()

@@ -135,7 +135,17 @@ def test_what_is_no_edge_is_refused():
         measure_edge(np.ones((16, 16)))
     with pytest.raises(CxgiError, match="both of its levels"):
         measure_edge(edge_image(sigma=6), BOX)
+    with pytest.raises(CxgiError, match="both of its levels"):
+        measure_edge(edge_image(angle_deg=45, offset=8.8, sigma=0.2), BOX)  # no more than a corner
 
 
 def test_tilt_is_told_between_minus_90_and_90():
     assert [upright(np.deg2rad(a)) for a in (0, 90, 180, 192, -90, 100)] == pytest.approx([0, 90, 0, 12, 90, -80])
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_the_unit_of_the_image_does_not_matter(unit):
+    image = edge_image() + noise(np.zeros((16, 16)), 0.05, 0)
+    edge, other = measure_edge(image, BOX), measure_edge(unit * (image + 3), BOX)
+    assert (other.width_px, other.width_sigma_px) == pytest.approx((edge.width_px, edge.width_sigma_px), rel=1e-3)
+    assert (other.low, other.noise) == pytest.approx((unit * (edge.low + 3), unit * edge.noise), rel=1e-3)

@@ -140,3 +140,12 @@ def test_what_has_no_gap_is_refused():
 def test_noise_alone_has_no_gap(seed):
     with pytest.raises(CxgiError, match="no gap found"):
         measure_gap(noise(np.zeros((64, 64)), 1.0, seed))
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_the_unit_of_the_image_does_not_matter(unit):
+    image = gap_image() + noise(np.zeros((24, 24)), 0.05, 0)
+    gap, other = measure_gap(image, LINE), measure_gap(unit * (image + 3), LINE)
+    assert (other.width_px, other.width_sigma_px) == pytest.approx((gap.width_px, gap.width_sigma_px), rel=1e-3)
+    assert (other.depth, other.area_sigma) == pytest.approx((unit * gap.depth, unit * gap.area_sigma), rel=1e-3)
+    assert other.shoulders == pytest.approx([unit * (level + 3) for level in gap.shoulders], rel=1e-3)
