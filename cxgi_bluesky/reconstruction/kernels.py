@@ -151,11 +151,93 @@ def primal_dual(
     return iterations
 
 
+@compiled
+def symmetric_primal_dual(
+    coefficient: Array,
+    pull: Array,
+    weight: float,
+    step: float,
+    relaxation: float,
+    nonnegative: bool,
+    iterations: int,
+    change: float,
+    image: Array,
+    dual: Array,
+    sign: Array,
+) -> int:
+    """`primal_dual` for the mean of the four isotropic variations that forward and backward differences make.
+
+    One pair of differences favours edges of one diagonal; the four together favour none. `dual` has
+    shape (4, 2, n, n): down or up with right or left. Differences carry a border of zeros, so that
+    the inner loops have no special case.
+    """
+    size = image.shape[0]
+    w, tau, rho, zero = np.float32(weight / 4), np.float32(step), np.float32(relaxation), np.float32(0)
+    sigma = np.float32(1 / ((33 if nonnegative else 32) * step))
+    scale = np.float32(1 / size)
+    moved, work = np.empty_like(image), np.empty_like(image)
+    flat = work.reshape(-1)
+    down, along = np.zeros((size + 1, size), np.float32), np.zeros((size, size + 1), np.float32)
+    for done in range(1, iterations + 1):
+        down[:], along[:] = zero, zero  # the duals that meet in each difference
+        for i in range(size):
+            for j in range(size):
+                down[i + 1, j] += dual[0, 0, i, j] + dual[1, 0, i, j]
+                down[i, j] += dual[2, 0, i, j] + dual[3, 0, i, j]
+                along[i, j + 1] += dual[0, 1, i, j] + dual[2, 1, i, j]
+                along[i, j] += dual[1, 1, i, j] + dual[3, 1, i, j]
+        for i in range(size):
+            for j in range(size):
+                moved[i, j] = image[i, j] + tau * (
+                    down[i + 1, j] - down[i, j] + along[i, j + 1] - along[i, j] - sign[i, j]
+                )
+                work[i, j] = moved[i, j]
+        walsh_hadamard(flat)
+        for i in range(size):
+            for j in range(size):
+                work[i, j] = pull[i, j] * (coefficient[i, j] - work[i, j] * scale)
+        walsh_hadamard(flat)
+        total = zero
+        for i in range(size):
+            for j in range(size):
+                moved[i, j] += work[i, j] * scale
+                difference = moved[i, j] - image[i, j]
+                total += difference * difference
+                work[i, j] = moved[i, j] + difference  # the image ahead
+                image[i, j] += rho * difference
+        for i in range(size - 1):
+            for j in range(size):
+                down[i + 1, j] = work[i + 1, j] - work[i, j]
+        for i in range(size):
+            for j in range(size - 1):
+                along[i, j + 1] = work[i, j + 1] - work[i, j]
+        down[0], down[size], along[:, 0], along[:, size] = zero, zero, zero, zero
+        for pair in range(4):
+            row, column = 1 - pair // 2, 1 - pair % 2  # the forward difference lies behind its pixel
+            for i in range(size):
+                for j in range(size):
+                    a = dual[pair, 0, i, j] + sigma * down[i + row, j]
+                    b = dual[pair, 1, i, j] + sigma * along[i, j + column]
+                    shrink = w / max(np.sqrt(a * a + b * b), w)
+                    dual[pair, 0, i, j] += rho * (a * shrink - dual[pair, 0, i, j])
+                    dual[pair, 1, i, j] += rho * (b * shrink - dual[pair, 1, i, j])
+        if nonnegative:
+            for i in range(size):
+                for j in range(size):
+                    a = min(sign[i, j] + sigma * work[i, j], zero)
+                    sign[i, j] += rho * (a - sign[i, j])
+        if done > 3 and math.sqrt(total) <= change * size:
+            return done
+    return iterations
+
+
 @lru_cache(maxsize=2)
 def compile_kernels(method: str) -> None:
     """Run the loop of a method once on next to nothing: compiled now (a few seconds), or read from the cache."""
     small, pair = np.ones((2, 2), np.float32), np.zeros((2, 2, 2), np.float32)
     if method == "tv":
+        quad = np.zeros((4, 2, 2, 2), np.float32)
+        symmetric_primal_dual(small, small, 1.0, 1.0, 1.5, True, 1, 0.0, small.copy(), quad, np.zeros_like(small))
         primal_dual(small, small, 1.0, 1.0, 1.5, True, True, 1, 0.0, small.copy(), pair, np.zeros_like(small))
     else:
         from .tval3_kernel import augmented_lagrangian

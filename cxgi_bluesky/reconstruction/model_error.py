@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..measurement import Measurement
 from ..patterns import walsh_hadamard_2d
 from ..reduction import estimate_sigma
-from .total_variation import Norm, Problem, WarmStart
+from .total_variation import Problem, WarmStart
 from .weight import TRIAL_WEIGHT_IN_SIGMA
 
 Array = NDArray[np.float64]
@@ -55,42 +55,42 @@ def held_back_rows(measurement: Measurement, patterns: int, seed: int) -> NDArra
 
 
 def error_size(
-    measurement: Measurement, *, norm: Norm = "isotropic", nonnegative: bool = True, seed: int = 0
-) -> tuple[ErrorSize, WarmStart]:
-    """Size of the coefficients' errors, and the trial picture made with it (a start for the real one).
+    measurement: Measurement, *, nonnegative: bool = True, seed: int = 0
+) -> tuple[ErrorSize, NDArray[np.float32] | None]:
+    """Size of the coefficients' errors, and the trial picture made with it (None for a short scan).
 
     Parameters
     ----------
     measurement : Measurement
         Its sigma is believed when it was given and the held-back patterns do not speak against it.
-    norm, nonnegative
-        Of the total variation of the trial pictures.
+    nonnegative : bool
+        Of the trial pictures, which are made by the isotropic norm: the quickest one.
     seed : int
         Of the draw.
     """
     own = float(np.sqrt(np.mean(measurement.sigma**2)))
     warm = WarmStart()
     if len(measurement) < FEWEST_PATTERNS:
-        return ErrorSize(own, 0.0, measurement.sigma_origin), warm
+        return ErrorSize(own, 0.0, measurement.sigma_origin), None
     candidates = _candidates(measurement, own)
     held = held_back_rows(measurement, len(measurement), seed)
     kept = np.delete(np.arange(len(measurement)), held)
-    problem = Problem.of(_rows(measurement, kept), norm=norm, nonnegative=nonnegative)
-    starts, errors = {}, {}
+    problem = Problem.of(_rows(measurement, kept), norm="isotropic", nonnegative=nonnegative)
+    pictures, errors = {}, {}
     for sigma in sorted(candidates, reverse=True):  # from the smoothest picture on: the next starts there
         weight = TRIAL_WEIGHT_IN_SIGMA * sigma / measurement.size
         problem.solve(weight, warm, iterations=_TRIAL_ITERATIONS, tolerance=_TRIAL_TOLERANCE)
         assert warm.image is not None
         predicted = walsh_hadamard_2d(warm.image).ravel()[measurement.pattern_index[held]]
         errors[sigma] = (predicted - measurement.coefficient[held]) ** 2
-        starts[sigma] = warm.copy()
+        pictures[sigma] = warm.image.copy()
     best = _believed(candidates, errors)
     estimated = measurement.sigma_origin.startswith("estimated: high sequency")
     if best == own and not estimated:
-        return ErrorSize(own, 0.0, measurement.sigma_origin), starts[best]
+        return ErrorSize(own, 0.0, measurement.sigma_origin), pictures[best]
     model = 0.0 if estimated else float(np.sqrt(max(0.0, best**2 - own**2)))
     origin = "estimated: held-back patterns" if estimated else f"{measurement.sigma_origin}, and model error"
-    return ErrorSize(best, model, origin), starts[best]
+    return ErrorSize(best, model, origin), pictures[best]
 
 
 def with_model_error(measurement: Measurement, size: ErrorSize) -> Measurement:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..measurement import Measurement
 from .common_offset import without_common_offset
+from .correlation import check_choice
 
 Image = NDArray[np.float32]
-Norm = Literal["isotropic", "anisotropic"]
+Norm = Literal["symmetric", "isotropic", "anisotropic"]
 
 _SMALLEST_WEIGHT = 1e-3  # of the image's deviation: the limit of exact data, still solvable
 _STEP = 0.1  # primal step = _STEP * deviation / weight: about 90 iterations from exact data to 0 dB
@@ -43,18 +44,12 @@ class WarmStart:
     sign: Image | None = None
     weight: float = 0.0
 
-    def copy(self) -> WarmStart:
-        """A copy that later solutions do not change."""
-        if self.image is None or self.dual is None or self.sign is None:
-            return WarmStart()
-        return WarmStart(self.image.copy(), self.dual.copy(), self.sign.copy(), self.weight)
-
 
 def tv(
     measurement: Measurement,
     *,
     weight: float | None = None,
-    norm: Norm = "isotropic",
+    norm: Norm = "symmetric",
     nonnegative: bool = True,
     iterations: int = 300,
     tolerance: float = 1e-4,
@@ -69,9 +64,10 @@ def tv(
         Weight of the total variation for orthonormal coefficients, in the unit of the image.
         By default it follows from the noise, the model error and the picture's own gradients, see
         `model_error` and `weight`.
-    norm : {"isotropic", "anisotropic"}
-        Length of the gradient: Euclidean, or the sum over both directions (for objects whose edges
-        follow the pixels).
+    norm : {"symmetric", "isotropic", "anisotropic"}
+        Length of the gradient: Euclidean, as the mean over the four pairs of forward and backward
+        differences (no diagonal is favoured) or with forward differences alone; or the sum over both
+        directions (for objects whose edges follow the pixels).
     nonnegative : bool
         No transmission is below 0.
     iterations : int
@@ -93,13 +89,13 @@ def tv(
     CxgiError
         If the weight is negative or not finite, or the norm unknown.
     """
-    check_norm(norm)
+    check_choice("norm", norm, Norm)
     if weight is not None and not (math.isfinite(weight) and weight >= 0):
         raise CxgiError(f"weight {weight} of the total variation is not a number >= 0")
     measurement, offset = without_common_offset(measurement)
     chosen: dict[str, Any] = {"weight": weight, "weight_origin": "given"}
     if weight is None:
-        measurement, weight, warm, chosen = _choose(measurement, norm, nonnegative, warm)
+        measurement, weight, warm, chosen = _choose(measurement, nonnegative, warm)
     warm = WarmStart() if warm is None else warm
     problem = Problem.of(measurement, norm=norm, nonnegative=nonnegative)
     done, stopped_by = problem.solve(weight, warm, iterations=iterations, tolerance=tolerance)
@@ -116,15 +112,15 @@ def tv(
 
 
 def _choose(
-    measurement: Measurement, norm: Norm, nonnegative: bool, warm: WarmStart | None
+    measurement: Measurement, nonnegative: bool, warm: WarmStart | None
 ) -> tuple[Measurement, float, WarmStart, dict[str, Any]]:
     """Measurement with its full sigma, the weight, where to start, and what is to be told of it."""
     from .model_error import error_size, with_model_error
     from .weight import chosen_weight
 
-    size, trial = error_size(measurement, norm=norm, nonnegative=nonnegative)
+    size, trial = error_size(measurement, nonnegative=nonnegative)
     measurement = with_model_error(measurement, size)
-    weight = chosen_weight(measurement, trial.image)
+    weight = chosen_weight(measurement, trial)
     told = {
         "weight": weight,
         "weight_origin": "noise, model error and gradients",
@@ -132,15 +128,11 @@ def _choose(
         "model_sigma": size.model_sigma,
         "sigma_origin": size.origin,
     }
-    if warm is None or warm.image is None:
-        return measurement, weight, trial, told
+    if warm is None:
+        warm = WarmStart()
+    if warm.image is None and trial is not None:
+        warm.image = trial
     return measurement, weight, warm, told
-
-
-def check_norm(norm: str) -> None:
-    """Raise `CxgiError` if the norm is unknown."""
-    if norm not in get_args(Norm):
-        raise CxgiError(f"norm {norm!r} of the gradient is unknown: choose one of {', '.join(get_args(Norm))}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,27 +152,31 @@ class Problem:
     coefficient: Image
     importance: Image
     deviation: float
-    isotropic: bool
+    norm: Norm
     nonnegative: bool
 
     @classmethod
-    def of(cls, measurement: Measurement, *, norm: Norm = "isotropic", nonnegative: bool = True) -> Problem:
+    def of(cls, measurement: Measurement, *, norm: Norm = "symmetric", nonnegative: bool = True) -> Problem:
         """The problem of a measurement."""
         size = measurement.size
         coefficient = (measurement.coefficient_grid() / size).astype(np.float32)
         deviation = math.sqrt(max(0.0, float(np.sum(coefficient**2)) - float(coefficient[0, 0]) ** 2)) / size
-        return cls(coefficient, _importance(measurement), deviation, norm == "isotropic", nonnegative)
+        return cls(coefficient, _importance(measurement), deviation, norm, nonnegative)
 
     def solve(self, weight: float, warm: WarmStart, *, iterations: int, tolerance: float) -> tuple[int, str]:
         """Continue from `warm` and leave the solution there; returns iterations and what stopped them."""
-        from .kernels import primal_dual, walsh_hadamard  # compiled on first use
+        from .kernels import primal_dual, symmetric_primal_dual, walsh_hadamard  # compiled on first use
 
         size = len(self.coefficient)
-        if warm.image is None or warm.dual is None or warm.sign is None or warm.image.shape != (size, size):
+        field = (4, 2, size, size) if self.norm == "symmetric" else (2, size, size)
+        if warm.image is None or warm.image.shape != (size, size):
             warm.image = self.coefficient.copy()
             walsh_hadamard(warm.image.reshape(-1))
             warm.image /= np.float32(size)
-            warm.dual, warm.sign = np.zeros((2, size, size), np.float32), np.zeros((size, size), np.float32)
+            warm.dual = None
+        if warm.dual is None or warm.sign is None or warm.dual.shape != field:
+            warm.dual, warm.sign = np.zeros(field, np.float32), np.zeros((size, size), np.float32)
+            warm.weight = 0.0
         if self.deviation == 0:  # flat, or the open pattern only: nothing to regularise
             return 0, "flat"
         weight = float(max(weight, _SMALLEST_WEIGHT * self.deviation))
@@ -188,20 +184,13 @@ class Problem:
             warm.dual *= np.float32(weight / warm.weight)
         warm.weight = weight
         step = _STEP * self.deviation / weight
-        done = primal_dual(
-            self.coefficient,
-            step * self.importance / (1 + step * self.importance),
-            weight,
-            step,
-            _RELAXATION,
-            self.isotropic,
-            self.nonnegative,
-            iterations,
-            tolerance * self.deviation,
-            warm.image,
-            warm.dual,
-            warm.sign,
-        )
+        pull = step * self.importance / (1 + step * self.importance)
+        data = (self.coefficient, pull, weight, step, _RELAXATION)
+        limits = (self.nonnegative, iterations, tolerance * self.deviation)
+        if self.norm == "symmetric":
+            done = symmetric_primal_dual(*data, *limits, warm.image, warm.dual, warm.sign)
+        else:
+            done = primal_dual(*data, self.norm == "isotropic", *limits, warm.image, warm.dual, warm.sign)
         return done, "tolerance" if done < iterations else "iterations"
 
 

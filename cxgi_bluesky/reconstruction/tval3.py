@@ -11,7 +11,7 @@ too, `tv` is the better choice for noisy data.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from ..errors import CxgiError
 from ..measurement import Measurement
 from ..patterns import walsh_hadamard_2d
 from .common_offset import without_common_offset
-from .total_variation import Norm, check_norm
+from .correlation import check_choice
+
+Norm = Literal["isotropic", "anisotropic"]
 
 MU, BETA = 2.0**8, 2.0**5  # Li's defaults, for b with a range of 1
 _CONTINUATION = 2.0**4  # the first mu and beta are smaller by this factor
@@ -65,7 +67,7 @@ def tval3(
     """
     from .tval3_kernel import augmented_lagrangian
 
-    check_norm(norm)
+    check_choice("norm", norm, Norm)
     for name, value in (("mu", mu), ("beta", beta)):
         if not (math.isfinite(value) and value > 0):
             raise CxgiError(f"{name} {value} of TVAL3 is no positive number")
