@@ -29,9 +29,9 @@ class Spec:
 
 # A method with other options than its own defaults: add a line, and it is in every table.
 VARIANTS: tuple[Spec, ...] = (
-    Spec("DGI", "correlation", {"form": "DGI"}),
-    Spec("NGI", "correlation", {"form": "NGI"}),
-    Spec("tv, anisotropic", "tv", {"norm": "anisotropic"}),
+    Spec("dgi", "correlation", {"form": "DGI"}),
+    Spec("ngi", "correlation", {"form": "NGI"}),
+    Spec("tv-anisotropic", "tv", {"norm": "anisotropic"}),
 )
 
 
