@@ -28,7 +28,11 @@ class Spec:
 
 
 # A method with other options than its own defaults: add a line, and it is in every table.
-VARIANTS: tuple[Spec, ...] = ()
+VARIANTS: tuple[Spec, ...] = (
+    Spec("dgi", "correlation", {"form": "DGI"}),
+    Spec("ngi", "correlation", {"form": "NGI"}),
+    Spec("tv-anisotropic", "tv", {"norm": "anisotropic"}),
+)
 
 
 def all_specs() -> tuple[Spec, ...]:

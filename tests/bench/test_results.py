@@ -151,3 +151,12 @@ def test_memory_is_measured_in_a_process_of_its_own():
 def test_what_cannot_be_run_is_said_before_anything_runs(words, message):
     with pytest.raises(CxgiError, match=message):
         run_bench(**words)
+
+
+def test_every_variant_takes_its_options_and_has_a_name_of_its_own():
+    patterns = workload.pattern_set("zig-zag", 0)
+    measurement = workload.measure(workload.truths()["CAS"], patterns, snr_db=30.0, seed=0)
+    for spec in specs.VARIANTS:
+        assert spec(measurement).image.shape == (64, 64)
+    names = [spec.name for spec in specs.all_specs()]
+    assert len(set(names)) == len(names)
