@@ -145,16 +145,20 @@ class Measurement:
 
     def rows(self, rows: NDArray[np.int64]) -> Measurement:
         """Some of the patterns, by their place here; a sigma estimated from all is estimated anew."""
-        part = replace(
+        part = self.kept(rows)
+        if not self.sigma_origin.startswith("estimated: high sequency"):
+            return part
+        sigma, origin = estimate_sigma(part.pattern_index, part.coefficient, part.size)
+        return replace(part, sigma=sigma, sigma_origin=origin)
+
+    def kept(self, rows: NDArray[np.int64]) -> Measurement:
+        """Some of the patterns, by their place here, their sigma as it is."""
+        return replace(
             self,
             pattern_index=self.pattern_index[rows],
             coefficient=self.coefficient[rows],
             sigma=self.sigma[rows],
         )
-        if not self.sigma_origin.startswith("estimated: high sequency"):
-            return part
-        sigma, origin = estimate_sigma(part.pattern_index, part.coefficient, part.size)
-        return replace(part, sigma=sigma, sigma_origin=origin)
 
     # ------------------------------------------------------------ makers
 

@@ -75,7 +75,7 @@ def error_size(
     candidates = _candidates(measurement, own)
     held = held_back_rows(measurement, len(measurement), seed)
     kept = np.delete(np.arange(len(measurement)), held)
-    problem = Problem.of(_rows(measurement, kept), norm="isotropic", nonnegative=nonnegative)
+    problem = Problem.of(measurement.kept(kept), norm="isotropic", nonnegative=nonnegative)
     pictures, errors = {}, {}
     for sigma in sorted(candidates, reverse=True):  # from the smoothest picture on: the next starts there
         weight = TRIAL_WEIGHT_IN_SIGMA * sigma / measurement.size
@@ -120,13 +120,3 @@ def _believed(candidates: list[float], errors: dict[float, Array]) -> float:
         if gain.mean() > gain.std() / np.sqrt(len(gain)):
             best = sigma
     return best
-
-
-def _rows(measurement: Measurement, rows: NDArray[np.int64]) -> Measurement:
-    """Some patterns, with their sigma as it is (a new estimate would change the question)."""
-    return replace(
-        measurement,
-        pattern_index=measurement.pattern_index[rows],
-        coefficient=measurement.coefficient[rows],
-        sigma=measurement.sigma[rows],
-    )
