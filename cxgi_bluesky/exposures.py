@@ -17,20 +17,11 @@ from numpy.typing import NDArray
 from .calibration import Array, Buckets, Drift, calibrate
 from .errors import CxgiError
 from .patterns import PatternSet
+from .rejection import Exposure, good_open, judge
 
 SCHEMA = 1
 STREAMS = ("primary", "validation", "open", "dark", "incident")
 _BY_PATTERN = ("primary", "validation")
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """One stored exposure: bucket and sigma in pA, I0 in its own unit, time in s since the epoch."""
-
-    bucket: float
-    sigma: float
-    i0: float
-    time: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +49,7 @@ class Exposures:
     def __init__(self) -> None:
         self.start: dict[str, Any] = {}
         self.streams: dict[str, dict[int, Exposure]] = {name: {} for name in STREAMS}
+        self._earlier: dict[tuple[str, int], list[Exposure]] = {}  # exposures that a repeat has replaced
         self._stream_of: dict[str, str] = {}
         self._fields: dict[str, str] = {}
 
@@ -92,7 +84,7 @@ class Exposures:
                 f"run {start.get('uid')} has event schema {words.get('schema')!r}, this release reads {SCHEMA}"
             )
         self.streams = {name: {} for name in STREAMS}
-        self._stream_of = {}
+        self._earlier, self._stream_of = {}, {}
         self.start = dict(start)
         self._fields = {name: key for name, key in words["fields"].items() if key is not None}
 
@@ -100,9 +92,11 @@ class Exposures:
         if stream not in self.streams:
             return
         # A rewound plan repeats seq_num, so it identifies an exposure of a reference tile.
-        key = data[self._fields["pattern_index"]] if stream in _BY_PATTERN else seq_num
+        key = int(data[self._fields["pattern_index"]] if stream in _BY_PATTERN else seq_num)
         sigma, i0 = self._fields.get("sigma"), self._fields.get("i0")
-        self.streams[stream][int(key)] = Exposure(
+        if stream in _BY_PATTERN and key in self.streams[stream]:
+            self._earlier.setdefault((stream, key), []).append(self.streams[stream][key])
+        self.streams[stream][key] = Exposure(
             _number(data[self._fields["bucket"]]),
             _number(data[sigma]) if sigma else math.nan,
             _number(data[i0]) if i0 else 1.0,
@@ -114,6 +108,7 @@ class Exposures:
         copy = Exposures()
         copy.start, copy._fields = self.start, self._fields
         copy.streams = {name: dict(stream) for name, stream in self.streams.items()}
+        copy._earlier = {key: list(repeats) for key, repeats in self._earlier.items()}
         return copy
 
     # ------------------------------------------------------------ what was measured
@@ -136,7 +131,8 @@ class Exposures:
 
         Dark is subtracted; buckets are divided by I0 / <I0> and by the slow drift of the open
         exposures; b_0 is the mean of the open exposures and pattern_index 0. Sigma is the
-        detector's own, else from the scatter of the open exposures, else None.
+        detector's own, else from the scatter of the open exposures, else None. Exposures that cannot be
+        trusted (`rejection`) are left out and listed in `source`.
 
         Raises
         ------
@@ -147,13 +143,16 @@ class Exposures:
         if words is None:
             raise CxgiError("no start document has been seen: feed the documents of a run from its beginning")
         dark = _mean_bucket(self.streams["dark"])
-        i0 = _mean_i0(exposure for name in (*_BY_PATTERN, "open") for exposure in self.streams[name].values())
-        opened, incident = (Buckets.of(self._usable(name, dark, i0)) for name in ("open", "incident"))
-        measured = list(self._usable("primary", dark, i0))
-        held_back = [row for row in self._usable("validation", dark, i0) if row[0] not in self.streams["primary"]]
+        judged = {name: self._judged(name) for name in _BY_PATTERN}
+        opens = dict(enumerate(good_open(list(self.streams["open"].values()))))
+        i0 = _mean_i0([*judged["primary"][0].values(), *judged["validation"][0].values(), *opens.values()])
+        opened, incident = (Buckets.of(_usable(s, dark, i0)) for s in (opens, self.streams["incident"]))
+        measured = list(_usable(judged["primary"][0], dark, i0))
+        held_back = [row for row in _usable(judged["validation"][0], dark, i0) if row[0] not in self.streams["primary"]]
         rows = Buckets.of(measured + held_back)
         drift = Drift.from_open(opened)
         calibrated = calibrate(rows, opened, drift)
+        reasons = judged["primary"][1]
         return RunBuckets(
             size=words["pattern_set"]["size"],
             pattern_index=rows.index,
@@ -166,18 +165,27 @@ class Exposures:
             validation=rows.index[len(measured) :],
             source={
                 "raw_uids": [self.start["uid"]],
-                "left_out": sorted(set(self.streams["primary"]) - set(rows.index.tolist())),
+                "left_out": sorted(reasons),
+                "left_out_because": {
+                    reason: sorted(k for k, why in reasons.items() if why == reason) for reason in set(reasons.values())
+                },
                 "dark_subtracted": dark,
                 "drift_rms": drift.rms,
             },
         )
 
-    def _usable(self, stream: str, dark: float, mean_i0: float) -> Iterator[tuple[int, float, float, float]]:
-        """Index, bucket, sigma and time of the exposures whose bucket is a number."""
-        for key, exposure in self.streams[stream].items():
-            intensity = exposure.i0 / mean_i0
-            if math.isfinite(exposure.bucket) and intensity > 0:
-                yield key, (exposure.bucket - dark) / intensity, exposure.sigma / intensity, exposure.time
+    def _judged(self, stream: str) -> tuple[dict[int, Exposure], dict[int, str]]:
+        """The exposure to believe of each pattern of a stream, and why others have none."""
+        every = {k: [*self._earlier.get((stream, k), ()), last] for k, last in self.streams[stream].items()}
+        return judge(every, list(self.streams["open"].values()))
+
+
+def _usable(stream: Mapping[int, Exposure], dark: float, mean_i0: float) -> Iterator[tuple[int, float, float, float]]:
+    """Index, bucket, sigma and time of the exposures whose bucket is a number."""
+    for key, exposure in stream.items():
+        intensity = exposure.i0 / mean_i0
+        if math.isfinite(exposure.bucket) and intensity > 0:
+            yield key, (exposure.bucket - dark) / intensity, exposure.sigma / intensity, exposure.time
 
 
 def _number(value: Any) -> float:

@@ -44,6 +44,11 @@ class WarmStart:
     sign: Image | None = None
     weight: float = 0.0
 
+    def copy(self) -> WarmStart:
+        """A copy that later solutions do not change."""
+        image, dual, sign = (None if a is None else a.copy() for a in (self.image, self.dual, self.sign))
+        return WarmStart(image, dual, sign, self.weight)
+
 
 def tv(
     measurement: Measurement,

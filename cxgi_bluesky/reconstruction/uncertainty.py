@@ -34,7 +34,7 @@ DRAWS = 24
 _DRAW_ITERATIONS, _DRAW_TOLERANCE = 100, 5e-4
 # error = e^a S (hypot(s, f S) / S)^g, S the rms of the scatter s, and
 # a = a0 + a1 ln(rms residual of the patterns left out / S) + a2 ln(sigma of a pixel / S)
-_LAW = {"a0": -0.122, "a1": 0.349, "a2": -0.344, "f": 0.095, "g": 1.997}
+_LAW = {"a0": -0.15, "a1": 0.303, "a2": -0.278, "f": 0.107, "g": 1.654}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +134,7 @@ def scatter(measurement: Measurement, *, leave_out: bool, seed: int = 0, draws: 
     weight = chosen_weight(measurement, trial)
     base = WarmStart()
     Problem.of(measurement).solve(weight, base, iterations=300, tolerance=_DRAW_TOLERANCE)
-    assert base.image is not None and base.dual is not None and base.sign is not None
+    assert base.image is not None
     coefficient = measurement.coefficient if leave_out else _predicted(base.image, measurement.pattern_index)
     rng = np.random.default_rng(seed)
     pictures, residuals = [], [0.0]
@@ -142,7 +142,7 @@ def scatter(measurement: Measurement, *, leave_out: bool, seed: int = 0, draws: 
         drawn = replace(measurement, coefficient=coefficient + measurement.sigma * rng.normal(size=len(measurement)))
         held = held_back_rows(measurement, len(measurement) if leave_out else 0, seed + draw)
         kept = np.delete(np.arange(len(measurement)), held)
-        warm = WarmStart(base.image.copy(), base.dual.copy(), base.sign.copy(), base.weight)
+        warm = base.copy()
         Problem.of(drawn.kept(kept)).solve(weight, warm, iterations=_DRAW_ITERATIONS, tolerance=_DRAW_TOLERANCE)
         assert warm.image is not None
         pictures.append(warm.image)

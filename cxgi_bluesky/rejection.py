@@ -1,0 +1,156 @@
+"""Exposures that cannot be trusted, found without looking at other patterns.
+
+Hadamard coefficients are heavy-tailed: an honest one may lie hundreds of sigma from its neighbours in
+any order, so being unlike its neighbours says nothing. An exposure is judged by itself instead: its own
+spread, the incident intensity during it, repeats of the same pattern, and the open tile before and
+after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+NOT_A_NUMBER, SPREAD, INTENSITY = "not a number", "spread", "I0"
+REPEATS, DRIFT = "repeats disagree", "source jumped"
+
+WIDEST_SPREAD = 4.0  # times the noise law; the few readings of an exposure give its spread to about 25 %
+LARGEST_I0_CHANGE = 0.3  # of the median, and five times the usual: the source or the shutter was not ready
+LARGEST_JUMP = 0.05  # of the open bucket, from one open exposure to the next
+DISAGREEMENT = 5.0  # sigma
+_FEWEST_SPREADS = 8
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One stored exposure: bucket and sigma in pA, I0 in its own unit, time in s since the epoch."""
+
+    bucket: float
+    sigma: float
+    i0: float
+    time: float
+
+
+def judge(
+    stream: Mapping[int, Sequence[Exposure]], opened: Sequence[Exposure]
+) -> tuple[dict[int, Exposure], dict[int, str]]:
+    """The exposure to believe for each pattern, and why others have none.
+
+    Parameters
+    ----------
+    stream : mapping
+        All exposures of each pattern_index, in the order of time; the last one counts, unless it alone
+        contradicts two or more that agree with each other.
+    opened : sequence of Exposure
+        Of the open tile, with the object in.
+
+    Returns
+    -------
+    good : dict of Exposure
+    reasons : dict of str
+        Of each pattern_index that is left out.
+    """
+    every = [exposure for repeats in stream.values() for exposure in repeats]
+    limits = _Limits.of(every, opened)
+    good: dict[int, Exposure] = {}
+    reasons: dict[int, str] = {}
+    for index, repeats in stream.items():
+        faults = [limits.fault(exposure) for exposure in repeats]
+        sound = [exposure for exposure, fault in zip(repeats, faults, strict=True) if fault is None]
+        if not sound:
+            reasons[index] = str(faults[-1])
+        elif (chosen := _agreed(sound)) is None:
+            reasons[index] = REPEATS
+        else:
+            good[index] = chosen
+    return good, reasons
+
+
+def good_open(opened: Sequence[Exposure]) -> list[Exposure]:
+    """Open exposures without those that are no number or alone between two that agree."""
+    usable = sorted((e for e in opened if math.isfinite(e.bucket) and e.i0 > 0), key=lambda e: e.time)
+    if len(usable) < 3:
+        return usable
+    level = np.array([e.bucket / e.i0 for e in usable])
+    alone = np.zeros(len(level), dtype=bool)
+    before, here, after = level[:-2], level[1:-1], level[2:]
+    limit = LARGEST_JUMP * np.abs(np.median(level))
+    alone[1:-1] = (np.abs(here - before) > limit) & (np.abs(here - after) > limit) & (np.abs(before - after) <= limit)
+    return [e for e, left_out in zip(usable, alone, strict=True) if not left_out]
+
+
+@dataclass(frozen=True, eq=False)
+class _Limits:
+    """What an exposure of this run may be like."""
+
+    i0: float
+    largest_i0_change: float
+    law: tuple[float, float, float]  # variance = slope * bucket + offset, at least so much; NaN: sigma is not told
+    jumps: NDArray[np.float64]  # (J, 2) times between which the source jumped
+
+    @classmethod
+    def of(cls, every: Sequence[Exposure], opened: Sequence[Exposure]) -> _Limits:
+        i0 = np.array([e.i0 for e in every if math.isfinite(e.i0) and e.i0 > 0] or [1.0])
+        median = float(np.median(i0))
+        usual = 1.4826 * float(np.median(np.abs(i0 / median - 1)))
+        return cls(median, max(LARGEST_I0_CHANGE, 5 * usual), _noise_law(every), _jumps(good_open(opened)))
+
+    def fault(self, exposure: Exposure) -> str | None:
+        """Why the exposure cannot be trusted, None if it can."""
+        if not (math.isfinite(exposure.bucket) and math.isfinite(exposure.i0)):
+            return NOT_A_NUMBER
+        if abs(exposure.i0 / self.i0 - 1) > self.largest_i0_change:
+            return INTENSITY
+        slope, offset, least = self.law
+        if exposure.sigma**2 > WIDEST_SPREAD**2 * max(slope * exposure.bucket + offset, least) > 0:
+            return SPREAD
+        if ((self.jumps[:, 0] < exposure.time) & (exposure.time < self.jumps[:, 1])).any():
+            return DRIFT
+        return None
+
+
+def _noise_law(every: Sequence[Exposure]) -> tuple[float, float, float]:
+    """Slope and offset of variance against bucket, from the exposures whose spread is ordinary, and its least."""
+    told = np.array([(e.bucket, e.sigma**2) for e in every if math.isfinite(e.bucket) and math.isfinite(e.sigma)])
+    if len(told) < _FEWEST_SPREADS:
+        return math.nan, math.nan, math.nan
+    bucket, variance = told.T
+    median = float(np.median(variance))
+    ordinary = variance <= WIDEST_SPREAD**2 * median
+    if np.ptp(bucket[ordinary]) == 0:
+        return 0.0, median, median
+    slope, offset = np.polyfit(bucket[ordinary], variance[ordinary], 1)
+    return float(slope), float(offset), median / 4  # a straight line may leave nothing for the smallest buckets
+
+
+def _jumps(opened: Sequence[Exposure]) -> NDArray[np.float64]:
+    """Pairs of times of successive open exposures that differ by more than drift and noise explain."""
+    pairs = []
+    for before, after in pairwise(opened):
+        levels = np.array([before.bucket / before.i0, after.bucket / after.i0])
+        sigma = np.nan_to_num([before.sigma / before.i0, after.sigma / after.i0])
+        change = abs(float(levels[1] - levels[0]))
+        if change > LARGEST_JUMP * abs(float(levels.mean())) and change > DISAGREEMENT * float(np.hypot(*sigma)):
+            pairs.append((before.time, after.time))
+    return np.array(pairs, dtype=np.float64).reshape(-1, 2)
+
+
+def _agreed(repeats: Sequence[Exposure]) -> Exposure | None:
+    """The last of the repeats, unless two or more others agree against it; None if those do not agree."""
+    last, others = repeats[-1], repeats[:-1]
+    if len(others) < 2 or any(_same(last, other) for other in others):
+        return last
+    agreeing = [e for e in others if sum(_same(e, other) for other in others) > len(others) / 2]
+    return agreeing[-1] if len(agreeing) > 1 else None
+
+
+def _same(one: Exposure, other: Exposure) -> bool:
+    sigma = math.hypot(one.sigma, other.sigma)
+    if not math.isfinite(sigma) or sigma == 0:
+        sigma = 0.01 * max(abs(one.bucket), abs(other.bucket))  # nothing tells the noise: within 5 %
+    return abs(one.bucket / one.i0 - other.bucket / other.i0) * max(one.i0, other.i0) <= DISAGREEMENT * sigma
