@@ -245,12 +245,17 @@ def record_reconstruction(
     """Store a reconstruction as a derived run of its own; returns its uid.
 
     The start document names the raw runs, the method, its parameters, the subset of the patterns
-    if it was not all of them, and the pixel size at the object; the one event holds the image. The
-    raw runs are not touched.
+    if it was not all of them, and the pixel size at the object; the one event holds the image, and
+    the unmeasured part and the uncertainty where they are known. The raw runs are not touched.
     """
     from event_model import compose_run
 
-    image = np.ascontiguousarray(reconstruction.image, dtype="<f8")
+    named = {
+        "image": reconstruction.image,
+        "unmeasured": reconstruction.unmeasured,
+        "uncertainty": reconstruction.uncertainty,
+    }
+    images = {name: np.ascontiguousarray(image, dtype="<f8") for name, image in named.items() if image is not None}
     metadata = {
         "plan_name": "reconstruct",
         "cxgi": {
@@ -260,10 +265,12 @@ def record_reconstruction(
             "method": reconstruction.method,
             "parameters": dict(reconstruction.parameters),
             "scale": reconstruction.scale,
-            "size": len(image),
+            "size": len(images["image"]),
             "exposures": reconstruction.exposures,
             "seconds": reconstruction.seconds,
             "quality": dict(reconstruction.quality),
+            "uncertainty_kind": reconstruction.uncertainty_kind,
+            "left_out_because": dict(reconstruction.source.get("left_out_because", {})),
             "pixel_um": pixel_um,
             "subset": subset.to_dict() if subset is not None else None,
         },
@@ -271,16 +278,17 @@ def record_reconstruction(
     run = compose_run(metadata=metadata)
     unit = "" if reconstruction.scale == "relative" else "1"
     keys = {
-        "image": {
+        name: {
             "source": f"cxgi:{reconstruction.method}",
             "dtype": "array",
             "shape": list(image.shape),
             "dtype_numpy": "<f8",
             "units": unit,
         }
+        for name, image in images.items()
     }
     stream = run.compose_descriptor(name="primary", data_keys=keys)
-    event = stream.compose_event(data={"image": image}, timestamps={"image": run.start_doc["time"]})
+    event = stream.compose_event(data=images, timestamps=dict.fromkeys(images, run.start_doc["time"]))
     writer = run_writer(catalog)
     writer("start", run.start_doc)
     writer("descriptor", stream.descriptor_doc)

@@ -139,15 +139,19 @@ def reconstruct_run(
     method: str,
     pattern_set: PatternSet | None = None,
     record: bool = True,
+    details: bool = False,
     **options: Any,
 ) -> tuple[Reconstruction, str | None]:
-    """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid."""
+    """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid.
+
+    With `details`, the uncertainty of each pixel comes along (a few tenths of a second).
+    """
     check_method(method)
     exposures = read_exposures(run)
     measurement = Measurement.from_exposures(exposures)
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
-    result = checked_reconstruction(measurement, method=method, **options)
+    result = checked_reconstruction(measurement, method=method, details=details, **options)
     if not record:
         return result, None
     pixel_um = exposures.start["cxgi"]["board"]["pixel_um"]

@@ -11,6 +11,7 @@ from typing import Any
 from ..exposures import Exposures
 from ..measurement import Measurement
 from ..reconstruction import Reconstruction, check_method, reconstruct
+from ..reconstruction.total_variation import WarmStart
 
 logger = logging.getLogger(__name__)
 
@@ -97,12 +98,17 @@ class LiveReconstruction:
 
     # ------------------------------------------------------------ worker thread
 
+    def _fresh_options(self) -> dict[str, Any]:
+        """Options for the method in one run."""
+        return dict(self._options)
+
     def _work(self, run: _LiveRun) -> None:
+        options = self._fresh_options()
         while (exposures := run.next_request()) is not None:
             try:
                 if len(exposures):
                     self._publish(
-                        run, reconstruct(Measurement.from_exposures(exposures), method=self.method, **self._options)
+                        run, reconstruct(Measurement.from_exposures(exposures), method=self.method, **options)
                     )
             except Exception as error:
                 self._fail(error, run)
@@ -179,3 +185,13 @@ class LiveCHMWCNN(LiveReconstruction):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("ch-mwcnn", **options)
+
+
+class LiveTV(LiveReconstruction):
+    """Live total variation; each picture starts at the one before. Advisory."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("tv", **options)
+
+    def _fresh_options(self) -> dict[str, Any]:
+        return {**self._options, "warm": WarmStart()}

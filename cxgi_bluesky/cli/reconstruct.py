@@ -31,7 +31,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("--dark", type=float, help="file: signal without beam (default: what it says, else 0)")
     parser.add_argument("--fraction", type=float, help="use only this fraction of all N patterns")
     parser.add_argument("--order", choices=tuple(ORDERS), help="which patterns that are (default: cake-cutting)")
-    parser.add_argument("--order-seed", type=int, help="seed of --order random")
+    parser.add_argument("--order-seed", type=int, help="seed of a random order")
+    parser.add_argument(
+        "--details", action="store_true", help="also write NAME-unmeasured and NAME-uncertainty beside the image"
+    )
 
 
 def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
@@ -44,11 +47,15 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     )
     result, derived_uid = (_from_file if is_file else _from_run)(options)
     result.save(out)
+    details = result.save_details(out) if options.details else {}
     say(
         f"{options.method}: {result.exposures} patterns of {len(result.image)} x {len(result.image)}, "
         f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
     )
     _say_whether_to_trust(result.quality.get("held_out"), say)
+    _say_what_was_left_out(result.source, say)
+    for name, path in details.items():
+        say(f"{name} -> {path}")
     if derived_uid is not None:
         say(f"stored as run {derived_uid[:8]}")
     return {
@@ -58,6 +65,8 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
         "seconds": result.seconds,
         "scale": result.scale,
         "out": str(out),
+        "details": {name: str(path) for name, path in details.items()},
+        "uncertainty_kind": result.uncertainty_kind,
         "run_uid": derived_uid,
         "parameters": dict(result.parameters),
         "quality": dict(result.quality),
@@ -79,6 +88,11 @@ def _say_whether_to_trust(score: Payload | None, say: Say) -> None:
         say(text if outside["explained"] > 0 else f"{text}: what the picture adds to the measured patterns is invented")
 
 
+def _say_what_was_left_out(source: Payload, say: Say) -> None:
+    for reason, indices in source.get("left_out_because", {}).items():
+        say(f"left out, {reason}: pattern_index {', '.join(map(str, indices[:8]))}{' ...' * (len(indices) > 8)}")
+
+
 def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
     from ..measurement import Measurement
     from ..reconstruction.held_out import checked_reconstruction
@@ -90,7 +104,7 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
     pattern_set = _chosen_patterns(options, measurement.size)
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
-    return checked_reconstruction(measurement, method=options.method), None
+    return checked_reconstruction(measurement, method=options.method, details=options.details), None
 
 
 def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
@@ -106,7 +120,7 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
     run = find_run(catalog, options.target)
     words = run.metadata["start"].get("cxgi") or {}
     pattern_set = _chosen_patterns(options, (words.get("pattern_set") or {}).get("size"))
-    return reconstruct_run(catalog, run, method=options.method, pattern_set=pattern_set)
+    return reconstruct_run(catalog, run, method=options.method, pattern_set=pattern_set, details=options.details)
 
 
 def _chosen_patterns(options: argparse.Namespace, size: int | None) -> PatternSet | None:

@@ -23,6 +23,7 @@ from ..patterns import walsh_hadamard_2d
 from . import reconstruct
 from .model_error import FEWEST_PATTERNS, error_size, held_back_rows
 from .result import Reconstruction
+from .uncertainty import Kind, uncertainty
 
 Array = NDArray[np.float64]
 
@@ -103,9 +104,19 @@ def judged(image: NDArray[Any], index: NDArray[np.int64], measured: Array, sigma
     }
 
 
-def checked_reconstruction(measurement: Measurement, *, method: str, **options: Any) -> Reconstruction:
-    """`reconstruct`, with the score under ``quality["held_out"]`` (not part of its `seconds`)."""
+def checked_reconstruction(
+    measurement: Measurement, *, method: str, details: bool = False, **options: Any
+) -> Reconstruction:
+    """`reconstruct` with the score under ``quality["held_out"]``; with `details`, with its uncertainty too.
+
+    Neither is part of its `seconds`. The uncertainty is that of the error for tv, of the noise for the
+    linear methods; the other methods have none.
+    """
     result = reconstruct(measurement, method=method, **options)
-    options.pop("warm", None)
-    score = held_out_score(measurement, method=method, **options)
-    return replace(result, quality={**result.quality, "held_out": score})
+    score = held_out_score(measurement, method=method, **{k: v for k, v in options.items() if k != "warm"})
+    result = replace(result, quality={**result.quality, "held_out": score})
+    kind: Kind | None = "error" if method == "tv" else "noise" if method in _LINEAR else None
+    if not details or kind is None:
+        return result
+    sigma = uncertainty(measurement, method=method, kind=kind, **options)
+    return replace(result, uncertainty=sigma, uncertainty_kind=kind)

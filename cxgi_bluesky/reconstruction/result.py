@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..measurement import Scale
 
+MARK = "NOT SUPPORTED BY THE DATA"
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 
 
@@ -33,10 +34,16 @@ class Reconstruction:
     exposures : int
         Number of patterns the image was made from.
     quality : dict
-        What the data says about the picture without a truth (`data_misfit`: rms of the
-        coefficients' residual in units of sigma).
+        What the data says about the picture without a truth: `data_misfit` (rms of the
+        coefficients' residual in units of sigma), `unmeasured_share` (of the picture's power, how
+        much lies in patterns that were not measured), `held_out` where it was asked for.
     source : dict
         Where the measurement came from.
+    unmeasured : ndarray, shape (n, n), optional
+        The part of the image that lies in patterns that were not measured: what the data cannot say.
+    uncertainty : ndarray, shape (n, n), optional
+        One standard deviation of each pixel, of the kind `uncertainty_kind`.
+    uncertainty_kind : {"noise", "error"}, optional
     """
 
     image: NDArray[Any]
@@ -47,30 +54,65 @@ class Reconstruction:
     exposures: int
     quality: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    unmeasured: NDArray[Any] | None = None
+    uncertainty: NDArray[Any] | None = None
+    uncertainty_kind: str | None = None
+
+    @property
+    def supported(self) -> bool:
+        """False when patterns that were held back speak against the picture."""
+        score = self.quality.get("held_out")
+        return score is None or bool(score["supported"])
 
     def save(self, path: str | Path) -> Path:
         """Write the image: .npy and .tiff keep the numbers, .png stretches them to grey values.
+
+        A .png of a picture that its data do not support says so across its top.
 
         Raises
         ------
         CxgiError
             For another suffix or a place that cannot be written.
         """
+        return _write(check_image_path(path), self.image, None if self.supported else MARK)
+
+    def save_details(self, path: str | Path) -> dict[str, Path]:
+        """Write what else is known beside the image: NAME-unmeasured and NAME-uncertainty with its suffix."""
         path = check_image_path(path)
-        try:
-            if path.suffix.lower() == ".npy":
-                np.save(path, self.image, allow_pickle=False)
-            elif path.suffix.lower() == ".png":
-                from PIL import Image
+        details = {"unmeasured": self.unmeasured, "uncertainty": self.uncertainty}
+        return {
+            name: _write(path.with_stem(f"{path.stem}-{name}"), image, None)
+            for name, image in details.items()
+            if image is not None
+        }
 
-                Image.fromarray(grey_values(self.image)).save(path)
-            else:
-                import tifffile
 
-                tifffile.imwrite(path, self.image.astype(np.float32), photometric="minisblack")
-        except OSError as error:
-            raise CxgiError(f"{path} cannot be written ({error}): choose another --out") from error
-        return path
+def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
+    try:
+        if path.suffix.lower() == ".npy":
+            np.save(path, image, allow_pickle=False)
+        elif path.suffix.lower() == ".png":
+            _marked(grey_values(image), mark).save(path)
+        else:
+            import tifffile
+
+            tifffile.imwrite(path, image.astype(np.float32), photometric="minisblack")
+    except OSError as error:
+        raise CxgiError(f"{path} cannot be written ({error}): choose another --out") from error
+    return path
+
+
+def _marked(grey: NDArray[np.uint8], mark: str | None) -> Any:
+    """A picture with a line of text over its top."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(grey)
+    if mark is not None:
+        draw = ImageDraw.Draw(picture)
+        height = max(12, len(grey) // 16)
+        draw.rectangle((0, 0, grey.shape[1], height), fill=0)
+        draw.text((grey.shape[1] / 2, height / 2), mark, fill=255, anchor="mm", font_size=0.75 * height)
+    return picture
 
 
 def check_image_path(path: str | Path) -> Path:

@@ -10,13 +10,14 @@ import pytest
 from bluesky.plans import count
 from PIL import Image
 
-from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveView, ScanProgress
+from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveTV, LiveView, ScanProgress
 from cxgi_bluesky.callbacks import live_reconstruction as module
 from cxgi_bluesky.callbacks.live_view import has_display
+from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import reconstruct
-from tests.conftest import small_scan
+from tests.conftest import QUIET, small_board, small_scan
 
 
 @pytest.mark.parametrize("method", ["correlation", "inverse", "tv"])
@@ -88,6 +89,19 @@ def test_weights_that_do_not_know_the_size_are_reported(RE, documents, beamline)
     assert live.wait(timeout=30) is None
     assert isinstance(live.failure, CxgiError)
     assert "size 8" in str(live.failure)
+
+
+def test_live_tv_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE, documents):
+    line = simulated_beamline(small_board(32), "CAS", parameters=QUIET)
+    counts = []
+    live = LiveTV(first=64, every=64, weight=0.02, on_image=lambda p: counts.append(p.parameters["iterations"]))
+    RE.subscribe(live)
+    RE(small_scan(line, 300))
+    last = live.wait(timeout=30)
+    fresh = reconstruct(Measurement.from_documents(documents), method="tv", weight=0.02)
+    assert last.exposures == 300
+    assert np.sqrt(np.mean((last.image - fresh.image) ** 2)) < 0.01 * fresh.image.std()
+    assert live._fresh_options()["warm"] is not live._fresh_options()["warm"]  # no run starts at another's picture
 
 
 def test_two_runs_do_not_mix(RE, beamline):

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
+from cxgi_bluesky.reconstruction import reconstruct
+from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
+from tests.conftest import signed_measurement, smooth_image
+
+FEW = PatternSet.from_fraction(32, 0.3)
+
+
+def test_measured_and_unmeasured_part_make_the_picture():
+    m = signed_measurement(smooth_image(32), FEW, sigma=0.5)
+    result = reconstruct(m, method="tv")
+    unmeasured = walsh_hadamard_2d(result.unmeasured).ravel()
+    assert np.abs(unmeasured[m.pattern_index]).max() < 1e-9
+    measured = walsh_hadamard_2d(result.image - result.unmeasured).ravel()
+    assert np.abs(np.delete(measured, m.pattern_index)).max() < 1e-4
+    share = np.mean(result.unmeasured**2) / result.image.var()
+    assert result.quality["unmeasured_share"] == pytest.approx(share)
+    assert share > 1e-3
+
+
+def test_the_inverse_adds_nothing_to_what_was_measured():
+    result = reconstruct(signed_measurement(smooth_image(32), FEW), method="inverse")
+    assert np.abs(result.unmeasured).max() < 1e-12
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".png", ".tiff"])
+def test_details_are_written_beside_the_picture(tmp_path, suffix):
+    result = checked_reconstruction(signed_measurement(smooth_image(32), FEW, sigma=0.5), method="tv", details=True)
+    paths = result.save_details(tmp_path / f"leaf{suffix}")
+    assert set(paths) == {"unmeasured", "uncertainty"}
+    assert result.uncertainty_kind == "error"
+    for name, path in paths.items():
+        assert path == tmp_path / f"leaf-{name}{suffix}"
+        assert path.stat().st_size > 0
+
+
+def test_a_picture_without_details_writes_none(tmp_path):
+    result = replace(reconstruct(signed_measurement(smooth_image(8)), method="inverse"), unmeasured=None)
+    assert result.save_details(tmp_path / "leaf.png") == {}
+
+
+def test_a_picture_that_its_data_do_not_support_is_marked(tmp_path):
+    result = reconstruct(signed_measurement(smooth_image(32), FEW), method="inverse")
+    doubtful = replace(result, quality={"held_out": {"supported": False}})
+    trusted = replace(result, quality={"held_out": {"supported": True}})
+    assert not doubtful.supported
+    pictures = [np.asarray(Image.open(r.save(tmp_path / f"{i}.png"))) for i, r in enumerate((trusted, doubtful))]
+    band = slice(0, 512 // 16)
+    assert (pictures[1][band] == 0).mean() > 0.5
+    assert (pictures[1][band] == 255).any()  # letters
+    np.testing.assert_array_equal(pictures[0][64:], pictures[1][64:])
+    np.testing.assert_array_equal(np.load(doubtful.save(tmp_path / "d.npy")), result.image)  # numbers stay numbers

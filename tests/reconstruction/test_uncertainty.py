@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.measurement import Measurement
+from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
+from cxgi_bluesky.reconstruction import reconstruct
+from cxgi_bluesky.reconstruction.uncertainty import uncertainty
+from cxgi_bluesky.simulation.objects import block_mean, render_object
+from tests.conftest import smooth_image
+
+TRUTH = block_mean(render_object("CAS", 32, 4), 4).astype(float)
+FEW = PatternSet.from_fraction(32, 0.3)
+
+
+def binary(image, patterns, sigma, rng, sigma_open=0.0):
+    """A binary measurement with noise in every bucket and in the open bucket."""
+    signed = walsh_hadamard_2d(image).ravel()[patterns.pattern_index]
+    total = image.sum()
+    bucket = (signed + total) / 2 + sigma * rng.normal(size=len(signed))
+    bucket[patterns.pattern_index == 0] = total
+    opened = (total + sigma_open * rng.normal(), sigma_open)
+    return Measurement.from_buckets(
+        len(image),
+        patterns.pattern_index,
+        bucket,
+        coding="binary",
+        sigma=np.full(len(bucket), sigma),
+        open_bucket=opened,
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("inverse", {}),
+        ("correlation", {}),
+        ("correlation", {"form": "NGI"}),
+        ("correlation", {"weighting": "sigma"}),
+    ],
+)
+def test_the_closed_form_is_the_scatter_of_repeated_scans(method, options):
+    image, patterns = smooth_image(8), PatternSet(8, 40)  # fewer than 64: sigma is believed as it is
+    rng = np.random.default_rng(0)
+    made = [binary(image, patterns, 0.5, rng, sigma_open=0.3) for _ in range(3000)]
+    scatter = np.std([reconstruct(m, method=method, **options).image for m in made], axis=0)
+    told = uncertainty(made[0], method=method, **options)
+    inner = np.ones((8, 8), bool)
+    inner[0, 0] = method == "inverse"  # of a correlation it is filled from neighbours
+    np.testing.assert_allclose(told[inner], scatter[inner], rtol=0.06)
+    if method == "inverse":
+        assert told[0, 0] > 2 * told[4, 5]  # the error of the open bucket
+
+
+def test_sigmas_that_differ_are_weighed():
+    m = binary(smooth_image(8), PatternSet(8, 40), 0.5, np.random.default_rng(0))
+    sigma = np.where(np.arange(40) < 20, 0.1, 5.0)
+    m = replace(m, sigma=sigma)
+    equal, weighed = (uncertainty(m, method="correlation", weighting=w) for w in ("equal", "sigma"))
+    assert weighed.mean() < 0.1 * equal.mean()
+
+
+def test_tv_noise_is_the_scatter_of_repeated_scans():
+    rng = np.random.default_rng(1)
+    made = [binary(TRUTH, FEW, 2.0, rng) for _ in range(40)]
+    scatter = np.std([reconstruct(m, method="tv").image for m in made], axis=0)
+    told = np.mean([uncertainty(m, method="tv") for m in made[:3]], axis=0)
+    assert 0.7 < np.sqrt(np.mean(told**2) / np.mean(scatter**2)) < 1.3
+    assert np.corrcoef(told.ravel(), scatter.ravel())[0, 1] > 0.6
+
+
+def test_tv_error_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    within = []
+    for name in ("CAS", "gold"):
+        truth = block_mean(render_object(name, 32, 4), 4).astype(float)
+        for _ in range(4):
+            m = binary(truth, FEW, 1.0, rng)
+            sigma = uncertainty(m, method="tv", kind="error")
+            within.append(np.mean(np.abs(reconstruct(m, method="tv").image - truth) <= sigma))
+    assert 0.55 < np.mean(within) < 0.85
+
+
+def test_the_error_is_larger_than_the_noise_and_both_are_repeatable():
+    m = binary(TRUTH, FEW, 1.0, np.random.default_rng(3))
+    noise, error = (uncertainty(m, method="tv", kind=kind) for kind in ("noise", "error"))
+    assert np.sqrt(np.mean(error**2)) > np.sqrt(np.mean(noise**2))
+    np.testing.assert_array_equal(error, uncertainty(m, method="tv", kind="error"))
+
+
+@pytest.mark.parametrize(("method", "kind"), [("inverse", "error"), ("tval3", "noise"), ("ch-mwcnn", "noise")])
+def test_what_has_no_uncertainty_says_so(method, kind):
+    with pytest.raises(CxgiError, match="has no uncertainty of kind"):
+        uncertainty(binary(TRUTH, FEW, 1.0, np.random.default_rng(3)), method=method, kind=kind)
