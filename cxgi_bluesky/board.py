@@ -24,6 +24,7 @@ from .errors import CxgiError
 from .orders import ORDERS, SEEDED, ranking
 from .patterns import checked_index
 
+PATHS = ("order", "snake")  # of the stage over the board
 NO_PATTERN = -1  # the pattern_index of a reference tile
 
 
@@ -187,6 +188,29 @@ class MaskBoard:
         """Pattern on a tile; -1 for a reference tile."""
         self._check_tile(tile)
         return self.pattern_index[tile] if tile < self.pattern_count else NO_PATTERN
+
+    def tiles_along(self, pattern_set: PatternSet, path: str) -> list[int]:
+        """Tiles of a pattern set in the order of a scan.
+
+        Parameters
+        ----------
+        pattern_set : PatternSet
+        path : {"order", "snake"}
+            Most important patterns first, or along the rows of the board, to and fro.
+
+        Raises
+        ------
+        CxgiError
+            For an unknown path, or a pattern that the board does not carry.
+        """
+        if path not in PATHS:
+            raise CxgiError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
+        tiles = [self.tile_of(k) for k in pattern_set.pattern_index]
+        return tiles if path == "order" else sorted(tiles, key=self._place_in_snake)
+
+    def _place_in_snake(self, tile: int) -> tuple[int, int]:
+        row, column = divmod(tile, self.columns)
+        return row, column if row % 2 == 0 else -column
 
     def _check_tile(self, tile: int) -> None:
         if not 0 <= tile < self.tile_count:

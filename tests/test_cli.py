@@ -176,7 +176,7 @@ def test_scan_list_show_and_reconstruct_in_separate_processes(cxgi):
     assert pictures == {"object.png", "cnr.png", "overview.png", *(f"{m}.png" for m in METHOD_NAMES)}
 
     runs = json.loads(cxgi("runs", "--json").stdout)["runs"]
-    assert [r["purpose"] for r in runs] == ["image"] + 4 * ["reconstruction"]
+    assert [r["purpose"] for r in runs] == ["image"] + len(METHOD_NAMES) * ["reconstruction"]
     uid = numbers["run_uid"]
     assert runs[0]["uid"] == uid
     live = next(r["uid"] for r in runs if r["method"] == "correlation")

@@ -21,6 +21,7 @@ def quality(
     *,
     seeds: int = 5,
     snr_db: Sequence[float] = workload.SNR_DB,
+    fraction: float = workload.FRACTION,
     note: Note = lambda text: None,
 ) -> dict[str, Any]:
     """One row per order, noise level and method.
@@ -33,6 +34,8 @@ def quality(
     seeds : int
         Seeds 0, 1, ... of the noise; a seeded order is drawn anew with each.
     snr_db : sequence of float
+    fraction : float
+        Sampling fraction.
     note : callable
         Told what is being measured.
 
@@ -58,21 +61,21 @@ def quality(
             part = []
             for spec in specs:
                 try:
-                    part.append({**words, "method": spec.name, **_row(spec, order, level, seeds)})
+                    part.append({**words, "method": spec.name, **_row(spec, order, level, seeds, fraction)})
                 except CxgiError as error:
                     left_out.append({**words, "method": spec.name, "why": str(error)})
             rows += with_gain(part)
-    words = {"size": workload.SIZE, "fraction": workload.FRACTION, "objects": list(workload.OBJECTS), "seeds": seeds}
+    words = {"size": workload.SIZE, "fraction": fraction, "objects": list(workload.OBJECTS), "seeds": seeds}
     return {"workload": words, "baseline": BASELINE, "rows": rows, "left_out": left_out}
 
 
-def _row(spec: Spec, order: str, snr_db: float, seeds: int) -> dict[str, Any]:
+def _row(spec: Spec, order: str, snr_db: float, seeds: int, fraction: float) -> dict[str, Any]:
     scores: dict[str, list[Scores]] = {}
     seconds, fitted = [], False
     for name, truth in workload.truths().items():
         scores[name] = []
         for seed in range(seeds):
-            patterns = workload.pattern_set(order, seed)
+            patterns = workload.pattern_set(order, seed, fraction=fraction)
             made = spec(workload.measure(truth, patterns, snr_db=snr_db, seed=seed))
             scores[name].append(score(scale_to_truth(made, truth), truth))
             seconds.append(made.seconds)

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import CxgiError
 from .image_quality import quality
 from .measured import measured
+from .selection import selection
 from .specs import chosen_orders, chosen_specs
 from .speed import speed
 from .timing import one_thread
@@ -33,7 +34,7 @@ def run_bench(
 
     Parameters
     ----------
-    parts : sequence of {"quality", "measured", "speed"}
+    parts : sequence of {"quality", "measured", "speed", "selection"}
     seeds : int
         Noise seeds.
     folder : str or Path, optional
@@ -59,6 +60,8 @@ def run_bench(
             results["quality"] = quality(specs, order_names, seeds=seeds, note=note)
         if "measured" in parts and folder is not None:
             results["measured"] = measured(folder, specs, order_names, seeds=seeds, note=note)
+        if "selection" in parts:
+            results["selection"] = selection(specs, order_names, seeds=seeds, note=note)
         if "speed" in parts:
             results["speed"] = speed(specs, note=note)
     return results

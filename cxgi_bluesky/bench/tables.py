@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import CxgiError
 
 BEGIN, END = "<!-- cxgi bench: begin -->", "<!-- cxgi bench: end -->"
@@ -15,7 +17,7 @@ Row = Mapping[str, Any]
 def markdown(results: Mapping[str, Any]) -> str:
     """All tables of a run of `run_bench`, from its results alone."""
     parts = [_machine(results)]
-    for name, render in (("quality", _quality), ("measured", _measured), ("speed", _speed)):
+    for name, render in (("quality", _quality), ("measured", _measured), ("selection", _selection), ("speed", _speed)):
         if name in results:
             parts += [render(results[name]), _left_out(results[name].get("left_out", ()))]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -121,6 +123,38 @@ def _measured(part: Mapping[str, Any]) -> str:
         for row in part["mean"]
     ]
     return "\n\n".join([f"### Measured files, {size} x {size}", intro, table(head, rows)])
+
+
+def _selection(part: Mapping[str, Any]) -> str:
+    at = 0.1875
+    intro = (
+        "PSNR in dB / CNR of CAS at each sampling fraction, means over the five images; best of each column of a "
+        "noise level in bold. Edges (mean length in a tile, in its sides), tiles with features of one pixel, and the "
+        f"way of the stage (mm, in the order of the set / along the rows) are those of board {part['board']} at {at:.2%}."
+    )
+    fractions = part["fractions"]
+    found = {(r["order"], r["snr_db"], r["method"], r["fraction"]): r for r in part["rows"]}
+    best: dict[tuple[float, float], float] = {}
+    for row in part["rows"]:
+        key = (row["snr_db"], row["fraction"])
+        best[key] = max(best.get(key, -np.inf), row["psnr_db"])
+    masks = {m["order"]: m for m in part["masks"] if m["fraction"] == at}
+    head = ("noise", "order", "method", *(f"{f:.2%}" for f in fractions), "edges", "1 px", "travel mm")
+    rows = []
+    for order, level, method in dict.fromkeys(key[:3] for key in sorted(found, key=lambda k: (-k[1], k[0]))):
+        cells = []
+        for fraction in fractions:
+            row = found.get((order, level, method, fraction))
+            text = "-" if row is None else f"{number(row['psnr_db'])} / {number(row.get('cas_cnr'), 1)}"
+            top = row is not None and row["psnr_db"] >= best[level, fraction] - 0.005
+            cells.append(f"**{text}**" if top else text)
+        mask = masks.get(order)
+        demands = ["-"] * 3
+        if mask is not None:
+            way = mask["travel_mm"]
+            demands = [f"{mask['edges']:.0f}", f"{mask['one_pixel']:.0%}", f"{way['order']:.0f} / {way['snake']:.0f}"]
+        rows.append((f"{level:g} dB", order, method, *cells, *demands))
+    return "\n\n".join(["### Which patterns to measure", intro, table(head, rows)])
 
 
 def _speed(part: Mapping[str, Any]) -> str:

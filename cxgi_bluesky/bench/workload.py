@@ -70,9 +70,9 @@ def photograph(name: str, size: int = SIZE) -> Image:
     return (small - small.min()) / np.ptp(small)
 
 
-def pattern_set(order: str, seed: int, *, size: int = SIZE) -> PatternSet:
-    """The first 18.75 % of an order; `seed` is used by the seeded orders only."""
-    return PatternSet.from_fraction(size, FRACTION, order, seed if order in SEEDED else None)
+def pattern_set(order: str, seed: int, *, size: int = SIZE, fraction: float = FRACTION) -> PatternSet:
+    """The first 18.75 % (or another fraction) of an order; `seed` is used by the seeded orders only."""
+    return PatternSet.from_fraction(size, fraction, order, seed if order in SEEDED else None)
 
 
 def measure(image: NDArray[Any], patterns: PatternSet, *, snr_db: float, seed: int) -> Measurement:

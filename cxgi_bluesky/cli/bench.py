@@ -10,13 +10,19 @@ from pathlib import Path
 from ..errors import CxgiError
 from ._common import Commands, Payload, Say, add_command, plain
 
-PARTS = ("quality", "measured", "speed", "all")
+PARTS = ("quality", "measured", "speed", "selection", "all")
 
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "bench", bench, data=False)
-    parser.add_argument("part", nargs="?", default="all", choices=PARTS, help="what to measure (default: %(default)s)")
+    parser.add_argument(
+        "part",
+        nargs="?",
+        default="all",
+        choices=PARTS,
+        help="what to measure (default: %(default)s, which is all but selection)",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="noise seeds (default: %(default)s)")
     parser.add_argument("--measured", metavar="DIR", help="folder of measured 32 x 32 CSV files")
     parser.add_argument("--orders", nargs="+", metavar="ORDER", help="default: all orders")

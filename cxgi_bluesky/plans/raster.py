@@ -20,7 +20,6 @@ from ..patterns import PatternSet
 
 Plan = Generator[Any, Any, Any]
 
-PATHS = ("order", "snake")
 MOVE_TIMEOUT_S = 120.0
 SHUTTER_TIMEOUT_S = 10.0
 EXPOSURE_MARGIN_S = 30.0
@@ -88,9 +87,9 @@ def hadamard_scan(
     if "cxgi" in (md or {}):
         raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
     board = board if isinstance(board, MaskBoard) else load_board(board)
-    _check_arguments(stage, board, pattern_set, exposure_s, path)
+    _check_arguments(stage, board, pattern_set, exposure_s)
     _check_counts(open_exposures, open_every, dark_exposures, incident_exposures, validation)
-    tiles = _tiles(board, pattern_set, path)
+    tiles = board.tiles_along(pattern_set, path)
     judges = _validation_tiles(board, pattern_set, validation, validation_seed)
     judges_after = _spread(judges, len(tiles))
     devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
@@ -194,13 +193,11 @@ def _read_dark(stage: MaskStage, diode: Diode, exposure_s: float) -> Plan:
 # ---------------------------------------------------------------- preparation
 
 
-def _check_arguments(stage: MaskStage, board: MaskBoard, pattern_set: PatternSet, exposure_s: float, path: str) -> None:
+def _check_arguments(stage: MaskStage, board: MaskBoard, pattern_set: PatternSet, exposure_s: float) -> None:
     if board.sha256 != stage.board.sha256:
         raise CxgiError(f"board {board.name!r} is not the one of {stage.name} ({stage.board.name!r}): give stage.board")
     if pattern_set.size != board.size:
         raise CxgiError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
-    if path not in PATHS:
-        raise CxgiError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
     if not 0 < exposure_s < float("inf"):
         raise CxgiError(f"exposure_s {exposure_s} is no positive number of seconds")
 
@@ -208,15 +205,6 @@ def _check_arguments(stage: MaskStage, board: MaskBoard, pattern_set: PatternSet
 def _check_counts(*counts: int) -> None:
     if min(counts) < 0:
         raise CxgiError(f"a number of exposures is negative: {min(counts)}")
-
-
-def _tiles(board: MaskBoard, pattern_set: PatternSet, path: str) -> list[int]:
-    """Tiles of the set along the path."""
-    tiles = [board.tile_of(k) for k in pattern_set.pattern_index]
-    if path == "order":
-        return tiles
-    places = [divmod(t, board.columns) for t in tiles]
-    return [t for (row, column), t in sorted(zip(places, tiles, strict=True), key=_snake_key)]
 
 
 def _validation_tiles(board: MaskBoard, pattern_set: PatternSet, count: int, seed: int) -> list[int]:
@@ -236,11 +224,6 @@ def _spread(judges: list[int], tiles: int) -> dict[int, list[int]]:
     for place, tile in enumerate(judges):
         after.setdefault((place + 1) * tiles // (len(judges) + 1), []).append(tile)
     return after
-
-
-def _snake_key(item: tuple[tuple[int, int], int]) -> tuple[int, int]:
-    (row, column), _ = item
-    return row, column if row % 2 == 0 else -column
 
 
 def _start_metadata(

@@ -105,7 +105,8 @@ def tv(
     problem = Problem.of(measurement, norm=norm, nonnegative=nonnegative)
     done, stopped_by = problem.solve(weight, warm, iterations=iterations, tolerance=tolerance)
     assert warm.image is not None
-    return warm.image.copy(), {
+    image = np.maximum(warm.image, 0) if nonnegative else warm.image.copy()  # the last step may overshoot a little
+    return image, {
         **chosen,
         "norm": norm,
         "nonnegative": nonnegative,

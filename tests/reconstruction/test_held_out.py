@@ -27,9 +27,7 @@ def test_a_true_picture_predicts_and_shuffled_buckets_do_not(method, name):
     m = signed_measurement(block_mean(render_object(name, 32, 4), 4), FEW, sigma=5.0)
     assert held_out_score(m, method=method)["explained"] > 0.5
     for seed in range(5):
-        score = held_out_score(shuffled(m, seed), method=method)
-        assert score["explained"] < 0
-        assert not score["supported"]
+        assert not held_out_score(shuffled(m, seed), method=method)["supported"]
 
 
 def test_random_objects_are_told_from_their_shuffled_buckets():

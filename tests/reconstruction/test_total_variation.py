@@ -142,13 +142,13 @@ def test_a_warm_start_of_another_size_is_a_cold_one():
 def test_the_picture_is_not_negative_unless_that_is_allowed():
     dark = np.where(BLOCKS > 0.6, 1.0, 0.0)
     m = signed_measurement(dark, PatternSet.from_fraction(32, 0.3), sigma=2.0)
-    assert reconstruct(m, method="tv").image.min() > -0.01
+    assert reconstruct(m, method="tv").image.min() >= 0
     assert reconstruct(m, method="tv", nonnegative=False).image.min() < -0.01
 
 
 def test_unknown_norm():
     for method in ("tv", "tval3"):
-        with pytest.raises(CxgiError, match="norm 'max' of the gradient is unknown: choose one of isotropic"):
+        with pytest.raises(CxgiError, match="norm 'max' is unknown: choose one of .*isotropic"):
             reconstruct(signed_measurement(BLOCKS), method=method, norm="max")
 
 
