@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .errors import CxgiError
 from .orders import ORDERS, SEEDED, ranking
-from .patterns import checked_index
+from .patterns import PatternSet, checked_index
 
 PATHS = ("order", "snake")  # of the stage over the board
 NO_PATTERN = -1  # the pattern_index of a reference tile

@@ -130,7 +130,7 @@ def _selection(part: Mapping[str, Any]) -> str:
     intro = (
         "PSNR in dB / CNR of CAS at each sampling fraction, means over the five images; best of each column of a "
         "noise level in bold. Edges (mean length in a tile, in its sides), tiles with features of one pixel, and the "
-        f"way of the stage (mm, in the order of the set / along the rows) are those of board {part['board']} at {at:.2%}."
+        f"way of the stage (mm, in the order of the set / along the rows) are those of {part['board']} at {at:.2%}."
     )
     fractions = part["fractions"]
     found = {(r["order"], r["snr_db"], r["method"], r["fraction"]): r for r in part["rows"]}

@@ -148,7 +148,7 @@ def test_the_picture_is_not_negative_unless_that_is_allowed():
 
 def test_unknown_norm():
     for method in ("tv", "tval3"):
-        with pytest.raises(CxgiError, match="norm 'max' is unknown: choose one of .*isotropic"):
+        with pytest.raises(CxgiError, match=r"norm 'max' is unknown: choose one of .*isotropic"):
             reconstruct(signed_measurement(BLOCKS), method=method, norm="max")
 
 
