@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import CxgiError
-from .orders import ORDERS, ranking, sequency
+from .orders import DEFAULT_ORDER, ORDERS, ranking, sequency
 from .transform import MAX_SIZE, check_size, hadamard_matrix, walsh_hadamard_2d
 
 __all__ = [
+    "DEFAULT_ORDER",
     "MAX_SIZE",
     "ORDERS",
     "PatternSet",
@@ -78,7 +79,7 @@ class PatternSet:
 
     size: int
     count: int
-    order: str = "cake-cutting"
+    order: str = DEFAULT_ORDER
     seed: int | None = None
     basis: str = "hadamard"
 
@@ -93,7 +94,7 @@ class PatternSet:
 
     @classmethod
     def from_fraction(
-        cls, size: int, fraction: float, order: str = "cake-cutting", seed: int | None = None
+        cls, size: int, fraction: float, order: str = DEFAULT_ORDER, seed: int | None = None
     ) -> PatternSet:
         """The pattern set whose count is `fraction` of N."""
         return cls(size, count_for_fraction(size, fraction), order, seed)

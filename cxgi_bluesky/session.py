@@ -35,7 +35,7 @@ from .devices.beamline import Beamline
 from .errors import CxgiError
 from .journal import Journal
 from .measurement import Measurement
-from .patterns import PatternSet
+from .patterns import DEFAULT_ORDER, PatternSet
 from .reconstruction import Reconstruction, check_method
 from .reconstruction.held_out import checked_reconstruction
 
@@ -103,7 +103,7 @@ class Session:
             self.view.flush()
         return last
 
-    def pattern_set(self, fraction: float = 0.1875, order: str = "cake-cutting", seed: int | None = None) -> PatternSet:
+    def pattern_set(self, fraction: float = 0.1875, order: str = DEFAULT_ORDER, seed: int | None = None) -> PatternSet:
         """A pattern set of the board's size."""
         return PatternSet.from_fraction(self.board.size, fraction, order, seed)
 

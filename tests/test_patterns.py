@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.linalg import hadamard
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.orders import SEEDED
+from cxgi_bluesky.orders import SEEDED, sequency_grid
 from cxgi_bluesky.patterns import (
     ORDERS,
     PatternSet,
@@ -19,6 +19,7 @@ from cxgi_bluesky.patterns import (
     sequency,
     walsh_hadamard_2d,
 )
+from cxgi_bluesky.simulation.random_objects import random_object
 
 SIZES = [2, 4, 8, 16, 32, 64]
 
@@ -124,6 +125,38 @@ def test_variable_density_keeps_the_lowest_and_thins_out_the_rest():
     assert density[-1] > 0.02
 
 
+def test_learned_puts_the_patterns_first_that_carry_the_power_of_objects_never_seen():
+    rng = np.random.default_rng(99)
+    objects = [random_object(rng, 32) for _ in range(60)]
+    power = np.mean([walsh_hadamard_2d(o - o.mean()).ravel() ** 2 / max(o.var(), 1e-3) for o in objects], axis=0)
+    kept = {order: power[ranking(order, 32)[:192]].sum() for order in ("learned", "zig-zag", "natural")}
+    assert kept["learned"] > 0.99 * kept["zig-zag"]
+    assert kept["learned"] > 1.3 * kept["natural"]
+
+
+@pytest.mark.parametrize(("few", "many"), [(16, 64), (32, 128)])
+def test_a_learned_order_of_few_pixels_is_that_of_many_without_the_fine_patterns(few, many):
+    by_sequency = {}
+    for size in (few, many):
+        u, v = sequency_grid(size)
+        by_sequency[size] = [(u[k], v[k]) for k in ranking("learned", size)]
+    assert by_sequency[few] == [(u, v) for u, v in by_sequency[many] if max(u, v) < few]
+
+
+def test_learned_density_draws_patterns_as_often_as_they_carry_power():
+    place = np.empty(1024, dtype=int)
+    place[ranking("learned", 32)] = np.arange(1024)
+    chosen = np.concatenate([place[ranking("learned-density", 32, seed)[:192]] for seed in range(30)])
+    density = np.histogram(chosen, bins=[0, 64, 128, 256, 512, 1024])[0] / 30 / np.diff([0, 64, 128, 256, 512, 1024])
+    assert density[0] == 1
+    assert (np.diff(density) < 0).all()
+
+
+def test_learned_orders_say_which_sizes_they_know():
+    with pytest.raises(CxgiError, match="size 256: the learned orders know sizes up to 128"):
+        ranking("learned", 256)
+
+
 def test_the_smallest_board_has_every_order():
     for order in ORDERS:
         assert sorted(ranking(order, 2, 0 if order in SEEDED else None)) == [0, 1, 2, 3]
@@ -181,7 +214,7 @@ def test_what_is_no_whole_number_is_refused(words):
 
 
 def test_different_sets_have_different_digests():
-    sets = [PatternSet(8, 10), PatternSet(8, 11), PatternSet(16, 10), PatternSet(8, 10, "zig-zag")]
+    sets = [PatternSet(8, 10), PatternSet(8, 11), PatternSet(16, 10), PatternSet(8, 10, "natural")]
     assert len({s.sha256 for s in sets}) == len(sets)
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from ..bucket_file import SUFFIXES
 from ..errors import CxgiError
 from ..measurement import Coding
-from ..patterns import ORDERS, PatternSet
+from ..patterns import DEFAULT_ORDER, ORDERS, PatternSet
 from ._common import Commands, Payload, Say, add_command, refuse_for_signed
 
 METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--dark", type=float, help="file: signal without beam (default: what it says, else 0)")
     parser.add_argument("--fraction", type=float, help="use only this fraction of all N patterns")
-    parser.add_argument("--order", choices=tuple(ORDERS), help="which patterns that are (default: cake-cutting)")
+    parser.add_argument("--order", choices=tuple(ORDERS), help=f"which patterns that are (default: {DEFAULT_ORDER})")
     parser.add_argument("--order-seed", type=int, help="seed of a random order")
     parser.add_argument(
         "--details", action="store_true", help="also write NAME-unmeasured and NAME-uncertainty beside the image"
@@ -132,4 +132,4 @@ def _chosen_patterns(options: argparse.Namespace, size: int | None) -> PatternSe
         return None
     if size is None:
         raise CxgiError("--fraction needs a mask scan: this run has no pattern set")
-    return PatternSet.from_fraction(size, options.fraction, options.order or "cake-cutting", options.order_seed)
+    return PatternSet.from_fraction(size, options.fraction, options.order or DEFAULT_ORDER, options.order_seed)

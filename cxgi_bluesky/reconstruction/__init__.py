@@ -98,10 +98,10 @@ def _prepare(method: str, options: dict[str, Any]) -> None:
         from .ch_mwcnn import load_network
 
         load_network(options.get("weights"))
-    elif method in ("tv", "tval3"):
+    if method in ("tv", "tval3", "ch-mwcnn"):
         from .kernels import compile_kernels
 
-        compile_kernels(method)
+        compile_kernels("tval3" if method == "tval3" else "tv")
 
 
 def check_method(method: str) -> None:

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from ..errors import CxgiError
 from ..measurement import Measurement
 from .common_offset import without_common_offset
+from .model_error import error_size, with_model_error
 from .network import CHMWCNN, NetworkConfig, normalise
 
 SCHEMA = "cxgi-ch-mwcnn-1"
@@ -83,7 +84,7 @@ def _read_network(path: Path, modified_ns: int) -> LoadedNetwork:
 def ch_mwcnn(
     measurement: Measurement, *, weights: str | Path | None = None
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Reconstruct with the network.
+    """Reconstruct with the network, told how large the errors of the coefficients really are (`model_error`).
 
     Parameters
     ----------
@@ -104,7 +105,14 @@ def ch_mwcnn(
             f"size {measurement.size} is unknown to the network's weights (they know {sizes}): use method tv"
         )
     measurement, offset = without_common_offset(measurement)
-    return run_network(loaded.network, measurement), {"weights_sha256": loaded.sha256, "common_offset": offset}
+    size, _ = error_size(measurement)
+    return run_network(loaded.network, with_model_error(measurement, size)), {
+        "weights_sha256": loaded.sha256,
+        "common_offset": offset,
+        "sigma": size.sigma,
+        "model_sigma": size.model_sigma,
+        "sigma_origin": size.origin,
+    }
 
 
 @contextmanager

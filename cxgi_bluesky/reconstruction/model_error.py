@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 FEWEST_PATTERNS = 64
 _TELLING = 1.25  # a ratio of two sigmas below it changes no picture
 _SHARES_OF_ESTIMATE = (1.0, 0.5, 0.25, 0.125)
+_CONVINCING, _DOUBTFUL = 0.8, 2.0  # standard errors; below the second, another draw is asked
 _TRIAL_ITERATIONS, _TRIAL_TOLERANCE = 100, 1e-3
 
 
@@ -69,22 +70,14 @@ def error_size(
         Of the draw.
     """
     own = float(np.sqrt(np.mean(measurement.sigma**2)))
-    warm = WarmStart()
     if len(measurement) < FEWEST_PATTERNS:
         return ErrorSize(own, 0.0, measurement.sigma_origin), None
     candidates = _candidates(measurement, own)
-    held = held_back_rows(measurement, len(measurement), seed)
-    kept = np.delete(np.arange(len(measurement)), held)
-    problem = Problem.of(measurement.kept(kept), norm="isotropic", nonnegative=nonnegative)
-    pictures, errors = {}, {}
-    for sigma in sorted(candidates, reverse=True):  # from the smoothest picture on: the next starts there
-        weight = TRIAL_WEIGHT_IN_SIGMA * sigma / measurement.size
-        problem.solve(weight, warm, iterations=_TRIAL_ITERATIONS, tolerance=_TRIAL_TOLERANCE)
-        assert warm.image is not None
-        predicted = walsh_hadamard_2d(warm.image).ravel()[measurement.pattern_index[held]]
-        errors[sigma] = (predicted - measurement.coefficient[held]) ** 2
-        pictures[sigma] = warm.image.copy()
-    best = _believed(candidates, errors)
+    pictures, misses = _trials(measurement, candidates, nonnegative, seed)
+    if any(abs(_evidence(misses[candidates[0]], misses[other])) < _DOUBTFUL for other in candidates[1:2]):
+        _, more = _trials(measurement, candidates, nonnegative, seed + 1)
+        misses = {sigma: np.concatenate([misses[sigma], more[sigma]]) for sigma in candidates}
+    best = _believed(candidates, misses)
     estimated = measurement.sigma_origin.startswith("estimated: high sequency")
     if best == own and not estimated:
         return ErrorSize(own, 0.0, measurement.sigma_origin), pictures[best]
@@ -112,11 +105,35 @@ def _candidates(measurement: Measurement, own: float) -> list[float]:
     return [own] if floor <= _TELLING * own else [own, floor]
 
 
-def _believed(candidates: list[float], errors: dict[float, Array]) -> float:
-    """The first candidate, unless another predicts better by more than one standard error."""
+def _trials(
+    measurement: Measurement, candidates: list[float], nonnegative: bool, seed: int
+) -> tuple[dict[float, NDArray[np.float32]], dict[float, Array]]:
+    """For each sigma the picture from seven eighths of the patterns, and how far it misses each of the others."""
+    held = held_back_rows(measurement, len(measurement), seed)
+    kept = measurement.kept(np.delete(np.arange(len(measurement)), held))
+    problem, warm = Problem.of(kept, norm="isotropic", nonnegative=nonnegative), WarmStart()
+    pictures, misses = {}, {}
+    for sigma in sorted(candidates, reverse=True):  # from the smoothest picture on: the next starts there
+        weight = TRIAL_WEIGHT_IN_SIGMA * sigma / measurement.size
+        problem.solve(weight, warm, iterations=_TRIAL_ITERATIONS, tolerance=_TRIAL_TOLERANCE)
+        assert warm.image is not None
+        pictures[sigma] = warm.image.copy()
+        predicted = walsh_hadamard_2d(warm.image).ravel()[measurement.pattern_index[held]]
+        misses[sigma] = np.abs(predicted - measurement.coefficient[held])
+    return pictures, misses
+
+
+def _evidence(first: Array, second: Array) -> float:
+    """By how many standard errors the second misses less; distances, as squares would be ruled by a few patterns."""
+    gain = first - second
+    error = float(gain.std()) / np.sqrt(len(gain))
+    return float(gain.mean()) / error if error > 0 else 0.0
+
+
+def _believed(candidates: list[float], misses: dict[float, Array]) -> float:
+    """The first candidate, unless another predicts better by more than the luck of the draw."""
     best = candidates[0]
     for sigma in candidates[1:]:
-        gain = errors[best] - errors[sigma]
-        if gain.mean() > gain.std() / np.sqrt(len(gain)):
+        if _evidence(misses[best], misses[sigma]) > _CONVINCING:
             best = sigma
     return best
