@@ -31,6 +31,7 @@ class Spec:
 VARIANTS: tuple[Spec, ...] = (
     Spec("dgi", "correlation", {"form": "DGI"}),
     Spec("ngi", "correlation", {"form": "NGI"}),
+    Spec("tv-isotropic", "tv", {"norm": "isotropic"}),
     Spec("tv-anisotropic", "tv", {"norm": "anisotropic"}),
 )
 

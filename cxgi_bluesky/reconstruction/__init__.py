@@ -75,10 +75,7 @@ def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any)
         raise CxgiError(f"method {method!r} does not take these options: {error}") from error
     seconds = time.perf_counter() - started
     scale = "relative" if method in _COVARIANCE else measurement.scale
-    unmeasured = unmeasured_part(image, measurement)
-    quality: dict[str, Any] = {"unmeasured_share": _share(unmeasured, image)}
-    if method not in _COVARIANCE:
-        quality["data_misfit"] = data_misfit(image, measurement)
+    quality = {} if method in _COVARIANCE else {"data_misfit": data_misfit(image, measurement)}
     return Reconstruction(
         image=image,
         scale=scale,
@@ -88,7 +85,7 @@ def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any)
         exposures=len(measurement),
         quality=quality,
         source=measurement.source,
-        unmeasured=unmeasured,
+        pattern_index=measurement.pattern_index,
     )
 
 
@@ -108,18 +105,6 @@ def check_method(method: str) -> None:
     """Raise `CxgiError` if the method is unknown."""
     if method not in METHODS:
         raise CxgiError(f"method {method!r} is unknown: choose one of {', '.join(METHODS)}")
-
-
-def unmeasured_part(image: NDArray[Any], measurement: Measurement) -> NDArray[np.float64]:
-    """The part of an image in the patterns that were not measured (its null-space part), shape (n, n)."""
-    coefficient = walsh_hadamard_2d(np.asarray(image, dtype=np.float64))
-    return walsh_hadamard_2d(np.where(measurement.measured_grid(), 0.0, coefficient)) / measurement.size**2
-
-
-def _share(part: NDArray[Any], image: NDArray[Any]) -> float:
-    """Power of a part of an image over the image's power about its mean."""
-    power = float(np.var(image))
-    return float(np.mean(part**2)) / power if power > 0 else 0.0
 
 
 def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:

@@ -114,7 +114,7 @@ def checked_reconstruction(
     """
     result = reconstruct(measurement, method=method, **options)
     score = held_out_score(measurement, method=method, **{k: v for k, v in options.items() if k != "warm"})
-    result = replace(result, quality={**result.quality, "held_out": score})
+    result = replace(result, quality={**result.quality, "unmeasured_share": result.unmeasured_share, "held_out": score})
     kind: Kind | None = "error" if method == "tv" else "noise" if method in _LINEAR else None
     if not details or kind is None:
         return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..measurement import Scale
+from ..patterns import walsh_hadamard_2d
 
 MARK = "NOT SUPPORTED BY THE DATA"
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
@@ -35,12 +37,12 @@ class Reconstruction:
         Number of patterns the image was made from.
     quality : dict
         What the data says about the picture without a truth: `data_misfit` (rms of the
-        coefficients' residual in units of sigma), `unmeasured_share` (of the picture's power, how
-        much lies in patterns that were not measured), `held_out` where it was asked for.
+        coefficients' residual in units of sigma); where it was asked for, `held_out` and
+        `unmeasured_share` (of the picture's power, how much lies in patterns that were not measured).
     source : dict
         Where the measurement came from.
-    unmeasured : ndarray, shape (n, n), optional
-        The part of the image that lies in patterns that were not measured: what the data cannot say.
+    pattern_index : ndarray of int, shape (M,), optional
+        The patterns that it was made from.
     uncertainty : ndarray, shape (n, n), optional
         One standard deviation of each pixel, of the kind `uncertainty_kind`.
     uncertainty_kind : {"noise", "error"}, optional
@@ -54,7 +56,7 @@ class Reconstruction:
     exposures: int
     quality: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
-    unmeasured: NDArray[Any] | None = None
+    pattern_index: NDArray[np.int64] | None = None
     uncertainty: NDArray[Any] | None = None
     uncertainty_kind: str | None = None
 
@@ -63,6 +65,22 @@ class Reconstruction:
         """False when patterns that were held back speak against the picture."""
         score = self.quality.get("held_out")
         return score is None or bool(score["supported"])
+
+    @cached_property
+    def unmeasured(self) -> NDArray[np.float64] | None:
+        """The part of the image that lies in patterns that were not measured: what the data cannot say."""
+        if self.pattern_index is None:
+            return None
+        coefficient = walsh_hadamard_2d(np.asarray(self.image, dtype=np.float64))
+        coefficient.reshape(-1)[self.pattern_index] = 0
+        part: NDArray[np.float64] = walsh_hadamard_2d(coefficient) / self.image.size
+        return part
+
+    @property
+    def unmeasured_share(self) -> float | None:
+        """Power of that part over the image's power about its mean."""
+        power = float(np.var(self.image))
+        return None if self.unmeasured is None else float(np.mean(self.unmeasured**2)) / power if power > 0 else 0.0
 
     def save(self, path: str | Path) -> Path:
         """Write the image: .npy and .tiff keep the numbers, .png stretches them to grey values.

@@ -37,7 +37,7 @@ def test_random_objects_are_told_from_their_shuffled_buckets():
         m = signed_measurement(random_object(rng, 32), FEW, sigma=1.0)
         supported.append([held_out_score(x, method="tv")["supported"] for x in (m, shuffled(m, seed))])
     true, false = np.mean(supported, axis=0)
-    assert true > 0.9
+    assert true > 0.85  # fine textures predict nothing, and are called so
     assert false == 0
 
 

@@ -22,7 +22,7 @@ def test_measured_and_unmeasured_part_make_the_picture():
     measured = walsh_hadamard_2d(result.image - result.unmeasured).ravel()
     assert np.abs(np.delete(measured, m.pattern_index)).max() < 1e-4
     share = np.mean(result.unmeasured**2) / result.image.var()
-    assert result.quality["unmeasured_share"] == pytest.approx(share)
+    assert result.unmeasured_share == pytest.approx(share)
     assert share > 1e-3
 
 
@@ -43,7 +43,7 @@ def test_details_are_written_beside_the_picture(tmp_path, suffix):
 
 
 def test_a_picture_without_details_writes_none(tmp_path):
-    result = replace(reconstruct(signed_measurement(smooth_image(8)), method="inverse"), unmeasured=None)
+    result = replace(reconstruct(signed_measurement(smooth_image(8)), method="inverse"), pattern_index=None)
     assert result.save_details(tmp_path / "leaf.png") == {}
 
 
