@@ -15,7 +15,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 # Renews docs/reference/measured.md; MEASURED=folder adds the measured 32 x 32 files.
-ORDERS ?= cake-cutting zig-zag variable-density
+ORDERS ?= zig-zag cake-cutting variable-density learned-density
 bench: $(STAMP)
 	$(BIN)/cxgi bench all $(if $(MEASURED),--measured $(MEASURED)) --orders $(ORDERS) \
 		--out benchmarks/bench.json --markdown docs/reference/measured.md

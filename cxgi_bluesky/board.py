@@ -262,7 +262,7 @@ class MaskBoard:
     def from_dict(cls, words: Any) -> MaskBoard:
         """Build and check a board from plain values.
 
-        ``pattern_index`` may be a list, or ``{order: cake-cutting}`` for a full plate.
+        ``pattern_index`` may be a list, or ``{order: zig-zag}`` for a full plate.
         """
         if not isinstance(words, dict):
             raise CxgiError(

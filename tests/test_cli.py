@@ -70,6 +70,20 @@ def test_picture_formats(file, tmp_path, capsys):
     assert "1024 patterns of 32 x 32" in capsys.readouterr().out
 
 
+def test_details_say_what_was_not_measured_and_how_uncertain_each_pixel_is(file, tmp_path, capsys):
+    out = tmp_path / "leaf.npy"
+    assert reconstruct(file, out, "--fraction", "0.3", "--details", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["details"] == {name: str(tmp_path / f"leaf-{name}.npy") for name in ("unmeasured", "uncertainty")}
+    assert answer["uncertainty_kind"] == "error"
+    assert 0 < answer["quality"]["unmeasured_share"] < 1
+    sigma, unmeasured = (np.load(tmp_path / f"leaf-{name}.npy") for name in ("uncertainty", "unmeasured"))
+    assert sigma.shape == unmeasured.shape == (32, 32)
+    assert (sigma > 0).all()
+    assert reconstruct(file, out, "--method", "ch-mwcnn", "--fraction", "0.3", "--details", "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)["details"]) == {"unmeasured"}
+
+
 def test_wrong_data_are_called_wrong(tmp_path, capsys):
     image = smooth_image(32)
     coefficients = walsh_hadamard_2d(image).ravel()

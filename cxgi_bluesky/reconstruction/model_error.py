@@ -10,6 +10,7 @@ better is believed, if it is better by more than the luck of the draw.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +27,8 @@ Array = NDArray[np.float64]
 FEWEST_PATTERNS = 64
 _TELLING = 1.25  # a ratio of two sigmas below it changes no picture
 _SHARES_OF_ESTIMATE = (1.0, 0.5, 0.25, 0.125)
-_CONVINCING, _DOUBTFUL = 0.8, 2.0  # standard errors; below the second, another draw is asked
+# in standard errors: enough to believe the larger sigma, enough not to, and where another draw is asked
+_CONVINCING, _SPEAKING_AGAINST, _DOUBTFUL = 0.8, -0.5, 2.0
 _TRIAL_ITERATIONS, _TRIAL_TOLERANCE = 100, 1e-3
 
 
@@ -78,12 +80,15 @@ def error_size(
         _, more = _trials(measurement, candidates, nonnegative, seed + 1)
         misses = {sigma: np.concatenate([misses[sigma], more[sigma]]) for sigma in candidates}
     best = _believed(candidates, misses)
+    picture = pictures[best]
     estimated = measurement.sigma_origin.startswith("estimated: high sequency")
     if best == own and not estimated:
-        return ErrorSize(own, 0.0, measurement.sigma_origin), pictures[best]
+        if len(candidates) == 1 or _evidence(misses[own], misses[candidates[1]]) < _SPEAKING_AGAINST:
+            return ErrorSize(own, 0.0, measurement.sigma_origin), picture
+        best = math.sqrt(own * candidates[1])  # the draw says nothing: half-way is never far off
     model = 0.0 if estimated else float(np.sqrt(max(0.0, best**2 - own**2)))
     origin = "estimated: held-back patterns" if estimated else f"{measurement.sigma_origin}, and model error"
-    return ErrorSize(best, model, origin), pictures[best]
+    return ErrorSize(best, model, origin), picture
 
 
 def with_model_error(measurement: Measurement, size: ErrorSize) -> Measurement:
