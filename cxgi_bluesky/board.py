@@ -304,12 +304,24 @@ class MaskBoard:
         except CxgiError as error:
             raise CxgiError(f"board file {path}: {error}") from error
 
+    def _order_of_a_full_plate(self) -> str | None:
+        """The order whose full ranking the tiles follow, if there is one."""
+        if self.pattern_count < self.size**2:
+            return None
+        for order in (name for name in ORDERS if name not in SEEDED):
+            try:
+                if self.pattern_index == tuple(ranking(order, self.size).tolist()):
+                    return order
+            except CxgiError:
+                continue  # an order that does not know this size
+        return None
+
     def to_yaml(self, path: str | Path) -> None:
         """Write a board file that `from_yaml` reads back to an equal board."""
         words = self.to_dict()
-        for order in ORDERS.keys() - set(SEEDED):
-            if self.pattern_index == tuple(ranking(order, self.size).tolist()):
-                words["pattern_index"] = {"order": order}
+        order = self._order_of_a_full_plate()
+        if order is not None:
+            words["pattern_index"] = {"order": order}
         Path(path).write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")
 
 

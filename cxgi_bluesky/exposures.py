@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,16 +143,18 @@ class Exposures:
         if words is None:
             raise CxgiError("no start document has been seen: feed the documents of a run from its beginning")
         dark = _mean_bucket(self.streams["dark"])
-        judged = {name: self._judged(name) for name in _BY_PATTERN}
-        opens = dict(enumerate(good_open(list(self.streams["open"].values()))))
-        i0 = _mean_i0([*judged["primary"][0].values(), *judged["validation"][0].values(), *opens.values()])
-        opened, incident = (Buckets.of(_usable(s, dark, i0)) for s in (opens, self.streams["incident"]))
-        measured = list(_usable(judged["primary"][0], dark, i0))
-        held_back = [row for row in _usable(judged["validation"][0], dark, i0) if row[0] not in self.streams["primary"]]
-        rows = Buckets.of(measured + held_back)
+        opens = [_without(dark, exposure) for exposure in self.streams["open"].values()]
+        (primary, reasons), (validation, _) = (self._judged(name, dark, opens) for name in _BY_PATTERN)
+        if self.streams["primary"] and not primary:
+            raise CxgiError(f"all {len(reasons)} exposures were left out: {_counted(reasons)}")
+        good_opens = dict(enumerate(good_open(opens)))
+        incident = {k: _without(dark, exposure) for k, exposure in self.streams["incident"].items()}
+        i0 = _mean_i0([*primary.values(), *validation.values(), *good_opens.values()])
+        opened, incidents = (Buckets.of(_usable(stream, i0)) for stream in (good_opens, incident))
+        measured = list(_usable(primary, i0))
+        rows = Buckets.of(measured + [row for row in _usable(validation, i0) if row[0] not in primary])
         drift = Drift.from_open(opened)
         calibrated = calibrate(rows, opened, drift)
-        reasons = judged["primary"][1]
         return RunBuckets(
             size=words["pattern_set"]["size"],
             pattern_index=rows.index,
@@ -161,31 +163,46 @@ class Exposures:
             sigma_origin=calibrated.sigma_origin,
             d_r=words["board"]["d_r"],
             open_bucket=calibrated.open_bucket,
-            incident=float(incident.corrected(drift).bucket.mean()) if len(incident.bucket) else None,
+            incident=float(incidents.corrected(drift).bucket.mean()) if len(incidents.bucket) else None,
             validation=rows.index[len(measured) :],
             source={
                 "raw_uids": [self.start["uid"]],
                 "left_out": sorted(reasons),
                 "left_out_because": {
-                    reason: sorted(k for k, why in reasons.items() if why == reason) for reason in set(reasons.values())
+                    reason: sorted(k for k, why in reasons.items() if why == reason)
+                    for reason in sorted(set(reasons.values()))
                 },
+                "open_left_out": len(opens) - len(good_opens),
                 "dark_subtracted": dark,
                 "drift_rms": drift.rms,
             },
         )
 
-    def _judged(self, stream: str) -> tuple[dict[int, Exposure], dict[int, str]]:
-        """The exposure to believe of each pattern of a stream, and why others have none."""
-        every = {k: [*self._earlier.get((stream, k), ()), last] for k, last in self.streams[stream].items()}
-        return judge(every, list(self.streams["open"].values()))
+    def _judged(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
+        """The exposure to believe of each pattern of a stream, dark subtracted, and why others have none."""
+        every = {
+            k: [_without(dark, exposure) for exposure in (*self._earlier.get((stream, k), ()), last)]
+            for k, last in self.streams[stream].items()
+        }
+        return judge(every, opens)
 
 
-def _usable(stream: Mapping[int, Exposure], dark: float, mean_i0: float) -> Iterator[tuple[int, float, float, float]]:
-    """Index, bucket, sigma and time of the exposures whose bucket is a number."""
+def _without(dark: float, exposure: Exposure) -> Exposure:
+    return replace(exposure, bucket=exposure.bucket - dark)
+
+
+def _counted(reasons: Mapping[int, str]) -> str:
+    """How many exposures each reason has cost."""
+    names = list(reasons.values())
+    return ", ".join(f"{reason} ({names.count(reason)})" for reason in sorted(set(names)))
+
+
+def _usable(stream: Mapping[int, Exposure], mean_i0: float) -> Iterator[tuple[int, float, float, float]]:
+    """Index, bucket, sigma and time of the exposures whose bucket is a number, for the same intensity."""
     for key, exposure in stream.items():
         intensity = exposure.i0 / mean_i0
         if math.isfinite(exposure.bucket) and intensity > 0:
-            yield key, (exposure.bucket - dark) / intensity, exposure.sigma / intensity, exposure.time
+            yield key, exposure.bucket / intensity, exposure.sigma / intensity, exposure.time
 
 
 def _number(value: Any) -> float:

@@ -22,8 +22,9 @@ REPEATS, DRIFT = "repeats disagree", "source jumped"
 WIDEST_SPREAD = 4.0  # times the noise law; the few readings of an exposure give its spread to about 25 %
 LARGEST_I0_CHANGE = 0.3  # of the median, and five times the usual: the source or the shutter was not ready
 LARGEST_JUMP = 0.05  # of the open bucket, from one open exposure to the next
+UNUSUAL = 4.0  # times the median change between open exposures
 DISAGREEMENT = 5.0  # sigma
-_FEWEST_SPREADS = 8
+_FEWEST_SPREADS, _FEWEST_SPANS = 8, 4
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ def judge(
     Parameters
     ----------
     stream : mapping
-        All exposures of each pattern_index, in the order of time; the last one counts, unless it alone
-        contradicts two or more that agree with each other.
+        All exposures of each pattern_index, in the order of time, dark subtracted; the last one counts,
+        unless it alone contradicts two or more that agree with each other.
     opened : sequence of Exposure
-        Of the open tile, with the object in.
+        Of the open tile, with the object in, dark subtracted.
 
     Returns
     -------
@@ -72,16 +73,16 @@ def judge(
 
 
 def good_open(opened: Sequence[Exposure]) -> list[Exposure]:
-    """Open exposures without those that are no number or alone between two that agree."""
+    """Open exposures (dark subtracted) without those that are no number or alone between two that agree."""
     usable = sorted((e for e in opened if math.isfinite(e.bucket) and e.i0 > 0), key=lambda e: e.time)
-    if len(usable) < 3:
-        return usable
-    level = np.array([e.bucket / e.i0 for e in usable])
-    alone = np.zeros(len(level), dtype=bool)
-    before, here, after = level[:-2], level[1:-1], level[2:]
-    limit = LARGEST_JUMP * np.abs(np.median(level))
-    alone[1:-1] = (np.abs(here - before) > limit) & (np.abs(here - after) > limit) & (np.abs(before - after) <= limit)
-    return [e for e, left_out in zip(usable, alone, strict=True) if not left_out]
+    alone = {
+        place
+        for place in range(1, len(usable) - 1)
+        if _jumped(usable[place - 1], usable[place])
+        and _jumped(usable[place], usable[place + 1])
+        and not _jumped(usable[place - 1], usable[place + 1])
+    }
+    return [e for place, e in enumerate(usable) if place not in alone]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +99,14 @@ class _Limits:
         i0 = np.array([e.i0 for e in every if math.isfinite(e.i0) and e.i0 > 0] or [1.0])
         median = float(np.median(i0))
         usual = 1.4826 * float(np.median(np.abs(i0 / median - 1)))
-        return cls(median, max(LARGEST_I0_CHANGE, 5 * usual), _noise_law(every), _jumps(good_open(opened)))
+        jumps = _jumps(good_open(opened), np.array([e.time for e in every]))
+        return cls(median, max(LARGEST_I0_CHANGE, 5 * usual), _noise_law(every), jumps)
 
     def fault(self, exposure: Exposure) -> str | None:
         """Why the exposure cannot be trusted, None if it can."""
         if not (math.isfinite(exposure.bucket) and math.isfinite(exposure.i0)):
             return NOT_A_NUMBER
-        if abs(exposure.i0 / self.i0 - 1) > self.largest_i0_change:
+        if exposure.i0 <= 0 or abs(exposure.i0 / self.i0 - 1) > self.largest_i0_change:
             return INTENSITY
         slope, offset, least = self.law
         if exposure.sigma**2 > WIDEST_SPREAD**2 * max(slope * exposure.bucket + offset, least) > 0:
@@ -128,16 +130,31 @@ def _noise_law(every: Sequence[Exposure]) -> tuple[float, float, float]:
     return float(slope), float(offset), median / 4  # a straight line may leave nothing for the smallest buckets
 
 
-def _jumps(opened: Sequence[Exposure]) -> NDArray[np.float64]:
-    """Pairs of times of successive open exposures that differ by more than drift and noise explain."""
-    pairs = []
-    for before, after in pairwise(opened):
-        levels = np.array([before.bucket / before.i0, after.bucket / after.i0])
-        sigma = np.nan_to_num([before.sigma / before.i0, after.sigma / after.i0])
-        change = abs(float(levels[1] - levels[0]))
-        if change > LARGEST_JUMP * abs(float(levels.mean())) and change > DISAGREEMENT * float(np.hypot(*sigma)):
-            pairs.append((before.time, after.time))
-    return np.array(pairs, dtype=np.float64).reshape(-1, 2)
+def _jumps(opened: Sequence[Exposure], times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times of successive open exposures between which the source jumped while patterns were exposed.
+
+    A drift is no jump: it is corrected. So a change must also be large against those of the other
+    intervals of the scan, and where a quarter of the patterns would go nothing is left out.
+    """
+    spans = [(one, two) for one, two in pairwise(opened) if ((one.time < times) & (times < two.time)).any()]
+    if len(spans) < _FEWEST_SPANS:
+        return np.empty((0, 2))
+    changes = np.array([abs(two.bucket / two.i0 - one.bucket / one.i0) for one, two in spans])
+    pairs = [
+        (one.time, two.time)
+        for place, (one, two) in enumerate(spans)
+        if _jumped(one, two) and changes[place] > UNUSUAL * np.median(np.delete(changes, place))
+    ]
+    inside = sum(int(((one < times) & (times < two)).sum()) for one, two in pairs)
+    return np.array(pairs if inside <= len(times) / 4 else [], dtype=np.float64).reshape(-1, 2)
+
+
+def _jumped(one: Exposure, two: Exposure) -> bool:
+    """Whether the open tile's level changed by more than 5 % and by more than the noise explains."""
+    levels = one.bucket / one.i0, two.bucket / two.i0
+    sigma = math.hypot(*(s if math.isfinite(s) else 0.0 for s in (one.sigma / one.i0, two.sigma / two.i0)))
+    change = abs(levels[1] - levels[0])
+    return change > max(LARGEST_JUMP * abs(levels[0] + levels[1]) / 2, DISAGREEMENT * sigma)
 
 
 def _agreed(repeats: Sequence[Exposure]) -> Exposure | None:

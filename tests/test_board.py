@@ -110,3 +110,9 @@ def test_unknown_names_tiles_and_patterns(board):
         board.position_mm(66)
     with pytest.raises(CxgiError, match="no tile with pattern_index 3"):
         small_board(pattern_index=(0, 1)).tile_of(3)
+
+
+def test_a_large_plate_of_few_tiles_is_written_and_read(tmp_path):
+    board = small_board(256, pattern_index=tuple(range(100)), columns=10)
+    board.to_yaml(tmp_path / "large.yaml")
+    assert MaskBoard.from_yaml(tmp_path / "large.yaml") == board

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.rejection import DRIFT, INTENSITY, NOT_A_NUMBER, REPEATS, SPREAD, Exposure, good_open, judge
@@ -43,6 +44,7 @@ def test_nothing_is_left_out_of_an_honest_scan_however_heavy_its_tails():
         (Exposure(9.0, 0.5, 1.0, 7.0), SPREAD),
         (Exposure(9.0, 0.05, 0.6, 7.0), INTENSITY),
         (Exposure(9.0, 0.05, 0.0, 7.0), INTENSITY),
+        (Exposure(9.0, 0.05, -1.0, 7.0), INTENSITY),
     ],
 )
 def test_a_faulty_exposure_is_named_with_its_reason(fault, reason):
@@ -68,14 +70,40 @@ def test_of_two_that_differ_the_last_wins_and_of_three_the_odd_one_is_dropped():
 
 
 def test_what_was_exposed_while_the_source_jumped_is_left_out():
-    good, reasons = judge(exposures(), opened([10.0, 10.0, 8.0, 8.0, 8.0]))
+    good, reasons = judge(exposures(60), opened([10.0, 10.0, 8.0, 8.0, 8.0, 8.0, 8.0]))
     assert set(reasons.values()) == {DRIFT}
     assert sorted(reasons) == list(range(10, 20))
-    assert len(good) == 30
+    assert len(good) == 50
 
 
-def test_a_slow_drift_is_no_jump():
-    assert not judge(exposures(), opened([10.0, 9.7, 9.4, 9.1, 8.8]))[1]
+@pytest.mark.parametrize("levels", [[10.0, 9.7, 9.4, 9.1, 8.8], [10.0, 9.0, 8.1, 7.3, 6.6], [10.0, 7.0]])
+def test_a_drift_is_no_jump_however_fast(levels):
+    assert not judge(exposures(), opened(levels))[1]
+
+
+def test_a_source_that_jumps_all_the_time_costs_no_scan():
+    assert not judge(exposures(), opened([10.0, 8.0, 10.5, 7.5, 10.0]))[1]
+
+
+def test_noisy_open_exposures_are_kept():
+    rng = np.random.default_rng(3)
+    noisy = [Exposure(10 + float(n), 1.0, 1.0, float(t)) for t, n in enumerate(rng.normal(size=40))]
+    assert len(good_open(noisy)) == 40
+
+
+def test_the_dark_is_taken_off_before_levels_are_compared():
+    events = [(*e, 0.01, 1.0, 10.0 * i) for i, e in enumerate(ALL)]
+    events = [(s, k, b + 60.0, *more) for s, k, b, *more in events] + [("dark", -1, 60.0, 0.01, 1.0, -5.0)]
+    opens = [10.0, 10.0, 10.0, 10.0, 8.0, 8.0]
+    events += [("open", -1, 60.0 + level, 0.01, 1.0, 30.0 * i - 5) for i, level in enumerate(opens)]
+    m = Measurement.from_documents(run_documents(events))
+    assert m.source["left_out_because"] == {DRIFT: [9, 10, 11]}
+
+
+def test_when_everything_is_left_out_the_reason_is_told():
+    events = [("primary", k, None, 0.01, 1.0, float(k)) for k in range(16)]
+    with pytest.raises(CxgiError, match=r"all 16 exposures were left out: not a number \(16\)"):
+        Measurement.from_documents(run_documents(events))
 
 
 def test_an_open_exposure_alone_between_two_that_agree_is_the_faulty_one():

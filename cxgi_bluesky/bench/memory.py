@@ -52,7 +52,7 @@ def peak_memory(method: str, size: int, count: int, options: Mapping[str, Any] |
 
 
 def camera_measurement(size: int, count: int) -> Measurement:
-    """ "camera" measured with the first `count` patterns of cake-cutting at 30 dB."""
+    """ "camera" measured with the first `count` patterns of the default order at 30 dB."""
     return measure(photograph("camera", size), PatternSet(size, count), snr_db=30.0, seed=0)
 
 

@@ -30,7 +30,11 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--dark", type=float, help="file: signal without beam (default: what it says, else 0)")
     parser.add_argument("--fraction", type=float, help="use only this fraction of all N patterns")
-    parser.add_argument("--order", choices=tuple(ORDERS), help=f"which patterns that are (default: {DEFAULT_ORDER})")
+    parser.add_argument(
+        "--order",
+        choices=tuple(ORDERS),
+        help=f"which patterns that are (default: that of the run or file, else {DEFAULT_ORDER})",
+    )
     parser.add_argument("--order-seed", type=int, help="seed of a random order")
     parser.add_argument(
         "--details", action="store_true", help="also write NAME-unmeasured and NAME-uncertainty beside the image"
@@ -52,7 +56,7 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
         f"{options.method}: {result.exposures} patterns of {len(result.image)} x {len(result.image)}, "
         f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
     )
-    _say_whether_to_trust(result.quality.get("held_out"), say)
+    _say_whether_to_trust(result.quality.get("held_out"), result.method, say)
     _say_what_was_left_out(result.source, say)
     for name, path in details.items():
         say(f"{name} -> {path}")
@@ -74,18 +78,23 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     }
 
 
-def _say_whether_to_trust(score: Payload | None, say: Say) -> None:
+def _say_whether_to_trust(score: Payload | None, method: str, say: Say) -> None:
     """What the patterns that were held back, and those outside the set, say of the picture."""
     if score is None:
         return
     text = f"{score['patterns']} patterns held back: {score['explained']:.0%} of their power predicted"
-    say(text if score["supported"] else f"WARNING: do not trust this picture, the data do not support it ({text})")
+    if score["supported"] is None:
+        text += ", too few to tell whether the data support the picture"
+    elif not score["supported"]:
+        text = f"WARNING: do not trust this picture, the data do not support it ({text})"
+    say(text)
     if score["model_sigma"] > 0:
         say(f"errors beyond the detector's noise (masks, stage): {score['model_sigma']:.3g} in a coefficient")
     outside = score["outside"]
     if outside is not None:
         text = f"{outside['patterns']} patterns outside the set: {outside['explained']:.0%} of their power predicted"
-        say(text if outside["explained"] > 0 else f"{text}: what the picture adds to the measured patterns is invented")
+        invented = outside["explained"] <= 0 and score["predictor"] == method
+        say(f"{text}: what the picture adds to the measured patterns is invented" if invented else text)
 
 
 def _say_what_was_left_out(source: Payload, say: Say) -> None:
@@ -101,7 +110,9 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
         options.target, size=options.size, coding=options.coding, d_r=options.d_r, dark=options.dark
     )
     refuse_for_signed(options, measurement.source["coding"])
-    pattern_set = _chosen_patterns(options, measurement.size)
+    pattern_set = _chosen_patterns(
+        options, measurement.size, measurement.source.get("order"), measurement.source.get("order_seed")
+    )
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
     return checked_reconstruction(measurement, method=options.method, details=options.details), None
@@ -119,12 +130,15 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
     catalog = open_catalog(options.data)
     run = find_run(catalog, options.target)
     words = run.metadata["start"].get("cxgi") or {}
-    pattern_set = _chosen_patterns(options, (words.get("pattern_set") or {}).get("size"))
+    measured = words.get("pattern_set") or {}
+    pattern_set = _chosen_patterns(options, measured.get("size"), measured.get("order"), measured.get("seed"))
     return reconstruct_run(catalog, run, method=options.method, pattern_set=pattern_set, details=options.details)
 
 
-def _chosen_patterns(options: argparse.Namespace, size: int | None) -> PatternSet | None:
-    """The subset that --fraction, --order and --order-seed ask for; None means all patterns."""
+def _chosen_patterns(
+    options: argparse.Namespace, size: int | None, order: str | None, seed: int | None
+) -> PatternSet | None:
+    """The subset that --fraction asks for, of the order that was measured unless another is named; None means all."""
     if options.fraction is None:
         for name in ("order", "order_seed"):
             if getattr(options, name) is not None:
@@ -132,4 +146,6 @@ def _chosen_patterns(options: argparse.Namespace, size: int | None) -> PatternSe
         return None
     if size is None:
         raise CxgiError("--fraction needs a mask scan: this run has no pattern set")
-    return PatternSet.from_fraction(size, options.fraction, options.order or DEFAULT_ORDER, options.order_seed)
+    if options.order is not None or options.order_seed is not None or order is None:
+        order, seed = options.order or order or DEFAULT_ORDER, options.order_seed
+    return PatternSet.from_fraction(size, options.fraction, order, seed)

@@ -60,7 +60,8 @@ def correlation(
     size = measurement.size
     bucket, share = np.zeros(size * size), np.zeros(size * size)
     bucket[measurement.pattern_index] = measurement.coefficient
-    share[measurement.pattern_index] = exposure_shares(measurement.sigma, weighting)
+    others = measurement.pattern_index != 0  # k = 0 has no part in it, nor has its sigma
+    share[measurement.pattern_index[others]] = exposure_shares(measurement.sigma[others], weighting)
     return _covariance(bucket, share, form), {"form": form, "weighting": weighting}
 
 
@@ -83,7 +84,7 @@ def _covariance(bucket: Array, share: Array, form: Form) -> Array:
 def exposure_shares(sigma: Array, weighting: Weighting) -> Array:
     """Normalised weight of each exposure; equal where no sigma tells them apart."""
     if weighting == "equal" or not (sigma > 0).all():
-        return np.full(len(sigma), 1 / len(sigma))
+        return np.full(len(sigma), 1 / max(1, len(sigma)))
     weight = 1 / sigma**2
     return weight / weight.sum()
 

@@ -18,17 +18,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import CxgiError
 from ..measurement import Measurement
 from ..patterns import walsh_hadamard_2d
 from . import reconstruct
-from .model_error import FEWEST_PATTERNS, error_size, held_back_rows
+from .common_offset import without_common_offset
+from .model_error import FEWEST_PATTERNS, error_size
 from .result import Reconstruction
 from .uncertainty import Kind, uncertainty
 
 Array = NDArray[np.float64]
 
 LEAST_EXPLAINED = 0.05
-LARGEST_CHANCE = 0.01  # of predicting so well by luck
+LARGEST_CHANCE = 0.005  # of predicting so well by luck
+FEWEST_HELD = 32  # fewer tell nothing for certain
 _SHUFFLES = 999
 _LINEAR = ("inverse", "correlation")
 _JUDGE = "tv"
@@ -44,7 +47,8 @@ def held_out_score(
     measurement : Measurement
     method : str
     patterns : int
-        How many are held back, at most an eighth of those measured, drawn at random (k = 0 never).
+        How many are held back, drawn at random (k = 0 never): at once, or an eighth of all in each of two
+        disjoint draws.
     seed : int
         Of the draw.
     **options
@@ -56,30 +60,55 @@ def held_out_score(
         What `judged` says of the held-back patterns, ``predictor`` (the method that predicted),
         ``model_sigma`` (errors of the coefficients beyond their own sigma), ``outside`` (what
         `judged` says of the validation patterns, None without any) and ``supported``: whether
-        the held-back patterns are predicted better than by luck. None for fewer than 64 patterns.
+        the held-back patterns are predicted better than by luck, None if they are too few to tell.
+        None for fewer than 64 patterns.
+
+    Raises
+    ------
+    CxgiError
+        If fewer than one pattern is to be held back.
     """
+    if patterns < 1:
+        raise CxgiError(f"{patterns} patterns held back: give at least 1")
     if len(measurement) < FEWEST_PATTERNS:
         return None
     predictor, options = (_JUDGE, {}) if method in _LINEAR else (method, options)
+    measurement, offset = without_common_offset(measurement)
     size, _ = error_size(measurement)
-    held = held_back_rows(measurement, patterns, seed)
-    kept = np.delete(np.arange(len(measurement)), held)
-    image = reconstruct(measurement.rows(kept), method=predictor, **options).image
-    inside = judged(image, measurement.pattern_index[held], measurement.coefficient[held], size.sigma, seed)
+    predicted, measured = [], []
+    for held in _draws(measurement, patterns, seed):
+        kept = np.delete(np.arange(len(measurement)), held)
+        image = reconstruct(measurement.rows(kept), method=predictor, **options).image
+        predicted.append(_predicted(image, measurement.pattern_index[held]))
+        measured.append(measurement.coefficient[held])
+    inside = judged(np.concatenate(predicted), np.concatenate(measured), size.sigma, seed)
     outside = None
     if measurement.validation is not None:
-        full = reconstruct(measurement, method=predictor, **options).image
-        outside = judged(full, measurement.validation.index, measurement.validation.value, size.sigma, seed)
+        image = reconstruct(measurement, method=predictor, **options).image
+        beyond = measurement.validation
+        outside = judged(_predicted(image, beyond.index), beyond.value - offset, size.sigma, seed)
+    supported = inside["explained"] > LEAST_EXPLAINED and inside["chance"] <= LARGEST_CHANCE
     return {
         **inside,
         "predictor": predictor,
         "model_sigma": size.model_sigma,
         "outside": outside,
-        "supported": inside["explained"] > LEAST_EXPLAINED and inside["chance"] <= LARGEST_CHANCE,
+        "supported": supported if inside["patterns"] >= FEWEST_HELD else None,
     }
 
 
-def judged(image: NDArray[Any], index: NDArray[np.int64], measured: Array, sigma: float, seed: int) -> dict[str, Any]:
+def _draws(measurement: Measurement, patterns: int, seed: int) -> list[NDArray[np.int64]]:
+    """Rows to hold back: once, if an eighth of all is enough, else in two disjoint draws of an eighth."""
+    candidates = np.flatnonzero(measurement.pattern_index != 0)
+    shuffled = np.random.default_rng(seed).permutation(candidates)
+    eighth = len(measurement) // 8
+    if patterns <= eighth:
+        return [shuffled[:patterns]]
+    half = min(eighth, -(-patterns // 2))
+    return [shuffled[:half], shuffled[half : 2 * half]]
+
+
+def judged(predicted: Array, measured: Array, sigma: float, seed: int) -> dict[str, Any]:
     """What a picture predicts for some patterns against what was measured.
 
     Returns
@@ -91,17 +120,21 @@ def judged(image: NDArray[Any], index: NDArray[np.int64], measured: Array, sigma
         of the difference over noise and model error (1 = all that could be predicted, None
         without sigma).
     """
-    predicted = walsh_hadamard_2d(np.asarray(image, dtype=np.float64)).ravel()[index]
     power, error = float(np.mean(measured**2)), float(np.mean((predicted - measured) ** 2))
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.tile(measured, (_SHUFFLES, 1)), axis=1)
     as_good = int(np.count_nonzero(np.mean((predicted - shuffled) ** 2, axis=1) <= error * (1 + 1e-9)))
     return {
-        "patterns": len(index),
+        "patterns": len(measured),
         "explained": 1 - error / power if power > 0 else 0.0,
         "chance": (1 + as_good) / (1 + _SHUFFLES),
         "residual_in_sigma": math.sqrt(error) / sigma if sigma > 0 else None,
     }
+
+
+def _predicted(image: NDArray[Any], index: NDArray[np.int64]) -> Array:
+    """Coefficients that a picture predicts."""
+    return walsh_hadamard_2d(np.asarray(image, dtype=np.float64)).ravel()[index]
 
 
 def checked_reconstruction(

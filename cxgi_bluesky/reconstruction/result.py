@@ -62,9 +62,9 @@ class Reconstruction:
 
     @property
     def supported(self) -> bool:
-        """False when patterns that were held back speak against the picture."""
+        """False when patterns that were held back speak against the picture (too few of them do not)."""
         score = self.quality.get("held_out")
-        return score is None or bool(score["supported"])
+        return score is None or score["supported"] is not False
 
     @cached_property
     def unmeasured(self) -> NDArray[np.float64] | None:

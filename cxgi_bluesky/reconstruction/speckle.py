@@ -97,7 +97,11 @@ class SpeckleCorrelation:
         step = max(1, CHUNK_BYTES // (8 * rows * columns))
         for start in range(0, len(measured), step):
             index = measured[start : start + step]
-            yield slice(start, start + len(index)), np.asarray(self._patterns[index], dtype=np.float64)
+            chunk = np.asarray(self._patterns[index], dtype=np.float64)
+            finite = np.isfinite(chunk).all(axis=(1, 2))
+            if not finite.all():
+                raise CxgiError(f"pattern {index[~finite][0]} has pixels that are no numbers: record it again")
+            yield slice(start, start + len(index)), chunk
 
 
 def speckle_correlation(patterns: Patterns, pattern_index: ArrayLike, bucket: ArrayLike, *, form: Form = "GI") -> Array:

@@ -97,6 +97,7 @@ def tv(
     check_choice("norm", norm, Norm)
     if weight is not None and not (math.isfinite(weight) and weight >= 0):
         raise CxgiError(f"weight {weight} of the total variation is not a number >= 0")
+    weight = None if weight is None else float(weight)
     measurement, offset = without_common_offset(measurement)
     chosen: dict[str, Any] = {"weight": weight, "weight_origin": "given"}
     if weight is None:
@@ -165,8 +166,9 @@ class Problem:
     def of(cls, measurement: Measurement, *, norm: Norm = "symmetric", nonnegative: bool = True) -> Problem:
         """The problem of a measurement."""
         size = measurement.size
+        others = measurement.coefficient[measurement.pattern_index != 0] / size
+        deviation = math.sqrt(float(np.sum(others**2))) / size
         coefficient = (measurement.coefficient_grid() / size).astype(np.float32)
-        deviation = math.sqrt(max(0.0, float(np.sum(coefficient**2)) - float(coefficient[0, 0]) ** 2)) / size
         return cls(coefficient, _importance(measurement), deviation, norm, nonnegative)
 
     def solve(self, weight: float, warm: WarmStart, *, iterations: int, tolerance: float) -> tuple[int, str]:

@@ -78,7 +78,12 @@ def tval3(
     told = {"mu": mu, "beta": beta, "norm": norm, "nonnegative": nonnegative, "common_offset": offset}
     if extent == 0:  # one coefficient, or all of them 0
         flat = (walsh_hadamard_2d(coefficient) / size).astype(np.float32)
-        return flat, {**told, "iterations": 0, "updates": 0, "stopped_by": "flat"}
+        return np.maximum(flat, 0) if nonnegative else flat, {
+            **told,
+            "iterations": 0,
+            "updates": 0,
+            "stopped_by": "flat",
+        }
     data = (coefficient / extent).astype(np.float32)
     image = (walsh_hadamard_2d(data) / np.float32(size)).astype(np.float32)
     steps, updates, change = augmented_lagrangian(

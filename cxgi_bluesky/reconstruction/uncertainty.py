@@ -1,12 +1,12 @@
 """Uncertainty of each pixel, one standard deviation.
 
-Two questions are answered. *noise*: how far would the pixel move if the scan were repeated? *error*: how
-far is it from the truth? The linear methods answer the first in closed form; their error lies mostly
-in the patterns that were not measured, of which they say nothing. For `tv` both are drawn: pictures
-are made again with fresh noise (noise), or with fresh noise and without an eighth of the patterns
-(error), and their scatter is taken; the scatter of the second kind is brought to the scale of true
-errors by a law fitted to random objects (benchmarks/uncertainty.py), in which the patterns left out
-of each draw tell how well they were predicted.
+Two questions are answered. *noise*: how far do the errors of the buckets move the pixel (detector noise, and
+errors of the masks where the data show them)? *error*: how far is it from the truth? The linear methods
+answer the first in closed form; their error lies mostly in the patterns that were not measured, of which
+they say nothing. For `tv` both are drawn: pictures are made again with fresh noise (noise), or with fresh
+noise and without an eighth of the patterns (error), and their scatter is taken; the scatter of the second
+kind is brought to the scale of true errors by a law fitted to random objects (benchmarks/uncertainty.py),
+in which the patterns left out of each draw tell how well they were predicted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..patterns import walsh_hadamard_2d
 from .common_offset import without_common_offset
 from .correlation import Weighting, check_choice, exposure_shares
 from .model_error import error_size, held_back_rows, with_model_error
-from .total_variation import Problem, WarmStart
+from .total_variation import Norm, Problem, WarmStart
 from .weight import chosen_weight
 
 Array = NDArray[np.float64]
@@ -68,7 +68,7 @@ def uncertainty(measurement: Measurement, *, method: str, kind: Kind = "noise", 
     seed : int
         Of the draws.
     **options
-        Of the method, as far as the uncertainty depends on them (``weighting`` of correlation).
+        Of the method, as far as the uncertainty depends on them.
 
     Raises
     ------
@@ -77,7 +77,8 @@ def uncertainty(measurement: Measurement, *, method: str, kind: Kind = "noise", 
     """
     check_choice("kind", kind, Kind)
     if method == "tv":
-        drawn = scatter(measurement, leave_out=kind == "error", seed=seed)
+        known = {name: options[name] for name in ("weight", "norm", "nonnegative") if name in options}
+        drawn = scatter(measurement, leave_out=kind == "error", seed=seed, **known)
         return calibrated(drawn) if kind == "error" else drawn.pixel
     if kind == "error" or method not in ("inverse", "correlation"):
         raise CxgiError(f"method {method!r} has no uncertainty of kind {kind!r}: take inverse, correlation or tv")
@@ -122,18 +123,29 @@ def correlation_noise(measurement: Measurement, *, weighting: Weighting = "equal
     return np.sqrt(variance) / (size * size / 2 if form == "NGI" else 1)
 
 
-def scatter(measurement: Measurement, *, leave_out: bool, seed: int = 0, draws: int = DRAWS) -> Scatter:
+def scatter(
+    measurement: Measurement,
+    *,
+    leave_out: bool,
+    seed: int = 0,
+    draws: int = DRAWS,
+    weight: float | None = None,
+    norm: Norm = "symmetric",
+    nonnegative: bool = True,
+) -> Scatter:
     """Scatter of `tv` pictures with fresh noise, each without an eighth of the patterns if `leave_out`.
 
     Without leaving out, the noise is added to what the picture predicts (repeats of the scan of that
-    object); with it, to what was measured.
+    object); with it, to what was measured. `weight`, `norm` and `nonnegative` are those of `tv`.
     """
     measurement, _ = without_common_offset(measurement)
     size, trial = error_size(measurement)
     measurement = with_model_error(measurement, size)
-    weight = chosen_weight(measurement, trial)
+    weight = chosen_weight(measurement, trial) if weight is None else weight
     base = WarmStart()
-    Problem.of(measurement).solve(weight, base, iterations=300, tolerance=_DRAW_TOLERANCE)
+    Problem.of(measurement, norm=norm, nonnegative=nonnegative).solve(
+        weight, base, iterations=300, tolerance=_DRAW_TOLERANCE
+    )
     assert base.image is not None
     coefficient = measurement.coefficient if leave_out else _predicted(base.image, measurement.pattern_index)
     rng = np.random.default_rng(seed)
@@ -143,7 +155,8 @@ def scatter(measurement: Measurement, *, leave_out: bool, seed: int = 0, draws: 
         held = held_back_rows(measurement, len(measurement) if leave_out else 0, seed + draw)
         kept = np.delete(np.arange(len(measurement)), held)
         warm = base.copy()
-        Problem.of(drawn.kept(kept)).solve(weight, warm, iterations=_DRAW_ITERATIONS, tolerance=_DRAW_TOLERANCE)
+        problem = Problem.of(drawn.kept(kept), norm=norm, nonnegative=nonnegative)
+        problem.solve(weight, warm, iterations=_DRAW_ITERATIONS, tolerance=_DRAW_TOLERANCE)
         assert warm.image is not None
         pictures.append(warm.image)
         if len(held):

@@ -24,6 +24,9 @@ Map = NDArray[np.float32]
 class Defects:
     """Size of each defect (um, thickness relative); 0 switches it off.
 
+    Edges are drawn on sub-pixels: they are never sharper than about half of one, and an offset below that
+    moves them by up to a third less than it says.
+
     Attributes
     ----------
     corner_um, side_wall_um : float

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction, held_out_score, judged
 from cxgi_bluesky.reduction import Coefficients
@@ -53,7 +55,12 @@ def test_linear_methods_are_judged_by_the_picture_that_tv_makes_of_their_data():
 def test_short_scans_have_no_score():
     m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
     assert held_out_score(m.first(40), method="tv") is None
-    assert held_out_score(m.first(64), method="tv")["patterns"] == 8
+    short = held_out_score(m.first(80), method="tv")
+    assert (short["patterns"], short["supported"]) == (20, None)  # too few to tell
+    longer = held_out_score(m.first(160), method="tv")
+    assert (longer["patterns"], longer["supported"]) == (40, True)
+    with pytest.raises(CxgiError, match="0 patterns held back"):
+        held_out_score(m, method="tv", patterns=0)
 
 
 def test_validation_patterns_judge_what_lies_beyond_the_measured_ones():
@@ -69,14 +76,34 @@ def test_validation_patterns_judge_what_lies_beyond_the_measured_ones():
 
 
 def test_judged_by_hand():
-    image = np.arange(16.0).reshape(4, 4)
-    index = np.array([1, 2, 3, 8])
-    exact = walsh_hadamard_2d(image).ravel()[index]
-    right = judged(image, index, exact, 2.0, 0)
+    exact = np.array([5.0, -3.0, 2.0, 1.0])
+    right = judged(exact, exact, 2.0, 0)
     assert (right["explained"], right["residual_in_sigma"], right["patterns"]) == (1, 0, 4)
-    assert judged(image, index, exact + 4, 2.0, 0)["residual_in_sigma"] == pytest.approx(2)
-    assert judged(0 * image, index, exact, 0.0, 0)["explained"] == pytest.approx(0)
-    assert judged(0 * image, index, exact, 0.0, 0)["chance"] == 1  # nothing predicted: every shuffle fits as well
+    assert judged(exact, exact + 4, 2.0, 0)["residual_in_sigma"] == pytest.approx(2)
+    nothing = judged(0 * exact, exact, 0.0, 0)
+    assert nothing["explained"] == pytest.approx(0)
+    assert nothing["residual_in_sigma"] is None
+    assert nothing["chance"] == 1  # nothing predicted: every shuffle fits as well
+
+
+def test_the_error_of_the_open_bucket_is_no_fault_of_the_picture():
+    truth = block_mean(render_object("CAS", 32, 4), 4).astype(float)
+    outside = np.setdiff1d(np.arange(1024), FEW.pattern_index)[::20]
+    index = np.concatenate([FEW.pattern_index, outside])
+    bucket = (walsh_hadamard_2d(truth).ravel()[index] + truth.sum()) / 2
+    told = {}
+    for error in (0.0, 6.0):
+        m = Measurement.from_buckets(
+            32,
+            index,
+            bucket,
+            coding="binary",
+            sigma=np.full(len(index), 0.1),
+            open_bucket=(truth.sum() + error, 2.0),
+            validation=outside,
+        )
+        told[error] = held_out_score(m, method="tv")["outside"]["explained"]
+    assert told[6.0] > told[0.0] - 0.1
 
 
 def test_the_score_comes_with_the_picture_and_costs_it_no_pattern():

@@ -160,3 +160,10 @@ def test_tval3_fits_even_noisy_data_and_says_why_it_stopped():
     assert short.parameters["stopped_by"] == "iterations"
     with pytest.raises(CxgiError, match="beta -1"):
         reconstruct(m, method="tval3", beta=-1)
+
+
+def test_a_faint_object_on_a_bright_ground_is_no_flat_one():
+    faint = 1 + 1e-4 * BLOCKS
+    result = reconstruct(signed_measurement(faint, PatternSet.from_fraction(32, 0.3), sigma=1e-4), method="tv")
+    assert result.parameters["stopped_by"] != "flat"
+    assert np.corrcoef(result.image.ravel(), faint.ravel())[0, 1] > 0.95

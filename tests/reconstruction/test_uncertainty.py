@@ -96,3 +96,10 @@ def test_the_error_is_larger_than_the_noise_and_both_are_repeatable():
 def test_what_has_no_uncertainty_says_so(method, kind):
     with pytest.raises(CxgiError, match="has no uncertainty of kind"):
         uncertainty(binary(TRUTH, FEW, 1.0, np.random.default_rng(3)), method=method, kind=kind)
+
+
+def test_the_uncertainty_is_that_of_the_picture_with_its_options():
+    m = binary(TRUTH, FEW, 1.0, np.random.default_rng(3))
+    usual, smooth = uncertainty(m, method="tv"), uncertainty(m, method="tv", weight=10.0)
+    assert smooth.mean() < 0.5 * usual.mean()
+    assert (uncertainty(m, method="tv", norm="anisotropic") != usual).any()
