@@ -22,13 +22,14 @@ from cxgi_bluesky.reconstruction.uncertainty import Scatter, calibrated, scatter
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
 
 CONDITIONS = [
-    (PatternSet(64, 768), 30.0),
-    (PatternSet(64, 768), 10.0),
-    (PatternSet(64, 768, "zig-zag"), 20.0),
+    (PatternSet(64, 768, "zig-zag"), 30.0),
+    (PatternSet(64, 768, "cake-cutting"), 30.0),
     (PatternSet(64, 768, "learned-density", 1), 30.0),
-    (PatternSet(64, 256), 30.0),
-    (PatternSet(64, 2048), 30.0),
-    (PatternSet(64, 4096), 20.0),
+    (PatternSet(64, 768, "cake-cutting"), 20.0),
+    (PatternSet(64, 768, "zig-zag"), 10.0),
+    (PatternSet(64, 256, "zig-zag"), 30.0),
+    (PatternSet(64, 2048, "cake-cutting"), 30.0),
+    (PatternSet(64, 4096, "zig-zag"), 20.0),
 ]
 Case = tuple[Scatter, np.ndarray]
 

@@ -34,7 +34,7 @@ DRAWS = 24
 _DRAW_ITERATIONS, _DRAW_TOLERANCE = 100, 5e-4
 # error = e^a S (hypot(s, f S) / S)^g, S the rms of the scatter s, and
 # a = a0 + a1 ln(rms residual of the patterns left out / S) + a2 ln(sigma of a pixel / S)
-_LAW = {"a0": -0.15, "a1": 0.303, "a2": -0.278, "f": 0.107, "g": 1.654}
+_LAW = {"a0": -1.095, "a1": 0.855, "a2": -0.173, "f": 0.242, "g": 1.972}
 
 
 @dataclass(frozen=True, eq=False)
