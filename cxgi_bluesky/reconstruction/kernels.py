@@ -66,6 +66,40 @@ def subtract_adjoint_gradient(out: Array, dual: Array, factor: np.float32) -> No
 
 
 @compiled
+def step_to_data(moved: Array, coefficient: Array, pull: Array, rho: float, image: Array, ahead: Array) -> float:
+    """Proximal step of the data term from `moved`; over-relaxes `image`, sets `ahead` = 2 moved - image.
+
+    Returns the sum of the squared change.
+    """
+    size = image.shape[0]
+    scale, total = np.float32(1 / size), np.float32(0)
+    ahead[:] = moved
+    walsh_hadamard(ahead.reshape(-1))
+    for i in range(size):
+        for j in range(size):
+            ahead[i, j] = pull[i, j] * (coefficient[i, j] - ahead[i, j] * scale)
+    walsh_hadamard(ahead.reshape(-1))
+    for i in range(size):
+        for j in range(size):
+            moved[i, j] += ahead[i, j] * scale
+            difference = moved[i, j] - image[i, j]
+            total += difference * difference
+            ahead[i, j] = moved[i, j] + difference
+            image[i, j] += rho * difference
+    return float(total)
+
+
+@compiled
+def step_of_sign(sign: Array, ahead: Array, sigma: float, rho: float) -> None:
+    """Over-relaxed dual step of the constraint that no pixel is negative."""
+    size = sign.shape[0]
+    for i in range(size):
+        for j in range(size):
+            a = min(sign[i, j] + sigma * ahead[i, j], np.float32(0))
+            sign[i, j] += rho * (a - sign[i, j])
+
+
+@compiled
 def primal_dual(
     coefficient: Array,
     pull: Array,
@@ -102,9 +136,7 @@ def primal_dual(
     size = image.shape[0]
     w, tau, rho, zero = np.float32(weight), np.float32(step), np.float32(relaxation), np.float32(0)
     sigma = np.float32(1 / ((9 if nonnegative else 8) * step))  # step * sigma * |K|^2 <= 1
-    scale = np.float32(1 / size)
     moved, work = np.empty_like(image), np.empty_like(image)
-    flat = work.reshape(-1)
     down, along = dual[0], dual[1]
     last = size - 1
     for done in range(1, iterations + 1):
@@ -115,20 +147,7 @@ def primal_dual(
             for i in range(size):
                 for j in range(size):
                     moved[i, j] -= tau * sign[i, j]
-        work[:] = moved
-        walsh_hadamard(flat)
-        for i in range(size):
-            for j in range(size):
-                work[i, j] = pull[i, j] * (coefficient[i, j] - work[i, j] * scale)
-        walsh_hadamard(flat)
-        total = zero
-        for i in range(size):
-            for j in range(size):
-                moved[i, j] += work[i, j] * scale
-                difference = moved[i, j] - image[i, j]
-                total += difference * difference
-                work[i, j] = moved[i, j] + difference  # the image ahead
-                image[i, j] += rho * difference
+        total = step_to_data(moved, coefficient, pull, rho, image, work)
         # the duals: forward differences of the image ahead, then their proximal step
         for i in range(size):
             for j in range(size):
@@ -142,10 +161,7 @@ def primal_dual(
                 down[i, j] += rho * (a - down[i, j])
                 along[i, j] += rho * (b - along[i, j])
         if nonnegative:
-            for i in range(size):
-                for j in range(size):
-                    a = min(sign[i, j] + sigma * work[i, j], zero)
-                    sign[i, j] += rho * (a - sign[i, j])
+            step_of_sign(sign, work, sigma, rho)
         if done > 3 and math.sqrt(total) <= change * size:  # from zero duals the first step goes nowhere
             return done
     return iterations
@@ -174,9 +190,7 @@ def symmetric_primal_dual(
     size = image.shape[0]
     w, tau, rho, zero = np.float32(weight / 4), np.float32(step), np.float32(relaxation), np.float32(0)
     sigma = np.float32(1 / ((33 if nonnegative else 32) * step))
-    scale = np.float32(1 / size)
     moved, work = np.empty_like(image), np.empty_like(image)
-    flat = work.reshape(-1)
     down, along = np.zeros((size + 1, size), np.float32), np.zeros((size, size + 1), np.float32)
     for done in range(1, iterations + 1):
         down[:], along[:] = zero, zero  # the duals that meet in each difference
@@ -191,20 +205,7 @@ def symmetric_primal_dual(
                 moved[i, j] = image[i, j] + tau * (
                     down[i + 1, j] - down[i, j] + along[i, j + 1] - along[i, j] - sign[i, j]
                 )
-                work[i, j] = moved[i, j]
-        walsh_hadamard(flat)
-        for i in range(size):
-            for j in range(size):
-                work[i, j] = pull[i, j] * (coefficient[i, j] - work[i, j] * scale)
-        walsh_hadamard(flat)
-        total = zero
-        for i in range(size):
-            for j in range(size):
-                moved[i, j] += work[i, j] * scale
-                difference = moved[i, j] - image[i, j]
-                total += difference * difference
-                work[i, j] = moved[i, j] + difference  # the image ahead
-                image[i, j] += rho * difference
+        total = step_to_data(moved, coefficient, pull, rho, image, work)
         for i in range(size - 1):
             for j in range(size):
                 down[i + 1, j] = work[i + 1, j] - work[i, j]
@@ -222,10 +223,7 @@ def symmetric_primal_dual(
                     dual[pair, 0, i, j] += rho * (a * shrink - dual[pair, 0, i, j])
                     dual[pair, 1, i, j] += rho * (b * shrink - dual[pair, 1, i, j])
         if nonnegative:
-            for i in range(size):
-                for j in range(size):
-                    a = min(sign[i, j] + sigma * work[i, j], zero)
-                    sign[i, j] += rho * (a - sign[i, j])
+            step_of_sign(sign, work, sigma, rho)
         if done > 3 and math.sqrt(total) <= change * size:
             return done
     return iterations
