@@ -8,7 +8,9 @@ place. Compiled code is cached on disk and lets other threads run.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -16,7 +18,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-compiled = nb.njit(fastmath={"reassoc", "contract", "arcp", "nsz"}, cache=True, nogil=True)  # NaN stays NaN
+_OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "nogil": True}  # NaN stays NaN
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile on first use, cached on disk; where no folder for that can be written, anew in each process."""
+    try:
+        return nb.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:
+        return nb.njit(**_OPTIONS)(function)
 
 
 @compiled

@@ -167,3 +167,15 @@ def test_a_faint_object_on_a_bright_ground_is_no_flat_one():
     result = reconstruct(signed_measurement(faint, PatternSet.from_fraction(32, 0.3), sigma=1e-4), method="tv")
     assert result.parameters["stopped_by"] != "flat"
     assert np.corrcoef(result.image.ravel(), faint.ravel())[0, 1] > 0.95
+
+
+def test_an_installation_that_can_write_no_cache_still_compiles(monkeypatch):
+    whole = kernels.nb.njit
+
+    def unwritable(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return whole(**options)
+
+    monkeypatch.setattr(kernels.nb, "njit", unwritable)
+    assert kernels.compiled(lambda x: x + 1)(2) == 3
