@@ -18,12 +18,12 @@ test: $(STAMP)
 ORDERS ?= zig-zag cake-cutting variable-density learned-density
 bench: $(STAMP)
 	$(BIN)/cxgi bench all $(if $(MEASURED),--measured $(MEASURED)) --orders $(ORDERS) \
-		--out benchmarks/bench.json --markdown docs/reference/measured.md
+		--out docs/reference/bench.json --markdown docs/reference/measured.md
 
 # The same coefficients for us and for other packages, which live in an environment of their own.
 bench-peers: $(STAMP) $(PEERS_STAMP)
 	$(BIN)/python benchmarks/peers/compare.py --python $(PEERS)/bin/python --orders zig-zag $(filter-out zig-zag,$(ORDERS)) \
-		--out benchmarks/peers.json --markdown docs/reference/peers.md
+		--out docs/reference/peers.json --markdown docs/reference/peers.md
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
