@@ -20,6 +20,7 @@ from cxgi_bluesky.quality import cnr
 from cxgi_bluesky.reconstruction import METHODS, reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
 from cxgi_bluesky.simulation.objects import render_object
+from cxgi_bluesky.simulation.scan import scan_twin
 
 ORDERS = {
     "cake-cutting": None,
@@ -37,28 +38,7 @@ def scan(board: MaskBoard, object_name: str, patterns: PatternSet, seed: int) ->
     parameters = twin_parameters(board, etched=True)
     parameters = replace(parameters, drift_rms=0.0, defects=replace(parameters.defects, seed=seed))
     twin = BeamlineTwin(board, render_object(object_name, board.size, parameters.subpixels), parameters, seed=seed)
-
-    def expose(tile: int) -> tuple[float, float]:
-        twin.move_to(*board.position_mm(tile))
-        twin.open_shutter()
-        reading = twin.expose(1.0)
-        twin.close_shutter()
-        return reading
-
-    opened = np.array([expose(board.open_tile_number) for _ in range(8)])
-    bucket, sigma = np.array([expose(board.tile_of(int(k))) for k in patterns.pattern_index]).T
-    dark = parameters.detector.background_pa
-    m = Measurement.from_buckets(
-        board.size,
-        patterns.pattern_index,
-        bucket,
-        coding="binary",
-        sigma=np.full(len(bucket), np.sqrt(np.mean(sigma**2))),
-        d_r=board.d_r,
-        dark=dark,
-        open_bucket=(opened[:, 0].mean() - dark, float(np.sqrt(np.mean(opened[:, 1] ** 2) / len(opened)))),
-    )
-    return m, twin.truth
+    return scan_twin(twin, patterns), twin.truth
 
 
 def main() -> None:

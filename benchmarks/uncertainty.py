@@ -17,8 +17,7 @@ from _timing import report
 from cxgi_bluesky.bench.workload import measure, truths
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.reconstruction import reconstruct
-from cxgi_bluesky.reconstruction import uncertainty as module
-from cxgi_bluesky.reconstruction.uncertainty import Scatter, calibrated, scatter
+from cxgi_bluesky.reconstruction.uncertainty import LAW, Scatter, calibrated, scatter
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
 
 CONDITIONS = [
@@ -75,16 +74,14 @@ def fitted(found: dict[str, list[Case]]) -> dict[str, float]:
     """The law that brings every quintile of every image nearest to 68.3 %."""
     from scipy.optimize import minimize
 
-    names, rows = list(module._LAW), [row for part in found.values() for row in part]
+    rows = [row for part in found.values() for row in part]
 
     def cost(values: np.ndarray) -> float:
-        module._LAW.update(zip(names, values.tolist(), strict=True))
-        return float(np.nanmean([(np.array(coverage(calibrated(d), e)[1]) - 0.683) ** 2 for d, e in rows]))
+        law = dict(zip(LAW, values.tolist(), strict=True))
+        return float(np.nanmean([(np.array(coverage(calibrated(d, law), e)[1]) - 0.683) ** 2 for d, e in rows]))
 
-    best = minimize(cost, list(module._LAW.values()), method="Nelder-Mead", options={"maxiter": 200})
-    law = dict(zip(names, best.x.round(3).tolist(), strict=True))
-    module._LAW.update(law)
-    return law
+    best = minimize(cost, list(LAW.values()), method="Nelder-Mead", options={"maxiter": 200})
+    return dict(zip(LAW, best.x.round(3).tolist(), strict=True))
 
 
 def main() -> None:
@@ -95,10 +92,11 @@ def main() -> None:
     rng, families = np.random.default_rng(5), list(FAMILIES)
     drawn = [random_object(rng, 64, [families[i % len(families)]]).astype(float) for i in range(options.objects)]
     random = cases([image for image in drawn if image.std() > 0.01])
-    results: dict[str, Any] = {"law": fitted(random) if options.fit else dict(module._LAW)}
+    law = fitted(random) if options.fit else dict(LAW)
+    results: dict[str, Any] = {"law": law}
     for name, found in (("random objects", random), ("anchor images", cases(list(truths().values())))):
         results[name] = {
-            "error": summary(found, calibrated),
+            "error": summary(found, lambda d: calibrated(d, law)),
             "plain scatter (baseline)": summary(found, lambda d: d.pixel),
         }
     report("uncertainty", results)

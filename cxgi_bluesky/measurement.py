@@ -21,6 +21,7 @@ from .errors import CxgiError
 from .exposures import Exposures
 from .patterns import PatternSet, check_size, checked_index
 from .reduction import (
+    HIGH_SEQUENCY,
     Array,
     Coding,
     Coefficients,
@@ -98,6 +99,11 @@ class Measurement:
         """Sampling fraction M / N."""
         return len(self) / self.size**2
 
+    @property
+    def sigma_is_guessed(self) -> bool:
+        """Whether sigma was made from the coefficients themselves, as nothing else told it."""
+        return self.sigma_origin == HIGH_SEQUENCY
+
     # ------------------------------------------------------------ views
 
     def _on_grid(self, values: ArrayLike, fill: float) -> Array:
@@ -146,7 +152,7 @@ class Measurement:
     def rows(self, rows: NDArray[np.int64]) -> Measurement:
         """Some of the patterns, by their place here; a sigma estimated from all is estimated anew."""
         part = self.kept(rows)
-        if not self.sigma_origin.startswith("estimated: high sequency"):
+        if not self.sigma_is_guessed:
             return part
         sigma, origin = estimate_sigma(part.pattern_index, part.coefficient, part.size)
         return replace(part, sigma=sigma, sigma_origin=origin)

@@ -29,6 +29,7 @@ __all__ = [
     "PatternSet",
     "check_size",
     "checked_index",
+    "coefficients",
     "count_for_fraction",
     "hadamard_matrix",
     "pattern",
@@ -164,6 +165,12 @@ class PatternSet:
             return cls.from_dict(json.loads(text))
         except json.JSONDecodeError as error:
             raise CxgiError(f"pattern set text is not JSON ({error})") from error
+
+
+def coefficients(image: ArrayLike, pattern_index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """s_k = sum over pixels of H_k * image for some patterns, shape (M,)."""
+    transformed: NDArray[np.float64] = walsh_hadamard_2d(np.asarray(image, dtype=np.float64))
+    return transformed.ravel()[pattern_index]
 
 
 def checked_index(pattern_index: ArrayLike, size: int) -> NDArray[np.int64]:

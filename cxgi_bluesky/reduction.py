@@ -17,6 +17,7 @@ Scale = Literal["transmission", "relative"]
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+HIGH_SEQUENCY = "estimated: high sequency"  # the origin of a sigma that `estimate_sigma` made
 _MAD_TO_SIGMA = 1.4826  # median absolute deviation of a normal distribution to one sigma
 
 
@@ -115,7 +116,7 @@ def estimate_sigma(index: Index, coefficient: Array, size: int) -> tuple[Array, 
     -------
     sigma : ndarray, shape (M,)
     origin : str
-        "estimated: high sequency".
+        `HIGH_SEQUENCY`.
     """
     u, v = sequency_grid(size)
     fineness = ((u + 1.0) * (v + 1.0))[index]
@@ -123,10 +124,10 @@ def estimate_sigma(index: Index, coefficient: Array, size: int) -> tuple[Array, 
     order = order[index[order] != 0]
     if len(order) < 8:
         bound = float(np.sqrt(np.mean(coefficient[order] ** 2))) if len(order) else 0.0
-        return np.full_like(coefficient, bound), "estimated: high sequency"
+        return np.full_like(coefficient, bound), HIGH_SEQUENCY
     bound = _robust_rms(coefficient[order[-(len(order) // 4) :]])
     floor = _noise_floor(fineness[order], coefficient[order])
-    return np.full_like(coefficient, min(bound, max(floor, bound / 4))), "estimated: high sequency"
+    return np.full_like(coefficient, min(bound, max(floor, bound / 4))), HIGH_SEQUENCY
 
 
 def _robust_rms(values: Array) -> float:

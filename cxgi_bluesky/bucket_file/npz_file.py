@@ -20,7 +20,6 @@ _DAMAGE = (
     KeyError,
     EOFError,
     RuntimeError,
-    NotImplementedError,
     MemoryError,
     zipfile.BadZipFile,
     zlib.error,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..measurement import Measurement
-from ..patterns import walsh_hadamard_2d
+from ..patterns import coefficients
 from . import correlation
 from .correlation import EventByEventCorrelation
 from .result import Reconstruction
@@ -113,8 +113,7 @@ def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
     Well above 1: the picture contradicts its data. About 1 or below says only that the method could
     fit them, which a flexible method can do with wrong data too.
     """
-    predicted = walsh_hadamard_2d(np.asarray(image, dtype=np.float64)).ravel()[measurement.pattern_index]
-    residual = measurement.coefficient - predicted
+    residual = measurement.coefficient - coefficients(image, measurement.pattern_index)
     variance = float(np.mean(measurement.sigma**2))
     if variance == 0:
         return None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..measurement import Measurement
-from ..patterns import walsh_hadamard_2d
+from ..patterns import coefficients
 from . import reconstruct
 from .common_offset import without_common_offset
 from .model_error import FEWEST_PATTERNS, error_size
@@ -79,14 +79,14 @@ def held_out_score(
     for held in _draws(measurement, patterns, seed):
         kept = np.delete(np.arange(len(measurement)), held)
         image = reconstruct(measurement.rows(kept), method=predictor, **options).image
-        predicted.append(_predicted(image, measurement.pattern_index[held]))
+        predicted.append(coefficients(image, measurement.pattern_index[held]))
         measured.append(measurement.coefficient[held])
     inside = judged(np.concatenate(predicted), np.concatenate(measured), size.sigma, seed)
     outside = None
     if measurement.validation is not None:
         image = reconstruct(measurement, method=predictor, **options).image
         beyond = measurement.validation
-        outside = judged(_predicted(image, beyond.index), beyond.value - offset, size.sigma, seed)
+        outside = judged(coefficients(image, beyond.index), beyond.value - offset, size.sigma, seed)
     supported = inside["explained"] > LEAST_EXPLAINED and inside["chance"] <= LARGEST_CHANCE
     return {
         **inside,
@@ -130,11 +130,6 @@ def judged(predicted: Array, measured: Array, sigma: float, seed: int) -> dict[s
         "chance": (1 + as_good) / (1 + _SHUFFLES),
         "residual_in_sigma": math.sqrt(error) / sigma if sigma > 0 else None,
     }
-
-
-def _predicted(image: NDArray[Any], index: NDArray[np.int64]) -> Array:
-    """Coefficients that a picture predicts."""
-    return walsh_hadamard_2d(np.asarray(image, dtype=np.float64)).ravel()[index]
 
 
 def checked_reconstruction(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..measurement import Measurement
-from ..patterns import walsh_hadamard_2d
+from ..patterns import coefficients
 from ..reduction import estimate_sigma
 from .total_variation import Problem, WarmStart
 from .weight import TRIAL_WEIGHT_IN_SIGMA
@@ -50,11 +50,10 @@ class ErrorSize:
     origin: str
 
 
-def held_back_rows(measurement: Measurement, patterns: int, seed: int) -> NDArray[np.int64]:
-    """Rows of some patterns (never k = 0), drawn over the whole measured range; at most an eighth of all."""
+def held_back_rows(measurement: Measurement, seed: int) -> NDArray[np.int64]:
+    """Rows of an eighth of the patterns (never k = 0), drawn over the whole measured range."""
     candidates = np.flatnonzero(measurement.pattern_index != 0)
-    count = min(patterns, len(measurement) // 8)
-    return np.random.default_rng(seed).choice(candidates, count, replace=False)
+    return np.random.default_rng(seed).choice(candidates, len(measurement) // 8, replace=False)
 
 
 def error_size(
@@ -76,35 +75,33 @@ def error_size(
         return ErrorSize(own, 0.0, measurement.sigma_origin), None
     candidates = _candidates(measurement, own)
     pictures, misses = _trials(measurement, candidates, nonnegative, seed)
-    if any(abs(_evidence(misses[candidates[0]], misses[other])) < _DOUBTFUL for other in candidates[1:2]):
+    if len(candidates) > 1 and abs(_evidence(misses[candidates[0]], misses[candidates[1]])) < _DOUBTFUL:
         _, more = _trials(measurement, candidates, nonnegative, seed + 1)
         misses = {sigma: np.concatenate([misses[sigma], more[sigma]]) for sigma in candidates}
     best = _believed(candidates, misses)
     picture = pictures[best]
-    estimated = measurement.sigma_origin.startswith("estimated: high sequency")
-    if best == own and not estimated:
+    if measurement.sigma_is_guessed:
+        return ErrorSize(best, 0.0, "estimated: held-back patterns"), picture
+    if best == own:
         if len(candidates) == 1 or _evidence(misses[own], misses[candidates[1]]) < _SPEAKING_AGAINST:
             return ErrorSize(own, 0.0, measurement.sigma_origin), picture
         best = math.sqrt(own * candidates[1])  # the draw says nothing: half-way is never far off
-    model = 0.0 if estimated else float(np.sqrt(max(0.0, best**2 - own**2)))
-    origin = "estimated: held-back patterns" if estimated else f"{measurement.sigma_origin}, and model error"
-    return ErrorSize(best, model, origin), picture
+    model = math.sqrt(max(0.0, best**2 - own**2))
+    return ErrorSize(best, model, f"{measurement.sigma_origin}, and model error"), picture
 
 
 def with_model_error(measurement: Measurement, size: ErrorSize) -> Measurement:
     """The measurement with the sigma that the data support: model error added in quadrature."""
-    if size.model_sigma > 0:
-        sigma = np.sqrt(measurement.sigma**2 + size.model_sigma**2)
-    elif size.origin == "estimated: held-back patterns":
+    if measurement.sigma_is_guessed:
         sigma = np.full_like(measurement.sigma, size.sigma)
     else:
-        return measurement
+        sigma = np.hypot(measurement.sigma, size.model_sigma)
     return replace(measurement, sigma=sigma, sigma_origin=size.origin)
 
 
 def _candidates(measurement: Measurement, own: float) -> list[float]:
     """Sigmas to try, the one believed without evidence first."""
-    if measurement.sigma_origin.startswith("estimated: high sequency"):
+    if measurement.sigma_is_guessed:
         return [own * share for share in _SHARES_OF_ESTIMATE]
     floor = float(estimate_sigma(measurement.pattern_index, measurement.coefficient, measurement.size)[0][0])
     return [own] if floor <= _TELLING * own else [own, floor]
@@ -114,7 +111,7 @@ def _trials(
     measurement: Measurement, candidates: list[float], nonnegative: bool, seed: int
 ) -> tuple[dict[float, NDArray[np.float32]], dict[float, Array]]:
     """For each sigma the picture from seven eighths of the patterns, and how far it misses each of the others."""
-    held = held_back_rows(measurement, len(measurement), seed)
+    held = held_back_rows(measurement, seed)
     kept = measurement.kept(np.delete(np.arange(len(measurement)), held))
     problem, warm = Problem.of(kept, norm="isotropic", nonnegative=nonnegative), WarmStart()
     pictures, misses = {}, {}
@@ -123,8 +120,9 @@ def _trials(
         problem.solve(weight, warm, iterations=_TRIAL_ITERATIONS, tolerance=_TRIAL_TOLERANCE)
         assert warm.image is not None
         pictures[sigma] = warm.image.copy()
-        predicted = walsh_hadamard_2d(warm.image).ravel()[measurement.pattern_index[held]]
-        misses[sigma] = np.abs(predicted - measurement.coefficient[held])
+        misses[sigma] = np.abs(
+            coefficients(warm.image, measurement.pattern_index[held]) - measurement.coefficient[held]
+        )
     return pictures, misses
 
 

@@ -12,6 +12,7 @@ in which the patterns left out of each draw tell how well they were predicted.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..measurement import Measurement
-from ..patterns import walsh_hadamard_2d
+from ..patterns import coefficients, walsh_hadamard_2d
 from .common_offset import without_common_offset
 from .correlation import Weighting, check_choice, exposure_shares
 from .model_error import error_size, held_back_rows, with_model_error
@@ -34,7 +35,7 @@ DRAWS = 24
 _DRAW_ITERATIONS, _DRAW_TOLERANCE = 100, 5e-4
 # error = e^a S (hypot(s, f S) / S)^g, S the rms of the scatter s, and
 # a = a0 + a1 ln(rms residual of the patterns left out / S) + a2 ln(sigma of a pixel / S)
-_LAW = {"a0": -1.095, "a1": 0.855, "a2": -0.173, "f": 0.242, "g": 1.972}
+LAW: Mapping[str, float] = {"a0": -1.095, "a1": 0.855, "a2": -0.173, "f": 0.242, "g": 1.972}
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +148,12 @@ def scatter(
         weight, base, iterations=300, tolerance=_DRAW_TOLERANCE
     )
     assert base.image is not None
-    coefficient = measurement.coefficient if leave_out else _predicted(base.image, measurement.pattern_index)
+    coefficient = measurement.coefficient if leave_out else coefficients(base.image, measurement.pattern_index)
     rng = np.random.default_rng(seed)
     pictures, residuals = [], [0.0]
     for draw in range(draws):
         drawn = replace(measurement, coefficient=coefficient + measurement.sigma * rng.normal(size=len(measurement)))
-        held = held_back_rows(measurement, len(measurement) if leave_out else 0, seed + draw)
+        held = held_back_rows(measurement, seed + draw) if leave_out else np.empty(0, dtype=np.int64)
         kept = np.delete(np.arange(len(measurement)), held)
         warm = base.copy()
         problem = Problem.of(drawn.kept(kept), norm=norm, nonnegative=nonnegative)
@@ -160,24 +161,19 @@ def scatter(
         assert warm.image is not None
         pictures.append(warm.image)
         if len(held):
-            predicted = _predicted(warm.image, measurement.pattern_index[held])
+            predicted = coefficients(warm.image, measurement.pattern_index[held])
             residuals.append(float(np.mean((predicted - measurement.coefficient[held]) ** 2)))
     residual = math.sqrt(sum(residuals) / max(1, len(residuals) - 1))
     pixel = np.std(np.array(pictures, dtype=np.float64), axis=0, ddof=1)
     return Scatter(pixel, residual / measurement.size, size.sigma / measurement.size)
 
 
-def calibrated(drawn: Scatter) -> Array:
+def calibrated(drawn: Scatter, law: Mapping[str, float] = LAW) -> Array:
     """Scatter on the scale of true errors, shape (n, n)."""
     mean = math.sqrt(float(np.mean(drawn.pixel**2)))
     if mean == 0:
         return drawn.pixel
-    a = _LAW["a0"]
-    a += _LAW["a1"] * math.log(max(drawn.residual, 1e-3 * mean) / mean)
-    a += _LAW["a2"] * math.log(max(drawn.sigma, 1e-3 * mean) / mean)
-    return math.exp(a) * mean * (np.hypot(drawn.pixel, _LAW["f"] * mean) / mean) ** _LAW["g"]
-
-
-def _predicted(image: NDArray[Any], index: NDArray[np.int64]) -> Array:
-    """Coefficients that a picture predicts."""
-    return walsh_hadamard_2d(image.astype(np.float64)).ravel()[index]
+    a = law["a0"]
+    a += law["a1"] * math.log(max(drawn.residual, 1e-3 * mean) / mean)
+    a += law["a2"] * math.log(max(drawn.sigma, 1e-3 * mean) / mean)
+    return math.exp(a) * mean * (np.hypot(drawn.pixel, law["f"] * mean) / mean) ** law["g"]

@@ -18,6 +18,7 @@ from cxgi_bluesky.reconstruction.model_error import error_size, with_model_error
 from cxgi_bluesky.reconstruction.weight import chosen_weight
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
 from cxgi_bluesky.simulation.objects import render_object
+from cxgi_bluesky.simulation.scan import scan_twin
 from tests.conftest import signed_measurement, smooth_image
 
 FACTORS = 2.0 ** np.arange(-3, 4)
@@ -50,29 +51,7 @@ def etched(request):
     parameters = twin_parameters(board, etched=True)
     parameters = replace(parameters, defects=replace(parameters.defects, seed=request.param))
     twin = BeamlineTwin(board, render_object("CAS", 32, 4), parameters, seed=request.param)
-
-    def expose(tile):
-        twin.move_to(*board.position_mm(tile))
-        twin.open_shutter()
-        reading = twin.expose(1.0)
-        twin.close_shutter()
-        return reading
-
-    opened = np.array([expose(board.open_tile_number) for _ in range(8)])
-    index = PatternSet(32, 1024).pattern_index
-    bucket, sigma = np.array([expose(board.tile_of(int(k))) for k in index]).T
-    dark = parameters.detector.background_pa
-    m = Measurement.from_buckets(
-        32,
-        index,
-        bucket,
-        coding="binary",
-        sigma=np.full(1024, np.sqrt(np.mean(sigma**2))),
-        d_r=board.d_r,
-        dark=dark,
-        open_bucket=(opened[:, 0].mean() - dark, np.sqrt(np.mean(opened[:, 1] ** 2) / 8)),
-    )
-    return m, twin.truth
+    return scan_twin(twin, PatternSet(32, 1024)), twin.truth
 
 
 def test_within_a_fifth_of_the_best_contrast_on_an_imperfect_board(etched):
