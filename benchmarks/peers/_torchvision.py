@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import torch
 
-for _name in ("nms", "qnms"):
-    if not hasattr(torch.ops.torchvision, _name):
-        torch.library.define(f"torchvision::{_name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+def declare_operators() -> None:
+    """Declare what torchvision expects; to be called before any adapter is imported."""
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

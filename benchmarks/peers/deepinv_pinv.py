@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import _torchvision  # noqa: F401  (before deepinv)
 import numpy as np
 import torch
 from _shared import Image, on_grid

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _torchvision  # noqa: F401  (before deepinv)
 import torch
 from _shared import Image
 from deepinv.optim import PGD

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from _shared import Case, timed_images
+from _torchvision import declare_operators
 
 ADAPTERS = ("spyrit_pinv", "spyrit_dc", "deepinv_pinv", "deepinv_tv", "pylops_tv", "pyproximal_tv", "bm3d_pnp")
 
@@ -23,6 +24,7 @@ ADAPTERS = ("spyrit_pinv", "spyrit_dc", "deepinv_pinv", "deepinv_tv", "pylops_tv
 def main() -> None:
     cases_file, training, out = (Path(argument) for argument in sys.argv[1:4])
     warnings.simplefilter("ignore")
+    declare_operators()
     with np.load(cases_file, allow_pickle=False) as file:
         seeds = file["seed"]
         cases = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-import _torchvision  # noqa: F401  (before spyrit)
 import numpy as np
 import torch
 from _shared import Image, hadamard, sequency
