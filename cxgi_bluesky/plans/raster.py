@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -12,17 +11,12 @@ import numpy as np
 from ..board import MaskBoard, load_board
 from ..devices.diode import Diode
 from ..devices.object_stage import IN, OUT, ObjectStage
-from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..devices.shutter import CLOSED, Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..exposures import SCHEMA
 from ..patterns import PatternSet
-
-Plan = Generator[Any, Any, Any]
-
-MOVE_TIMEOUT_S = 120.0
-SHUTTER_TIMEOUT_S = 10.0
-EXPOSURE_MARGIN_S = 30.0
+from .steps import SHUTTER_TIMEOUT_S, Plan, expose, move, read_dark
 
 
 def hadamard_scan(
@@ -111,83 +105,40 @@ def hadamard_scan(
 
     def references(count: int, stream: str) -> Plan:
         for _ in range(count):
-            yield from _expose(stage, shutter, diode, board.open_tile_number, stream, exposure_s)
+            yield from expose(stage, shutter, diode, board.open_tile_number, stream, exposure_s)
 
     def exposures() -> Plan:
         yield from bps.mv(diode.exposure_s, exposure_s)
         for _ in range(dark_exposures):
-            yield from _read_dark(stage, diode, exposure_s)
+            yield from read_dark(stage, diode, exposure_s)
         if object_stage is not None and incident_exposures:
-            yield from _move(object_stage, OUT)
+            yield from move(object_stage, OUT)
             yield from references(incident_exposures, "incident")
             yield from bps.checkpoint()
-            yield from _move(object_stage, IN)
+            yield from move(object_stage, IN)
         yield from references(open_exposures, "open")
         for done, tile in enumerate(tiles):
             if open_every and done and done % open_every == 0:
                 yield from references(1, "open")
-            yield from _expose(stage, shutter, diode, tile, "primary", exposure_s)
+            yield from expose(stage, shutter, diode, tile, "primary", exposure_s)
             for judge in judges_after.get(done, ()):
-                yield from _expose(stage, shutter, diode, judge, "validation", exposure_s)
+                yield from expose(stage, shutter, diode, judge, "validation", exposure_s)
         yield from references(open_exposures, "open")
 
     def object_back() -> Plan:
-        yield from _move(object_stage, IN) if object_stage is not None else bps.null()
+        yield from move(object_stage, IN) if object_stage is not None else bps.null()
 
     def make_safe() -> Plan:
-        yield from bpp.finalize_wrapper(_move(shutter, CLOSED, SHUTTER_TIMEOUT_S), object_back)
+        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), object_back)
 
     @bpp.stage_decorator(devices)
     @bpp.run_decorator(md={**metadata, **(md or {})})
     def run() -> Plan:
-        yield from _move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+        yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
         yield from bpp.finalize_wrapper(exposures(), make_safe)
         yield from bps.checkpoint()  # a pause from here on has nothing to repeat
 
     return (yield from run())
-
-
-# ---------------------------------------------------------------- steps
-
-
-def _move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
-    """Set and wait, never longer than the time-out."""
-    group = f"{device.name} to {target}"
-    yield from bps.abs_set(device, target, group=group)
-    yield from bps.wait(group=group, timeout=timeout_s)
-
-
-def _store(stage: MaskStage, diode: Diode, stream: str) -> Plan:
-    yield from bps.create(name=stream)
-    yield from bps.read(stage)
-    yield from bps.read(diode)
-    yield from bps.save()
-
-
-def _expose(stage: MaskStage, shutter: Shutter, diode: Diode, tile: int, stream: str, exposure_s: float) -> Plan:
-    """One exposure: checkpoint, move, open, expose, close, store."""
-    yield from bps.checkpoint()
-    yield from _move(stage.tile, tile)
-    reached = yield from bps.rd(stage.tile, default_value=tile)
-    distance_um = yield from bps.rd(stage.tile_distance_um, default_value=0.0)
-    if reached != tile or distance_um > stage.in_position_um:
-        raise RuntimeError(
-            f"{stage.name} was sent to tile {tile} and is {distance_um:.1f} um from tile {reached} "
-            f"(allowed: {stage.in_position_um:g} um): check the stage, nothing was exposed"
-        )
-    yield from _move(shutter, OPEN, SHUTTER_TIMEOUT_S)
-    yield from bps.trigger(diode, group="exposure")
-    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
-    yield from _move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-    yield from _store(stage, diode, stream)
-
-
-def _read_dark(stage: MaskStage, diode: Diode, exposure_s: float) -> Plan:
-    """One reading with the shutter closed."""
-    yield from bps.checkpoint()
-    yield from bps.trigger(diode, group="exposure")
-    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
-    yield from _store(stage, diode, "dark")
 
 
 # ---------------------------------------------------------------- preparation

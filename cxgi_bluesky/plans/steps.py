@@ -1,0 +1,58 @@
+"""Steps that the plans share: move, expose one tile, read the dark."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import bluesky.plan_stubs as bps
+
+from ..devices.diode import Diode
+from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..devices.stage import MaskStage
+
+Plan = Generator[Any, Any, Any]
+
+MOVE_TIMEOUT_S = 120.0
+SHUTTER_TIMEOUT_S = 10.0
+EXPOSURE_MARGIN_S = 30.0
+
+
+def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
+    """Set and wait, never longer than the time-out."""
+    group = f"{device.name} to {target}"
+    yield from bps.abs_set(device, target, group=group)
+    yield from bps.wait(group=group, timeout=timeout_s)
+
+
+def _store(stage: MaskStage, diode: Diode, stream: str) -> Plan:
+    yield from bps.create(name=stream)
+    yield from bps.read(stage)
+    yield from bps.read(diode)
+    yield from bps.save()
+
+
+def expose(stage: MaskStage, shutter: Shutter, diode: Diode, tile: int, stream: str, exposure_s: float) -> Plan:
+    """One exposure: checkpoint, move, open, expose, close, store."""
+    yield from bps.checkpoint()
+    yield from move(stage.tile, tile)
+    reached = yield from bps.rd(stage.tile, default_value=tile)
+    distance_um = yield from bps.rd(stage.tile_distance_um, default_value=0.0)
+    if reached != tile or distance_um > stage.in_position_um:
+        raise RuntimeError(
+            f"{stage.name} was sent to tile {tile} and is {distance_um:.1f} um from tile {reached} "
+            f"(allowed: {stage.in_position_um:g} um): check the stage, nothing was exposed"
+        )
+    yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
+    yield from bps.trigger(diode, group="exposure")
+    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
+    yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+    yield from _store(stage, diode, stream)
+
+
+def read_dark(stage: MaskStage, diode: Diode, exposure_s: float) -> Plan:
+    """One reading with the shutter closed."""
+    yield from bps.checkpoint()
+    yield from bps.trigger(diode, group="exposure")
+    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
+    yield from _store(stage, diode, "dark")
