@@ -20,8 +20,9 @@ from .patterns import PatternSet
 from .rejection import Exposure, good_open, judge
 
 SCHEMA = 1
-STREAMS = ("primary", "validation", "open", "dark", "incident")
+STREAMS = ("primary", "validation", "open", "dark", "incident", "metal")
 _BY_PATTERN = ("primary", "validation")
+_WITHOUT_PATTERNS = ("dark", "metal")  # purposes of runs that expose no pattern
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class Exposures:
 
     def _begin(self, start: Mapping[str, Any]) -> None:
         words = start.get("cxgi")
-        if not isinstance(words, Mapping) or "pattern_set" not in words:
+        if not isinstance(words, Mapping) or not ("pattern_set" in words or words.get("purpose") in _WITHOUT_PATTERNS):
             raise CxgiError(f"run {start.get('uid')} is no mask scan: its start document has no cxgi.pattern_set")
         if words.get("schema") != SCHEMA:
             raise CxgiError(
@@ -123,14 +124,36 @@ class Exposures:
 
     @property
     def reference_exposures(self) -> int:
-        """Exposures of reference tiles (all open, object in or out)."""
-        return len(self.streams["open"]) + len(self.streams["incident"])
+        """Exposures of reference tiles (all open or all metal, object in or out)."""
+        return sum(len(self.streams[name]) for name in ("open", "incident", "metal"))
 
-    def buckets(self) -> RunBuckets:
+    @property
+    def dark(self) -> float | None:
+        """Mean of the dark readings (pA), None without any."""
+        return _mean_bucket(self.streams["dark"]) if self.streams["dark"] else None
+
+    def measured_d_r(self) -> tuple[float, float] | None:
+        """Modulation depth ratio 1 - metal / open as measured, and its sigma; None without an all-metal exposure.
+
+        The open tile is that of the stream ``incident`` where there is one, as the metal tile is then
+        exposed with the object out too.
+        """
+        opened = self.streams["incident"] or self.streams["open"]
+        if not (self.streams["metal"] and opened):
+            return None
+        (metal, metal_sigma), (bright, bright_sigma) = (
+            _level(s, self.dark or 0.0) for s in (self.streams["metal"], opened)
+        )
+        if not bright > 0:
+            return None
+        t0 = metal / bright
+        return 1 - t0, math.hypot(metal_sigma, t0 * bright_sigma) / bright
+
+    def buckets(self, *, dark: float | None = None) -> RunBuckets:
         """Calibrate what was measured so far.
 
-        Dark is subtracted; buckets are divided by I0 / <I0> and by the slow drift of the open
-        exposures; b_0 is the mean of the open exposures and pattern_index 0. Sigma is the
+        Dark (its own, else the `dark` given, in pA) is subtracted; buckets are divided by I0 / <I0> and by
+        the slow drift of the open exposures; b_0 is the mean of the open exposures and pattern_index 0. Sigma is the
         detector's own, else from the scatter of the open exposures, else None. Exposures that cannot be
         trusted (`rejection`) are left out and listed in `source`.
 
@@ -142,7 +165,11 @@ class Exposures:
         words = self.start.get("cxgi")
         if words is None:
             raise CxgiError("no start document has been seen: feed the documents of a run from its beginning")
-        dark = _mean_bucket(self.streams["dark"])
+        if "pattern_set" not in words:
+            raise CxgiError(
+                f"run {self.start['uid']} is a {words['purpose']} scan: it holds no patterns to make an image of"
+            )
+        dark = self.dark if self.dark is not None else dark or 0.0
         opens = [_without(dark, exposure) for exposure in self.streams["open"].values()]
         (primary, reasons), (validation, _) = (self._judged(name, dark, opens) for name in _BY_PATTERN)
         if self.streams["primary"] and not primary:
@@ -175,6 +202,7 @@ class Exposures:
                 "open_left_out": len(opens) - len(good_opens),
                 "dark_subtracted": dark,
                 "drift_rms": drift.rms,
+                "d_r_measured": self.measured_d_r(),
             },
         )
 
@@ -213,6 +241,17 @@ def _mean_bucket(stream: Mapping[int, Exposure]) -> float:
     """Mean of the usable buckets, 0 without any."""
     buckets = [e.bucket for e in stream.values() if math.isfinite(e.bucket)]
     return float(np.mean(buckets)) if buckets else 0.0
+
+
+def _level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:
+    """Mean bucket without the dark, and the standard error of that mean."""
+    rows = [(bucket - dark, sigma) for _, bucket, sigma, _ in _usable(stream, 1.0)]
+    if not rows:
+        return math.nan, math.nan
+    bucket, sigma = np.array(rows).T
+    told = float(np.sqrt(np.mean(sigma**2)))
+    single = told if math.isfinite(told) else float(np.std(bucket, ddof=1)) if len(bucket) > 1 else math.nan
+    return float(bucket.mean()), single / math.sqrt(len(bucket))
 
 
 def _mean_i0(exposures: Iterable[Exposure]) -> float:

@@ -34,6 +34,7 @@ from .reduction import (
     reduce_complementary,
     scale_factor,
 )
+from .reference import check_reference, with_reference
 
 __all__ = ["Array", "Coding", "Measurement", "Scale"]
 
@@ -250,15 +251,31 @@ class Measurement:
         )
 
     @classmethod
-    def from_exposures(cls, exposures: Exposures) -> Measurement:
+    def from_exposures(
+        cls, exposures: Exposures, *, reference: Exposures | None = None, dark: Exposures | None = None
+    ) -> Measurement:
         """What a run has measured so far.
+
+        Parameters
+        ----------
+        exposures : Exposures
+            Of the image.
+        reference : Exposures, optional
+            Of a reference scan: its correction is applied (`reference.with_reference`).
+        dark : Exposures, optional
+            Of a dark scan, for runs without dark readings of their own.
 
         Raises
         ------
         CxgiError
-            Before the first usable exposure, or when there is no all-open exposure at all.
+            Before the first usable exposure, when there is no all-open exposure at all, or for a reference of
+            another board or pattern set.
         """
-        b = exposures.buckets()
+        level = None if dark is None else dark.dark
+        b = exposures.buckets(dark=level)
+        if reference is not None:
+            check_reference(exposures, reference)
+            b = with_reference(b, reference.buckets(dark=level))
         return cls.from_buckets(
             b.size,
             b.pattern_index,

@@ -72,9 +72,10 @@ class LiveReconstruction:
             self._run.take(name, document)
 
     def _begin(self, start: Mapping[str, Any]) -> None:
-        self._listening = "pattern_set" in (start.get("cxgi") or {})
+        words = start.get("cxgi") or {}
+        self._listening = "pattern_set" in words and words.get("purpose") == "image"
         if not self._listening:
-            return  # no mask scan; the last picture of the scan before it may still come
+            return  # no image; the last picture of the scan before it may still come
         if self._run is not None:
             self._run.cancel()
         run = _LiveRun(start, self._first, self._every)

@@ -1,5 +1,6 @@
 """Bluesky plans."""
 
 from .raster import hadamard_scan
+from .reference import dark_scan, metal_scan, reference_scan
 
-__all__ = ["hadamard_scan"]
+__all__ = ["dark_scan", "hadamard_scan", "metal_scan", "reference_scan"]

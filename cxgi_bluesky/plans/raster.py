@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import bluesky.plan_stubs as bps
-import bluesky.preprocessors as bpp
 import numpy as np
 
-from ..board import MaskBoard, load_board
+from ..board import MaskBoard
 from ..devices.diode import Diode
 from ..devices.object_stage import IN, OUT, ObjectStage
-from ..devices.shutter import CLOSED, Shutter
+from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
-from ..exposures import SCHEMA
 from ..patterns import PatternSet
-from .steps import SHUTTER_TIMEOUT_S, Plan, expose, move, read_dark
+from .metadata import board_on, check_counts, check_exposure, check_fits, start_metadata
+from .steps import Plan, expose, move, read_dark, safe_run
 
 
 def hadamard_scan(
@@ -32,8 +31,11 @@ def hadamard_scan(
     open_every: int = 64,
     dark_exposures: int = 4,
     incident_exposures: int = 4,
+    metal_exposures: int = 0,
     validation: int = 0,
     validation_seed: int = 0,
+    reference_uid: str | None = None,
+    dark_uid: str | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
 ) -> Plan:
@@ -63,10 +65,15 @@ def hadamard_scan(
         scan (0: none).
     dark_exposures, incident_exposures : int
         Exposures with the shutter closed, and with the object out.
+    metal_exposures : int
+        Exposures of the all-metal tile (stream ``metal``), the object out where an `object_stage` can
+        take it out: the modulation depth ratio D_r as it is, beside the board's.
     validation, validation_seed : int
         So many patterns outside the set, drawn at random with that seed and spread over the scan, are
         measured too (stream ``validation``). No picture is made from them: they tell whether what a
         picture shows beyond the measured patterns is true.
+    reference_uid, dark_uid : str, optional
+        Runs of `reference_scan` and `dark_scan` that belong to this image; its reconstructions use them.
     object_stage : ObjectStage, optional
         What moves the object.
     md : dict, optional
@@ -78,84 +85,63 @@ def hadamard_scan(
         Before anything moves: when the board lacks a pattern, is not the stage's, or a number is
         impossible.
     """
-    if "cxgi" in (md or {}):
-        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
-    board = board if isinstance(board, MaskBoard) else load_board(board)
-    _check_arguments(stage, board, pattern_set, exposure_s)
-    _check_counts(open_exposures, open_every, dark_exposures, incident_exposures, validation)
+    arguments: dict[str, Any] = {
+        "exposure_s": exposure_s,
+        "path": path,
+        "open_exposures": open_exposures,
+        "open_every": open_every,
+        "dark_exposures": dark_exposures,
+        "incident_exposures": incident_exposures,
+        "metal_exposures": metal_exposures,
+        "validation": validation,
+        "validation_seed": validation_seed,
+    }
+    board = board_on(stage, board)
+    check_fits(board, pattern_set)
+    check_exposure(exposure_s)
+    check_counts(**{name: count for name, count in arguments.items() if name.endswith(("exposures", "every"))})
+    check_counts(validation=validation)
     tiles = board.tiles_along(pattern_set, path)
-    judges = _validation_tiles(board, pattern_set, validation, validation_seed)
-    judges_after = _spread(judges, len(tiles))
+    judges_after = _spread(_validation_tiles(board, pattern_set, validation, validation_seed), len(tiles))
     devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
-    metadata = _start_metadata(
-        devices,
-        board,
-        pattern_set,
-        {
-            "exposure_s": exposure_s,
-            "path": path,
-            "open_exposures": open_exposures,
-            "open_every": open_every,
-            "dark_exposures": dark_exposures,
-            "incident_exposures": incident_exposures,
-            "validation": validation,
-            "validation_seed": validation_seed,
-        },
-    )
 
-    def references(count: int, stream: str) -> Plan:
+    def tile(number: int, stream: str, count: int = 1) -> Plan:
         for _ in range(count):
-            yield from expose(stage, shutter, diode, board.open_tile_number, stream, exposure_s)
+            yield from expose(stage, shutter, diode, number, stream, exposure_s)
 
     def exposures() -> Plan:
         yield from bps.mv(diode.exposure_s, exposure_s)
         for _ in range(dark_exposures):
             yield from read_dark(stage, diode, exposure_s)
-        if object_stage is not None and incident_exposures:
+        if object_stage is not None and incident_exposures + metal_exposures:
             yield from move(object_stage, OUT)
-            yield from references(incident_exposures, "incident")
+            yield from tile(board.open_tile_number, "incident", incident_exposures)
+            yield from tile(board.metal_tile_number, "metal", metal_exposures)
             yield from bps.checkpoint()
             yield from move(object_stage, IN)
-        yield from references(open_exposures, "open")
-        for done, tile in enumerate(tiles):
+        else:
+            yield from tile(board.metal_tile_number, "metal", metal_exposures)
+        yield from tile(board.open_tile_number, "open", open_exposures)
+        for done, number in enumerate(tiles):
             if open_every and done and done % open_every == 0:
-                yield from references(1, "open")
-            yield from expose(stage, shutter, diode, tile, "primary", exposure_s)
+                yield from tile(board.open_tile_number, "open")
+            yield from tile(number, "primary")
             for judge in judges_after.get(done, ()):
-                yield from expose(stage, shutter, diode, judge, "validation", exposure_s)
-        yield from references(open_exposures, "open")
+                yield from tile(judge, "validation")
+        yield from tile(board.open_tile_number, "open", open_exposures)
 
-    def object_back() -> Plan:
-        yield from move(object_stage, IN) if object_stage is not None else bps.null()
-
-    def make_safe() -> Plan:
-        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), object_back)
-
-    @bpp.stage_decorator(devices)
-    @bpp.run_decorator(md={**metadata, **(md or {})})
-    def run() -> Plan:
-        yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-        yield from bpp.finalize_wrapper(exposures(), make_safe)
-        yield from bps.checkpoint()  # a pause from here on has nothing to repeat
-
-    return (yield from run())
-
-
-# ---------------------------------------------------------------- preparation
-
-
-def _check_arguments(stage: MaskStage, board: MaskBoard, pattern_set: PatternSet, exposure_s: float) -> None:
-    if board.sha256 != stage.board.sha256:
-        raise CxgiError(f"board {board.name!r} is not the one of {stage.name} ({stage.board.name!r}): give stage.board")
-    if pattern_set.size != board.size:
-        raise CxgiError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
-    if not 0 < exposure_s < float("inf"):
-        raise CxgiError(f"exposure_s {exposure_s} is no positive number of seconds")
-
-
-def _check_counts(*counts: int) -> None:
-    if min(counts) < 0:
-        raise CxgiError(f"a number of exposures is negative: {min(counts)}")
+    metadata = start_metadata(
+        "hadamard_scan",
+        "image",
+        devices,
+        arguments,
+        diode=diode,
+        stage=stage,
+        board=board,
+        pattern_set=pattern_set,
+        links={"reference_uid": reference_uid, "dark_uid": dark_uid},
+    )
+    return (yield from safe_run(devices, shutter, exposures, object_stage=object_stage, metadata=metadata, md=md))
 
 
 def _validation_tiles(board: MaskBoard, pattern_set: PatternSet, count: int, seed: int) -> list[int]:
@@ -175,37 +161,3 @@ def _spread(judges: list[int], tiles: int) -> dict[int, list[int]]:
     for place, tile in enumerate(judges):
         after.setdefault((place + 1) * tiles // (len(judges) + 1), []).append(tile)
     return after
-
-
-def _start_metadata(
-    devices: list[Any], board: MaskBoard, pattern_set: PatternSet, arguments: dict[str, Any]
-) -> dict[str, Any]:
-    stage, _, diode = devices[:3]
-    return {
-        "plan_name": "hadamard_scan",
-        "plan_args": {**arguments, "devices": [d.name for d in devices]},
-        "detectors": [diode.name],
-        "motors": [stage.tile.name],
-        "num_points": pattern_set.count,
-        "hints": {"dimensions": [([stage.tile.name], "primary")]},
-        "cxgi": {
-            "schema": SCHEMA,
-            "purpose": "image",
-            "mode": "step",
-            "board": {
-                "id": board.name,
-                "sha256": board.sha256,
-                "d_r": board.d_r,
-                "pixel_um": board.pixel_um,
-                "metal": board.metal,
-            },
-            "pattern_set": pattern_set.to_dict(),
-            "exposure_s": arguments["exposure_s"],
-            "fields": {
-                "pattern_index": stage.pattern_index.name,
-                "bucket": diode.current.name,
-                "sigma": diode.sigma.name,
-                "i0": None,
-            },
-        },
-    }

@@ -1,21 +1,62 @@
-"""Steps that the plans share: move, expose one tile, read the dark."""
+"""Steps that the plans share: a run that ends safely whatever happens, move, expose one tile, read the dark."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
 
 from ..devices.diode import Diode
+from ..devices.object_stage import IN, ObjectStage
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import MaskStage
+from ..errors import CxgiError
 
 Plan = Generator[Any, Any, Any]
 
 MOVE_TIMEOUT_S = 120.0
 SHUTTER_TIMEOUT_S = 10.0
 EXPOSURE_MARGIN_S = 30.0
+
+
+def safe_run(
+    devices: list[Any],
+    shutter: Shutter,
+    exposures: Callable[[], Plan],
+    *,
+    object_stage: ObjectStage | None,
+    metadata: dict[str, Any],
+    md: dict[str, Any] | None,
+) -> Plan:
+    """One run of `exposures`; however it ends, the shutter is closed and the object is back in.
+
+    Raises
+    ------
+    CxgiError
+        Before anything moves: when `md` has the key that belongs to the plan.
+    """
+    if "cxgi" in (md or {}):
+        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
+
+    def object_back() -> Plan:
+        yield from move(object_stage, IN) if object_stage is not None else bps.null()
+
+    def make_safe() -> Plan:
+        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), object_back)
+
+    @bpp.stage_decorator(devices)
+    @bpp.run_decorator(md={**metadata, **(md or {})})
+    def run() -> Plan:
+        yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+        yield from bpp.finalize_wrapper(exposures(), make_safe)
+        yield from bps.checkpoint()  # a pause from here on has nothing to repeat
+
+    return (yield from run())
+
+
+# ---------------------------------------------------------------- steps
 
 
 def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
@@ -25,9 +66,10 @@ def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
     yield from bps.wait(group=group, timeout=timeout_s)
 
 
-def _store(stage: MaskStage, diode: Diode, stream: str) -> Plan:
+def _store(stage: MaskStage | None, diode: Diode, stream: str) -> Plan:
     yield from bps.create(name=stream)
-    yield from bps.read(stage)
+    if stage is not None:
+        yield from bps.read(stage)
     yield from bps.read(diode)
     yield from bps.save()
 
@@ -50,7 +92,7 @@ def expose(stage: MaskStage, shutter: Shutter, diode: Diode, tile: int, stream: 
     yield from _store(stage, diode, stream)
 
 
-def read_dark(stage: MaskStage, diode: Diode, exposure_s: float) -> Plan:
+def read_dark(stage: MaskStage | None, diode: Diode, exposure_s: float) -> Plan:
     """One reading with the shutter closed."""
     yield from bps.checkpoint()
     yield from bps.trigger(diode, group="exposure")

@@ -55,7 +55,7 @@ def test_streams_and_counts(RE, documents, beamline):
     RE(scan(beamline))
     exposures = Exposures.from_documents(documents)
     counts = {name: len(stream) for name, stream in exposures.streams.items()}
-    assert counts == {"primary": 64, "validation": 0, "open": 4 + 3 + 4, "dark": 4, "incident": 4}
+    assert counts == {"primary": 64, "validation": 0, "open": 4 + 3 + 4, "dark": 4, "incident": 4, "metal": 0}
     assert exposures.reference_exposures == 15
     assert beamline.shutter.openings.get() == 64 + 15
     assert beamline.shutter.open_s.get() == pytest.approx(0.5 * 79)

@@ -1,0 +1,84 @@
+"""What every plan writes into its start document, and checks before anything moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..board import MaskBoard, load_board
+from ..devices.diode import Diode
+from ..devices.stage import MaskStage
+from ..errors import CxgiError
+from ..exposures import SCHEMA
+from ..patterns import PatternSet
+
+
+def board_on(stage: MaskStage, board: MaskBoard | str) -> MaskBoard:
+    """The board, if it is the one on the stage, else `CxgiError`."""
+    board = board if isinstance(board, MaskBoard) else load_board(board)
+    if board.sha256 != stage.board.sha256:
+        raise CxgiError(f"board {board.name!r} is not the one of {stage.name} ({stage.board.name!r}): give stage.board")
+    return board
+
+
+def check_fits(board: MaskBoard, pattern_set: PatternSet) -> None:
+    """Raise `CxgiError` if the patterns are not of the board's size."""
+    if pattern_set.size != board.size:
+        raise CxgiError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
+
+
+def check_exposure(exposure_s: float) -> None:
+    """Raise `CxgiError` for an impossible exposure time."""
+    if not 0 < exposure_s < float("inf"):
+        raise CxgiError(f"exposure_s {exposure_s} is no positive number of seconds")
+
+
+def check_counts(**counts: int) -> None:
+    """Raise `CxgiError` for a negative number of exposures."""
+    for name, count in counts.items():
+        if count < 0:
+            raise CxgiError(f"a number of exposures is negative: {count} ({name})")
+
+
+def start_metadata(
+    plan_name: str,
+    purpose: str,
+    devices: list[Any],
+    arguments: dict[str, Any],
+    *,
+    diode: Diode,
+    stage: MaskStage | None = None,
+    board: MaskBoard | None = None,
+    pattern_set: PatternSet | None = None,
+    links: dict[str, str | None] | None = None,
+) -> dict[str, Any]:
+    """Start document of a plan (event schema 1); `links` are the uids of the runs that belong to it."""
+    words: dict[str, Any] = {
+        "schema": SCHEMA,
+        "purpose": purpose,
+        "mode": "step",
+        "exposure_s": arguments["exposure_s"],
+        "fields": {
+            "pattern_index": stage.pattern_index.name if stage is not None else None,
+            "bucket": diode.current.name,
+            "sigma": diode.sigma.name,
+            "i0": None,
+        },
+        **{name: uid for name, uid in (links or {}).items() if uid is not None},
+    }
+    if board is not None:
+        named = {"id": board.name, "sha256": board.sha256, "d_r": board.d_r}
+        words["board"] = {**named, "pixel_um": board.pixel_um, "metal": board.metal}
+    if pattern_set is not None:
+        words["pattern_set"] = pattern_set.to_dict()
+    metadata: dict[str, Any] = {
+        "plan_name": plan_name,
+        "plan_args": {**arguments, "devices": [d.name for d in devices]},
+        "detectors": [diode.name],
+        "cxgi": words,
+    }
+    if stage is not None:
+        metadata["motors"] = [stage.tile.name]
+    if stage is not None and pattern_set is not None:
+        metadata["num_points"] = pattern_set.count
+        metadata["hints"] = {"dimensions": [([stage.tile.name], "primary")]}
+    return metadata

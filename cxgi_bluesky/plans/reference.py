@@ -1,0 +1,199 @@
+"""Scans that belong to an image: the same tiles without the object, the dark, the metal's floor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bluesky.plan_stubs as bps
+
+from ..board import MaskBoard
+from ..devices.diode import Diode
+from ..devices.object_stage import OUT, ObjectStage
+from ..devices.shutter import Shutter
+from ..devices.stage import MaskStage
+from ..patterns import PatternSet
+from .metadata import board_on, check_counts, check_exposure, check_fits, start_metadata
+from .steps import Plan, expose, move, read_dark, safe_run
+
+
+def reference_scan(
+    stage: MaskStage,
+    shutter: Shutter,
+    diode: Diode,
+    *,
+    board: MaskBoard | str,
+    pattern_set: PatternSet,
+    exposure_s: float,
+    path: str = "order",
+    open_exposures: int = 4,
+    open_every: int = 64,
+    dark_exposures: int = 4,
+    metal_exposures: int = 4,
+    object_stage: ObjectStage | None = None,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Measure what each tile really passes: the exposures of an image with the object out (purpose ``reference``).
+
+    One reference serves every image of the same board and pattern set, until the board is moved or
+    touched: give its uid to `hadamard_scan`, or name it when a picture is made.
+
+    Parameters
+    ----------
+    stage, shutter, diode
+        Mask stage, shutter and bucket detector.
+    board, pattern_set, exposure_s, path, open_exposures, open_every, dark_exposures
+        As in `hadamard_scan`; the open tile tells the drift, here with the object out.
+    metal_exposures : int
+        Exposures of the all-metal tile (stream ``metal``): the modulation depth ratio as it is.
+    object_stage : ObjectStage, optional
+        What moves the object out, and back in however the plan ends. Without one the object must have
+        been taken out by hand.
+    md : dict, optional
+        Metadata of the user.
+
+    Raises
+    ------
+    CxgiError
+        Before anything moves: when the board lacks a pattern, is not the stage's, or a number is
+        impossible.
+    """
+    arguments: dict[str, Any] = {
+        "exposure_s": exposure_s,
+        "path": path,
+        "open_exposures": open_exposures,
+        "open_every": open_every,
+        "dark_exposures": dark_exposures,
+        "metal_exposures": metal_exposures,
+    }
+    board = board_on(stage, board)
+    check_fits(board, pattern_set)
+    check_exposure(exposure_s)
+    check_counts(**{name: count for name, count in arguments.items() if name.endswith(("exposures", "every"))})
+    tiles = board.tiles_along(pattern_set, path)
+    devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
+
+    def tile(number: int, stream: str, count: int = 1) -> Plan:
+        for _ in range(count):
+            yield from expose(stage, shutter, diode, number, stream, exposure_s)
+
+    def exposures() -> Plan:
+        yield from bps.mv(diode.exposure_s, exposure_s)
+        for _ in range(dark_exposures):
+            yield from read_dark(stage, diode, exposure_s)
+        yield from move(object_stage, OUT) if object_stage is not None else bps.null()
+        yield from tile(board.metal_tile_number, "metal", metal_exposures)
+        yield from tile(board.open_tile_number, "open", open_exposures)
+        for done, number in enumerate(tiles):
+            if open_every and done and done % open_every == 0:
+                yield from tile(board.open_tile_number, "open")
+            yield from tile(number, "primary")
+        yield from tile(board.open_tile_number, "open", open_exposures)
+        yield from bps.checkpoint()
+
+    metadata = start_metadata(
+        "reference_scan",
+        "reference",
+        devices,
+        arguments,
+        diode=diode,
+        stage=stage,
+        board=board,
+        pattern_set=pattern_set,
+    )
+    return (yield from safe_run(devices, shutter, exposures, object_stage=object_stage, metadata=metadata, md=md))
+
+
+def dark_scan(
+    shutter: Shutter,
+    diode: Diode,
+    *,
+    exposure_s: float,
+    exposures: int = 32,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Read the detector with the shutter closed (purpose ``dark``).
+
+    Its mean is the dark of every image that names this run as `dark_uid` and has no dark readings of its own.
+
+    Parameters
+    ----------
+    shutter, diode
+        Shutter, which is closed first, and bucket detector.
+    exposure_s : float
+        Exposure time of a reading (s).
+    exposures : int
+        Number of readings.
+    md : dict, optional
+        Metadata of the user.
+
+    Raises
+    ------
+    CxgiError
+        Before anything moves, for an impossible number.
+    """
+    check_exposure(exposure_s)
+    check_counts(exposures=exposures)
+    devices = [shutter, diode]
+
+    def readings() -> Plan:
+        yield from bps.mv(diode.exposure_s, exposure_s)
+        for _ in range(exposures):
+            yield from read_dark(None, diode, exposure_s)
+
+    arguments = {"exposure_s": exposure_s, "exposures": exposures}
+    metadata = start_metadata("dark_scan", "dark", devices, arguments, diode=diode)
+    return (yield from safe_run(devices, shutter, readings, object_stage=None, metadata=metadata, md=md))
+
+
+def metal_scan(
+    stage: MaskStage,
+    shutter: Shutter,
+    diode: Diode,
+    *,
+    board: MaskBoard | str,
+    exposure_s: float,
+    exposures: int = 16,
+    dark_exposures: int = 4,
+    object_stage: ObjectStage | None = None,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Expose the all-metal and the all-open tile in turn (purpose ``metal``): the floor T0, and D_r = 1 - T0.
+
+    Parameters
+    ----------
+    stage, shutter, diode
+        Mask stage, shutter and bucket detector.
+    board : MaskBoard or str
+        The board on the stage.
+    exposure_s : float
+        Exposure time (s).
+    exposures, dark_exposures : int
+        Exposures of each of the two tiles, and readings with the shutter closed.
+    object_stage : ObjectStage, optional
+        Takes the object out meanwhile. Without one the object stays where it is: the ratio is the same.
+    md : dict, optional
+        Metadata of the user.
+
+    Raises
+    ------
+    CxgiError
+        Before anything moves: when the board is not the stage's, or a number is impossible.
+    """
+    board = board_on(stage, board)
+    check_exposure(exposure_s)
+    check_counts(exposures=exposures, dark_exposures=dark_exposures)
+    devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
+
+    def in_turn() -> Plan:
+        yield from bps.mv(diode.exposure_s, exposure_s)
+        for _ in range(dark_exposures):
+            yield from read_dark(stage, diode, exposure_s)
+        yield from move(object_stage, OUT) if object_stage is not None else bps.null()
+        for _ in range(exposures):
+            yield from expose(stage, shutter, diode, board.metal_tile_number, "metal", exposure_s)
+            yield from expose(stage, shutter, diode, board.open_tile_number, "open", exposure_s)
+        yield from bps.checkpoint()
+
+    arguments = {"exposure_s": exposure_s, "exposures": exposures, "dark_exposures": dark_exposures}
+    metadata = start_metadata("metal_scan", "metal", devices, arguments, diode=diode, stage=stage, board=board)
+    return (yield from safe_run(devices, shutter, in_turn, object_stage=object_stage, metadata=metadata, md=md))
