@@ -27,6 +27,7 @@ from .reconstruction.result import Reconstruction
 logger = logging.getLogger(__name__)
 
 DATA_VARIABLE = "CXGI_DATA"
+NO_LINK = "none"  # instead of a run's uid
 BATCH_SIZE = 32  # exposures between two writes; what lies between is in the journal
 
 
@@ -213,6 +214,34 @@ def read_exposures(run: Any) -> Exposures:
     return Exposures.from_documents(run.documents())
 
 
+def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | None = None) -> Exposures | None:
+    """Exposures of the run that belongs to an image: the one named, else that of its start document.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    exposures : Exposures
+        Of the image.
+    link : {"reference_uid", "dark_uid"}
+        Key of the start document.
+    uid : str, optional
+        Of another run than the start document names, or "none" for no run at all.
+
+    Raises
+    ------
+    CxgiError
+        If the run is not in the catalog or of another kind.
+    """
+    uid = exposures.start["cxgi"].get(link) if uid is None else uid
+    if uid is None or uid == NO_LINK:
+        return None
+    linked = read_exposures(find_run(catalog, uid))
+    purpose, expected = linked.start["cxgi"].get("purpose"), link.removesuffix("_uid")
+    if purpose != expected:
+        raise CxgiError(f"run {uid} is no {expected} scan (purpose {purpose!r}): name another one, or {NO_LINK!r}")
+    return linked
+
+
 def summarise(run: Any) -> dict[str, Any]:
     """What a list of runs shows: uid, time, purpose, and what it measured or was made from."""
     start, stop = run.metadata["start"], run.metadata.get("stop") or {}
@@ -271,6 +300,7 @@ def record_reconstruction(
             "quality": dict(reconstruction.quality),
             "uncertainty_kind": reconstruction.uncertainty_kind,
             "left_out_because": dict(reconstruction.source.get("left_out_because", {})),
+            "reference_uids": list(reconstruction.source.get("reference_uids", [])),
             "pixel_um": pixel_um,
             "subset": subset.to_dict() if subset is not None else None,
         },

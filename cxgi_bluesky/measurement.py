@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from .bucket_file import BucketTable, naming, read_buckets, read_csv
 from .errors import CxgiError
 from .exposures import Exposures
-from .patterns import PatternSet, check_size, checked_index
+from .patterns import PatternSet, check_size, checked_index, coefficients
 from .reduction import (
     HIGH_SEQUENCY,
     Array,
@@ -63,6 +63,10 @@ class Measurement:
         Whether the image is a transmission or only proportional to one.
     validation : Coefficients, optional
         Patterns that were measured to judge pictures by, none of them in `pattern_index`.
+    pattern_error : float, optional
+        Rms error of the +-1 patterns' mean over the field, as a reference scan has seen it before its correction.
+    masks : ndarray, shape (M, n, n), optional
+        The signed masks W_k as they are, where maps of the tiles were recorded: s_k = sum_xy W_k * image.
     source : dict
         Where the measurement came from (file, run uids, coding, what was left out).
     """
@@ -76,6 +80,8 @@ class Measurement:
     scale: Scale = "relative"
     validation: Coefficients | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
+    pattern_error: float | None = None
+    masks: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         check_size(self.size)
@@ -91,6 +97,8 @@ class Measurement:
             object.__setattr__(self, name, values)
         index.setflags(write=False)
         object.__setattr__(self, "pattern_index", index)
+        if self.masks is not None and self.masks.shape != (len(index), self.size, self.size):
+            raise CxgiError(f"masks have shape {self.masks.shape}, not {(len(index), self.size, self.size)}")
 
     def __len__(self) -> int:
         return len(self.pattern_index)
@@ -99,6 +107,11 @@ class Measurement:
     def fraction(self) -> float:
         """Sampling fraction M / N."""
         return len(self) / self.size**2
+
+    @property
+    def d_r(self) -> float:
+        """Modulation depth ratio of the masks, 1 where nothing was said."""
+        return float(self.source.get("d_r", 1.0))
 
     @property
     def sigma_is_guessed(self) -> bool:
@@ -165,7 +178,15 @@ class Measurement:
             pattern_index=self.pattern_index[rows],
             coefficient=self.coefficient[rows],
             sigma=self.sigma[rows],
+            masks=None if self.masks is None else self.masks[rows],
         )
+
+    def predicted(self, image: ArrayLike) -> Array:
+        """Coefficients that an image would give, with the masks as they are where they are known; shape (M,)."""
+        if self.masks is None:
+            return coefficients(image, self.pattern_index)
+        flat = np.asarray(image, dtype=np.float32).ravel()
+        return (self.masks.reshape(len(self), -1) @ flat).astype(np.float64)
 
     # ------------------------------------------------------------ makers
 
@@ -272,11 +293,12 @@ class Measurement:
             another board or pattern set.
         """
         level = None if dark is None else dark.dark
-        b = exposures.buckets(dark=level)
+        b, pattern_error = exposures.buckets(dark=level), None
         if reference is not None:
             check_reference(exposures, reference)
             b = with_reference(b, reference.buckets(dark=level))
-        return cls.from_buckets(
+            pattern_error = b.source["mask_error"] * (2 - b.d_r) / b.d_r  # of (1 + T0) / 2 open, (1 - T0) / 2 modulated
+        made = cls.from_buckets(
             b.size,
             b.pattern_index,
             b.bucket,
@@ -289,6 +311,7 @@ class Measurement:
             validation=b.validation,
             source=b.source,
         )
+        return replace(made, pattern_error=pattern_error)
 
     @classmethod
     def from_documents(cls, documents: Iterable[tuple[str, Mapping[str, Any]]]) -> Measurement:

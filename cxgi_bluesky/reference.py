@@ -8,9 +8,11 @@ that lets too much through everywhere is mended by it; what remains is where on 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import CxgiError
 from .exposures import Exposures, RunBuckets
@@ -93,7 +95,7 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
         source={
             **image.source,
             "reference_uids": reference.source["raw_uids"],
-            "mask_error": float(np.std(excess[patterned]) / mean_r),
+            "mask_error": _beyond(excess[patterned], passed_sigma[index][patterned]) / mean_r,
             "left_out": sorted([*image.source["left_out"], *missing]),
             "left_out_because": {
                 **image.source["left_out_because"],
@@ -101,3 +103,8 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
             },
         },
     )
+
+
+def _beyond(deviation: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
+    """Rms of deviations without what their noise has in it."""
+    return math.sqrt(max(0.0, float(np.mean(deviation**2) - np.mean(noise**2)))) if len(deviation) else 0.0

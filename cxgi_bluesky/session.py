@@ -26,6 +26,7 @@ from .catalog import (
     find_run,
     journal_folder,
     last_scan,
+    linked_exposures,
     open_catalog,
     read_exposures,
     record_reconstruction,
@@ -118,6 +119,18 @@ class Session:
             *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
         )
 
+    def reference_scan(self, fraction: float = 0.1875, exposure_s: float = 1.0, **options: Any) -> Any:
+        """The plan of a reference scan: the same tiles with the object out.
+
+        Its uid goes into the scans that belong to it: ``(uid,) = s.RE(s.reference_scan(0.1875))``, then
+        ``s.RE(s.scan(0.1875, reference_uid=uid))``. `options` are those of `plans.reference_scan`.
+        """
+        options.setdefault("object_stage", self.object_stage)
+        pattern_set = options.pop("pattern_set", None) or self.pattern_set(fraction)
+        return self.plans.reference_scan(
+            *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
+        )
+
     def reconstruct(
         self, uid: str | None = None, *, method: str = "tv", record: bool = True, **options: Any
     ) -> Reconstruction:
@@ -138,17 +151,23 @@ def reconstruct_run(
     *,
     method: str,
     pattern_set: PatternSet | None = None,
+    reference_uid: str | None = None,
     record: bool = True,
     details: bool = False,
     **options: Any,
 ) -> tuple[Reconstruction, str | None]:
     """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid.
 
-    With `details`, the uncertainty of each pixel comes along (a few tenths of a second).
+    The reference and dark scans that the run names are used; `reference_uid` names another reference, or
+    "none". With `details`, the uncertainty of each pixel comes along (a few tenths of a second).
     """
     check_method(method)
     exposures = read_exposures(run)
-    measurement = Measurement.from_exposures(exposures)
+    measurement = Measurement.from_exposures(
+        exposures,
+        reference=linked_exposures(catalog, exposures, "reference_uid", reference_uid),
+        dark=linked_exposures(catalog, exposures, "dark_uid"),
+    )
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
     result = checked_reconstruction(measurement, method=method, details=details, **options)

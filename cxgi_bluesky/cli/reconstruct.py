@@ -37,6 +37,9 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--order-seed", type=int, help="seed of a random order")
     parser.add_argument(
+        "--reference", metavar="UID", help="run: reference scan to use, or none (default: the one that the run names)"
+    )
+    parser.add_argument(
         "--details", action="store_true", help="also write NAME-unmeasured and NAME-uncertainty beside the image"
     )
 
@@ -57,6 +60,7 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
         f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
     )
     _say_whether_to_trust(result.quality.get("held_out"), result.method, say)
+    _say_what_the_masks_pass(result.source, say)
     _say_what_was_left_out(result.source, say)
     for name, path in details.items():
         say(f"{name} -> {path}")
@@ -97,6 +101,16 @@ def _say_whether_to_trust(score: Payload | None, method: str, say: Say) -> None:
         say(f"{text}: what the picture adds to the measured patterns is invented" if invented else text)
 
 
+def _say_what_the_masks_pass(source: Payload, say: Say) -> None:
+    measured = source.get("d_r_measured")
+    if measured is not None:
+        say(f"D_r measured {measured[0]:.3f} +- {measured[1]:.3f}, of the board {source['d_r']:.3f}")
+    if source.get("reference_uids"):
+        uids = ", ".join(uid[:8] for uid in source["reference_uids"])
+        error = source["mask_error"]
+        say(f"corrected by reference scan {uids}: the masks pass {error:.1%} (rms) more or less than designed")
+
+
 def _say_what_was_left_out(source: Payload, say: Say) -> None:
     for reason, indices in source.get("left_out_because", {}).items():
         say(f"left out, {reason}: pattern_index {', '.join(map(str, indices[:8]))}{' ...' * (len(indices) > 8)}")
@@ -106,6 +120,8 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
     from ..measurement import Measurement
     from ..reconstruction.held_out import checked_reconstruction
 
+    if options.reference is not None:
+        raise CxgiError("--reference is for runs: a file has no reference scan")
     measurement = Measurement.from_file(
         options.target, size=options.size, coding=options.coding, d_r=options.d_r, dark=options.dark
     )
@@ -132,7 +148,14 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
     words = run.metadata["start"].get("cxgi") or {}
     measured = words.get("pattern_set") or {}
     pattern_set = _chosen_patterns(options, measured.get("size"), measured.get("order"), measured.get("seed"))
-    return reconstruct_run(catalog, run, method=options.method, pattern_set=pattern_set, details=options.details)
+    return reconstruct_run(
+        catalog,
+        run,
+        method=options.method,
+        pattern_set=pattern_set,
+        reference_uid=options.reference,
+        details=options.details,
+    )
 
 
 def _chosen_patterns(

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..measurement import Measurement
-from ..patterns import coefficients
 from . import correlation
 from .correlation import EventByEventCorrelation
 from .result import Reconstruction
@@ -68,7 +67,12 @@ def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any)
     _prepare(method, options)
     started = time.perf_counter()
     try:
-        image, parameters = METHODS[method](measurement, **options)
+        if measurement.masks is None:
+            image, parameters = METHODS[method](measurement, **options)
+        else:
+            from .true_masks import reconstruct_with_masks
+
+            image, parameters = reconstruct_with_masks(measurement, method, **options)
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
@@ -113,7 +117,7 @@ def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
     Well above 1: the picture contradicts its data. About 1 or below says only that the method could
     fit them, which a flexible method can do with wrong data too.
     """
-    residual = measurement.coefficient - coefficients(image, measurement.pattern_index)
+    residual = measurement.coefficient - measurement.predicted(image)
     variance = float(np.mean(measurement.sigma**2))
     if variance == 0:
         return None

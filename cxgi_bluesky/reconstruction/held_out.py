@@ -74,12 +74,12 @@ def held_out_score(
         return None
     predictor, options = (_JUDGE, {}) if method in _LINEAR else (method, options)
     measurement, offset = without_common_offset(measurement)
-    size, _ = error_size(measurement)
+    size, _ = error_size(_of_designed_masks(measurement))
     predicted, measured = [], []
     for held in _draws(measurement, patterns, seed):
         kept = np.delete(np.arange(len(measurement)), held)
         image = reconstruct(measurement.rows(kept), method=predictor, **options).image
-        predicted.append(coefficients(image, measurement.pattern_index[held]))
+        predicted.append(measurement.predicted(image)[held])
         measured.append(measurement.coefficient[held])
     inside = judged(np.concatenate(predicted), np.concatenate(measured), size.sigma, seed)
     outside = None
@@ -146,5 +146,14 @@ def checked_reconstruction(
     kind: Kind | None = "error" if method == "tv" else "noise" if method in _LINEAR else None
     if not details or kind is None:
         return result
-    sigma = uncertainty(measurement, method=method, kind=kind, **options)
+    sigma = uncertainty(_of_designed_masks(measurement), method=method, kind=kind, **options)
     return replace(result, uncertainty=sigma, uncertainty_kind=kind)
+
+
+def _of_designed_masks(measurement: Measurement) -> Measurement:
+    """The measurement as if its masks were the design, where their maps can take their error off."""
+    if measurement.masks is None:
+        return measurement
+    from .true_masks import without_mask_error
+
+    return without_mask_error(measurement)

@@ -85,7 +85,9 @@ def error_size(
     if best == own:
         if len(candidates) == 1 or _evidence(misses[own], misses[candidates[1]]) < _SPEAKING_AGAINST:
             return ErrorSize(own, 0.0, measurement.sigma_origin), picture
-        best = math.sqrt(own * candidates[1])  # the draw says nothing: half-way is never far off
+        best = (
+            candidates[1] if len(candidates) > 2 else math.sqrt(own * candidates[1])
+        )  # the draw says nothing: half-way
     model = math.sqrt(max(0.0, best**2 - own**2))
     return ErrorSize(best, model, f"{measurement.sigma_origin}, and model error"), picture
 
@@ -103,8 +105,28 @@ def _candidates(measurement: Measurement, own: float) -> list[float]:
     """Sigmas to try, the one believed without evidence first."""
     if measurement.sigma_is_guessed:
         return [own * share for share in _SHARES_OF_ESTIMATE]
-    floor = float(estimate_sigma(measurement.pattern_index, measurement.coefficient, measurement.size)[0][0])
-    return [own] if floor <= _TELLING * own else [own, floor]
+    largest = float(estimate_sigma(measurement.pattern_index, measurement.coefficient, measurement.size)[0][0])
+    bound = largest_mask_error(measurement)
+    if bound is not None:
+        largest = min(largest, math.hypot(own, bound))
+    if largest <= _TELLING * own:
+        return [own]
+    # a reference scan has taken much of the error away: what is left may be anything in between
+    return [own, largest] if bound is None else [own, math.sqrt(own * largest), largest]
+
+
+def largest_mask_error(measurement: Measurement) -> float | None:
+    """How large a coefficient's error can be by what a reference scan saw of the masks; None without one.
+
+    The reference tells the mean error e of a +-1 pattern over the field. If errors were scattered over the mask
+    pixel by pixel, that mean would be what is left of them after averaging, and a coefficient would be wrong by
+    e sqrt(sum_k>0 s_k^2). Errors of etching go one way over most of a tile: the mean shows them in full, the
+    correction takes that off, and less remains.
+    """
+    if measurement.pattern_error is None:
+        return None
+    others = measurement.coefficient[measurement.pattern_index != 0]
+    return measurement.pattern_error * float(np.sqrt(np.sum(others**2)))
 
 
 def _trials(
