@@ -241,7 +241,8 @@ class MaskBoard:
     def tiles_within(self, x_mm: float, y_mm: float, reach_um: float) -> list[int]:
         """Tiles of which any part lies in a square view of half-side `reach_um` around a position."""
         offset = np.abs(self._places_mm - [x_mm, y_mm]) * 1000
-        return np.flatnonzero((offset < reach_um + self.tile_um / 2).all(axis=1)).tolist()
+        half_um = np.abs(self.alignment.matrix).sum(axis=1) * self.tile_um / 2
+        return np.flatnonzero((offset < reach_um + half_um).all(axis=1)).tolist()
 
     # ------------------------------------------------------------ files
 

@@ -35,6 +35,7 @@ from .reduction import (
     scale_factor,
 )
 from .reference import check_reference, with_reference
+from .tile_maps import TileMaps
 
 __all__ = ["Array", "Coding", "Measurement", "Scale"]
 
@@ -181,6 +182,21 @@ class Measurement:
             masks=None if self.masks is None else self.masks[rows],
         )
 
+    def with_tile_maps(self, maps: TileMaps) -> Measurement:
+        """The same with its masks as they are (`TileMaps.signed`): every picture then predicts the buckets with them.
+
+        Raises
+        ------
+        CxgiError
+            If the maps are of another size or lack a pattern, or the measurement is not of binary coding.
+        """
+        if maps.size != self.size:
+            raise CxgiError(f"tile maps of size {maps.size} for a measurement of size {self.size}")
+        if self.source.get("coding") != "binary":
+            raise CxgiError(f"tile maps for coding {self.source.get('coding')!r}: only binary buckets are of one mask")
+        masks = maps.signed(self.pattern_index, self.d_r)
+        return replace(self, masks=masks, source={**self.source, "tile_maps_sha256": maps.sha256})
+
     def predicted(self, image: ArrayLike) -> Array:
         """Coefficients that an image would give, with the masks as they are where they are known; shape (M,)."""
         if self.masks is None:
@@ -273,7 +289,12 @@ class Measurement:
 
     @classmethod
     def from_exposures(
-        cls, exposures: Exposures, *, reference: Exposures | None = None, dark: Exposures | None = None
+        cls,
+        exposures: Exposures,
+        *,
+        reference: Exposures | None = None,
+        dark: Exposures | None = None,
+        tile_maps: TileMaps | None = None,
     ) -> Measurement:
         """What a run has measured so far.
 
@@ -285,6 +306,9 @@ class Measurement:
             Of a reference scan: its correction is applied (`reference.with_reference`).
         dark : Exposures, optional
             Of a dark scan, for runs without dark readings of their own.
+        tile_maps : TileMaps, optional
+            Measured masks of the board (`with_tile_maps`). They tell more than a reference scan, which then gives
+            no more than the incident intensity.
 
         Raises
         ------
@@ -293,11 +317,11 @@ class Measurement:
             another board or pattern set.
         """
         level = None if dark is None else dark.dark
-        b, pattern_error = exposures.buckets(dark=level), None
+        b = exposures.buckets(dark=level)
         if reference is not None:
             check_reference(exposures, reference)
-            b = with_reference(b, reference.buckets(dark=level))
-            pattern_error = b.source["mask_error"] * (2 - b.d_r) / b.d_r  # of (1 + T0) / 2 open, (1 - T0) / 2 modulated
+            corrected = with_reference(b, reference.buckets(dark=level))
+            b = corrected if tile_maps is None else replace(b, incident=corrected.incident)
         made = cls.from_buckets(
             b.size,
             b.pattern_index,
@@ -311,7 +335,9 @@ class Measurement:
             validation=b.validation,
             source=b.source,
         )
-        return replace(made, pattern_error=pattern_error)
+        if "mask_error" in b.source:  # of a mean of (1 + T0) / 2, for patterns of +- (1 - T0) / 2
+            made = replace(made, pattern_error=b.source["mask_error"] * (2 - b.d_r) / b.d_r)
+        return made if tile_maps is None else made.with_tile_maps(tile_maps)
 
     @classmethod
     def from_documents(cls, documents: Iterable[tuple[str, Mapping[str, Any]]]) -> Measurement:

@@ -37,9 +37,17 @@ def small_board(size: int = 8, **changes) -> MaskBoard:
         "metal": "Au",
         "d_r": 0.83,
         "aperture_um": size * 10.0,
-        "alignment": Alignment(x0_mm=-1.5, y0_mm=0.7, rotation_deg=1.5, scale=1.001),
+        "alignment": Alignment(x0_mm=-1.5, y0_mm=0.7),
     }
     return MaskBoard(**{**words, **changes})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tile_cache(tmp_path_factory):
+    """Drawn tiles of the tests stay out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXGI_CACHE", str(tmp_path_factory.mktemp("tiles")))
+        yield
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ _LUMINANCE = (0.2125, 0.7154, 0.0721)  # of red, green and blue
 def truths() -> dict[str, Image]:
     """The five images by name, each (64, 64) with values 0..1, read-only."""
     images = {name: photograph(name) for name in PHOTOGRAPHS}
-    images["CAS"] = (render_object("CAS", SIZE, 1) >= 0.5).astype(np.float64)
+    images["CAS"] = (render_object("CAS", SIZE, 1, samples=4) >= 0.5).astype(np.float64)
     for image in images.values():
         image.setflags(write=False)
     return images

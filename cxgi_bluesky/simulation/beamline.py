@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from ..board import MaskBoard
 from ..errors import CxgiError
+from ..tile_maps import FineTileMaps
 from .detector import Detector
 from .etching import COPPER_DEFECTS, GOLD_DEFECTS, Defects
-from .mask import view_transmission
+from .mask import view
 from .objects import block_mean
 from .source import intensity_drift
+from .tiles import tiles_of
 
 Map = NDArray[np.float32]
 
@@ -68,14 +70,24 @@ class BeamlineTwin:
     parameters : TwinParameters
     seed : int
         The same seed gives the same readings for the same sequence of calls.
+    tile_maps : FineTileMaps, optional
+        Measured transmission of the tiles, in place of the design and its defects.
 
     Raises
     ------
     CxgiError
-        If the object's map does not fit the board.
+        If the object's map or the tile maps do not fit the board.
     """
 
-    def __init__(self, board: MaskBoard, object_map: Map, parameters: TwinParameters, *, seed: int) -> None:
+    def __init__(
+        self,
+        board: MaskBoard,
+        object_map: Map,
+        parameters: TwinParameters,
+        *,
+        seed: int,
+        tile_maps: FineTileMaps | None = None,
+    ) -> None:
         cells = board.size * parameters.subpixels
         if object_map.shape != (cells, cells):
             raise CxgiError(
@@ -92,6 +104,7 @@ class BeamlineTwin:
         self._rng = np.random.default_rng(seed)
         self._drift = intensity_drift(self._rng, parameters.drift_rms)
         self._truth = object_map
+        self._tiles = tiles_of(board, parameters.subpixels, parameters.defects, tile_maps)
         self._aperture, self._object = _behind_aperture(board, object_map, parameters.subpixels)
 
     @property
@@ -114,6 +127,10 @@ class BeamlineTwin:
     def _reached(self, target_mm: float) -> float:
         return target_mm + self.parameters.stage_rms_um / 1000 * float(self._rng.normal())
 
+    def mask_map(self, cells: int | None = None) -> Map:
+        """Transmission of the plate where the stage stands, in a view of so many sub-pixels (the field)."""
+        return view(self._tiles, self.x_mm, self.y_mm, cells or len(self._truth))
+
     def open_shutter(self) -> None:
         """Let the beam through."""
         self.openings += not self.shutter_open
@@ -129,7 +146,7 @@ class BeamlineTwin:
             return 0.0
         behind = self._object if self.object_in else self._aperture
         p = self.parameters
-        mask = view_transmission(self.board, self.x_mm, self.y_mm, len(behind), p.subpixels, p.defects)
+        mask = self.mask_map(len(behind))
         field_cells = (self.board.size * p.subpixels) ** 2
         return self.parameters.open_pa * float(np.vdot(mask, behind)) / field_cells
 
@@ -143,12 +160,14 @@ class BeamlineTwin:
 
 
 def _behind_aperture(board: MaskBoard, object_map: Map, subpixels: int) -> tuple[Map, Map]:
-    """Maps of the limiting aperture alone and with the object, on a view as wide as both need."""
+    """Maps of the limiting aperture alone and with the object, no wider than the aperture."""
     field_cells = len(object_map)
-    aperture_cells = round(board.aperture_um / board.pixel_um * subpixels)
-    margin = max(0, math.ceil((aperture_cells - field_cells) / 2))
-    view = np.pad(object_map, margin, mode="edge").astype(np.float32)
-    offset = np.abs(np.arange(len(view)) - (len(view) - 1) / 2)
-    inside = (offset < aperture_cells / 2).astype(np.float32)
+    aperture_cells = board.aperture_um / board.pixel_um * subpixels
+    margin = math.ceil((aperture_cells - field_cells) / 2 - 1e-9)
+    wide = np.pad(object_map, max(0, margin), mode="edge")
+    cut = max(0, -margin)
+    seen = wide[cut : len(wide) - cut, cut : len(wide) - cut].astype(np.float32)
+    offset = np.abs(np.arange(len(seen)) - (len(seen) - 1) / 2)
+    inside = np.clip(aperture_cells / 2 - offset + 0.5, 0, 1).astype(np.float32)
     aperture = np.multiply.outer(inside, inside)
-    return aperture, aperture * view
+    return aperture, aperture * seen

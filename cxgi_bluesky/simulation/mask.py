@@ -1,84 +1,106 @@
-"""Transmission of the mask board as the beam sees it.
-
-A tile is drawn in three steps: design, relative metal thickness (`etching`), transmission.
-"""
+"""Transmission of the mask board as the beam sees it: its tiles, laid where the stage has put them."""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..board import MaskBoard
-from ..patterns import pattern
-from .etching import Defects, thickness
+from .etching import Defects
+from .tiles import Tiles, metal_transmission, tiles_of, whole
 
 Map = NDArray[np.float32]
+Places = NDArray[np.float64]
+
+SNAP = 1e-6  # sub-pixels: what is nearer to a whole one lies on it
 
 
-def design(board: MaskBoard, tile: int, subpixels: int) -> Map:
-    """1 where the tile is meant to be open, 0 where metal is meant to stay."""
-    cells = board.size * subpixels
-    if tile == board.open_tile_number:
-        return np.ones((cells, cells), dtype=np.float32)
-    if tile == board.metal_tile_number:
-        return np.zeros((cells, cells), dtype=np.float32)
-    is_open = pattern(board.size, board.pattern_index_of(tile)) > 0
-    return is_open.repeat(subpixels, axis=0).repeat(subpixels, axis=1).astype(np.float32)
-
-
-@lru_cache(maxsize=64)  # the neighbours of a tile are drawn again and again
 def tile_transmission(board: MaskBoard, tile: int, subpixels: int, defects: Defects | None = None) -> Map:
-    """T0 ** thickness, shape (n * subpixels,) * 2; without defects the thickness is 1 - design."""
-    drawn = design(board, tile, subpixels)
-    metal = 1 - drawn if defects is None else thickness(drawn, defects, board.pixel_um / subpixels, tile)
-    transmission = np.power(np.float32(_metal(board)), metal)
-    transmission.setflags(write=False)
-    return transmission
-
-
-def _metal(board: MaskBoard) -> float:
-    return max(board.t0, 1e-6)
+    """Transmission of one tile, shape (n * subpixels,) * 2, as on the plate (neither mirrored nor turned)."""
+    return whole(tiles_of(board, subpixels, defects), tile)
 
 
 def view_transmission(
     board: MaskBoard, x_mm: float, y_mm: float, cells: int, subpixels: int, defects: Defects | None = None
 ) -> Map:
+    """Transmission of the plate in a square view, see `view`."""
+    return view(tiles_of(board, subpixels, defects), x_mm, y_mm, cells)
+
+
+def view(tiles: Tiles, x_mm: float, y_mm: float, cells: int) -> Map:
     """Transmission of the plate in a square view of `cells` sub-pixels, centred at a stage position.
 
-    Every tile that reaches into the view is drawn, the rest is metal; a position between
-    sub-pixels is interpolated linearly.
+    Of every tile that reaches into the view the part inside is drawn, the rest is metal; a position between
+    sub-pixels is interpolated linearly. The plate is mirrored, turned and scaled by its alignment.
     """
-    cell_um = board.pixel_um / subpixels
-    metal = np.float32(_metal(board))
-    view = np.full((cells, cells), metal, dtype=np.float32)
+    board = tiles.board
+    metal = np.float32(metal_transmission(board))
+    seen = np.full((cells, cells), metal, dtype=np.float32)
+    straight = board.alignment.rotation_deg == 0 and board.alignment.scale == 1
+    cell_um = board.pixel_um / tiles.subpixels
     for tile in board.tiles_within(x_mm, y_mm, cells * cell_um / 2):
         tile_x, tile_y = board.position_mm(tile)
-        drawn = tile_transmission(board, tile, subpixels, defects)
-        corner = (cells - len(drawn)) / 2
-        top = corner + (tile_y - y_mm) * 1000 / cell_um
-        left = corner + (tile_x - x_mm) * 1000 / cell_um
-        _lay(view, drawn, top, left, metal)
-    return view
+        away = np.array([tile_y - y_mm, tile_x - x_mm]) * 1000 / cell_um
+        (_lay if straight else _turn)(seen, tiles, tile, away, metal)
+    return seen
 
 
-def _lay(view: Map, tile: Map, top: float, left: float, metal: np.float32) -> None:
-    """Add a tile's open parts to a view of metal, its corner at a fractional sub-pixel."""
-    row, column = math.floor(top), math.floor(left)
-    down, right = np.float32(top - row), np.float32(left - column)
-    for i, weight_i in ((0, 1 - down), (1, down)):
-        for j, weight_j in ((0, 1 - right), (1, right)):
-            weight = weight_i * weight_j
-            if weight > 1e-9:
-                _add(view, tile, row + i, column + j, weight, metal)
+def _lay(seen: Map, tiles: Tiles, tile: int, away: Places, metal: np.float32) -> None:
+    """Add a tile's excess over metal, its centre `away` (down, right) sub-pixels from that of the view."""
+    cells = tiles.board.size * tiles.subpixels
+    down, right = (_shares((len(seen) - cells) / 2 + float(distance)) for distance in away)
+    rows, columns = (_inside(shares, cells, len(seen)) for shares in (down, right))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return
+    if tiles.board.alignment.mirrored:
+        back = slice(cells - columns.stop, cells - columns.start)
+        excess = tiles.part(tile, rows, back)[:, ::-1] - metal
+    else:
+        excess = tiles.part(tile, rows, columns) - metal
+    for row, share_down in down:
+        for column, share_right in right:
+            _add(seen, excess, row + rows.start, column + columns.start, np.float32(share_down * share_right))
 
 
-def _add(view: Map, tile: Map, row: int, column: int, weight: np.float32, metal: np.float32) -> None:
-    """Add `weight` times the tile's excess over metal at a whole sub-pixel, cut to the view."""
-    rows = slice(max(0, row), min(len(view), row + len(tile)))
-    columns = slice(max(0, column), min(len(view), column + len(tile)))
+def _shares(corner: float) -> list[tuple[int, float]]:
+    """The whole sub-pixels on either side of a place, with the share of each."""
+    nearest = round(corner)
+    if abs(corner - nearest) < SNAP:
+        return [(nearest, 1.0)]
+    below = math.floor(corner)
+    return [(below, 1 - (corner - below)), (below + 1, corner - below)]
+
+
+def _inside(shares: list[tuple[int, float]], cells: int, length: int) -> slice:
+    """Sub-pixels of the tile that fall into the view, whichever share."""
+    return slice(max(0, -shares[-1][0]), min(cells, length - shares[0][0]))
+
+
+def _add(seen: Map, excess: Map, row: int, column: int, weight: np.float32) -> None:
+    """Add `weight` times a part of a tile at a whole sub-pixel, cut to the view."""
+    rows = slice(max(0, row), min(len(seen), row + excess.shape[0]))
+    columns = slice(max(0, column), min(len(seen), column + excess.shape[1]))
     if rows.start < rows.stop and columns.start < columns.stop:
-        part = tile[rows.start - row : rows.stop - row, columns.start - column : columns.stop - column]
-        view[rows, columns] += weight * (part - metal)
+        part = excess[rows.start - row : rows.stop - row, columns.start - column : columns.stop - column]
+        seen[rows, columns] += weight * part
+
+
+def _turn(seen: Map, tiles: Tiles, tile: int, away: Places, metal: np.float32) -> None:
+    """The same for a plate that is turned or scaled: each sub-pixel of the view looks up its place on the tile."""
+    from scipy.ndimage import affine_transform
+
+    cells = tiles.board.size * tiles.subpixels
+    to_plate = np.linalg.inv(tiles.board.alignment.matrix)[::-1, ::-1]  # as (row, column)
+    first = (cells - 1) / 2 - to_plate @ ((len(seen) - 1) / 2 + away)
+    corners = to_plate @ np.array([[0, 0, 1, 1], [0, 1, 0, 1]]) * (len(seen) - 1) + first[:, None]
+    rows, columns = (
+        slice(max(0, math.floor(low) - 2), min(cells, math.ceil(high) + 3))
+        for low, high in zip(corners.min(axis=1), corners.max(axis=1), strict=True)
+    )
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return
+    excess = tiles.part(tile, rows, columns) - metal
+    first = first - [rows.start, columns.start]
+    seen += affine_transform(excess, to_plate, first, output_shape=seen.shape, order=1, mode="grid-constant")

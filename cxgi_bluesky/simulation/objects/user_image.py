@@ -1,0 +1,47 @@
+"""An object from the user's own image: its transmission, or its thickness."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import CxgiError
+from ...image_file import read_image_file
+from .grid import Map, resampled
+
+
+def image_object(path: str | Path, size: int, subpixels: int, *, attenuation_length_um: float | None = None) -> Map:
+    """A square image that fills the field.
+
+    Parameters
+    ----------
+    path : str or Path
+        .png (black 0, white 1), .npy or .tiff.
+    size, subpixels : int
+    attenuation_length_um : float, optional
+        Given, the image is a thickness in um, and the transmission ``exp(-thickness / attenuation_length_um)``.
+
+    Raises
+    ------
+    CxgiError
+        If it cannot be read, is not square, or its values are no transmission (0..1) or thickness (>= 0).
+    """
+    image = read_image_file(path).image
+    if image.shape[0] != image.shape[1]:
+        raise CxgiError(f"{path} has {image.shape[0]} x {image.shape[1]} pixels: the field is square, cut or pad it")
+    if not np.isfinite(image).all():
+        raise CxgiError(f"{path} has values that are NaN or infinite: mend them")
+    if attenuation_length_um is not None:
+        if not (math.isfinite(attenuation_length_um) and attenuation_length_um > 0):
+            raise CxgiError(f"attenuation_length_um {attenuation_length_um:g}: give a length in um above 0")
+        if image.min() < 0:
+            raise CxgiError(f"{path} has a thickness of {image.min():.3g} um: none may be below 0")
+        image = np.exp(-image / attenuation_length_um)
+    elif image.min() < 0 or image.max() > 1:
+        raise CxgiError(
+            f"{path} spans {image.min():.3g}..{image.max():.3g}, but a transmission lies within 0..1: rescale it, or "
+            "give attenuation_length_um for a thickness in um"
+        )
+    return resampled(image, size * subpixels)

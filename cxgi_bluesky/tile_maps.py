@@ -1,0 +1,380 @@
+"""Measured masks: what each tile of a board really transmits, pixel by pixel.
+
+The file is HDF5 with a group ``/tile_maps``, or a folder of images; see docs/reference/files.md. `TileMaps` has
+one number per mask pixel, for reconstruction; `FineTileMaps` has several, for the twin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .board import MaskBoard
+from .errors import CxgiError
+from .patterns import check_size, checked_index
+
+Map = NDArray[np.float32]
+
+FORMAT_VERSION = 1
+GROUP = "tile_maps"
+LEAST, MOST = -0.1, 1.25  # noise and illumination may carry a transmission a little beyond 0..1
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
+
+
+@dataclass(frozen=True, eq=False)
+class FineTileMaps:
+    """Transmission of tiles on `subpixels` x `subpixels` parts of each mask pixel.
+
+    Attributes
+    ----------
+    size : int
+        Mask pixels per side n.
+    subpixels : int
+        Parts per mask pixel and side s.
+    pattern_index : ndarray of int64, shape (M,)
+    maps : ndarray of float32, shape (M, n * s, n * s)
+        Transmission of each tile, as on the plate: an open tile is 1, up to the illumination.
+    open_map : ndarray of float32, shape (n * s, n * s), or None
+        The same of the all-open reference tile.
+    board_sha256 : str or None
+        Digest of the board that carries the tiles.
+    source : str
+        Where the maps came from, for people.
+
+    Raises
+    ------
+    CxgiError
+        For shapes that do not fit, a repeated or impossible index, NaN, or values beyond -0.1 and 1.25.
+    """
+
+    size: int
+    subpixels: int
+    pattern_index: NDArray[np.int64]
+    maps: Map
+    open_map: Map | None
+    board_sha256: str | None
+    source: str
+
+    def __post_init__(self) -> None:
+        _check_maps(self, self.subpixels)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the maps and of what they belong to (the source apart)."""
+        return _digest(self, self.subpixels)
+
+    def of(self, pattern_index: ArrayLike) -> Map:
+        """Maps of some patterns, shape (len, n * s, n * s)."""
+        return _of(self, pattern_index)
+
+    def open_tile(self) -> Map:
+        """Map of the all-open tile: its own, else that of pattern 0, else 1 everywhere."""
+        if self.open_map is not None:
+            return self.open_map
+        if 0 in self.pattern_index:
+            return self.of([0])[0]
+        return np.ones(self.maps.shape[1:], dtype=np.float32)
+
+    def check_board(self, board: MaskBoard) -> None:
+        """Raise `CxgiError` unless the maps are of this board."""
+        _check_board(self, board)
+
+    def averaged(self) -> TileMaps:
+        """The same on whole mask pixels."""
+        opened = None if self.open_map is None else _averaged(self.open_map[None], self.subpixels)[0]
+        maps = _averaged(self.maps, self.subpixels)
+        return TileMaps(self.size, self.pattern_index, maps, opened, self.board_sha256, self.source)
+
+    @classmethod
+    def from_file(cls, path: str | Path, board: MaskBoard | None = None) -> FineTileMaps:
+        """Read an HDF5 file or a folder of images.
+
+        A folder holds images (.npy, .tiff, .png) called ``pattern_NUMBER`` or ``tile_NUMBER`` (which needs the
+        board) and, if there is one, ``open``; all of the same shape, a whole multiple of n.
+
+        Raises
+        ------
+        CxgiError
+            If it cannot be read, holds no maps, or they do not fit the board.
+        """
+        path = Path(path)
+        made = _from_folder(path, board) if path.is_dir() else _from_hdf5(path)
+        if board is not None:
+            made.check_board(board)
+        return made
+
+    def to_file(self, path: str | Path) -> None:
+        """Write an HDF5 file that `from_file` reads back."""
+        _to_hdf5(Path(path), self, self.subpixels)
+
+
+@dataclass(frozen=True, eq=False)
+class TileMaps:
+    """Transmission of tiles averaged onto mask pixels.
+
+    Attributes
+    ----------
+    size : int
+        Mask pixels per side n.
+    pattern_index : ndarray of int64, shape (M,)
+    maps : ndarray of float32, shape (M, n, n)
+        ``maps[i]`` is the tile with ``pattern_index[i]``, as on the plate: an open tile is 1, up to the illumination.
+    open_map : ndarray of float32, shape (n, n), or None
+        The same of the all-open reference tile.
+    board_sha256 : str or None
+        Digest of the board that carries the tiles.
+    source : str
+        Where the maps came from, for people.
+
+    Raises
+    ------
+    CxgiError
+        For shapes that do not fit, a repeated or impossible index, NaN, or values beyond -0.1 and 1.25.
+    """
+
+    size: int
+    pattern_index: NDArray[np.int64]
+    maps: Map
+    open_map: Map | None
+    board_sha256: str | None
+    source: str
+
+    def __post_init__(self) -> None:
+        _check_maps(self, 1)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the maps and of what they belong to (the source apart)."""
+        return _digest(self, 1)
+
+    def of(self, pattern_index: ArrayLike) -> Map:
+        """Maps of some patterns, shape (len, n, n).
+
+        Raises
+        ------
+        CxgiError
+            Naming the first pattern that has no map.
+        """
+        return _of(self, pattern_index)
+
+    def signed(self, pattern_index: ArrayLike, d_r: float) -> Map:
+        """Masks in the place of the +-1 patterns: s_k = sum_xy W_k * image for the coefficients of a binary scan.
+
+        W_k = (2 M_k - (1 + T0) O) / (1 - T0) and W_0 = O, with M_k the map of a tile and O that of the open tile, in
+        units of O's mean: the reduction of binary buckets, applied to the masks. Shape (len, n, n).
+
+        Raises
+        ------
+        CxgiError
+            Naming the first pattern that has no map (pattern 0 needs none: it is the open tile).
+        """
+        index = np.asarray(pattern_index, dtype=np.int64).reshape(-1)
+        others = index != 0
+        opened = self.open_map if self.open_map is not None else np.ones((self.size, self.size), np.float32)
+        level = np.float32(opened.mean())
+        masks = np.empty((len(index), self.size, self.size), np.float32)
+        masks[others] = (2 * self.of(index[others]) - np.float32(2 - d_r) * opened) / (np.float32(d_r) * level)
+        masks[~others] = opened / level
+        return masks
+
+    def check_board(self, board: MaskBoard) -> None:
+        """Raise `CxgiError` unless the maps are of this board."""
+        _check_board(self, board)
+
+    @classmethod
+    def from_file(cls, path: str | Path, board: MaskBoard | None = None) -> TileMaps:
+        """Read an HDF5 file or a folder of images, averaged onto mask pixels; see `FineTileMaps.from_file`."""
+        return FineTileMaps.from_file(path, board).averaged()
+
+    def to_file(self, path: str | Path) -> None:
+        """Write an HDF5 file that `from_file` reads back."""
+        _to_hdf5(Path(path), self, 1)
+
+
+AnyMaps = FineTileMaps | TileMaps
+
+# ---------------------------------------------------------------- checks
+
+
+def _check_maps(self: AnyMaps, subpixels: int) -> None:
+    size = check_size(self.size)
+    if subpixels < 1:
+        raise CxgiError(f"{subpixels} sub-pixels per mask pixel: at least 1")
+    cells = size * subpixels
+    object.__setattr__(self, "pattern_index", checked_index(self.pattern_index, size))
+    maps = _as_map("tile maps", self.maps)
+    if maps.shape != (len(self.pattern_index), cells, cells):
+        raise CxgiError(
+            f"tile maps of shape {maps.shape} for {len(self.pattern_index)} patterns of {cells} x {cells} values: "
+            "give one map per pattern, and a whole number of values per mask pixel"
+        )
+    object.__setattr__(self, "maps", maps)
+    if self.open_map is not None:
+        opened = _as_map("map of the open tile", self.open_map)
+        if opened.shape != (cells, cells):
+            raise CxgiError(f"map of the open tile has shape {opened.shape}, the tiles {(cells, cells)}")
+        object.__setattr__(self, "open_map", opened)
+
+
+def _as_map(name: str, values: Any) -> Map:
+    array = np.ascontiguousarray(values, dtype=np.float32)
+    if array is values or np.shares_memory(array, values):
+        array = array.view()
+    if not np.isfinite(array).all():
+        raise CxgiError(f"{name} have {int((~np.isfinite(array)).sum())} values that are NaN or infinite: mend them")
+    if array.size and (array.min() < LEAST or array.max() > MOST):
+        raise CxgiError(
+            f"{name} span {array.min():.3g}..{array.max():.3g}, but a transmission lies within 0..1 "
+            f"(up to noise: {LEAST}..{MOST}): subtract the dark image and divide by the image of the open tile"
+        )
+    array.setflags(write=False)
+    return array
+
+
+def _check_board(self: AnyMaps, board: MaskBoard) -> None:
+    if self.size != board.size:
+        raise CxgiError(f"tile maps have {self.size} pixels a side, board {board.name!r} has {board.size}")
+    if self.board_sha256 is not None and self.board_sha256 != board.sha256:
+        raise CxgiError(
+            f"tile maps are of another board ({self.board_sha256[:12]}, here {board.sha256[:12]} of {board.name!r}): "
+            "give the board file that they were recorded with"
+        )
+    foreign = np.setdiff1d(self.pattern_index, board.pattern_index)
+    if len(foreign):
+        raise CxgiError(f"tile maps have pattern_index {foreign[0]}, which board {board.name!r} does not carry")
+
+
+def _of(self: AnyMaps, pattern_index: ArrayLike) -> Map:
+    asked = np.atleast_1d(np.asarray(pattern_index, dtype=np.int64))
+    order = np.argsort(self.pattern_index)
+    place = np.minimum(np.searchsorted(self.pattern_index, asked, sorter=order), len(order) - 1)
+    found = order[place]
+    missing = asked[self.pattern_index[found] != asked]
+    if len(missing):
+        raise CxgiError(
+            f"no tile map of pattern_index {missing[0]} ({len(missing)} of {len(asked)} are missing): "
+            "record the tiles of the whole pattern set"
+        )
+    chosen: Map = self.maps[found]
+    return chosen
+
+
+def _digest(self: AnyMaps, subpixels: int) -> str:
+    digest = hashlib.sha256(f"{self.size} {subpixels} {self.board_sha256}".encode())
+    digest.update(self.pattern_index.astype("<i8").tobytes())
+    for values in (self.maps, self.open_map):
+        digest.update(b"none" if values is None else values.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _averaged(maps: Map, factor: int) -> Map:
+    count, side = len(maps), maps.shape[1] // factor
+    averaged: Map = maps.reshape(count, side, factor, side, factor).mean(axis=(2, 4), dtype=np.float32)
+    return averaged
+
+
+# ---------------------------------------------------------------- files
+
+
+def _to_hdf5(path: Path, maps: AnyMaps, subpixels: int) -> None:
+    import h5py
+
+    try:
+        with h5py.File(path, "w", libver=("v108", "v108")) as file:
+            group = file.create_group(GROUP)
+            group.attrs["cxgi_tile_maps"] = FORMAT_VERSION
+            group.attrs["size"], group.attrs["subpixels"] = maps.size, subpixels
+            for name in ("board_sha256", "source"):
+                text = (getattr(maps, name) or "").encode()
+                if text:
+                    group.attrs[name] = np.array(text, dtype=h5py.string_dtype("utf-8", len(text)))
+            group.create_dataset("pattern_index", data=maps.pattern_index, fletcher32=True)
+            chunk = (1, *maps.maps.shape[1:])
+            group.create_dataset("maps", data=maps.maps, chunks=chunk, fletcher32=True)
+            if maps.open_map is not None:
+                group.create_dataset("open_map", data=maps.open_map, fletcher32=True)
+    except OSError as error:
+        raise CxgiError(f"tile maps cannot be written to {path} ({error}): choose another file") from error
+
+
+def _from_hdf5(path: Path) -> FineTileMaps:
+    import h5py
+
+    try:
+        path.open("rb").close()
+        with h5py.File(path, "r") as file:
+            return _from_group(path, file.get(GROUP))
+    except CxgiError as error:
+        raise CxgiError(f"{path}: {error}") from error
+    except _DAMAGE as error:
+        raise CxgiError(f"{path} cannot be read as tile maps ({' '.join(str(error).split())})") from error
+
+
+def _from_group(path: Path, group: Any) -> FineTileMaps:
+    if group is None or "cxgi_tile_maps" not in group.attrs:
+        raise CxgiError(f"no tile maps: expected the group /{GROUP} with the attribute cxgi_tile_maps")
+    if int(group.attrs["cxgi_tile_maps"]) != FORMAT_VERSION:
+        raise CxgiError(f"version {group.attrs['cxgi_tile_maps']} of the format; this release reads {FORMAT_VERSION}")
+    return FineTileMaps(
+        int(group.attrs["size"]),
+        int(group.attrs["subpixels"]),
+        group["pattern_index"][()],
+        group["maps"][()],
+        group["open_map"][()] if "open_map" in group else None,
+        _text(group.attrs.get("board_sha256")),
+        _text(group.attrs.get("source")) or str(path.name),
+    )
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _from_folder(path: Path, board: MaskBoard | None) -> FineTileMaps:
+    from .image_file import is_image_path, read_image_file
+
+    images: dict[int, Map] = {}
+    opened = None
+    for file in sorted(path.iterdir()):
+        name = re.fullmatch(r"(pattern|tile)_(\d+)|open", file.stem)
+        if name is None or not is_image_path(file):
+            continue
+        image = read_image_file(file).image.astype(np.float32)
+        if name[1] is None:
+            opened = image
+            continue
+        index = _index_of(file, name[1], int(name[2]), board)
+        if index in images:
+            raise CxgiError(f"{file}: pattern_index {index} has an image already: keep one per tile")
+        images[index] = image
+    if not images:
+        raise CxgiError(f"folder {path} has no image called pattern_NUMBER or tile_NUMBER (.npy, .tiff or .png)")
+    shapes = {image.shape for image in images.values()} | ({opened.shape} if opened is not None else set())
+    if len(shapes) > 1:
+        raise CxgiError(f"folder {path} has images of different shapes ({', '.join(map(str, sorted(shapes)))})")
+    ((rows, columns),) = shapes
+    size = board.size if board is not None else rows
+    if rows != columns or rows % size:
+        raise CxgiError(f"images of shape {(rows, columns)} for tiles of {size} pixels: cut them to whole mask pixels")
+    sha256 = None if board is None else board.sha256
+    maps = np.array(list(images.values()))
+    return FineTileMaps(size, rows // size, np.array(list(images)), maps, opened, sha256, f"folder {path.name}")
+
+
+def _index_of(file: Path, kind: str, number: int, board: MaskBoard | None) -> int:
+    if kind == "pattern":
+        return number
+    if board is None:
+        raise CxgiError(f"{file}: named by a tile number, which only the board translates: give the board")
+    if number >= board.pattern_count:
+        raise CxgiError(f"{file}: board {board.name!r} has patterns on tiles 0..{board.pattern_count - 1} only")
+    return board.pattern_index[number]
