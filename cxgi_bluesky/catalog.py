@@ -301,6 +301,7 @@ def record_reconstruction(
             "uncertainty_kind": reconstruction.uncertainty_kind,
             "left_out_because": dict(reconstruction.source.get("left_out_because", {})),
             "reference_uids": list(reconstruction.source.get("reference_uids", [])),
+            "tile_maps_sha256": reconstruction.source.get("tile_maps_sha256"),
             "pixel_um": pixel_um,
             "subset": subset.to_dict() if subset is not None else None,
         },

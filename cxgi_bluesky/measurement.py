@@ -317,6 +317,8 @@ class Measurement:
             another board or pattern set.
         """
         level = None if dark is None else dark.dark
+        if tile_maps is not None:
+            _check_board_of(tile_maps, exposures.start)
         b = exposures.buckets(dark=level)
         if reference is not None:
             check_reference(exposures, reference)
@@ -437,3 +439,13 @@ class Measurement:
         table, words = read_csv(Path(path)), {"size": size, "coding": coding, "d_r": d_r, "dark": dark}
         with naming(path):
             return cls.from_table(table.with_words(**words), open_bucket=open_bucket, source={"file": str(path)})
+
+
+def _check_board_of(maps: TileMaps, start: Mapping[str, Any]) -> None:
+    """Raise `CxgiError` if the maps say that they are of another board than a run's."""
+    board = start["cxgi"]["board"]
+    if maps.board_sha256 not in (None, board["sha256"]):
+        raise CxgiError(
+            f"the tile maps ({maps.source}) are of another board (sha256 {str(maps.board_sha256)[:12]}) than "
+            f"{board['id']!r} of this run (sha256 {board['sha256'][:12]}): record maps of this board"
+        )

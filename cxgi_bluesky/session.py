@@ -39,6 +39,7 @@ from .measurement import Measurement
 from .patterns import DEFAULT_ORDER, PatternSet
 from .reconstruction import Reconstruction, check_method
 from .reconstruction.held_out import checked_reconstruction
+from .tile_maps import TileMaps
 
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
 
@@ -152,6 +153,7 @@ def reconstruct_run(
     method: str,
     pattern_set: PatternSet | None = None,
     reference_uid: str | None = None,
+    tile_maps: TileMaps | None = None,
     record: bool = True,
     details: bool = False,
     **options: Any,
@@ -159,7 +161,7 @@ def reconstruct_run(
     """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid.
 
     The reference and dark scans that the run names are used; `reference_uid` names another reference, or
-    "none". With `details`, the uncertainty of each pixel comes along (a few tenths of a second).
+    "none". With `tile_maps`, measured masks of the board, the picture predicts the buckets with them. With `details`, the uncertainty of each pixel comes along (a few tenths of a second).
     """
     check_method(method)
     exposures = read_exposures(run)
@@ -167,6 +169,7 @@ def reconstruct_run(
         exposures,
         reference=linked_exposures(catalog, exposures, "reference_uid", reference_uid),
         dark=linked_exposures(catalog, exposures, "dark_uid"),
+        tile_maps=tile_maps,
     )
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,11 +18,17 @@ from cxgi_bluesky.catalog import (
     run_writer,
     summarise,
 )
+from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.quality import affine_fit
 from cxgi_bluesky.reconstruction import reconstruct
-from tests.conftest import small_scan
+from cxgi_bluesky.session import reconstruct_run
+from cxgi_bluesky.simulation.etching import Defects
+from cxgi_bluesky.simulation.tile_camera import record_tile_maps
+from tests.conftest import QUIET, small_board, small_scan
 
 pytestmark = pytest.mark.usefixtures("catalog")
 
@@ -41,6 +48,14 @@ def writer(RE, catalog):
     callback = run_writer(catalog)
     RE.subscribe(callback)
     return callback
+
+
+@pytest.fixture
+def uneven():
+    """Tiles that pass more or less than designed, and a detector with a dark current."""
+    detector = replace(QUIET.detector, background_pa=0.3)
+    parameters = replace(QUIET, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3), detector=detector)
+    return simulated_beamline(small_board(), "CAS", parameters=parameters)
 
 
 def test_what_is_stored_is_what_was_seen(RE, documents, writer, beamline, catalog):
@@ -142,3 +157,73 @@ def test_where_data_goes(monkeypatch, tmp_path):
     monkeypatch.setenv("CXGI_DATA", str(tmp_path))
     assert data_folder() == tmp_path
     assert str(data_folder("x")) == "x"
+
+
+# ---------------------------------------------------------------- runs that belong together
+
+
+def reference(line, **options):
+    from cxgi_bluesky.plans import reference_scan
+
+    words = {"board": line.board, "pattern_set": PatternSet(8, 64), "exposure_s": 1.0, **options}
+    return reference_scan(line.stage, line.shutter, line.diode, object_stage=line.object_stage, **words)
+
+
+def test_a_reconstruction_uses_the_reference_that_the_run_names(RE, writer, catalog, uneven):
+    (reference_uid,) = RE(reference(uneven))
+    (uid,) = RE(small_scan(uneven, reference_uid=reference_uid))
+    run = find_run(catalog, uid)
+    corrected, derived = reconstruct_run(catalog, run, method="inverse")
+    plain, _ = reconstruct_run(catalog, run, method="inverse", reference_uid="none", record=False)
+    errors = [np.std(affine_fit(r.image, uneven.twin.truth) - uneven.twin.truth) for r in (corrected, plain)]
+    assert errors[0] < 0.6 * errors[1]
+    words = find_run(catalog, derived).metadata["start"]["cxgi"]
+    assert words["reference_uids"] == [reference_uid]
+    assert words["raw_uids"] == [uid]
+    assert plain.source.get("reference_uids") is None
+
+
+def test_another_reference_can_be_named_afterwards(RE, writer, catalog, uneven):
+    (uid,) = RE(small_scan(uneven))
+    (reference_uid,) = RE(reference(uneven))
+    result, _ = reconstruct_run(
+        catalog, find_run(catalog, uid), method="inverse", reference_uid=reference_uid[:8], record=False
+    )
+    assert result.source["reference_uids"] == [reference_uid]
+
+
+def test_the_dark_scan_that_the_run_names_is_used(RE, writer, catalog, uneven):
+    from cxgi_bluesky.plans import dark_scan
+
+    (dark_uid,) = RE(dark_scan(uneven.shutter, uneven.diode, exposure_s=1.0, exposures=4))
+    (uid,) = RE(small_scan(uneven, dark_exposures=0, dark_uid=dark_uid))
+    result, _ = reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
+    assert result.source["dark_subtracted"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("link", "message"), [("reference_uid", "no reference scan"), ("dark_uid", "no dark scan")])
+def test_a_link_to_a_run_of_another_kind_is_refused(RE, writer, catalog, uneven, link, message):
+    (other,) = RE(small_scan(uneven, 4))
+    (uid,) = RE(small_scan(uneven, **{link: other}))
+    with pytest.raises(CxgiError, match=message):
+        reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
+
+
+def test_a_reference_that_is_not_there_is_said(RE, writer, catalog, uneven):
+    (uid,) = RE(small_scan(uneven, 4, reference_uid="feedbeef"))
+    with pytest.raises(CxgiError, match="'feedbeef' is not in the catalog"):
+        reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
+
+
+def test_measured_masks_are_named_in_the_derived_run(RE, writer, catalog, uneven):
+    (uid,) = RE(small_scan(uneven))
+    maps = record_tile_maps(uneven.twin, PatternSet(8, 64), noise=0.001)
+    result, derived = reconstruct_run(catalog, find_run(catalog, uid), method="inverse", tile_maps=maps)
+    plain, _ = reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
+    errors = [np.std(affine_fit(r.image, uneven.twin.truth) - uneven.twin.truth) for r in (result, plain)]
+    assert errors[0] < 0.5 * errors[1]
+    assert find_run(catalog, derived).metadata["start"]["cxgi"]["tile_maps_sha256"] == maps.sha256
+    with pytest.raises(CxgiError, match="of another board"):
+        reconstruct_run(
+            catalog, find_run(catalog, uid), method="inverse", tile_maps=replace(maps, board_sha256="0" * 64)
+        )

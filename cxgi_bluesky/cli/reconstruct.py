@@ -40,6 +40,9 @@ def add(commands: Commands) -> None:
         "--reference", metavar="UID", help="run: reference scan to use, or none (default: the one that the run names)"
     )
     parser.add_argument(
+        "--tile-maps", metavar="FILE", help="measured masks of the board: an HDF5 file or a folder of pictures"
+    )
+    parser.add_argument(
         "--details", action="store_true", help="also write NAME-unmeasured and NAME-uncertainty beside the image"
     )
 
@@ -61,6 +64,7 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     )
     _say_whether_to_trust(result.quality.get("held_out"), result.method, say)
     _say_what_the_masks_pass(result.source, say)
+    _say_which_maps(result.source, say)
     _say_what_was_left_out(result.source, say)
     for name, path in details.items():
         say(f"{name} -> {path}")
@@ -111,6 +115,12 @@ def _say_what_the_masks_pass(source: Payload, say: Say) -> None:
         say(f"corrected by reference scan {uids}: the masks pass {error:.1%} (rms) more or less than designed")
 
 
+def _say_which_maps(source: Payload, say: Say) -> None:
+    digest = source.get("tile_maps_sha256")
+    if digest is not None:
+        say(f"with measured masks (tile maps {digest[:12]})")
+
+
 def _say_what_was_left_out(source: Payload, say: Say) -> None:
     for reason, indices in source.get("left_out_because", {}).items():
         say(f"left out, {reason}: pattern_index {', '.join(map(str, indices[:8]))}{' ...' * (len(indices) > 8)}")
@@ -126,12 +136,20 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
         options.target, size=options.size, coding=options.coding, d_r=options.d_r, dark=options.dark
     )
     refuse_for_signed(options, measurement.source["coding"])
+    maps = _tile_maps(options)
+    measurement = measurement if maps is None else measurement.with_tile_maps(maps)
     pattern_set = _chosen_patterns(
         options, measurement.size, measurement.source.get("order"), measurement.source.get("order_seed")
     )
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
     return checked_reconstruction(measurement, method=options.method, details=options.details), None
+
+
+def _tile_maps(options: argparse.Namespace) -> Any:
+    from ..tile_maps import TileMaps
+
+    return None if options.tile_maps is None else TileMaps.from_file(options.tile_maps)
 
 
 def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
@@ -154,6 +172,7 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
         method=options.method,
         pattern_set=pattern_set,
         reference_uid=options.reference,
+        tile_maps=_tile_maps(options),
         details=options.details,
     )
 

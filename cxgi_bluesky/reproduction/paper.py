@@ -1,0 +1,22 @@
+"""What the paper reports (Figs. 2-4 and the text around them)."""
+
+from __future__ import annotations
+
+D_R = {"cu32": 0.75, "au64": 0.83}
+CNR: dict[tuple[str, str], float] = {
+    ("CAS", "GI"): 1.49,
+    ("CAS", "TVAL3"): 1.75,
+    ("CAS", "CH-MWCNN"): 2.43,
+    ("gear", "GI"): 0.60,
+    ("gear", "TVAL3"): 0.50,
+    ("gear", "CH-MWCNN"): 1.56,
+    ("gold", "TVAL3"): 0.27,
+    ("gold", "CH-MWCNN"): 2.65,
+}
+SPOT_UM = (30.0, 37.0)  # across and down, by a knife edge
+GAP_UM = 10.0
+EXPOSURES = {"cu32": 1024, "au64": 768}
+EXPOSURES_AT_THE_PEAK = 300
+EXPOSURES_SANDPAPER_OVER_HADAMARD = 10
+EXPOSURES_SHOWN = {"hadamard": (128, 512, 1024), "sandpaper": (5000, 10000, 128, 512, 1024)}
+METHODS = {"GI": "correlation", "TVAL3": "tval3", "TV/L2": "tv", "CH-MWCNN": "ch-mwcnn"}

@@ -1,0 +1,143 @@
+"""One table row a method and a kind of reference: CNR, PSNR, SSIM, gap, beside the paper's CNR."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CxgiError
+from ..exposures import Exposures
+from ..measurement import Measurement
+from ..patterns import PatternSet
+from ..quality import compare
+from ..reconstruction import reconstruct
+from ..reconstruction.held_out import held_out_score
+from ..resolution import measure_gap
+from ..simulation.tile_camera import record_tile_maps
+from . import paper
+from .scans import beamline, scan_image, scan_reference
+
+Image = NDArray[Any]
+Reference = bool | str  # False: none, True: the reference scan, "maps": measured tile maps
+REFERENCES: tuple[Reference, ...] = (False, True, "maps")
+REFERENCE_NAMES: dict[Reference, str] = {False: "none", True: "reference scan", "maps": "measured masks"}
+CAMERA_NOISE = 0.01  # rms of a camera pixel, open tile 1
+# Across the gap of the gold object, 8.5 pixels to each side of its middle (row0, col0, row1, col1).
+_GAP_LINE = (29.1, 20.2, 32.7, 37.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """One picture of one seed against the truth."""
+
+    object_name: str
+    board: str
+    method: str
+    reference: Reference
+    cnr: float
+    psnr_db: float
+    ssim: float
+    gap_um: float
+    supported: bool | None
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectResult:
+    """What a seed gives of one object: scores, pictures, the truth, and D_r as measured."""
+
+    scores: list[Score]
+    pictures: dict[tuple[str, Reference], Image]
+    truth: Image
+    d_r: tuple[float, float]
+
+
+def measure_objects(board: str, object_names: Sequence[str], seed: int) -> dict[str, ObjectResult]:
+    """Scan each object, the reference once, photograph the tiles, and reconstruct in every way."""
+    count = paper.EXPOSURES[board]
+    first = beamline(board, object_names[0], seed)
+    reference = scan_reference(first, count)
+    patterns = PatternSet.from_dict(reference.start["cxgi"]["pattern_set"])
+    maps = record_tile_maps(first.twin, patterns, noise=CAMERA_NOISE, seed=seed)
+    results = {}
+    for name in object_names:
+        line = beamline(board, name, seed)
+        image = scan_image(line, count)
+        measurements: dict[Reference, Measurement] = {
+            False: Measurement.from_exposures(image),
+            True: Measurement.from_exposures(image, reference=reference),
+            "maps": Measurement.from_exposures(image, reference=reference, tile_maps=maps),
+        }
+        results[name] = _reconstructed(name, board, measurements, line.twin.truth, _d_r(reference))
+    return results
+
+
+def _d_r(reference: Exposures) -> tuple[float, float]:
+    measured = reference.measured_d_r()
+    return (math.nan, math.nan) if measured is None else measured
+
+
+def _reconstructed(
+    name: str, board: str, measurements: Mapping[Reference, Measurement], truth: Image, d_r: tuple[float, float]
+) -> ObjectResult:
+    scores, pictures = [], {}
+    for reference, measurement in measurements.items():
+        for label, method in paper.METHODS.items():
+            image = reconstruct(measurement, method=method).image
+            held_out = held_out_score(measurement, method=method) if reference != "maps" else None
+            numbers = compare(image, truth)
+            scores.append(
+                Score(
+                    name,
+                    board,
+                    label,
+                    reference,
+                    numbers["cnr"],
+                    numbers["psnr_db"],
+                    numbers["ssim"],
+                    _gap_um(image) if name == "gold" else math.nan,
+                    None if held_out is None else held_out["supported"],
+                )
+            )
+            pictures[label, reference] = image
+    return ObjectResult(scores, pictures, truth, d_r)
+
+
+def _gap_um(image: Image) -> float:
+    """Width of the gold object's gap, NaN where the picture does not resolve one."""
+    try:
+        return measure_gap(image, _GAP_LINE).width_px * 10.0
+    except CxgiError:
+        return math.nan
+
+
+def table_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """Mean and spread over the seeds of each object, method and reference."""
+    groups: dict[tuple[str, str, Reference], list[Score]] = {}
+    for score in scores:
+        groups.setdefault((score.object_name, score.method, score.reference), []).append(score)
+    rows = []
+    for (name, method, reference), group in groups.items():
+        cnr = np.array([score.cnr for score in group])
+        gaps = [score.gap_um for score in group if math.isfinite(score.gap_um)]
+        judged = [score.supported for score in group if score.supported is not None]
+        rows.append(
+            {
+                "object": name,
+                "board": group[0].board,
+                "method": method,
+                "reference": reference,
+                "cnr_mean": float(cnr.mean()),
+                "cnr_std": float(cnr.std(ddof=1)) if len(cnr) > 1 else None,
+                "psnr_db": float(np.mean([score.psnr_db for score in group])),
+                "ssim": float(np.mean([score.ssim for score in group])),
+                "gap_um": float(np.median(gaps)) if len(gaps) > len(group) / 2 else None,
+                "paper_cnr": paper.CNR.get((name, method)) if reference is False else None,
+                "supported": float(np.mean(judged)) if judged else None,
+            }
+        )
+    return rows
