@@ -109,7 +109,7 @@ def draw_tile(
     margin = math.ceil(4 * wall) + 2
     window = [_fine(part or whole, factor, margin) for part in (rows, columns)]
     draws = Draws.of(defects.seed, tile)
-    rounded = 0 < defects.corner_um and defects.reach_um < 4.5 * defects.corner_um
+    rounded = defects.corner_um > 0 and defects.reach_um < 4.5 * defects.corner_um
     measure = _rounded_distance_um if rounded else _far_distance_um
     distance = measure(design, defects.corner_um, window, cells)
     distance += defects.offset_um + defects.offset_rms_um * draws.offset
