@@ -20,7 +20,7 @@ from .quality import cnr, compare
 from .reconstruction import METHODS, Reconstruction, reconstruct
 from .reconstruction.held_out import checked_reconstruction
 from .reconstruction.result import grey_values
-from .simulation.objects import OBJECTS
+from .simulation.objects import check_object
 
 Say = Callable[[str], None]
 
@@ -37,8 +37,7 @@ def run_demo(
 ) -> dict[str, Any]:
     """Scan, reconstruct with every method, save pictures; returns the numbers as plain values."""
     out = _output_folder(out)
-    if object_name not in OBJECTS:
-        raise CxgiError(f"object {object_name!r} is unknown: choose one of {', '.join(OBJECTS)}")
+    check_object(object_name)
     say("Starting the simulated beamline and the catalog ...")
     s = session.start(data=data, board=board, object_name=object_name, seed=seed)
     pattern_set = s.pattern_set(fraction)

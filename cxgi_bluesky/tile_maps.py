@@ -40,7 +40,8 @@ class FineTileMaps:
         Parts per mask pixel and side s.
     pattern_index : ndarray of int64, shape (M,)
     maps : ndarray of float32, shape (M, n * s, n * s)
-        Transmission of each tile, as on the plate: an open tile is 1, up to the illumination.
+        Transmission of each tile as the beam sees it, the board as it is mounted; an open tile is 1, up to the
+        illumination.
     open_map : ndarray of float32, shape (n * s, n * s), or None
         The same of the all-open reference tile.
     board_sha256 : str or None
@@ -125,7 +126,8 @@ class TileMaps:
         Mask pixels per side n.
     pattern_index : ndarray of int64, shape (M,)
     maps : ndarray of float32, shape (M, n, n)
-        ``maps[i]`` is the tile with ``pattern_index[i]``, as on the plate: an open tile is 1, up to the illumination.
+        ``maps[i]`` is the tile with ``pattern_index[i]`` as the beam sees it, the board as it is mounted; an open
+        tile is 1, up to the illumination.
     open_map : ndarray of float32, shape (n, n), or None
         The same of the all-open reference tile.
     board_sha256 : str or None

@@ -10,7 +10,9 @@ from ._common import Commands, Payload, Say, add_command
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "demo", demo)
-    parser.add_argument("--object", default="gold", help="gold or CAS (default: %(default)s)")
+    parser.add_argument(
+        "--object", default="gold", help="gold, CAS, gear, gear-aperture, bars, or an image file (default: %(default)s)"
+    )
     parser.add_argument("--board", default="au64", help="au64, cu32 or a board file (default: %(default)s)")
     parser.add_argument("--fraction", type=float, default=0.1875, help="sampling fraction M/N (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the simulated noise (default: %(default)s)")

@@ -27,6 +27,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("--gap-width", type=float, help="average over so many pixels along the gap (default: 9)")
     parser.add_argument("--open", type=float, help="bucket of the all-open tile, dark subtracted: for the masks' D_r")
     parser.add_argument("--metal", type=float, help="bucket of the all-metal tile, dark subtracted")
+    parser.add_argument(
+        "--tile", metavar="K|auto", help="IMAGE is a camera's picture of one tile: its D_r, by pattern_index or levels"
+    )
+    parser.add_argument("--tile-size", type=int, metavar="N", help="mask pixels per side of the tile, with --tile K")
     parser.add_argument("--out", help="figure.png: where the edge and gap are, their profiles, the MTF")
 
 
@@ -51,6 +55,7 @@ def quality(options: argparse.Namespace, say: Say) -> Payload:
             "d_r": math.nan if facts["zero"] == "arbitrary" else levels.modulation_depth,
         },
         "mask_d_r": _mask_d_r(options),
+        "tile": _tile(options, image, facts["zero"]),
         "truth": _against_truth(options, image),
     }
     _say_levels(payload, say)
@@ -72,6 +77,8 @@ def _check(options: argparse.Namespace) -> None:
         raise CxgiError(f"--pixel-um {options.pixel_um:g}: give a positive size in um")
     if (options.open is None) != (options.metal is None):
         raise CxgiError("--open and --metal belong together: give both buckets")
+    if options.tile not in (None, "auto") and not (options.tile.isdecimal() and options.tile_size is not None):
+        raise CxgiError(f"--tile {options.tile}: give a pattern_index and --tile-size, or auto")
     if options.gap_width is not None and options.gap is None:
         raise CxgiError("--gap-width needs --gap: say where the gap is, or --gap auto")
     if options.edge_line is not None and options.edge != "auto":
@@ -116,6 +123,21 @@ def _mask_d_r(options: argparse.Namespace) -> float | None:
     return None if options.open is None else modulation_depth(options.open, options.metal)
 
 
+def _tile(options: argparse.Namespace, image: Any, zero: str) -> Payload | None:
+    """Modulation depth of the tile in the picture."""
+    from dataclasses import asdict
+
+    from ..patterns import pattern
+    from ..resolution.modulation import tile_modulation_depth
+
+    if options.tile is None:
+        return None
+    if zero == "arbitrary" and Path(options.image).suffix.lower() != ".png":
+        raise CxgiError(f"{options.image}: its 0 is not where no light is, so that it has no D_r")
+    design = None if options.tile == "auto" else pattern(options.tile_size, int(options.tile))
+    return asdict(tile_modulation_depth(image, design))
+
+
 def _against_truth(options: argparse.Namespace, image: Any) -> Payload | None:
     """CNR (eq. 1), PSNR and SSIM after an affine fit, and PSNR of the raw numbers."""
     from ..image_file import read_image_file
@@ -143,6 +165,12 @@ def _say_levels(payload: Payload, say: Say) -> None:
     say(f"levels: dark {levels['dark']:.3g}, bright {levels['bright']:.3g}{d_r}")
     if payload["mask_d_r"] is not None:
         say(f"masks: D_r {payload['mask_d_r']:.1%} from the open and the metal tile")
+    tile = payload["tile"]
+    if tile is not None:
+        say(
+            f"tile: D_r {tile['d_r']:.1%} +- {tile['d_r_sigma']:.1%} (levels {tile['d_max']:.4g} and "
+            f"{tile['d_min']:.4g}, illumination uneven by {tile['unevenness']:.1%}), if 0 means no light"
+        )
     truth = payload["truth"]
     if truth is None:
         say(f"CNR by Otsu's classes {levels['cnr_otsu']:.2f} (flatters: pure noise has 1.9; eq. 1 needs --truth)")

@@ -12,6 +12,7 @@ from ophyd.status import Status, StatusBase
 from ..board import MaskBoard, load_board
 from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
 from ..simulation.objects import render_object
+from ..tile_maps import FineTileMaps
 from .beamline import Beamline
 from .diode import Diode
 from .object_stage import ObjectStage
@@ -144,6 +145,7 @@ def simulated_beamline(
     seed: int = 0,
     time_scale: float = 0.0,
     parameters: TwinParameters | None = None,
+    tile_maps: FineTileMaps | None = None,
 ) -> SimulatedBeamline:
     """A simulated beamline with one object in it.
 
@@ -152,18 +154,21 @@ def simulated_beamline(
     board : MaskBoard or str
         A board, or the name or file of one.
     object_name : str
-        "gold" or "CAS".
+        A name of `simulation.objects.OBJECTS` such as "gold", "CAS" or "gear:diameter_px=20", or the path of a
+        square image of the transmission.
     seed : int
         Seed of all noise.
     time_scale : float
         Real seconds per simulated second of exposure; 0 = as fast as it can.
     parameters : TwinParameters, optional
         By default those of the board.
+    tile_maps : FineTileMaps, optional
+        Measured transmission of the tiles, in place of the board's design.
     """
     board = board if isinstance(board, MaskBoard) else load_board(board)
     parameters = parameters or twin_parameters(board)
     object_map = render_object(object_name, board.size, parameters.subpixels)
-    twin = BeamlineTwin(board, object_map, parameters, seed=seed)
+    twin = BeamlineTwin(board, object_map, parameters, seed=seed, tile_maps=tile_maps)
     return SimulatedBeamline(
         stage=SimulatedMaskStage(name="stage", board=board, twin=twin),
         shutter=SimulatedShutter(name="shutter", twin=twin),

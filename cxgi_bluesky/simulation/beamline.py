@@ -127,9 +127,9 @@ class BeamlineTwin:
     def _reached(self, target_mm: float) -> float:
         return target_mm + self.parameters.stage_rms_um / 1000 * float(self._rng.normal())
 
-    def mask_map(self, cells: int | None = None) -> Map:
-        """Transmission of the plate where the stage stands, in a view of so many sub-pixels (the field)."""
-        return view(self._tiles, self.x_mm, self.y_mm, cells or len(self._truth))
+    def mask_map(self, x_mm: float, y_mm: float, cells: int | None = None) -> Map:
+        """Transmission of the plate at a stage position, in a view of so many sub-pixels (by default the field)."""
+        return view(self._tiles, x_mm, y_mm, cells or len(self._truth))
 
     def open_shutter(self) -> None:
         """Let the beam through."""
@@ -146,7 +146,7 @@ class BeamlineTwin:
             return 0.0
         behind = self._object if self.object_in else self._aperture
         p = self.parameters
-        mask = self.mask_map(len(behind))
+        mask = self.mask_map(self.x_mm, self.y_mm, len(behind))
         field_cells = (self.board.size * p.subpixels) ** 2
         return self.parameters.open_pa * float(np.vdot(mask, behind)) / field_cells
 

@@ -38,7 +38,7 @@ def view(tiles: Tiles, x_mm: float, y_mm: float, cells: int) -> Map:
     board = tiles.board
     metal = np.float32(metal_transmission(board))
     seen = np.full((cells, cells), metal, dtype=np.float32)
-    straight = board.alignment.rotation_deg == 0 and board.alignment.scale == 1
+    straight = tiles.as_mounted or (board.alignment.rotation_deg == 0 and board.alignment.scale == 1)
     cell_um = board.pixel_um / tiles.subpixels
     for tile in board.tiles_within(x_mm, y_mm, cells * cell_um / 2):
         tile_x, tile_y = board.position_mm(tile)
@@ -54,7 +54,7 @@ def _lay(seen: Map, tiles: Tiles, tile: int, away: Places, metal: np.float32) ->
     rows, columns = (_inside(shares, cells, len(seen)) for shares in (down, right))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
-    if tiles.board.alignment.mirrored:
+    if tiles.board.alignment.mirrored and not tiles.as_mounted:
         back = slice(cells - columns.stop, cells - columns.start)
         excess = tiles.part(tile, rows, back)[:, ::-1] - metal
     else:

@@ -31,9 +31,10 @@ class Tiles(Protocol):
 
     board: MaskBoard
     subpixels: int
+    as_mounted: bool  # already mirrored and turned as the beam sees them, else as on the plate
 
     def part(self, tile: int, rows: slice, columns: slice) -> Map:
-        """Transmission of some sub-pixels of a tile (columns as on the plate, not as mounted)."""
+        """Transmission of some sub-pixels of a tile."""
         ...
 
 
@@ -65,6 +66,8 @@ def lines(board: MaskBoard, tile: int) -> tuple[NDArray[np.int8], NDArray[np.int
 class DesignedTiles:
     """Tiles as they were meant to be."""
 
+    as_mounted = False
+
     def __init__(self, board: MaskBoard, subpixels: int) -> None:
         self.board, self.subpixels = board, subpixels
 
@@ -80,6 +83,8 @@ class EtchedTiles:
 
     All are rounded to the stored steps, so that it makes no difference where one comes from.
     """
+
+    as_mounted = False
 
     def __init__(self, board: MaskBoard, subpixels: int, defects: Defects) -> None:
         self.board, self.subpixels, self.defects = board, subpixels, defects
@@ -141,6 +146,8 @@ class MeasuredTiles:
     CxgiError
         If the maps do not fit the board, or their sub-pixels those asked for.
     """
+
+    as_mounted = True
 
     def __init__(self, board: MaskBoard, subpixels: int, maps: FineTileMaps) -> None:
         maps.check_board(board)

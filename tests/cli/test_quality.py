@@ -8,6 +8,7 @@ from PIL import Image
 
 from cxgi_bluesky.catalog import open_catalog, record_reconstruction
 from cxgi_bluesky.cli import main
+from cxgi_bluesky.patterns import pattern
 from cxgi_bluesky.quality import compare
 from cxgi_bluesky.reconstruction.result import Reconstruction, grey_values
 from cxgi_bluesky.simulation.objects import block_mean, gold_semi_cylinder
@@ -98,6 +99,20 @@ def test_the_masks_modulation_depth(files, capsys):
     assert answer(capsys, "noisy.npy", "--open", "10", "--metal", "1.7")["mask_d_r"] == pytest.approx(0.83)
 
 
+def test_d_r_of_a_tile_in_a_cameras_picture(files, capsys):
+    rng = np.random.default_rng(0)
+    design = pattern(16, 4 * 16 + 8).repeat(8, axis=0).repeat(8, axis=1)
+    light = 1000 * (1 + 0.3 * np.linspace(-1, 1, 128))
+    np.save("tile.npy", light * np.where(design > 0, 1, 0.25) + 20 * rng.normal(size=design.shape))
+    for words in (["--tile", "72", "--tile-size", "16"], ["--tile", "auto"]):
+        tile = answer(capsys, "tile.npy", "--edge", "none", *words)["tile"]
+        assert tile["d_r"] == pytest.approx(0.75, abs=0.004)
+        assert tile["unevenness"] == pytest.approx(0.3 / np.sqrt(3), rel=0.05)
+    assert main(["quality", "tile.npy", "--tile", "auto"]) == 0
+    assert "tile: D_r 75" in capsys.readouterr().out
+    assert answer(capsys, "noisy.npy")["tile"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -117,6 +132,9 @@ def test_the_masks_modulation_depth(files, capsys):
         (["noisy.npy", "--pixel-um", "0"], "positive size"),
         (["noisy.npy", "--pixel-um", "nan"], "positive size"),
         (["noisy.npy", "--open", "3"], "belong together"),
+        (["noisy.npy", "--tile", "7"], "--tile-size"),
+        (["noisy.npy", "--tile", "7", "--tile-size", "48"], "power of two"),
+        (["noisy.npy", "--tile", "x", "--tile-size", "64"], "give a pattern_index"),
         (["noisy.npy", "--open", "0", "--metal", "0"], "D_max 0"),
         (["noisy.npy", "--out", "a.jpg"], "no figure"),
         (["noisy.npy", "--out", "no/a.png"], "does not exist"),
