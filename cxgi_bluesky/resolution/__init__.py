@@ -1,7 +1,21 @@
 """Resolution of a picture: width of an edge, MTF, width of a gap."""
 
+from .comparison import Comparison, Sharpness, compare_sharpness, measure_sharpness
 from .edge import Edge, measure_edge
 from .gap import Gap, measure_gap
 from .mtf import EdgeSpread, Mtf, edge_mtf, edge_spread
 
-__all__ = ["Edge", "EdgeSpread", "Gap", "Mtf", "edge_mtf", "edge_spread", "measure_edge", "measure_gap"]
+__all__ = [
+    "Comparison",
+    "Edge",
+    "EdgeSpread",
+    "Gap",
+    "Mtf",
+    "Sharpness",
+    "compare_sharpness",
+    "edge_mtf",
+    "edge_spread",
+    "measure_edge",
+    "measure_gap",
+    "measure_sharpness",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,9 +11,11 @@ from ..board import MaskBoard
 from ..errors import CxgiError
 from .detector import Detector
 from .etching import COPPER_DEFECTS, GOLD_DEFECTS, Defects
+from .geometry import Geometry
+from .light_path import behind_mask
 from .mask import view_transmission
 from .objects import block_mean
-from .source import intensity_drift
+from .source import Source, intensity_drift
 
 Map = NDArray[np.float32]
 
@@ -36,6 +37,10 @@ class TwinParameters:
     detector : Detector
     defects : Defects, optional
         What etching did to the board; none by default.
+    source : Source
+        Size of the spot, evenness of the light, veil.
+    geometry : Geometry
+        Distances along the beam.
     """
 
     open_pa: float = 15.0
@@ -44,6 +49,8 @@ class TwinParameters:
     subpixels: int = 4
     detector: Detector = field(default_factory=Detector)
     defects: Defects | None = None
+    source: Source = field(default_factory=Source)
+    geometry: Geometry = field(default_factory=Geometry)
 
 
 def twin_parameters(board: MaskBoard, *, etched: bool = False) -> TwinParameters:
@@ -92,11 +99,13 @@ class BeamlineTwin:
         self._rng = np.random.default_rng(seed)
         self._drift = intensity_drift(self._rng, parameters.drift_rms)
         self._truth = object_map
-        self._aperture, self._object = _behind_aperture(board, object_map, parameters.subpixels)
+        self._aperture, self._object = behind_mask(
+            board, object_map, parameters.subpixels, parameters.source, parameters.geometry
+        )
 
     @property
     def truth(self) -> Map:
-        """True transmission on the mask's pixels, shape (n, n)."""
+        """True transmission, without any blur, on the mask's pixels as they fall on the object, shape (n, n)."""
         return block_mean(self._truth, self.parameters.subpixels)
 
     def move_to(self, x_mm: float, y_mm: float) -> None:
@@ -131,7 +140,8 @@ class BeamlineTwin:
         p = self.parameters
         mask = view_transmission(self.board, self.x_mm, self.y_mm, len(behind), p.subpixels, p.defects)
         field_cells = (self.board.size * p.subpixels) ** 2
-        return self.parameters.open_pa * float(np.vdot(mask, behind)) / field_cells
+        passed = float(np.vdot(mask, behind)) / field_cells
+        return p.open_pa * ((1 - p.source.veil) * passed + p.source.veil)
 
     def expose(self, exposure_s: float) -> tuple[float, float]:
         """Integrate for `exposure_s`; returns the mean current and its sigma (pA)."""
@@ -140,15 +150,3 @@ class BeamlineTwin:
             self.shutter_open_s += exposure_s
         current = self.current_pa() * next(self._drift)
         return self.parameters.detector.read(current, exposure_s, self._rng)
-
-
-def _behind_aperture(board: MaskBoard, object_map: Map, subpixels: int) -> tuple[Map, Map]:
-    """Maps of the limiting aperture alone and with the object, on a view as wide as both need."""
-    field_cells = len(object_map)
-    aperture_cells = round(board.aperture_um / board.pixel_um * subpixels)
-    margin = max(0, math.ceil((aperture_cells - field_cells) / 2))
-    view = np.pad(object_map, margin, mode="edge").astype(np.float32)
-    offset = np.abs(np.arange(len(view)) - (len(view) - 1) / 2)
-    inside = (offset < aperture_cells / 2).astype(np.float32)
-    aperture = np.multiply.outer(inside, inside)
-    return aperture, aperture * view
