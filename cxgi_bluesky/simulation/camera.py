@@ -54,6 +54,10 @@ class Camera:
         if not (0 <= self.read_noise_counts < math.inf and 0 <= self.offset_counts < self.saturation_counts):
             raise CxgiError("read-out noise and offset of the camera must be 0 or more, the offset below saturation")
 
+    def pixel_at(self, geometry: Geometry) -> float:
+        """Size of a pixel in the object's plane (um)."""
+        return self.pixel_um / geometry.detector_magnification
+
     def frame(self, photons: NDArray[np.floating], rng: np.random.Generator) -> Frame:
         """Counts of one frame for the mean photons of each pixel: shot and read-out noise, cut at saturation."""
         counts = rng.poisson(photons) * self.counts_per_photon + self.offset_counts
@@ -107,7 +111,7 @@ def direct_image(
     """
     if not 0 < photons_per_pixel < math.inf:
         raise CxgiError(f"{photons_per_pixel} photons per pixel: give a positive number")
-    pixel_um = camera.pixel_um / geometry.detector_magnification
+    pixel_um = camera.pixel_at(geometry)
     shares = projected(object_map, cell_um, source, geometry, pixel_um)
     counts = camera.frame(photons_per_pixel * shares, np.random.default_rng(seed)) - camera.offset_counts
     return DirectImage((counts / (photons_per_pixel * camera.counts_per_photon)).astype(np.float32), pixel_um)
@@ -119,14 +123,26 @@ def projected(view: NDArray[np.floating], cell_um: float, source: Source, geomet
     As many whole pixels as fit the map, centred on it.
     """
     cell_edges: Frame = (np.arange(len(view) + 1.0) - len(view) / 2) * cell_um
-    count = math.floor(len(view) * cell_um / pixel_um + 1e-9)
-    if count < 1:
-        raise CxgiError(f"no pixel of {pixel_um:g} um fits a field of {len(view) * cell_um:g} um: use smaller pixels")
+    count = pixels_across(len(view) * cell_um, pixel_um)
     pixel_edges: Frame = (np.arange(count + 1.0) - count / 2) * pixel_um
     down, across = (
         transfer(pixel_edges, cell_edges, geometry.direct_blur_um(source.fwhm_um(axis)), source.shape) for axis in "yx"
     )
     return np.maximum(down @ view @ across.T, 0.0) * (cell_um / pixel_um) ** 2
+
+
+def pixels_across(field_um: float, pixel_um: float) -> int:
+    """Whole pixels that fit a field; lengths in one plane.
+
+    Raises
+    ------
+    CxgiError
+        If there is none.
+    """
+    count = math.floor(field_um / pixel_um + 1e-9)
+    if count < 1:
+        raise CxgiError(f"no pixel of {pixel_um:g} um fits a field of {field_um:g} um: use smaller pixels")
+    return count
 
 
 def expected_edge_um(source: Source, geometry: Geometry, pixel_um: float, *, angle_deg: float = 0.0) -> float:

@@ -129,3 +129,14 @@ def test_impossible_pictures():
         direct_image(np.ones((8, 8)), 10, Source(), Geometry(), Camera(), **{**words, "photons_per_pixel": 0})
     with pytest.raises(CxgiError, match="pixel_um 0"):
         measure_sharpness(np.ones((8, 8)), 0)
+
+
+def test_the_twin_shows_its_own_object_directly():
+    """Same object, same distances: the twin's direct image is that of its map."""
+    twin = BeamlineTwin(AU64, tilted_edge(4), twin_parameters(AU64), seed=0)
+    p = twin.parameters
+    words = {"photons_per_pixel": 100, "seed": 3}
+    shown = twin.direct_image(Camera(), **words)
+    expected = direct_image(tilted_edge(4), PIXEL_UM / 4, p.source, p.geometry, Camera(), **words)
+    np.testing.assert_array_equal(shown.image, expected.image)
+    assert shown.pixel_um == expected.pixel_um == pytest.approx(3.25)
