@@ -15,11 +15,13 @@ from cxgi_bluesky.patterns import PatternSet, ranking, walsh_hadamard_2d
 from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.detector import Detector
+from cxgi_bluesky.simulation.source import POINT_SOURCE
 
 QUIET = TwinParameters(
     drift_rms=0.0,
     stage_rms_um=0.0,
     detector=Detector(swank=1e12, electrometer_fa=0.0, background_pa=0.0),
+    source=POINT_SOURCE,
 )
 
 

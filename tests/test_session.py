@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import argparse
+import json
 import subprocess
 import sys
 import textwrap
@@ -8,7 +10,11 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky import session
+from cxgi_bluesky.cli import knife_edge
+from cxgi_bluesky.cli._common import plain
+from cxgi_bluesky.devices.simulated import KNIFE_GEOMETRY, SimulatedKnife
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.resolution import fit_knife_edge
 from tests.conftest import small_board
 
 
@@ -41,6 +47,25 @@ def test_a_session_scans_shows_stores_and_reconstructs(s):
     start = s.catalog[uid].metadata["start"]
     assert start["versions"]["cxgi_bluesky"]
     assert start["sample"] == "stencil"
+
+
+def test_the_spot_is_measured_with_a_knife(s, monkeypatch):
+    knife = SimulatedKnife(name="knife", axis="y", twin=s.beamline.twin)
+    words = {"start_um": -70, "stop_um": 70, "points": 21, "exposure_s": 2.0, "slit": KNIFE_GEOMETRY}
+    (uid,) = s.RE(s.plans.knife_edge_scan(knife, s.shutter, s.diode, **words))
+    fit = fit_knife_edge(s.catalog[uid])
+    assert fit.fwhm_um == pytest.approx(37, abs=4 * fit.fwhm_sigma_um)
+
+    monkeypatch.setattr("cxgi_bluesky.catalog.open_catalog", lambda data: s.catalog)  # opening takes seconds
+    parser = argparse.ArgumentParser()
+    knife_edge.add(parser.add_subparsers())
+    options = parser.parse_args(["knife-edge", uid[:8]])
+    said: list[str] = []
+    payload = json.loads(json.dumps(plain(options.command(options, said.append)), allow_nan=False))
+    assert payload["run"] == uid
+    assert (payload["axis"], payload["points"]) == ("y", 21)
+    assert (payload["fwhm_um"], payload["fwhm_sigma_um"]) == pytest.approx((fit.fwhm_um, fit.fwhm_sigma_um))
+    assert "spot along y: 3" in said[0]
 
 
 def test_plans_take_the_sessions_devices(s):

@@ -17,7 +17,7 @@ class ScanProgress:
         self._stream = stream
         self._bar: Any = None
         self._primary: str | None = None
-        self._bucket = self._index = ""
+        self._bucket = self._index = self._unit = ""
         self._seen: set[int] = set()
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
@@ -43,9 +43,10 @@ class ScanProgress:
             return
         elif name == "descriptor" and document.get("name") == "primary":
             self._primary = document["uid"]
+            self._unit = (document.get("data_keys", {}).get(self._bucket) or {}).get("units") or ""
         elif name == "event" and document["descriptor"] == self._primary:
             self._seen.add(document["data"][self._index])
-            self._bar.set_postfix_str(f"{document['data'][self._bucket]:.3f} pA", refresh=False)
+            self._bar.set_postfix_str(f"{document['data'][self._bucket]:.3f} {self._unit}", refresh=False)
             self._bar.update(len(self._seen) - self._bar.n)
         elif name == "stop":
             self._bar.set_postfix_str(document["exit_status"])

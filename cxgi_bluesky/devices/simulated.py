@@ -10,11 +10,14 @@ from ophyd import Component, SoftPositioner
 from ophyd.status import Status, StatusBase
 
 from ..board import MaskBoard, load_board
+from ..resolution.knife_edge import KnifeGeometry
 from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
+from ..simulation.knife import Blade
 from ..simulation.objects import render_object
 from ..tile_maps import FineTileMaps
 from .beamline import Beamline
 from .diode import Diode
+from .knife import Knife
 from .object_stage import ObjectStage
 from .shutter import Shutter
 from .stage import MaskStage
@@ -43,7 +46,7 @@ def _finished_after(seconds: float, device: object, action: Any = None) -> Statu
 
 
 class SimulatedAxis(SoftPositioner):
-    """An axis of the mask stage (mm), there at once."""
+    """An axis, there at once."""
 
     def describe(self) -> dict[str, Any]:
         """Description with exact type and precision."""
@@ -129,6 +132,33 @@ class SimulatedObjectStage(ObjectStage):
     @property
     def _is_in(self) -> bool:
         return self._twin.object_in
+
+
+KNIFE_GEOMETRY = KnifeGeometry(source_knife_mm=50.0, knife_slit_mm=400.0, slit_um=20.0)
+KNIFE_TRAVEL_UM = 2000.0
+
+
+class SimulatedKnife(Knife):
+    """Blade in the beam of the twin; at the lower end of its travel it is out of the beam.
+
+    Parameters
+    ----------
+    geometry : KnifeGeometry
+        Where it really stands, and the slit behind it.
+    """
+
+    edge = Component(
+        SimulatedAxis, egu="um", limits=(-KNIFE_TRAVEL_UM, KNIFE_TRAVEL_UM), init_pos=-KNIFE_TRAVEL_UM, kind="hinted"
+    )
+
+    def __init__(self, *args: Any, twin: BeamlineTwin, geometry: KnifeGeometry = KNIFE_GEOMETRY, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+        def follow(value: float, **_: Any) -> None:
+            twin.blades[self.axis] = Blade(value, geometry)
+
+        self.geometry = geometry
+        self.edge.subscribe(follow, event_type=self.edge.SUB_READBACK, run=False)
 
 
 @dataclass(frozen=True, kw_only=True)

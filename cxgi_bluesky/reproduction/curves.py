@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..board import load_board
 from ..measurement import Measurement
 from ..quality import cnr
 from ..reconstruction import reconstruct
 from ..simulation.beamline import TwinParameters
 from . import paper
-from .scans import beamline, etched_parameters, load_board, scan_image, without_defects, without_noise
+from .scans import beamline, etched_parameters, scan_image, without_defects, without_noise
 
 Image = NDArray[Any]
 Curve = list[float]

@@ -11,6 +11,7 @@ import numpy as np
 from bluesky import RunEngine
 from numpy.typing import NDArray
 
+from ..board import load_board
 from ..devices.simulated import SimulatedKnife
 from ..measurement import Measurement
 from ..patterns import PatternSet
@@ -22,7 +23,7 @@ from ..simulation.objects.gold import GOLD_COLUMN_UM, GOLD_FIELD_UM, GOLD_GAP_UM
 from ..simulation.tile_camera import record_tile_maps
 from . import paper
 from .rows import CAMERA_NOISE
-from .scans import beamline, etched_parameters, load_board, scan_image
+from .scans import beamline, etched_parameters, scan_image
 
 Image = NDArray[Any]
 SPOTS_UM: tuple[tuple[float, float] | float, ...] = (10.0, paper.SPOT_UM, 100.0)

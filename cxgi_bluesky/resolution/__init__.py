@@ -1,7 +1,26 @@
-"""Resolution of a picture: width of an edge, MTF, width of a gap."""
+"""Resolution of a picture: width of an edge, MTF, width of a gap; size of the source."""
 
+from .comparison import Comparison, Sharpness, compare_sharpness, measure_sharpness
 from .edge import Edge, measure_edge
 from .gap import Gap, measure_gap
+from .knife_edge import KnifeGeometry, SpotSize, fit_knife_edge, fit_knife_scan
 from .mtf import EdgeSpread, Mtf, edge_mtf, edge_spread
 
-__all__ = ["Edge", "EdgeSpread", "Gap", "Mtf", "edge_mtf", "edge_spread", "measure_edge", "measure_gap"]
+__all__ = [
+    "Comparison",
+    "Edge",
+    "EdgeSpread",
+    "Gap",
+    "KnifeGeometry",
+    "Mtf",
+    "Sharpness",
+    "SpotSize",
+    "compare_sharpness",
+    "edge_mtf",
+    "edge_spread",
+    "fit_knife_edge",
+    "fit_knife_scan",
+    "measure_edge",
+    "measure_gap",
+    "measure_sharpness",
+]

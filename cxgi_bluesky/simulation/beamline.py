@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,11 +10,15 @@ from numpy.typing import NDArray
 from ..board import MaskBoard
 from ..errors import CxgiError
 from ..tile_maps import FineTileMaps
+from .camera import Camera, DirectImage, Frame, direct_image, pixels_across, projected
 from .detector import Detector
 from .etching import COPPER_DEFECTS, GOLD_DEFECTS, Defects
+from .geometry import Geometry
+from .knife import Blade
+from .light_path import behind_mask
 from .mask import view
 from .objects import block_mean
-from .source import intensity_drift
+from .source import Source, intensity_drift
 from .tiles import tiles_of
 
 Map = NDArray[np.float32]
@@ -38,6 +41,10 @@ class TwinParameters:
     detector : Detector
     defects : Defects, optional
         What etching did to the board; none by default.
+    source : Source
+        Size of the spot, evenness of the light, veil.
+    geometry : Geometry
+        Distances along the beam.
     """
 
     open_pa: float = 15.0
@@ -46,6 +53,8 @@ class TwinParameters:
     subpixels: int = 4
     detector: Detector = field(default_factory=Detector)
     defects: Defects | None = None
+    source: Source = field(default_factory=Source)
+    geometry: Geometry = field(default_factory=Geometry)
 
 
 def twin_parameters(board: MaskBoard, *, etched: bool = False) -> TwinParameters:
@@ -98,6 +107,7 @@ class BeamlineTwin:
         self.x_mm, self.y_mm = board.position_mm(0)
         self.shutter_open = False
         self.object_in = True
+        self.blades: dict[str, Blade] = {}  # knives in the beam, by the axis along which they move
         self.openings = 0
         self.exposures = 0
         self.shutter_open_s = 0.0
@@ -105,11 +115,13 @@ class BeamlineTwin:
         self._drift = intensity_drift(self._rng, parameters.drift_rms)
         self._truth = object_map
         self._tiles = tiles_of(board, parameters.subpixels, parameters.defects, tile_maps)
-        self._aperture, self._object = _behind_aperture(board, object_map, parameters.subpixels)
+        self._aperture, self._object = behind_mask(
+            board, object_map, parameters.subpixels, parameters.source, parameters.geometry
+        )
 
     @property
     def truth(self) -> Map:
-        """True transmission on the mask's pixels, shape (n, n)."""
+        """True transmission, without any blur, on the mask's pixels as they fall on the object, shape (n, n)."""
         return block_mean(self._truth, self.parameters.subpixels)
 
     def move_to(self, x_mm: float, y_mm: float) -> None:
@@ -140,34 +152,58 @@ class BeamlineTwin:
         """Stop the beam."""
         self.shutter_open = False
 
+    def _view(self) -> tuple[Map, Map]:
+        """The mask's transmission, and what lies behind it, in the view of the aperture."""
+        behind = self._object if self.object_in else self._aperture
+        return self.mask_map(self.x_mm, self.y_mm, len(behind)), behind
+
     def current_pa(self) -> float:
         """Current of the diode without noise, drift and dark current."""
         if not self.shutter_open:
             return 0.0
-        behind = self._object if self.object_in else self._aperture
-        p = self.parameters
-        mask = self.mask_map(self.x_mm, self.y_mm, len(behind))
-        field_cells = (self.board.size * p.subpixels) ** 2
-        return self.parameters.open_pa * float(np.vdot(mask, behind)) / field_cells
+        mask, behind = self._view()
+        source = self.parameters.source
+        passed = float(np.vdot(mask, behind)) / (self.board.size * self.parameters.subpixels) ** 2
+        for axis, blade in self.blades.items():
+            passed *= blade.passed(source, axis)
+        return self.parameters.open_pa * ((1 - source.veil) * passed + source.veil)
 
     def expose(self, exposure_s: float) -> tuple[float, float]:
         """Integrate for `exposure_s`; returns the mean current and its sigma (pA)."""
+        return self.parameters.detector.read(self._exposed_pa(exposure_s), exposure_s, self._rng)
+
+    def expose_frame(self, camera: Camera, exposure_s: float) -> Frame:
+        """One frame of a camera in the diode's place that detects the same number of photons; counts.
+
+        The total follows `current_pa`. Where in the frame the light falls is approximate: the penumbra of the mask
+        is on the object's side, and a veil lies where the picture lies.
+        """
+        p = self.parameters
+        photons = p.detector.photons_per_s(self._exposed_pa(exposure_s)) * exposure_s
+        mask, behind = self._view()
+        picture = projected(mask * behind, self._cell_um, p.source, p.geometry, camera.pixel_at(p.geometry))
+        return camera.frame(photons * picture / max(picture.sum(), 1e-30), self._rng)
+
+    def direct_image(self, camera: Camera, *, photons_per_pixel: float, seed: int) -> DirectImage:
+        """Projection image of the object on a camera in the diode's place, without a mask (`camera.direct_image`)."""
+        p = self.parameters
+        return direct_image(
+            self._truth, self._cell_um, p.source, p.geometry, camera, photons_per_pixel=photons_per_pixel, seed=seed
+        )
+
+    def frame_pixels(self, camera: Camera) -> int:
+        """Pixels in a frame of a camera: as many as the aperture's shadow fills."""
+        field_um = len(self._aperture) * self._cell_um
+        return pixels_across(field_um, camera.pixel_at(self.parameters.geometry)) ** 2
+
+    @property
+    def _cell_um(self) -> float:
+        """Size of a sub-pixel at the object."""
+        return self.parameters.geometry.object_pixel_um(self.board.pixel_um) / self.parameters.subpixels
+
+    def _exposed_pa(self, exposure_s: float) -> float:
+        """Current during an exposure, drift included; counts the exposure."""
         self.exposures += 1
         if self.shutter_open:
             self.shutter_open_s += exposure_s
-        current = self.current_pa() * next(self._drift)
-        return self.parameters.detector.read(current, exposure_s, self._rng)
-
-
-def _behind_aperture(board: MaskBoard, object_map: Map, subpixels: int) -> tuple[Map, Map]:
-    """Maps of the limiting aperture alone and with the object, no wider than the aperture."""
-    field_cells = len(object_map)
-    aperture_cells = board.aperture_um / board.pixel_um * subpixels
-    margin = math.ceil((aperture_cells - field_cells) / 2 - 1e-9)
-    wide = np.pad(object_map, max(0, margin), mode="edge")
-    cut = max(0, -margin)
-    seen = wide[cut : len(wide) - cut, cut : len(wide) - cut].astype(np.float32)
-    offset = np.abs(np.arange(len(seen)) - (len(seen) - 1) / 2)
-    inside = np.clip(aperture_cells / 2 - offset + 0.5, 0, 1).astype(np.float32)
-    aperture = np.multiply.outer(inside, inside)
-    return aperture, aperture * seen
+        return self.current_pa() * next(self._drift)

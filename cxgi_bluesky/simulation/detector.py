@@ -35,11 +35,15 @@ class Detector:
     background_pa: float = 0.05
     readings: int = 10
 
+    def photons_per_s(self, current_pa: float) -> float:
+        """Detected photons that make a current."""
+        charge_per_photon = ELEMENTARY_CHARGE_C * self.photon_energy_kev * 1000 / EV_PER_PAIR
+        return current_pa * 1e-12 / charge_per_photon
+
     def variance_pa2(self, current_pa: float, exposure_s: float) -> float:
         """Variance of the mean of an exposure: shot noise and electrometer noise (pA^2)."""
-        charge_per_photon = ELEMENTARY_CHARGE_C * self.photon_energy_kev * 1000 / EV_PER_PAIR
-        photons_per_s = current_pa * 1e-12 / charge_per_photon
-        shot = current_pa**2 / (photons_per_s * exposure_s * self.swank) if current_pa > 0 else 0.0
+        photons = self.photons_per_s(current_pa) * exposure_s
+        shot = current_pa**2 / (photons * self.swank) if current_pa > 0 else 0.0
         return shot + (self.electrometer_fa * 1e-3) ** 2 / exposure_s
 
     def read(self, current_pa: float, exposure_s: float, rng: np.random.Generator) -> tuple[float, float]:

@@ -20,7 +20,11 @@ from cxgi_bluesky.simulation.etching import Defects
 from tests.conftest import QUIET, small_board
 
 FULL = PatternSet(8, 64)
-UNEVEN = replace(QUIET, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3), detector=replace(QUIET.detector, background_pa=0.3))
+UNEVEN = replace(
+    QUIET,
+    defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3),
+    detector=replace(QUIET.detector, background_pa=0.3),
+)
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""``cxgi d-r``: the modulation depth ratio that metal, thickness and light predict for a mask."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..errors import CxgiError
+from ._common import Commands, Payload, Say, add_command
+
+if TYPE_CHECKING:
+    from ..simulation.materials import Layer
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "d-r", d_r, data=False)
+    parser.add_argument("--board", help="au64, cu32 or a board file: brings metal, thickness and substrate")
+    parser.add_argument("--metal", help="element or material of the mask, such as Au")
+    parser.add_argument("--thickness-um", type=float, help="thickness of the metal (um)")
+    parser.add_argument("--substrate", metavar="MATERIAL:THICKNESS", help="under the metal, such as SiO2:500um")
+    parser.add_argument("--tube", help="anode of the tube: W, Mo, Rh, Cu, Ag or Cr (needs spekpy)")
+    parser.add_argument("--kv", type=float, help="voltage of the tube (kV)")
+    parser.add_argument("--energy-kev", type=float, help="instead of a tube: one photon energy (keV)")
+    parser.add_argument("--spectrum", metavar="FILE", help="instead of a tube: a CSV file energy_keV,photons")
+    parser.add_argument(
+        "--filter", action="append", default=[], metavar="MATERIAL:THICKNESS", help="in the beam, such as Al:0.5mm"
+    )
+    parser.add_argument("--diode-um", type=float, default=300.0, help="thickness of the silicon diode (%(default)s um)")
+    parser.add_argument("--veil", type=float, default=0.0, help="unmodulated share of the open signal (%(default)s)")
+
+
+def d_r(options: argparse.Namespace, say: Say) -> Payload:
+    """Predict the modulation depth ratio D_r of a mask from metal, thickness and light."""
+    from ..simulation.materials import Layer, predicted_d_r
+    from ..simulation.spectrum import named_spectrum
+
+    metal, substrate, of_the_board = _mask(options)
+    spectrum = named_spectrum(tube=options.tube, kv=options.kv, energy_kev=options.energy_kev, path=options.spectrum)
+    predicted = predicted_d_r(
+        metal.material,
+        metal.thickness_um,
+        spectrum,
+        substrate=substrate,
+        filters=tuple(Layer.parse(text) for text in options.filter),
+        detector=Layer("Si", options.diode_um),
+        veil=options.veil,
+    )
+    under = f" on {substrate}" if substrate is not None else ""
+    say(f"{metal}{under}, {spectrum.name}: predicted D_r {predicted:.1%}, T0 {1 - predicted:.3f}")
+    if of_the_board is not None:
+        say(f"board {options.board} says D_r {of_the_board:.1%}")
+    return {
+        "predicted_d_r": predicted,
+        "board_d_r": of_the_board,
+        "metal": metal.material,
+        "thickness_um": metal.thickness_um,
+        "substrate": None if substrate is None else str(substrate),
+        "spectrum": spectrum.name,
+        "mean_kev": spectrum.mean_kev,
+        "filters": list(options.filter),
+        "diode_um": options.diode_um,
+        "veil": options.veil,
+    }
+
+
+def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | None]:
+    """Metal, substrate, and the D_r that the board says; what is given by itself replaces what the board says."""
+    from ..board import load_board
+    from ..simulation.materials import Layer, parse_mask
+
+    metal, substrate, known = None, None, None
+    if options.board is not None:
+        board = load_board(options.board)
+        known = board.d_r
+        if options.metal is None or options.thickness_um is None:
+            metal, substrate = parse_mask(board.metal)
+    material, thickness_um = options.metal, options.thickness_um
+    if metal is not None:
+        material, thickness_um = (
+            material or metal.material,
+            metal.thickness_um if thickness_um is None else thickness_um,
+        )
+    if material is None or thickness_um is None:
+        raise CxgiError("which mask: give --metal and --thickness-um, or a --board")
+    if options.substrate is not None:
+        substrate = Layer.parse(options.substrate)
+    return Layer(material, thickness_um), substrate, known

@@ -1,0 +1,26 @@
+"""``cxgi knife-edge``: the size of the source's spot from a knife-edge scan."""
+
+from __future__ import annotations
+
+import argparse
+
+from ._common import Commands, Payload, Say, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "knife-edge", knife_edge)
+    parser.add_argument("run", metavar="RUN", help="uid of a knife_edge_scan, or its beginning")
+
+
+def knife_edge(options: argparse.Namespace, say: Say) -> Payload:
+    """Fit the size of the source's spot to a knife-edge scan."""
+    from ..catalog import find_run, open_catalog
+    from ..resolution import fit_knife_edge
+
+    run = find_run(open_catalog(options.data), options.run)
+    fit = fit_knife_edge(run)
+    say(str(fit))
+    say(f"edge at {fit.centre_um:.2f} +- {fit.centre_sigma_um:.2f} um")
+    numbers = {name: value for name, value in vars(fit).items() if isinstance(value, int | float | str)}
+    return {"run": run.metadata["start"]["uid"], **numbers, "points": len(fit.signal)}

@@ -1,0 +1,35 @@
+"""Knife: a blade on one axis across the beam, to measure the size of the source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ophyd import Device
+
+from ..errors import CxgiError
+
+
+class Knife(Device):
+    """Base of all knives; a subclass gives `edge`, a positioner in um with limits.
+
+    Parameters
+    ----------
+    axis : {"x", "y"}
+        Along which the blade moves.
+    in_position_um : float
+        Largest distance from where it was sent at which an exposure counts.
+
+    Raises
+    ------
+    CxgiError
+        For another axis.
+    """
+
+    edge: Any
+
+    def __init__(self, prefix: str = "", *, axis: str, in_position_um: float = 1.0, **kwargs: Any) -> None:
+        if axis not in ("x", "y"):
+            raise CxgiError(f"axis {axis!r} of a knife is unknown: choose x or y")
+        self.axis = axis
+        self.in_position_um = in_position_um
+        super().__init__(prefix, **kwargs)

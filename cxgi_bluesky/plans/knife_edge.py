@@ -1,0 +1,150 @@
+"""knife_edge_scan: move a blade through the beam, one exposure per position: the size of the source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+import numpy as np
+from ophyd.utils import LimitError
+
+from ..devices.diode import Diode
+from ..devices.knife import Knife
+from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..errors import CxgiError
+from ..exposures import SCHEMA
+from ..resolution.knife_edge import FEWEST_POINTS, PURPOSE, KnifeGeometry
+from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, Plan, move
+
+
+def knife_edge_scan(
+    knife: Knife,
+    shutter: Shutter,
+    diode: Diode,
+    *,
+    start_um: float,
+    stop_um: float,
+    points: int,
+    exposure_s: float,
+    slit: KnifeGeometry,
+    repeats: int = 1,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Scan a knife through the beam for `fit_knife_edge`.
+
+    The mask stage is left where it is: put an open tile into the beam and the object out first. However the plan ends,
+    the shutter is closed and the knife goes back where it was.
+
+    Parameters
+    ----------
+    knife, shutter, diode
+        Blade, shutter and detector.
+    start_um, stop_um, points
+        Positions, evenly spaced, both ends included; well to both sides of the edge.
+    exposure_s : float
+        Exposure time at each position (s).
+    slit : KnifeGeometry
+        Distances source-knife and knife-slit, and the slit's width along the knife's axis.
+    repeats : int
+        Passes over all positions, each from start to stop, so that backlash is the same and drift averages.
+    md : dict, optional
+        Metadata of the user.
+
+    Raises
+    ------
+    CxgiError
+        Before anything moves, for an impossible number or a position beyond the knife's limits.
+    """
+    if "cxgi" in (md or {}):
+        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
+    _check(knife, start_um, stop_um, points, exposure_s, repeats)
+    devices: list[Any] = [knife, shutter, diode]
+    positions = np.tile(np.linspace(start_um, stop_um, points), repeats).tolist()
+    arguments = {
+        "start_um": start_um,
+        "stop_um": stop_um,
+        "points": points,
+        "exposure_s": exposure_s,
+        "repeats": repeats,
+    }
+    metadata = _start_metadata(knife, diode, slit, len(positions), arguments, [d.name for d in devices])
+    parked = knife.edge.position
+
+    def exposures() -> Plan:
+        yield from bps.mv(diode.exposure_s, exposure_s)
+        for position in positions:
+            yield from _expose(knife, shutter, diode, position, exposure_s)
+
+    def make_safe() -> Plan:
+        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), move(knife.edge, parked))
+
+    @bpp.stage_decorator(devices)
+    @bpp.run_decorator(md={**metadata, **(md or {})})
+    def run() -> Plan:
+        yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+        yield from bpp.finalize_wrapper(exposures(), make_safe)
+        yield from bps.checkpoint()  # a pause from here on has nothing to repeat
+
+    return (yield from run())
+
+
+def _expose(knife: Knife, shutter: Shutter, diode: Diode, position_um: float, exposure_s: float) -> Plan:
+    """One exposure: checkpoint, move, open, expose, close, store."""
+    yield from bps.checkpoint()
+    yield from move(knife.edge, position_um)
+    reached = yield from bps.rd(knife.edge, default_value=position_um)
+    if not abs(reached - position_um) <= knife.in_position_um:
+        raise RuntimeError(
+            f"{knife.name} was sent to {position_um:.1f} um and is at {reached:.1f} um "
+            f"(allowed: {knife.in_position_um:g} um off): check the axis, nothing was exposed"
+        )
+    yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
+    yield from bps.trigger(diode, group="exposure")
+    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
+    yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+    yield from bps.create(name="primary")
+    yield from bps.read(knife)
+    yield from bps.read(diode)
+    yield from bps.save()
+
+
+def _check(knife: Knife, start_um: float, stop_um: float, points: int, exposure_s: float, repeats: int) -> None:
+    if not 0 < exposure_s < float("inf"):
+        raise CxgiError(f"exposure_s {exposure_s} is no positive number of seconds")
+    if points < FEWEST_POINTS:
+        raise CxgiError(f"points {points}: a knife edge needs {FEWEST_POINTS} or more")
+    if repeats < 1:
+        raise CxgiError(f"repeats {repeats}: give 1 or more")
+    if not (np.isfinite([start_um, stop_um]).all() and start_um != stop_um):
+        raise CxgiError(f"start_um {start_um} and stop_um {stop_um}: give two different positions")
+    for position in (start_um, stop_um):
+        try:
+            knife.edge.check_value(position)
+        except (LimitError, ValueError) as error:
+            raise CxgiError(f"{position:g} um is beyond the limits of {knife.name}: {error}") from error
+
+
+def _start_metadata(
+    knife: Knife, diode: Diode, slit: KnifeGeometry, count: int, arguments: dict[str, Any], names: list[str]
+) -> dict[str, Any]:
+    return {
+        "plan_name": "knife_edge_scan",
+        "plan_args": {**arguments, "slit": slit.to_dict(), "devices": names},
+        "detectors": [diode.name],
+        "motors": [knife.edge.name],
+        "num_points": count,
+        "hints": {"dimensions": [([knife.edge.name], "primary")]},
+        "cxgi": {
+            "schema": SCHEMA,
+            "purpose": PURPOSE,
+            "mode": "step",
+            PURPOSE: {"axis": knife.axis, **slit.to_dict()},
+            "exposure_s": arguments["exposure_s"],
+            "fields": {
+                "position": knife.edge.name,
+                "bucket": diode.current.name,
+                "sigma": diode.sigma.name,
+            },
+        },
+    }

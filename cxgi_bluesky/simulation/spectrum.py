@@ -1,0 +1,155 @@
+"""Photon spectra: of an x-ray tube (computed by spekpy), of one energy, or of a file.
+
+No table of spectra comes with the package: a tube needs the optional spekpy, the other two need nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CxgiError
+
+Array = NDArray[np.float64]
+
+TUBE_ANODES = ("W", "Mo", "Rh", "Cu", "Ag", "Cr")  # that spekpy has data of
+ANODE_ANGLE_DEG = 12.0
+COLUMNS = ["energy_kev", "photons"]
+HIGHEST_KEV = 800.0  # of the attenuation tables
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Photons per energy bin, in any unit; the shares count, not the sum.
+
+    Attributes
+    ----------
+    energy_kev : ndarray, shape (bins,)
+    photons : ndarray, shape (bins,)
+    name : str
+        Where it comes from, for people.
+
+    Raises
+    ------
+    CxgiError
+        If an energy is outside 0.1..800 keV, a number of photons negative or not finite, or all are 0.
+    """
+
+    energy_kev: Array
+    photons: Array
+    name: str
+
+    def __post_init__(self) -> None:
+        energy, photons = self.energy_kev, self.photons
+        if energy.ndim != 1 or energy.shape != photons.shape or not energy.size:
+            raise CxgiError(f"spectrum {self.name!r}: give one number of photons for each energy")
+        if not (np.isfinite(energy) & (energy >= 0.1) & (energy <= HIGHEST_KEV)).all():
+            raise CxgiError(f"spectrum {self.name!r} has an energy outside 0.1..{HIGHEST_KEV:g} keV: give keV")
+        if not (np.isfinite(photons) & (photons >= 0)).all() or photons.sum() <= 0:
+            raise CxgiError(f"spectrum {self.name!r}: photons must be 0 or more, finite, and not all 0")
+
+    @property
+    def mean_kev(self) -> float:
+        """Mean photon energy."""
+        return float(self.energy_kev @ self.photons / self.photons.sum())
+
+    def behind(self, transmission: Array, what: str) -> Spectrum:
+        """The spectrum behind something with this transmission at each energy, shape (bins,)."""
+        return Spectrum(self.energy_kev, self.photons * transmission, f"{self.name}, {what}")
+
+
+def one_energy(energy_kev: float) -> Spectrum:
+    """Monochromatic light."""
+    return Spectrum(np.array([float(energy_kev)]), np.ones(1), f"{energy_kev:g} keV")
+
+
+def tube_spectrum(anode: str, kv: float, *, angle_deg: float = ANODE_ANGLE_DEG) -> Spectrum:
+    """Unfiltered spectrum of an x-ray tube, in bins of 0.5 keV, from spekpy.
+
+    Parameters
+    ----------
+    anode : str
+        Element symbol.
+    kv : float
+        Tube voltage (kV).
+    angle_deg : float
+        Anode angle; 12 degrees where it is not known.
+
+    Raises
+    ------
+    CxgiError
+        If spekpy is not installed, or does not know the tube.
+    """
+    if anode not in TUBE_ANODES:
+        raise CxgiError(f"anode {anode!r} is unknown: choose one of {', '.join(TUBE_ANODES)}, or give a spectrum file")
+    if not 10 <= kv <= 300:
+        raise CxgiError(f"tube voltage {kv:g} kV is outside 10..300 kV: give a spectrum file")
+    spekpy = _spekpy()
+    try:
+        tube = spekpy.Spek(kvp=kv, th=angle_deg, targ=anode, dk=0.5)
+        energy, photons = tube.get_spectrum(edges=False)
+    except Exception as error:
+        raise CxgiError(f"spekpy has no spectrum of {anode} at {kv:g} kV ({error})") from error
+    return Spectrum(np.asarray(energy, float), np.asarray(photons, float), f"{anode} tube at {kv:g} kV")
+
+
+def _spekpy() -> Any:
+    try:
+        import spekpy
+    except ImportError:
+        raise CxgiError(
+            "tube spectra need spekpy: pip install 'cxgi_bluesky[spectra]', or give an energy or a spectrum file"
+        ) from None
+    return spekpy
+
+
+def read_spectrum(path: str | Path) -> Spectrum:
+    """Spectrum of a CSV file with the header ``energy_keV,photons``; lines that begin with # are comments.
+
+    Raises
+    ------
+    CxgiError
+        If it cannot be read, has another header, or holds something that is no spectrum.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CxgiError(f"spectrum file {path} cannot be read ({error})") from error
+    rows = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not rows or [word.strip().lower() for word in rows[0].split(",")] != COLUMNS:
+        raise CxgiError(f"spectrum file {path}: the first line must be energy_keV,photons")
+    try:
+        table = np.array([[float(word) for word in row.split(",")] for row in rows[1:]]).reshape(-1, 2)
+    except ValueError as error:
+        raise CxgiError(f"spectrum file {path}: each line must be two numbers ({error})") from error
+    return Spectrum(table[:, 0], table[:, 1], Path(path).name)
+
+
+def named_spectrum(
+    *, tube: str | None = None, kv: float | None = None, energy_kev: float | None = None, path: str | None = None
+) -> Spectrum:
+    """The spectrum of a tube at `kv`, of one energy or of a file: exactly one of the three.
+
+    Raises
+    ------
+    CxgiError
+        If none or several are given, or a tube without its voltage.
+    """
+    if sum(choice is not None for choice in (tube, energy_kev, path)) != 1:
+        raise CxgiError("say which light: a tube with its kV, or an energy in keV, or a spectrum file; one of them")
+    if tube is not None:
+        if kv is None:
+            raise CxgiError(f"a {tube} tube at which voltage: give kv")
+        return tube_spectrum(tube, kv)
+    if kv is not None:
+        raise CxgiError(f"kv {kv:g} belongs to a tube: name its anode")
+    if energy_kev is not None:
+        if not math.isfinite(energy_kev):
+            raise CxgiError(f"energy {energy_kev} keV is no number")
+        return one_energy(energy_kev)
+    return read_spectrum(str(path))
