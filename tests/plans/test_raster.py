@@ -314,7 +314,7 @@ def test_pause_at_every_message(RE, documents, beamline, at):
     assert beamline.object_stage.state.get() == "in"
     exposures = Exposures.from_documents(documents)
     counts = {name: len(stream) for name, stream in exposures.streams.items()}
-    assert counts == {"primary": 3, "validation": 0, "open": 3, "dark": 1, "incident": 1}
+    assert counts == {"primary": 3, "validation": 0, "open": 3, "dark": 1, "incident": 1, "metal": 0}
     m = Measurement.from_exposures(exposures)
     expected = [(PatternSet(8, 3).pattern(k) * beamline.twin.truth).sum() for k in m.pattern_index]
     np.testing.assert_allclose(m.coefficient, expected, atol=5e-3)

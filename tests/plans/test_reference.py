@@ -167,14 +167,14 @@ def test_a_metal_scan_tells_d_r(RE, etched, object_out):
     devices = etched.stage, etched.shutter, etched.diode
     RE(metal_scan(*devices, board=etched.board, exposure_s=0.5, exposures=3, object_stage=stage), metal)
     value, sigma = metal.measured_d_r()
-    assert value == pytest.approx(0.83, abs=1e-3 + 3 * sigma)
+    assert value == pytest.approx(0.83, abs=3e-3 + 3 * sigma)  # the open tile's rim is etched round
     assert len(metal.streams["metal"]) == len(metal.streams["open"]) == 3
     assert safe(etched)
 
 
 def test_metal_exposures_of_an_image_tell_d_r_too(RE, etched):
     m = Measurement.from_exposures(image_of(RE, etched, metal_exposures=2))
-    assert m.source["d_r_measured"][0] == pytest.approx(0.83, abs=1e-3)
+    assert m.source["d_r_measured"][0] == pytest.approx(0.83, abs=3e-3)
     assert Measurement.from_exposures(image_of(RE, etched)).source["d_r_measured"] is None
 
 
