@@ -7,7 +7,6 @@ one number per mask pixel, for reconstruction; `FineTileMaps` has several, for t
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,16 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .board import MaskBoard
-from .errors import CxgiError
-from .patterns import check_size, checked_index
+from ..board import MaskBoard
+from ..errors import CxgiError
+from ..patterns import check_size, checked_index
+from .files import read_folder, read_hdf5, write_hdf5
 
 Map = NDArray[np.float32]
 
-FORMAT_VERSION = 1
-GROUP = "tile_maps"
 LEAST, MOST = -0.1, 1.25  # noise and illumination may carry a transmission a little beyond 0..1
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,14 +103,21 @@ class FineTileMaps:
             If it cannot be read, holds no maps, or they do not fit the board.
         """
         path = Path(path)
-        made = _from_folder(path, board) if path.is_dir() else _from_hdf5(path)
+        if path.is_dir():
+            made = cls(**read_folder(path, board))
+        else:
+            words = read_hdf5(path)
+            try:
+                made = cls(**words)
+            except CxgiError as error:
+                raise CxgiError(f"{path}: {error}") from error
         if board is not None:
             made.check_board(board)
         return made
 
     def to_file(self, path: str | Path) -> None:
         """Write an HDF5 file that `from_file` reads back."""
-        _to_hdf5(Path(path), self, self.subpixels)
+        write_hdf5(Path(path), self, self.subpixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +201,7 @@ class TileMaps:
 
     def to_file(self, path: str | Path) -> None:
         """Write an HDF5 file that `from_file` reads back."""
-        _to_hdf5(Path(path), self, 1)
+        write_hdf5(Path(path), self, 1)
 
 
 AnyMaps = FineTileMaps | TileMaps
@@ -280,103 +284,3 @@ def _averaged(maps: Map, factor: int) -> Map:
     count, side = len(maps), maps.shape[1] // factor
     averaged: Map = maps.reshape(count, side, factor, side, factor).mean(axis=(2, 4), dtype=np.float32)
     return averaged
-
-
-# ---------------------------------------------------------------- files
-
-
-def _to_hdf5(path: Path, maps: AnyMaps, subpixels: int) -> None:
-    import h5py
-
-    try:
-        with h5py.File(path, "w", libver=("v108", "v108")) as file:
-            group = file.create_group(GROUP)
-            group.attrs["cxgi_tile_maps"] = FORMAT_VERSION
-            group.attrs["size"], group.attrs["subpixels"] = maps.size, subpixels
-            for name in ("board_sha256", "source"):
-                text = (getattr(maps, name) or "").encode()
-                if text:
-                    group.attrs[name] = np.array(text, dtype=h5py.string_dtype("utf-8", len(text)))
-            group.create_dataset("pattern_index", data=maps.pattern_index, fletcher32=True)
-            chunk = (1, *maps.maps.shape[1:])
-            group.create_dataset("maps", data=maps.maps, chunks=chunk, fletcher32=True)
-            if maps.open_map is not None:
-                group.create_dataset("open_map", data=maps.open_map, fletcher32=True)
-    except OSError as error:
-        raise CxgiError(f"tile maps cannot be written to {path} ({error}): choose another file") from error
-
-
-def _from_hdf5(path: Path) -> FineTileMaps:
-    import h5py
-
-    try:
-        path.open("rb").close()
-        with h5py.File(path, "r") as file:
-            return _from_group(path, file.get(GROUP))
-    except CxgiError as error:
-        raise CxgiError(f"{path}: {error}") from error
-    except _DAMAGE as error:
-        raise CxgiError(f"{path} cannot be read as tile maps ({' '.join(str(error).split())})") from error
-
-
-def _from_group(path: Path, group: Any) -> FineTileMaps:
-    if group is None or "cxgi_tile_maps" not in group.attrs:
-        raise CxgiError(f"no tile maps: expected the group /{GROUP} with the attribute cxgi_tile_maps")
-    if int(group.attrs["cxgi_tile_maps"]) != FORMAT_VERSION:
-        raise CxgiError(f"version {group.attrs['cxgi_tile_maps']} of the format; this release reads {FORMAT_VERSION}")
-    return FineTileMaps(
-        int(group.attrs["size"]),
-        int(group.attrs["subpixels"]),
-        group["pattern_index"][()],
-        group["maps"][()],
-        group["open_map"][()] if "open_map" in group else None,
-        _text(group.attrs.get("board_sha256")),
-        _text(group.attrs.get("source")) or str(path.name),
-    )
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _from_folder(path: Path, board: MaskBoard | None) -> FineTileMaps:
-    from .image_file import is_image_path, read_image_file
-
-    images: dict[int, Map] = {}
-    opened = None
-    for file in sorted(path.iterdir()):
-        name = re.fullmatch(r"(pattern|tile)_(\d+)|open", file.stem)
-        if name is None or not is_image_path(file):
-            continue
-        image = read_image_file(file).image.astype(np.float32)
-        if name[1] is None:
-            opened = image
-            continue
-        index = _index_of(file, name[1], int(name[2]), board)
-        if index in images:
-            raise CxgiError(f"{file}: pattern_index {index} has an image already: keep one per tile")
-        images[index] = image
-    if not images:
-        raise CxgiError(f"folder {path} has no image called pattern_NUMBER or tile_NUMBER (.npy, .tiff or .png)")
-    shapes = {image.shape for image in images.values()} | ({opened.shape} if opened is not None else set())
-    if len(shapes) > 1:
-        raise CxgiError(f"folder {path} has images of different shapes ({', '.join(map(str, sorted(shapes)))})")
-    ((rows, columns),) = shapes
-    size = board.size if board is not None else rows
-    if rows != columns or rows % size:
-        raise CxgiError(f"images of shape {(rows, columns)} for tiles of {size} pixels: cut them to whole mask pixels")
-    sha256 = None if board is None else board.sha256
-    maps = np.array(list(images.values()))
-    return FineTileMaps(size, rows // size, np.array(list(images)), maps, opened, sha256, f"folder {path.name}")
-
-
-def _index_of(file: Path, kind: str, number: int, board: MaskBoard | None) -> int:
-    if kind == "pattern":
-        return number
-    if board is None:
-        raise CxgiError(f"{file}: named by a tile number, which only the board translates: give the board")
-    if number >= board.pattern_count:
-        raise CxgiError(f"{file}: board {board.name!r} has patterns on tiles 0..{board.pattern_count - 1} only")
-    return board.pattern_index[number]
