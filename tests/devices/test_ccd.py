@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from ophyd import Component, Device, Signal
 from ophyd.status import Status
 
+from cxgi_bluesky.callbacks.progress import ScanProgress
 from cxgi_bluesky.devices.ccd import AreaDetectorDiode
 from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.devices.simulated_ccd import SimulatedCam, SimulatedCCD, SimulatedStats
@@ -94,9 +96,19 @@ def test_a_scan_with_the_ccd_gives_the_picture_of_the_diode(RE, documents):
     assert shows(other, line.twin.truth)
 
 
-def test_start_document_and_events_name_the_ccd(RE, documents):
+def test_start_document_events_and_progress_name_the_ccd(RE, documents):
     line, ccd = line_with_ccd()
-    RE(scan(line, ccd))
+    terminal = io.StringIO()
+    progress = ScanProgress(terminal)
+    shown: list[str] = []
+
+    def listen(name, document):
+        progress(name, document)
+        if name == "event" and progress._bar is not None:
+            shown.append(progress._bar.postfix or "")
+
+    RE(scan(line, ccd), listen)
+    assert any(text.endswith(" counts") for text in shown)
     assert documents.of("start")[0]["cxgi"]["fields"]["bucket"] == "ccd_current"
     assert len(Exposures.from_documents(documents)) == 64
     assert not line.twin.shutter_open
