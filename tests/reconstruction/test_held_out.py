@@ -73,6 +73,8 @@ def test_validation_patterns_judge_what_lies_beyond_the_measured_ones():
     told = replace(m, validation=Coefficients(outside, exact, None))
     assert held_out_score(m, method="tv")["outside"] is None
     assert held_out_score(told, method="tv")["outside"]["explained"] > 0.3
+    checked = checked_reconstruction(told, method="tv").quality["held_out"]
+    assert checked["outside"]["explained"] == pytest.approx(held_out_score(told, method="tv")["outside"]["explained"])
     wrong = replace(m, validation=Coefficients(outside, exact[::-1].copy(), None))
     assert held_out_score(wrong, method="tv")["outside"]["explained"] < 0.1
 
