@@ -12,6 +12,7 @@ from ..exposures import Exposures
 from ..measurement import Measurement
 from ..reconstruction import Reconstruction, check_method, reconstruct
 from ..reconstruction.total_variation import WarmStart
+from ..reconstruction.tval3 import MultiplierStart
 
 logger = logging.getLogger(__name__)
 
@@ -196,3 +197,13 @@ class LiveTV(LiveReconstruction):
 
     def _fresh_options(self) -> dict[str, Any]:
         return {**self._options, "warm": WarmStart()}
+
+
+class LiveTVAL3(LiveReconstruction):
+    """Live TVAL3; each picture starts at the one before, and stops at a tolerance of 1e-4. Advisory."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("tval3", **{"tolerance": 1e-4, **options})
+
+    def _fresh_options(self) -> dict[str, Any]:
+        return {**self._options, "warm": MultiplierStart()}

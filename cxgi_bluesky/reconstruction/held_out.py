@@ -38,7 +38,13 @@ _JUDGE = "tv"
 
 
 def held_out_score(
-    measurement: Measurement, *, method: str, patterns: int = 64, seed: int = 0, **options: Any
+    measurement: Measurement,
+    *,
+    method: str,
+    patterns: int = 64,
+    seed: int = 0,
+    picture: NDArray[Any] | None = None,
+    **options: Any,
 ) -> dict[str, Any] | None:
     """Score of a method on this measurement, or of its data where the method predicts nothing.
 
@@ -51,6 +57,8 @@ def held_out_score(
         disjoint draws.
     seed : int
         Of the draw.
+    picture : ndarray, shape (n, n), optional
+        What the method makes of the whole measurement, if that is known already (validation patterns need it).
     **options
         For the method.
 
@@ -72,7 +80,9 @@ def held_out_score(
         raise CxgiError(f"{patterns} patterns held back: give at least 1")
     if len(measurement) < FEWEST_PATTERNS:
         return None
-    predictor, options = (_JUDGE, {}) if method in _LINEAR else (method, options)
+    predictor = method
+    if method in _LINEAR:
+        predictor, options, picture = _JUDGE, {}, None
     measurement, offset = without_common_offset(measurement)
     size, _ = error_size(_of_designed_masks(measurement))
     predicted, measured = [], []
@@ -84,9 +94,10 @@ def held_out_score(
     inside = judged(np.concatenate(predicted), np.concatenate(measured), size.sigma, seed)
     outside = None
     if measurement.validation is not None:
-        image = reconstruct(measurement, method=predictor, **options).image
+        if picture is None:
+            picture = reconstruct(measurement, method=predictor, **options).image
         beyond = measurement.validation
-        outside = judged(coefficients(image, beyond.index), beyond.value - offset, size.sigma, seed)
+        outside = judged(coefficients(picture, beyond.index), beyond.value - offset, size.sigma, seed)
     supported = inside["explained"] > LEAST_EXPLAINED and inside["chance"] <= LARGEST_CHANCE
     return {
         **inside,
@@ -141,7 +152,8 @@ def checked_reconstruction(
     linear methods; the other methods have none.
     """
     result = reconstruct(measurement, method=method, **options)
-    score = held_out_score(measurement, method=method, **{k: v for k, v in options.items() if k != "warm"})
+    cold = {name: value for name, value in options.items() if name != "warm"}
+    score = held_out_score(measurement, method=method, picture=result.image, **cold)
     result = replace(result, quality={**result.quality, "unmeasured_share": result.unmeasured_share, "held_out": score})
     kind: Kind | None = "error" if method == "tv" else "noise" if method in _LINEAR else None
     if not details or kind is None:

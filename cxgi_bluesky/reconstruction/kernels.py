@@ -250,4 +250,5 @@ def compile_kernels(method: str) -> None:
     else:
         from .tval3_kernel import augmented_lagrangian
 
-        augmented_lagrangian(small, small, (1.0, 1.0), (1.0, 1.0), True, True, 1, (1e-3, 1e-3), small.copy())
+        state = (small.copy(), pair, np.zeros_like(small))
+        augmented_lagrangian(small, small, (1.0, 1.0), (1.0, 1.0), True, True, 1, (1e-3, 1e-3), *state)

@@ -11,6 +11,7 @@ too, `tv` is the better choice for noisy data.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,28 @@ Norm = Literal["isotropic", "anisotropic"]
 MU, BETA = 2.0**8, 2.0**5  # Li's defaults, for b with a range of 1
 _CONTINUATION = 2.0**4  # the first mu and beta are smaller by this factor
 _INNER_TOLERANCE = 1e-3
+Image = NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class MultiplierStart:
+    """Where an earlier solution of nearly the same problem ended; `tval3` starts there and leaves its own end.
+
+    Both multipliers are pure numbers, so that they hold whatever range the coefficients are scaled to.
+
+    Attributes
+    ----------
+    image : ndarray, shape (n, n), or None
+        In the unit of the picture.
+    gradient : ndarray, shape (2, n, n), or None
+        Multiplier sigma.
+    data : ndarray, shape (n, n), or None
+        Multiplier delta, 0 where not measured.
+    """
+
+    image: Image | None = None
+    gradient: Image | None = None
+    data: Image | None = None
 
 
 def tval3(
@@ -38,6 +61,7 @@ def tval3(
     nonnegative: bool = True,
     iterations: int = 400,
     tolerance: float = 1e-6,
+    warm: MultiplierStart | None = None,
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """TVAL3 reconstruction.
 
@@ -53,6 +77,9 @@ def tval3(
         Image steps at most.
     tolerance : float
         Relative change of the image between two updates of the multipliers that ends the iteration.
+    warm : MultiplierStart, optional
+        For a series of growing measurements, as in a running scan: the penalties then begin at their
+        last values.
 
     Returns
     -------
@@ -84,23 +111,42 @@ def tval3(
             "updates": 0,
             "stopped_by": "flat",
         }
-    data = (coefficient / extent).astype(np.float32)
-    image = (walsh_hadamard_2d(data) / np.float32(size)).astype(np.float32)
+    data, measured = (coefficient / extent).astype(np.float32), measurement.measured_grid().astype(np.float32)
+    image, gradient, multiplier, first = _start(data, measured, extent, warm)
     steps, updates, change = augmented_lagrangian(
         data,
-        measurement.measured_grid().astype(np.float32),
-        (mu / _CONTINUATION, mu),
-        (beta / _CONTINUATION, beta),
+        measured,
+        (mu * first, mu),
+        (beta * first, beta),
         norm == "isotropic",
         nonnegative,
         iterations,
         (_INNER_TOLERANCE, tolerance),
         image,
+        gradient,
+        multiplier,
     )
-    return image * np.float32(extent), {
+    image *= np.float32(extent)
+    if warm is not None:
+        warm.image, warm.gradient, warm.data = image, gradient, multiplier
+    return image.copy(), {
         **told,
         "iterations": steps,
         "updates": updates,
         "tolerance": tolerance,
         "stopped_by": "tolerance" if change < tolerance else "iterations",
     }
+
+
+def _start(
+    data: Image, measured: Image, extent: float, warm: MultiplierStart | None
+) -> tuple[Image, Image, Image, float]:
+    """Image and multipliers to start from, and the share of the last penalties to begin with."""
+    if warm is not None and warm.image is not None and warm.image.shape == data.shape:
+        assert warm.gradient is not None
+        assert warm.data is not None
+        image = warm.image / np.float32(extent)
+        return image, warm.gradient.copy(), warm.data * measured, 1.0
+    size = len(data)
+    image = (walsh_hadamard_2d(data) / np.float32(size)).astype(np.float32)
+    return image, np.zeros((2, size, size), np.float32), np.zeros((size, size), np.float32), 1 / _CONTINUATION

@@ -97,8 +97,10 @@ def augmented_lagrangian(
     iterations: int,
     tolerances: tuple[float, float],
     image: Array,
+    multiplier: Array,
+    delta: Array,
 ) -> tuple[int, int, float]:
-    """Li's alternating minimisation; `image` is start and result.
+    """Li's alternating minimisation; `image` and both multipliers are start and result.
 
     Parameters
     ----------
@@ -110,6 +112,10 @@ def augmented_lagrangian(
         Image steps in all, at most.
     tolerances : (float, float)
         Relative change of the image that ends an inner loop, and all.
+    multiplier : ndarray, shape (2, n, n)
+        sigma, of the gradient.
+    delta : ndarray, shape (n, n)
+        Of the data.
 
     Returns
     -------
@@ -119,8 +125,7 @@ def augmented_lagrangian(
     size = image.shape[0]
     mu, beta = np.float32(mu_range[0]), np.float32(beta_range[0])
     gradient, w = np.zeros((2, size, size), np.float32), np.zeros((2, size, size), np.float32)
-    multiplier, field = np.zeros((2, size, size), np.float32), np.zeros((2, size, size), np.float32)
-    coefficients, delta = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)
+    field, coefficients = np.zeros((2, size, size), np.float32), np.zeros((size, size), np.float32)
     slope, earlier_slope = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)
     trial, earlier = image.copy(), image.copy()
     outer_start = image.copy()
@@ -140,7 +145,8 @@ def augmented_lagrangian(
                     squared += slope[i, j] * slope[i, j]
             if squared == 0:
                 break
-            step = 1 / (mu + 8 * beta)
+            safe = 1 / (mu + 8 * beta)  # always descends: not searched, as near the end rounding hides the descent
+            step, attempts = safe, 1 if fresh else _TRIALS + 1
             if fresh:
                 reference = _value(gradient, w, multiplier, beta, coefficients, data, delta, mu)
             else:
@@ -156,9 +162,9 @@ def augmented_lagrangian(
             earlier[:] = image
             earlier_slope[:] = slope
             value = 0.0
-            for attempt in range(_TRIALS + 1):
+            for attempt in range(attempts):
                 if attempt == _TRIALS:
-                    step = 1 / (mu + 8 * beta)  # always descends
+                    step = safe
                 for i in range(size):
                     for j in range(size):
                         moved = image[i, j] - np.float32(step) * slope[i, j]

@@ -10,7 +10,15 @@ import pytest
 from bluesky.plans import count
 from PIL import Image
 
-from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveTV, LiveView, ScanProgress
+from cxgi_bluesky.callbacks import (
+    LiveCHMWCNN,
+    LiveCorrelation,
+    LiveReconstruction,
+    LiveTV,
+    LiveTVAL3,
+    LiveView,
+    ScanProgress,
+)
 from cxgi_bluesky.callbacks import live_reconstruction as module
 from cxgi_bluesky.callbacks.live_view import has_display
 from cxgi_bluesky.devices.simulated import simulated_beamline
@@ -102,6 +110,18 @@ def test_live_tv_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE
     assert last.exposures == 300
     assert np.sqrt(np.mean((last.image - fresh.image) ** 2)) < 0.01 * fresh.image.std()
     assert live._fresh_options()["warm"] is not live._fresh_options()["warm"]  # no run starts at another's picture
+
+
+def test_live_tval3_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE, documents):
+    line = simulated_beamline(small_board(32), "CAS", parameters=QUIET)
+    live = LiveTVAL3(first=64, every=64, tolerance=1e-5, iterations=2000)
+    RE.subscribe(live)
+    RE(small_scan(line, 300))
+    last = live.wait(timeout=30)
+    fresh = reconstruct(Measurement.from_documents(documents), method="tval3", tolerance=1e-5, iterations=2000)
+    assert last.exposures == 300
+    assert np.sqrt(np.mean((last.image - fresh.image) ** 2)) < 0.01 * fresh.image.std()
+    assert live._fresh_options()["warm"] is not live._fresh_options()["warm"]
 
 
 def test_two_runs_do_not_mix(RE, beamline):

@@ -9,6 +9,8 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction, held_out_score, judged
+from cxgi_bluesky.reconstruction.total_variation import WarmStart
+from cxgi_bluesky.reconstruction.tval3 import MultiplierStart
 from cxgi_bluesky.reduction import Coefficients
 from cxgi_bluesky.simulation.objects import block_mean, render_object
 from cxgi_bluesky.simulation.random_objects import random_object
@@ -71,6 +73,8 @@ def test_validation_patterns_judge_what_lies_beyond_the_measured_ones():
     told = replace(m, validation=Coefficients(outside, exact, None))
     assert held_out_score(m, method="tv")["outside"] is None
     assert held_out_score(told, method="tv")["outside"]["explained"] > 0.3
+    checked = checked_reconstruction(told, method="tv").quality["held_out"]
+    assert checked["outside"]["explained"] == pytest.approx(held_out_score(told, method="tv")["outside"]["explained"])
     wrong = replace(m, validation=Coefficients(outside, exact[::-1].copy(), None))
     assert held_out_score(wrong, method="tv")["outside"]["explained"] < 0.1
 
@@ -112,6 +116,15 @@ def test_the_score_comes_with_the_picture_and_costs_it_no_pattern():
     assert result.exposures == FEW.count
     assert result.quality["held_out"] == held_out_score(m, method="tv")
     assert {"data_misfit", "unmeasured_share", "held_out"} == set(result.quality)
+
+
+@pytest.mark.parametrize(("method", "start"), [("tv", WarmStart), ("tval3", MultiplierStart)])
+def test_the_score_of_a_warm_start_is_that_of_a_cold_one(method, start):
+    m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
+    warm = start()
+    result = checked_reconstruction(m, method=method, warm=warm, details=True)
+    assert result.quality["held_out"] == held_out_score(m, method=method)
+    assert np.abs(np.maximum(warm.image, 0) - result.image).max() < 1e-6  # of the whole measurement
 
 
 def test_flat_data_support_nothing():

@@ -10,6 +10,7 @@ from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
 from cxgi_bluesky.quality import psnr
 from cxgi_bluesky.reconstruction import kernels, reconstruct
 from cxgi_bluesky.reconstruction.total_variation import Problem, WarmStart
+from cxgi_bluesky.reconstruction.tval3 import MultiplierStart
 from tests.conftest import signed_measurement
 
 GREYS = np.array([[0.0, 1.0, 0.2, 0.2], [0.5, 0.5, 0.2, 1.0], [0, 0, 0.7, 0.7], [0, 0.3, 0.7, 0.7]])
@@ -130,6 +131,32 @@ def test_a_warm_start_ends_at_the_same_picture_sooner():
     continued, fresh = (reconstruct(m, method="tv", warm=w, weight=0.05) for w in (warm, None))
     assert continued.parameters["iterations"] < 0.7 * fresh.parameters["iterations"]
     assert np.sqrt(np.mean((continued.image - fresh.image) ** 2)) < 0.01 * BLOCKS.std()
+
+
+def test_tval3_of_a_growing_measurement_ends_at_the_same_picture_sooner():
+    m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=0.5)
+    limits, warm = {"iterations": 5000, "tolerance": 1e-5}, MultiplierStart()
+    earlier = reconstruct(m.first(len(m) - 16), method="tval3", warm=warm, **limits).image
+    kept = earlier.copy()
+    continued, fresh = (reconstruct(m, method="tval3", **limits, **w) for w in ({"warm": warm}, {}))
+    assert continued.parameters["iterations"] < 0.8 * fresh.parameters["iterations"]
+    assert np.sqrt(np.mean((continued.image - fresh.image) ** 2)) < 0.005 * BLOCKS.std()
+    np.testing.assert_array_equal(earlier, kept)  # a picture that was shown does not change
+    again = reconstruct(m, method="tval3", warm=warm, **limits)
+    assert again.parameters["iterations"] < 0.5 * continued.parameters["iterations"]
+
+
+def test_tval3_goes_on_when_patterns_are_taken_away_or_the_size_changes():
+    m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=0.5)
+    limits, warm = {"iterations": 5000, "tolerance": 1e-5}, MultiplierStart()
+    reconstruct(m, method="tval3", warm=warm, **limits)
+    fewer = m.first(200)
+    continued, fresh = (reconstruct(fewer, method="tval3", **limits, **w).image for w in ({"warm": warm}, {}))
+    assert np.sqrt(np.mean((continued - fresh) ** 2)) < 0.01 * BLOCKS.std()
+    small = signed_measurement(np.eye(8))
+    np.testing.assert_array_equal(
+        reconstruct(small, method="tval3", warm=warm).image, reconstruct(small, method="tval3").image
+    )
 
 
 def test_a_warm_start_of_another_size_is_a_cold_one():

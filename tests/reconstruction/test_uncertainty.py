@@ -7,11 +7,13 @@ import pytest
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement import Measurement
+from cxgi_bluesky.orders import sequency_grid
 from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
 from cxgi_bluesky.reconstruction import reconstruct
+from cxgi_bluesky.reconstruction.error_law import LAW, calibrated, expected_error
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects import block_mean, render_object
-from tests.conftest import smooth_image
+from tests.conftest import signed_measurement, smooth_image
 
 TRUTH = block_mean(render_object("CAS", 32, 4), 4).astype(float)
 FEW = PatternSet.from_fraction(32, 0.3)
@@ -73,16 +75,51 @@ def test_tv_noise_is_the_scatter_of_repeated_scans():
     assert np.corrcoef(told.ravel(), scatter.ravel())[0, 1] > 0.6
 
 
-def test_tv_error_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(2)
-    within = []
-    for name in ("CAS", "gold"):
-        truth = block_mean(render_object(name, 32, 4), 4).astype(float)
-        for _ in range(4):
-            m = binary(truth, FEW, 1.0, rng)
-            sigma = uncertainty(m, method="tv", kind="error")
-            within.append(np.mean(np.abs(reconstruct(m, method="tv").image - truth) <= sigma))
-    assert 0.55 < np.mean(within) < 0.85
+def coverage(truth, patterns, sigma, seed):
+    m = binary(truth, patterns, sigma, np.random.default_rng(seed))
+    told = uncertainty(m, method="tv", kind="error")
+    return np.mean(np.abs(reconstruct(m, method="tv").image - truth) <= told)
+
+
+@pytest.mark.parametrize(("fraction", "sigma"), [(0.3, 1.0), (0.3, 4.0), (0.6, 1.0), (1.0, 3.0)])
+def test_tv_error_covers_the_truth_as_often_as_it_says(fraction, sigma):
+    patterns = PatternSet.from_fraction(32, fraction)
+    truths = [block_mean(render_object(name, 32, 4), 4).astype(float) for name in ("CAS", "gold")]
+    within = [coverage(truth, patterns, sigma, seed) for truth in truths for seed in (2, 3)]
+    assert 0.55 < np.mean(within) < 0.85  # small pictures are the law's weaker side: docs/decisions/0012-uncertainty.md
+
+
+def test_the_error_has_the_unit_of_the_picture():
+    m = signed_measurement(TRUTH, FEW, sigma=1.0)
+    large = replace(m, coefficient=10 * m.coefficient, sigma=10 * m.sigma)
+    told, more = (uncertainty(x, method="tv", kind="error") for x in (m, large))
+    np.testing.assert_allclose(more, 10 * told, rtol=1e-3)
+
+
+def test_the_expected_error_is_extrapolated_by_sequency():
+    rng = np.random.default_rng(0)
+    u, v = (grid + 1.0 for grid in sequency_grid(32))
+    rms_miss = 30 / (u * v)
+    m = signed_measurement(TRUTH, FEW, sigma=0.5)
+    left_out = rng.choice(m.pattern_index, size=(24, 38))
+    missed = rms_miss[left_out] * rng.normal(size=left_out.shape)
+    unmeasured = ~m.measured_grid().ravel()
+    true = np.sqrt(np.sum(rms_miss[unmeasured] ** 2) + np.sum(m.sigma**2)) / 32**2
+    assert expected_error(m, left_out, missed) == pytest.approx(true, rel=0.15)
+    whole = signed_measurement(TRUTH, sigma=0.5)
+    assert expected_error(whole, left_out, missed) == pytest.approx(0.5 / 32)
+
+
+def test_the_law_stays_within_the_range_of_its_fit():
+    deviation = np.abs(np.random.default_rng(0).normal(size=(8, 8)))
+    wild = {name: -20.0 if LAW[name] > 0 else 20.0 for name in set(LAW) - {"g", "least", "most", "constant"}}
+    middle = calibrated(deviation, {}, {**LAW, "constant": 0.0})
+    np.testing.assert_allclose(calibrated(deviation, wild), middle * np.exp(LAW["least"]))
+
+
+def test_flat_data_without_noise_have_no_error():
+    flat = signed_measurement(np.full((32, 32), 0.5), FEW)
+    np.testing.assert_array_equal(uncertainty(flat, method="tv", kind="error"), 0)
 
 
 def test_the_error_is_larger_than_the_noise_and_both_are_repeatable():

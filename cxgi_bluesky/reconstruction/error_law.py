@@ -1,0 +1,130 @@
+"""From redrawn pictures to the error of each pixel: a law fitted to random objects, never to evaluation objects.
+
+    error = S (hypot(s, S / 10) / S)^g exp(constant + sum of coefficient * ln(scale))
+
+with s the scatter of the pictures without an eighth of the patterns and S its rms. The scales are lengths
+of the same unit as the picture, over S, and two pure numbers; the data tell them all (`scales`).
+benchmarks/uncertainty.py fits and judges the law.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..measurement import Measurement
+from ..orders import sequency_grid
+from .redrawn import Redrawn
+from .weight import mean_gradient
+
+Array = NDArray[np.float64]
+
+FLOOR = 0.1  # of S: no pixel is surer than that
+COVERED = 0.683  # share of the pixels within one sigma
+_SMALLEST = 1e-3  # of S: a scale that vanishes says no more than one that is so small
+# `least` and `most` bound the logarithm to the range of the fit
+LAW: Mapping[str, float] = {
+    "g": 1.96,
+    "least": -1.3,
+    "most": 1.51,
+    "constant": -0.627,
+    "expected": 0.882,
+    "residual": 0.49,
+    "sigma": -1.166,
+    "repeats": 1.192,
+    "shift": -0.525,
+    "gradient": -0.314,
+    "tail": 0.951,
+    "unevenness": 0.352,
+}
+
+
+def scatter(drawn: Redrawn) -> Array:
+    """Standard deviation of each pixel over the pictures without an eighth of the patterns, shape (n, n)."""
+    return np.std(drawn.reduced, axis=0, ddof=1, dtype=np.float64)
+
+
+def scales(drawn: Redrawn, deviation: Array) -> dict[str, float]:
+    """Logarithms of the scales of a picture's error.
+
+    Parameters
+    ----------
+    drawn : Redrawn
+        With patterns left out.
+    deviation : ndarray, shape (n, n)
+        Its `scatter`, not 0 everywhere.
+
+    Returns
+    -------
+    dict
+        ``expected``, rms error if unmeasured coefficients are missed as the fall-off of those left out
+        says and measured ones by sigma; ``residual``, rms miss of the patterns left out; ``sigma`` of a
+        coefficient; ``repeats``, change of a repeated scan's picture that 68 % of the pixels stay below;
+        ``shift``, rms difference of the mean of the reduced pictures from the picture; ``gradient``, its
+        mean. And the two numbers ``tail``, the change that 68 % of the pixels of the reduced pictures
+        stay below, over scatter, and ``unevenness``, <s^4> / S^4.
+    """
+    size, whole = drawn.measurement.size, rms(deviation)
+    sigma = rms(drawn.measurement.sigma) / size
+    change = np.abs(drawn.reduced - drawn.picture)
+    lengths = {
+        "expected": expected_error(drawn.measurement, drawn.left_out, drawn.missed),
+        "residual": rms(drawn.missed) / size,
+        "sigma": sigma,
+        "repeats": float(np.quantile(np.abs(drawn.repeated - drawn.picture), COVERED)),
+        "shift": rms(drawn.reduced.mean(axis=0) - drawn.picture),
+        "gradient": mean_gradient(drawn.picture),
+    }
+    found = {name: math.log(max(length / whole, _SMALLEST)) for name, length in lengths.items()}
+    found["tail"] = math.log(max(float(np.quantile(change / np.hypot(deviation, FLOOR * whole), COVERED)), _SMALLEST))
+    found["unevenness"] = math.log(float(np.mean((deviation / whole) ** 4)))
+    return found
+
+
+def calibrated(deviation: Array, found: Mapping[str, float], law: Mapping[str, float] = LAW) -> Array:
+    """One sigma of the error of each pixel, shape (n, n), from scatter and `scales`."""
+    whole = rms(deviation)
+    size = law["constant"] + sum(law[name] * value for name, value in found.items())
+    return whole * math.exp(min(max(size, law["least"]), law["most"])) * shape(deviation) ** law["g"]
+
+
+def shape(deviation: Array) -> Array:
+    """hypot(s, S / 10) / S."""
+    whole = rms(deviation)
+    return np.hypot(deviation / whole, FLOOR)
+
+
+def expected_error(measurement: Measurement, left_out: NDArray[np.int64], missed: Array) -> float:
+    """Rms error per pixel, by Parseval: sigma^2 where measured, elsewhere the extrapolated power of the misses.
+
+    Their power is taken as c ((u+1)(v+1))^a |(u+1, v+1)|^b, u and v the sequencies, and fitted by a
+    log-linear regression with errors in proportion to the mean (gamma).
+    """
+    variance, unmeasured = float(np.mean(measurement.sigma**2)), ~measurement.measured_grid().ravel()
+    power, extrapolated = missed.ravel() ** 2, 0.0
+    mean = float(power.mean()) if power.size else 0.0
+    if mean > 0 and unmeasured.any():
+        u, v = (grid + 1.0 for grid in sequency_grid(measurement.size))
+        fineness = np.column_stack([np.ones(u.size), np.log(u * v), np.log(np.hypot(u, v))])
+        slopes = _gamma_regression(fineness[left_out.ravel()], power / mean)
+        exponent = fineness[unmeasured] @ slopes
+        extrapolated = mean * float(np.exp(np.clip(exponent, -40, math.log(10))).sum())
+    return math.sqrt(variance * len(measurement) + extrapolated) / measurement.size**2
+
+
+def _gamma_regression(known: Array, power: Array) -> Array:
+    """b of power = exp(known @ b), power 1 in the mean; the slopes are held back a little from running away."""
+    b = np.zeros(known.shape[1])
+    inverse = np.linalg.inv(known.T @ known + np.diag([1e-3, 5.0, 5.0]))
+    for _ in range(20):
+        surplus = np.clip(power / np.exp(np.clip(known @ b, -40, 40)) - 1, -3, 3)
+        b = inverse @ (known.T @ (known @ b + surplus))
+    return b
+
+
+def rms(values: NDArray[np.floating]) -> float:
+    """Root of the mean square; 0 of nothing."""
+    return math.sqrt(float(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0

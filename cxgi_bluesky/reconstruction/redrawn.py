@@ -1,0 +1,97 @@
+"""Pictures of `tv` made again: of repeated scans, and of the scan at hand without some of its patterns.
+
+What the first scatter by is noise. How the second scatter, and how far they miss the patterns that they
+were not made from, tells of the rest of the error, as far as the data can tell (`error_law`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..measurement import Measurement
+from ..patterns import coefficients
+from .common_offset import without_common_offset
+from .model_error import error_size, held_back_rows, with_model_error
+from .total_variation import Norm, Problem, WarmStart
+from .weight import chosen_weight
+
+Image = NDArray[np.float32]
+
+DRAWS = 24
+_REPEATS = 6  # enough for the size of the noise in the whole picture
+_ITERATIONS, _TOLERANCE = 100, 5e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Redrawn:
+    """A picture and others of the same object.
+
+    Attributes
+    ----------
+    measurement : Measurement
+        With its full sigma, model error included, and without the common offset.
+    picture : ndarray, shape (n, n)
+        Of all that was measured.
+    repeated : ndarray, shape (repeats, n, n)
+        Of repeated scans of an object that looks like `picture`.
+    reduced : ndarray, shape (draws, n, n)
+        With fresh noise on what was measured, each without an eighth of the patterns; no draws unless asked for.
+    left_out : ndarray of int, shape (draws, m)
+        pattern_index of those patterns.
+    missed : ndarray, shape (draws, m)
+        What the picture predicts for them, less what was measured.
+    """
+
+    measurement: Measurement
+    picture: Image
+    repeated: Image
+    reduced: Image
+    left_out: NDArray[np.int64]
+    missed: NDArray[np.float64]
+
+
+def redrawn(
+    measurement: Measurement,
+    *,
+    leave_out: bool,
+    seed: int = 0,
+    draws: int = DRAWS,
+    weight: float | None = None,
+    norm: Norm = "symmetric",
+    nonnegative: bool = True,
+) -> Redrawn:
+    """Pictures made again: `draws` repeats, or with `leave_out` a few, and `draws` without an eighth of the patterns.
+
+    `weight`, `norm` and `nonnegative` are those of `tv`; the weight is that of the whole measurement for all.
+    """
+    measurement, _ = without_common_offset(measurement)
+    size, trial = error_size(measurement)
+    measurement = with_model_error(measurement, size)
+    chosen = chosen_weight(measurement, trial) if weight is None else weight
+    base, rng = WarmStart(), np.random.default_rng(seed)
+
+    def solved(rows: Measurement, warm: WarmStart, iterations: int = _ITERATIONS) -> Image:
+        problem = Problem.of(rows, norm=norm, nonnegative=nonnegative)
+        problem.solve(chosen, warm, iterations=iterations, tolerance=_TOLERANCE)
+        assert warm.image is not None
+        return warm.image
+
+    def noisy(coefficient: NDArray[np.float64]) -> Measurement:
+        return replace(measurement, coefficient=coefficient + measurement.sigma * rng.normal(size=len(measurement)))
+
+    picture = solved(measurement, base, 300)
+    predicted = coefficients(picture, measurement.pattern_index)
+    repeats = [solved(noisy(predicted), base.copy()) for _ in range(_REPEATS if leave_out else draws)]
+    reduced, left_out, missed = [], [], []
+    for draw in range(draws if leave_out else 0):
+        held = held_back_rows(measurement, seed + draw)
+        kept = np.delete(np.arange(len(measurement)), held)
+        reduced.append(solved(noisy(measurement.coefficient).kept(kept), base.copy()))
+        left_out.append(measurement.pattern_index[held])
+        missed.append(coefficients(reduced[-1], left_out[-1]) - measurement.coefficient[held])
+    return Redrawn(
+        measurement, picture, np.array(repeats), np.array(reduced), np.array(left_out, np.int64), np.array(missed)
+    )
