@@ -258,6 +258,11 @@ class Measurement:
         CxgiError
             Before the first usable exposure, or when there is no all-open exposure at all.
         """
+        if exposures.basis != "hadamard":
+            raise CxgiError(
+                f"run {exposures.start['uid']} was measured with {exposures.basis} patterns: "
+                "SpeckleMeasurement.from_exposures takes them together with the recorded patterns"
+            )
         b = exposures.buckets()
         return cls.from_buckets(
             b.size,

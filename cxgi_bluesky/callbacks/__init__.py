@@ -1,7 +1,15 @@
 """Callbacks: live pictures and progress. All of them are advisory: their failure never stops a scan."""
 
-from .live_reconstruction import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveTV
+from .live_reconstruction import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveSpeckleCorrelation, LiveTV
 from .live_view import LiveView
 from .progress import ScanProgress
 
-__all__ = ["LiveCHMWCNN", "LiveCorrelation", "LiveReconstruction", "LiveTV", "LiveView", "ScanProgress"]
+__all__ = [
+    "LiveCHMWCNN",
+    "LiveCorrelation",
+    "LiveReconstruction",
+    "LiveSpeckleCorrelation",
+    "LiveTV",
+    "LiveView",
+    "ScanProgress",
+]

@@ -11,6 +11,7 @@ from ophyd.status import Status, StatusBase
 
 from ..board import MaskBoard, load_board
 from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
+from ..simulation.controls import TwinControls
 from ..simulation.objects import render_object
 from .beamline import Beamline
 from .diode import Diode
@@ -19,7 +20,7 @@ from .shutter import Shutter
 from .stage import MaskStage
 
 
-def _finished_after(seconds: float, device: object, action: Any = None) -> StatusBase:
+def finished_after(seconds: float, device: object, action: Any = None) -> StatusBase:
     """Status of something that takes `seconds` of real time and then acts; no thread for zero."""
     status = Status(obj=device, timeout=seconds + 10)
 
@@ -57,7 +58,7 @@ class SimulatedMaskStage(MaskStage):
     x = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
     y = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, twin: TwinControls, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.x.subscribe(lambda value, **_: twin.move_x(value), event_type=self.x.SUB_READBACK, run=False)
         self.y.subscribe(lambda value, **_: twin.move_y(value), event_type=self.y.SUB_READBACK, run=False)
@@ -67,12 +68,12 @@ class SimulatedMaskStage(MaskStage):
 class SimulatedShutter(Shutter):
     """Shutter of the twin."""
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, twin: TwinControls, **kwargs: Any) -> None:
         self._twin = twin
         super().__init__(*args, **kwargs)
 
     def _command(self, opened: bool) -> StatusBase:
-        return _finished_after(0, self, self._twin.open_shutter if opened else self._twin.close_shutter)
+        return finished_after(0, self, self._twin.open_shutter if opened else self._twin.close_shutter)
 
     @property
     def _is_open(self) -> bool:
@@ -90,7 +91,7 @@ class SimulatedShutter(Shutter):
 class SimulatedDiode(Diode):
     """Diode of the twin; an exposure takes `time_scale` times its real duration."""
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, time_scale: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, twin: TwinControls, time_scale: float, **kwargs: Any) -> None:
         self._twin = twin
         self._time_scale = time_scale
         self._exposure = object()
@@ -100,7 +101,7 @@ class SimulatedDiode(Diode):
         """Expose once; an exposure that was interrupted is forgotten."""
         self._exposure = object()
         begun = self._exposure
-        return _finished_after(self._time_scale * self.exposure_s.get(), self, lambda: self._end_of(begun))
+        return finished_after(self._time_scale * self.exposure_s.get(), self, lambda: self._end_of(begun))
 
     def _end_of(self, exposure: object) -> None:
         if exposure is self._exposure:
@@ -115,7 +116,7 @@ class SimulatedDiode(Diode):
 class SimulatedObjectStage(ObjectStage):
     """Object of the twin, in or out at once."""
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, twin: TwinControls, **kwargs: Any) -> None:
         self._twin = twin
         super().__init__(*args, **kwargs)
 
@@ -123,7 +124,7 @@ class SimulatedObjectStage(ObjectStage):
         def move() -> None:
             self._twin.object_in = inside
 
-        return _finished_after(0, self, move)
+        return finished_after(0, self, move)
 
     @property
     def _is_in(self) -> bool:
@@ -134,7 +135,7 @@ class SimulatedObjectStage(ObjectStage):
 class SimulatedBeamline(Beamline):
     """Soft devices and the twin behind them."""
 
-    twin: BeamlineTwin
+    twin: TwinControls
 
 
 def simulated_beamline(

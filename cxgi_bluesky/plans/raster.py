@@ -1,4 +1,4 @@
-"""hadamard_scan: raster the masks of a pattern set, one exposure per tile."""
+"""mask_scan: raster the patterns of a set, one exposure per tile; hadamard_scan is its name for Hadamard masks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import numpy as np
 
-from ..board import MaskBoard, load_board
+from ..board import load_board
 from ..devices.diode import Diode
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import CLOSED, Shutter
@@ -16,16 +16,18 @@ from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..exposures import SCHEMA
 from ..patterns import PatternSet
+from ..speckle_board import Board
+from ..speckle_set import SpeckleSet
 from .steps import SHUTTER_TIMEOUT_S, Plan, expose, move, read_dark
 
 
-def hadamard_scan(
+def mask_scan(
     stage: MaskStage,
     shutter: Shutter,
     diode: Diode,
     *,
-    board: MaskBoard | str,
-    pattern_set: PatternSet,
+    board: Board | str,
+    pattern_set: PatternSet | SpeckleSet,
     exposure_s: float,
     path: str = "order",
     open_exposures: int = 4,
@@ -39,6 +41,9 @@ def hadamard_scan(
 ) -> Plan:
     """Measure one image: one exposure for each pattern of the set, one event each.
 
+    The same for the masks of a `MaskBoard` and the random speckle of a `SpeckleBoard`, whose "all-open
+    tile" is the place beside the sheet.
+
     Before the first tile and after the last one, and after every `open_every` tiles in between,
     the all-open tile is exposed (stream ``open``): it gives b_0 and the drift. With an
     `object_stage`, the all-open tile is also exposed with the object out (stream ``incident``),
@@ -49,10 +54,10 @@ def hadamard_scan(
     ----------
     stage, shutter, diode
         Mask stage, shutter and bucket detector.
-    board : MaskBoard or str
+    board : MaskBoard, SpeckleBoard or str
         The board on the stage, or its name or file; another board than the stage's is refused.
-    pattern_set : PatternSet
-        What to measure.
+    pattern_set : PatternSet or SpeckleSet
+        What to measure; speckle patterns were recorded before (`record_speckles`).
     exposure_s : float
         Exposure time per tile (s).
     path : {"order", "snake"}
@@ -80,7 +85,7 @@ def hadamard_scan(
     """
     if "cxgi" in (md or {}):
         raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
-    board = board if isinstance(board, MaskBoard) else load_board(board)
+    board = load_board(board) if isinstance(board, str) else board
     _check_arguments(stage, board, pattern_set, exposure_s)
     _check_counts(open_exposures, open_every, dark_exposures, incident_exposures, validation)
     tiles = board.tiles_along(pattern_set, path)
@@ -141,10 +146,13 @@ def hadamard_scan(
     return (yield from run())
 
 
+hadamard_scan = mask_scan  # the run says by its pattern set which of the two it was
+
+
 # ---------------------------------------------------------------- preparation
 
 
-def _check_arguments(stage: MaskStage, board: MaskBoard, pattern_set: PatternSet, exposure_s: float) -> None:
+def _check_arguments(stage: MaskStage, board: Board, pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> None:
     if board.sha256 != stage.board.sha256:
         raise CxgiError(f"board {board.name!r} is not the one of {stage.name} ({stage.board.name!r}): give stage.board")
     if pattern_set.size != board.size:
@@ -158,7 +166,7 @@ def _check_counts(*counts: int) -> None:
         raise CxgiError(f"a number of exposures is negative: {min(counts)}")
 
 
-def _validation_tiles(board: MaskBoard, pattern_set: PatternSet, count: int, seed: int) -> list[int]:
+def _validation_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, count: int, seed: int) -> list[int]:
     """Tiles of some patterns that the board has and the set has not."""
     outside = sorted(set(board.pattern_index) - set(pattern_set.pattern_index.tolist()))
     if count > len(outside):
@@ -178,11 +186,11 @@ def _spread(judges: list[int], tiles: int) -> dict[int, list[int]]:
 
 
 def _start_metadata(
-    devices: list[Any], board: MaskBoard, pattern_set: PatternSet, arguments: dict[str, Any]
+    devices: list[Any], board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]
 ) -> dict[str, Any]:
     stage, _, diode = devices[:3]
     return {
-        "plan_name": "hadamard_scan",
+        "plan_name": f"{pattern_set.basis}_scan",
         "plan_args": {**arguments, "devices": [d.name for d in devices]},
         "detectors": [diode.name],
         "motors": [stage.tile.name],

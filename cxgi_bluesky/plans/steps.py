@@ -35,6 +35,16 @@ def _store(stage: MaskStage, diode: Diode, stream: str) -> Plan:
 def expose(stage: MaskStage, shutter: Shutter, diode: Diode, tile: int, stream: str, exposure_s: float) -> Plan:
     """One exposure: checkpoint, move, open, expose, close, store."""
     yield from bps.checkpoint()
+    yield from reach_tile(stage, tile)
+    yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
+    yield from bps.trigger(diode, group="exposure")
+    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
+    yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+    yield from _store(stage, diode, stream)
+
+
+def reach_tile(stage: MaskStage, tile: int) -> Plan:
+    """Move to a tile and make sure that the stage is there."""
     yield from move(stage.tile, tile)
     reached = yield from bps.rd(stage.tile, default_value=tile)
     distance_um = yield from bps.rd(stage.tile_distance_um, default_value=0.0)
@@ -43,11 +53,6 @@ def expose(stage: MaskStage, shutter: Shutter, diode: Diode, tile: int, stream: 
             f"{stage.name} was sent to tile {tile} and is {distance_um:.1f} um from tile {reached} "
             f"(allowed: {stage.in_position_um:g} um): check the stage, nothing was exposed"
         )
-    yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
-    yield from bps.trigger(diode, group="exposure")
-    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
-    yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-    yield from _store(stage, diode, stream)
 
 
 def read_dark(stage: MaskStage, diode: Diode, exposure_s: float) -> Plan:

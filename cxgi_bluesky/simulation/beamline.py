@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ..board import MaskBoard
 from ..errors import CxgiError
+from .controls import TwinControls
 from .detector import Detector
 from .etching import COPPER_DEFECTS, GOLD_DEFECTS, Defects
 from .mask import view_transmission
 from .objects import block_mean
-from .source import intensity_drift
 
 Map = NDArray[np.float32]
 
@@ -53,11 +53,10 @@ def twin_parameters(board: MaskBoard, *, etched: bool = False) -> TwinParameters
     return TwinParameters(defects=GOLD_DEFECTS if etched else None)
 
 
-class BeamlineTwin:
+class BeamlineTwin(TwinControls):
     """Source, mask board on its stage, shutter, object, diode.
 
-    State is set by plain methods; `expose` returns what the diode reads. Time is simulated: it
-    passes only in exposures, so that the shutter-open seconds are those of the real scan.
+    State is set by plain methods; `expose` returns what the diode reads (`TwinControls`).
 
     Parameters
     ----------
@@ -81,16 +80,15 @@ class BeamlineTwin:
             raise CxgiError(
                 f"object of shape {object_map.shape} for {cells} x {cells} sub-pixels of board {board.name!r}"
             )
+        super().__init__(
+            board.position_mm(0),
+            detector=parameters.detector,
+            drift_rms=parameters.drift_rms,
+            stage_rms_um=parameters.stage_rms_um,
+            seed=seed,
+        )
         self.board = board
         self.parameters = parameters
-        self.x_mm, self.y_mm = board.position_mm(0)
-        self.shutter_open = False
-        self.object_in = True
-        self.openings = 0
-        self.exposures = 0
-        self.shutter_open_s = 0.0
-        self._rng = np.random.default_rng(seed)
-        self._drift = intensity_drift(self._rng, parameters.drift_rms)
         self._truth = object_map
         self._aperture, self._object = _behind_aperture(board, object_map, parameters.subpixels)
 
@@ -98,30 +96,6 @@ class BeamlineTwin:
     def truth(self) -> Map:
         """True transmission on the mask's pixels, shape (n, n)."""
         return block_mean(self._truth, self.parameters.subpixels)
-
-    def move_to(self, x_mm: float, y_mm: float) -> None:
-        """Stage move, with the stage's random error."""
-        self.x_mm, self.y_mm = self._reached(x_mm), self._reached(y_mm)
-
-    def move_x(self, x_mm: float) -> None:
-        """Move of the x axis alone."""
-        self.x_mm = self._reached(x_mm)
-
-    def move_y(self, y_mm: float) -> None:
-        """Move of the y axis alone."""
-        self.y_mm = self._reached(y_mm)
-
-    def _reached(self, target_mm: float) -> float:
-        return target_mm + self.parameters.stage_rms_um / 1000 * float(self._rng.normal())
-
-    def open_shutter(self) -> None:
-        """Let the beam through."""
-        self.openings += not self.shutter_open
-        self.shutter_open = True
-
-    def close_shutter(self) -> None:
-        """Stop the beam."""
-        self.shutter_open = False
 
     def current_pa(self) -> float:
         """Current of the diode without noise, drift and dark current."""
@@ -132,14 +106,6 @@ class BeamlineTwin:
         mask = view_transmission(self.board, self.x_mm, self.y_mm, len(behind), p.subpixels, p.defects)
         field_cells = (self.board.size * p.subpixels) ** 2
         return self.parameters.open_pa * float(np.vdot(mask, behind)) / field_cells
-
-    def expose(self, exposure_s: float) -> tuple[float, float]:
-        """Integrate for `exposure_s`; returns the mean current and its sigma (pA)."""
-        self.exposures += 1
-        if self.shutter_open:
-            self.shutter_open_s += exposure_s
-        current = self.current_pa() * next(self._drift)
-        return self.parameters.detector.read(current, exposure_s, self._rng)
 
 
 def _behind_aperture(board: MaskBoard, object_map: Map, subpixels: int) -> tuple[Map, Map]:
