@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -82,19 +83,10 @@ class SpeckleSet:
             If the file is missing, damaged, cut short, no asset of ours, or its patterns are not those
             of its sha256.
         """
-        import h5py
-
         path = Path(path).absolute()
-        try:
-            path.open("rb").close()  # h5py's own words for a missing file are long
-            with h5py.File(path, "r") as file:
-                made = _described(path, file)
-                found = digest(file[GROUP]["patterns"], _dark(file))
-        except CxgiError:
-            raise
-        except _DAMAGE as error:
-            reason = " ".join(str(error).split())
-            raise CxgiError(f"speckle patterns {path} cannot be read ({reason}): use a sound copy") from error
+        with _readable(path) as file:
+            made = _described(path, file)
+            found = digest(file[GROUP]["patterns"], _dark(file))
         if found != made.sha256:
             raise CxgiError(
                 f"speckle patterns {path} are not those that were recorded (sha256 {found[:12]}, "
@@ -132,23 +124,22 @@ class SpeckleSet:
         index = np.arange(self.count)[key]
         if not index.size:
             return np.empty((0, *self.size), dtype=np.float32)
-        low, high = int(index.min()), int(index.max()) + 1
-        if high - low <= 4 * index.size:  # a block is read far faster than scattered rows
-            frames = self._frames[low:high][index - low]
-        else:
-            rows, place = np.unique(index, return_inverse=True)
-            frames = self._frames[rows][place.reshape(index.shape)]
+        frames = self._read(index) if index.ndim else self._read(index[None])[0]
         return frames.astype(np.float32) - self._dark_frame
 
-    @cached_property
-    def _frames(self) -> Any:
-        import h5py
-
-        return h5py.File(self.path, "r")[GROUP]["patterns"]  # the dataset keeps its file open
+    def _read(self, index: NDArray[np.int64]) -> Any:
+        low, high = int(index.min()), int(index.max()) + 1
+        with _readable(self.path) as file:
+            frames = file[GROUP]["patterns"]
+            if high - low <= 4 * index.size:  # a block is read far faster than scattered rows
+                return frames[low:high][index - low]
+            rows, place = np.unique(index, return_inverse=True)
+            return frames[rows][place]
 
     @cached_property
     def _dark_frame(self) -> Any:
-        dark = _dark(self._frames.file)
+        with _readable(self.path) as file:
+            dark = _dark(file)
         return np.float32(0) if dark is None else dark
 
     def to_dict(self) -> dict[str, Any]:
@@ -163,6 +154,22 @@ class SpeckleSet:
             "sha256": self.sha256,
             "path": str(self.path),
         }
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Any]:
+    """The file, open for as short as it is read; whatever is wrong with it is a `CxgiError`."""
+    import h5py
+
+    try:
+        path.open("rb").close()  # h5py's own words for a missing file are long
+        with h5py.File(path, "r") as file:
+            yield file
+    except CxgiError:
+        raise
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise CxgiError(f"speckle patterns {path} cannot be read ({reason}): use a sound copy") from error
 
 
 def digest(patterns: Any, dark: Any = None) -> str:

@@ -37,19 +37,30 @@ class FrameNumber(Signal):
 
 
 class Asset(Device):
-    """What was recorded, for the last event of a recording."""
+    """What was recorded, for the last event of a recording; its trigger ends the recording."""
 
     sha256 = Component(Signal, value="", kind=Kind.normal)
     path = Component(Signal, value="", kind=Kind.normal)
     frames = Component(FrameNumber, value=0, kind=Kind.normal)
+
+    def trigger(self) -> StatusBase:
+        """Close the camera's asset and give it its sha256."""
+        status = Status(obj=self, timeout=120)
+        try:
+            self.parent.finish()
+        except Exception as error:
+            status.set_exception(error)
+        else:
+            status.set_finished()
+        return status
 
 
 class PatternCamera(Device):
     """Base of all cameras that record reference patterns; a subclass gives `_take` and `size`.
 
     ``record_to`` names the asset; then each trigger takes a frame and puts it there at `frame`
-    (-1: a dark frame). `complete` ends the recording, and so does `unstage`: a recording that was cut
-    short keeps the frames before its first gap. Frames never go into events.
+    (-1: a dark frame). A trigger of `asset` ends the recording, and so does `unstage`: a recording that was
+    cut short keeps the frames before its first gap. Frames never go into events.
 
     Attributes
     ----------
@@ -138,18 +149,8 @@ class PatternCamera(Device):
         else:
             writer.put(frame, counts)
 
-    def complete(self) -> StatusBase:
+    def finish(self) -> None:
         """End the recording; afterwards `asset` and `recorded` tell what it is."""
-        status = Status(obj=self, timeout=120)
-        try:
-            self._finish()
-        except Exception as error:
-            status.set_exception(error)
-        else:
-            status.set_finished()
-        return status
-
-    def _finish(self) -> None:
         writer, self._writer = self._writer, None
         if writer is None:
             return
@@ -162,7 +163,7 @@ class PatternCamera(Device):
         """Keep what was recorded so far, then unstage."""
         try:
             if self._writer is not None and self._writer.frames:
-                self._finish()
+                self.finish()
             elif self._writer is not None:
                 self._writer.abandon()
         finally:

@@ -57,7 +57,7 @@ class SimulatedSpeckleBeamline(SimulatedBeamline):
 
 
 def speckle_board(
-    count: int = 10000, *, size: int = 59, pixel_um: float = 150.0, step_um: float = 1300.0
+    count: int = 10000, *, size: int = 59, pixel_um: float = 150.0, step_um: float = 1350.0
 ) -> SpeckleBoard:
     """Positions on a sheet of sandpaper, in rows that make it about square; the reference is beside it."""
     columns = max(1, round(count**0.5))
@@ -87,7 +87,7 @@ def simulated_speckle_beamline(
     seed : int
         Seed of all noise and of the sheet.
     board : SpeckleBoard, optional
-        By default 59 x 59 pixels of 150 um, positions 1.3 mm apart.
+        By default 59 x 59 pixels of 150 um, positions 1.35 mm apart.
     sandpaper : Sandpaper, optional
         By default grains of 150 um with a contrast of 0.2.
     camera : SpeckleCamera, optional

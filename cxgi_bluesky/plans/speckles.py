@@ -85,7 +85,7 @@ def record_speckles(
     }
 
     def take(frame: int, stream: str) -> Plan:
-        yield from bps.abs_set(camera.frame, frame, wait=True)
+        yield from move(camera.frame, frame)
         yield from bps.trigger(camera, group="frame")
         yield from bps.wait(group="frame", timeout=exposure_s + EXPOSURE_MARGIN_S)
         if stream == "primary":
@@ -117,7 +117,7 @@ def record_speckles(
 
     def asset() -> Plan:
         yield from bps.checkpoint()
-        yield from bps.complete(camera, group="asset")
+        yield from bps.trigger(camera.asset, group="asset")
         yield from bps.wait(group="asset", timeout=FINISH_TIMEOUT_S)
         yield from bps.create(name="asset")
         yield from bps.read(camera.asset)

@@ -131,7 +131,7 @@ class SandpaperTwin(TwinControls):
 
     @cached_property
     def _sheet(self) -> Map:
-        """The whole sheet: 60 MB for 10000 positions 1.3 mm apart on cells of 37.5 um."""
+        """The whole sheet: 60 MB for 10000 positions 1.35 mm apart on cells of 37.5 um."""
         reach_um = np.array([self.board.rows - 1, min(self.board.columns, self.board.count) - 1]) * self.board.step_um
         field_um = np.array(self.board.size) * self.board.pixel_um
         rows, columns = np.ceil((reach_um + field_um + 2 * MARGIN_UM) / self.cell_um).astype(int).tolist()

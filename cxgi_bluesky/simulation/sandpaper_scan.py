@@ -33,7 +33,6 @@ def record_sandpaper(
     camera, rng = camera or SpeckleCamera(), np.random.default_rng(camera_seed)
     board = twin.board
     count = board.count if count is None else count
-    twin.move_to(*board.position_mm(0))
     source = {"recorded_with": "simulated camera", "exposure_s": exposure_s, "dark_frames": dark_frames}
     words: dict[str, Any] = {"pixel_um": board.pixel_um, "board_sha256": board.sha256, "source": source}
     with SpeckleWriter(path, count, board.size, **words) as writer:
@@ -89,7 +88,6 @@ def scan_sandpaper(
         for _ in range(count):
             expose(board.open_tile_number, stream)
 
-    twin.move_to(*board.position_mm(0))
     for _ in range(dark_exposures):
         store("dark", -1, twin.expose(exposure_s))
     twin.object_in = False
