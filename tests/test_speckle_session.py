@@ -29,7 +29,7 @@ def s(tmp_path_factory, line):
 def run(s, line, tmp_path_factory):
     """Record, register, scan; returns the uid of the scan and its patterns."""
     path = tmp_path_factory.mktemp("recorded") / "s.h5"
-    s.RE(record_speckles(s.stage, s.shutter, line.camera, path=path, exposure_s=5.0, object_stage=s.object_stage))
+    s.RE(record_speckles(s.stage, s.shutter, line.camera, path=path, exposure_s=1.0, object_stage=s.object_stage))
     speckles = s.speckles(path)
     (uid,) = s.RE(s.scan(pattern_set=speckles, md={"sample": "stencil"}))
     path.unlink()  # the registered one is enough from here on
@@ -64,13 +64,14 @@ def test_the_recording_is_a_run_too(s, run):
         read_exposures(recorded)
 
 
-def test_from_the_command_line(s, run, tmp_path, capsys):
+def test_from_the_command_line(s, run, tmp_path, capsys, monkeypatch):
     uid, speckles = run
     arguments = ["reconstruct", uid[:8], "--data", str(s.folder), "--out", str(tmp_path / "a.npy"), "--json"]
     assert main(arguments) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["method"], answer["exposures"], answer["scale"]) == ("correlation", 200, "relative")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), s.reconstruct(uid, record=False).image)
+    monkeypatch.setattr("cxgi_bluesky.catalog.open_catalog", lambda folder: s.catalog)  # opening it takes seconds
     assert main([*arguments, "--speckles", str(speckles.path)]) == 0
     capsys.readouterr()
     assert main(["runs", "--data", str(s.folder)]) == 0

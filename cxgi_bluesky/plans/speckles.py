@@ -7,6 +7,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky import Msg
 
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.pattern_camera import PatternCamera
@@ -15,7 +16,7 @@ from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..exposures import SCHEMA
 from ..speckle_board import SpeckleBoard
-from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, Plan, move, reach_tile
+from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, Plan, move, reach_tile, store, wait_for
 
 FINISH_TIMEOUT_S = 120.0
 DARK_FRAME = -1
@@ -86,14 +87,11 @@ def record_speckles(
 
     def take(frame: int, stream: str) -> Plan:
         yield from move(camera.frame, frame)
-        yield from bps.trigger(camera, group="frame")
-        yield from bps.wait(group="frame", timeout=exposure_s + EXPOSURE_MARGIN_S)
+        yield Msg("trigger", camera, group="frame")
+        yield wait_for("frame", exposure_s + EXPOSURE_MARGIN_S)
         if stream == "primary":
             yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-        yield from bps.create(name=stream)
-        yield from bps.read(stage)
-        yield from bps.read(camera)
-        yield from bps.save()
+        yield from store(stage, camera, stream)
 
     def frames() -> Plan:
         yield from bps.mv(camera.exposure_s, exposure_s)
@@ -104,7 +102,7 @@ def record_speckles(
         if object_stage is not None:
             yield from move(object_stage, OUT)
         for tile in range(positions):
-            yield from bps.checkpoint()
+            yield Msg("checkpoint")
             yield from reach_tile(stage, tile)
             yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
             yield from take(board.pattern_index_of(tile), "primary")
