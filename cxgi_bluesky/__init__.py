@@ -20,12 +20,17 @@ _HOMES = {
     "MaskBoard": "board",
     "Measurement": "measurement",
     "PatternSet": "patterns",
+    "SpeckleMeasurement": "speckle_measurement",
+    "SpeckleSet": "speckle_set",
     "Reconstruction": "reconstruction",
     "hadamard_scan": "plans",
     "load_board": "board",
+    "mask_scan": "plans",
     "read_buckets": "bucket_file",
     "reconstruct": "reconstruction",
+    "record_speckles": "plans",
     "write_buckets": "bucket_file",
+    "write_speckles": "speckle_writer",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

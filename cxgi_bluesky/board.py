@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from .errors import CxgiError
 from .orders import ORDERS, SEEDED, ranking
 from .patterns import PatternSet, checked_index
+from .speckle_set import SpeckleSet
 
 PATHS = ("order", "snake")  # of the stage over the board
 NO_PATTERN = -1  # the pattern_index of a reference tile
@@ -189,12 +190,13 @@ class MaskBoard:
         self._check_tile(tile)
         return self.pattern_index[tile] if tile < self.pattern_count else NO_PATTERN
 
-    def tiles_along(self, pattern_set: PatternSet, path: str) -> list[int]:
+    def tiles_along(self, pattern_set: PatternSet | SpeckleSet, path: str) -> list[int]:
         """Tiles of a pattern set in the order of a scan.
 
         Parameters
         ----------
         pattern_set : PatternSet
+            A speckle set belongs to a `SpeckleBoard`.
         path : {"order", "snake"}
             Most important patterns first, or along the rows of the board, to and fro.
 
@@ -203,6 +205,8 @@ class MaskBoard:
         CxgiError
             For an unknown path, or a pattern that the board does not carry.
         """
+        if not isinstance(pattern_set, PatternSet):
+            raise CxgiError(f"board {self.name!r} carries masks: recorded speckle belongs to a SpeckleBoard")
         if path not in PATHS:
             raise CxgiError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
         tiles = [self.tile_of(k) for k in pattern_set.pattern_index]

@@ -42,7 +42,7 @@ def run_demo(
     s = session.start(data=data, board=board, object_name=object_name, seed=seed)
     pattern_set = s.pattern_set(fraction)
     say(
-        f"Scanning {pattern_set.count} of {s.board.size**2} patterns of board {s.board.name} "
+        f"Scanning {pattern_set.count} of {pattern_set.size**2} patterns of board {s.board.name} "
         f"({s.board.metal}, D_r {s.board.d_r:.0%}), object {object_name!r}, 1 s each (simulated)"
     )
     uid = _scan_or_say_what_is_left(s, pattern_set)

@@ -118,6 +118,11 @@ class Exposures:
         return len(self.streams["primary"])
 
     @property
+    def basis(self) -> str:
+        """Kind of the patterns: "hadamard" or "speckle"."""
+        return self.start.get("cxgi", {}).get("pattern_set", {}).get("basis", "hadamard")
+
+    @property
     def pattern_set(self) -> PatternSet:
         """The set that the run was asked to measure."""
         return PatternSet.from_dict(self.start["cxgi"]["pattern_set"])

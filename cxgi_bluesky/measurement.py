@@ -316,6 +316,11 @@ class Measurement:
             Before the first usable exposure, when there is no all-open exposure at all, or for a reference of
             another board or pattern set.
         """
+        if exposures.basis != "hadamard":
+            raise CxgiError(
+                f"run {exposures.start['uid']} was measured with {exposures.basis} patterns: "
+                "SpeckleMeasurement.from_exposures takes them together with the recorded patterns"
+            )
         level = None if dark is None else dark.dark
         if tile_maps is not None:
             _check_board_of(tile_maps, exposures.start)

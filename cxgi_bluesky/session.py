@@ -20,7 +20,7 @@ from bluesky import RunEngine
 
 from . import plans
 from .board import MaskBoard
-from .callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveView, ScanProgress
+from .callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveSpeckleCorrelation, LiveView, ScanProgress
 from .catalog import (
     data_folder,
     find_run,
@@ -34,11 +34,16 @@ from .catalog import (
 )
 from .devices.beamline import Beamline
 from .errors import CxgiError
+from .exposures import Exposures
 from .journal import Journal
 from .measurement import Measurement
 from .patterns import DEFAULT_ORDER, PatternSet
-from .reconstruction import Reconstruction, check_method
+from .reconstruction import Reconstruction, check_method, default_method, reconstruct
 from .reconstruction.held_out import checked_reconstruction
+from .speckle_assets import find_speckles, register_speckles
+from .speckle_board import Board
+from .speckle_measurement import SpeckleMeasurement
+from .speckle_set import SpeckleSet
 from .tile_maps import TileMaps
 
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
@@ -69,7 +74,7 @@ class Session:
     plans: ModuleType = plans
 
     @property
-    def board(self) -> MaskBoard:
+    def board(self) -> Board:
         """The board on the stage."""
         return self.beamline.board
 
@@ -107,16 +112,22 @@ class Session:
 
     def pattern_set(self, fraction: float = 0.1875, order: str = DEFAULT_ORDER, seed: int | None = None) -> PatternSet:
         """A pattern set of the board's size."""
+        if not isinstance(self.board, MaskBoard):
+            raise CxgiError(f"board {self.board.name!r} carries no masks: give recorded patterns, s.speckles(FILE)")
         return PatternSet.from_fraction(self.board.size, fraction, order, seed)
+
+    def speckles(self, path: str | Path) -> SpeckleSet:
+        """Recorded patterns, registered in the data folder, where reconstructions of their runs find them."""
+        return register_speckles(path, self.folder)
 
     def scan(self, fraction: float = 0.1875, exposure_s: float = 1.0, **options: Any) -> Any:
         """The plan of one image with this beamline's devices: ``s.RE(s.scan(0.1875, 1.0))``.
 
-        `options` are those of `hadamard_scan`.
+        `options` are those of `mask_scan`; a speckle board needs ``pattern_set=s.speckles(FILE)``.
         """
         options.setdefault("object_stage", self.object_stage)
         pattern_set = options.pop("pattern_set", None) or self.pattern_set(fraction)
-        return self.plans.hadamard_scan(
+        return self.plans.mask_scan(
             *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
         )
 
@@ -133,9 +144,11 @@ class Session:
         )
 
     def reconstruct(
-        self, uid: str | None = None, *, method: str = "tv", record: bool = True, **options: Any
+        self, uid: str | None = None, *, method: str | None = None, record: bool = True, **options: Any
     ) -> Reconstruction:
         """Reconstruct a run of the catalog, by default the last scan, and record the image.
+
+        `method` is by default "tv", and "correlation" for a speckle run.
 
         Raises
         ------
@@ -143,41 +156,64 @@ class Session:
             If there is no such scan, or too little of it.
         """
         run = find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
-        return reconstruct_run(self.catalog, run, method=method, record=record, **options)[0]
+        return reconstruct_run(self.catalog, run, method=method, record=record, folder=self.folder, **options)[0]
 
 
 def reconstruct_run(
     catalog: Any,
     run: Any,
     *,
-    method: str,
+    method: str | None = None,
     pattern_set: PatternSet | None = None,
     reference_uid: str | None = None,
     tile_maps: TileMaps | None = None,
     record: bool = True,
     details: bool = False,
+    speckles: str | Path | None = None,
+    folder: str | Path | None = None,
     **options: Any,
 ) -> tuple[Reconstruction, str | None]:
     """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid.
 
-    The reference and dark scans that the run names are used; `reference_uid` names another reference, or
-    "none". With `tile_maps`, measured masks of the board, the picture predicts the buckets with them. With `details`, the uncertainty of each pixel comes along (a few tenths of a second).
+    The reference and dark scans that the run names are used; `reference_uid` names another reference, or "none".
+    With `tile_maps`, measured masks of the board, the picture predicts the buckets with them. With `details`, the
+    uncertainty of each pixel comes along (a few tenths of a second). The method is by default "tv"; a speckle run
+    has "correlation" alone, from the recorded patterns in the file `speckles` or, where none is given, those
+    registered in the data folder `folder`.
     """
-    check_method(method)
+    if method is not None:
+        check_method(method)
     exposures = read_exposures(run)
-    measurement = Measurement.from_exposures(
-        exposures,
-        reference=linked_exposures(catalog, exposures, "reference_uid", reference_uid),
-        dark=linked_exposures(catalog, exposures, "dark_uid"),
-        tile_maps=tile_maps,
-    )
-    if pattern_set is not None:
-        measurement = measurement.subset(pattern_set)
-    result = checked_reconstruction(measurement, method=method, details=details, **options)
+    method = method or default_method(exposures.basis)
+    if exposures.basis == "speckle":
+        if pattern_set is not None:
+            raise CxgiError("a subset by order is for Hadamard masks: a speckle run is reconstructed whole")
+        result = _speckle_picture(exposures, method, speckles, folder, options)
+    else:
+        measurement = Measurement.from_exposures(
+            exposures,
+            reference=linked_exposures(catalog, exposures, "reference_uid", reference_uid),
+            dark=linked_exposures(catalog, exposures, "dark_uid"),
+            tile_maps=tile_maps,
+        )
+        if pattern_set is not None:
+            measurement = measurement.subset(pattern_set)
+        result = checked_reconstruction(measurement, method=method, details=details, **options)
     if not record:
         return result, None
     pixel_um = exposures.start["cxgi"]["board"]["pixel_um"]
     return result, record_reconstruction(catalog, result, pixel_um=pixel_um, subset=pattern_set)
+
+
+def _speckle_picture(
+    exposures: Exposures,
+    method: str,
+    path: str | Path | None,
+    folder: str | Path | None,
+    options: dict[str, Any],
+) -> Reconstruction:
+    recorded = find_speckles(exposures.start["cxgi"]["pattern_set"], path=path, folder=folder)
+    return reconstruct(SpeckleMeasurement.from_exposures(exposures, recorded), method=method, **options)
 
 
 def make_run_engine(catalog: Any, folder: Path) -> RunEngine:
@@ -206,6 +242,7 @@ def start(
     time_scale: float = 0.0,
     live: bool = True,
     progress: bool = True,
+    beamline: Beamline | None = None,
 ) -> Session:
     """Start a session.
 
@@ -218,29 +255,34 @@ def start(
     board, object_name, seed, time_scale
         Of the simulated beamline.
     live : bool
-        Live correlation and CH-MWCNN, in a window where there is a display and in ``live.png``
-        of the data folder.
+        Live correlation and CH-MWCNN (behind speckle the correlation alone), in a window where there is a
+        display and in ``live.png`` of the data folder.
     progress : bool
         Progress bar on stderr.
+    beamline : Beamline, optional
+        Devices of your own (or `simulated_speckle_beamline`) instead of those that would be made.
 
     Raises
     ------
     CxgiError
         If the data folder cannot be written, or real devices are asked for.
     """
-    if not sim:
+    if not sim and beamline is None:
         raise CxgiError("sim=False: real devices are not built in yet; start with sim=True")
     from .devices.simulated import simulated_beamline
 
     folder = data_folder(data)
-    beamline = simulated_beamline(board, object_name, seed=seed, time_scale=time_scale)
+    beamline = beamline or simulated_beamline(board, object_name, seed=seed, time_scale=time_scale)
     catalog = open_catalog(folder)
     engine = make_run_engine(catalog, folder)
     pictures: list[LiveReconstruction] = []
     view = None
     if live:
         view = LiveView(folder / "live.png")
-        pictures = [LiveCorrelation(on_image=view.show), LiveCHMWCNN(on_image=view.show)]
+        if isinstance(beamline.board, MaskBoard):
+            pictures = [LiveCorrelation(on_image=view.show), LiveCHMWCNN(on_image=view.show)]
+        else:
+            pictures = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
     for callback in [*pictures, *([ScanProgress()] if progress else [])]:
         engine.subscribe(callback)
     return Session(engine, catalog, beamline, folder, pictures, view)

@@ -9,7 +9,7 @@ import pytest
 from bluesky import RunEngine
 
 from cxgi_bluesky.board import Alignment, MaskBoard
-from cxgi_bluesky.devices.simulated import SimulatedBeamline, simulated_beamline
+from cxgi_bluesky.devices.simulated import SimulatedMaskBeamline, simulated_beamline
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet, ranking, walsh_hadamard_2d
 from cxgi_bluesky.plans import hadamard_scan
@@ -58,7 +58,7 @@ def board() -> MaskBoard:
 
 
 @pytest.fixture
-def beamline(board) -> SimulatedBeamline:
+def beamline(board) -> SimulatedMaskBeamline:
     """Soft devices on a small board, without noise."""
     return simulated_beamline(board, "CAS", parameters=QUIET)
 
@@ -106,7 +106,7 @@ def signed_measurement(image: np.ndarray, pattern_set: PatternSet | None = None,
     return Measurement.from_buckets(size, index, values + noise, coding="signed", sigma=np.full(len(index), sigma))
 
 
-def small_scan(line: SimulatedBeamline, count: int = 64, **options):
+def small_scan(line: SimulatedMaskBeamline, count: int = 64, **options):
     """The plan of a short scan of a simulated beamline."""
     pattern_set = PatternSet(line.board.size, count)
     words = {"board": line.board, "pattern_set": pattern_set, "exposure_s": 1.0, **options}

@@ -1,7 +1,23 @@
 """Callbacks: live pictures and progress. All of them are advisory: their failure never stops a scan."""
 
-from .live_reconstruction import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveTV, LiveTVAL3
+from .live_reconstruction import (
+    LiveCHMWCNN,
+    LiveCorrelation,
+    LiveReconstruction,
+    LiveSpeckleCorrelation,
+    LiveTV,
+    LiveTVAL3,
+)
 from .live_view import LiveView
 from .progress import ScanProgress
 
-__all__ = ["LiveCHMWCNN", "LiveCorrelation", "LiveReconstruction", "LiveTV", "LiveTVAL3", "LiveView", "ScanProgress"]
+__all__ = [
+    "LiveCHMWCNN",
+    "LiveCorrelation",
+    "LiveReconstruction",
+    "LiveSpeckleCorrelation",
+    "LiveTV",
+    "LiveTVAL3",
+    "LiveView",
+    "ScanProgress",
+]

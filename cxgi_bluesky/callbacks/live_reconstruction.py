@@ -6,6 +6,7 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..exposures import Exposures
@@ -13,6 +14,9 @@ from ..measurement import Measurement
 from ..reconstruction import Reconstruction, check_method, reconstruct
 from ..reconstruction.total_variation import WarmStart
 from ..reconstruction.tval3 import MultiplierStart
+from ..speckle_assets import find_speckles
+from ..speckle_measurement import SpeckleMeasurement
+from ..speckle_set import SpeckleSet
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +39,8 @@ class LiveReconstruction:
     **options
         For the method.
     """
+
+    basis = "hadamard"  # scans with other patterns are left alone
 
     def __init__(
         self,
@@ -74,9 +80,14 @@ class LiveReconstruction:
 
     def _begin(self, start: Mapping[str, Any]) -> None:
         words = start.get("cxgi") or {}
-        self._listening = "pattern_set" in words and words.get("purpose") == "image"
+        pattern_set = words.get("pattern_set")
+        self._listening = (
+            words.get("purpose") == "image"
+            and pattern_set is not None
+            and pattern_set.get("basis", "hadamard") == self.basis
+        )
         if not self._listening:
-            return  # no image; the last picture of the scan before it may still come
+            return  # no image of ours; the last picture of the scan before it may still come
         if self._run is not None:
             self._run.cancel()
         run = _LiveRun(start, self._first, self._every)
@@ -104,14 +115,15 @@ class LiveReconstruction:
         """Options for the method in one run."""
         return dict(self._options)
 
+    def _measurement(self, exposures: Exposures) -> Measurement | SpeckleMeasurement:
+        return Measurement.from_exposures(exposures)
+
     def _work(self, run: _LiveRun) -> None:
         options = self._fresh_options()
         while (exposures := run.next_request()) is not None:
             try:
                 if len(exposures):
-                    self._publish(
-                        run, reconstruct(Measurement.from_exposures(exposures), method=self.method, **options)
-                    )
+                    self._publish(run, reconstruct(self._measurement(exposures), method=self.method, **options))
             except Exception as error:
                 self._fail(error, run)
         run.finished.set()
@@ -180,6 +192,23 @@ class LiveCorrelation(LiveReconstruction):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("correlation", **options)
+
+
+class LiveSpeckleCorrelation(LiveReconstruction):
+    """Live correlation of a speckle run with its recorded patterns. Advisory."""
+
+    basis = "speckle"
+
+    def __init__(self, *, folder: str | Path | None = None, speckles: str | Path | None = None, **options: Any) -> None:
+        super().__init__("correlation", **{"every": 64, **options})
+        self._folder, self._path = folder, speckles
+        self._recorded: SpeckleSet | None = None
+
+    def _measurement(self, exposures: Exposures) -> SpeckleMeasurement:
+        words = exposures.start["cxgi"]["pattern_set"]
+        if self._recorded is None or self._recorded.sha256 != words["sha256"]:  # opened and checked once
+            self._recorded = find_speckles(words, path=self._path, folder=self._folder)
+        return SpeckleMeasurement.from_exposures(exposures, self._recorded)
 
 
 class LiveCHMWCNN(LiveReconstruction):

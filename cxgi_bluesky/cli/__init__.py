@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import CxgiError
-from . import bench, catalog, convert, demo, quality, reconstruct
+from . import bench, catalog, convert, d_r, demo, knife_edge, quality, reconstruct, reproduce
 from ._common import Say, plain
 
 __all__ = ["COMMANDS", "build_parser", "main", "plain"]
 
-COMMANDS = (demo, catalog, reconstruct, convert, quality, bench)
+COMMANDS = (demo, catalog, reconstruct, convert, quality, d_r, knife_edge, bench, reproduce)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

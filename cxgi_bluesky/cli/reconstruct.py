@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "reconstruct", reconstruct)
     parser.add_argument("target", metavar="RUN|FILE", help="uid of a run, or a file of buckets: .csv, .npz, .h5")
-    parser.add_argument("--method", default="tv", choices=METHOD_NAMES, help="default: %(default)s")
+    parser.add_argument("--method", choices=METHOD_NAMES, help="default: tv; for a speckle run correlation")
     parser.add_argument("--out", help="image.png, .npy or .tiff (default: NAME-METHOD.png)")
     parser.add_argument("--size", type=int, help="file: pixels per side, if it does not say")
     parser.add_argument(
@@ -29,6 +29,9 @@ def add(commands: Commands) -> None:
         "--d-r", type=float, help="file: modulation depth ratio of the masks (default: what it says, else 1)"
     )
     parser.add_argument("--dark", type=float, help="file: signal without beam (default: what it says, else 0)")
+    parser.add_argument(
+        "--speckles", help="speckle run: the file of its recorded patterns (default: as registered in the data folder)"
+    )
     parser.add_argument("--fraction", type=float, help="use only this fraction of all N patterns")
     parser.add_argument(
         "--order",
@@ -52,14 +55,13 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     from ..reconstruction.result import check_image_path
 
     is_file = Path(options.target).suffix.lower() in SUFFIXES or Path(options.target).is_file()
-    out = check_image_path(
-        options.out if options.out is not None else f"{Path(options.target).stem}-{options.method}.png"
-    )
+    check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
     result, derived_uid = (_from_file if is_file else _from_run)(options)
+    out = Path(options.out if options.out is not None else f"{Path(options.target).stem}-{result.method}.png")
     result.save(out)
     details = result.save_details(out) if options.details else {}
     say(
-        f"{options.method}: {result.exposures} patterns of {len(result.image)} x {len(result.image)}, "
+        f"{result.method}: {result.exposures} patterns of {' x '.join(map(str, result.image.shape))}, "
         f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
     )
     _say_whether_to_trust(result.quality.get("held_out"), result.method, say)
@@ -128,10 +130,13 @@ def _say_what_was_left_out(source: Payload, say: Say) -> None:
 
 def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
     from ..measurement import Measurement
+    from ..reconstruction import default_method
     from ..reconstruction.held_out import checked_reconstruction
 
     if options.reference is not None:
         raise CxgiError("--reference is for runs: a file has no reference scan")
+    if options.speckles is not None:
+        raise CxgiError("--speckles is for speckle runs: a file of buckets belongs to Hadamard masks")
     measurement = Measurement.from_file(
         options.target, size=options.size, coding=options.coding, d_r=options.d_r, dark=options.dark
     )
@@ -143,7 +148,8 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
     )
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
-    return checked_reconstruction(measurement, method=options.method, details=options.details), None
+    method = options.method or default_method("hadamard")
+    return checked_reconstruction(measurement, method=method, details=options.details), None
 
 
 def _tile_maps(options: argparse.Namespace) -> Any:
@@ -158,13 +164,18 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
             raise CxgiError(
                 f"--{name.replace('_', '-')} is for files; a run brings its own (no file {options.target!r} here)"
             )
-    from ..catalog import find_run, open_catalog
+    from ..catalog import data_folder, find_run, open_catalog
     from ..session import reconstruct_run
 
     catalog = open_catalog(options.data)
     run = find_run(catalog, options.target)
     words = run.metadata["start"].get("cxgi") or {}
     measured = words.get("pattern_set") or {}
+    speckled = measured.get("basis") == "speckle"
+    if speckled and options.fraction is not None:
+        raise CxgiError("--fraction is for Hadamard masks: the run is one of speckle patterns, which have no order")
+    if options.speckles is not None and not speckled:
+        raise CxgiError("--speckles is for speckle runs: this run has no recorded patterns")
     pattern_set = _chosen_patterns(options, measured.get("size"), measured.get("order"), measured.get("seed"))
     return reconstruct_run(
         catalog,
@@ -174,6 +185,8 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
         reference_uid=options.reference,
         tile_maps=_tile_maps(options),
         details=options.details,
+        speckles=options.speckles,
+        folder=data_folder(options.data),
     )
 
 

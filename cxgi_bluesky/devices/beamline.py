@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..board import MaskBoard
+from ..speckle_board import Board
 from .diode import Diode
 from .object_stage import ObjectStage
 from .shutter import Shutter
@@ -21,7 +21,7 @@ class Beamline:
     object_stage: ObjectStage | None = None
 
     @property
-    def board(self) -> MaskBoard:
+    def board(self) -> Board:
         """The board on the stage."""
         return self.stage.board
 

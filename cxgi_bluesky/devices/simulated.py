@@ -12,6 +12,7 @@ from ophyd.status import Status, StatusBase
 from ..board import MaskBoard, load_board
 from ..resolution.knife_edge import KnifeGeometry
 from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
+from ..simulation.controls import TwinControls
 from ..simulation.knife import Blade
 from ..simulation.objects import render_object
 from ..tile_maps import FineTileMaps
@@ -23,7 +24,7 @@ from .shutter import Shutter
 from .stage import MaskStage
 
 
-def _finished_after(seconds: float, device: object, action: Any = None) -> StatusBase:
+def finished_after(seconds: float, device: object, action: Any = None) -> StatusBase:
     """Status of something that takes `seconds` of real time and then acts; no thread for zero."""
     status = Status(obj=device, timeout=seconds + 10)
 
@@ -61,7 +62,7 @@ class SimulatedMaskStage(MaskStage):
     x = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
     y = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, twin: TwinControls, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.x.subscribe(lambda value, **_: twin.move_x(value), event_type=self.x.SUB_READBACK, run=False)
         self.y.subscribe(lambda value, **_: twin.move_y(value), event_type=self.y.SUB_READBACK, run=False)
@@ -71,12 +72,12 @@ class SimulatedMaskStage(MaskStage):
 class SimulatedShutter(Shutter):
     """Shutter of the twin."""
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, twin: TwinControls, **kwargs: Any) -> None:
         self._twin = twin
         super().__init__(*args, **kwargs)
 
     def _command(self, opened: bool) -> StatusBase:
-        return _finished_after(0, self, self._twin.open_shutter if opened else self._twin.close_shutter)
+        return finished_after(0, self, self._twin.open_shutter if opened else self._twin.close_shutter)
 
     @property
     def _is_open(self) -> bool:
@@ -94,7 +95,7 @@ class SimulatedShutter(Shutter):
 class SimulatedDiode(Diode):
     """Diode of the twin; an exposure takes `time_scale` times its real duration."""
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, time_scale: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, twin: TwinControls, time_scale: float, **kwargs: Any) -> None:
         self._twin = twin
         self._time_scale = time_scale
         self._exposure = object()
@@ -104,7 +105,7 @@ class SimulatedDiode(Diode):
         """Expose once; an exposure that was interrupted is forgotten."""
         self._exposure = object()
         begun = self._exposure
-        return _finished_after(self._time_scale * self.exposure_s.get(), self, lambda: self._end_of(begun))
+        return finished_after(self._time_scale * self.exposure_s.get(), self, lambda: self._end_of(begun))
 
     def _end_of(self, exposure: object) -> None:
         if exposure is self._exposure:
@@ -119,7 +120,7 @@ class SimulatedDiode(Diode):
 class SimulatedObjectStage(ObjectStage):
     """Object of the twin, in or out at once."""
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, twin: TwinControls, **kwargs: Any) -> None:
         self._twin = twin
         super().__init__(*args, **kwargs)
 
@@ -127,7 +128,7 @@ class SimulatedObjectStage(ObjectStage):
         def move() -> None:
             self._twin.object_in = inside
 
-        return _finished_after(0, self, move)
+        return finished_after(0, self, move)
 
     @property
     def _is_in(self) -> bool:
@@ -165,7 +166,19 @@ class SimulatedKnife(Knife):
 class SimulatedBeamline(Beamline):
     """Soft devices and the twin behind them."""
 
+    twin: TwinControls
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedMaskBeamline(SimulatedBeamline):
+    """Soft devices and the twin of a mask board behind them."""
+
     twin: BeamlineTwin
+
+    @property
+    def board(self) -> MaskBoard:
+        """The board on the stage."""
+        return self.twin.board
 
 
 def simulated_beamline(
@@ -176,7 +189,7 @@ def simulated_beamline(
     time_scale: float = 0.0,
     parameters: TwinParameters | None = None,
     tile_maps: FineTileMaps | None = None,
-) -> SimulatedBeamline:
+) -> SimulatedMaskBeamline:
     """A simulated beamline with one object in it.
 
     Parameters
@@ -199,7 +212,7 @@ def simulated_beamline(
     parameters = parameters or twin_parameters(board)
     object_map = render_object(object_name, board.size, parameters.subpixels)
     twin = BeamlineTwin(board, object_map, parameters, seed=seed, tile_maps=tile_maps)
-    return SimulatedBeamline(
+    return SimulatedMaskBeamline(
         stage=SimulatedMaskStage(name="stage", board=board, twin=twin),
         shutter=SimulatedShutter(name="shutter", twin=twin),
         diode=SimulatedDiode(name="diode", twin=twin, time_scale=time_scale),

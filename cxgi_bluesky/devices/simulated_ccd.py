@@ -10,7 +10,7 @@ from ophyd.status import StatusBase
 from ..simulation.beamline import BeamlineTwin
 from ..simulation.camera import Camera
 from .ccd import AreaDetectorDiode
-from .simulated import _finished_after
+from .simulated import finished_after
 
 
 class SimulatedCam(Device):
@@ -50,7 +50,7 @@ class SimulatedAreaDetector(Device):
                 self.stats.max_value.put(float(self.frame.max()))
                 self.stats.array_counter.put(self.stats.array_counter.get() + 1)
 
-        return _finished_after(self._time_scale * self.cam.acquire_time.get(), self, acquire)
+        return finished_after(self._time_scale * self.cam.acquire_time.get(), self, acquire)
 
 
 class SimulatedCCD(AreaDetectorDiode):

@@ -8,8 +8,8 @@ from ophyd import Component, Kind, PseudoPositioner, PseudoSingle
 from ophyd.pseudopos import pseudo_position_argument, real_position_argument
 from ophyd.signal import AttributeSignal
 
-from ..board import MaskBoard
 from ..errors import CxgiError
+from ..speckle_board import Board
 
 
 class MaskStage(PseudoPositioner):
@@ -21,7 +21,7 @@ class MaskStage(PseudoPositioner):
 
     Parameters
     ----------
-    board : MaskBoard
+    board : MaskBoard or SpeckleBoard
         Tiles and alignment.
     in_position_um : float, optional
         Largest distance from a tile's centre at which it may be exposed; by default a quarter of
@@ -37,9 +37,7 @@ class MaskStage(PseudoPositioner):
     tile_distance_um = Component(AttributeSignal, attr="_tile_distance_um", kind=Kind.normal)
     pattern_index = Component(AttributeSignal, attr="_pattern_index", kind=Kind.normal)
 
-    def __init__(
-        self, prefix: str = "", *, board: MaskBoard, in_position_um: float | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, prefix: str = "", *, board: Board, in_position_um: float | None = None, **kwargs: Any) -> None:
         self.board = board
         self.in_position_um = board.pixel_um / 4 if in_position_um is None else in_position_um
         super().__init__(prefix, **kwargs)

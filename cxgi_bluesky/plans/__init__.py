@@ -1,7 +1,16 @@
 """Bluesky plans."""
 
 from .knife_edge import knife_edge_scan
-from .raster import hadamard_scan
+from .raster import hadamard_scan, mask_scan
 from .reference import dark_scan, metal_scan, reference_scan
+from .speckles import record_speckles
 
-__all__ = ["dark_scan", "hadamard_scan", "knife_edge_scan", "metal_scan", "reference_scan"]
+__all__ = [
+    "dark_scan",
+    "hadamard_scan",
+    "knife_edge_scan",
+    "mask_scan",
+    "metal_scan",
+    "record_speckles",
+    "reference_scan",
+]

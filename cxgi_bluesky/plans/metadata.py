@@ -10,17 +10,27 @@ from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..exposures import SCHEMA
 from ..patterns import PatternSet
+from ..speckle_board import Board
+from ..speckle_set import SpeckleSet
 
 
-def board_on(stage: MaskStage, board: MaskBoard | str) -> MaskBoard:
+def board_on(stage: MaskStage, board: Board | str) -> Board:
     """The board, if it is the one on the stage, else `CxgiError`."""
-    board = board if isinstance(board, MaskBoard) else load_board(board)
+    board = load_board(board) if isinstance(board, str) else board
     if board.sha256 != stage.board.sha256:
         raise CxgiError(f"board {board.name!r} is not the one of {stage.name} ({stage.board.name!r}): give stage.board")
     return board
 
 
-def check_fits(board: MaskBoard, pattern_set: PatternSet) -> None:
+def mask_board_on(stage: MaskStage, board: Board | str) -> MaskBoard:
+    """The mask board, if it is the one on the stage, else `CxgiError`."""
+    found = board_on(stage, board)
+    if not isinstance(found, MaskBoard):
+        raise CxgiError(f"board {found.name!r} has no etched tiles: this plan needs a mask board")
+    return found
+
+
+def check_fits(board: Board, pattern_set: PatternSet | SpeckleSet) -> None:
     """Raise `CxgiError` if the patterns are not of the board's size."""
     if pattern_set.size != board.size:
         raise CxgiError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
@@ -47,8 +57,8 @@ def start_metadata(
     *,
     diode: Diode,
     stage: MaskStage | None = None,
-    board: MaskBoard | None = None,
-    pattern_set: PatternSet | None = None,
+    board: Board | None = None,
+    pattern_set: PatternSet | SpeckleSet | None = None,
     links: dict[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """Start document of a plan (event schema 1); `links` are the uids of the runs that belong to it."""

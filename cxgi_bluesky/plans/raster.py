@@ -1,4 +1,4 @@
-"""hadamard_scan: raster the masks of a pattern set, one exposure per tile."""
+"""mask_scan: raster the patterns of a set, one exposure per tile; hadamard_scan is its name for Hadamard masks."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import numpy as np
 
-from ..board import MaskBoard
 from ..devices.diode import Diode
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..patterns import PatternSet
-from .metadata import board_on, check_counts, check_exposure, check_fits, start_metadata
+from ..speckle_board import Board
+from ..speckle_set import SpeckleSet
+from .metadata import board_on, check_counts, check_exposure, check_fits, mask_board_on, start_metadata
 from .steps import Plan, expose, move, read_dark, safe_run
 
+NO_TILE = -1
 
-def hadamard_scan(
+
+def mask_scan(
     stage: MaskStage,
     shutter: Shutter,
     diode: Diode,
     *,
-    board: MaskBoard | str,
-    pattern_set: PatternSet,
+    board: Board | str,
+    pattern_set: PatternSet | SpeckleSet,
     exposure_s: float,
     path: str = "order",
     open_exposures: int = 4,
@@ -41,6 +44,9 @@ def hadamard_scan(
 ) -> Plan:
     """Measure one image: one exposure for each pattern of the set, one event each.
 
+    The same for the masks of a `MaskBoard` and the random speckle of a `SpeckleBoard`, whose "all-open
+    tile" is the place beside the sheet.
+
     Before the first tile and after the last one, and after every `open_every` tiles in between,
     the all-open tile is exposed (stream ``open``): it gives b_0 and the drift. With an
     `object_stage`, the all-open tile is also exposed with the object out (stream ``incident``),
@@ -51,10 +57,10 @@ def hadamard_scan(
     ----------
     stage, shutter, diode
         Mask stage, shutter and bucket detector.
-    board : MaskBoard or str
+    board : MaskBoard, SpeckleBoard or str
         The board on the stage, or its name or file; another board than the stage's is refused.
-    pattern_set : PatternSet
-        What to measure.
+    pattern_set : PatternSet or SpeckleSet
+        What to measure; speckle patterns were recorded before (`record_speckles`).
     exposure_s : float
         Exposure time per tile (s).
     path : {"order", "snake"}
@@ -101,6 +107,7 @@ def hadamard_scan(
     check_exposure(exposure_s)
     check_counts(**{name: count for name, count in arguments.items() if name.endswith(("exposures", "every"))})
     check_counts(validation=validation)
+    metal_tile = mask_board_on(stage, board).metal_tile_number if metal_exposures else NO_TILE
     tiles = board.tiles_along(pattern_set, path)
     judges_after = _spread(_validation_tiles(board, pattern_set, validation, validation_seed), len(tiles))
     devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
@@ -116,11 +123,11 @@ def hadamard_scan(
         if object_stage is not None and incident_exposures + metal_exposures:
             yield from move(object_stage, OUT)
             yield from tile(board.open_tile_number, "incident", incident_exposures)
-            yield from tile(board.metal_tile_number, "metal", metal_exposures)
+            yield from tile(metal_tile, "metal", metal_exposures)
             yield from bps.checkpoint()
             yield from move(object_stage, IN)
         else:
-            yield from tile(board.metal_tile_number, "metal", metal_exposures)
+            yield from tile(metal_tile, "metal", metal_exposures)
         yield from tile(board.open_tile_number, "open", open_exposures)
         for done, number in enumerate(tiles):
             if open_every and done and done % open_every == 0:
@@ -131,7 +138,7 @@ def hadamard_scan(
         yield from tile(board.open_tile_number, "open", open_exposures)
 
     metadata = start_metadata(
-        "hadamard_scan",
+        f"{pattern_set.basis}_scan",
         "image",
         devices,
         arguments,
@@ -144,7 +151,10 @@ def hadamard_scan(
     return (yield from safe_run(devices, shutter, exposures, object_stage=object_stage, metadata=metadata, md=md))
 
 
-def _validation_tiles(board: MaskBoard, pattern_set: PatternSet, count: int, seed: int) -> list[int]:
+hadamard_scan = mask_scan  # the run says by its pattern set which of the two it was
+
+
+def _validation_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, count: int, seed: int) -> list[int]:
     """Tiles of some patterns that the board has and the set has not."""
     outside = sorted(set(board.pattern_index) - set(pattern_set.pattern_index.tolist()))
     if count > len(outside):

@@ -12,7 +12,7 @@ from ..devices.object_stage import OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..patterns import PatternSet
-from .metadata import board_on, check_counts, check_exposure, check_fits, start_metadata
+from .metadata import check_counts, check_exposure, check_fits, mask_board_on, start_metadata
 from .steps import Plan, expose, move, read_dark, safe_run
 
 
@@ -65,7 +65,7 @@ def reference_scan(
         "dark_exposures": dark_exposures,
         "metal_exposures": metal_exposures,
     }
-    board = board_on(stage, board)
+    board = mask_board_on(stage, board)
     check_fits(board, pattern_set)
     check_exposure(exposure_s)
     check_counts(**{name: count for name, count in arguments.items() if name.endswith(("exposures", "every"))})
@@ -179,7 +179,7 @@ def metal_scan(
     CxgiError
         Before anything moves: when the board is not the stage's, or a number is impossible.
     """
-    board = board_on(stage, board)
+    board = mask_board_on(stage, board)
     check_exposure(exposure_s)
     check_counts(exposures=exposures, dark_exposures=dark_exposures)
     devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..measurement import Measurement
+from ..speckle_measurement import SpeckleMeasurement
 from . import correlation
 from .correlation import EventByEventCorrelation
 from .result import Reconstruction
 
-__all__ = ["METHODS", "EventByEventCorrelation", "Reconstruction", "reconstruct"]
+__all__ = ["METHODS", "EventByEventCorrelation", "Reconstruction", "default_method", "reconstruct"]
 
 Method = Callable[..., tuple[NDArray[Any], dict[str, Any]]]
 
@@ -48,12 +50,13 @@ METHODS: dict[str, Method] = {
 _COVARIANCE = ("correlation",)  # methods whose image is never a transmission
 
 
-def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any) -> Reconstruction:
+def reconstruct(measurement: Measurement | SpeckleMeasurement, *, method: str = "tv", **options: Any) -> Reconstruction:
     """Make an image of a measurement.
 
     Parameters
     ----------
-    measurement : Measurement
+    measurement : Measurement or SpeckleMeasurement
+        Behind speckle, "correlation" is the one method.
     method : {"inverse", "correlation", "tval3", "tv", "ch-mwcnn"}
     **options
         Passed to the method, see the functions of that name.
@@ -64,19 +67,20 @@ def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any)
         For an unknown method or option, or a size that the network's weights do not know.
     """
     check_method(method)
+    if isinstance(measurement, SpeckleMeasurement):
+        from .speckle import reconstruct_speckles
+
+        with _unknown_options_named(method):
+            return reconstruct_speckles(measurement, method=method, **options)
     _prepare(method, options)
     started = time.perf_counter()
-    try:
+    with _unknown_options_named(method):
         if measurement.masks is None:
             image, parameters = METHODS[method](measurement, **options)
         else:
             from .true_masks import reconstruct_with_masks
 
             image, parameters = reconstruct_with_masks(measurement, method, **options)
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
-        raise CxgiError(f"method {method!r} does not take these options: {error}") from error
     seconds = time.perf_counter() - started
     scale = "relative" if method in _COVARIANCE else measurement.scale
     quality = {} if method in _COVARIANCE else {"data_misfit": data_misfit(image, measurement)}
@@ -93,6 +97,16 @@ def reconstruct(measurement: Measurement, *, method: str = "tv", **options: Any)
     )
 
 
+@contextmanager
+def _unknown_options_named(method: str) -> Iterator[None]:
+    try:
+        yield
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        raise CxgiError(f"method {method!r} does not take these options: {error}") from error
+
+
 def _prepare(method: str, options: dict[str, Any]) -> None:
     """Read weights and compile loops: no part of the time reported."""
     if method == "ch-mwcnn":
@@ -103,6 +117,11 @@ def _prepare(method: str, options: dict[str, Any]) -> None:
         from .kernels import compile_kernels
 
         compile_kernels("tval3" if method == "tval3" else "tv")
+
+
+def default_method(basis: str) -> str:
+    """The method that is used where none is named."""
+    return "correlation" if basis == "speckle" else "tv"
 
 
 def check_method(method: str) -> None:

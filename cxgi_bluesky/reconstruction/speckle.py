@@ -7,25 +7,23 @@ array, a memory map or an HDF5 dataset alike. The forms are those of `correlatio
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, Protocol
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CxgiError
+from ..quality import cnr
+from ..speckle_measurement import SpeckleMeasurement
+from ..speckle_set import Patterns
 from .correlation import Form, check_choice
+from .result import Reconstruction
 
 Array = NDArray[np.float64]
 CHUNK_BYTES = 32 * 2**20
-
-
-class Patterns(Protocol):
-    """M patterns of (rows, columns) pixels; an ndarray, a memory map and an HDF5 dataset are such."""
-
-    shape: tuple[int, ...]
-
-    def __getitem__(self, key: Any) -> Any: ...
 
 
 class SpeckleCorrelation:
@@ -76,7 +74,7 @@ class SpeckleCorrelation:
         if len(measured) < 2:
             return image
         bucket = self._weights(self._bucket[measured], measured)
-        for rows, chunk in self._chunks(measured):
+        for rows, chunk in _chunks(self._patterns, measured):
             image += np.tensordot(bucket[rows], chunk, axes=1)
         return image
 
@@ -84,24 +82,25 @@ class SpeckleCorrelation:
         """Factor of each pattern in the sum; their mean is 0 (GI, NGI), or that of what R does not explain."""
         if self.form == "GI":
             return (bucket - bucket.mean()) / len(bucket)
-        light = np.concatenate([chunk.sum(axis=(1, 2)) for _, chunk in self._chunks(measured)])
+        light = np.concatenate([chunk.sum(axis=(1, 2)) for _, chunk in _chunks(self._patterns, measured)])
         if (light <= 0).any():
             raise CxgiError(f"pattern {measured[light <= 0][0]} has no light ({light.min():g}): DGI and NGI need it")
         if self.form == "DGI":
             return (bucket - bucket.mean() / light.mean() * light) / len(bucket)
         return (bucket / light - (bucket / light).mean()) / len(bucket)
 
-    def _chunks(self, measured: NDArray[np.int64]) -> Iterator[tuple[slice, Array]]:
-        """Measured patterns in order, a few at a time, as float64."""
-        rows, columns = self._patterns.shape[1:]
-        step = max(1, CHUNK_BYTES // (8 * rows * columns))
-        for start in range(0, len(measured), step):
-            index = measured[start : start + step]
-            chunk = np.asarray(self._patterns[index], dtype=np.float64)
-            finite = np.isfinite(chunk).all(axis=(1, 2))
-            if not finite.all():
-                raise CxgiError(f"pattern {index[~finite][0]} has pixels that are no numbers: record it again")
-            yield slice(start, start + len(index)), chunk
+
+def _chunks(patterns: Patterns, index: NDArray[np.int64]) -> Iterator[tuple[slice, Array]]:
+    """Patterns of some indices in that order, a few at a time, as float64."""
+    rows, columns = patterns.shape[1:]
+    step = max(1, CHUNK_BYTES // (8 * rows * columns))
+    for start in range(0, len(index), step):
+        part = index[start : start + step]
+        chunk = np.asarray(patterns[part], dtype=np.float64)
+        finite = np.isfinite(chunk).all(axis=(1, 2))
+        if not finite.all():
+            raise CxgiError(f"pattern {part[~finite][0]} has pixels that are no numbers: record it again")
+        yield slice(start, start + len(part)), chunk
 
 
 def speckle_correlation(patterns: Patterns, pattern_index: ArrayLike, bucket: ArrayLike, *, form: Form = "GI") -> Array:
@@ -119,3 +118,99 @@ def speckle_correlation(patterns: Patterns, pattern_index: ArrayLike, bucket: Ar
     for k, b in zip(index.tolist(), buckets.tolist(), strict=True):
         correlator.update(k, b)
     return correlator.image()
+
+
+def reconstruct_speckles(
+    measurement: SpeckleMeasurement, *, method: str = "correlation", form: Form = "GI"
+) -> Reconstruction:
+    """Make an image of a speckle measurement; correlation is the one method there is for it.
+
+    Raises
+    ------
+    CxgiError
+        For another method, an unknown form, or patterns that are no numbers.
+    """
+    if method != "correlation":
+        raise CxgiError(f"method {method!r} is for Hadamard masks: a speckle run is reconstructed by 'correlation'")
+    started = time.perf_counter()
+    image = speckle_correlation(measurement.patterns, measurement.pattern_index, measurement.bucket, form=form)
+    return Reconstruction(
+        image=image,
+        scale="relative",
+        method=method,
+        parameters={"form": form},
+        seconds=time.perf_counter() - started,
+        exposures=len(measurement),
+        source=measurement.source,
+    )
+
+
+def cnr_curve(
+    measurement: SpeckleMeasurement, truth: NDArray[Any], counts: Sequence[int], *, form: Form = "GI"
+) -> list[tuple[int, float]]:
+    """CNR (eq. 1) of the correlation after the first m exposures, for each m, in one pass over the patterns.
+
+    Parameters
+    ----------
+    measurement : SpeckleMeasurement
+    truth : ndarray, shape (rows, columns)
+        True transmission.
+    counts : sequence of int
+        Numbers of exposures, each from 2 to M.
+    form : {"GI", "DGI", "NGI"}
+
+    Returns
+    -------
+    list of (int, float)
+        By rising m.
+
+    Raises
+    ------
+    CxgiError
+        For an impossible count or form, or a pattern without light (DGI, NGI).
+    """
+    check_choice("form", form, Form)
+    stops = sorted({int(m) for m in counts})
+    if not stops or stops[0] < 2 or stops[-1] > len(measurement):
+        raise CxgiError(f"counts {stops[:1]}..{stops[-1:]} of {len(measurement)} exposures: give 2..{len(measurement)}")
+    sums = _Sums(measurement.patterns.shape[1:], form)
+    curve: list[tuple[int, float]] = []
+    for begin, end in pairwise([0, *stops]):
+        bucket = measurement.bucket[begin:end]
+        for place, chunk in _chunks(measurement.patterns, measurement.pattern_index[begin:end]):
+            sums.add(bucket[place], chunk)
+        curve.append((end, cnr(sums.image(), truth)))
+    return curve
+
+
+class _Sums:
+    """Running sums from which the three forms follow; the first pattern and bucket are taken off against rounding."""
+
+    def __init__(self, shape: tuple[int, ...], form: Form) -> None:
+        self._form = form
+        self._count, self._bucket, self._light = 0, 0.0, 0.0
+        self._pattern, self._with_bucket, self._with_light = (np.zeros(shape) for _ in range(3))
+        self._first: tuple[float, Array] | None = None
+
+    def add(self, bucket: Array, patterns: Array) -> None:
+        """Take some exposures."""
+        light = np.zeros(len(bucket)) if self._form == "GI" else patterns.sum(axis=(1, 2))
+        if self._form != "GI" and (light <= 0).any():
+            raise CxgiError(f"a pattern has no light ({light.min():g}): DGI and NGI need it")
+        signal = bucket / light if self._form == "NGI" else bucket
+        if self._first is None:
+            self._first = (float(signal[0]) if self._form != "DGI" else 0.0), patterns[0].copy()
+        signal, deviation = signal - self._first[0], patterns - self._first[1]
+        self._count += len(signal)
+        self._bucket += float(signal.sum())
+        self._light += float(light.sum())
+        self._pattern += deviation.sum(axis=0)
+        self._with_bucket += np.tensordot(signal, deviation, axes=1)
+        if self._form == "DGI":
+            self._with_light += np.tensordot(light, deviation, axes=1)
+
+    def image(self) -> Array:
+        """The correlation so far."""
+        if self._form == "DGI":  # sum (b - B/R r) is 0: no mean of the patterns to take off
+            return (self._with_bucket - self._bucket / self._light * self._with_light) / self._count
+        return (self._with_bucket - self._bucket / self._count * self._pattern) / self._count

@@ -8,7 +8,7 @@ from typing import Any
 from bluesky import RunEngine
 
 from ..board import MaskBoard, load_board
-from ..devices.simulated import SimulatedBeamline, simulated_beamline
+from ..devices.simulated import SimulatedMaskBeamline, simulated_beamline
 from ..exposures import Exposures
 from ..patterns import PatternSet
 from ..plans import hadamard_scan, reference_scan
@@ -38,28 +38,30 @@ def without_noise(parameters: TwinParameters) -> TwinParameters:
     return replace(parameters, drift_rms=0.0, detector=quiet)
 
 
-def beamline(board: str, object_name: str, seed: int, parameters: TwinParameters | None = None) -> SimulatedBeamline:
+def beamline(
+    board: str, object_name: str, seed: int, parameters: TwinParameters | None = None
+) -> SimulatedMaskBeamline:
     """Soft devices over the twin, its board etched unless parameters say otherwise."""
     loaded = load_board(board)
     return simulated_beamline(loaded, object_name, seed=seed, parameters=parameters or etched_parameters(loaded, seed))
 
 
-def scan_image(line: SimulatedBeamline, count: int) -> Exposures:
+def scan_image(line: SimulatedMaskBeamline, count: int) -> Exposures:
     """One image by `hadamard_scan`, 1 s each."""
     return _run(line, hadamard_scan, count)
 
 
-def scan_reference(line: SimulatedBeamline, count: int) -> Exposures:
+def scan_reference(line: SimulatedMaskBeamline, count: int) -> Exposures:
     """The same tiles with the object out, by `reference_scan`."""
     return _run(line, reference_scan, count, metal_exposures=16)
 
 
-def pattern_set(line: SimulatedBeamline, count: int) -> PatternSet:
+def pattern_set(line: SimulatedMaskBeamline, count: int) -> PatternSet:
     """The patterns of these scans."""
     return PatternSet(line.board.size, count, ORDER)
 
 
-def _run(line: SimulatedBeamline, plan: Any, count: int, **options: Any) -> Exposures:
+def _run(line: SimulatedMaskBeamline, plan: Any, count: int, **options: Any) -> Exposures:
     exposures = Exposures()
     words = {"board": line.board, "pattern_set": pattern_set(line, count), "exposure_s": EXPOSURE_S}
     RunEngine({})(

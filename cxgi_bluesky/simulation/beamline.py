@@ -11,6 +11,7 @@ from ..board import MaskBoard
 from ..errors import CxgiError
 from ..tile_maps import FineTileMaps
 from .camera import Camera, DirectImage, Frame, direct_image, pixels_across, projected
+from .controls import TwinControls
 from .detector import Detector
 from .etching import COPPER_DEFECTS, GOLD_DEFECTS, Defects
 from .geometry import Geometry
@@ -18,7 +19,7 @@ from .knife import Blade
 from .light_path import behind_mask
 from .mask import view
 from .objects import block_mean
-from .source import Source, intensity_drift
+from .source import Source
 from .tiles import tiles_of
 
 Map = NDArray[np.float32]
@@ -64,11 +65,10 @@ def twin_parameters(board: MaskBoard, *, etched: bool = False) -> TwinParameters
     return TwinParameters(defects=GOLD_DEFECTS if etched else None)
 
 
-class BeamlineTwin:
+class BeamlineTwin(TwinControls):
     """Source, mask board on its stage, shutter, object, diode.
 
-    State is set by plain methods; `expose` returns what the diode reads. Time is simulated: it
-    passes only in exposures, so that the shutter-open seconds are those of the real scan.
+    State is set by plain methods; `expose` returns what the diode reads (`TwinControls`).
 
     Parameters
     ----------
@@ -102,17 +102,16 @@ class BeamlineTwin:
             raise CxgiError(
                 f"object of shape {object_map.shape} for {cells} x {cells} sub-pixels of board {board.name!r}"
             )
+        super().__init__(
+            board.position_mm(0),
+            detector=parameters.detector,
+            drift_rms=parameters.drift_rms,
+            stage_rms_um=parameters.stage_rms_um,
+            seed=seed,
+        )
         self.board = board
         self.parameters = parameters
-        self.x_mm, self.y_mm = board.position_mm(0)
-        self.shutter_open = False
-        self.object_in = True
         self.blades: dict[str, Blade] = {}  # knives in the beam, by the axis along which they move
-        self.openings = 0
-        self.exposures = 0
-        self.shutter_open_s = 0.0
-        self._rng = np.random.default_rng(seed)
-        self._drift = intensity_drift(self._rng, parameters.drift_rms)
         self._truth = object_map
         self._tiles = tiles_of(board, parameters.subpixels, parameters.defects, tile_maps)
         self._aperture, self._object = behind_mask(
@@ -124,33 +123,9 @@ class BeamlineTwin:
         """True transmission, without any blur, on the mask's pixels as they fall on the object, shape (n, n)."""
         return block_mean(self._truth, self.parameters.subpixels)
 
-    def move_to(self, x_mm: float, y_mm: float) -> None:
-        """Stage move, with the stage's random error."""
-        self.x_mm, self.y_mm = self._reached(x_mm), self._reached(y_mm)
-
-    def move_x(self, x_mm: float) -> None:
-        """Move of the x axis alone."""
-        self.x_mm = self._reached(x_mm)
-
-    def move_y(self, y_mm: float) -> None:
-        """Move of the y axis alone."""
-        self.y_mm = self._reached(y_mm)
-
-    def _reached(self, target_mm: float) -> float:
-        return target_mm + self.parameters.stage_rms_um / 1000 * float(self._rng.normal())
-
     def mask_map(self, x_mm: float, y_mm: float, cells: int | None = None) -> Map:
         """Transmission of the plate at a stage position, in a view of so many sub-pixels (by default the field)."""
         return view(self._tiles, x_mm, y_mm, cells or len(self._truth))
-
-    def open_shutter(self) -> None:
-        """Let the beam through."""
-        self.openings += not self.shutter_open
-        self.shutter_open = True
-
-    def close_shutter(self) -> None:
-        """Stop the beam."""
-        self.shutter_open = False
 
     def _view(self) -> tuple[Map, Map]:
         """The mask's transmission, and what lies behind it, in the view of the aperture."""
@@ -167,10 +142,6 @@ class BeamlineTwin:
         for axis, blade in self.blades.items():
             passed *= blade.passed(source, axis)
         return self.parameters.open_pa * ((1 - source.veil) * passed + source.veil)
-
-    def expose(self, exposure_s: float) -> tuple[float, float]:
-        """Integrate for `exposure_s`; returns the mean current and its sigma (pA)."""
-        return self.parameters.detector.read(self._exposed_pa(exposure_s), exposure_s, self._rng)
 
     def expose_frame(self, camera: Camera, exposure_s: float) -> Frame:
         """One frame of a camera in the diode's place that detects the same number of photons; counts.
@@ -200,10 +171,3 @@ class BeamlineTwin:
     def _cell_um(self) -> float:
         """Size of a sub-pixel at the object."""
         return self.parameters.geometry.object_pixel_um(self.board.pixel_um) / self.parameters.subpixels
-
-    def _exposed_pa(self, exposure_s: float) -> float:
-        """Current during an exposure, drift included; counts the exposure."""
-        self.exposures += 1
-        if self.shutter_open:
-            self.shutter_open_s += exposure_s
-        return self.current_pa() * next(self._drift)

@@ -1,0 +1,178 @@
+"""record_speckles: take a picture of every pattern of a sandpaper board, once, before images are measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
+from bluesky import Msg
+
+from ..devices.object_stage import IN, OUT, ObjectStage
+from ..devices.pattern_camera import PatternCamera
+from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..devices.stage import MaskStage
+from ..errors import CxgiError
+from ..exposures import SCHEMA
+from ..speckle_board import SpeckleBoard
+from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, Plan, move, reach_tile, store, wait_for
+
+FINISH_TIMEOUT_S = 120.0
+DARK_FRAME = -1
+
+
+def record_speckles(
+    stage: MaskStage,
+    shutter: Shutter,
+    camera: PatternCamera,
+    *,
+    path: str | Path,
+    exposure_s: float,
+    count: int | None = None,
+    dark_frames: int = 8,
+    object_stage: ObjectStage | None = None,
+    grain_um: float | None = None,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Record the reference patterns: one frame at each position, with the object out, into an asset.
+
+    Events tell where and how bright (stream ``primary``), the last one which asset it became (stream
+    ``asset``: sha256, path, frames); the frames are in the asset alone. However the plan ends, the
+    shutter is closed and the object back in; what was recorded before it ended is kept.
+
+    Parameters
+    ----------
+    stage, shutter, camera
+        Stage with a `SpeckleBoard`, shutter, and a camera in the object plane.
+    path : path
+        The asset to make; it must not exist.
+    exposure_s : float
+        Exposure time of a frame (s).
+    count : int, optional
+        Positions, the first ones; all by default.
+    dark_frames : int
+        Frames with the shutter closed; their mean is subtracted.
+    object_stage : ObjectStage, optional
+        What takes the object out; without it you have done that.
+    grain_um : float, optional
+        Size of a speckle, if you know it.
+    md : dict, optional
+        Metadata of the user.
+
+    Returns
+    -------
+    SpeckleSet
+        What was recorded (the value of the plan; also ``camera.recorded``).
+
+    Raises
+    ------
+    CxgiError
+        Before anything moves: when the stage carries masks, the file exists or a number is impossible.
+    """
+    board = _checked_board(stage, camera)
+    positions = board.count if count is None else count
+    _check_arguments(board, path, positions, exposure_s, dark_frames, md or {})
+    devices = [stage, shutter, camera] + ([object_stage] if object_stage is not None else [])
+    source = {"recorded_with": camera.name, "exposure_s": exposure_s, "dark_frames": dark_frames}
+    metadata = _start_metadata(devices, board, {"path": str(path), "count": positions, **source})
+    recording = {
+        "path": path,
+        "count": positions,
+        "pixel_um": board.pixel_um,
+        "board_sha256": board.sha256,
+        "grain_um": grain_um,
+        "source": source,
+    }
+
+    def take(frame: int, stream: str) -> Plan:
+        yield from move(camera.frame, frame)
+        yield Msg("trigger", camera, group="frame")
+        yield wait_for("frame", exposure_s + EXPOSURE_MARGIN_S)
+        if stream == "primary":
+            yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+        yield from store(stage, camera, stream)
+
+    def frames() -> Plan:
+        yield from bps.mv(camera.exposure_s, exposure_s)
+        for _ in range(dark_frames):
+            yield from bps.checkpoint()
+            yield from take(DARK_FRAME, "dark")
+        yield from bps.checkpoint()
+        if object_stage is not None:
+            yield from move(object_stage, OUT)
+        for tile in range(positions):
+            yield Msg("checkpoint")
+            yield from reach_tile(stage, tile)
+            yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
+            yield from take(board.pattern_index_of(tile), "primary")
+
+    def object_back() -> Plan:
+        yield from move(object_stage, IN) if object_stage is not None else bps.null()
+
+    def make_safe() -> Plan:
+        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), object_back)
+
+    def asset() -> Plan:
+        yield from bps.checkpoint()
+        yield from bps.trigger(camera.asset, group="asset")
+        yield from bps.wait(group="asset", timeout=FINISH_TIMEOUT_S)
+        yield from bps.create(name="asset")
+        yield from bps.read(camera.asset)
+        yield from bps.save()
+        yield from bps.checkpoint()
+
+    @bpp.stage_decorator(devices)
+    @bpp.run_decorator(md={**metadata, **(md or {})})
+    def run() -> Plan:
+        yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
+        yield from bps.configure(camera, recording)
+        yield from bpp.finalize_wrapper(frames(), make_safe)
+        yield from asset()
+
+    yield from run()
+    return camera.recorded
+
+
+# ---------------------------------------------------------------- preparation
+
+
+def _checked_board(stage: MaskStage, camera: PatternCamera) -> SpeckleBoard:
+    board = stage.board
+    if not isinstance(board, SpeckleBoard):
+        raise CxgiError(f"{stage.name} carries masks ({board.name!r}): record_speckles is for a SpeckleBoard")
+    if camera.size != board.size:
+        raise CxgiError(f"{camera.name} gives frames of {camera.size}, board {board.name!r} has {board.size}")
+    return board
+
+
+def _check_arguments(
+    board: SpeckleBoard, path: str | Path, count: int, exposure_s: float, dark_frames: int, md: dict[str, Any]
+) -> None:
+    if "cxgi" in md:
+        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
+    if not 1 <= count <= board.count:
+        raise CxgiError(f"count {count} is outside 1..{board.count}, the positions of {board.name!r}")
+    if not 0 < exposure_s < float("inf") or dark_frames < 0:
+        raise CxgiError(f"exposure_s {exposure_s} and dark_frames {dark_frames}: give a time and a number of frames")
+    if Path(path).exists():
+        raise CxgiError(f"{path} exists, and recorded patterns are never overwritten: choose another name")
+
+
+def _start_metadata(devices: list[Any], board: SpeckleBoard, arguments: dict[str, Any]) -> dict[str, Any]:
+    stage, _, camera = devices[:3]
+    return {
+        "plan_name": "record_speckles",
+        "plan_args": {**arguments, "devices": [d.name for d in devices]},
+        "detectors": [camera.name],
+        "motors": [stage.tile.name],
+        "num_points": arguments["count"],
+        "hints": {"dimensions": [([stage.tile.name], "primary")]},
+        "cxgi": {
+            "schema": SCHEMA,
+            "purpose": "speckles",
+            "mode": "step",
+            "board": {"id": board.name, "sha256": board.sha256, "pixel_um": board.pixel_um, "metal": board.metal},
+            "exposure_s": arguments["exposure_s"],
+        },
+    }

@@ -1,0 +1,102 @@
+"""Recording and scan of the sandpaper twin without Bluesky: the same steps, readings and code, only faster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..exposures import SCHEMA, Exposures
+from ..speckle_set import SpeckleSet
+from ..speckle_writer import SpeckleWriter
+from .sandpaper import SandpaperTwin
+from .speckle_camera import SpeckleCamera
+
+_FIELDS = {"pattern_index": "pattern_index", "bucket": "current", "sigma": "sigma", "i0": None}
+
+
+def record_sandpaper(
+    twin: SandpaperTwin,
+    path: str | Path,
+    *,
+    camera: SpeckleCamera | None = None,
+    count: int | None = None,
+    exposure_s: float = 10.0,
+    dark_frames: int = 8,
+    camera_seed: int = 0,
+) -> SpeckleSet:
+    """Record the reference patterns of the first `count` positions (default: all), object out.
+
+    The frames are those of the plan `record_speckles` for the same seeds.
+    """
+    camera, rng = camera or SpeckleCamera(), np.random.default_rng(camera_seed)
+    board = twin.board
+    count = board.count if count is None else count
+    source = {"recorded_with": "simulated camera", "exposure_s": exposure_s, "dark_frames": dark_frames}
+    words: dict[str, Any] = {"pixel_um": board.pixel_um, "board_sha256": board.sha256, "source": source}
+    with SpeckleWriter(path, count, board.size, **words) as writer:
+        for _ in range(dark_frames):
+            writer.put_dark(camera.frame(twin, exposure_s, rng))
+        twin.object_in = False
+        for k in range(count):
+            twin.move_to(*board.position_mm(k))
+            twin.open_shutter()
+            writer.put(k, camera.frame(twin, exposure_s, rng))
+            twin.close_shutter()
+        twin.object_in = True
+    return writer.finish()
+
+
+def scan_sandpaper(
+    twin: SandpaperTwin,
+    speckles: SpeckleSet,
+    *,
+    exposure_s: float = 1.0,
+    open_exposures: int = 4,
+    open_every: int = 64,
+    dark_exposures: int = 4,
+    incident_exposures: int = 4,
+) -> Exposures:
+    """Measure the buckets of a recorded set, with the reference exposures of the plan `mask_scan`.
+
+    The stored readings are those of the plan for the same seed; their times are simulated.
+    ``SpeckleMeasurement.from_exposures(exposures, speckles)`` calibrates them.
+    """
+    board, exposures = twin.board, Exposures()
+    names = {"id": board.name, "sha256": board.sha256, "d_r": None, "pixel_um": board.pixel_um, "metal": board.metal}
+    block = {"schema": SCHEMA, "board": names, "pattern_set": speckles.to_dict(), "fields": _FIELDS}
+    exposures("start", {"uid": "simulated", "cxgi": block})
+    numbers: dict[str, int] = {}
+
+    def store(stream: str, pattern_index: int, reading: tuple[float, float]) -> None:
+        if stream not in numbers:
+            exposures("descriptor", {"uid": stream, "name": stream})
+        numbers[stream] = numbers.get(stream, 0) + 1
+        data = {"pattern_index": pattern_index, "current": reading[0], "sigma": reading[1]}
+        event = {"descriptor": stream, "seq_num": numbers[stream], "data": data, "time": twin.exposures * exposure_s}
+        exposures("event", event)
+
+    def expose(tile: int, stream: str) -> None:
+        twin.move_to(*board.position_mm(tile))
+        twin.open_shutter()
+        reading = twin.expose(exposure_s)
+        twin.close_shutter()
+        store(stream, board.pattern_index_of(tile), reading)
+
+    def references(count: int, stream: str) -> None:
+        for _ in range(count):
+            expose(board.open_tile_number, stream)
+
+    for _ in range(dark_exposures):
+        store("dark", -1, twin.expose(exposure_s))
+    twin.object_in = False
+    references(incident_exposures, "incident")
+    twin.object_in = True
+    references(open_exposures, "open")
+    for done, tile in enumerate(board.tiles_along(speckles, "order")):
+        if open_every and done and done % open_every == 0:
+            references(1, "open")
+        expose(tile, "primary")
+    references(open_exposures, "open")
+    return exposures

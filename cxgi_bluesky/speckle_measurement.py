@@ -1,0 +1,108 @@
+"""SpeckleMeasurement: calibrated buckets and the recorded patterns they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CxgiError
+from .exposures import Exposures
+from .speckle_set import BASIS, Patterns, SpeckleSet
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SpeckleMeasurement:
+    """Buckets of one image behind random speckle, calibrated as those of Hadamard masks are.
+
+    Attributes
+    ----------
+    patterns : Patterns
+        Recorded patterns, shape (>= M, rows, columns); a `SpeckleSet` or any stack of images.
+    pattern_index : ndarray of int, shape (M,)
+        Their rows in `patterns`, in the order of measurement, each once.
+    bucket : ndarray, shape (M,)
+        Dark subtracted, divided by I0 and by the drift of the open exposures (pA).
+    sigma : ndarray, shape (M,), optional
+        One standard deviation of each bucket.
+    source : dict
+        Where the measurement came from.
+    """
+
+    patterns: Patterns
+    pattern_index: NDArray[np.int64]
+    bucket: Array
+    sigma: Array | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.patterns.shape)
+        if len(shape) != 3 or 0 in shape:
+            raise CxgiError(f"patterns of shape {shape}: give a stack (M, rows, columns) of images")
+        index, bucket = np.array(self.pattern_index, dtype=np.int64), np.array(self.bucket, dtype=np.float64)
+        if index.ndim != 1 or index.shape != bucket.shape:
+            raise CxgiError(f"{bucket.shape} buckets for {index.shape} pattern indices: give one each")
+        if len(index) < 2:
+            raise CxgiError(f"{len(index)} exposures: a correlation needs at least 2")
+        outside = index[(index < 0) | (index >= shape[0])]
+        if len(outside):
+            raise CxgiError(f"pattern_index {outside[0]} is outside 0..{shape[0] - 1} of the recorded patterns")
+        values, counts = np.unique(index, return_counts=True)
+        if (counts > 1).any():
+            raise CxgiError(f"pattern_index {values[counts > 1][0]} is given {counts.max()} times: keep one bucket")
+        if not np.isfinite(bucket).all():
+            raise CxgiError(f"bucket of pattern_index {index[~np.isfinite(bucket)][0]} is no number: leave it out")
+        for name, column in (("pattern_index", index), ("bucket", bucket)):
+            column.setflags(write=False)
+            object.__setattr__(self, name, column)
+
+    def __len__(self) -> int:
+        return len(self.pattern_index)
+
+    def first(self, count: int) -> SpeckleMeasurement:
+        """The first exposures alone, in the order of measurement."""
+        if not 2 <= count <= len(self):
+            raise CxgiError(f"first {count} of {len(self)} exposures: give 2..{len(self)}")
+        sigma = None if self.sigma is None else self.sigma[:count]
+        return replace(self, pattern_index=self.pattern_index[:count], bucket=self.bucket[:count], sigma=sigma)
+
+    @classmethod
+    def from_exposures(cls, exposures: Exposures, speckles: SpeckleSet) -> SpeckleMeasurement:
+        """What a run has measured so far, with the patterns that it names.
+
+        Raises
+        ------
+        CxgiError
+            If the run was made with other patterns or with masks, or has too few exposures.
+        """
+        words = exposures.start.get("cxgi", {}).get("pattern_set", {})
+        if words.get("basis") != BASIS:
+            raise CxgiError(f"run {exposures.start.get('uid')} is no speckle run: reconstruct its Measurement")
+        if words["sha256"] != speckles.sha256:
+            raise CxgiError(
+                f"run {exposures.start['uid']} was made with patterns of sha256 {words['sha256'][:12]}, those of "
+                f"{speckles.path.name} have {speckles.sha256[:12]}: give the recording of that run"
+            )
+        b = exposures.buckets()
+        kept = slice(0, len(b.pattern_index) - len(b.validation))  # validation comes last
+        sigma = None if b.sigma is None else b.sigma[kept]
+        used = speckles.first(words["count"])
+        source = {**b.source, "speckles": used.to_dict(), "sigma_origin": b.sigma_origin}
+        return cls(used, b.pattern_index[kept], b.bucket[kept], sigma, source)
+
+    @classmethod
+    def from_documents(
+        cls, documents: Iterable[tuple[str, Mapping[str, Any]]], speckles: SpeckleSet
+    ) -> SpeckleMeasurement:
+        """From the documents of one speckle run, finished or not."""
+        return cls.from_exposures(Exposures.from_documents(documents), speckles)
+
+    @classmethod
+    def from_run(cls, run: Any, speckles: SpeckleSet) -> SpeckleMeasurement:
+        """From a run of the catalog: anything with a method ``documents()``."""
+        return cls.from_documents(run.documents(), speckles)

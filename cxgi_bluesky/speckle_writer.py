@@ -1,0 +1,189 @@
+"""Write speckle patterns into their asset, frame by frame as a camera gives them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .errors import CxgiError
+from .speckle_set import GROUP, VERSION, VERSION_WORD, SpeckleSet, check_patterns, digest
+
+CHUNK_BYTES = 2**18  # well inside HDF5's cache, so that single frames do not write whole chunks
+
+
+class SpeckleWriter:
+    """An asset in the making: NAME.part until `finish` has given it its sha256 and its name.
+
+    A frame that is put again replaces the earlier one. A recording that was cut short leaves the frames
+    before its first gap.
+
+    Parameters
+    ----------
+    path : path
+        A new file; an asset is never overwritten.
+    count : int
+        Frames at most.
+    size : (int, int)
+        Rows and columns.
+    pixel_um : float
+        Pixel pitch at the object.
+    dtype : dtype
+        Of the frames: what the camera gives.
+    grain_um, board_sha256 : optional
+        As in `SpeckleSet`.
+    source : mapping
+        How they are recorded; plain values.
+
+    Raises
+    ------
+    CxgiError
+        If the file exists or cannot be written, a number is impossible or the frames are no numbers.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        count: int,
+        size: tuple[int, ...],
+        *,
+        pixel_um: float,
+        dtype: DTypeLike = "<u2",
+        grain_um: float | None = None,
+        board_sha256: str | None = None,
+        source: Mapping[str, Any] | None = None,
+    ) -> None:
+        import h5py
+
+        self.path = Path(path).absolute()
+        self._part = self.path.with_name(self.path.name + ".part")
+        check_patterns(path, (count, *size), pixel_um)
+        kind = np.dtype(dtype).newbyteorder("<")
+        if kind.kind not in "iuf":
+            raise CxgiError(f"speckle patterns of {kind} are no numbers: give integers or floats")
+        if self.path.exists():
+            raise CxgiError(f"{self.path} exists, and recorded patterns are never overwritten: choose another name")
+        words = {"pixel_um": float(pixel_um), "grain_um": grain_um, "board_sha256": board_sha256}
+        self._words = {name: value for name, value in words.items() if value is not None}
+        self._words["source"] = json.dumps(dict(source or {}), sort_keys=True)
+        self._dark: list[NDArray[np.float64]] = []
+        self._done = np.zeros(count, dtype=bool)
+        self._finished: SpeckleSet | None = None
+        try:
+            self._file = h5py.File(self._part, "w", libver=("v108", "v108"))
+        except OSError as error:
+            raise CxgiError(f"{self._part} cannot be written ({error}): choose another place") from error
+        chunk = min(count, max(1, CHUNK_BYTES // (kind.itemsize * math.prod(size))))
+        self._frames = self._file.create_group(GROUP).create_dataset(
+            "patterns", (count, *size), kind, maxshape=(None, *size), chunks=(chunk, *size), fletcher32=True
+        )
+
+    def __enter__(self) -> SpeckleWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.abandon()
+
+    def put(self, index: int, frame: ArrayLike) -> None:
+        """Store the frame of a pattern_index.
+
+        Raises
+        ------
+        CxgiError
+            If there is no such index, or the frame has another shape or is not finite.
+        """
+        if not 0 <= index < len(self._done):
+            raise CxgiError(f"frame {index} is outside 0..{len(self._done) - 1} of the recording")
+        self._frames[index] = self._checked(f"frame {index}", frame)
+        self._done[index] = True
+
+    def put_dark(self, frame: ArrayLike) -> None:
+        """Take a frame without beam; the mean of all of them is subtracted when patterns are read."""
+        self._dark.append(np.asarray(self._checked("dark frame", frame), dtype=np.float64))
+
+    def _checked(self, name: str, frame: ArrayLike) -> NDArray[Any]:
+        values = np.asarray(frame)
+        if values.shape != self._frames.shape[1:]:
+            raise CxgiError(f"{name} has shape {values.shape}, the recording {self._frames.shape[1:]}")
+        if not np.isfinite(values).all():
+            raise CxgiError(f"{name} has pixels that are no numbers: record it again")
+        return values
+
+    @property
+    def frames(self) -> int:
+        """Frames before the first gap."""
+        return len(self._done) if self._done.all() else int(np.argmin(self._done))
+
+    def abandon(self) -> None:
+        """Leave no file behind."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def finish(self) -> SpeckleSet:
+        """Give the asset its sha256 and its name; without a single frame nothing is left behind.
+
+        Raises
+        ------
+        CxgiError
+            If nothing was recorded, or the file cannot be written.
+        """
+        if self._finished is not None:
+            return self._finished
+        if not self.frames:
+            self.abandon()
+            raise CxgiError(f"no speckle pattern was recorded for {self.path}: record again")
+        try:
+            self._close(self.frames)
+            self._part.rename(self.path)
+        except OSError as error:
+            raise CxgiError(f"{self.path} cannot be written ({error}): choose another place") from error
+        self._finished = SpeckleSet.open(self.path)
+        return self._finished
+
+    def _close(self, count: int) -> None:
+        import h5py
+
+        self._frames.resize(count, axis=0)
+        group = self._file[GROUP]
+        dark = np.mean(self._dark, axis=0).astype("<f4") if self._dark else None
+        if dark is not None:
+            group.create_dataset("dark", data=dark, fletcher32=True)
+        self._words["sha256"] = digest(self._frames, dark)
+        group.attrs[VERSION_WORD] = VERSION
+        for name, value in self._words.items():  # text of fixed length, as in bucket files
+            text = value.encode() if isinstance(value, str) else b""
+            group.attrs[name] = np.array(text, h5py.string_dtype("utf-8", len(text))) if text else value
+        self._file.close()
+
+
+def write_speckles(path: str | Path, patterns: ArrayLike, **words: Any) -> SpeckleSet:
+    """Make an asset of patterns that were recorded elsewhere.
+
+    Parameters
+    ----------
+    path : path
+        A new file; an asset is never overwritten.
+    patterns : array-like, shape (M, rows, columns)
+    **words
+        `pixel_um` and the optional words of `SpeckleWriter`.
+
+    Raises
+    ------
+    CxgiError
+        As `SpeckleWriter`.
+    """
+    stack = np.asarray(patterns)
+    check_patterns(path, stack.shape, words.get("pixel_um", math.nan))
+    with SpeckleWriter(path, stack.shape[0], stack.shape[1:], dtype=stack.dtype, **words) as writer:
+        for index, frame in enumerate(stack):
+            writer.put(index, frame)
+    return writer.finish()
