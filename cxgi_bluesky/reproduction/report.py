@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -256,9 +255,41 @@ def _figure4(numbers: Numbers) -> str:
 
 
 def _resolution(numbers: Numbers) -> list[str]:
-    return [f"{key}: {value}" for key, value in numbers.items()]
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, int | float) and math.isfinite(value)
+    """The knife edge's table, the edges' table, and what they say together."""
+    lines = [
+        "### The source, and what it does to an edge",
+        "",
+        "`knife_edge_scan` moves a blade 50 mm behind the source, a slit of 20 um stands 400 mm behind the blade; the fit takes the "
+        "slit into account. Full width at half maximum of the spot:",
+        "",
+        "| axis | true um | measured um | stated sigma um | largest deviation in sigma |",
+        "|---|---|---|---|---|",
+    ]
+    for axis, row in numbers["knife_edge"].items():
+        values = f"{row['fwhm_um']:.2f} | {row['stated_sigma_um']:.2f} | {row['largest_pull']:.1f}"
+        lines.append(f"| {axis} | {row['true_um']:.0f} | {values} |")
+    lines += [
+        "",
+        "10-90 % width (and MTF50) of the outer face of the gold column, tilted by 12 degrees, in the direct projection image and in the "
+        "ghost image (TV/L2, 768 exposures, measured masks), with spots of three sizes:",
+        "",
+        "| spot um | direct, by geometry | direct, measured | ghost, measured | MTF50 direct / ghost, per mm |",
+        "|---|---|---|---|---|",
+    ]
+    for row in numbers["edges"]:
+        spot = f"{row['spot_x_um']:.0f} x {row['spot_y_um']:.0f}"
+        direct = f"{row['direct_um']:.1f} ± {row['direct_sigma_um']:.1f}"
+        ghost = f"{row['ghost_um']:.1f} ± {row['ghost_sigma_um']:.1f}"
+        mtf = f"{row['direct_mtf50_per_mm']:.0f} / {row['ghost_mtf50_per_mm']:.0f}"
+        lines.append(f"| {spot} | {row['direct_expected_um']:.1f} | {direct} | {ghost} | {mtf} |")
+    widths = [row["ghost_um"] for row in numbers["edges"]]
+    pixel = numbers["edges"][0]["ghost_pixel_um"]
+    lines += [
+        "",
+        f"The ghost image's edge does not follow the source ({min(widths):.1f} to {max(widths):.1f} um): it is that of the mask's pixels "
+        f"({pixel:.1f} um at the object) as far as the noise of 768 exposures lets it be sharp. The direct image's edge is set by the source: "
+        "with the smallest spot it is the sharper of the two. The direct image of this simulation is drawn on 4 sub-pixels a mask pixel, "
+        "which widens the edge of the 10 um spot by a tenth.",
+        "",
+    ]
+    return lines

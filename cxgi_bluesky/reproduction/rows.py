@@ -123,7 +123,7 @@ def table_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
     rows = []
     for (name, method, reference), group in groups.items():
         cnr = np.array([score.cnr for score in group])
-        gaps = [score.gap_um for score in group if math.isfinite(score.gap_um)]
+        gaps = [s.gap_um for s in group if math.isfinite(s.gap_um) and s.supported is not False]
         judged = [score.supported for score in group if score.supported is not None]
         rows.append(
             {
