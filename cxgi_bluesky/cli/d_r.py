@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "d-r", d_r, data=False)
+    parser = add_command(commands, "d-r", d_r)
     parser.add_argument("--board", help="au64, cu32 or a board file: brings metal, thickness and substrate")
+    parser.add_argument("--run", metavar="UID", help="a scan with all-metal exposures: what it has measured, beside it")
     parser.add_argument("--metal", help="element or material of the mask, such as Au")
     parser.add_argument("--thickness-um", type=float, help="thickness of the metal (um)")
     parser.add_argument("--substrate", metavar="MATERIAL:THICKNESS", help="under the metal, such as SiO2:500um")
@@ -50,9 +51,12 @@ def d_r(options: argparse.Namespace, say: Say) -> Payload:
     say(f"{metal}{under}, {spectrum.name}: predicted D_r {predicted:.1%}, T0 {1 - predicted:.3f}")
     if of_the_board is not None:
         say(f"board {options.board} says D_r {of_the_board:.1%}")
+    measured = None if options.run is None else _measured(options, say)
     return {
         "predicted_d_r": predicted,
         "board_d_r": of_the_board,
+        "measured_d_r": None if measured is None else measured[0],
+        "measured_sigma": None if measured is None else measured[1],
         "metal": metal.material,
         "thickness_um": metal.thickness_um,
         "substrate": None if substrate is None else str(substrate),
@@ -86,3 +90,17 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
     if options.substrate is not None:
         substrate = Layer.parse(options.substrate)
     return Layer(material, thickness_um), substrate, known
+
+
+def _measured(options: argparse.Namespace, say: Say) -> tuple[float, float]:
+    """D_r of the open and the metal tile in a run, and its sigma."""
+    from ..catalog import find_run, open_catalog, read_exposures
+
+    found = read_exposures(find_run(open_catalog(options.data), options.run)).measured_d_r()
+    if found is None:
+        raise CxgiError(
+            f"run {options.run} has no all-metal exposures: a reference_scan or metal_scan has, or hadamard_scan with "
+            "metal_exposures"
+        )
+    say(f"run {options.run} has measured D_r {found[0]:.1%} +- {found[1]:.1%}")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 D_R = {"cu32": 0.75, "au64": 0.83}
+LIKELY_TUBE = ("Mo", 45.0)  # the paper names no anode; unfiltered, this one gives the gold board its D_r
 CNR: dict[tuple[str, str], float] = {
     ("CAS", "GI"): 1.49,
     ("CAS", "TVAL3"): 1.75,

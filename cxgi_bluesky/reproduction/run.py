@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
+from ..board import load_board
 from ..errors import CxgiError
+from ..simulation.materials import parse_mask, predicted_d_r
+from ..simulation.spectrum import tube_spectrum
 from . import curves, paper, resolution, rows, sandpaper
 
 FIGURES = ("fig2", "fig3", "fig4")
@@ -114,11 +117,29 @@ def numbers_of(results: Mapping[tuple[str, str, int], Any], figures: Iterable[st
             d_r = [next(iter(objects.values())).d_r[0] for objects in found]
             numbers[figure] = {
                 "rows": rows.table_rows(scores),
-                "d_r": {"board": board, "paper": paper.D_R[board], "measured_mean": sum(d_r) / seeds, "measured": d_r},
+                "d_r": {
+                    "board": board,
+                    "paper": paper.D_R[board],
+                    "measured_mean": sum(d_r) / seeds,
+                    "measured": d_r,
+                    **_prediction(board),
+                },
             }
     if "fig4" in figures:
         numbers["fig4"]["resolution"] = resolution.summary([results["fig4", "resolution", seed] for seed in every])
     return numbers
+
+
+def _prediction(board: str) -> dict[str, Any]:
+    """D_r that metal, substrate and a tube predict; None where the package of tube spectra is not installed."""
+    metal, substrate = parse_mask(load_board(board).metal)
+    anode, kv = paper.LIKELY_TUBE
+    try:
+        spectrum = tube_spectrum(anode, kv)
+    except CxgiError:
+        return {"predicted": None, "predicted_from": f"{anode} tube at {kv:g} kV"}
+    predicted = predicted_d_r(metal.material, metal.thickness_um, spectrum, substrate=substrate)
+    return {"predicted": predicted, "predicted_from": spectrum.name}
 
 
 def _argmax(values: list[float]) -> int:
