@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,12 @@ def ceiling(case: Case) -> np.ndarray:
 
 def judged_cases(objects: list[tuple[str, np.ndarray]]) -> list[Case]:
     """Every object under every condition."""
-    return [Case.of(name, truth, *c, seed) for c in CONDITIONS for seed, (name, truth) in enumerate(objects)]
+    cases = []
+    for patterns, snr_db in CONDITIONS:
+        for seed, (name, truth) in enumerate(objects):
+            count = patterns.count * truth.size // patterns.size**2
+            cases.append(Case.of(name, truth, replace(patterns, size=len(truth), count=count), snr_db, seed))
+    return cases
 
 
 def fitting_cases(count: int, seed: int = 1) -> list[Case]:
@@ -146,11 +151,13 @@ def fitted(cases: list[Case]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--objects", type=int, default=18, help="random objects a condition")
+    parser.add_argument("--objects", type=int, default=36, help="random objects a condition")
+    parser.add_argument("--size", type=int, default=64, help="pixels a side of the random objects")
     parser.add_argument("--fit", type=int, metavar="N", help="fit the law to N other random objects (1600: 7 minutes)")
     options = parser.parse_args()
-    rng, families = np.random.default_rng(5), [list(FAMILIES)[i % len(FAMILIES)] for i in range(options.objects)]
-    drawn = [(family, random_object(rng, 64, [family]).astype(float)) for family in families]
+    rng = np.random.default_rng(77)  # objects that had no part in the choice of the scales either
+    families = [list(FAMILIES)[i % len(FAMILIES)] for i in range(options.objects)]
+    drawn = [(family, random_object(rng, options.size, [family]).astype(float)) for family in families]
     law = fitted(fitting_cases(options.fit)) if options.fit else dict(LAW)
     results: dict[str, Any] = {"law": law}
     for name, objects in (("random objects", drawn), ("anchor images", list(truths().items()))):

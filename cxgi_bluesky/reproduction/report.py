@@ -145,8 +145,8 @@ def _rows_table(rows: Sequence[Numbers], *, gap: bool) -> str:
 def _d_r(numbers: Numbers) -> str:
     board, measured = numbers["board"], numbers["measured_mean"]
     return (
-        f"D_r of board {board}, measured on its open and its metal tile: {measured:.3f}; the paper's, which the board file "
-        f"says: {numbers['paper']:.2f}; predicted from its metal and a tube, {numbers['predicted_from']}: "
+        f"D_r of board {board}, measured on its open and its metal tile: {measured:.3f}; the paper's, which the board "
+        f"file says: {numbers['paper']:.2f}; predicted from its metal and a tube, {numbers['predicted_from']}: "
         f"{_pm(numbers['predicted'], None)}."
     )
 
