@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: demo test lint bench bench-peers clean
+.PHONY: demo test lint bench bench-peers reproduce clean
 
 demo: $(STAMP)
 	$(BIN)/cxgi demo --out demo-output
@@ -19,6 +19,10 @@ ORDERS ?= zig-zag cake-cutting variable-density learned-density
 bench: $(STAMP)
 	$(BIN)/cxgi bench all $(if $(MEASURED),--measured $(MEASURED)) --orders $(ORDERS) \
 		--out docs/reference/bench.json --markdown docs/reference/measured.md
+
+# Renews docs/reproduction.md and its pictures: the paper's figures on the simulated beamline.
+reproduce: $(STAMP)
+	$(BIN)/cxgi reproduce --out docs
 
 # The same coefficients for us and for other packages, which live in an environment of their own.
 bench-peers: $(STAMP) $(PEERS_STAMP)

@@ -39,7 +39,10 @@ def _line_of(row: Payload) -> str:
     if row["raw_uids"]:
         what = f"{row['method']} of {', '.join(uid[:8] for uid in row['raw_uids'])}, {row['exposures']} patterns"
     elif row["patterns"]:
-        what = f"scan, board {row['board']}, {row['exposures'] or '?'} of {row['patterns']} patterns"
+        kind = "scan" if what == "image" else f"{what} scan"
+        what = f"{kind}, board {row['board']}, {row['exposures'] or '?'} of {row['patterns']} patterns"
+    elif what in ("dark", "metal"):
+        what = f"{what} scan"
     return f"{row['uid'][:8]}  {when}  {row['exit_status']:<10} {what}"
 
 
@@ -50,8 +53,9 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
     run = find_run(open_catalog(options.data), options.run)
     payload: Payload = {**summarise(run), "start": dict(run.metadata["start"]), "stop": run.metadata.get("stop")}
     derived = bool(payload["raw_uids"])
-    if not derived and payload["patterns"]:
+    if not derived and (payload["patterns"] or payload["purpose"] in ("dark", "metal")):
         exposures = read_exposures(run)
+        payload["d_r_measured"] = exposures.measured_d_r()
         payload |= {"exposures": len(exposures), "reference_exposures": exposures.reference_exposures}
         payload["streams"] = {name: len(stream) for name, stream in exposures.streams.items()}
     if options.out is not None:
@@ -69,6 +73,8 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
     say(_line_of(payload))
     for key, value in payload["start"]["cxgi"].items() if "cxgi" in payload["start"] else ():
         say(f"  {key}: {value}")
+    if payload.get("d_r_measured"):
+        say("  D_r measured: {:.3f} +- {:.3f}".format(*payload["d_r_measured"]))
     for key in ("streams", "out"):
         if payload.get(key):
             say(f"  {key}: {payload[key]}")

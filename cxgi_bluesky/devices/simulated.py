@@ -187,6 +187,7 @@ def simulated_beamline(
     *,
     seed: int = 0,
     time_scale: float = 0.0,
+    etched: bool = False,
     parameters: TwinParameters | None = None,
     tile_maps: FineTileMaps | None = None,
 ) -> SimulatedMaskBeamline:
@@ -203,13 +204,15 @@ def simulated_beamline(
         Seed of all noise.
     time_scale : float
         Real seconds per simulated second of exposure; 0 = as fast as it can.
+    etched : bool
+        Whether the board has the errors of its etching, or masks as designed.
     parameters : TwinParameters, optional
         By default those of the board.
     tile_maps : FineTileMaps, optional
         Measured transmission of the tiles, in place of the board's design.
     """
     board = board if isinstance(board, MaskBoard) else load_board(board)
-    parameters = parameters or twin_parameters(board)
+    parameters = parameters or twin_parameters(board, etched=etched)
     object_map = render_object(object_name, board.size, parameters.subpixels)
     twin = BeamlineTwin(board, object_map, parameters, seed=seed, tile_maps=tile_maps)
     return SimulatedMaskBeamline(
