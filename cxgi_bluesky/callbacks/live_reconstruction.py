@@ -82,7 +82,7 @@ class LiveReconstruction:
         words = start.get("cxgi") or {}
         pattern_set = words.get("pattern_set")
         self._listening = (
-            words.get("purpose") == "image"
+            words.get("purpose", "image") == "image"
             and pattern_set is not None
             and pattern_set.get("basis", "hadamard") == self.basis
         )

@@ -14,6 +14,7 @@ from ..errors import CxgiError
 from ..measurement import Measurement
 from ..speckle_measurement import SpeckleMeasurement
 from . import correlation
+from .common_offset import offset_sigma
 from .correlation import EventByEventCorrelation
 from .result import Reconstruction
 
@@ -141,7 +142,8 @@ def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
     if variance == 0:
         return None
     others = measurement.pattern_index != 0
-    if measurement.sigma_common > 0 and others.any():  # b_0's error is no fault of the picture
-        shrink = 1 / (1 + variance / measurement.sigma_common**2 / others.sum())
+    common = offset_sigma(measurement)
+    if common > 0 and others.any():  # what all coefficients share is no fault of the picture
+        shrink = 1 / (1 + variance / common**2 / others.sum())
         residual = residual - shrink * residual[others].mean() * others
     return float(np.sqrt(np.mean(residual**2) / variance))

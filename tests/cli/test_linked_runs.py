@@ -1,0 +1,134 @@
+"""Reference, dark and metal scans, and tile maps, as a user of the command line meets them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bluesky import RunEngine
+
+from cxgi_bluesky.catalog import open_catalog, run_writer
+from cxgi_bluesky.cli import main
+from cxgi_bluesky.devices.simulated import simulated_beamline
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.plans import dark_scan, metal_scan, reference_scan
+from cxgi_bluesky.quality import affine_fit
+from cxgi_bluesky.simulation.etching import Defects
+from cxgi_bluesky.simulation.tile_camera import record_tile_maps
+from tests.conftest import QUIET, small_board, small_scan
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A catalog with a reference scan, two images of it, a metal and a dark scan; and maps of the tiles."""
+    folder = tmp_path_factory.mktemp("data")
+    parameters = replace(QUIET, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3))
+    line = simulated_beamline(small_board(), "CAS", parameters=parameters)
+    devices = line.stage, line.shutter, line.diode
+    engine = RunEngine({})
+    engine.subscribe(run_writer(open_catalog(folder)))
+    words = {"board": line.board, "exposure_s": 1.0, "object_stage": line.object_stage}
+    (reference,) = engine(reference_scan(*devices, pattern_set=PatternSet(8, 64), **words))
+    (image,) = engine(small_scan(line, reference_uid=reference))
+    (other,) = engine(small_scan(line, 40))
+    (metal,) = engine(metal_scan(*devices, **words))
+    (dark,) = engine(dark_scan(line.shutter, line.diode, exposure_s=1.0))
+    maps = folder / "maps.h5"
+    record_tile_maps(line.twin, PatternSet(8, 64)).to_file(maps)
+    uids = {"reference": reference, "image": image, "other": other, "metal": metal, "dark": dark}
+    return {"folder": str(folder), "maps": str(maps), "truth": line.twin.truth, **uids}
+
+
+def call(capsys, *arguments) -> tuple[int, dict]:
+    status = main([*map(str, arguments), "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def picture_error(stored, tmp_path, capsys, *more) -> tuple[float, dict]:
+    out = tmp_path / "a.npy"
+    words = ("reconstruct", stored["image"][:8], "--method", "inverse", "--out", out, "--data", stored["folder"])
+    status, answer = call(capsys, *words, *more)
+    assert status == 0
+    return float(np.std(affine_fit(np.load(out), stored["truth"]) - stored["truth"])), answer
+
+
+def test_the_reference_is_used_named_and_left_out(stored, tmp_path, capsys):
+    used, answer = picture_error(stored, tmp_path, capsys)
+    assert answer["source"]["reference_uids"] == [stored["reference"]]
+    assert answer["source"]["mask_error"] > 0.02
+    named, _ = picture_error(stored, tmp_path, capsys, "--reference", stored["reference"][:8])
+    plain, answer = picture_error(stored, tmp_path, capsys, "--reference", "none")
+    assert used == named < 0.6 * plain
+    assert "reference_uids" not in answer["source"]
+
+
+def test_maps_of_the_tiles_are_used(stored, tmp_path, capsys):
+    plain, _ = picture_error(stored, tmp_path, capsys, "--reference", "none")
+    mapped, answer = picture_error(stored, tmp_path, capsys, "--tile-maps", stored["maps"])
+    assert mapped < 0.6 * plain
+    assert len(answer["source"]["tile_maps_sha256"]) == 64
+
+
+def test_what_is_said_to_people(stored, tmp_path, capsys):
+    out = tmp_path / "a.png"
+    assert main(["reconstruct", stored["image"][:8], "--out", str(out), "--data", stored["folder"]]) == 0
+    assert f"corrected by reference scan {stored['reference'][:8]}" in capsys.readouterr().out
+    assert main(["runs", "--data", stored["folder"]]) == 0
+    listed = capsys.readouterr().out
+    for kind in ("reference scan, board test8", "metal scan", "dark scan"):
+        assert kind in listed
+    assert main(["show", stored["metal"], "--data", stored["folder"]]) == 0
+    assert "D_r measured: 0.8" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--reference", "{other}"), "no reference scan"),
+        (("--reference", "feedbeef"), "'feedbeef' is not in the catalog"),
+        (("--tile-maps", "nowhere.h5"), "nowhere.h5"),
+    ],
+)
+def test_what_does_not_belong_is_refused(stored, tmp_path, capsys, arguments, message):
+    words = [word.format(**stored) for word in arguments]
+    out = tmp_path / "a.png"
+    status, answer = call(capsys, "reconstruct", stored["image"], "--out", out, "--data", stored["folder"], *words)
+    assert status == 2
+    assert message in answer["error"]
+    assert not out.exists()
+
+
+def test_a_reference_of_another_pattern_set_is_refused(stored, tmp_path, capsys):
+    words = "reconstruct", stored["other"], "--out", tmp_path / "a.png", "--data", stored["folder"]
+    status, answer = call(capsys, *words, "--reference", stored["reference"])
+    assert status == 2
+    assert "another pattern set (64 of zig-zag, size 8; the image's is 40 of zig-zag, size 8)" in answer["error"]
+
+
+def test_no_picture_of_a_dark_scan(stored, tmp_path, capsys):
+    words = "reconstruct", stored["dark"], "--out", tmp_path / "a.png", "--data", stored["folder"]
+    status, answer = call(capsys, *words)
+    assert status == 2
+    assert "dark scan" in answer["error"]
+
+
+def test_d_r_as_measured_beside_the_predicted(stored, capsys):
+    words = "d-r", "--metal", "Au", "--thickness-um", "10", "--energy-kev", "17.5", "--data", stored["folder"]
+    status, answer = call(capsys, *words, "--run", stored["metal"])
+    assert status == 0
+    assert answer["measured_d_r"] == pytest.approx(0.83, abs=0.01)
+    assert answer["predicted_d_r"] == pytest.approx(0.88, abs=0.02)
+    status, answer = call(capsys, *words, "--run", stored["other"])
+    assert status == 2
+    assert "no all-metal exposures" in answer["error"]
+
+
+def test_links_are_for_runs(stored, tmp_path, capsys):
+    file = tmp_path / "b.csv"
+    file.write_text("pattern_index,bucket\n0,1.0\n")
+    words = "reconstruct", file, "--size", 8, "--coding", "signed", "--out", tmp_path / "a.png"
+    status, answer = call(capsys, *words, "--reference", "none")
+    assert status == 2
+    assert "--reference is for runs" in answer["error"]
