@@ -80,7 +80,7 @@ def _curves(axis: Any, curves: Mapping[str, Any]) -> None:
     axis.plot([1024], [paper.CNR["CAS", "GI"]], "k*", markersize=11, label="paper, 1024 exposures")
     axis.axvline(paper.EXPOSURES_AT_THE_PEAK, color="0.6", linewidth=0.8)
     axis.set_xscale("log")
-    axis.set_ylim(0, 5)
+    axis.set_ylim(0, 6.5)
     axis.set_xlabel("exposures (band: one standard deviation over the seeds)")
     axis.set_ylabel("CNR of the correlation")
     axis.set_title("(j)", fontsize=9)

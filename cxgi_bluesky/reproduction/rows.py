@@ -29,6 +29,7 @@ REFERENCE_NAMES: dict[Reference, str] = {False: "none", True: "reference scan", 
 CAMERA_NOISE = 0.01  # rms of a camera pixel, open tile 1
 # Across the gap of the gold object, 8.5 pixels to each side of its middle (row0, col0, row1, col1).
 _GAP_LINE = (29.1, 20.2, 32.7, 37.0)
+_GAP_PLACE_PX = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,11 +109,12 @@ def _reconstructed(
 
 
 def _gap_um(image: Image) -> float:
-    """Width of the gold object's gap, NaN where the picture does not resolve one."""
+    """Width of the gold object's gap, NaN where the picture shows no bright line at its place."""
     try:
-        return measure_gap(image, _GAP_LINE).width_px * 10.0
+        gap = measure_gap(image, _GAP_LINE)
     except CxgiError:
         return math.nan
+    return gap.width_px * 10.0 if gap.bright and abs(gap.offset) < _GAP_PLACE_PX else math.nan
 
 
 def table_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
