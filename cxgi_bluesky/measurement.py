@@ -326,7 +326,7 @@ class Measurement:
             _check_board_of(tile_maps, exposures.start)
         b = exposures.buckets(dark=level)
         if reference is not None:
-            check_reference(exposures, reference)
+            check_reference(exposures.start["cxgi"], reference)
             corrected = with_reference(b, reference.buckets(dark=level))
             b = corrected if tile_maps is None else replace(b, incident=corrected.incident)
         made = cls.from_buckets(

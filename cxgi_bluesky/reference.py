@@ -9,7 +9,9 @@ that lets too much through everywhere is mended by it; what remains is where on 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +23,16 @@ from .patterns import PatternSet
 NO_REFERENCE = "not in the reference scan"
 
 
-def check_reference(image: Exposures, reference: Exposures) -> None:
-    """Raise `CxgiError` unless the reference is one of the same board and pattern set."""
-    ours, theirs = image.start["cxgi"], reference.start["cxgi"]
+def check_reference(image: Mapping[str, Any], reference: Exposures) -> None:
+    """Raise `CxgiError` unless the reference is one of the board and pattern set of an image.
+
+    Parameters
+    ----------
+    image : mapping
+        Block ``cxgi`` of the image's start document.
+    reference : Exposures
+    """
+    ours, theirs = image, reference.start["cxgi"]
     uid = reference.start["uid"]
     if theirs.get("purpose") != "reference":
         raise CxgiError(f"run {uid} is no reference scan (purpose {theirs.get('purpose')!r}): make one of this board")
@@ -35,7 +44,7 @@ def check_reference(image: Exposures, reference: Exposures) -> None:
     if ours["pattern_set"]["sha256"] != theirs["pattern_set"]["sha256"]:
         raise CxgiError(
             f"reference {uid} is of another pattern set ({_words(reference.pattern_set)}; the image's is "
-            f"{_words(image.pattern_set)}): make a reference scan of this pattern set"
+            f"{_words(PatternSet.from_dict(ours['pattern_set']))}): make a reference scan of this pattern set"
         )
 
 

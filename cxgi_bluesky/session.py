@@ -20,7 +20,15 @@ from bluesky import RunEngine
 
 from . import plans
 from .board import MaskBoard
-from .callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveSpeckleCorrelation, LiveView, ScanProgress
+from .callbacks import (
+    LiveCHMWCNN,
+    LiveCorrelation,
+    LiveReconstruction,
+    LiveSpeckleCorrelation,
+    LiveView,
+    ReferenceRuns,
+    ScanProgress,
+)
 from .catalog import (
     data_folder,
     find_run,
@@ -40,6 +48,7 @@ from .measurement import Measurement
 from .patterns import DEFAULT_ORDER, PatternSet
 from .reconstruction import Reconstruction, check_method, default_method, reconstruct
 from .reconstruction.held_out import checked_reconstruction
+from .reference import check_reference
 from .speckle_assets import find_speckles, register_speckles
 from .speckle_board import Board
 from .speckle_measurement import SpeckleMeasurement
@@ -71,6 +80,7 @@ class Session:
     folder: Path
     live: list[LiveReconstruction] = field(default_factory=list)
     view: LiveView | None = None
+    references: ReferenceRuns = field(default_factory=ReferenceRuns)
     plans: ModuleType = plans
 
     @property
@@ -123,13 +133,29 @@ class Session:
     def scan(self, fraction: float = 0.1875, exposure_s: float = 1.0, **options: Any) -> Any:
         """The plan of one image with this beamline's devices: ``s.RE(s.scan(0.1875, 1.0))``.
 
-        `options` are those of `mask_scan`; a speckle board needs ``pattern_set=s.speckles(FILE)``.
+        `options` are those of `mask_scan`; a speckle board needs ``pattern_set=s.speckles(FILE)``. A `reference_uid`
+        must be in the catalog, whole or its beginning, and of the same board and patterns.
+
+        Raises
+        ------
+        CxgiError
+            Before anything is exposed, for a reference that does not belong to such a scan.
         """
         options.setdefault("object_stage", self.object_stage)
         pattern_set = options.pop("pattern_set", None) or self.pattern_set(fraction)
+        if options.get("reference_uid") is not None:
+            options["reference_uid"] = self._reference(options["reference_uid"], pattern_set)
         return self.plans.mask_scan(
             *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
         )
+
+    def _reference(self, uid: str, pattern_set: PatternSet | SpeckleSet) -> str:
+        """Whole uid of a reference scan that fits, kept at hand for the live pictures."""
+        reference = read_exposures(find_run(self.catalog, uid))
+        board = {"id": self.board.name, "sha256": self.board.sha256}
+        check_reference({"board": board, "pattern_set": pattern_set.to_dict()}, reference)
+        self.references.keep(reference)
+        return str(reference.start["uid"])
 
     def reference_scan(self, fraction: float = 0.1875, exposure_s: float = 1.0, **options: Any) -> Any:
         """The plan of a reference scan: the same tiles with the object out.
@@ -277,13 +303,14 @@ def start(
     catalog = open_catalog(folder)
     engine = make_run_engine(catalog, folder)
     pictures: list[LiveReconstruction] = []
-    view = None
+    view, references = None, ReferenceRuns()
     if live:
         view = LiveView(folder / "live.png")
         if isinstance(beamline.board, MaskBoard):
-            pictures = [LiveCorrelation(on_image=view.show), LiveCHMWCNN(on_image=view.show)]
+            words: dict[str, Any] = {"on_image": view.show, "references": references}
+            pictures = [LiveCorrelation(**words), LiveCHMWCNN(**words)]
         else:
             pictures = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
-    for callback in [*pictures, *([ScanProgress()] if progress else [])]:
+    for callback in [references, *pictures, *([ScanProgress()] if progress else [])]:
         engine.subscribe(callback)
-    return Session(engine, catalog, beamline, folder, pictures, view)
+    return Session(engine, catalog, beamline, folder, pictures, view, references)

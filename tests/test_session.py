@@ -75,6 +75,30 @@ def test_plans_take_the_sessions_devices(s):
     assert s.shutter.state.get() == "closed"
 
 
+def test_live_pictures_are_corrected_by_the_reference_too(s):
+    (reference,) = s.RE(s.reference_scan(0.06))
+    assert all(worker.latest is None or worker.latest.source["raw_uids"] != [reference] for worker in s.live)
+    (uid,) = s.RE(s.scan(0.06, reference_uid=reference[:8]))
+    assert s.catalog[uid].metadata["start"]["cxgi"]["reference_uid"] == reference
+    for method, picture in s.wait_for_pictures().items():
+        assert picture.source["reference_uids"] == [reference]
+        again = s.reconstruct(uid, method=method, record=False)
+        np.testing.assert_allclose(picture.image, again.image, rtol=1e-5, atol=1e-6)
+
+
+def test_a_reference_that_does_not_fit_is_refused_before_anything_is_exposed(s):
+    (reference,) = s.RE(s.reference_scan(0.03))
+    before = s.beamline.twin.exposures
+    with pytest.raises(CxgiError, match="another pattern set"):
+        s.scan(0.06, reference_uid=reference)
+    assert s.beamline.twin.exposures == before
+    (image,) = s.RE(s.scan(0.03))
+    with pytest.raises(CxgiError, match="no reference scan"):
+        s.scan(0.03, reference_uid=image)
+    with pytest.raises(CxgiError, match="'feedbeef' is not in the catalog"):
+        s.scan(0.03, reference_uid="feedbeef")
+
+
 def test_an_abort_leaves_the_shutter_closed_and_the_exposures_usable(s):
     from bluesky.utils import RunEngineInterrupted
 

@@ -10,6 +10,7 @@ from .live_reconstruction import (
 )
 from .live_view import LiveView
 from .progress import ScanProgress
+from .reference_runs import ReferenceRuns
 
 __all__ = [
     "LiveCHMWCNN",
@@ -19,5 +20,6 @@ __all__ = [
     "LiveTV",
     "LiveTVAL3",
     "LiveView",
+    "ReferenceRuns",
     "ScanProgress",
 ]

@@ -17,6 +17,7 @@ from ..reconstruction.tval3 import MultiplierStart
 from ..speckle_assets import find_speckles
 from ..speckle_measurement import SpeckleMeasurement
 from ..speckle_set import SpeckleSet
+from .reference_runs import ReferenceRuns
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class LiveReconstruction:
         Called in the worker thread with each new `Reconstruction`.
     first, every : int
         Exposures before the first picture, and between requests for a new one.
+    references : ReferenceRuns, optional
+        Where the reference scan that a run names is found; without it, pictures are not corrected.
     **options
         For the method.
     """
@@ -49,6 +52,7 @@ class LiveReconstruction:
         on_image: Callable[[Reconstruction], None] | None = None,
         first: int = 32,
         every: int = 16,
+        references: ReferenceRuns | None = None,
         **options: Any,
     ) -> None:
         check_method(method)
@@ -58,6 +62,7 @@ class LiveReconstruction:
         self.failure: Exception | None = None
         self._on_image = on_image
         self._first, self._every, self._options = first, every, options
+        self._references = references
         self._run: _LiveRun | None = None  # the newest mask scan
         self._listening = False  # whether the run in progress is that scan
         self._publishing = threading.Lock()
@@ -116,7 +121,8 @@ class LiveReconstruction:
         return dict(self._options)
 
     def _measurement(self, exposures: Exposures) -> Measurement | SpeckleMeasurement:
-        return Measurement.from_exposures(exposures)
+        reference = self._references.get(exposures.start["cxgi"].get("reference_uid")) if self._references else None
+        return Measurement.from_exposures(exposures, reference=reference)
 
     def _work(self, run: _LiveRun) -> None:
         options = self._fresh_options()
