@@ -12,57 +12,22 @@ import json
 import math
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from .alignment import Alignment
+from .board_file import board_path, check_names, read_words, shipped_boards, typed, write_words
 from .errors import CxgiError
-from .orders import ORDERS, SEEDED, ranking
 from .patterns import PatternSet, checked_index
 from .speckle_set import SpeckleSet
 
+__all__ = ["NO_PATTERN", "PATHS", "Alignment", "MaskBoard", "load_board", "shipped_boards"]
+
 PATHS = ("order", "snake")  # of the stage over the board
 NO_PATTERN = -1  # the pattern_index of a reference tile
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """How the plate sits on the stage: position of tile 0, rotation, scale, handedness.
-
-    Attributes
-    ----------
-    x0_mm, y0_mm : float
-        Stage position with tile 0 in the beam.
-    rotation_deg : float
-        Rotation of the plate's rows against the stage's x axis, counter-clockwise.
-    scale : float
-        Real tile pitch over nominal tile pitch.
-    mirrored : bool
-        True when the plate is mounted back to front (columns run towards -x).
-    """
-
-    x0_mm: float = 0.0
-    y0_mm: float = 0.0
-    rotation_deg: float = 0.0
-    scale: float = 1.0
-    mirrored: bool = False
-
-    def __post_init__(self) -> None:
-        if not all(math.isfinite(v) for v in (self.x0_mm, self.y0_mm, self.rotation_deg, self.scale)):
-            raise CxgiError(f"alignment {self} has a value that is not finite")
-        if not 0.5 < self.scale < 2:
-            raise CxgiError(f"alignment scale {self.scale} is not near 1: it is real pitch over nominal pitch")
-
-    @cached_property
-    def matrix(self) -> NDArray[np.float64]:
-        """Plate coordinates to stage coordinates, shape (2, 2)."""
-        c, s = math.cos(math.radians(self.rotation_deg)), math.sin(math.radians(self.rotation_deg))
-        flip = -1.0 if self.mirrored else 1.0
-        return self.scale * np.array([[c, -s], [s, c]]) @ np.diag([flip, 1.0])
 
 
 @dataclass(frozen=True)
@@ -269,25 +234,10 @@ class MaskBoard:
 
         ``pattern_index`` may be a list, or ``{order: zig-zag}`` for a full plate.
         """
-        if not isinstance(words, dict):
-            raise CxgiError(
-                "a board file holds a mapping of names to values: see the boards that ship with the package"
-            )
-        known = {f.name for f in fields(cls)}
-        unknown, missing = set(words) - known, known - set(words) - {"alignment"}
-        if unknown or missing:
-            raise CxgiError(f"board: unknown {sorted(unknown)}, missing {sorted(missing)}: it needs {sorted(known)}")
+        check_names(words, {f.name for f in fields(cls)})
         try:
-            values = dict(words)
-            if isinstance(values["pattern_index"], dict):
-                values["pattern_index"] = ranking(values["pattern_index"]["order"], int(values["size"])).tolist()
-            values["pattern_index"] = tuple(int(k) for k in values["pattern_index"])
-            values["open_tile"] = tuple(int(v) for v in values["open_tile"])
-            values["metal_tile"] = tuple(int(v) for v in values["metal_tile"])
-            for name in ("pixel_um", "tile_pitch_um", "d_r", "aperture_um"):
-                values[name] = float(values[name])
-            values["alignment"] = Alignment(**values.get("alignment", {}))
-            return cls(**values)
+            values = typed(words)
+            return cls(**{**values, "alignment": Alignment(**values.get("alignment", {}))})
         except (TypeError, KeyError, ValueError) as error:
             if isinstance(error, CxgiError):
                 raise
@@ -302,45 +252,17 @@ class MaskBoard:
         CxgiError
             If it cannot be read or says something impossible.
         """
+        words = read_words(path)
         try:
-            return cls.from_dict(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise CxgiError(f"board file {path} cannot be read ({error})") from error
+            return cls.from_dict(words)
         except CxgiError as error:
             raise CxgiError(f"board file {path}: {error}") from error
 
-    def _order_of_a_full_plate(self) -> str | None:
-        """The order whose full ranking the tiles follow, if there is one."""
-        if self.pattern_count < self.size**2:
-            return None
-        for order in (name for name in ORDERS if name not in SEEDED):
-            try:
-                if self.pattern_index == tuple(ranking(order, self.size).tolist()):
-                    return order
-            except CxgiError:
-                continue  # an order that does not know this size
-        return None
-
     def to_yaml(self, path: str | Path) -> None:
         """Write a board file that `from_yaml` reads back to an equal board."""
-        words = self.to_dict()
-        order = self._order_of_a_full_plate()
-        if order is not None:
-            words["pattern_index"] = {"order": order}
-        Path(path).write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")
-
-
-def shipped_boards() -> list[str]:
-    """Names of the boards that come with the package."""
-    return sorted(
-        f.name.removesuffix(".yaml") for f in files("cxgi_bluesky.boards").iterdir() if f.name.endswith(".yaml")
-    )
+        write_words(path, self.to_dict())
 
 
 def load_board(name_or_path: str | Path) -> MaskBoard:
     """A shipped board by name, or any board by its YAML file."""
-    if str(name_or_path) in shipped_boards():
-        return MaskBoard.from_yaml(str(files("cxgi_bluesky.boards") / f"{name_or_path}.yaml"))
-    if not str(name_or_path).endswith((".yaml", ".yml")):
-        raise CxgiError(f"board {name_or_path!r} is unknown: choose {', '.join(shipped_boards())} or give a .yaml file")
-    return MaskBoard.from_yaml(name_or_path)
+    return MaskBoard.from_yaml(board_path(name_or_path))

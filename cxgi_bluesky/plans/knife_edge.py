@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import bluesky.plan_stubs as bps
-import bluesky.preprocessors as bpp
 import numpy as np
 from ophyd.utils import LimitError
 
@@ -13,9 +12,9 @@ from ..devices.diode import Diode
 from ..devices.knife import Knife
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..errors import CxgiError
-from ..exposures import SCHEMA
 from ..resolution.knife_edge import FEWEST_POINTS, PURPOSE, KnifeGeometry
-from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, Plan, move
+from .metadata import check_exposure, start_document
+from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, Plan, move, safe_run, store
 
 
 def knife_edge_scan(
@@ -56,8 +55,6 @@ def knife_edge_scan(
     CxgiError
         Before anything moves, for an impossible number or a position beyond the knife's limits.
     """
-    if "cxgi" in (md or {}):
-        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
     _check(knife, start_um, stop_um, points, exposure_s, repeats)
     devices: list[Any] = [knife, shutter, diode]
     positions = np.tile(np.linspace(start_um, stop_um, points), repeats).tolist()
@@ -68,7 +65,19 @@ def knife_edge_scan(
         "exposure_s": exposure_s,
         "repeats": repeats,
     }
-    metadata = _start_metadata(knife, diode, slit, len(positions), arguments, [d.name for d in devices])
+    metadata = start_document(
+        "knife_edge_scan",
+        PURPOSE,
+        devices,
+        {**arguments, "slit": slit.to_dict()},
+        detector=diode,
+        axis=knife.edge,
+        points=len(positions),
+        words={
+            PURPOSE: {"axis": knife.axis, **slit.to_dict()},
+            "fields": {"position": knife.edge.name, "bucket": diode.current.name, "sigma": diode.sigma.name},
+        },
+    )
     parked = knife.edge.position
 
     def exposures() -> Plan:
@@ -76,17 +85,10 @@ def knife_edge_scan(
         for position in positions:
             yield from _expose(knife, shutter, diode, position, exposure_s)
 
-    def make_safe() -> Plan:
-        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), move(knife.edge, parked))
+    def knife_back() -> Plan:
+        yield from move(knife.edge, parked)
 
-    @bpp.stage_decorator(devices)
-    @bpp.run_decorator(md={**metadata, **(md or {})})
-    def run() -> Plan:
-        yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-        yield from bpp.finalize_wrapper(exposures(), make_safe)
-        yield from bps.checkpoint()  # a pause from here on has nothing to repeat
-
-    return (yield from run())
+    return (yield from safe_run(devices, shutter, exposures, put_back=knife_back, metadata=metadata, md=md))
 
 
 def _expose(knife: Knife, shutter: Shutter, diode: Diode, position_um: float, exposure_s: float) -> Plan:
@@ -103,15 +105,11 @@ def _expose(knife: Knife, shutter: Shutter, diode: Diode, position_um: float, ex
     yield from bps.trigger(diode, group="exposure")
     yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
     yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-    yield from bps.create(name="primary")
-    yield from bps.read(knife)
-    yield from bps.read(diode)
-    yield from bps.save()
+    yield from store(knife, diode, "primary")
 
 
 def _check(knife: Knife, start_um: float, stop_um: float, points: int, exposure_s: float, repeats: int) -> None:
-    if not 0 < exposure_s < float("inf"):
-        raise CxgiError(f"exposure_s {exposure_s} is no positive number of seconds")
+    check_exposure(exposure_s)
     if points < FEWEST_POINTS:
         raise CxgiError(f"points {points}: a knife edge needs {FEWEST_POINTS} or more")
     if repeats < 1:
@@ -123,28 +121,3 @@ def _check(knife: Knife, start_um: float, stop_um: float, points: int, exposure_
             knife.edge.check_value(position)
         except (LimitError, ValueError) as error:
             raise CxgiError(f"{position:g} um is beyond the limits of {knife.name}: {error}") from error
-
-
-def _start_metadata(
-    knife: Knife, diode: Diode, slit: KnifeGeometry, count: int, arguments: dict[str, Any], names: list[str]
-) -> dict[str, Any]:
-    return {
-        "plan_name": "knife_edge_scan",
-        "plan_args": {**arguments, "slit": slit.to_dict(), "devices": names},
-        "detectors": [diode.name],
-        "motors": [knife.edge.name],
-        "num_points": count,
-        "hints": {"dimensions": [([knife.edge.name], "primary")]},
-        "cxgi": {
-            "schema": SCHEMA,
-            "purpose": PURPOSE,
-            "mode": "step",
-            PURPOSE: {"axis": knife.axis, **slit.to_dict()},
-            "exposure_s": arguments["exposure_s"],
-            "fields": {
-                "position": knife.edge.name,
-                "bucket": diode.current.name,
-                "sigma": diode.sigma.name,
-            },
-        },
-    }

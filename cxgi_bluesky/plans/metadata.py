@@ -61,12 +61,8 @@ def start_metadata(
     pattern_set: PatternSet | SpeckleSet | None = None,
     links: dict[str, str | None] | None = None,
 ) -> dict[str, Any]:
-    """Start document of a plan (event schema 1); `links` are the uids of the runs that belong to it."""
+    """Start document of a plan that reads buckets (event schema 1); `links` are uids of runs that belong to it."""
     words: dict[str, Any] = {
-        "schema": SCHEMA,
-        "purpose": purpose,
-        "mode": "step",
-        "exposure_s": arguments["exposure_s"],
         "fields": {
             "pattern_index": stage.pattern_index.name if stage is not None else None,
             "bucket": diode.current.name,
@@ -76,19 +72,46 @@ def start_metadata(
         **{name: uid for name, uid in (links or {}).items() if uid is not None},
     }
     if board is not None:
-        named = {"id": board.name, "sha256": board.sha256, "d_r": board.d_r}
-        words["board"] = {**named, "pixel_um": board.pixel_um, "metal": board.metal}
+        words["board"] = {**board_words(board), "d_r": board.d_r}
     if pattern_set is not None:
         words["pattern_set"] = pattern_set.to_dict()
+    axis = None if stage is None else stage.tile
+    points = None if pattern_set is None else pattern_set.count
+    return start_document(plan_name, purpose, devices, arguments, detector=diode, axis=axis, points=points, words=words)
+
+
+def board_words(board: Board) -> dict[str, Any]:
+    """What every run on a board says of it."""
+    return {"id": board.name, "sha256": board.sha256, "pixel_um": board.pixel_um, "metal": board.metal}
+
+
+def start_document(
+    plan_name: str,
+    purpose: str,
+    devices: list[Any],
+    arguments: dict[str, Any],
+    *,
+    detector: Any,
+    axis: Any = None,
+    points: int | None = None,
+    words: dict[str, Any],
+) -> dict[str, Any]:
+    """Start document of any plan here: `points` steps along an axis, and `words` for the block ``cxgi``."""
     metadata: dict[str, Any] = {
         "plan_name": plan_name,
         "plan_args": {**arguments, "devices": [d.name for d in devices]},
-        "detectors": [diode.name],
-        "cxgi": words,
+        "detectors": [detector.name],
+        "cxgi": {
+            "schema": SCHEMA,
+            "purpose": purpose,
+            "mode": "step",
+            "exposure_s": arguments["exposure_s"],
+            **words,
+        },
     }
-    if stage is not None:
-        metadata["motors"] = [stage.tile.name]
-    if stage is not None and pattern_set is not None:
-        metadata["num_points"] = pattern_set.count
-        metadata["hints"] = {"dimensions": [([stage.tile.name], "primary")]}
+    if axis is not None:
+        metadata["motors"] = [axis.name]
+    if axis is not None and points is not None:
+        metadata["num_points"] = points
+        metadata["hints"] = {"dimensions": [([axis.name], "primary")]}
     return metadata

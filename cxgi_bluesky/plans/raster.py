@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -16,7 +17,8 @@ from ..patterns import PatternSet
 from ..speckle_board import Board
 from ..speckle_set import SpeckleSet
 from .metadata import board_on, check_counts, check_exposure, check_fits, mask_board_on, start_metadata
-from .steps import Plan, expose, move, read_dark, safe_run
+from .steps import Plan, move, move_object, read_darks, safe_run, with_object
+from .tiles import TileExposures
 
 NO_TILE = -1
 
@@ -110,32 +112,26 @@ def mask_scan(
     metal_tile = mask_board_on(stage, board).metal_tile_number if metal_exposures else NO_TILE
     tiles = board.tiles_along(pattern_set, path)
     judges_after = _spread(_validation_tiles(board, pattern_set, validation, validation_seed), len(tiles))
-    devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
-
-    def tile(number: int, stream: str, count: int = 1) -> Plan:
-        for _ in range(count):
-            yield from expose(stage, shutter, diode, number, stream, exposure_s)
+    devices = [stage, shutter, diode, *with_object(object_stage)]
+    tile = TileExposures(stage, shutter, diode, exposure_s)
 
     def exposures() -> Plan:
-        yield from bps.mv(diode.exposure_s, exposure_s)
-        for _ in range(dark_exposures):
-            yield from read_dark(stage, diode, exposure_s)
+        yield from read_darks(stage, diode, exposure_s, dark_exposures)
         if object_stage is not None and incident_exposures + metal_exposures:
             yield from move(object_stage, OUT)
-            yield from tile(board.open_tile_number, "incident", incident_exposures)
-            yield from tile(metal_tile, "metal", metal_exposures)
+            yield from tile.of(board.open_tile_number, "incident", incident_exposures)
+            yield from tile.of(metal_tile, "metal", metal_exposures)
             yield from bps.checkpoint()
             yield from move(object_stage, IN)
         else:
-            yield from tile(metal_tile, "metal", metal_exposures)
-        yield from tile(board.open_tile_number, "open", open_exposures)
-        for done, number in enumerate(tiles):
-            if open_every and done and done % open_every == 0:
-                yield from tile(board.open_tile_number, "open")
-            yield from tile(number, "primary")
-            for judge in judges_after.get(done, ()):
-                yield from tile(judge, "validation")
-        yield from tile(board.open_tile_number, "open", open_exposures)
+            yield from tile.of(metal_tile, "metal", metal_exposures)
+        yield from tile.along(
+            tiles,
+            open_tile=board.open_tile_number,
+            open_exposures=open_exposures,
+            open_every=open_every,
+            validation_after=judges_after,
+        )
 
     metadata = start_metadata(
         f"{pattern_set.basis}_scan",
@@ -148,7 +144,8 @@ def mask_scan(
         pattern_set=pattern_set,
         links={"reference_uid": reference_uid, "dark_uid": dark_uid},
     )
-    return (yield from safe_run(devices, shutter, exposures, object_stage=object_stage, metadata=metadata, md=md))
+    put_back = partial(move_object, object_stage, IN)
+    return (yield from safe_run(devices, shutter, exposures, put_back=put_back, metadata=metadata, md=md))
 
 
 hadamard_scan = mask_scan  # the run says by its pattern set which of the two it was

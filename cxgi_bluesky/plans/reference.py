@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
 
 from ..board import MaskBoard
 from ..devices.diode import Diode
-from ..devices.object_stage import OUT, ObjectStage
+from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..patterns import PatternSet
 from .metadata import check_counts, check_exposure, check_fits, mask_board_on, start_metadata
-from .steps import Plan, expose, move, read_dark, safe_run
+from .steps import Plan, move_object, read_darks, safe_run, with_object
+from .tiles import TileExposures
 
 
 def reference_scan(
@@ -70,24 +72,16 @@ def reference_scan(
     check_exposure(exposure_s)
     check_counts(**{name: count for name, count in arguments.items() if name.endswith(("exposures", "every"))})
     tiles = board.tiles_along(pattern_set, path)
-    devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
-
-    def tile(number: int, stream: str, count: int = 1) -> Plan:
-        for _ in range(count):
-            yield from expose(stage, shutter, diode, number, stream, exposure_s)
+    devices = [stage, shutter, diode, *with_object(object_stage)]
+    tile = TileExposures(stage, shutter, diode, exposure_s)
 
     def exposures() -> Plan:
-        yield from bps.mv(diode.exposure_s, exposure_s)
-        for _ in range(dark_exposures):
-            yield from read_dark(stage, diode, exposure_s)
-        yield from move(object_stage, OUT) if object_stage is not None else bps.null()
-        yield from tile(board.metal_tile_number, "metal", metal_exposures)
-        yield from tile(board.open_tile_number, "open", open_exposures)
-        for done, number in enumerate(tiles):
-            if open_every and done and done % open_every == 0:
-                yield from tile(board.open_tile_number, "open")
-            yield from tile(number, "primary")
-        yield from tile(board.open_tile_number, "open", open_exposures)
+        yield from read_darks(stage, diode, exposure_s, dark_exposures)
+        yield from move_object(object_stage, OUT)
+        yield from tile.of(board.metal_tile_number, "metal", metal_exposures)
+        yield from tile.along(
+            tiles, open_tile=board.open_tile_number, open_exposures=open_exposures, open_every=open_every
+        )
         yield from bps.checkpoint()
 
     metadata = start_metadata(
@@ -100,7 +94,8 @@ def reference_scan(
         board=board,
         pattern_set=pattern_set,
     )
-    return (yield from safe_run(devices, shutter, exposures, object_stage=object_stage, metadata=metadata, md=md))
+    put_back = partial(move_object, object_stage, IN)
+    return (yield from safe_run(devices, shutter, exposures, put_back=put_back, metadata=metadata, md=md))
 
 
 def dark_scan(
@@ -136,13 +131,11 @@ def dark_scan(
     devices = [shutter, diode]
 
     def readings() -> Plan:
-        yield from bps.mv(diode.exposure_s, exposure_s)
-        for _ in range(exposures):
-            yield from read_dark(None, diode, exposure_s)
+        yield from read_darks(None, diode, exposure_s, exposures)
 
     arguments = {"exposure_s": exposure_s, "exposures": exposures}
     metadata = start_metadata("dark_scan", "dark", devices, arguments, diode=diode)
-    return (yield from safe_run(devices, shutter, readings, object_stage=None, metadata=metadata, md=md))
+    return (yield from safe_run(devices, shutter, readings, put_back=bps.null, metadata=metadata, md=md))
 
 
 def metal_scan(
@@ -182,18 +175,18 @@ def metal_scan(
     board = mask_board_on(stage, board)
     check_exposure(exposure_s)
     check_counts(exposures=exposures, dark_exposures=dark_exposures)
-    devices = [stage, shutter, diode] + ([object_stage] if object_stage is not None else [])
+    devices = [stage, shutter, diode, *with_object(object_stage)]
+    tile = TileExposures(stage, shutter, diode, exposure_s)
 
     def in_turn() -> Plan:
-        yield from bps.mv(diode.exposure_s, exposure_s)
-        for _ in range(dark_exposures):
-            yield from read_dark(stage, diode, exposure_s)
-        yield from move(object_stage, OUT) if object_stage is not None else bps.null()
+        yield from read_darks(stage, diode, exposure_s, dark_exposures)
+        yield from move_object(object_stage, OUT)
         for _ in range(exposures):
-            yield from expose(stage, shutter, diode, board.metal_tile_number, "metal", exposure_s)
-            yield from expose(stage, shutter, diode, board.open_tile_number, "open", exposure_s)
+            yield from tile.of(board.metal_tile_number, "metal")
+            yield from tile.of(board.open_tile_number, "open")
         yield from bps.checkpoint()
 
     arguments = {"exposure_s": exposure_s, "exposures": exposures, "dark_exposures": dark_exposures}
     metadata = start_metadata("metal_scan", "metal", devices, arguments, diode=diode, stage=stage, board=board)
-    return (yield from safe_run(devices, shutter, in_turn, object_stage=object_stage, metadata=metadata, md=md))
+    put_back = partial(move_object, object_stage, IN)
+    return (yield from safe_run(devices, shutter, in_turn, put_back=put_back, metadata=metadata, md=md))

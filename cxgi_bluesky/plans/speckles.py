@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,21 @@ from ..devices.pattern_camera import PatternCamera
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
-from ..exposures import SCHEMA
 from ..speckle_board import SpeckleBoard
-from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, Plan, move, reach_tile, store, wait_for
+from .metadata import board_words, start_document
+from .steps import (
+    EXPOSURE_MARGIN_S,
+    SHUTTER_TIMEOUT_S,
+    Plan,
+    check_metadata,
+    closing_finally,
+    move,
+    move_object,
+    reach_tile,
+    store,
+    wait_for,
+    with_object,
+)
 
 FINISH_TIMEOUT_S = 120.0
 DARK_FRAME = -1
@@ -73,9 +86,18 @@ def record_speckles(
     board = _checked_board(stage, camera)
     positions = board.count if count is None else count
     _check_arguments(board, path, positions, exposure_s, dark_frames, md or {})
-    devices = [stage, shutter, camera] + ([object_stage] if object_stage is not None else [])
+    devices = [stage, shutter, camera, *with_object(object_stage)]
     source = {"recorded_with": camera.name, "exposure_s": exposure_s, "dark_frames": dark_frames}
-    metadata = _start_metadata(devices, board, {"path": str(path), "count": positions, **source})
+    metadata = start_document(
+        "record_speckles",
+        "speckles",
+        devices,
+        {"path": str(path), "count": positions, **source},
+        detector=camera,
+        axis=stage.tile,
+        points=positions,
+        words={"board": board_words(board)},
+    )
     recording = {
         "path": path,
         "count": positions,
@@ -99,27 +121,18 @@ def record_speckles(
             yield from bps.checkpoint()
             yield from take(DARK_FRAME, "dark")
         yield from bps.checkpoint()
-        if object_stage is not None:
-            yield from move(object_stage, OUT)
+        yield from move_object(object_stage, OUT)
         for tile in range(positions):
             yield Msg("checkpoint")
             yield from reach_tile(stage, tile)
             yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
             yield from take(board.pattern_index_of(tile), "primary")
 
-    def object_back() -> Plan:
-        yield from move(object_stage, IN) if object_stage is not None else bps.null()
-
-    def make_safe() -> Plan:
-        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), object_back)
-
     def asset() -> Plan:
         yield from bps.checkpoint()
         yield from bps.trigger(camera.asset, group="asset")
         yield from bps.wait(group="asset", timeout=FINISH_TIMEOUT_S)
-        yield from bps.create(name="asset")
-        yield from bps.read(camera.asset)
-        yield from bps.save()
+        yield from store(None, camera.asset, "asset")
         yield from bps.checkpoint()
 
     @bpp.stage_decorator(devices)
@@ -127,7 +140,7 @@ def record_speckles(
     def run() -> Plan:
         yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
         yield from bps.configure(camera, recording)
-        yield from bpp.finalize_wrapper(frames(), make_safe)
+        yield from closing_finally(shutter, frames, partial(move_object, object_stage, IN))
         yield from asset()
 
     yield from run()
@@ -149,30 +162,10 @@ def _checked_board(stage: MaskStage, camera: PatternCamera) -> SpeckleBoard:
 def _check_arguments(
     board: SpeckleBoard, path: str | Path, count: int, exposure_s: float, dark_frames: int, md: dict[str, Any]
 ) -> None:
-    if "cxgi" in md:
-        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
+    check_metadata(md)
     if not 1 <= count <= board.count:
         raise CxgiError(f"count {count} is outside 1..{board.count}, the positions of {board.name!r}")
     if not 0 < exposure_s < float("inf") or dark_frames < 0:
         raise CxgiError(f"exposure_s {exposure_s} and dark_frames {dark_frames}: give a time and a number of frames")
     if Path(path).exists():
         raise CxgiError(f"{path} exists, and recorded patterns are never overwritten: choose another name")
-
-
-def _start_metadata(devices: list[Any], board: SpeckleBoard, arguments: dict[str, Any]) -> dict[str, Any]:
-    stage, _, camera = devices[:3]
-    return {
-        "plan_name": "record_speckles",
-        "plan_args": {**arguments, "devices": [d.name for d in devices]},
-        "detectors": [camera.name],
-        "motors": [stage.tile.name],
-        "num_points": arguments["count"],
-        "hints": {"dimensions": [([stage.tile.name], "primary")]},
-        "cxgi": {
-            "schema": SCHEMA,
-            "purpose": "speckles",
-            "mode": "step",
-            "board": {"id": board.name, "sha256": board.sha256, "pixel_um": board.pixel_um, "metal": board.metal},
-            "exposure_s": arguments["exposure_s"],
-        },
-    }

@@ -14,7 +14,7 @@ import bluesky.preprocessors as bpp
 from bluesky import Msg
 
 from ..devices.diode import Diode
-from ..devices.object_stage import IN, ObjectStage
+from ..devices.object_stage import ObjectStage
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
@@ -26,39 +26,52 @@ SHUTTER_TIMEOUT_S = 10.0
 EXPOSURE_MARGIN_S = 30.0
 
 
+def check_metadata(md: dict[str, Any] | None) -> None:
+    """Raise `CxgiError` when the user's metadata has the key that belongs to the plan."""
+    if "cxgi" in (md or {}):
+        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
+
+
 def safe_run(
     devices: list[Any],
     shutter: Shutter,
     exposures: Callable[[], Plan],
     *,
-    object_stage: ObjectStage | None,
+    put_back: Callable[[], Plan],
     metadata: dict[str, Any],
     md: dict[str, Any] | None,
 ) -> Plan:
-    """One run of `exposures`; however it ends, the shutter is closed and the object is back in.
+    """One run of `exposures`; however it ends, the shutter is closed, and then what was moved is put back.
 
     Raises
     ------
     CxgiError
         Before anything moves: when `md` has the key that belongs to the plan.
     """
-    if "cxgi" in (md or {}):
-        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
-
-    def object_back() -> Plan:
-        yield from move(object_stage, IN) if object_stage is not None else bps.null()
-
-    def make_safe() -> Plan:
-        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), object_back)
+    check_metadata(md)
 
     @bpp.stage_decorator(devices)
     @bpp.run_decorator(md={**metadata, **(md or {})})
     def run() -> Plan:
         yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-        yield from bpp.finalize_wrapper(exposures(), make_safe)
+        yield from closing_finally(shutter, exposures, put_back)
         yield from bps.checkpoint()  # a pause from here on has nothing to repeat
 
     return (yield from run())
+
+
+def closing_finally(shutter: Shutter, exposures: Callable[[], Plan], put_back: Callable[[], Plan]) -> Plan:
+    """`exposures`; however they end, the shutter is closed, and then, even if that fails, `put_back` is done."""
+
+    def make_safe() -> Plan:
+        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), put_back)
+
+    yield from bpp.finalize_wrapper(exposures(), make_safe)
+
+
+def with_object(object_stage: ObjectStage | None) -> list[Any]:
+    """The object's stage as a list of devices, empty without one."""
+    return [] if object_stage is None else [object_stage]
 
 
 # ---------------------------------------------------------------- steps
@@ -74,8 +87,13 @@ def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
     yield wait_for(group, timeout_s)
 
 
-def store(stage: MaskStage | None, detector: Any, stream: str) -> Plan:
-    """One event of a stream: where the stage is and what the detector has measured."""
+def move_object(object_stage: ObjectStage | None, place: str) -> Plan:
+    """The object in or out, where something can move it."""
+    yield from move(object_stage, place) if object_stage is not None else bps.null()
+
+
+def store(stage: Any, detector: Any, stream: str) -> Plan:
+    """One event of a stream: where the stage is (None: there is none) and what the detector has measured."""
     yield Msg("create", name=stream)
     if stage is not None:
         yield Msg("read", stage)
@@ -106,9 +124,11 @@ def reach_tile(stage: MaskStage, tile: int) -> Plan:
         )
 
 
-def read_dark(stage: MaskStage | None, diode: Diode, exposure_s: float) -> Plan:
-    """One reading with the shutter closed."""
-    yield from bps.checkpoint()
-    yield from bps.trigger(diode, group="exposure")
-    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
-    yield from store(stage, diode, "dark")
+def read_darks(stage: MaskStage | None, diode: Diode, exposure_s: float, count: int) -> Plan:
+    """Set the exposure time, and so many readings with the shutter closed."""
+    yield from bps.mv(diode.exposure_s, exposure_s)
+    for _ in range(count):
+        yield from bps.checkpoint()
+        yield from bps.trigger(diode, group="exposure")
+        yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
+        yield from store(stage, diode, "dark")

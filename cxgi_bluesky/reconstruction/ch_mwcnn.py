@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from ..errors import CxgiError
 from ..measurement import Measurement
 from .common_offset import without_common_offset
-from .model_error import error_size, with_model_error
+from .model_error import ErrorSizes, with_model_error
 from .network import CHMWCNN, NetworkConfig, normalise
 
 SCHEMA = "cxgi-ch-mwcnn-1"
@@ -82,7 +82,7 @@ def _read_network(path: Path, modified_ns: int) -> LoadedNetwork:
 
 
 def ch_mwcnn(
-    measurement: Measurement, *, weights: str | Path | None = None
+    measurement: Measurement, *, weights: str | Path | None = None, sizes: ErrorSizes | None = None
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Reconstruct with the network, told how large the errors of the coefficients really are (`model_error`).
 
@@ -92,6 +92,8 @@ def ch_mwcnn(
         Of a size the weights were trained on.
     weights : path, optional
         A safetensors file; by default the one shipped with the package.
+    sizes : ErrorSizes, optional
+        Where other steps have found, or will look for, the error size of this measurement.
 
     Raises
     ------
@@ -99,13 +101,13 @@ def ch_mwcnn(
         If the weights cannot be used, or do not know the size.
     """
     loaded = load_network(weights)
-    sizes = loaded.card["sizes"]
-    if measurement.size not in sizes:
+    known = loaded.card["sizes"]
+    if measurement.size not in known:
         raise CxgiError(
-            f"size {measurement.size} is unknown to the network's weights (they know {sizes}): use method tv"
+            f"size {measurement.size} is unknown to the network's weights (they know {known}): use method tv"
         )
     measurement, offset = without_common_offset(measurement)
-    size, _ = error_size(measurement)
+    size, _ = (sizes or ErrorSizes()).of(measurement)
     return run_network(loaded.network, with_model_error(measurement, size)), {
         "weights_sha256": loaded.sha256,
         "common_offset": offset,

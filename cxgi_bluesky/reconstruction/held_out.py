@@ -23,7 +23,7 @@ from ..measurement import Measurement
 from ..patterns import coefficients
 from . import reconstruct
 from .common_offset import without_common_offset
-from .model_error import FEWEST_PATTERNS, error_size
+from .model_error import FEWEST_PATTERNS, ErrorSizes
 from .result import Reconstruction
 from .uncertainty import Kind, uncertainty
 
@@ -35,6 +35,7 @@ FEWEST_HELD = 32  # fewer tell nothing for certain
 _SHUFFLES = 999
 _LINEAR = ("inverse", "correlation")
 _JUDGE = "tv"
+_SIZING = ("tv", "ch-mwcnn")  # methods that ask for the error size themselves
 
 
 def held_out_score(
@@ -44,6 +45,7 @@ def held_out_score(
     patterns: int = 64,
     seed: int = 0,
     picture: NDArray[Any] | None = None,
+    sizes: ErrorSizes | None = None,
     **options: Any,
 ) -> dict[str, Any] | None:
     """Score of a method on this measurement, or of its data where the method predicts nothing.
@@ -59,6 +61,8 @@ def held_out_score(
         Of the draw.
     picture : ndarray, shape (n, n), optional
         What the method makes of the whole measurement, if that is known already (validation patterns need it).
+    sizes : ErrorSizes, optional
+        Where other steps have found, or will look for, the error size of this measurement.
     **options
         For the method.
 
@@ -84,7 +88,7 @@ def held_out_score(
     if method in _LINEAR:
         predictor, options, picture = _JUDGE, {}, None
     measurement, offset = without_common_offset(measurement)
-    size, _ = error_size(_of_designed_masks(measurement))
+    size, _ = (sizes or ErrorSizes()).of(_of_designed_masks(measurement))
     predicted, measured = [], []
     for held in _draws(measurement, patterns, seed):
         kept = np.delete(np.arange(len(measurement)), held)
@@ -151,14 +155,16 @@ def checked_reconstruction(
     Neither is part of its `seconds`. The uncertainty is that of the error for tv, of the noise for the
     linear methods; the other methods have none.
     """
-    result = reconstruct(measurement, method=method, **options)
+    sizes = ErrorSizes()
+    shared = {"sizes": sizes} if method in _SIZING else {}
+    result = reconstruct(measurement, method=method, **shared, **options)
     cold = {name: value for name, value in options.items() if name != "warm"}
-    score = held_out_score(measurement, method=method, picture=result.image, **cold)
+    score = held_out_score(measurement, method=method, picture=result.image, sizes=sizes, **cold)
     result = replace(result, quality={**result.quality, "unmeasured_share": result.unmeasured_share, "held_out": score})
     kind: Kind | None = "error" if method == "tv" else "noise" if method in _LINEAR else None
     if not details or kind is None:
         return result
-    sigma = uncertainty(_of_designed_masks(measurement), method=method, kind=kind, **options)
+    sigma = uncertainty(_of_designed_masks(measurement), method=method, kind=kind, sizes=sizes, **options)
     return replace(result, uncertainty=sigma, uncertainty_kind=kind)
 
 

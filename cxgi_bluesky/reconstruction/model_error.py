@@ -11,7 +11,8 @@ better is believed, if it is better by more than the luck of the draw.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,23 @@ def error_size(
         )  # the draw says nothing: half-way
     model = math.sqrt(max(0.0, best**2 - own**2))
     return ErrorSize(best, model, f"{measurement.sigma_origin}, and model error"), picture
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorSizes:
+    """Error sizes found so far, for the steps that need that of the same measurement one after another."""
+
+    found: dict[tuple[Any, ...], tuple[ErrorSize, NDArray[np.float32] | None]] = field(default_factory=dict)
+
+    def of(self, measurement: Measurement, *, nonnegative: bool = True) -> tuple[ErrorSize, NDArray[np.float32] | None]:
+        """As `error_size`, which is asked only for numbers that are new; the trial picture is the caller's own."""
+        arrays = (measurement.pattern_index, measurement.coefficient, measurement.sigma)
+        numbers = tuple(values.tobytes() for values in arrays)
+        key = (measurement.size, *numbers, measurement.sigma_origin, measurement.pattern_error, nonnegative)
+        if key not in self.found:
+            self.found[key] = error_size(measurement, nonnegative=nonnegative)
+        size, picture = self.found[key]
+        return size, None if picture is None else picture.copy()
 
 
 def with_model_error(measurement: Measurement, size: ErrorSize) -> Measurement:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..measurement import Measurement
 from ..patterns import coefficients
 from .common_offset import without_common_offset
-from .model_error import error_size, held_back_rows, with_model_error
+from .model_error import ErrorSizes, held_back_rows, with_model_error
 from .total_variation import Norm, Problem, WarmStart
 from .weight import chosen_weight
 
@@ -62,13 +62,15 @@ def redrawn(
     weight: float | None = None,
     norm: Norm = "symmetric",
     nonnegative: bool = True,
+    sizes: ErrorSizes | None = None,
 ) -> Redrawn:
     """Pictures made again: `draws` repeats, or with `leave_out` a few, and `draws` without an eighth of the patterns.
 
     `weight`, `norm` and `nonnegative` are those of `tv`; the weight is that of the whole measurement for all.
+    `sizes` is where its error size may be known already.
     """
     measurement, _ = without_common_offset(measurement)
-    size, trial = error_size(measurement)
+    size, trial = (sizes or ErrorSizes()).of(measurement)
     measurement = with_model_error(measurement, size)
     chosen = chosen_weight(measurement, trial) if weight is None else weight
     base, rng = WarmStart(), np.random.default_rng(seed)

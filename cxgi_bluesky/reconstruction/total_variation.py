@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from ..errors import CxgiError
 from ..measurement import Measurement
 from .common_offset import without_common_offset
 from .correlation import check_choice
+
+if TYPE_CHECKING:
+    from .model_error import ErrorSizes
 
 Image = NDArray[np.float32]
 Norm = Literal["symmetric", "isotropic", "anisotropic"]
@@ -59,6 +62,7 @@ def tv(
     iterations: int = 300,
     tolerance: float = 1e-4,
     warm: WarmStart | None = None,
+    sizes: ErrorSizes | None = None,
 ) -> tuple[Image, dict[str, Any]]:
     """TV/L2 reconstruction.
 
@@ -81,6 +85,8 @@ def tv(
         Stops when the image changes by less than this fraction of its deviation in an iteration.
     warm : WarmStart, optional
         For a series of growing measurements, as in a running scan.
+    sizes : ErrorSizes, optional
+        Where other steps have found, or will look for, the error size of this measurement.
 
     Returns
     -------
@@ -101,7 +107,7 @@ def tv(
     measurement, offset = without_common_offset(measurement)
     chosen: dict[str, Any] = {"weight": weight, "weight_origin": "given"}
     if weight is None:
-        measurement, weight, warm, chosen = _choose(measurement, nonnegative, warm)
+        measurement, weight, warm, chosen = _choose(measurement, nonnegative, warm, sizes)
     warm = WarmStart() if warm is None else warm
     problem = Problem.of(measurement, norm=norm, nonnegative=nonnegative)
     done, stopped_by = problem.solve(weight, warm, iterations=iterations, tolerance=tolerance)
@@ -119,13 +125,13 @@ def tv(
 
 
 def _choose(
-    measurement: Measurement, nonnegative: bool, warm: WarmStart | None
+    measurement: Measurement, nonnegative: bool, warm: WarmStart | None, sizes: ErrorSizes | None
 ) -> tuple[Measurement, float, WarmStart, dict[str, Any]]:
     """Measurement with its full sigma, the weight, where to start, and what is to be told of it."""
-    from .model_error import error_size, with_model_error
+    from .model_error import ErrorSizes, with_model_error
     from .weight import chosen_weight
 
-    size, trial = error_size(measurement, nonnegative=nonnegative)
+    size, trial = (sizes or ErrorSizes()).of(measurement, nonnegative=nonnegative)
     measurement = with_model_error(measurement, size)
     weight = chosen_weight(measurement, trial)
     told = {

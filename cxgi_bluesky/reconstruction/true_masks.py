@@ -93,6 +93,8 @@ def reconstruct_with_masks(
     from . import METHODS
 
     options.pop("warm", None)
+    if method == "tv":  # its error size is that of coefficients which only it has
+        options.pop("sizes", None)
     image: NDArray[Any]
     if method == "correlation":
         image, parameters = mask_correlation(measurement, **options)

@@ -20,14 +20,22 @@ from ..measurement import Measurement
 from ..patterns import walsh_hadamard_2d
 from .correlation import Weighting, check_choice, exposure_shares
 from .error_law import calibrated, scales, scatter
-from .model_error import error_size, with_model_error
+from .model_error import ErrorSizes, with_model_error
 from .redrawn import redrawn
 
 Array = NDArray[np.float64]
 Kind = Literal["noise", "error"]
 
 
-def uncertainty(measurement: Measurement, *, method: str, kind: Kind = "noise", seed: int = 0, **options: Any) -> Array:
+def uncertainty(
+    measurement: Measurement,
+    *,
+    method: str,
+    kind: Kind = "noise",
+    seed: int = 0,
+    sizes: ErrorSizes | None = None,
+    **options: Any,
+) -> Array:
     """One standard deviation of each pixel, shape (n, n), in the unit of the picture.
 
     Parameters
@@ -38,6 +46,8 @@ def uncertainty(measurement: Measurement, *, method: str, kind: Kind = "noise", 
         "error" is known for tv only.
     seed : int
         Of the draws.
+    sizes : ErrorSizes, optional
+        Where other steps have found the error size of this measurement.
     **options
         Of the method, as far as the uncertainty depends on them.
 
@@ -49,14 +59,14 @@ def uncertainty(measurement: Measurement, *, method: str, kind: Kind = "noise", 
     check_choice("kind", kind, Kind)
     if method == "tv":
         known = {name: options[name] for name in ("weight", "norm", "nonnegative") if name in options}
-        drawn = redrawn(measurement, leave_out=kind == "error", seed=seed, **known)
+        drawn = redrawn(measurement, leave_out=kind == "error", seed=seed, sizes=sizes, **known)
         if kind == "noise":
             return np.std(drawn.repeated, axis=0, ddof=1, dtype=np.float64)
         deviation = scatter(drawn)
         return calibrated(deviation, scales(drawn, deviation)) if deviation.any() else deviation
     if kind == "error" or method not in ("inverse", "correlation"):
         raise CxgiError(f"method {method!r} has no uncertainty of kind {kind!r}: take inverse, correlation or tv")
-    measurement = with_model_error(measurement, error_size(measurement)[0])
+    measurement = with_model_error(measurement, (sizes or ErrorSizes()).of(measurement)[0])
     if method == "inverse":
         return inverse_noise(measurement)
     return correlation_noise(measurement, weighting=options.get("weighting", "equal"), form=options.get("form", "GI"))

@@ -82,7 +82,7 @@ def test_the_same_scan_and_the_start_document_knows_the_patterns(RE, documents, 
     assert start["cxgi"]["board"]["d_r"] is None
     exposures = Exposures.from_documents(documents)
     counts = {name: len(stream) for name, stream in exposures.streams.items()}
-    assert counts == {"primary": COUNT, "validation": 0, "open": 4 + 2 + 4, "dark": 4, "incident": 4}
+    assert counts == {"primary": COUNT, "validation": 0, "open": 4 + 2 + 4, "dark": 4, "incident": 4, "metal": 0}
     measurement = SpeckleMeasurement.from_documents(documents, speckles)
     np.testing.assert_array_equal(measurement.pattern_index, np.arange(COUNT))
     assert cnr(reconstruct(measurement, method="correlation").image, line.twin.truth) > 0.5

@@ -1,0 +1,89 @@
+"""Board files: YAML in and out, and the ones that come with the package.
+
+`MaskBoard` says what a board may be; here is only how it is written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import CxgiError
+from .orders import ORDERS, SEEDED, ranking
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def shipped_boards() -> list[str]:
+    """Names of the boards that come with the package."""
+    return sorted(
+        f.name.removesuffix(".yaml") for f in files("cxgi_bluesky.boards").iterdir() if f.name.endswith(".yaml")
+    )
+
+
+def board_path(name_or_path: str | Path) -> str | Path:
+    """File of a shipped board by its name, or the file itself; `CxgiError` for an unknown name."""
+    if str(name_or_path) in shipped_boards():
+        return str(files("cxgi_bluesky.boards") / f"{name_or_path}.yaml")
+    if not str(name_or_path).endswith(_SUFFIXES):
+        raise CxgiError(f"board {name_or_path!r} is unknown: choose {', '.join(shipped_boards())} or give a .yaml file")
+    return name_or_path
+
+
+def read_words(path: str | Path) -> Any:
+    """What a YAML file says; `CxgiError` if it cannot be read."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CxgiError(f"board file {path} cannot be read ({error})") from error
+
+
+def write_words(path: str | Path, words: Mapping[str, Any]) -> None:
+    """Write a board's plain values; the tiles of a full plate as the name of their order."""
+    order = _order_of_a_full_plate(words["pattern_index"], words["size"])
+    tiles = words["pattern_index"] if order is None else {"order": order}
+    Path(path).write_text(yaml.safe_dump({**words, "pattern_index": tiles}, sort_keys=False), encoding="utf-8")
+
+
+def check_names(words: Any, known: Set[str]) -> None:
+    """Raise `CxgiError` unless `words` is a mapping with exactly the known names; alignment may be left out."""
+    if not isinstance(words, dict):
+        raise CxgiError("a board file holds a mapping of names to values: see the boards that ship with the package")
+    unknown, missing = set(words) - known, known - set(words) - {"alignment"}
+    if unknown or missing:
+        raise CxgiError(f"board: unknown {sorted(unknown)}, missing {sorted(missing)}: it needs {sorted(known)}")
+
+
+def typed(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a board file in a board's types; the alignment is left as it is.
+
+    Raises
+    ------
+    TypeError, KeyError, ValueError, CxgiError
+        For a value that is not of its type, or an unknown order.
+    """
+    values = dict(words)
+    if isinstance(values["pattern_index"], dict):
+        values["pattern_index"] = ranking(values["pattern_index"]["order"], int(values["size"])).tolist()
+    for name in ("pattern_index", "open_tile", "metal_tile"):
+        values[name] = tuple(int(v) for v in values[name])
+    for name in ("pixel_um", "tile_pitch_um", "d_r", "aperture_um"):
+        values[name] = float(values[name])
+    return values
+
+
+def _order_of_a_full_plate(pattern_index: list[int], size: int) -> str | None:
+    """The order whose full ranking the tiles follow, if there is one."""
+    if len(pattern_index) < size**2:
+        return None
+    for order in (name for name in ORDERS if name not in SEEDED):
+        try:
+            if pattern_index == ranking(order, size).tolist():
+                return order
+        except CxgiError:
+            continue  # an order that does not know this size
+    return None

@@ -1,0 +1,28 @@
+"""The embedded databroker catalog: a folder with an SQLite database, no server needed.
+
+databroker 2 is a thin layer over Tiled, so a catalog is a Tiled tree. It is written while a scan
+runs and may be read by other processes at the same time.
+"""
+
+from .derived import read_image, record_reconstruction
+from .opening import DATA_VARIABLE, data_folder, journal_folder, open_catalog, recover_journals
+from .reading import NO_LINK, find_run, last_scan, linked_exposures, read_exposures, summarise
+from .writing import BATCH_SIZE, run_writer
+
+__all__ = [
+    "BATCH_SIZE",
+    "DATA_VARIABLE",
+    "NO_LINK",
+    "data_folder",
+    "find_run",
+    "journal_folder",
+    "last_scan",
+    "linked_exposures",
+    "open_catalog",
+    "read_exposures",
+    "read_image",
+    "record_reconstruction",
+    "recover_journals",
+    "run_writer",
+    "summarise",
+]

@@ -1,0 +1,136 @@
+"""Opening a catalog: where it is, its making, and the recovery of runs that were cut off."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import CxgiError
+from ..journal import Document, left_over
+from .writing import import_warnings_silenced, run_writer
+
+logger = logging.getLogger(__name__)
+
+DATA_VARIABLE = "CXGI_DATA"
+
+
+def data_folder(folder: str | Path | None = None) -> Path:
+    """Where runs are kept: the folder given, else ``CXGI_DATA``, else the user's data folder."""
+    if folder is not None:
+        return Path(folder)
+    if os.environ.get(DATA_VARIABLE):
+        return Path(os.environ[DATA_VARIABLE])
+    from platformdirs import user_data_path
+
+    return user_data_path("cxgi_bluesky", appauthor=False)
+
+
+def _writable(folder: Path) -> Path:
+    """Make the folder and write to it, so that a scan never starts without a place for its data."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{uuid.uuid4().hex}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise CxgiError(
+            f"data folder {folder} cannot be written ({error}): give another with --data or {DATA_VARIABLE}"
+        ) from error
+    return folder.resolve()
+
+
+def _tree_config(folder: Path) -> dict[str, Any]:
+    """Tiled configuration of the embedded catalog."""
+    return {
+        "trees": [
+            {
+                "path": "/",
+                "tree": "catalog",
+                "args": {
+                    "uri": f"sqlite:///{folder}/catalog.db",
+                    "writable_storage": [f"file://localhost{folder}/arrays", f"sqlite:///{folder}/tables.db"],
+                    "init_if_not_exists": True,
+                    "specs": [{"name": "CatalogOfBlueskyRuns", "version": "3.0"}],
+                },
+            }
+        ],
+        "media_types": {"BlueskyRun": {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"}},
+    }
+
+
+def _write_profile(folder: Path, config: dict[str, Any]) -> None:
+    """A Tiled profile, so that plain ``databroker.catalog["cxgi"]`` opens the same catalog.
+
+    It is found when the environment variable TILED_PROFILES names the folder ``profiles``.
+    """
+    profile = folder / "profiles" / "cxgi.yml"
+    text = yaml.safe_dump({"cxgi": {"direct": config}}, sort_keys=False)
+    if not profile.exists() or profile.read_text(encoding="utf-8") != text:  # new, or the folder has moved
+        profile.parent.mkdir(exist_ok=True)
+        profile.write_text(text, encoding="utf-8")
+
+
+def open_catalog(folder: str | Path | None = None) -> Any:
+    """Open the catalog in a folder, making it if there is none; runs that were cut off are recovered.
+
+    Returns
+    -------
+    CatalogOfBlueskyRuns
+        The databroker catalog: ``catalog[uid]``, ``catalog[-1]``, ``catalog.search(...)``.
+
+    Raises
+    ------
+    CxgiError
+        If the folder cannot be written.
+    """
+    place = _writable(data_folder(folder))
+    (place / "arrays").mkdir(exist_ok=True)
+    config = _tree_config(place)
+    _write_profile(place, config)
+    with import_warnings_silenced():
+        from tiled.client import from_context
+        from tiled.client.context import Context
+        from tiled.server.app import build_app_from_config
+
+        logging.getLogger("tiled.server.app").setLevel(logging.WARNING)  # no greeting on stderr
+        catalog = from_context(Context.from_app(build_app_from_config(config)))
+    recover_journals(catalog, place)
+    return catalog
+
+
+def journal_folder(folder: Path) -> Path:
+    """Where the journals of a data folder are."""
+    return folder / "journal"
+
+
+def recover_journals(catalog: Any, folder: Path) -> list[str]:
+    """Store the runs that were cut off, whole and with exit status "abort"; returns their uids.
+
+    What the catalog already has of such a run is replaced by what its journal has, which is more.
+    """
+    recovered = []
+    for path, documents in left_over(journal_folder(folder)):
+        uid = documents[0][1]["uid"]
+        try:
+            _replace_run(catalog, uid, documents)
+        except Exception as error:  # one bad journal must not keep the catalog shut
+            logger.error("run %s could not be recovered (%s); its journal stays at %s", uid[:8], error, path)
+            continue
+        path.unlink()
+        recovered.append(uid)
+        count = sum(name == "event" for name, _ in documents)
+        logger.warning("run %s had been cut off: its %d exposures were recovered from the journal", uid[:8], count)
+    return recovered
+
+
+def _replace_run(catalog: Any, uid: str, documents: list[Document]) -> None:
+    if uid in catalog:
+        catalog.delete_contents([uid], recursive=True, external_only=False)
+    writer = run_writer(catalog)
+    for name, document in documents:
+        writer(name, document)
