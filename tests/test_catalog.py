@@ -25,7 +25,7 @@ from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.quality import affine_fit
 from cxgi_bluesky.reconstruction import reconstruct
-from cxgi_bluesky.session import reconstruct_run
+from cxgi_bluesky.run_reconstruction import reconstruct_run
 from cxgi_bluesky.simulation.etching import Defects
 from cxgi_bluesky.simulation.tile_camera import record_tile_maps
 from tests.conftest import QUIET, small_board, small_scan

@@ -165,7 +165,7 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
                 f"--{name.replace('_', '-')} is for files; a run brings its own (no file {options.target!r} here)"
             )
     from ..catalog import data_folder, find_run, open_catalog
-    from ..session import reconstruct_run
+    from ..run_reconstruction import reconstruct_run
 
     catalog = open_catalog(options.data)
     run = find_run(catalog, options.target)
