@@ -28,6 +28,7 @@ Say = Callable[[str], None]
 def run_demo(
     *,
     object_name: str,
+    object_parameters: dict[str, Any] | None = None,
     board: str,
     fraction: float,
     seed: int,
@@ -39,7 +40,7 @@ def run_demo(
     out = _output_folder(out)
     check_object(object_name)
     say("Starting the simulated beamline and the catalog ...")
-    s = session.start(data=data, board=board, object_name=object_name, seed=seed)
+    s = session.start(data=data, board=board, object_name=object_name, object_parameters=object_parameters, seed=seed)
     pattern_set = s.pattern_set(fraction)
     say(
         f"Scanning {pattern_set.count} of {pattern_set.size**2} patterns of board {s.board.name} "

@@ -201,6 +201,7 @@ def start(
     data: str | Path | None = None,
     board: MaskBoard | str = "au64",
     object_name: str = "gold",
+    object_parameters: dict[str, Any] | None = None,
     etched: bool = False,
     seed: int = 0,
     time_scale: float = 0.0,
@@ -216,7 +217,7 @@ def start(
         Simulated devices over the physics twin; real devices are not built in yet.
     data : path, optional
         Data folder; else ``CXGI_DATA``, else the user's data folder.
-    board, object_name, etched, seed, time_scale
+    board, object_name, object_parameters, etched, seed, time_scale
         Of the simulated beamline.
     live : bool
         Live correlation and CH-MWCNN (behind speckle the correlation alone), in a window where there is a
@@ -236,7 +237,14 @@ def start(
     from .devices.simulated import simulated_beamline
 
     folder = data_folder(data)
-    beamline = beamline or simulated_beamline(board, object_name, etched=etched, seed=seed, time_scale=time_scale)
+    beamline = beamline or simulated_beamline(
+        board,
+        object_name,
+        object_parameters=object_parameters,
+        etched=etched,
+        seed=seed,
+        time_scale=time_scale,
+    )
     catalog = open_catalog(folder)
     engine = make_run_engine(catalog, folder)
     pictures: list[LiveReconstruction] = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
+from ..errors import CxgiError
 from ._common import Commands, Payload, Say, add_command
 
 
@@ -13,6 +15,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--object", default="gold", help="gold, CAS, gear, gear-aperture, bars, or an image file (default: %(default)s)"
     )
+    parser.add_argument("--material", help="what an image file of a thickness in um is made of, such as Au")
+    parser.add_argument("--energy-kev", type=float, help="photon energy for the material (keV)")
     parser.add_argument("--board", default="au64", help="au64, cu32 or a board file (default: %(default)s)")
     parser.add_argument("--fraction", type=float, default=0.1875, help="sampling fraction M/N (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the simulated noise (default: %(default)s)")
@@ -25,6 +29,7 @@ def demo(options: argparse.Namespace, say: Say) -> Payload:
 
     return run_demo(
         object_name=options.object,
+        object_parameters=_thickness(options),
         board=options.board,
         fraction=options.fraction,
         seed=options.seed,
@@ -32,3 +37,14 @@ def demo(options: argparse.Namespace, say: Say) -> Payload:
         data=options.data,
         say=say,
     )
+
+
+def _thickness(options: argparse.Namespace) -> dict[str, Any]:
+    """Material and light of an object that is a thickness; nothing for the others."""
+    if options.material is None and options.energy_kev is None:
+        return {}
+    if options.material is None or options.energy_kev is None:
+        raise CxgiError("a thickness needs both --material and --energy-kev")
+    from ..simulation.spectrum import one_energy
+
+    return {"material": options.material, "spectrum": one_energy(options.energy_kev)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,6 +188,7 @@ def simulated_beamline(
     *,
     seed: int = 0,
     time_scale: float = 0.0,
+    object_parameters: Mapping[str, Any] | None = None,
     etched: bool = False,
     parameters: TwinParameters | None = None,
     tile_maps: FineTileMaps | None = None,
@@ -204,6 +206,9 @@ def simulated_beamline(
         Seed of all noise.
     time_scale : float
         Real seconds per simulated second of exposure; 0 = as fast as it can.
+    object_parameters : mapping, optional
+        Parameters of the object (`simulation.objects.render_object`), such as material and spectrum of an image that
+        is a thickness.
     etched : bool
         Whether the board has the errors of its etching, or masks as designed.
     parameters : TwinParameters, optional
@@ -213,7 +218,7 @@ def simulated_beamline(
     """
     board = board if isinstance(board, MaskBoard) else load_board(board)
     parameters = parameters or twin_parameters(board, etched=etched)
-    object_map = render_object(object_name, board.size, parameters.subpixels)
+    object_map = render_object(object_name, board.size, parameters.subpixels, **(object_parameters or {}))
     twin = BeamlineTwin(board, object_map, parameters, seed=seed, tile_maps=tile_maps)
     return SimulatedMaskBeamline(
         stage=SimulatedMaskStage(name="stage", board=board, twin=twin),

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.simulation.materials import Layer
 from cxgi_bluesky.simulation.objects import OBJECTS, block_mean, check_object, gold_semi_cylinder, render_object
 from cxgi_bluesky.simulation.objects.grid import resampled
+from cxgi_bluesky.simulation.spectrum import one_energy
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -91,6 +93,14 @@ def test_an_image_of_the_user(tmp_path, monkeypatch):
     np.testing.assert_allclose(drawn, block_mean(render_object("own.png", 32, 8), 2), atol=1e-6)
     thick = render_object("thickness.npy", 32, 4, attenuation_length_um=4.4)
     assert thick[48, 100] == pytest.approx(np.exp(-2))
+    gold = render_object("thickness.npy", 32, 4, material="Au", spectrum=one_energy(17.5))
+    assert gold[48, 100] == pytest.approx(Layer("Au", 8.8).transmission(np.array([17.5]))[0], rel=1e-4)
+    assert gold[0, 0] == pytest.approx(1)
+    for words in ({"material": "Au"}, {"spectrum": one_energy(17.5)}):
+        with pytest.raises(CxgiError, match="give both"):
+            render_object("thickness.npy", 32, 4, **words)
+    with pytest.raises(CxgiError, match="not both"):
+        render_object("thickness.npy", 32, 4, material="Au", spectrum=one_energy(17.5), attenuation_length_um=4.4)
     check_object("own.png")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ...errors import CxgiError
 from ...image_file import is_image_path
 from ...patterns import check_size
+from ..spectrum import Spectrum
 from .bars import resolution_bars
 from .gear import gear, gear_aperture
 from .gold import gold_semi_cylinder
@@ -82,8 +83,17 @@ def _drawing(name: str) -> tuple[Callable[..., Map], dict[str, Any]]:
             f"object {name!r} is unknown: choose one of {', '.join(OBJECTS)}, or a .png, .npy or .tiff file"
         )
 
-    def draw_image(size: int, subpixels: int, *, attenuation_length_um: float | None = None) -> Map:
-        return image_object(name, size, subpixels, attenuation_length_um=attenuation_length_um)
+    def draw_image(
+        size: int,
+        subpixels: int,
+        *,
+        attenuation_length_um: float | None = None,
+        material: str | None = None,
+        spectrum: Spectrum | None = None,
+    ) -> Map:
+        words: dict[str, Any] = {"attenuation_length_um": attenuation_length_um, "material": material}
+        words["spectrum"] = spectrum
+        return image_object(name, size, subpixels, **words)
 
     return draw_image, {}
 

@@ -9,10 +9,20 @@ import numpy as np
 
 from ...errors import CxgiError
 from ...image_file import read_image_file
+from ..materials import effective_transmission
+from ..spectrum import Spectrum
 from .grid import Map, resampled
 
 
-def image_object(path: str | Path, size: int, subpixels: int, *, attenuation_length_um: float | None = None) -> Map:
+def image_object(
+    path: str | Path,
+    size: int,
+    subpixels: int,
+    *,
+    attenuation_length_um: float | None = None,
+    material: str | None = None,
+    spectrum: Spectrum | None = None,
+) -> Map:
     """A square image that fills the field.
 
     Parameters
@@ -22,12 +32,20 @@ def image_object(path: str | Path, size: int, subpixels: int, *, attenuation_len
     size, subpixels : int
     attenuation_length_um : float, optional
         Given, the image is a thickness in um, and the transmission ``exp(-thickness / attenuation_length_um)``.
+    material, spectrum : str and Spectrum, optional
+        Given, the image is a thickness in um of that material in that light (`materials.effective_transmission`:
+        beam hardening included).
 
     Raises
     ------
     CxgiError
-        If it cannot be read, is not square, or its values are no transmission (0..1) or thickness (>= 0).
+        If it cannot be read, is not square, or its values are no transmission (0..1) or thickness (>= 0); for
+        an unknown material, or a material without its light.
     """
+    if (material is None) != (spectrum is None):
+        raise CxgiError("a material needs a spectrum, and a spectrum a material: give both (--material, --energy-kev)")
+    if material is not None and attenuation_length_um is not None:
+        raise CxgiError("give a material with its spectrum, or attenuation_length_um, not both")
     image = read_image_file(path).image
     if image.shape[0] != image.shape[1]:
         raise CxgiError(f"{path} has {image.shape[0]} x {image.shape[1]} pixels: the field is square, cut or pad it")
@@ -39,9 +57,11 @@ def image_object(path: str | Path, size: int, subpixels: int, *, attenuation_len
         if image.min() < 0:
             raise CxgiError(f"{path} has a thickness of {image.min():.3g} um: none may be below 0")
         image = np.exp(-image / attenuation_length_um)
+    elif material is not None and spectrum is not None:
+        image = effective_transmission(image, material, spectrum).astype(np.float64)
     elif image.min() < 0 or image.max() > 1:
         raise CxgiError(
             f"{path} spans {image.min():.3g}..{image.max():.3g}, but a transmission lies within 0..1: rescale it, or "
-            "give attenuation_length_um for a thickness in um"
+            "say what a thickness in um is made of (material and spectrum, or attenuation_length_um)"
         )
     return resampled(image, size * subpixels)
