@@ -42,7 +42,7 @@ def cases(seed: int) -> dict[str, TwinParameters]:
 def hadamard_curve(case: str, seed: int) -> tuple[Curve, dict[int, Image], Image]:
     """CNR after each of `EXPOSURES`, the pictures that the paper shows, and the truth."""
     line = beamline("cu32", "CAS", seed, cases(seed)[case])
-    measurement, truth = Measurement.from_exposures(scan_image(line, 1024)), line.twin.truth
+    measurement, truth = Measurement.from_exposures(scan_image(line, max(EXPOSURES))), line.twin.truth
     pictures = {m: _correlation(measurement, m) for m in {*EXPOSURES, *paper.EXPOSURES_SHOWN["hadamard"]}}
     shown = {m: pictures[m] for m in paper.EXPOSURES_SHOWN["hadamard"]}
     return [cnr(pictures[m], truth) for m in EXPOSURES], shown, truth

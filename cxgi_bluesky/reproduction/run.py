@@ -84,8 +84,8 @@ def _executor(processes: int) -> Iterator[Executor]:
 
 
 def check_request(figures: Iterable[str], seeds: int, processes: int) -> tuple[str, ...]:
-    """The figures to make, all if none is named; `CxgiError` for impossible numbers."""
-    chosen = tuple(figures) or FIGURES
+    """The figures to make, each once, all if none is named; `CxgiError` for impossible numbers."""
+    chosen = tuple(dict.fromkeys(figures)) or FIGURES
     for figure in chosen:
         if figure not in FIGURES:
             raise CxgiError(f"figure {figure!r} is unknown: choose of {', '.join(FIGURES)}")

@@ -182,7 +182,7 @@ def test_other_runs_are_ignored_and_do_not_cost_the_last_picture(RE, beamline):
 
 def test_bad_documents_never_raise():
     live = LiveCorrelation()
-    live("start", {"uid": "x", "cxgi": {"pattern_set": {}, "schema": 99}})
+    live("start", {"uid": "x", "cxgi": {"purpose": "image", "pattern_set": {}, "schema": 99}})
     live("event", {"nonsense": 1})
     assert isinstance(live.failure, CxgiError)
 
