@@ -14,7 +14,7 @@ from ..errors import CxgiError
 from ..measurement import Measurement
 from ..speckle_measurement import SpeckleMeasurement
 from . import correlation
-from .common_offset import offset_sigma
+from .common_error import without_common_part
 from .correlation import EventByEventCorrelation
 from .result import Reconstruction
 
@@ -141,9 +141,5 @@ def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
     variance = float(np.mean(measurement.sigma**2))
     if variance == 0:
         return None
-    others = measurement.pattern_index != 0
-    common = offset_sigma(measurement)
-    if common > 0 and others.any():  # what all coefficients share is no fault of the picture
-        shrink = 1 / (1 + variance / common**2 / others.sum())
-        residual = residual - shrink * residual[others].mean() * others
+    residual = without_common_part(residual, measurement)  # it is no fault of the picture
     return float(np.sqrt(np.mean(residual**2) / variance))

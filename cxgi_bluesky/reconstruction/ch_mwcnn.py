@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from ..errors import CxgiError
 from ..measurement import Measurement
-from .common_offset import without_common_offset
+from .common_error import without_common_error
 from .model_error import ErrorSizes, with_model_error
 from .network import CHMWCNN, NetworkConfig, normalise
 
@@ -106,11 +106,12 @@ def ch_mwcnn(
         raise CxgiError(
             f"size {measurement.size} is unknown to the network's weights (they know {known}): use method tv"
         )
-    measurement, offset = without_common_offset(measurement)
+    measurement, common = without_common_error(measurement)
     size, _ = (sizes or ErrorSizes()).of(measurement)
     return run_network(loaded.network, with_model_error(measurement, size)), {
         "weights_sha256": loaded.sha256,
-        "common_offset": offset,
+        "common_offset": common.constant,
+        "edge_error": common.edges,
         "sigma": size.sigma,
         "model_sigma": size.model_sigma,
         "sigma_origin": size.origin,

@@ -22,7 +22,7 @@ from ..errors import CxgiError
 from ..measurement import Measurement
 from ..patterns import coefficients
 from . import reconstruct
-from .common_offset import without_common_offset
+from .common_error import MASK_LEVEL, CommonError, without_common_error
 from .model_error import FEWEST_PATTERNS, ErrorSizes
 from .result import Reconstruction
 from .uncertainty import Kind, uncertainty
@@ -87,13 +87,14 @@ def held_out_score(
     predictor = method
     if method in _LINEAR:
         predictor, options, picture = _JUDGE, {}, None
-    measurement, offset = without_common_offset(measurement)
+    measurement, common = _without_common_error(measurement, options.get("mask_level", MASK_LEVEL))
     size, _ = (sizes or ErrorSizes()).of(_of_designed_masks(measurement))
     predicted, measured = [], []
     for held in _draws(measurement, patterns, seed):
         kept = np.delete(np.arange(len(measurement)), held)
         image = reconstruct(measurement.rows(kept), method=predictor, **options).image
-        predicted.append(measurement.predicted(image)[held])
+        expected = measurement.predicted(image)
+        predicted.append(expected[held] + _level(measurement, expected, kept))
         measured.append(measurement.coefficient[held])
     inside = judged(np.concatenate(predicted), np.concatenate(measured), size.sigma, seed)
     outside = None
@@ -101,7 +102,12 @@ def held_out_score(
         if picture is None:
             picture = reconstruct(measurement, method=predictor, **options).image
         beyond = measurement.validation
-        outside = judged(coefficients(picture, beyond.index), beyond.value - offset, size.sigma, seed)
+        outside = judged(
+            coefficients(picture, beyond.index),
+            beyond.value - common.of(beyond.index, measurement.size),
+            size.sigma,
+            seed,
+        )
     supported = inside["explained"] > LEAST_EXPLAINED and inside["chance"] <= LARGEST_CHANCE
     return {
         **inside,
@@ -110,6 +116,19 @@ def held_out_score(
         "outside": outside,
         "supported": supported if inside["patterns"] >= FEWEST_HELD else None,
     }
+
+
+def _without_common_error(measurement: Measurement, level: float) -> tuple[Measurement, CommonError]:
+    """As `without_common_error`; measured masks have the masks' share in them already."""
+    return (measurement, CommonError()) if measurement.masks is not None else without_common_error(measurement, level)
+
+
+def _level(measurement: Measurement, expected: Array, kept: NDArray[np.int64]) -> float:
+    """The constant that b_0 adds to the coefficients beside measured masks, by the patterns that were kept."""
+    if measurement.masks is None or measurement.sigma_common == 0:
+        return 0.0
+    others = kept[measurement.pattern_index[kept] != 0]
+    return float(np.mean((measurement.coefficient - expected)[others])) if len(others) else 0.0
 
 
 def _draws(measurement: Measurement, patterns: int, seed: int) -> list[NDArray[np.int64]]:

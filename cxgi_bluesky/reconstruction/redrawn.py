@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..measurement import Measurement
 from ..patterns import coefficients
-from .common_offset import without_common_offset
+from .common_error import without_common_error
 from .model_error import ErrorSizes, held_back_rows, with_model_error
 from .total_variation import Norm, Problem, WarmStart
 from .weight import chosen_weight
@@ -69,7 +69,7 @@ def redrawn(
     `weight`, `norm` and `nonnegative` are those of `tv`; the weight is that of the whole measurement for all.
     `sizes` is where its error size may be known already.
     """
-    measurement, _ = without_common_offset(measurement)
+    measurement, _ = without_common_error(measurement)
     size, trial = (sizes or ErrorSizes()).of(measurement)
     measurement = with_model_error(measurement, size)
     chosen = chosen_weight(measurement, trial) if weight is None else weight

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..measurement import Measurement
-from .common_offset import without_common_offset
+from .common_error import MASK_LEVEL, without_common_error
 from .correlation import check_choice
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def tv(
     nonnegative: bool = True,
     iterations: int = 300,
     tolerance: float = 1e-4,
+    mask_level: float = MASK_LEVEL,
     warm: WarmStart | None = None,
     sizes: ErrorSizes | None = None,
 ) -> tuple[Image, dict[str, Any]]:
@@ -83,6 +84,9 @@ def tv(
         At most so many.
     tolerance : float
         Stops when the image changes by less than this fraction of its deviation in an iteration.
+    mask_level : float
+        How much more or less light than designed etched masks may pass (relative sigma); what that adds to the
+        coefficients is told from the data (`common_error`). 0: masks as designed, only b_0 is uncertain.
     warm : WarmStart, optional
         For a series of growing measurements, as in a running scan.
     sizes : ErrorSizes, optional
@@ -93,7 +97,7 @@ def tv(
     image : ndarray, shape (n, n)
     parameters : dict
         weight and where it came from, norm, iterations done, what stopped the iteration, and the
-        `common_offset` taken off.
+        `common_offset` and `edge_error` taken off (`common_error`).
 
     Raises
     ------
@@ -104,7 +108,7 @@ def tv(
     if weight is not None and not (math.isfinite(weight) and weight >= 0):
         raise CxgiError(f"weight {weight} of the total variation is not a number >= 0")
     weight = None if weight is None else float(weight)
-    measurement, offset = without_common_offset(measurement)
+    measurement, common = without_common_error(measurement, mask_level)
     chosen: dict[str, Any] = {"weight": weight, "weight_origin": "given"}
     if weight is None:
         measurement, weight, warm, chosen = _choose(measurement, nonnegative, warm, sizes)
@@ -120,7 +124,8 @@ def tv(
         "iterations": done,
         "stopped_by": stopped_by,
         "tolerance": tolerance,
-        "common_offset": offset,
+        "common_offset": common.constant,
+        "edge_error": common.edges,
     }
 
 

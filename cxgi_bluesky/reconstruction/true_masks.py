@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..measurement import Measurement
 from ..patterns import coefficients
-from .common_offset import without_common_offset
-from .correlation import Form, Weighting, check_choice, exposure_shares
+from .common_error import without_common_error
+from .correlation import Form, Weighting, check_choice, exposure_shares, fill_corner
 from .model_error import error_size, with_model_error
 from .weight import TRIAL_WEIGHT_IN_SIGMA, chosen_weight
 
@@ -92,7 +92,8 @@ def reconstruct_with_masks(
     """
     from . import METHODS
 
-    options.pop("warm", None)
+    for unused in ("warm", "mask_level"):  # the masks are known
+        options.pop(unused, None)
     if method == "tv":  # its error size is that of coefficients which only it has
         options.pop("sizes", None)
     image: NDArray[Any]
@@ -125,7 +126,8 @@ def mask_correlation(
     """Second-order correlation with I the masks as they are, over the measured patterns except k = 0.
 
     GI is <B I> - <B><I>; DGI, <(B - <B>/<R> R) I> with R_k = sum_xy I_k, takes off the light that a mask passes
-    more or less than the others. For the masks as designed the two are the same.
+    more or less than the others. For the masks as designed the two are the same. Pixel (0, 0), open in nearly
+    every mask, is filled from its neighbours as in `correlation`.
 
     Raises
     ------
@@ -140,13 +142,15 @@ def mask_correlation(
     open_part = (2 - measurement.d_r) / measurement.d_r  # a mask is (D_r / 2) (W + open_part W_0)
     zero = int(np.flatnonzero(~others)[0])
     bucket = measurement.coefficient[others] + open_part * measurement.coefficient[zero]
+    if not others.any():
+        return np.zeros((measurement.size, measurement.size)), {"form": form, "weighting": weighting}
     share = exposure_shares(measurement.sigma[others], weighting)
     light = np.ones_like(bucket)
     if form == "DGI":
         light = masks[others].sum(axis=(1, 2)).astype(np.float64) + open_part * float(masks[zero].sum())
     excess = bucket - (share @ bucket) / (share @ light) * light
     image = np.tensordot((share * excess / 2).astype(np.float32), masks[others], axes=1).astype(np.float64)
-    return image, {"form": form, "weighting": weighting}
+    return fill_corner(image), {"form": form, "weighting": weighting}
 
 
 def without_mask_error(measurement: Measurement) -> Measurement:
@@ -172,7 +176,7 @@ def mask_tv(
     start, told = None, {"weight": weight, "weight_origin": "given"}
     if weight is None:
         start, _ = _solve(measurement, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), nonnegative, None)
-        corrected, _ = without_common_offset(_corrected(measurement, start))
+        corrected, _ = without_common_error(_corrected(measurement, start))
         size, trial = error_size(corrected, nonnegative=nonnegative)
         corrected = with_model_error(corrected, size)
         weight = chosen_weight(corrected, trial)

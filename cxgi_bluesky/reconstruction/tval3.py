@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..measurement import Measurement
 from ..patterns import walsh_hadamard_2d
-from .common_offset import without_common_offset
+from .common_error import without_common_error
 from .correlation import check_choice
 
 Norm = Literal["isotropic", "anisotropic"]
@@ -85,7 +85,8 @@ def tval3(
     -------
     image : ndarray, shape (n, n)
     parameters : dict
-        All of them, image steps and updates done, what stopped them, and the `common_offset` taken off.
+        All of them, image steps and updates done, what stopped them, and the `common_offset` and `edge_error`
+        taken off (`common_error`).
 
     Raises
     ------
@@ -98,11 +99,18 @@ def tval3(
     for name, value in (("mu", mu), ("beta", beta)):
         if not (math.isfinite(value) and value > 0):
             raise CxgiError(f"{name} {value} of TVAL3 is no positive number")
-    measurement, offset = without_common_offset(measurement)
+    measurement, common = without_common_error(measurement)
     size = measurement.size
     coefficient = measurement.coefficient_grid() / size
     extent = float(np.ptp(measurement.coefficient)) / size
-    told = {"mu": mu, "beta": beta, "norm": norm, "nonnegative": nonnegative, "common_offset": offset}
+    told = {
+        "mu": mu,
+        "beta": beta,
+        "norm": norm,
+        "nonnegative": nonnegative,
+        "common_offset": common.constant,
+        "edge_error": common.edges,
+    }
     if extent == 0:  # one coefficient, or all of them 0
         flat = (walsh_hadamard_2d(coefficient) / size).astype(np.float32)
         return np.maximum(flat, 0) if nonnegative else flat, {

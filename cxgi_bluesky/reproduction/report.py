@@ -96,14 +96,24 @@ def _figure2(numbers: Numbers) -> dict[str, str]:
         "paper_peak": str(paper.EXPOSURES_AT_THE_PEAK),
         "last": f"{curves['cu_board']['cnr_mean'][-1]:.2f}",
         "paper_last": str(paper.CNR["CAS", "GI"]),
+        **_ends("defects", curves["defects_only"]),
+        **_ends("noise", curves["noise_only"]),
+        **_ends("insensitive", curves["insensitive_detector"]),
         "ratios": _ratios(numbers["sandpaper_over_hadamard"], max(sand["exposures"])),
     }
+
+
+def _ends(name: str, curve: Numbers) -> dict[str, str]:
+    """Highest and last CNR of a curve."""
+    return {f"{name}_top": f"{max(curve['cnr_mean']):.2f}", f"{name}_last": f"{curve['cnr_mean'][-1]:.2f}"}
 
 
 def _ratios(rows: Sequence[Numbers], most: int) -> str:
     """Range of the ratios, and for how many CNRs sandpaper never gets there."""
     ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
-    text = f"{min(ratios):.0f} to {max(ratios):.0f}" if ratios else "more than any number of"
+    if not ratios:
+        return f"far more than {most}"
+    text = f"{min(ratios):.0f} to {max(ratios):.0f} times"
     beyond = [row for row in rows if row["ratio"] is None]
     if beyond:
         text += f" (and does not reach the CNR of {min(row['cnr'] for row in beyond):.2f} within {most})"
@@ -200,7 +210,7 @@ def _figure3(numbers: Numbers) -> dict[str, str]:
 
 def _figure4(numbers: Numbers) -> dict[str, str]:
     rows, resolution = numbers["rows"], numbers["resolution"]
-    ghosts = [row["ghost_um"] for row in resolution["edges"]]
+    first, last = resolution["edges"][0], resolution["edges"][-1]
     return {
         "table": _rows_table(rows, gap=True),
         "legend": LEGEND,
@@ -210,8 +220,11 @@ def _figure4(numbers: Numbers) -> dict[str, str]:
         "d_r": _d_r(numbers["d_r"]),
         "knife": _knife(resolution["knife_edge"]),
         "edges": _edges(resolution["edges"]),
-        "ghost_widths": f"{min(ghosts):.1f} to {max(ghosts):.1f}",
-        "ghost_pixel": f"{resolution['edges'][0]['ghost_pixel_um']:.1f}",
+        "direct_first": f"{first['direct_um']:.1f}",
+        "direct_last": f"{last['direct_um']:.1f}",
+        "ghost_first": f"{first['ghost_um']:.1f}",
+        "ghost_last": f"{last['ghost_um']:.1f}",
+        "ghost_pixel": f"{first['ghost_pixel_um']:.1f}",
     }
 
 

@@ -43,13 +43,13 @@ class Resolution:
 
 def measure_resolution(seed: int) -> Resolution:
     """Knife-edge scans along both axes, then ghost and direct images with spots of several sizes."""
-    compared = [_edges(spot, seed) for spot in SPOTS_UM]
+    compared = [_edges(spot, seed, run) for run, spot in enumerate(SPOTS_UM, start=10)]
     direct = next(image for spot, (_, image) in zip(SPOTS_UM, compared, strict=True) if spot == paper.SPOT_UM)
     return Resolution({axis: _spot(axis, seed) for axis in "xy"}, [row for row, _ in compared], direct)
 
 
 def _spot(axis: str, seed: int) -> tuple[float, float]:
-    line = beamline("au64", "gold", seed)
+    line = beamline("au64", "gold", seed, run=20 + "xy".index(axis))
     line.twin.object_in = False
     line.stage.tile.set(line.board.open_tile_number).wait(timeout=10)
     knife = SimulatedKnife(name="knife", twin=line.twin, axis=axis)
@@ -69,12 +69,12 @@ def _spot(axis: str, seed: int) -> tuple[float, float]:
     return fit.fwhm_um, fit.fwhm_sigma_um
 
 
-def _edges(spot: tuple[float, float] | float, seed: int) -> tuple[dict[str, float], Image]:
+def _edges(spot: tuple[float, float] | float, seed: int, run: int) -> tuple[dict[str, float], Image]:
     """The outer face of the gold column in both images, the masks as measured."""
     across, down = spot if isinstance(spot, tuple) else (spot, spot)
     parameters = etched_parameters(load_board("au64"), seed)
     parameters = replace(parameters, source=replace(parameters.source, fwhm_x_um=across, fwhm_y_um=down))
-    line = beamline("au64", "gold", seed, parameters)
+    line = beamline("au64", "gold", seed, parameters, run=run)
     camera, geometry = Camera(), parameters.geometry
     exposures = scan_image(line, paper.EXPOSURES["au64"])
     patterns = PatternSet.from_dict(exposures.start["cxgi"]["pattern_set"])

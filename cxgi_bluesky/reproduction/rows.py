@@ -60,13 +60,13 @@ class ObjectResult:
 def measure_objects(board: str, object_names: Sequence[str], seed: int) -> dict[str, ObjectResult]:
     """Scan each object, the reference once, photograph the tiles, and reconstruct in every way."""
     count = paper.EXPOSURES[board]
-    first = beamline(board, object_names[0], seed)
+    first = beamline(board, object_names[0], seed, run=0)
     reference = scan_reference(first, count)
     patterns = PatternSet.from_dict(reference.start["cxgi"]["pattern_set"])
     maps = record_tile_maps(first.twin, patterns, noise=CAMERA_NOISE, seed=seed)
     results = {}
-    for name in object_names:
-        line = beamline(board, name, seed)
+    for run, name in enumerate(object_names, start=1):
+        line = beamline(board, name, seed, run=run)
         image = scan_image(line, count)
         measurements: dict[Reference, Measurement] = {
             False: Measurement.from_exposures(image),
@@ -87,9 +87,9 @@ def _reconstructed(
 ) -> ObjectResult:
     scores, pictures = [], {}
     for reference, measurement in measurements.items():
-        for label, method in paper.METHODS.items():
-            image = reconstruct(measurement, method=method).image
-            held_out = held_out_score(measurement, method=method) if reference != "maps" else None
+        for label, (method, options) in paper.METHODS.items():
+            image = reconstruct(measurement, method=method, **options).image
+            held_out = held_out_score(measurement, method=method, **options) if reference != "maps" else None
             numbers = compare(image, truth)
             scores.append(
                 Score(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from bluesky import RunEngine
 
 from ..board import MaskBoard, load_board
@@ -39,11 +40,15 @@ def without_noise(parameters: TwinParameters) -> TwinParameters:
 
 
 def beamline(
-    board: str, object_name: str, seed: int, parameters: TwinParameters | None = None
+    board: str, object_name: str, seed: int, parameters: TwinParameters | None = None, *, run: int = 0
 ) -> SimulatedMaskBeamline:
-    """Soft devices over the twin, its board etched unless parameters say otherwise."""
+    """Soft devices over the twin, its board etched unless parameters say otherwise.
+
+    The board is that of the seed; noise, drift and stage errors are other ones in each run.
+    """
     loaded = load_board(board)
-    return simulated_beamline(loaded, object_name, seed=seed, parameters=parameters or etched_parameters(loaded, seed))
+    noise = int(np.random.SeedSequence([seed, run]).generate_state(1)[0])
+    return simulated_beamline(loaded, object_name, seed=noise, parameters=parameters or etched_parameters(loaded, seed))
 
 
 def scan_image(line: SimulatedMaskBeamline, count: int) -> Exposures:

@@ -13,7 +13,7 @@ from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.quality import cnr, psnr
 from cxgi_bluesky.reconstruction import reconstruct
-from cxgi_bluesky.reconstruction.common_offset import without_common_offset
+from cxgi_bluesky.reconstruction.common_error import without_common_error
 from cxgi_bluesky.reconstruction.model_error import error_size, with_model_error
 from cxgi_bluesky.reconstruction.weight import chosen_weight
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
@@ -62,7 +62,7 @@ def test_within_a_fifth_of_the_best_contrast_on_an_imperfect_board(etched):
 
 def test_mask_error_is_seen_and_its_size_is_right(etched):
     m, truth = etched
-    m, _ = without_common_offset(m)
+    m, _ = without_common_error(m)
     size, _ = error_size(m)
     predicted = reconstruct(signed_measurement(truth.astype(float)), method="inverse").image
     scale = m.coefficient[0] / signed_measurement(truth.astype(float)).coefficient[0]

@@ -14,10 +14,10 @@ from cxgi_bluesky.reproduction.rows import REFERENCES, ObjectResult, Score
 
 # without a reference; those of CAS stand in the paper's order, those of the gear and of gold do not
 CNR = {
-    "CAS": {"GI": 1.5, "TVAL3": 1.7, "TV/L2": 2.0, "CH-MWCNN": 2.4},
-    "gear": {"GI": 0.6, "TVAL3": 0.7, "TV/L2": 0.9, "CH-MWCNN": 1.5},
-    "gear-aperture": {"GI": 0.8, "TVAL3": 0.7, "TV/L2": 0.9, "CH-MWCNN": 1.5},
-    "gold": {"GI": 0.7, "TVAL3": 0.3, "TV/L2": 2.9, "CH-MWCNN": 0.2},
+    "CAS": {"GI": 1.5, "TVAL3": 1.7, "TV/L2": 2.0, "TV/L2 + edges": 1.9, "CH-MWCNN": 2.4},
+    "gear": {"GI": 0.6, "TVAL3": 0.7, "TV/L2": 0.9, "TV/L2 + edges": 0.85, "CH-MWCNN": 1.5},
+    "gear-aperture": {"GI": 0.8, "TVAL3": 0.7, "TV/L2": 0.9, "TV/L2 + edges": 0.85, "CH-MWCNN": 1.5},
+    "gold": {"GI": 0.7, "TVAL3": 0.3, "TV/L2": 2.9, "TV/L2 + edges": 2.5, "CH-MWCNN": 0.2},
 }
 GAIN = {False: 1.0, True: 1.5, "maps": 2.0}
 

@@ -8,7 +8,7 @@ import pytest
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.quality import psnr
 from cxgi_bluesky.reconstruction import reconstruct
-from cxgi_bluesky.reconstruction.common_offset import common_offset, without_common_offset
+from cxgi_bluesky.reconstruction.common_error import CommonError, common_error, without_common_error
 from cxgi_bluesky.simulation.random_objects import random_object
 from tests.conftest import signed_measurement, smooth_image
 
@@ -34,7 +34,7 @@ def test_an_error_of_b_0_hardly_shows(method):
 
 def test_nothing_is_taken_off_where_b_0_is_not_involved():
     m = signed_measurement(smooth_image(32), FEW, sigma=0.5)
-    assert without_common_offset(m) == (m, 0.0)
+    assert without_common_error(m) == (m, CommonError())
 
 
 def test_the_estimate_is_better_than_none_on_random_objects():
@@ -43,14 +43,14 @@ def test_the_estimate_is_better_than_none_on_random_objects():
     for _ in range(60):
         offset = 3.0 * rng.normal()
         m = with_offset(signed_measurement(random_object(rng, 32), FEW, sigma=1.0), offset, 3.0)
-        errors.append((common_offset(m) - offset, offset))
+        errors.append((common_error(m).constant - offset, offset))
     left, before = np.sqrt(np.mean(np.square(errors), axis=0))
     assert left < 0.6 * before
 
 
 def test_a_certain_b_0_is_left_alone():
     m = with_offset(signed_measurement(smooth_image(32), FEW), 4.0, 1e-6)
-    assert common_offset(m) == pytest.approx(0, abs=1e-6)
+    assert common_error(m).constant == pytest.approx(0, abs=1e-6)
 
 
 def test_the_misfit_does_not_count_the_error_of_b_0():
