@@ -129,6 +129,8 @@ def _candidates(measurement: Measurement, own: float) -> list[float]:
         largest = min(largest, math.hypot(own, bound))
     if largest <= _TELLING * own:
         return [own]
+    if own == 0:  # nothing between it and the largest could be named
+        return [own, largest]
     # a reference scan has taken much of the error away: what is left may be anything in between
     return [own, largest] if bound is None else [own, math.sqrt(own * largest), largest]
 

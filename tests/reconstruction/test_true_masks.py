@@ -12,6 +12,7 @@ from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
 from cxgi_bluesky.reconstruction.total_variation import tv
 from cxgi_bluesky.reconstruction.true_masks import MaskSystem, _adjoint, _gradients, without_mask_error
+from cxgi_bluesky.tile_maps import TileMaps
 from tests.conftest import signed_measurement, smooth_image
 
 SET = PatternSet(16, 128)
@@ -112,6 +113,39 @@ def test_the_network_takes_coefficients_without_the_masks_error():
     m = Measurement.from_buckets(32, index, exact, coding="signed", sigma=np.full(len(index), 0.5))
     plain, known = (reconstruct(x, method="ch-mwcnn").image for x in (m, replace(m, masks=designs)))
     assert rms(known, truth) < 0.8 * rms(plain, truth)
+
+
+@pytest.mark.parametrize("excess", [0.0, 0.03, 0.06])
+def test_a_picture_with_maps_is_supported_whatever_the_masks_pass(excess):
+    """Binary buckets of masks that all pass more than designed, and their maps."""
+    image, t0 = smooth_image(32), 0.2
+    index = PatternSet(32, 512).pattern_index
+    maps = np.array([t0 + (1 - t0) * (pattern(32, k) > 0) for k in index], dtype=np.float32)
+    maps[1:] *= 1 + excess
+    bucket = maps.reshape(len(index), -1) @ image.ravel().astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=len(index))
+    sigma = 2e-4 * bucket[0]
+    m = Measurement.from_buckets(
+        32,
+        index,
+        bucket + sigma * noise,
+        coding="binary",
+        sigma=np.full(len(index), sigma),
+        d_r=1 - t0,
+        open_bucket=(bucket[0], sigma),
+    )
+    m = m.with_tile_maps(TileMaps(32, index, maps, np.ones((32, 32), np.float32), None, "test"))
+    score = checked_reconstruction(m, method="tv").quality["held_out"]
+    assert score["supported"]
+    assert score["explained"] > 0.9
+
+
+def test_pixel_0_0_of_the_correlation_is_filled(imperfect):
+    m, _ = imperfect
+    image = reconstruct(m, method="correlation").image
+    assert image[0, 0] == pytest.approx((image[0, 1] + image[1, 0] + image[1, 1]) / 3)
+    only_open = reconstruct(m.rows(np.flatnonzero(m.pattern_index == 0)), method="correlation")
+    np.testing.assert_array_equal(only_open.image, 0)
 
 
 def test_held_out_patterns_are_predicted_with_the_masks(imperfect):

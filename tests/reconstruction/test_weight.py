@@ -107,3 +107,9 @@ def test_a_rough_picture_is_smoothed_less_than_a_smooth_one():
     rough = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
     smooth = (0.01 * np.cumsum(rough, axis=0)).astype(np.float32)
     assert chosen_weight(m, rough) < chosen_weight(m, smooth)
+
+
+def test_a_sigma_of_0_beside_a_reference_does_not_hide_errors():
+    m = signed_measurement(smooth_image(32), PatternSet(32, 512), sigma=20.0)
+    told = replace(m, sigma=np.zeros(len(m)), pattern_error=10.0)
+    assert error_size(told)[0].sigma > 2
