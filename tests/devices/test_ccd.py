@@ -109,7 +109,8 @@ def test_start_document_events_and_progress_name_the_ccd(RE, documents):
 
     RE(scan(line, ccd), listen)
     assert any(text.endswith(" counts") for text in shown)
-    assert documents.of("start")[0]["cxgi"]["fields"]["bucket"] == "ccd_current"
+    words = documents.of("start")[0]["cxgi"]
+    assert (words["fields"]["bucket"], words["bucket_unit"]) == ("ccd_current", "counts")
     assert len(Exposures.from_documents(documents)) == 64
     assert not line.twin.shutter_open
 

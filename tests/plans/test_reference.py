@@ -153,6 +153,15 @@ def test_a_dark_scan_serves_an_image_without_dark_readings(RE, etched):
     assert Measurement.from_exposures(image).coefficient[0] > 1.01 * own.coefficient[0]
 
 
+def test_a_dark_scan_has_readings(etched):
+    with pytest.raises(CxgiError, match="at least one reading"):
+        list(dark_scan(etched.shutter, etched.diode, exposure_s=0.5, exposures=0))
+
+
+def test_the_unit_of_the_buckets_is_in_the_start_document(RE, etched):
+    assert image_of(RE, etched).start["cxgi"]["bucket_unit"] == "pA"
+
+
 def test_no_image_is_made_of_a_dark_scan(RE, etched):
     dark = Exposures()
     RE(dark_scan(etched.shutter, etched.diode, exposure_s=0.5), dark)
