@@ -39,6 +39,7 @@ class RunBuckets:
     incident: float | None
     validation: NDArray[np.int64]
     source: dict[str, Any]
+    mean_i0: float = math.nan  # what the buckets were normalised to; NaN without a monitor
 
 
 class Exposures:
@@ -134,21 +135,26 @@ class Exposures:
 
     @property
     def dark(self) -> float | None:
-        """Mean of the dark readings (pA), None without any."""
-        return _mean_bucket(self.streams["dark"]) if self.streams["dark"] else None
+        """Mean of the dark readings (in the bucket's unit), None without any that is a number."""
+        readings = [e.bucket for e in self.streams["dark"].values() if math.isfinite(e.bucket)]
+        return float(np.mean(readings)) if readings else None
 
-    def measured_d_r(self) -> tuple[float, float] | None:
+    @property
+    def bucket_unit(self) -> str:
+        """Unit of the buckets: "pA", a mean over the exposure, or "counts", a sum over it."""
+        return str(self.start.get("cxgi", {}).get("bucket_unit", "pA"))
+
+    def measured_d_r(self, *, dark: float | None = None) -> tuple[float, float] | None:
         """Modulation depth ratio 1 - metal / open as measured, and its sigma; None without an all-metal exposure.
 
         The open tile is that of the stream ``incident`` where there is one, as the metal tile is then
-        exposed with the object out too.
+        exposed with the object out too. The dark is the run's own, else the `dark` given.
         """
+        level = self._dark_level(dark)
         opened = self.streams["incident"] or self.streams["open"]
         if not (self.streams["metal"] and opened):
             return None
-        (metal, metal_sigma), (bright, bright_sigma) = (
-            _level(s, self.dark or 0.0) for s in (self.streams["metal"], opened)
-        )
+        (metal, metal_sigma), (bright, bright_sigma) = (_level(s, level) for s in (self.streams["metal"], opened))
         if not bright > 0:
             return None
         t0 = metal / bright
@@ -157,7 +163,7 @@ class Exposures:
     def buckets(self, *, dark: float | None = None) -> RunBuckets:
         """Calibrate what was measured so far.
 
-        Dark (its own, else the `dark` given, in pA) is subtracted; buckets are divided by I0 / <I0> and by
+        Dark (its own, else the `dark` given) is subtracted; buckets are divided by I0 / <I0> and by
         the slow drift of the open exposures; b_0 is the mean of the open exposures and pattern_index 0. Sigma is the
         detector's own, else from the scatter of the open exposures, else None. Exposures that cannot be
         trusted (`rejection`) are left out and listed in `source`.
@@ -174,14 +180,15 @@ class Exposures:
             raise CxgiError(
                 f"run {self.start['uid']} is a {words['purpose']} scan: it holds no patterns to make an image of"
             )
-        dark = self.dark if self.dark is not None else dark or 0.0
+        dark = self._dark_level(dark)
         opens = [_without(dark, exposure) for exposure in self.streams["open"].values()]
         (primary, reasons), (validation, _) = (self._judged(name, dark, opens) for name in _BY_PATTERN)
         if self.streams["primary"] and not primary:
             raise CxgiError(f"all {len(reasons)} exposures were left out: {_counted(reasons)}")
         good_opens = dict(enumerate(good_open(opens)))
         incident = {k: _without(dark, exposure) for k, exposure in self.streams["incident"].items()}
-        i0 = _mean_i0([*primary.values(), *validation.values(), *good_opens.values()])
+        mean_i0 = _mean_i0([*primary.values(), *validation.values(), *good_opens.values()])
+        i0 = mean_i0 or 1.0
         opened, incidents = (Buckets.of(_usable(stream, i0)) for stream in (good_opens, incident))
         measured = list(_usable(primary, i0))
         rows = Buckets.of(measured + [row for row in _usable(validation, i0) if row[0] not in primary])
@@ -207,9 +214,14 @@ class Exposures:
                 "open_left_out": len(opens) - len(good_opens),
                 "dark_subtracted": dark,
                 "drift_rms": drift.rms,
-                "d_r_measured": self.measured_d_r(),
+                "d_r_measured": self.measured_d_r(dark=dark),
             },
+            mean_i0=mean_i0 if mean_i0 is not None and "i0" in self._fields else math.nan,
         )
+
+    def _dark_level(self, given: float | None) -> float:
+        own = self.dark
+        return own if own is not None else given or 0.0
 
     def _judged(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
         """The exposure to believe of each pattern of a stream, dark subtracted, and why others have none."""
@@ -242,12 +254,6 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _mean_bucket(stream: Mapping[int, Exposure]) -> float:
-    """Mean of the usable buckets, 0 without any."""
-    buckets = [e.bucket for e in stream.values() if math.isfinite(e.bucket)]
-    return float(np.mean(buckets)) if buckets else 0.0
-
-
 def _level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:
     """Mean bucket without the dark, and the standard error of that mean."""
     rows = [(bucket - dark, sigma) for _, bucket, sigma, _ in _usable(stream, 1.0)]
@@ -259,7 +265,7 @@ def _level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:
     return float(bucket.mean()), single / math.sqrt(len(bucket))
 
 
-def _mean_i0(exposures: Iterable[Exposure]) -> float:
-    """Mean intensity of the usable exposures, 1 without any."""
+def _mean_i0(exposures: Iterable[Exposure]) -> float | None:
+    """Mean intensity of the usable exposures, None without any."""
     readings = [e.i0 for e in exposures if math.isfinite(e.i0) and e.i0 > 0]
-    return float(np.mean(readings)) if readings else 1.0
+    return float(np.mean(readings)) if readings else None

@@ -30,7 +30,7 @@ from .reduction import (
     reduce_complementary,
     scale_factor,
 )
-from .reference import check_reference, with_reference
+from .reference import check_reference, dark_level, with_incident, with_reference
 from .signed_coefficients import SignedCoefficients
 from .tile_maps import TileMaps
 
@@ -139,7 +139,7 @@ class Measurement(SignedCoefficients):
         reference : Exposures, optional
             Of a reference scan: its correction is applied (`reference.with_reference`).
         dark : Exposures, optional
-            Of a dark scan, for runs without dark readings of their own.
+            Of a dark scan with the same detector, for runs without dark readings of their own.
         tile_maps : TileMaps, optional
             Measured masks of the board (`with_tile_maps`). They tell more than a reference scan, which then gives
             no more than the incident intensity.
@@ -147,22 +147,22 @@ class Measurement(SignedCoefficients):
         Raises
         ------
         CxgiError
-            Before the first usable exposure, when there is no all-open exposure at all, or for a reference of
-            another board or pattern set.
+            Before the first usable exposure, when there is no all-open exposure at all, for a reference of
+            another board, pattern set or detector, or one that lacks patterns, or a dark scan without a reading.
         """
         if exposures.basis != "hadamard":
             raise CxgiError(
                 f"run {exposures.start['uid']} was measured with {exposures.basis} patterns: "
                 "SpeckleMeasurement.from_exposures takes them together with the recorded patterns"
             )
-        level = None if dark is None else dark.dark
+        level = dark_level(exposures.start["cxgi"], dark)
         if tile_maps is not None:
             _check_board_of(tile_maps, exposures.start)
         b = exposures.buckets(dark=level)
         if reference is not None:
             check_reference(exposures.start["cxgi"], reference)
-            corrected = with_reference(b, reference.buckets(dark=level))
-            b = corrected if tile_maps is None else replace(b, incident=corrected.incident)
+            passed = reference.buckets(dark=level if exposures.dark is None else exposures.dark)
+            b = with_reference(b, passed) if tile_maps is None else with_incident(b, passed)
         made = cls.from_buckets(
             b.size,
             b.pattern_index,

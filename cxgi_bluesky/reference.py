@@ -21,10 +21,11 @@ from .exposures import Exposures, RunBuckets
 from .patterns import PatternSet
 
 NO_REFERENCE = "not in the reference scan"
+LEAST_COMMON = 0.95  # of the patterns, below which a correction would cost too much of the image
 
 
 def check_reference(image: Mapping[str, Any], reference: Exposures) -> None:
-    """Raise `CxgiError` unless the reference is one of the board and pattern set of an image.
+    """Raise `CxgiError` unless the reference is one of the board, pattern set and detector of an image.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ def check_reference(image: Mapping[str, Any], reference: Exposures) -> None:
     """
     ours, theirs = image, reference.start["cxgi"]
     uid = reference.start["uid"]
+    if ours["pattern_set"].get("basis", "hadamard") != "hadamard":
+        raise CxgiError("a reference scan corrects Hadamard masks: leave reference_uid out for speckle patterns")
     if theirs.get("purpose") != "reference":
         raise CxgiError(f"run {uid} is no reference scan (purpose {theirs.get('purpose')!r}): make one of this board")
     if ours["board"]["sha256"] != theirs["board"]["sha256"]:
@@ -45,6 +48,71 @@ def check_reference(image: Mapping[str, Any], reference: Exposures) -> None:
         raise CxgiError(
             f"reference {uid} is of another pattern set ({_words(reference.pattern_set)}; the image's is "
             f"{_words(PatternSet.from_dict(ours['pattern_set']))}): make a reference scan of this pattern set"
+        )
+    _check_same_bucket(image, reference)
+
+
+def check_complete(reference: Exposures) -> None:
+    """Raise `CxgiError` for a reference scan that was cut short, before an image is measured for it."""
+    measured = {k for k, exposure in reference.streams["primary"].items() if math.isfinite(exposure.bucket)}
+    wanted = reference.pattern_set.pattern_index.tolist()
+    _check_common(len(measured.intersection(wanted)), len(wanted), f"of its {len(wanted)} patterns")
+
+
+def dark_level(image: Mapping[str, Any], dark: Exposures | None) -> float | None:
+    """Mean reading of a dark scan, for an image of the same detector; None without a dark scan.
+
+    Parameters
+    ----------
+    image : mapping
+        Block ``cxgi`` of the image's start document.
+    dark : Exposures, optional
+
+    Raises
+    ------
+    CxgiError
+        If the dark scan is of another detector or, where buckets are counts, another exposure time, or holds no
+        reading.
+    """
+    if dark is None:
+        return None
+    _check_same_bucket(image, dark)
+    if dark.dark is None:
+        raise CxgiError(
+            f"dark run {dark.start['uid']} holds no reading: name another dark scan, or go on without (--dark-run none)"
+        )
+    return dark.dark
+
+
+def _check_same_bucket(image: Mapping[str, Any], linked: Exposures) -> None:
+    theirs, kind = linked.start["cxgi"], linked.start["cxgi"].get("purpose")
+    uid = linked.start["uid"]
+    our_field, their_field = (words["fields"]["bucket"] for words in (image, theirs))
+    if our_field != their_field:
+        raise CxgiError(
+            f"{kind} run {uid} was measured with another detector (bucket {their_field!r}; the image's is "
+            f"{our_field!r}): make a {kind} scan with this one"
+        )
+    units = [words.get("bucket_unit") for words in (image, theirs)]
+    if None not in units and units[0] != units[1]:
+        raise CxgiError(
+            f"{kind} run {uid} has buckets in {units[1]}, the image in {units[0]}: make a {kind} scan with this one"
+        )
+    times = [words.get("exposure_s") for words in (image, theirs)]
+    if "counts" in units and times[0] != times[1]:
+        raise CxgiError(
+            f"{kind} run {uid} was exposed for {times[1]} s, the image for {times[0]} s, and counts grow with the "
+            f"time: make a {kind} scan of the same exposure_s"
+        )
+
+
+def _check_common(common: int, patterns: int, which: str) -> None:
+    if patterns and not common:
+        raise CxgiError(f"the reference scan has none {which}: make another one, or go on without (--reference none)")
+    if common < LEAST_COMMON * patterns:
+        raise CxgiError(
+            f"the reference scan lacks {patterns - common} {which}: complete it (a new reference scan), or go on "
+            "without (--reference none)"
         )
 
 
@@ -60,9 +128,9 @@ def _words(patterns: PatternSet) -> str:
 def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
     """Buckets corrected by a reference scan.
 
-    Their sigma grows by that of the reference. Patterns of the set that the reference lacks are left out;
-    validation patterns, which it never has, stay as they are. Without exposures of the incident intensity in
-    the image's run, the reference's open tile gives it, for the mean source intensity of the two scans.
+    Their sigma grows by that of the reference. The few patterns of the set that the reference lacks (at most
+    5 %) are left out; validation patterns, which it never has, stay as they are. Without exposures of the incident
+    intensity in the image's run, the reference gives it (`with_incident`).
 
     Parameters
     ----------
@@ -72,7 +140,7 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
     Raises
     ------
     CxgiError
-        If the reference shows no light.
+        If the reference lacks more than 5 % of the image's patterns, or shows no light.
     """
     passed = np.full(image.size**2, np.nan)
     passed[reference.pattern_index] = reference.bucket
@@ -83,6 +151,8 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
     known = np.isfinite(passed[image.pattern_index]) | judges | (image.pattern_index == 0)
     index, bucket = image.pattern_index[known], image.bucket[known]
     patterned = (index != 0) & ~judges[known]
+    patterns = int(((image.pattern_index != 0) & ~judges).sum())
+    _check_common(int(patterned.sum()), patterns, f"of the {patterns} patterns of this image")
     mean_r, mean_b = (float(v[patterned].mean()) if patterned.any() else 0.0 for v in (passed[index], bucket))
     if not mean_r > 0:
         raise CxgiError(
@@ -94,13 +164,11 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
     if sigma is not None:
         sigma = np.where(patterned, np.hypot(sigma, ratio * passed_sigma[index]), sigma)
     missing = image.pattern_index[~known].tolist()
-    opened = reference.open_bucket
     return replace(
-        image,
+        with_incident(image, reference),
         pattern_index=index,
         bucket=bucket - ratio * excess,
         sigma=sigma,
-        incident=image.incident if image.incident is not None or opened is None else opened[0],
         source={
             **image.source,
             "reference_uids": reference.source["raw_uids"],
@@ -111,6 +179,21 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
                 **({NO_REFERENCE: sorted(missing)} if missing else {}),
             },
         },
+    )
+
+
+def with_incident(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
+    """Buckets with the incident intensity that the open tile of a reference scan gives, unless they have their own.
+
+    It is scaled by the I0 of the two scans where both have a monitor; else the source is taken to be as bright in both.
+    """
+    if image.incident is not None or reference.open_bucket is None:
+        return image
+    brighter = image.mean_i0 / reference.mean_i0
+    return replace(
+        image,
+        incident=reference.open_bucket[0] * (brighter if math.isfinite(brighter) else 1.0),
+        source={**image.source, "reference_uids": reference.source["raw_uids"]},
     )
 
 

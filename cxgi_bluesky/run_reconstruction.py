@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .catalog import linked_exposures, read_exposures, record_reconstruction
+from .catalog import linked_dark, linked_exposures, read_exposures, record_reconstruction
 from .errors import CxgiError
-from .exposures import Exposures
 from .measurement import Measurement
 from .patterns import PatternSet
 from .reconstruction import Reconstruction, check_method, default_method, reconstruct
@@ -24,6 +23,7 @@ def reconstruct_run(
     method: str | None = None,
     pattern_set: PatternSet | None = None,
     reference_uid: str | None = None,
+    dark_uid: str | None = None,
     tile_maps: TileMaps | None = None,
     record: bool = True,
     details: bool = False,
@@ -33,11 +33,17 @@ def reconstruct_run(
 ) -> tuple[Reconstruction, str | None]:
     """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid.
 
-    The reference and dark scans that the run names are used; `reference_uid` names another reference, or "none".
+    The reference and dark scans that the run names are used; `reference_uid` and `dark_uid` name others, or "none".
+    A run with dark readings of its own uses those.
     With `tile_maps`, measured masks of the board, the picture predicts the buckets with them. With `details`, the
     uncertainty of each pixel comes along (a few tenths of a second). The method is by default "tv"; a speckle run
     has "correlation" alone, from the recorded patterns in the file `speckles` or, where none is given, those
     registered in the data folder `folder`.
+
+    Raises
+    ------
+    CxgiError
+        For too little data, runs that do not belong to this one, or options that a speckle run has not.
     """
     if method is not None:
         check_method(method)
@@ -46,12 +52,16 @@ def reconstruct_run(
     if exposures.basis == "speckle":
         if pattern_set is not None:
             raise CxgiError("a subset by order is for Hadamard masks: a speckle run is reconstructed whole")
-        result = _speckle_picture(exposures, method, speckles, folder, options)
+        _refuse_for_speckles(reference_uid=reference_uid, tile_maps=tile_maps, details=details or None)
+        recorded = find_speckles(exposures.start["cxgi"]["pattern_set"], path=speckles, folder=folder)
+        dark = linked_dark(catalog, exposures, dark_uid)
+        speckled = SpeckleMeasurement.from_exposures(exposures, recorded, dark=dark)
+        result = reconstruct(speckled, method=method, **options)
     else:
         measurement = Measurement.from_exposures(
             exposures,
             reference=linked_exposures(catalog, exposures, "reference_uid", reference_uid),
-            dark=linked_exposures(catalog, exposures, "dark_uid"),
+            dark=linked_dark(catalog, exposures, dark_uid),
             tile_maps=tile_maps,
         )
         if pattern_set is not None:
@@ -63,12 +73,7 @@ def reconstruct_run(
     return result, record_reconstruction(catalog, result, pixel_um=pixel_um, subset=pattern_set)
 
 
-def _speckle_picture(
-    exposures: Exposures,
-    method: str,
-    path: str | Path | None,
-    folder: str | Path | None,
-    options: dict[str, Any],
-) -> Reconstruction:
-    recorded = find_speckles(exposures.start["cxgi"]["pattern_set"], path=path, folder=folder)
-    return reconstruct(SpeckleMeasurement.from_exposures(exposures, recorded), method=method, **options)
+def _refuse_for_speckles(**options: Any) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise CxgiError(f"{', '.join(given)}: for Hadamard masks alone, and this is a speckle run: leave it out")

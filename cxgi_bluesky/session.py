@@ -31,6 +31,7 @@ from .callbacks import (
 )
 from .catalog import (
     data_folder,
+    exposures_of_kind,
     find_run,
     journal_folder,
     last_scan,
@@ -42,8 +43,9 @@ from .devices.beamline import Beamline
 from .errors import CxgiError
 from .journal import Journal
 from .patterns import DEFAULT_ORDER, PatternSet
+from .plans.metadata import bucket_words
 from .reconstruction import Reconstruction
-from .reference import check_reference
+from .reference import check_complete, check_reference, dark_level
 from .run_reconstruction import reconstruct_run
 from .speckle_assets import register_speckles
 from .speckle_board import Board
@@ -128,26 +130,40 @@ class Session:
         """The plan of one image with this beamline's devices: ``s.RE(s.scan(0.1875, 1.0))``.
 
         `options` are those of `mask_scan`; a speckle board needs ``pattern_set=s.speckles(FILE)``. A `reference_uid`
-        must be in the catalog, whole or its beginning, and of the same board and patterns.
+        must be in the catalog, whole or its beginning, complete, and of the same board, patterns and detector; a
+        `dark_uid` of the same detector.
 
         Raises
         ------
         CxgiError
-            Before anything is exposed, for a reference that does not belong to such a scan.
+            Before anything is exposed, for a reference or dark scan that does not belong to such a scan.
         """
         options.setdefault("object_stage", self.object_stage)
         pattern_set = options.pop("pattern_set", None) or self.pattern_set(fraction)
         if options.get("reference_uid") is not None:
-            options["reference_uid"] = self._reference(options["reference_uid"], pattern_set)
+            options["reference_uid"] = self._reference(options["reference_uid"], pattern_set, exposure_s)
+        if options.get("dark_uid") is not None:
+            options["dark_uid"] = self._dark(options["dark_uid"], exposure_s)
         return self.plans.mask_scan(
             *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
         )
 
-    def _reference(self, uid: str, pattern_set: PatternSet | SpeckleSet) -> str:
+    def _bucket_words(self, exposure_s: float) -> dict[str, Any]:
+        return {**bucket_words(self.diode), "exposure_s": exposure_s}
+
+    def _dark(self, uid: str, exposure_s: float) -> str:
+        """Whole uid of a dark scan that fits."""
+        dark = exposures_of_kind(self.catalog, uid, "dark")
+        dark_level(self._bucket_words(exposure_s), dark)
+        return str(dark.start["uid"])
+
+    def _reference(self, uid: str, pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> str:
         """Whole uid of a reference scan that fits, kept at hand for the live pictures."""
         reference = read_exposures(find_run(self.catalog, uid))
         board = {"id": self.board.name, "sha256": self.board.sha256}
-        check_reference({"board": board, "pattern_set": pattern_set.to_dict()}, reference)
+        words = {"board": board, "pattern_set": pattern_set.to_dict(), **self._bucket_words(exposure_s)}
+        check_reference(words, reference)
+        check_complete(reference)
         self.references.keep(reference)
         return str(reference.start["uid"])
 

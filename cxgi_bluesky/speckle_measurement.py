@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .errors import CxgiError
 from .exposures import Exposures
+from .reference import dark_level
 from .speckle_set import BASIS, Patterns, SpeckleSet
 
 Array = NDArray[np.float64]
@@ -72,13 +73,18 @@ class SpeckleMeasurement:
         return replace(self, pattern_index=self.pattern_index[:count], bucket=self.bucket[:count], sigma=sigma)
 
     @classmethod
-    def from_exposures(cls, exposures: Exposures, speckles: SpeckleSet) -> SpeckleMeasurement:
+    def from_exposures(
+        cls, exposures: Exposures, speckles: SpeckleSet, *, dark: Exposures | None = None
+    ) -> SpeckleMeasurement:
         """What a run has measured so far, with the patterns that it names.
+
+        `dark` are the exposures of a dark scan with the same detector, for runs without dark readings of their own.
 
         Raises
         ------
         CxgiError
-            If the run was made with other patterns or with masks, or has too few exposures.
+            If the run was made with other patterns or with masks, or has too few exposures; for a dark scan of
+            another detector or without a reading.
         """
         words = exposures.start.get("cxgi", {}).get("pattern_set", {})
         if words.get("basis") != BASIS:
@@ -88,7 +94,7 @@ class SpeckleMeasurement:
                 f"run {exposures.start['uid']} was made with patterns of sha256 {words['sha256'][:12]}, those of "
                 f"{speckles.path.name} have {speckles.sha256[:12]}: give the recording of that run"
             )
-        b = exposures.buckets()
+        b = exposures.buckets(dark=dark_level(exposures.start["cxgi"], dark))
         kept = slice(0, len(b.pattern_index) - len(b.validation))  # validation comes last
         sigma = None if b.sigma is None else b.sigma[kept]
         used = speckles.first(words["count"])

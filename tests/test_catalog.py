@@ -201,17 +201,45 @@ def test_the_dark_scan_that_the_run_names_is_used(RE, writer, catalog, uneven):
     assert result.source["dark_subtracted"] == pytest.approx(0.3)
 
 
+def test_a_run_with_dark_readings_does_not_need_the_dark_scan_that_it_names(RE, writer, catalog, uneven):
+    (uid,) = RE(small_scan(uneven, 4, dark_uid="feedbeef"))
+    run = find_run(catalog, uid)
+    result, _ = reconstruct_run(catalog, run, method="inverse", record=False)
+    assert result.source["dark_subtracted"] == pytest.approx(0.3)
+    with pytest.raises(CxgiError, match="has dark readings of its own"):
+        reconstruct_run(catalog, run, method="inverse", dark_uid="feedbeef", record=False)
+
+
+def test_a_dark_scan_that_is_gone_can_be_left_out(RE, writer, catalog, uneven):
+    (uid,) = RE(small_scan(uneven, 4, dark_exposures=0, dark_uid="feedbeef"))
+    run = find_run(catalog, uid)
+    with pytest.raises(CxgiError, match=r"the dark run that this image names .*'feedbeef'.*--dark-run none"):
+        reconstruct_run(catalog, run, method="inverse", record=False)
+    result, _ = reconstruct_run(catalog, run, method="inverse", dark_uid="none", record=False)
+    assert result.source["dark_subtracted"] == 0
+
+
+def test_beside_tile_maps_a_reference_that_gave_the_intensity_is_named(RE, writer, catalog, uneven):
+    (reference_uid,) = RE(reference(uneven))
+    (uid,) = RE(small_scan(uneven, reference_uid=reference_uid))
+    maps = record_tile_maps(uneven.twin, PatternSet(8, 64), noise=0.001)
+    result, _ = reconstruct_run(catalog, find_run(catalog, uid), method="inverse", tile_maps=maps, record=False)
+    assert result.scale == "transmission"
+    assert result.source["reference_uids"] == [reference_uid]
+    assert "mask_error" not in result.source
+
+
 @pytest.mark.parametrize(("link", "message"), [("reference_uid", "no reference scan"), ("dark_uid", "no dark scan")])
 def test_a_link_to_a_run_of_another_kind_is_refused(RE, writer, catalog, uneven, link, message):
     (other,) = RE(small_scan(uneven, 4))
-    (uid,) = RE(small_scan(uneven, **{link: other}))
+    (uid,) = RE(small_scan(uneven, **{link: other}, dark_exposures=0))
     with pytest.raises(CxgiError, match=message):
         reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
 
 
 def test_a_reference_that_is_not_there_is_said(RE, writer, catalog, uneven):
     (uid,) = RE(small_scan(uneven, 4, reference_uid="feedbeef"))
-    with pytest.raises(CxgiError, match="'feedbeef' is not in the catalog"):
+    with pytest.raises(CxgiError, match=r"that this image names .*'feedbeef' is not in the catalog.*--reference none"):
         reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
 
 

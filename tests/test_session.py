@@ -99,6 +99,28 @@ def test_a_reference_that_does_not_fit_is_refused_before_anything_is_exposed(s):
         s.scan(0.03, reference_uid="feedbeef")
 
 
+def test_a_dark_scan_that_does_not_fit_is_refused_before_anything_is_exposed(s):
+    (dark,) = s.RE(s.plans.dark_scan(s.shutter, s.diode, exposure_s=1.0, exposures=2))
+    (uid,) = s.RE(s.scan(0.01, dark_exposures=0, dark_uid=dark[:8]))
+    assert s.catalog[uid].metadata["start"]["cxgi"]["dark_uid"] == dark
+    with pytest.raises(CxgiError, match="no dark scan"):
+        s.scan(0.01, dark_uid=uid)
+    with pytest.raises(CxgiError, match="'feedbeef' is not in the catalog"):
+        s.scan(0.01, dark_uid="feedbeef")
+
+
+def test_a_reference_that_was_cut_short_is_refused_before_anything_is_exposed(s):
+    from bluesky.utils import RunEngineInterrupted
+
+    from tests.plans.test_raster import interrupted
+
+    with pytest.raises(RunEngineInterrupted):
+        s.RE(interrupted(s.reference_scan(0.03), 300))
+    (cut,) = s.RE.abort()
+    with pytest.raises(CxgiError, match=r"the reference scan lacks \d+ of its 31 patterns: complete it"):
+        s.scan(0.03, reference_uid=cut)
+
+
 def test_an_abort_leaves_the_shutter_closed_and_the_exposures_usable(s):
     from bluesky.utils import RunEngineInterrupted
 

@@ -55,6 +55,23 @@ def test_what_is_stored_is_what_was_seen(s, run):
     assert s.reconstruct(uid, form="DGI", record=False).parameters == {"form": "DGI"}
 
 
+def test_what_is_for_masks_is_refused_and_not_ignored(s, run):
+    for name, value in (("reference_uid", "none"), ("tile_maps", object()), ("details", True)):
+        with pytest.raises(CxgiError, match=f"{name}: for Hadamard masks alone"):
+            s.reconstruct(run[0], record=False, **{name: value})
+    with pytest.raises(CxgiError, match="leave reference_uid out"):
+        s.scan(pattern_set=run[1], reference_uid=run[0])
+
+
+def test_a_linked_dark_is_subtracted(s, run):
+    (dark,) = s.RE(s.plans.dark_scan(s.shutter, s.diode, exposure_s=1.0, exposures=4))
+    (uid,) = s.RE(s.scan(pattern_set=run[1].first(12), dark_exposures=0, dark_uid=dark))
+    level = read_exposures(find_run(s.catalog, dark)).dark
+    source = s.reconstruct(uid, record=False).source
+    assert source["dark_subtracted"] == pytest.approx(level)
+    assert s.reconstruct(uid, record=False, dark_uid="none").source["dark_subtracted"] == 0
+
+
 def test_the_recording_is_a_run_too(s, run):
     from tiled.queries import Key
 

@@ -6,7 +6,16 @@ runs and may be read by other processes at the same time.
 
 from .derived import read_image, record_reconstruction
 from .opening import DATA_VARIABLE, data_folder, journal_folder, open_catalog, recover_journals
-from .reading import NO_LINK, find_run, last_scan, linked_exposures, read_exposures, summarise
+from .reading import (
+    NO_LINK,
+    exposures_of_kind,
+    find_run,
+    last_scan,
+    linked_dark,
+    linked_exposures,
+    read_exposures,
+    summarise,
+)
 from .writing import BATCH_SIZE, run_writer
 
 __all__ = [
@@ -14,9 +23,11 @@ __all__ = [
     "DATA_VARIABLE",
     "NO_LINK",
     "data_folder",
+    "exposures_of_kind",
     "find_run",
     "journal_folder",
     "last_scan",
+    "linked_dark",
     "linked_exposures",
     "open_catalog",
     "read_exposures",

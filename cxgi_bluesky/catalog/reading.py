@@ -8,6 +8,7 @@ from ..errors import CxgiError
 from ..exposures import Exposures
 
 NO_LINK = "none"  # instead of a run's uid
+_OPTIONS = {"reference_uid": "--reference", "dark_uid": "--dark-run"}
 
 
 def find_run(catalog: Any, uid: str) -> Any:
@@ -74,14 +75,53 @@ def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | N
     CxgiError
         If the run is not in the catalog or of another kind.
     """
-    uid = exposures.start["cxgi"].get(link) if uid is None else uid
-    if uid is None or uid == NO_LINK:
+    kind, option = link.removesuffix("_uid"), _OPTIONS[link]
+    named = exposures.start["cxgi"].get(link) if uid is None else uid
+    if named is None or named == NO_LINK:
         return None
-    linked = read_exposures(find_run(catalog, uid))
-    purpose, expected = linked.start["cxgi"].get("purpose"), link.removesuffix("_uid")
-    if purpose != expected:
-        raise CxgiError(f"run {uid} is no {expected} scan (purpose {purpose!r}): name another one, or {NO_LINK!r}")
-    return linked
+    if uid is not None:
+        return exposures_of_kind(catalog, uid, kind)
+    try:
+        return exposures_of_kind(catalog, named, kind)
+    except CxgiError as error:
+        raise CxgiError(
+            f"the {kind} run that this image names cannot be used ({error}): name another one with {option} UID, or go "
+            f"on without it, {option} {NO_LINK}"
+        ) from error
+
+
+def linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None) -> Exposures | None:
+    """The dark scan that a run needs; None, and none is looked up, where it has dark readings of its own.
+
+    Parameters as `linked_exposures`.
+
+    Raises
+    ------
+    CxgiError
+        As `linked_exposures`, and for a dark scan named for a run that has dark readings of its own.
+    """
+    if exposures.dark is None:
+        return linked_exposures(catalog, exposures, "dark_uid", uid)
+    if uid not in (None, NO_LINK):
+        raise CxgiError(
+            f"run {exposures.start['uid']} has dark readings of its own, which are used: leave the dark run out"
+        )
+    return None
+
+
+def exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
+    """Exposures of a run of the kind that is expected ("reference" or "dark").
+
+    Raises
+    ------
+    CxgiError
+        If the run is not in the catalog or of another kind.
+    """
+    found = read_exposures(find_run(catalog, uid))
+    purpose = found.start["cxgi"].get("purpose")
+    if purpose != kind:
+        raise CxgiError(f"run {uid} is no {kind} scan (purpose {purpose!r}): name another one, or {NO_LINK!r}")
+    return found
 
 
 def summarise(run: Any) -> dict[str, Any]:

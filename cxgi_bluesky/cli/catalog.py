@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 from ..errors import CxgiError
 from ._common import Commands, Payload, Say, add_command
@@ -46,16 +47,31 @@ def _line_of(row: Payload) -> str:
     return f"{row['uid'][:8]}  {when}  {row['exit_status']:<10} {what}"
 
 
+def _measured_d_r(catalog: Any, exposures: Any, say: Say) -> tuple[float, float] | None:
+    """D_r without the dark, be it of a run that this one names; None, with the reason, if that cannot be had."""
+    from ..catalog import linked_dark
+    from ..reference import dark_level
+
+    try:
+        dark = dark_level(exposures.start["cxgi"], linked_dark(catalog, exposures))
+    except CxgiError as error:
+        say(f"D_r measured: not known without the dark, {error}")
+        return None
+    measured: tuple[float, float] | None = exposures.measured_d_r(dark=dark)
+    return measured
+
+
 def show(options: argparse.Namespace, say: Say) -> Payload:
     """Say what a run holds; with --out, write the image of a reconstruction."""
     from ..catalog import find_run, open_catalog, read_exposures, read_image, summarise
 
-    run = find_run(open_catalog(options.data), options.run)
+    catalog = open_catalog(options.data)
+    run = find_run(catalog, options.run)
     payload: Payload = {**summarise(run), "start": dict(run.metadata["start"]), "stop": run.metadata.get("stop")}
     derived = bool(payload["raw_uids"])
     if not derived and (payload["patterns"] or payload["purpose"] in ("dark", "metal")):
         exposures = read_exposures(run)
-        payload["d_r_measured"] = exposures.measured_d_r()
+        payload["d_r_measured"] = _measured_d_r(catalog, exposures, say) if exposures.streams["metal"] else None
         payload |= {"exposures": len(exposures), "reference_exposures": exposures.reference_exposures}
         payload["streams"] = {name: len(stream) for name, stream in exposures.streams.items()}
     if options.out is not None:

@@ -43,6 +43,9 @@ def add(commands: Commands) -> None:
         "--reference", metavar="UID", help="run: reference scan to use, or none (default: the one that the run names)"
     )
     parser.add_argument(
+        "--dark-run", metavar="UID", help="run: dark scan to use, or none (default: the one that the run names)"
+    )
+    parser.add_argument(
         "--tile-maps", metavar="FILE", help="measured masks of the board: an HDF5 file or a folder of pictures"
     )
     parser.add_argument(
@@ -113,8 +116,11 @@ def _say_what_the_masks_pass(source: Payload, say: Say) -> None:
         say(f"D_r measured {measured[0]:.3f} +- {measured[1]:.3f}, of the board {source['d_r']:.3f}")
     if source.get("reference_uids"):
         uids = ", ".join(uid[:8] for uid in source["reference_uids"])
-        error = source["mask_error"]
-        say(f"corrected by reference scan {uids}: the masks pass {error:.1%} (rms) more or less than designed")
+        error = source.get("mask_error")
+        if error is None:
+            say(f"incident intensity of reference scan {uids}")
+        else:
+            say(f"corrected by reference scan {uids}: the masks pass {error:.1%} (rms) more or less than designed")
 
 
 def _say_which_maps(source: Payload, say: Say) -> None:
@@ -135,6 +141,8 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
 
     if options.reference is not None:
         raise CxgiError("--reference is for runs: a file has no reference scan")
+    if options.dark_run is not None:
+        raise CxgiError("--dark-run is for runs: give the dark of a file with --dark")
     if options.speckles is not None:
         raise CxgiError("--speckles is for speckle runs: a file of buckets belongs to Hadamard masks")
     measurement = Measurement.from_file(
@@ -183,6 +191,7 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
         method=options.method,
         pattern_set=pattern_set,
         reference_uid=options.reference,
+        dark_uid=options.dark_run,
         tile_maps=_tile_maps(options),
         details=options.details,
         speckles=options.speckles,

@@ -31,9 +31,10 @@ class Counts(Signal):
 class AreaDetectorDiode(Diode):
     """A `Diode` whose bucket is the total of an area detector's frame, in counts.
 
-    It wraps a detector of ophyd's areadetector kind and uses of it ``trigger()``, ``cam.acquire_time`` and
-    ``stats.total``; where there are, also ``stats.array_counter`` (it must count each frame, or the total is an old
-    one) and ``stats.max_value`` (saturation). The statistics plugin must be enabled, compute statistics and
+    It wraps a detector of ophyd's areadetector kind and uses of it ``trigger()``, ``stop()``, ``cam.acquire_time``
+    and ``stats.total``; where there are, also ``stats.array_counter`` (it must count each frame, or the total is an
+    old one), ``stats.max_value`` (saturation) and ``cam.acquire`` (0 ends an acquisition, which ``stop()`` of
+    ophyd's detectors does not). The statistics plugin must be enabled, compute statistics and
     block (``stage_sigs`` of ``stats``: ``enable`` 1, ``compute_statistics`` "Yes", ``blocking_callbacks`` "Yes"), so
     that the total is there when the acquisition is done.
 
@@ -90,6 +91,7 @@ class AreaDetectorDiode(Diode):
         self._read_variance = read_noise_counts**2 * (pixels or 0)
         self._saturation = saturation_counts
         self._exposure = object()
+        self._acquisition: StatusBase | None = None
         super().__init__(prefix, **kwargs)
 
     def stage(self) -> list[object]:
@@ -106,15 +108,53 @@ class AreaDetectorDiode(Diode):
         return unstaged
 
     def stop(self, *, success: bool = False) -> None:
-        """Stop the acquisition."""
-        self.detector.stop(success=success)
-        super().stop(success=success)
+        """Stop the acquisition; its frame, if one still comes, is not taken."""
+        self._exposure = object()
+        try:
+            self.detector.stop(success=success)
+        finally:
+            self._end_acquisition()
+            super().stop(success=success)
+
+    def pause(self) -> None:
+        """Stop the acquisition, as the plan repeats the exposure when it is resumed."""
+        self.stop()
+        super().pause()
 
     def trigger(self) -> StatusBase:
-        """Acquire one frame and take its total; an exposure that was interrupted is forgotten."""
+        """Acquire one frame and take its total.
+
+        An earlier acquisition that has not ended is stopped, and this one begins when that one is over: a detector
+        that is triggered twice hands out the frame that it was taking already.
+        """
+        status = Status(obj=self, timeout=self.exposure_s.get() + TIMEOUT_MARGIN_S)
+        earlier = self._acquisition
+        if earlier is None or earlier.done:
+            self._exposure = begun = object()
+            self._begin(status, begun)
+            return status
+        self.stop()
         self._exposure = begun = object()
+        earlier.add_callback(lambda _: self._begin_late(status, begun))
+        return status
+
+    def _end_acquisition(self) -> None:
+        acquire = getattr(self.detector.cam, "acquire", None)
+        if acquire is not None and self._acquisition is not None and not self._acquisition.done:
+            acquire.put(0)
+
+    def _begin_late(self, status: Status, begun: object) -> None:
+        """`_begin` in a callback, where nobody would see an error."""
+        try:
+            if begun is self._exposure:
+                self._begin(status, begun)
+            else:
+                status.set_finished()
+        except Exception as error:
+            status.set_exception(error)
+
+    def _begin(self, status: Status, begun: object) -> None:
         exposure_s = self.exposure_s.get()
-        status = Status(obj=self, timeout=exposure_s + TIMEOUT_MARGIN_S)
         frames_before = self._frames()
         self.detector.cam.acquire_time.put(exposure_s)
 
@@ -133,8 +173,8 @@ class AreaDetectorDiode(Diode):
             else:
                 status.set_finished()
 
-        self.detector.trigger().add_callback(done)
-        return status
+        self._acquisition = self.detector.trigger()
+        self._acquisition.add_callback(done)
 
     def _frames(self) -> int | None:
         counter = getattr(self.detector.stats, "array_counter", None)

@@ -52,6 +52,11 @@ class SimulatedAreaDetector(Device):
 
         return finished_after(self._time_scale * self.cam.acquire_time.get(), self, acquire)
 
+    def stop(self, *, success: bool = False) -> None:
+        """Forget the frame that is being taken."""
+        self._acquisition = object()
+        super().stop(success=success)
+
 
 class SimulatedCCD(AreaDetectorDiode):
     """The twin's bucket as the total of a camera's frame; gain, noise, offset and saturation are taken as known.

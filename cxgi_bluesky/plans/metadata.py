@@ -63,12 +63,7 @@ def start_metadata(
 ) -> dict[str, Any]:
     """Start document of a plan that reads buckets (event schema 1); `links` are uids of runs that belong to it."""
     words: dict[str, Any] = {
-        "fields": {
-            "pattern_index": stage.pattern_index.name if stage is not None else None,
-            "bucket": diode.current.name,
-            "sigma": diode.sigma.name,
-            "i0": None,
-        },
+        **bucket_words(diode, stage),
         **{name: uid for name, uid in (links or {}).items() if uid is not None},
     }
     if board is not None:
@@ -78,6 +73,19 @@ def start_metadata(
     axis = None if stage is None else stage.tile
     points = None if pattern_set is None else pattern_set.count
     return start_document(plan_name, purpose, devices, arguments, detector=diode, axis=axis, points=points, words=words)
+
+
+def bucket_words(diode: Diode, stage: MaskStage | None = None) -> dict[str, Any]:
+    """What every run that reads buckets says of them: names of the data keys, and the unit."""
+    return {
+        "fields": {
+            "pattern_index": stage.pattern_index.name if stage is not None else None,
+            "bucket": diode.current.name,
+            "sigma": diode.sigma.name,
+            "i0": None,
+        },
+        "bucket_unit": diode.current.describe()[diode.current.name].get("units", "pA"),
+    }
 
 
 def board_words(board: Board) -> dict[str, Any]:

@@ -74,8 +74,9 @@ def mask_scan(
     dark_exposures, incident_exposures : int
         Exposures with the shutter closed, and with the object out.
     metal_exposures : int
-        Exposures of the all-metal tile (stream ``metal``), the object out where an `object_stage` can
-        take it out: the modulation depth ratio D_r as it is, beside the board's.
+        Exposures of the all-metal tile (stream ``metal``): the modulation depth ratio D_r as it is, beside the
+        board's. The object is out where there are incident exposures, else in, as for the open tile that they
+        are compared with.
     validation, validation_seed : int
         So many patterns outside the set, drawn at random with that seed and spread over the scan, are
         measured too (stream ``validation``). No picture is made from them: they tell whether what a
@@ -117,7 +118,7 @@ def mask_scan(
 
     def exposures() -> Plan:
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
-        if object_stage is not None and incident_exposures + metal_exposures:
+        if object_stage is not None and incident_exposures:
             yield from move(object_stage, OUT)
             yield from tile.of(board.open_tile_number, "incident", incident_exposures)
             yield from tile.of(metal_tile, "metal", metal_exposures)

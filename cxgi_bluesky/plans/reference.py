@@ -12,6 +12,7 @@ from ..devices.diode import Diode
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
+from ..errors import CxgiError
 from ..patterns import PatternSet
 from .metadata import check_counts, check_exposure, check_fits, mask_board_on, start_metadata
 from .steps import Plan, move_object, read_darks, safe_run, with_object
@@ -127,7 +128,8 @@ def dark_scan(
         Before anything moves, for an impossible number.
     """
     check_exposure(exposure_s)
-    check_counts(exposures=exposures)
+    if exposures < 1:
+        raise CxgiError(f"exposures {exposures}: a dark scan needs at least one reading")
     devices = [shutter, diode]
 
     def readings() -> Plan:

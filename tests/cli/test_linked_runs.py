@@ -24,7 +24,8 @@ from tests.conftest import QUIET, small_board, small_scan
 def stored(tmp_path_factory):
     """A catalog with a reference scan, two images of it, a metal and a dark scan; and maps of the tiles."""
     folder = tmp_path_factory.mktemp("data")
-    parameters = replace(QUIET, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3))
+    detector = replace(QUIET.detector, background_pa=0.3)
+    parameters = replace(QUIET, detector=detector, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3))
     line = simulated_beamline(small_board(), "CAS", parameters=parameters)
     devices = line.stage, line.shutter, line.diode
     engine = RunEngine({})
@@ -33,11 +34,22 @@ def stored(tmp_path_factory):
     (reference,) = engine(reference_scan(*devices, pattern_set=PatternSet(8, 64), **words))
     (image,) = engine(small_scan(line, reference_uid=reference))
     (other,) = engine(small_scan(line, 40))
+    (first_dark,) = engine(dark_scan(line.shutter, line.diode, exposure_s=1.0))
+    (linked,) = engine(small_scan(line, 4, dark_exposures=0, dark_uid=first_dark, metal_exposures=2))
+    (lost,) = engine(small_scan(line, 4, dark_exposures=0, dark_uid="feedbeef", metal_exposures=2))
     (metal,) = engine(metal_scan(*devices, **words))
     (dark,) = engine(dark_scan(line.shutter, line.diode, exposure_s=1.0))
     maps = folder / "maps.h5"
     record_tile_maps(line.twin, PatternSet(8, 64)).to_file(maps)
-    uids = {"reference": reference, "image": image, "other": other, "metal": metal, "dark": dark}
+    uids = {
+        "linked": linked,
+        "lost": lost,
+        "reference": reference,
+        "image": image,
+        "other": other,
+        "metal": metal,
+        "dark": dark,
+    }
     return {"folder": str(folder), "maps": str(maps), "truth": line.twin.truth, **uids}
 
 
@@ -81,6 +93,31 @@ def test_what_is_said_to_people(stored, tmp_path, capsys):
         assert kind in listed
     assert main(["show", stored["metal"], "--data", stored["folder"]]) == 0
     assert "D_r measured: 0.8" in capsys.readouterr().out
+
+
+def test_the_dark_of_another_run_is_used_and_left_out(stored, tmp_path, capsys):
+    shown = "show", "--data", stored["folder"]
+    status, answer = call(capsys, *shown, stored["linked"])
+    assert status == 0
+    assert answer["d_r_measured"][0] == pytest.approx(0.83, abs=3e-3)
+    status, answer = call(capsys, *shown, stored["lost"])
+    assert (status, answer["d_r_measured"]) == (0, None)
+    words = (
+        "reconstruct",
+        stored["lost"],
+        "--out",
+        tmp_path / "a.npy",
+        "--data",
+        stored["folder"],
+        "--method",
+        "inverse",
+    )
+    status, answer = call(capsys, *words)
+    assert status == 2
+    assert "the dark run that this image names" in answer["error"]
+    status, answer = call(capsys, *words, "--dark-run", "none")
+    assert status == 0
+    assert answer["source"]["dark_subtracted"] == 0
 
 
 @pytest.mark.parametrize(

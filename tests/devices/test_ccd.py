@@ -109,7 +109,8 @@ def test_start_document_events_and_progress_name_the_ccd(RE, documents):
 
     RE(scan(line, ccd), listen)
     assert any(text.endswith(" counts") for text in shown)
-    assert documents.of("start")[0]["cxgi"]["fields"]["bucket"] == "ccd_current"
+    words = documents.of("start")[0]["cxgi"]
+    assert (words["fields"]["bucket"], words["bucket_unit"]) == ("ccd_current", "counts")
     assert len(Exposures.from_documents(documents)) == 64
     assert not line.twin.shutter_open
 
@@ -212,6 +213,89 @@ def test_staging_and_stopping_reach_the_detector():
     ccd.stop()
     ccd.unstage()
     assert calls == ["stage", "stop", "unstage"]
+
+
+class OneAtATimeCam(SimulatedCam):
+    acquire = Component(Signal, value=0)
+
+
+class OneAtATime(Device):
+    """As ophyd's SingleTrigger: an acquisition ends with the fall of `cam.acquire`, a second trigger joins it."""
+
+    cam = Component(OneAtATimeCam)
+    stats = Component(SimulatedStats)
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.running: Status | None = None
+        self.begun = 0
+        self.cam.acquire.subscribe(self._fallen, run=False)
+
+    def trigger(self):
+        if self.running is None:
+            self.running = Status(timeout=5)
+            self.begun += 1
+            self.cam.acquire.put(1)
+        return self.running
+
+    def frame(self, total: float) -> None:
+        self.stats.total.put(total)
+        self.stats.array_counter.put(self.stats.array_counter.get() + 1)
+        self.cam.acquire.put(0)
+
+    def _fallen(self, value, **_):
+        if value == 0 and self.running is not None:
+            ended, self.running = self.running, None
+            ended.set_finished()
+
+
+def wait_until(condition) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never happened")
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_repeated_exposure_has_a_frame_of_its_own(paused):
+    ccd = AreaDetectorDiode(name="ccd", detector=OneAtATime(name="one"))
+    first = ccd.trigger()
+    if paused:
+        ccd.pause()
+        first.wait(timeout=2)
+        assert ccd.detector.running is None
+    again = ccd.trigger()
+    first.wait(timeout=2)
+    wait_until(lambda: ccd.detector.begun == 2 and ccd.detector.running is not None)
+    assert not again.done
+    ccd.detector.frame(7.0)
+    again.wait(timeout=2)
+    assert ccd.current.get() == 7.0
+
+
+def test_a_frame_after_stopping_is_not_taken():
+    ccd = AreaDetectorDiode(name="ccd", detector=PlainDetector(name="plain"))
+    pending = Status(timeout=2)
+    ccd.detector.trigger = lambda: pending  # a detector that cannot be stopped
+    first = ccd.trigger()
+    ccd.stop()
+    ccd.detector.stats.total.put(5.0)
+    pending.set_finished()
+    first.wait(timeout=2)
+    assert ccd.current.get() == 0.0
+
+
+def test_a_detector_that_fails_to_begin_again_fails_the_exposure():
+    ccd = AreaDetectorDiode(name="ccd", detector=OneAtATime(name="one"))
+    ccd.trigger()
+
+    def broken():
+        raise OSError("camera off")
+
+    ccd.detector.trigger = broken
+    with pytest.raises(OSError, match="camera off"):
+        ccd.trigger().wait(timeout=2)
 
 
 class PlainStats(Device):

@@ -153,6 +153,15 @@ def test_a_dark_scan_serves_an_image_without_dark_readings(RE, etched):
     assert Measurement.from_exposures(image).coefficient[0] > 1.01 * own.coefficient[0]
 
 
+def test_a_dark_scan_has_readings(etched):
+    with pytest.raises(CxgiError, match="at least one reading"):
+        list(dark_scan(etched.shutter, etched.diode, exposure_s=0.5, exposures=0))
+
+
+def test_the_unit_of_the_buckets_is_in_the_start_document(RE, etched):
+    assert image_of(RE, etched).start["cxgi"]["bucket_unit"] == "pA"
+
+
 def test_no_image_is_made_of_a_dark_scan(RE, etched):
     dark = Exposures()
     RE(dark_scan(etched.shutter, etched.diode, exposure_s=0.5), dark)
@@ -172,9 +181,10 @@ def test_a_metal_scan_tells_d_r(RE, etched, object_out):
     assert safe(etched)
 
 
-def test_metal_exposures_of_an_image_tell_d_r_too(RE, etched):
-    m = Measurement.from_exposures(image_of(RE, etched, metal_exposures=2))
-    assert m.source["d_r_measured"][0] == pytest.approx(0.83, abs=3e-3)
+@pytest.mark.parametrize("incident", [0, 4])
+def test_metal_exposures_of_an_image_tell_d_r_too(RE, etched, incident):
+    m = Measurement.from_exposures(image_of(RE, etched, metal_exposures=2, incident_exposures=incident))
+    assert m.source["d_r_measured"][0] == pytest.approx(0.83, abs=3e-3 if incident else 0.02)
     assert Measurement.from_exposures(image_of(RE, etched)).source["d_r_measured"] is None
 
 
