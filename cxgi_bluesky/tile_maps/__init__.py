@@ -74,11 +74,7 @@ class FineTileMaps:
 
     def open_tile(self) -> Map:
         """Map of the all-open tile: its own, else that of pattern 0, else 1 everywhere."""
-        if self.open_map is not None:
-            return self.open_map
-        if 0 in self.pattern_index:
-            return self.of([0])[0]
-        return np.ones(self.maps.shape[1:], dtype=np.float32)
+        return _open_tile(self)
 
     def check_board(self, board: MaskBoard) -> None:
         """Raise `CxgiError` unless the maps are of this board."""
@@ -170,11 +166,15 @@ class TileMaps:
         """
         return _of(self, pattern_index)
 
+    def open_tile(self) -> Map:
+        """Map of the all-open tile: its own, else that of pattern 0, else 1 everywhere."""
+        return _open_tile(self)
+
     def signed(self, pattern_index: ArrayLike, d_r: float) -> Map:
         """Masks in the place of the +-1 patterns: s_k = sum_xy W_k * image for the coefficients of a binary scan.
 
-        W_k = (2 M_k - (1 + T0) O) / (1 - T0) and W_0 = O, with M_k the map of a tile and O that of the open tile, in
-        units of O's mean: the reduction of binary buckets, applied to the masks. Shape (len, n, n).
+        W_k = (2 M_k - (1 + T0) O) / (1 - T0) and W_0 = O, with M_k the map of a tile and O `open_tile`, in units of
+        O's mean: the reduction of binary buckets, applied to the masks. Shape (len, n, n).
 
         Raises
         ------
@@ -183,7 +183,7 @@ class TileMaps:
         """
         index = np.asarray(pattern_index, dtype=np.int64).reshape(-1)
         others = index != 0
-        opened = self.open_map if self.open_map is not None else np.ones((self.size, self.size), np.float32)
+        opened = self.open_tile()
         level = np.float32(opened.mean())
         masks = np.empty((len(index), self.size, self.size), np.float32)
         masks[others] = (2 * self.of(index[others]) - np.float32(2 - d_r) * opened) / (np.float32(d_r) * level)
@@ -270,6 +270,14 @@ def _of(self: AnyMaps, pattern_index: ArrayLike) -> Map:
         )
     chosen: Map = self.maps[found]
     return chosen
+
+
+def _open_tile(self: AnyMaps) -> Map:
+    if self.open_map is not None:
+        return self.open_map
+    if 0 in self.pattern_index:
+        return _of(self, 0)[0]
+    return np.ones(self.maps.shape[1:], dtype=np.float32)
 
 
 def _digest(self: AnyMaps, subpixels: int) -> str:
