@@ -57,7 +57,7 @@ def test_without_open_map_or_board(tmp_path):
 
 
 def test_signed_masks_take_the_open_tile_from_pattern_0():
-    """Uneven light is in every map: a perfect mask is then the pattern times the light, wherever the open map is from."""
+    """Uneven light is in every map: a perfect mask is the pattern times the light, whichever map shows it."""
     light = np.linspace(0.8, 1.1, 64).reshape(8, 8)
     index = np.array([0, 5, 9])
     tiles = np.where(np.array([pattern(8, k) for k in index]) > 0, 1.0, BOARD.t0) * light

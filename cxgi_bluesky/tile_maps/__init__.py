@@ -87,11 +87,12 @@ class FineTileMaps:
         return TileMaps(self.size, self.pattern_index, maps, opened, self.board_sha256, self.source)
 
     @classmethod
-    def from_file(cls, path: str | Path, board: MaskBoard | None = None) -> FineTileMaps:
+    def from_file(cls, path: str | Path, board: MaskBoard | None = None, *, size: int | None = None) -> FineTileMaps:
         """Read an HDF5 file or a folder of images.
 
         A folder holds images (.npy, .tiff, .png) called ``pattern_NUMBER`` or ``tile_NUMBER`` (which needs the
-        board) and, if there is one, ``open``; all of the same shape, a whole multiple of n.
+        board) and, if there is one, ``open``; all of the same shape, a whole multiple of n. The board says what n
+        is, else `size`; with neither, each value of an image is a mask pixel.
 
         Raises
         ------
@@ -100,13 +101,15 @@ class FineTileMaps:
         """
         path = Path(path)
         if path.is_dir():
-            made = cls(**read_folder(path, board))
+            made = cls(**read_folder(path, board, size))
         else:
             words = read_hdf5(path)
             try:
                 made = cls(**words)
             except CxgiError as error:
                 raise CxgiError(f"{path}: {error}") from error
+        if size not in (None, made.size):
+            raise CxgiError(f"{path}: tile maps of {made.size} pixels a side, expected {size}: give others")
         if board is not None:
             made.check_board(board)
         return made
@@ -195,9 +198,9 @@ class TileMaps:
         _check_board(self, board)
 
     @classmethod
-    def from_file(cls, path: str | Path, board: MaskBoard | None = None) -> TileMaps:
+    def from_file(cls, path: str | Path, board: MaskBoard | None = None, *, size: int | None = None) -> TileMaps:
         """Read an HDF5 file or a folder of images, averaged onto mask pixels; see `FineTileMaps.from_file`."""
-        return FineTileMaps.from_file(path, board).averaged()
+        return FineTileMaps.from_file(path, board, size=size).averaged()
 
     def to_file(self, path: str | Path) -> None:
         """Write an HDF5 file that `from_file` reads back."""
