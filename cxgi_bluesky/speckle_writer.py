@@ -21,7 +21,8 @@ CHUNK_BYTES = 2**18  # well inside HDF5's cache, so that single frames do not wr
 class SpeckleWriter:
     """An asset in the making: NAME.part until `finish` has given it its sha256 and its name.
 
-    A frame that is put again replaces the earlier one. A recording that was cut short leaves the frames
+    A NAME.part that is there is never overwritten: after a crash it holds the frames so far in /speckles/patterns
+    (rows that were not reached are 0). A frame that is put again replaces the earlier one. A recording that was cut short leaves the frames
     before its first gap.
 
     Parameters
@@ -44,7 +45,7 @@ class SpeckleWriter:
     Raises
     ------
     CxgiError
-        If the file exists or cannot be written, a number is impossible or the frames are no numbers.
+        If the file or its .part exists or cannot be written, a number is impossible or the frames are no numbers.
     """
 
     def __init__(
@@ -76,7 +77,12 @@ class SpeckleWriter:
         self._done = np.zeros(count, dtype=bool)
         self._finished: SpeckleSet | None = None
         try:
-            self._file = h5py.File(self._part, "w", libver=("v108", "v108"))
+            self._file = h5py.File(self._part, "x", libver=("v108", "v108"))
+        except FileExistsError as error:
+            raise CxgiError(
+                f"{self._part} holds a recording that is still running or was cut short: choose another name, or move "
+                "it away (its frames are in /speckles/patterns, for write_speckles) or delete it to discard them"
+            ) from error
         except OSError as error:
             raise CxgiError(f"{self._part} cannot be written ({error}): choose another place") from error
         chunk = min(count, max(1, CHUNK_BYTES // (kind.itemsize * math.prod(size))))
@@ -104,6 +110,7 @@ class SpeckleWriter:
         if not 0 <= index < len(self._done):
             raise CxgiError(f"frame {index} is outside 0..{len(self._done) - 1} of the recording")
         self._frames[index] = self._checked(f"frame {index}", frame)
+        self._file.flush()  # a crash leaves a file that can be read
         self._done[index] = True
 
     def put_dark(self, frame: ArrayLike) -> None:

@@ -97,7 +97,7 @@ def test_a_reconstruction_is_a_run_of_its_own(RE, writer, beamline, catalog):
 
 
 def test_a_rewound_exposure_is_stored_and_the_last_one_wins(RE, documents, writer, beamline, catalog):
-    from tests.plans.test_raster import RunEngineInterrupted, interrupted
+    from tests.plans.test_endings import RunEngineInterrupted, interrupted
 
     with pytest.raises(RunEngineInterrupted):
         RE(interrupted(small_scan(beamline, 12), 150))
@@ -110,7 +110,7 @@ def test_a_rewound_exposure_is_stored_and_the_last_one_wins(RE, documents, write
 
 
 def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, catalog):
-    from tests.plans.test_raster import RunEngineInterrupted, interrupted
+    from tests.plans.test_endings import RunEngineInterrupted, interrupted
 
     with pytest.raises(RunEngineInterrupted):
         RE(interrupted(small_scan(beamline, 40), 350))

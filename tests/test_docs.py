@@ -14,16 +14,26 @@ def python_blocks(page: Path) -> list[str]:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("name", ["README.md", "docs/tutorials/first-session.md"])
-def test_examples_run(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "fraction", "few"),
+    [
+        ("README.md", "0.1875", "0.0625"),
+        ("docs/tutorials/first-session.md", "0.1875", "0.0625"),
+        ("docs/how-to/correct-for-the-masks.md", "0.05", "0.01"),
+    ],
+)
+def test_examples_run(name, fraction, few, tmp_path, monkeypatch):
     monkeypatch.setenv("CXGI_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks(ROOT / name)
     assert blocks
     names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block.replace("0.1875", "0.0625"), name, "exec"), names)
-    assert list(tmp_path.glob("*.png"))
+        exec(compile(block.replace(fraction, few), name, "exec"), names)
+    if "correct-for-the-masks" in name:  # shows what it made on the screen
+        assert names["picture"].source["reference_uids"] == [names["reference"]]
+    else:
+        assert list(tmp_path.glob("*.png"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

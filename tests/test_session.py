@@ -124,7 +124,7 @@ def test_a_reference_that_was_cut_short_is_refused_before_anything_is_exposed(s)
 def test_an_abort_leaves_the_shutter_closed_and_the_exposures_usable(s):
     from bluesky.utils import RunEngineInterrupted
 
-    from tests.plans.test_raster import interrupted
+    from tests.plans.test_endings import interrupted
 
     with pytest.raises(RunEngineInterrupted):
         s.RE(interrupted(s.scan(0.06, 1.0), 500))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -90,6 +92,27 @@ def test_a_failed_writing_leaves_nothing_behind(tmp_path):
     with pytest.raises(RuntimeError, match="beam lost"):
         recording()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_crash_leaves_the_frames_and_no_later_recording_destroys_them(tmp_path):
+    program = (
+        "import os, signal, sys\n"
+        "from tests.test_speckle_set import FRAMES, SpeckleWriter\n"
+        "writer = SpeckleWriter(sys.argv[1], 40, (9, 7), pixel_um=150.0)\n"
+        "for k in range(5): writer.put(k, FRAMES[k])\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.h5")], check=False)
+    part = tmp_path / "a.h5.part"
+    before = part.read_bytes()
+    with pytest.raises(CxgiError, match=r"a\.h5\.part holds a recording .* move it away .* or delete it to discard"):
+        write_speckles(tmp_path / "a.h5", FRAMES, pixel_um=150.0)
+    assert part.read_bytes() == before
+    with h5py.File(part.rename(tmp_path / "saved.h5")) as file:
+        frames = file["speckles/patterns"][:]
+    np.testing.assert_array_equal(frames[:5], FRAMES[:5])
+    assert not frames[5:].any()
+    np.testing.assert_array_equal(write_speckles(tmp_path / "a.h5", frames[:5], pixel_um=150.0)[:], FRAMES[:5])
 
 
 def test_what_cannot_be_recorded_is_refused(tmp_path, asset):

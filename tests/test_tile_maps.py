@@ -56,6 +56,20 @@ def test_without_open_map_or_board(tmp_path):
     np.testing.assert_array_equal(again.open_tile(), maps.of([0])[0])  # pattern 0 is all open
 
 
+def test_signed_masks_take_the_open_tile_from_pattern_0():
+    """Uneven light is in every map: a perfect mask is the pattern times the light, whichever map shows it."""
+    light = np.linspace(0.8, 1.1, 64).reshape(8, 8)
+    index = np.array([0, 5, 9])
+    tiles = np.where(np.array([pattern(8, k) for k in index]) > 0, 1.0, BOARD.t0) * light
+    expected = np.array([pattern(8, k) for k in index]) * light / light.mean()
+    for opened in (light, None):
+        maps = TileMaps(8, index, tiles, opened, None, "")
+        np.testing.assert_allclose(maps.open_tile(), light, rtol=1e-6)
+        np.testing.assert_allclose(maps.signed(index, BOARD.d_r), expected, atol=1e-5)
+    nothing_known = TileMaps(8, index[1:], tiles[1:], None, None, "")
+    np.testing.assert_array_equal(nothing_known.open_tile(), np.ones((8, 8)))
+
+
 def test_finer_maps_are_read_averaged(tmp_path):
     fine_maps().to_file(tmp_path / "maps.h5")
     read = TileMaps.from_file(tmp_path / "maps.h5")

@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "d-r", d_r)
     parser.add_argument("--board", help="au64, cu32 or a board file: brings metal, thickness and substrate")
-    parser.add_argument("--run", metavar="UID", help="a scan with all-metal exposures: what it has measured, beside it")
+    parser.add_argument("--run", metavar="UID", help="a scan with all-metal exposures: what it has measured")
     parser.add_argument("--metal", help="element or material of the mask, such as Au")
     parser.add_argument("--thickness-um", type=float, help="thickness of the metal (um)")
     parser.add_argument("--substrate", metavar="MATERIAL:THICKNESS", help="under the metal, such as SiO2:500um")
@@ -32,7 +32,37 @@ def add(commands: Commands) -> None:
 
 
 def d_r(options: argparse.Namespace, say: Say) -> Payload:
-    """Predict the modulation depth ratio D_r of a mask from metal, thickness and light."""
+    """Predict the modulation depth ratio D_r of a mask from metal, thickness and light, or tell what a run measured."""
+    measured = _measured(options, say) if options.run is not None else None
+    prediction = _nothing_predicted() if measured is not None and not _asks_prediction(options) else None
+    if prediction is None:
+        prediction = _predicted(options, say)
+    of_the_board = prediction.pop("board_d_r")
+    if measured is not None and of_the_board is None:
+        of_the_board = measured["board_d_r"]
+        if of_the_board is not None:
+            say(f"its board {measured['board']} says D_r {of_the_board:.1%}")
+    return {
+        "predicted_d_r": prediction.pop("predicted_d_r"),
+        "board_d_r": of_the_board,
+        "measured_d_r": None if measured is None else measured["d_r"],
+        "measured_sigma": None if measured is None else measured["sigma"],
+        **prediction,
+    }
+
+
+def _asks_prediction(options: argparse.Namespace) -> bool:
+    """Whether a mask, a light or anything else that only a prediction needs was given."""
+    names = ("board", "metal", "thickness_um", "substrate", "tube", "kv", "energy_kev", "spectrum")
+    return any(getattr(options, name) is not None for name in names) or bool(options.filter or options.veil)
+
+
+def _nothing_predicted() -> Payload:
+    names = ("predicted_d_r", "board_d_r", "metal", "thickness_um", "substrate", "spectrum", "mean_kev")
+    return {**dict.fromkeys(names), "filters": [], "diode_um": None, "veil": None}
+
+
+def _predicted(options: argparse.Namespace, say: Say) -> Payload:
     from ..simulation.materials import Layer, predicted_d_r
     from ..simulation.spectrum import named_spectrum
 
@@ -51,12 +81,9 @@ def d_r(options: argparse.Namespace, say: Say) -> Payload:
     say(f"{metal}{under}, {spectrum.name}: predicted D_r {predicted:.1%}, T0 {1 - predicted:.3f}")
     if of_the_board is not None:
         say(f"board {options.board} says D_r {of_the_board:.1%}")
-    measured = None if options.run is None else _measured(options, say)
     return {
         "predicted_d_r": predicted,
         "board_d_r": of_the_board,
-        "measured_d_r": None if measured is None else measured[0],
-        "measured_sigma": None if measured is None else measured[1],
         "metal": metal.material,
         "thickness_um": metal.thickness_um,
         "substrate": None if substrate is None else str(substrate),
@@ -92,15 +119,17 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
     return Layer(material, thickness_um), substrate, known
 
 
-def _measured(options: argparse.Namespace, say: Say) -> tuple[float, float]:
-    """D_r of the open and the metal tile in a run, and its sigma."""
+def _measured(options: argparse.Namespace, say: Say) -> Payload:
+    """D_r of the open and the metal tile in a run, its sigma, and what the run says of its board."""
     from ..catalog import find_run, open_catalog, read_exposures
 
-    found = read_exposures(find_run(open_catalog(options.data), options.run)).measured_d_r()
+    exposures = read_exposures(find_run(open_catalog(options.data), options.run))
+    found = exposures.measured_d_r()
     if found is None:
         raise CxgiError(
             f"run {options.run} has no all-metal exposures: a reference_scan or metal_scan has, or hadamard_scan with "
             "metal_exposures"
         )
     say(f"run {options.run} has measured D_r {found[0]:.1%} +- {found[1]:.1%}")
-    return found
+    board = exposures.start["cxgi"]["board"]
+    return {"d_r": found[0], "sigma": found[1], "board": board["id"], "board_d_r": board.get("d_r")}

@@ -11,6 +11,7 @@ from ..errors import CxgiError
 from ..measurement import Coding
 from ..patterns import DEFAULT_ORDER, ORDERS, PatternSet
 from ._common import Commands, Payload, Say, add_command, refuse_for_signed
+from ._tile_maps import tile_maps_of
 
 METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
 
@@ -48,6 +49,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--tile-maps", metavar="FILE", help="measured masks of the board: an HDF5 file or a folder of pictures"
     )
+    parser.add_argument("--board", metavar="NAME|FILE", help="of the tile maps (default: the run's, if it ships)")
     parser.add_argument(
         "--details", action="store_true", help="also write NAME-unmeasured and NAME-uncertainty beside the image"
     )
@@ -58,8 +60,10 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     from ..reconstruction.result import check_image_path
 
     is_file = Path(options.target).suffix.lower() in SUFFIXES or Path(options.target).is_file()
+    if options.board is not None and options.tile_maps is None:
+        raise CxgiError("--board is for --tile-maps: it says of which board they are")
     check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
-    result, derived_uid = (_from_file if is_file else _from_run)(options)
+    result, derived_uid = (_from_file if is_file else _from_run)(options, say)
     out = Path(options.out if options.out is not None else f"{Path(options.target).stem}-{result.method}.png")
     result.save(out)
     details = result.save_details(out) if options.details else {}
@@ -134,7 +138,7 @@ def _say_what_was_left_out(source: Payload, say: Say) -> None:
         say(f"left out, {reason}: pattern_index {', '.join(map(str, indices[:8]))}{' ...' * (len(indices) > 8)}")
 
 
-def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
+def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
     from ..measurement import Measurement
     from ..reconstruction import default_method
     from ..reconstruction.held_out import checked_reconstruction
@@ -149,7 +153,7 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
         options.target, size=options.size, coding=options.coding, d_r=options.d_r, dark=options.dark
     )
     refuse_for_signed(options, measurement.source["coding"])
-    maps = _tile_maps(options)
+    maps = tile_maps_of(options, say, size=measurement.size)
     measurement = measurement if maps is None else measurement.with_tile_maps(maps)
     pattern_set = _chosen_patterns(
         options, measurement.size, measurement.source.get("order"), measurement.source.get("order_seed")
@@ -160,13 +164,7 @@ def _from_file(options: argparse.Namespace) -> tuple[Any, None]:
     return checked_reconstruction(measurement, method=method, details=options.details), None
 
 
-def _tile_maps(options: argparse.Namespace) -> Any:
-    from ..tile_maps import TileMaps
-
-    return None if options.tile_maps is None else TileMaps.from_file(options.tile_maps)
-
-
-def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
+def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
     for name in ("size", "coding", "d_r", "dark"):
         if getattr(options, name) is not None:
             raise CxgiError(
@@ -184,6 +182,8 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
         raise CxgiError("--fraction is for Hadamard masks: the run is one of speckle patterns, which have no order")
     if options.speckles is not None and not speckled:
         raise CxgiError("--speckles is for speckle runs: this run has no recorded patterns")
+    if options.tile_maps is not None and speckled:
+        raise CxgiError("--tile-maps is for masks: the run is one of speckle patterns")
     pattern_set = _chosen_patterns(options, measured.get("size"), measured.get("order"), measured.get("seed"))
     return reconstruct_run(
         catalog,
@@ -192,7 +192,7 @@ def _from_run(options: argparse.Namespace) -> tuple[Any, str | None]:
         pattern_set=pattern_set,
         reference_uid=options.reference,
         dark_uid=options.dark_run,
-        tile_maps=_tile_maps(options),
+        tile_maps=tile_maps_of(options, say, size=measured.get("size"), board=words.get("board")),
         details=options.details,
         speckles=options.speckles,
         folder=data_folder(options.data),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import uuid
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,7 @@ class TileFile:
     cells: int
     folder: Path = field(default_factory=cache_folder)
     _writable: bool = True
+    _marked: bool = False
 
     @property
     def path(self) -> Path:
@@ -101,7 +103,15 @@ class TileFile:
             return None
         if len(slot) < self._slot_bytes or zlib.crc32(slot[4:]) != int.from_bytes(slot[:4], "little"):
             return None
+        self._mark_as_used()
         return np.frombuffer(slot, dtype="<u2", offset=4).reshape(self.cells, self.cells)
+
+    def _mark_as_used(self) -> None:
+        """Set the file's times, by which the folder is kept small; once is enough, a scan reads thousands of tiles."""
+        if not self._marked:
+            self._marked = True
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
 
     def write(self, tile: int, levels: Levels) -> None:
         """Keep a tile, if the folder can be written and has room.
@@ -111,16 +121,23 @@ class TileFile:
         if not self._writable:
             return
         data = np.ascontiguousarray(levels, dtype="<u2").tobytes()
+        slot = zlib.crc32(data).to_bytes(4, "little") + data
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._has_room():
-                return
-            self._begin()
-            with self.path.open("r+b") as file:
-                file.seek(self._place(tile))
-                file.write(zlib.crc32(data).to_bytes(4, "little") + data)
+            for _ in range(2):
+                with contextlib.suppress(FileNotFoundError):  # dropped by another process meanwhile: begun once more
+                    self._put(tile, slot)
+                    break
         except OSError:
             self._writable = False
+
+    def _put(self, tile: int, slot: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._has_room():
+            return
+        self._begin()
+        with self.path.open("r+b") as file:
+            file.seek(self._place(tile))
+            file.write(slot)
 
     def _begin(self) -> None:
         """Give the file its header; one with another header is damaged and is begun anew, at once and whole."""
@@ -130,9 +147,12 @@ class TileFile:
                     return
         except FileNotFoundError:
             pass
-        new = self.path.with_suffix(f".{os.getpid()}")
-        new.write_bytes(self._header)
-        os.replace(new, self.path)
+        new = self.path.with_suffix(f".{uuid.uuid4().hex}")  # threads and processes begin it at the same time
+        try:
+            new.write_bytes(self._header)
+            os.replace(new, self.path)
+        finally:
+            new.unlink(missing_ok=True)
 
     def _has_room(self) -> bool:
         files = _files(self.folder)
@@ -147,7 +167,7 @@ class TileFile:
 
 
 def _files(folder: Path) -> list[tuple[Path, int, float]]:
-    """Files of tiles with the room they take (they have holes) and when they were last written."""
+    """Files of tiles with the room they take (they have holes) and when they were last used."""
     found = []
     with contextlib.suppress(OSError):
         for path in folder.glob(f"*{SUFFIX}"):

@@ -74,11 +74,7 @@ class FineTileMaps:
 
     def open_tile(self) -> Map:
         """Map of the all-open tile: its own, else that of pattern 0, else 1 everywhere."""
-        if self.open_map is not None:
-            return self.open_map
-        if 0 in self.pattern_index:
-            return self.of([0])[0]
-        return np.ones(self.maps.shape[1:], dtype=np.float32)
+        return _open_tile(self)
 
     def check_board(self, board: MaskBoard) -> None:
         """Raise `CxgiError` unless the maps are of this board."""
@@ -91,11 +87,12 @@ class FineTileMaps:
         return TileMaps(self.size, self.pattern_index, maps, opened, self.board_sha256, self.source)
 
     @classmethod
-    def from_file(cls, path: str | Path, board: MaskBoard | None = None) -> FineTileMaps:
+    def from_file(cls, path: str | Path, board: MaskBoard | None = None, *, size: int | None = None) -> FineTileMaps:
         """Read an HDF5 file or a folder of images.
 
         A folder holds images (.npy, .tiff, .png) called ``pattern_NUMBER`` or ``tile_NUMBER`` (which needs the
-        board) and, if there is one, ``open``; all of the same shape, a whole multiple of n.
+        board) and, if there is one, ``open``; all of the same shape, a whole multiple of n. The board says what n
+        is, else `size`; with neither, each value of an image is a mask pixel.
 
         Raises
         ------
@@ -104,13 +101,15 @@ class FineTileMaps:
         """
         path = Path(path)
         if path.is_dir():
-            made = cls(**read_folder(path, board))
+            made = cls(**read_folder(path, board, size))
         else:
             words = read_hdf5(path)
             try:
                 made = cls(**words)
             except CxgiError as error:
                 raise CxgiError(f"{path}: {error}") from error
+        if size not in (None, made.size):
+            raise CxgiError(f"{path}: tile maps of {made.size} pixels a side, expected {size}: give others")
         if board is not None:
             made.check_board(board)
         return made
@@ -170,11 +169,15 @@ class TileMaps:
         """
         return _of(self, pattern_index)
 
+    def open_tile(self) -> Map:
+        """Map of the all-open tile: its own, else that of pattern 0, else 1 everywhere."""
+        return _open_tile(self)
+
     def signed(self, pattern_index: ArrayLike, d_r: float) -> Map:
         """Masks in the place of the +-1 patterns: s_k = sum_xy W_k * image for the coefficients of a binary scan.
 
-        W_k = (2 M_k - (1 + T0) O) / (1 - T0) and W_0 = O, with M_k the map of a tile and O that of the open tile, in
-        units of O's mean: the reduction of binary buckets, applied to the masks. Shape (len, n, n).
+        W_k = (2 M_k - (1 + T0) O) / (1 - T0) and W_0 = O, with M_k the map of a tile and O `open_tile`, in units of
+        O's mean: the reduction of binary buckets, applied to the masks. Shape (len, n, n).
 
         Raises
         ------
@@ -183,7 +186,7 @@ class TileMaps:
         """
         index = np.asarray(pattern_index, dtype=np.int64).reshape(-1)
         others = index != 0
-        opened = self.open_map if self.open_map is not None else np.ones((self.size, self.size), np.float32)
+        opened = self.open_tile()
         level = np.float32(opened.mean())
         masks = np.empty((len(index), self.size, self.size), np.float32)
         masks[others] = (2 * self.of(index[others]) - np.float32(2 - d_r) * opened) / (np.float32(d_r) * level)
@@ -195,9 +198,9 @@ class TileMaps:
         _check_board(self, board)
 
     @classmethod
-    def from_file(cls, path: str | Path, board: MaskBoard | None = None) -> TileMaps:
+    def from_file(cls, path: str | Path, board: MaskBoard | None = None, *, size: int | None = None) -> TileMaps:
         """Read an HDF5 file or a folder of images, averaged onto mask pixels; see `FineTileMaps.from_file`."""
-        return FineTileMaps.from_file(path, board).averaged()
+        return FineTileMaps.from_file(path, board, size=size).averaged()
 
     def to_file(self, path: str | Path) -> None:
         """Write an HDF5 file that `from_file` reads back."""
@@ -270,6 +273,14 @@ def _of(self: AnyMaps, pattern_index: ArrayLike) -> Map:
         )
     chosen: Map = self.maps[found]
     return chosen
+
+
+def _open_tile(self: AnyMaps) -> Map:
+    if self.open_map is not None:
+        return self.open_map
+    if 0 in self.pattern_index:
+        return _of(self, 0)[0]
+    return np.ones(self.maps.shape[1:], dtype=np.float32)
 
 
 def _digest(self: AnyMaps, subpixels: int) -> str:

@@ -78,7 +78,7 @@ def _text(value: Any) -> str | None:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def read_folder(path: Path, board: MaskBoard | None) -> Words:
+def read_folder(path: Path, board: MaskBoard | None, size: int | None = None) -> Words:
     """What a folder of images says, by the names of `FineTileMaps`."""
     from ..image_file import is_image_path, read_image_file
 
@@ -102,8 +102,8 @@ def read_folder(path: Path, board: MaskBoard | None) -> Words:
     if len(shapes) > 1:
         raise CxgiError(f"folder {path} has images of different shapes ({', '.join(map(str, sorted(shapes)))})")
     ((rows, columns),) = shapes
-    size = board.size if board is not None else rows
-    if rows != columns or rows % size:
+    size = board.size if board is not None else size if size is not None else rows
+    if rows != columns or rows % max(size, 1):
         raise CxgiError(f"images of shape {(rows, columns)} for tiles of {size} pixels: cut them to whole mask pixels")
     return {
         "size": size,
@@ -120,7 +120,7 @@ def _index_of(file: Path, kind: str, number: int, board: MaskBoard | None) -> in
     if kind == "pattern":
         return number
     if board is None:
-        raise CxgiError(f"{file}: named by a tile number, which only the board translates: give the board")
+        raise CxgiError(f"{file}: named by a tile number, which only the board translates: give the board (--board)")
     if number >= board.pattern_count:
         raise CxgiError(f"{file}: board {board.name!r} has patterns on tiles 0..{board.pattern_count - 1} only")
     return board.pattern_index[number]

@@ -162,6 +162,31 @@ def test_d_r_as_measured_beside_the_predicted(stored, capsys):
     assert "no all-metal exposures" in answer["error"]
 
 
+def test_d_r_of_a_run_alone(stored, capsys):
+    status, answer = call(capsys, "d-r", "--run", stored["metal"], "--data", stored["folder"])
+    assert status == 0
+    assert answer["measured_d_r"] == pytest.approx(0.83, abs=0.01)
+    assert answer["measured_sigma"] >= 0
+    assert answer["board_d_r"] == 0.83
+    nothing = ("predicted_d_r", "metal", "thickness_um", "substrate", "spectrum", "mean_kev", "diode_um", "veil")
+    assert {answer[name] for name in nothing} == {None}
+    assert main(["d-r", "--run", stored["metal"][:8], "--data", stored["folder"]]) == 0
+    said = capsys.readouterr().out
+    assert "has measured D_r 8" in said
+    assert "its board test8 says D_r 83.0%" in said
+    assert "predicted" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [(("--filter", "Al:1mm"), "which mask"), (("--board", "au64"), "light"), ((), "which mask")]
+)
+def test_half_a_prediction_is_refused(stored, capsys, words, message):
+    run = ("--run", stored["metal"], "--data", stored["folder"]) if words else ()
+    status, answer = call(capsys, "d-r", *words, *run)
+    assert status == 2
+    assert message in answer["error"]
+
+
 def test_links_are_for_runs(stored, tmp_path, capsys):
     file = tmp_path / "b.csv"
     file.write_text("pattern_index,bucket\n0,1.0\n")

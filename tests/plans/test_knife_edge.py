@@ -13,7 +13,8 @@ from cxgi_bluesky.plans import knife_edge_scan
 from cxgi_bluesky.resolution import fit_knife_edge
 from cxgi_bluesky.simulation.source import Source
 from tests.conftest import QUIET, small_board
-from tests.plans.test_raster import Broken, fail_after, interrupted, shutter_is_closed
+from tests.plans.test_endings import Broken, fail_after, interrupted
+from tests.plans.test_raster import shutter_is_closed
 
 SPOT = replace(QUIET, source=Source())
 

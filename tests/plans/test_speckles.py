@@ -17,7 +17,7 @@ from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpa
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
 from cxgi_bluesky.speckle_measurement import SpeckleMeasurement
 from cxgi_bluesky.speckle_set import SpeckleSet
-from tests.plans.test_raster import interrupted
+from tests.plans.test_endings import interrupted
 
 COUNT = 150
 

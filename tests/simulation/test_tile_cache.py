@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -145,3 +146,67 @@ def test_two_processes_may_draw_at_the_same_time(folder):
     file = TileFile(etched()._key(), 32)
     missing = [tile for tile in range(64) if file.read(tile) is None]
     assert len(missing) <= 2  # the one that begins the file may lose the other's first slots
+
+
+LEVELS = np.full((32, 32), 7, np.uint16)
+
+
+def test_the_file_that_was_used_longest_ago_is_dropped(folder, monkeypatch):
+    old, used, new = (TileFile(letter * 40, 32) for letter in "abc")
+    for age, file in ((300, used), (200, old)):
+        file.write(0, LEVELS)
+        os.utime(file.path, (file.path.stat().st_mtime - age,) * 2)
+    assert TileFile(used.key, 32).read(0) is not None  # written first, but read last
+    monkeypatch.setattr(tile_cache, "LIMIT_BYTES", sum(f.stat().st_blocks * 512 for f in folder.iterdir()))
+    new.write(0, LEVELS)
+    assert (old.path.exists(), used.path.exists(), new.path.exists()) == (False, True, True)
+
+
+def test_reading_marks_a_file_as_used_once(folder):
+    file = TileFile("a" * 40, 32)
+    file.write(0, LEVELS)
+    for expected in (True, False):
+        os.utime(file.path, (1000, 1000))
+        file.read(0)
+        assert (file.path.stat().st_mtime > 1000) is expected
+
+
+@pytest.mark.parametrize("evicted", [False, True])
+def test_threads_that_begin_the_same_file_do_not_switch_each_other_off(folder, evicted):
+    """All begin the file at the same time, and another may drop it under their hands."""
+    for key in (f"{number:040d}" for number in range(10)):
+        files = [TileFile(key, 32) for _ in range(6)]
+        start = threading.Barrier(len(files) + 1)
+
+        def write(file, tile, start=start):
+            start.wait()
+            for _ in range(5):
+                file.write(tile, LEVELS)
+
+        threads = [threading.Thread(target=write, args=(file, tile)) for tile, file in enumerate(files)]
+        for thread in threads:
+            thread.start()
+        start.wait()
+        while evicted and any(thread.is_alive() for thread in threads):
+            files[0].path.unlink(missing_ok=True)
+        for thread in threads:
+            thread.join()
+        for tile, file in enumerate(files):
+            file.write(tile, LEVELS)
+            np.testing.assert_array_equal(file.read(tile), LEVELS)
+    assert {f.suffix for f in folder.iterdir()} == {".tiles"}
+
+
+def test_a_file_dropped_while_it_is_written_is_begun_again(folder, monkeypatch):
+    begin, dropped = TileFile._begin, []
+
+    def dropped_once(self):
+        begin(self)
+        if not dropped:
+            dropped.append(1)
+            self.path.unlink()
+
+    monkeypatch.setattr(TileFile, "_begin", dropped_once)
+    file = TileFile("a" * 40, 32)
+    file.write(3, LEVELS)
+    np.testing.assert_array_equal(file.read(3), LEVELS)

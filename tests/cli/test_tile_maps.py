@@ -1,0 +1,119 @@
+"""``cxgi reconstruct --tile-maps``: files and folders of measured masks, with and without the board."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bluesky import RunEngine
+
+from cxgi_bluesky.board import load_board
+from cxgi_bluesky.catalog import open_catalog, run_writer
+from cxgi_bluesky.cli import main
+from cxgi_bluesky.devices.simulated import simulated_beamline
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.simulation.etching import Defects
+from cxgi_bluesky.simulation.tile_camera import record_fine_tile_maps
+from tests.conftest import QUIET, small_board, small_scan
+
+UNCHECKED = "the maps do not say of which board they are"
+
+
+def as_images(folder, maps, board, kind):
+    """A folder of the maps as a camera's pictures, named by tile or by pattern."""
+    folder.mkdir()
+    for index, image in zip(maps.pattern_index, maps.maps, strict=True):
+        number = board.tile_of(index) if kind == "tile" else index
+        np.save(folder / f"{kind}_{number:04d}.npy", image)
+    np.save(folder / "open.npy", maps.open_tile())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Runs on a board of one's own and on one that ships, and maps of their tiles in several shapes."""
+    folder = tmp_path_factory.mktemp("data")
+    engine = RunEngine({})
+    engine.subscribe(run_writer(open_catalog(folder)))
+    parameters = replace(QUIET, subpixels=2, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3))
+    line = simulated_beamline(small_board(), "CAS", parameters=parameters)
+    (run,) = engine(small_scan(line))
+    line.board.to_yaml(folder / "board.yaml")
+    fine = record_fine_tile_maps(line.twin, PatternSet(8, 64))
+    fine.to_file(folder / "maps.h5")
+    replace(fine, board_sha256=None).to_file(folder / "nameless.h5")
+    for kind in ("tile", "pattern"):
+        as_images(folder / f"{kind}s", fine, line.board, kind)
+    shipped = simulated_beamline(load_board("cu32"), "CAS", parameters=QUIET)
+    (shipped_run,) = engine(small_scan(shipped, 16))
+    as_images(folder / "cu32", record_fine_tile_maps(shipped.twin, PatternSet(32, 16)), shipped.board, "tile")
+    return {"folder": folder, "run": run, "cu32_run": shipped_run}
+
+
+def reconstructed(stored, tmp_path, capsys, target, *more):
+    """Status, answer and what was said to people."""
+    words = [str(word).format(**stored) for word in more]
+    out = ["--out", str(tmp_path / "a.npy"), "--data", str(stored["folder"]), "--json"]
+    status = main(["reconstruct", stored.get(target, str(target)), "--method", "inverse", *out, *words])
+    printed = capsys.readouterr()
+    return status, json.loads(printed.out), printed.err
+
+
+def test_folders_give_the_picture_of_the_file(stored, tmp_path, capsys):
+    """Sub-pixels and the names of tiles are understood as soon as the board or the size is known."""
+    pictures = []
+    for words, unchecked in [
+        (("{folder}/maps.h5",), False),
+        (("{folder}/maps.h5", "--board", "{folder}/board.yaml"), False),
+        (("{folder}/nameless.h5",), True),
+        (("{folder}/nameless.h5", "--board", "{folder}/board.yaml"), False),
+        (("{folder}/tiles", "--board", "{folder}/board.yaml"), False),
+        (("{folder}/patterns",), True),
+    ]:
+        status, answer, said = reconstructed(stored, tmp_path, capsys, "run", "--tile-maps", *words)
+        assert status == 0, answer
+        assert (UNCHECKED in said) is unchecked
+        pictures.append(np.load(tmp_path / "a.npy"))
+    for picture in pictures[1:]:
+        np.testing.assert_allclose(picture, pictures[0], atol=1e-5)
+
+
+def test_a_board_that_ships_is_found_by_itself(stored, tmp_path, capsys):
+    status, answer, said = reconstructed(stored, tmp_path, capsys, "cu32_run", "--tile-maps", "{folder}/cu32")
+    assert status == 0, answer
+    assert f"{UNCHECKED}: taken for those of cu32, not checked" in said
+    assert answer["source"]["tile_maps_sha256"]
+    status, answer, said = reconstructed(
+        stored, tmp_path, capsys, "cu32_run", "--tile-maps", "{folder}/cu32", "--board", "cu32"
+    )
+    assert (status, UNCHECKED in said) == (0, False)
+
+
+def test_a_file_of_buckets_takes_the_size_or_the_board(stored, tmp_path, capsys):
+    file = tmp_path / "b.csv"
+    file.write_text("pattern_index,bucket\n" + "\n".join(f"{k},{10 + k % 3}" for k in range(64)))
+    words = file, "--size", 8, "--coding", "binary", "--d-r", 0.83, "--tile-maps"
+    status, answer, said = reconstructed(stored, tmp_path, capsys, *words, "{folder}/patterns")
+    assert (status, UNCHECKED in said) == (0, True), answer
+    status, answer, said = reconstructed(
+        stored, tmp_path, capsys, *words, "{folder}/tiles", "--board", "{folder}/board.yaml"
+    )
+    assert (status, UNCHECKED in said) == (0, False), answer
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--board", "au64"), "--board is for --tile-maps"),
+        (("--tile-maps", "{folder}/tiles"), "give the board (--board)"),
+        (("--tile-maps", "{folder}/patterns", "--board", "au64"), "is not the board of this run, 'test8'"),
+        (("--tile-maps", "{folder}/maps.h5", "--board", "au65"), "board 'au65' is unknown"),
+        (("--tile-maps", "{folder}/cu32"), "give the board (--board)"),
+    ],
+)
+def test_what_does_not_belong_together(stored, tmp_path, capsys, words, message):
+    status, answer, _ = reconstructed(stored, tmp_path, capsys, "run", *words)
+    assert status == 2
+    assert message in answer["error"]
