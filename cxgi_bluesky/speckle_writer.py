@@ -22,8 +22,10 @@ class SpeckleWriter:
     """An asset in the making: NAME.part until `finish` has given it its sha256 and its name.
 
     A NAME.part that is there is never overwritten: after a crash it holds the frames so far in /speckles/patterns
-    (rows that were not reached are 0). A frame that is put again replaces the earlier one. A recording that was cut
-    short leaves the frames before its first gap.
+    (rows that were not reached are 0).
+
+    A frame that is put again replaces the earlier one. A recording that was ended early leaves the frames before its
+    first gap.
 
     Parameters
     ----------
