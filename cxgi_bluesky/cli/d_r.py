@@ -121,10 +121,12 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
 
 def _measured(options: argparse.Namespace, say: Say) -> Payload:
     """D_r of the open and the metal tile in a run, its sigma, and what the run says of its board."""
-    from ..catalog import find_run, open_catalog, read_exposures
+    from ..catalog import find_run, linked_dark, open_catalog, read_exposures
+    from ..reference import dark_level
 
-    exposures = read_exposures(find_run(open_catalog(options.data), options.run))
-    found = exposures.measured_d_r()
+    catalog = open_catalog(options.data)
+    exposures = read_exposures(find_run(catalog, options.run))
+    found = exposures.measured_d_r(dark=dark_level(exposures.start["cxgi"], linked_dark(catalog, exposures)))
     if found is None:
         raise CxgiError(
             f"run {options.run} has no all-metal exposures: a reference_scan or metal_scan has, or hadamard_scan with "
