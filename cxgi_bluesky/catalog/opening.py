@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,23 @@ def _write_profile(folder: Path, config: dict[str, Any]) -> None:
         profile.write_text(text, encoding="utf-8")
 
 
+def _marker(folder: Path) -> Path:
+    return folder / "catalog.tiled-version"
+
+
+def _tiled_version() -> str:
+    return f"tiled {version('tiled')}\n"
+
+
+def _was_made_by_this_tiled(folder: Path) -> bool:
+    """Whether the database was made or checked by this version of Tiled: seconds are saved if it need not ask again."""
+    database, marker = folder / "catalog.db", _marker(folder)
+    try:
+        return database.stat().st_size > 0 and marker.read_text(encoding="utf-8") == _tiled_version()
+    except OSError:
+        return False
+
+
 def open_catalog(folder: str | Path | None = None) -> Any:
     """Open the catalog in a folder, making it if there is none; runs that were cut off are recovered.
 
@@ -92,6 +110,7 @@ def open_catalog(folder: str | Path | None = None) -> Any:
     (place / "arrays").mkdir(exist_ok=True)
     config = _tree_config(place)
     _write_profile(place, config)
+    config["trees"][0]["args"]["init_if_not_exists"] = not _was_made_by_this_tiled(place)
     with import_warnings_silenced():
         from tiled.client import from_context
         from tiled.client.context import Context
@@ -99,6 +118,7 @@ def open_catalog(folder: str | Path | None = None) -> Any:
 
         logging.getLogger("tiled.server.app").setLevel(logging.WARNING)  # no greeting on stderr
         catalog = from_context(Context.from_app(build_app_from_config(config)))
+    _marker(place).write_text(_tiled_version(), encoding="utf-8")
     recover_journals(catalog, place)
     return catalog
 
