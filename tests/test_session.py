@@ -112,7 +112,7 @@ def test_a_dark_scan_that_does_not_fit_is_refused_before_anything_is_exposed(s):
 def test_a_reference_that_was_cut_short_is_refused_before_anything_is_exposed(s):
     from bluesky.utils import RunEngineInterrupted
 
-    from tests.plans.test_raster import interrupted
+    from tests.plans.test_endings import interrupted
 
     with pytest.raises(RunEngineInterrupted):
         s.RE(interrupted(s.reference_scan(0.03), 300))
