@@ -36,6 +36,13 @@ def check_fits(board: Board, pattern_set: PatternSet | SpeckleSet) -> None:
         raise CxgiError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
 
 
+def check_raster(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]) -> None:
+    """Raise `CxgiError` if a raster of these patterns on this board is impossible: size, exposure time, counts."""
+    check_fits(board, pattern_set)
+    check_exposure(arguments["exposure_s"])
+    check_counts(**{name: count for name, count in arguments.items() if name.endswith(("exposures", "every"))})
+
+
 def check_exposure(exposure_s: float) -> None:
     """Raise `CxgiError` for an impossible exposure time."""
     if not 0 < exposure_s < float("inf"):

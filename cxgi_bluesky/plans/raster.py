@@ -16,7 +16,7 @@ from ..errors import CxgiError
 from ..patterns import PatternSet
 from ..speckle_board import Board
 from ..speckle_set import SpeckleSet
-from .metadata import board_on, check_counts, check_exposure, check_fits, mask_board_on, start_metadata
+from .metadata import board_on, check_counts, check_raster, mask_board_on, start_metadata
 from .steps import Plan, move, move_object, read_darks, safe_run, with_object
 from .tiles import TileExposures
 
@@ -106,9 +106,7 @@ def mask_scan(
         "validation_seed": validation_seed,
     }
     board = board_on(stage, board)
-    check_fits(board, pattern_set)
-    check_exposure(exposure_s)
-    check_counts(**{name: count for name, count in arguments.items() if name.endswith(("exposures", "every"))})
+    check_raster(board, pattern_set, arguments)
     check_counts(validation=validation)
     metal_tile = mask_board_on(stage, board).metal_tile_number if metal_exposures else NO_TILE
     tiles = board.tiles_along(pattern_set, path)

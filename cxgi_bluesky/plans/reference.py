@@ -14,7 +14,7 @@ from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..patterns import PatternSet
-from .metadata import check_counts, check_exposure, check_fits, mask_board_on, start_metadata
+from .metadata import check_counts, check_exposure, check_raster, mask_board_on, start_metadata
 from .steps import Plan, move_object, read_darks, safe_run, with_object
 from .tiles import TileExposures
 
@@ -69,9 +69,7 @@ def reference_scan(
         "metal_exposures": metal_exposures,
     }
     board = mask_board_on(stage, board)
-    check_fits(board, pattern_set)
-    check_exposure(exposure_s)
-    check_counts(**{name: count for name, count in arguments.items() if name.endswith(("exposures", "every"))})
+    check_raster(board, pattern_set, arguments)
     tiles = board.tiles_along(pattern_set, path)
     devices = [stage, shutter, diode, *with_object(object_stage)]
     tile = TileExposures(stage, shutter, diode, exposure_s)

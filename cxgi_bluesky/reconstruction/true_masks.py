@@ -155,7 +155,8 @@ def mask_correlation(
 
 def without_mask_error(measurement: Measurement) -> Measurement:
     """Coefficients of the Hadamard patterns: what the masks' error adds, by a trial picture, is taken off."""
-    image = _solve(measurement, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), True, None)[0]
+    system = MaskSystem.of(measurement)
+    image = _solve(measurement, system, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), True, None)[0]
     return _corrected(measurement, image)
 
 
@@ -173,17 +174,20 @@ def mask_tv(
         raise CxgiError(f"norm {norm!r} is not there for measured masks: take symmetric, or leave the maps out")
     if weight is not None and not (math.isfinite(weight) and weight >= 0):
         raise CxgiError(f"weight {weight} of the total variation is not a number >= 0")
+    system = MaskSystem.of(measurement)
     start, told = None, {"weight": weight, "weight_origin": "given"}
     if weight is None:
-        start, _ = _solve(measurement, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), nonnegative, None)
+        start, _ = _solve(measurement, system, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), nonnegative, None)
         corrected, _ = without_common_error(_corrected(measurement, start))
         size, trial = error_size(corrected, nonnegative=nonnegative)
         corrected = with_model_error(corrected, size)
         weight = chosen_weight(corrected, trial)
-        measurement = replace(measurement, sigma=corrected.sigma, sigma_origin=corrected.sigma_origin)
+        if not np.array_equal(corrected.sigma, measurement.sigma):  # only then do the buckets weigh otherwise
+            measurement = replace(measurement, sigma=corrected.sigma)
+            system = MaskSystem.of(measurement)
         told = {"weight": weight, "weight_origin": "noise, model error and gradients", "sigma": size.sigma}
         told |= {"model_sigma": size.model_sigma, "sigma_origin": size.origin}
-    image, done = _solve(measurement, weight, nonnegative, start, iterations=iterations, tolerance=tolerance)
+    image, done = _solve(measurement, system, weight, nonnegative, start, iterations=iterations, tolerance=tolerance)
     return image, {
         **told,
         "norm": norm,
@@ -205,6 +209,7 @@ def _pixel_sigma(measurement: Measurement) -> float:
 
 def _solve(
     measurement: Measurement,
+    system: MaskSystem,
     weight: float,
     nonnegative: bool,
     start: Image | None,
@@ -214,7 +219,6 @@ def _solve(
 ) -> tuple[Image, int]:
     """The primal-dual iteration of `total_variation.Problem` in the basis of the masks; image and iterations done."""
     size = measurement.size
-    system = MaskSystem.of(measurement)
     others = measurement.coefficient[measurement.pattern_index != 0] / size
     deviation = math.sqrt(float(np.sum(others**2))) / size
     projected = ((system.coefficient * system.importance) @ system.rows).reshape(size, size)
