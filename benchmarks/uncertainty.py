@@ -91,7 +91,7 @@ def fitting_cases(count: int, seed: int = 1) -> list[Case]:
         fraction = 1.0 if rng.random() < 0.15 else math.exp(rng.uniform(math.log(0.06), 0))
         order = str(rng.choice(["zig-zag", "cake-cutting", "learned-density", "random"], p=[0.35, 0.35, 0.2, 0.1]))
         patterns = PatternSet(size, max(64, int(fraction * size * size)), order, i if order in SEEDED else None)
-        truth = random_object(rng, size, [family]).astype(float)
+        truth = random_object(rng, size, {family: 1.0}).astype(float)
         out.append(Case.of(family, truth, patterns, rng.uniform(8, 35), i))
     return out
 
@@ -157,7 +157,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(77)  # objects that had no part in the choice of the scales either
     families = [list(FAMILIES)[i % len(FAMILIES)] for i in range(options.objects)]
-    drawn = [(family, random_object(rng, options.size, [family]).astype(float)) for family in families]
+    drawn = [(family, random_object(rng, options.size, {family: 1.0}).astype(float)) for family in families]
     law = fitted(fitting_cases(options.fit)) if options.fit else dict(LAW)
     results: dict[str, Any] = {"law": law}
     for name, objects in (("random objects", drawn), ("anchor images", list(truths().items()))):

@@ -68,7 +68,7 @@ def main() -> None:
     for patterns in conditions():
         for snr_db in LEVELS_DB:
             for i in range(options.objects):
-                truth = random_object(rng, patterns.size, [families[i % len(families)]]).astype(float)
+                truth = random_object(rng, patterns.size, {families[i % len(families)]: 1.0}).astype(float)
                 if truth.std() > 0.01:
                     row, logs = curve(truth, patterns, snr_db, i)
                     scores.append(row)

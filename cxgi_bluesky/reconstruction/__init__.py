@@ -111,7 +111,7 @@ def _unknown_options_named(method: str) -> Iterator[None]:
 def _prepare(method: str, options: dict[str, Any]) -> None:
     """Read weights and compile loops: no part of the time reported."""
     if method == "ch-mwcnn":
-        from .ch_mwcnn import load_network
+        from .weights_file import load_network
 
         load_network(options.get("weights"))
     if method in ("tv", "tval3", "ch-mwcnn"):

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..measurement import Measurement
+from ..orders import sequency_grid
 from ..patterns import coefficients
 from ..reduction import estimate_sigma
 from .total_variation import Problem, WarmStart
@@ -115,8 +116,34 @@ def with_model_error(measurement: Measurement, size: ErrorSize) -> Measurement:
     if measurement.sigma_is_guessed:
         sigma = np.full_like(measurement.sigma, size.sigma)
     else:
-        sigma = np.hypot(measurement.sigma, size.model_sigma)
+        shares = error_shares(measurement.size, mask_knowledge(measurement)).ravel()[measurement.pattern_index]
+        sigma = np.sqrt(measurement.sigma**2 + size.model_sigma**2 * shares / shares.mean())
     return replace(measurement, sigma=sigma, sigma_origin=size.origin)
+
+
+MaskKnowledge = Literal["none", "reference", "exact"]
+_FLOOR = {"none": 0.02, "reference": 0.15}
+
+
+def mask_knowledge(measurement: Measurement) -> MaskKnowledge:
+    """What is known of the masks of a measurement: "exact" where their errors play no part or were taken off."""
+    source = measurement.source
+    if source.get("coding") != "binary" or "tile_maps_sha256" in source:
+        return "exact"
+    return "none" if measurement.pattern_error is None else "reference"
+
+
+def error_shares(size: int, knowledge: MaskKnowledge) -> Array:
+    """How the variance of the model error is spread over the patterns, shape (n, n), up to a factor.
+
+    Etching moves edges, so its errors grow with the edges of a pattern, u + v. Drawn boards (corners, walls,
+    over-etching, thickness; 64 and 32 pixels) show rms errors that rise six-fold from the coarsest to the finest
+    tenth of 1536 patterns without a reference scan, and two- to five-fold after one.
+    """
+    if knowledge == "exact":
+        return np.ones((size, size))
+    u, v = sequency_grid(size)
+    return (((u + v) / size) ** 2 + _FLOOR[knowledge]).reshape(size, size)
 
 
 def _candidates(measurement: Measurement, own: float) -> list[float]:

@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng, families = np.random.default_rng(options.seed), list(FAMILIES)
-    objects = (random_object(rng, LEARNED_SIZE, [families[i % len(families)]]) for i in range(options.objects))
+    objects = (random_object(rng, LEARNED_SIZE, {families[i % len(families)]: 1.0}) for i in range(options.objects))
     table = coefficient_variance(objects)
     table[0, 0] = 1  # k = 0 comes first
     np.save(options.out, np.log10(np.maximum(table, 1e-12)).astype(np.float16), allow_pickle=False)

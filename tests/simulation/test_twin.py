@@ -183,7 +183,7 @@ def test_boards_have_their_parameters():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_random_objects_are_seeded_images(family):
-    one, two = (random_object(np.random.default_rng(4), 32, [family]) for _ in range(2))
+    one, two = (random_object(np.random.default_rng(4), 32, {family: 1.0}) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert one.shape == (32, 32)
     assert one.min() >= 0

@@ -1,0 +1,160 @@
+"""Layers of the network that know the patterns: compressed set and gain, data consistency, masks' common error.
+
+All of them work on orthonormal coefficients on the grid (i, j), k = i n + j, and none builds an N x N matrix.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..patterns import hadamard_matrix, sequency
+from .network_input import NetworkInput
+
+OCTAVES = 5  # of sequency, from the finest down; the last holds all the rest
+
+
+class _Tables(NamedTuple):
+    """Constants of a size."""
+
+    hadamard: Tensor  # (n, n), orthonormal
+    log_product: Tensor  # log (u + 1)(v + 1), (n, n)
+    log_total: Tensor  # log (u + v + 1), (n, n)
+    edges: Tensor  # (u + v) / n, (n, n)
+    crossings: Tensor  # (n, n): share of the step at x of pattern u in the edges that touch pixel x
+    octave: Tensor  # (n, OCTAVES), rows: which octave a sequency lies in, each column summing to 1
+
+
+@lru_cache(maxsize=8)
+def tables(size: int) -> _Tables:
+    """Constants of a size, made once."""
+    with torch.inference_mode(False):
+        matrix = torch.tensor(hadamard_matrix(size), dtype=torch.float32)
+        s = torch.as_tensor(sequency(size), dtype=torch.float32)
+        step = (matrix[:, 1:] != matrix[:, :-1]).float() / 2
+        crossings = torch.nn.functional.pad(step, (0, 1)) + torch.nn.functional.pad(step, (1, 0))
+        number = (OCTAVES - 1 - torch.floor(torch.log2(size / s.clamp(min=0.5)) - 1e-6)).clamp(min=0).long()
+        octave = torch.nn.functional.one_hot(number, OCTAVES).float()
+        return _Tables(
+            matrix / size**0.5,
+            torch.log1p(s)[:, None] + torch.log1p(s)[None, :],
+            torch.log1p(s[:, None] + s[None, :]),
+            (s[:, None] + s[None, :]) / size,
+            crossings / size,
+            octave / octave.sum(dim=0).clamp(min=1),
+        )
+
+
+def orthonormal_hadamard(images: Tensor) -> Tensor:
+    """2-D Walsh-Hadamard transform scaled to be orthonormal, (..., n, n); its own inverse."""
+    matrix = tables(images.shape[-1]).hadamard.to(images.dtype)
+    with torch.autocast("cpu", enabled=False):
+        return matrix @ images @ matrix
+
+
+class PowerLaw(nn.Module):
+    """A positive number for each coefficient: log P = law . (1, -log(u+1)(v+1), -log(u+v+1)).
+
+    Three learned numbers serve every size: the coefficients of an image that is sampled twice as finely are twice as
+    large.
+    """
+
+    REFERENCE_SIZE = 64
+
+    def __init__(self, start: tuple[float, float, float]) -> None:
+        super().__init__()
+        self.law = nn.Parameter(torch.tensor(start))
+
+    def forward(self, size: int) -> Tensor:
+        """Shape (n, n)."""
+        t = tables(size)
+        scale = (size / self.REFERENCE_SIZE) ** 2
+        return scale * torch.exp(self.law[0] - self.law[1] * t.log_product - self.law[2] * t.log_total)
+
+
+class CompressedHadamard(nn.Module):
+    """First layer: the compressed pattern set, a gain per coefficient, and the adjoint transform.
+
+    The gain P / (P + sigma^2) is a Wiener filter with the expected power P of a coefficient.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.power = PowerLaw((4.0, 1.5, 0.5))
+
+    def forward(self, given: NetworkInput) -> Tensor:
+        """A first image, (b, 1, n, n)."""
+        power = self.power(given.coefficients.shape[-1])
+        return orthonormal_hadamard(given.measured * given.coefficients * power / (power + given.variance))
+
+
+def predicted(image: Tensor, given: NetworkInput) -> Tensor:
+    """Coefficients that an image would give, (b, 1, n, n): by the patterns, or by the masks as they are."""
+    if given.masks is None:
+        return orthonormal_hadamard(image)
+    b, size = len(image), image.shape[-1]
+    with torch.autocast("cpu", enabled=False):
+        values = image.reshape(b, -1).float() @ given.masks.rows.T
+    grid = torch.zeros(b, size * size, dtype=values.dtype)
+    return grid.index_copy(1, given.masks.pattern_index, values).reshape(b, 1, size, size)
+
+
+class MaskErrorFit(nn.Module):
+    """What the residuals show of errors that masks have in common, by weighted least squares with a learned ridge.
+
+    Three shapes for k > 0: a constant (b_0, or the mean of a reference scan); u + v, the light that over-etched edges
+    let through on average; and the same weighed with the object: an edge at x lets through what lies behind it,
+    so that the excess is a function of u, from the image's mean over each row, plus a function of v.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_ridge = nn.Parameter(torch.zeros(3))
+
+    def forward(self, residual: Tensor, image: Tensor, weight: Tensor, given: NetworkInput) -> Tensor:
+        """The common part of the residuals, (b, 1, n, n), where masks are doubted, else 0."""
+        t = tables(residual.shape[-1])
+        others = given.measured.clone()
+        others[..., 0, 0] = 0
+        down = (image.mean(dim=3) @ t.crossings.T)[..., :, None]
+        across = (image.mean(dim=2) @ t.crossings.T)[..., None, :]
+        shapes = torch.stack([others, others * t.edges, others * (down + across)], dim=-1).flatten(1, 3)
+        share = (others * weight).flatten(1)
+        share = share / share.sum(dim=1, keepdim=True).clamp(min=1e-9)
+        length = (share[..., None] * shapes.square()).sum(dim=1, keepdim=True).sqrt()
+        shapes = shapes / length.clamp(min=1e-6)
+        noise = (share * given.variance.flatten(1)).sum(dim=1)
+        ridge = torch.exp(self.log_ridge) * (noise[:, None] + 1e-4)
+        weighed = shapes * share[..., None]
+        normal = weighed.transpose(1, 2) @ shapes + torch.diag_embed(ridge)
+        found = torch.linalg.solve(normal, weighed.transpose(1, 2) @ residual.flatten(1)[..., None])
+        found = found * (given.masks_doubted > 0)[:, None, None]
+        return (shapes @ found).reshape(residual.shape)
+
+
+class DataConsistency(nn.Module):
+    """Pull the measured coefficients of an image back towards what was measured, with weight a / (a + sigma^2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust = PowerLaw((0.0, 0.0, 0.0))
+        self.mask_error = MaskErrorFit()
+
+    def forward(self, image: Tensor, given: NetworkInput) -> Tensor:
+        """What to add to the image, (b, 1, n, n)."""
+        trust = self.trust(image.shape[-1])
+        weight = given.measured * trust / (trust + given.variance)
+        with torch.autocast("cpu", enabled=False):
+            residual = given.measured * (given.coefficients - predicted(image, given))
+            if bool(given.masks_doubted.any()):
+                residual = residual - self.mask_error(residual, image, weight, given)
+            return orthonormal_hadamard(weight * residual)
+
+
+def sampling_summary(measured: Tensor) -> Tensor:
+    """Which share of the patterns of each octave of u and of v was measured, (b, 1, n, n) to (b, OCTAVES ** 2)."""
+    octave = tables(measured.shape[-1]).octave
+    return (octave.T @ measured[:, 0] @ octave).flatten(1)

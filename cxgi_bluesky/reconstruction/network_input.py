@@ -1,0 +1,107 @@
+"""What the network is given: coefficients of an image of zero mean and unit deviation, and what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class KnownMasks:
+    """Masks as they are, in the place of the +-1 patterns; the same for all images of a batch.
+
+    Attributes
+    ----------
+    pattern_index : Tensor of int64, shape (M,)
+    rows : Tensor, shape (M, N)
+        W_k / (n g_k): s_k = sum_xy W_k * image in orthonormal scale, each row divided by its gain g_k (`gain_of`).
+    """
+
+    pattern_index: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkInput:
+    """Measurements of a batch of b images, sizes n x n.
+
+    Attributes
+    ----------
+    coefficients : Tensor, shape (b, 1, n, n)
+        Orthonormal coefficients of the normalised image, 0 where not measured and at k = 0.
+    measured : Tensor, shape (b, 1, n, n)
+        1 where a coefficient was measured, else 0.
+    variance : Tensor, shape (b, 1, n, n)
+        Variance of each coefficient, same unit squared; noise and model error.
+    zero_level : Tensor, shape (b,)
+        Mean over deviation of the image before it was normalised: where zero lies.
+    masks_doubted : Tensor, shape (b,)
+        How far the masks' errors must be told from the data (`MaskErrorFit`): 1 where one mask was used per bucket
+        and nothing is known of it, 0.5 after a reference scan, else 0.
+    mean, deviation : Tensor, shape (b, 1, 1, 1)
+        Image in the unit of the measurement = normalised image * deviation + mean.
+    masks : KnownMasks, optional
+    """
+
+    coefficients: Tensor
+    measured: Tensor
+    variance: Tensor
+    zero_level: Tensor
+    masks_doubted: Tensor
+    mean: Tensor
+    deviation: Tensor
+    masks: KnownMasks | None = None
+
+    def __len__(self) -> int:
+        return len(self.coefficients)
+
+    def part(self, rows: slice) -> NetworkInput:
+        """Some images of the batch."""
+        tensors = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "masks"}
+        return NetworkInput(**tensors, masks=self.masks)
+
+
+def normalised(
+    coefficients: Tensor,
+    measured: Tensor,
+    variance: Tensor,
+    *,
+    masks_doubted: Tensor | None = None,
+    masks: KnownMasks | None = None,
+) -> NetworkInput:
+    """Shift and scale by what was measured, so that the unit of the buckets does not matter.
+
+    Parameters
+    ----------
+    coefficients, measured, variance : Tensor, shape (b, 1, n, n)
+        Orthonormal coefficients (k = 0 measured), 1 or 0, and their variance.
+    masks_doubted : Tensor, shape (b,), optional
+        By default 0.
+    masks : KnownMasks, optional
+    """
+    size = coefficients.shape[-1]
+    alternating = coefficients * measured
+    mean = alternating[..., :1, :1] / size
+    if masks is not None:  # patterns have no mean over the field, masks as they are do
+        of_one = torch.zeros(size * size).index_copy(0, masks.pattern_index, masks.rows.sum(dim=1))
+        alternating = alternating - measured * mean * of_one.reshape(size, size)
+    alternating[..., 0, 0] = 0
+    deviation = alternating.square().sum(dim=(2, 3), keepdim=True).sqrt() / size
+    deviation = deviation.clamp(min=torch.finfo(deviation.dtype).tiny ** 0.5)
+    return NetworkInput(
+        coefficients=alternating / deviation,
+        measured=measured,
+        variance=variance / deviation**2,
+        zero_level=(mean / deviation)[:, 0, 0, 0],
+        masks_doubted=torch.zeros(len(coefficients)) if masks_doubted is None else masks_doubted,
+        mean=mean,
+        deviation=deviation,
+        masks=masks,
+    )
+
+
+def gain_of(masks: Tensor, patterns: Tensor) -> Tensor:
+    """How much of its +-1 pattern each mask holds, sum_xy W_k H_k / N, at least 0.2; (M, N), (M, N) to (M,)."""
+    return (masks * patterns).mean(dim=1).clamp(min=0.2)

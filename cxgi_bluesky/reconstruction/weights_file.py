@@ -1,0 +1,73 @@
+"""Weights of the network on disk: safetensors, whose metadata hold the schema, the network's shape and the model card.
+
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..errors import CxgiError
+from .network import CHMWCNN, NetworkConfig
+
+SCHEMA = "cxgi-ch-mwcnn-2"
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "ch_mwcnn.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedNetwork:
+    """A network ready to run, with its model card and the digest of its file."""
+
+    network: CHMWCNN
+    card: dict[str, Any]
+    sha256: str
+
+
+def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
+    """Write weights (half precision) with their model card; the file appears whole or not at all."""
+    tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
+    metadata = {"schema": SCHEMA, "network": json.dumps(network.config.to_dict()), "card": json.dumps(card)}
+    temporary = path.with_suffix(".new")
+    save_file(tensors, temporary, metadata)
+    temporary.replace(path)
+
+
+def load_network(weights: str | Path | None = None) -> LoadedNetwork:
+    """Read a weights file, by default the shipped one; read again only when the file changes.
+
+    Raises
+    ------
+    CxgiError
+        If it is missing, truncated, no safetensors file, or of another schema or shape.
+    """
+    path = Path(weights) if weights is not None else SHIPPED_WEIGHTS
+    try:
+        return _read_network(path, path.stat().st_mtime_ns)
+    except (OSError, SafetensorError) as error:
+        raise CxgiError(f"weights {path} cannot be read ({error}): give another file or reinstall") from error
+
+
+@lru_cache(maxsize=4)
+def _read_network(path: Path, modified_ns: int) -> LoadedNetwork:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("schema") != SCHEMA:
+            raise CxgiError(f"weights {path} have schema {metadata.get('schema')!r}, this release needs {SCHEMA!r}")
+        names = file.keys()  # the file is no mapping: it cannot be iterated itself
+        tensors = {name: file.get_tensor(name).float() for name in names}
+    network = CHMWCNN(NetworkConfig.from_dict(json.loads(metadata["network"])))
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CxgiError(f"weights {path} do not fit their own network description ({error})") from error
+    return LoadedNetwork(network.eval(), json.loads(metadata["card"]), digest)

@@ -1,0 +1,1 @@
+"""Training of CH-MWCNN: random objects behind drawn boards, measured with noise, at every fraction and order."""

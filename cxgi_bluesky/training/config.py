@@ -1,0 +1,224 @@
+"""Everything that decides the outcome of a training, as read from a YAML file and kept in the model card."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from ..errors import CxgiError
+from ..patterns import check_size
+from ..reconstruction.network import NetworkConfig
+from ..simulation.random_objects import FAMILIES
+from .boards import BoardRanges
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ObjectConfig:
+    """Objects to train on.
+
+    Attributes
+    ----------
+    count : dict
+        Size to number of objects drawn of it; a size that is missing takes block averages of the next larger one.
+    families : dict
+        Family of `random_objects` to its share; empty: the shares given there.
+    folder : str, optional
+        Images of the user's own (.png, .npy, .tiff), cut at random places.
+    folder_share : float
+        How often an object comes from there.
+    """
+
+    count: dict[int, int] = field(default_factory=lambda: {64: 40000, 128: 4000, 256: 1000})
+    families: dict[str, float] = field(default_factory=dict)
+    folder: str | None = None
+    folder_share: float = 0.3
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which patterns are measured.
+
+    Attributes
+    ----------
+    fraction : (float, float)
+        Range of the sampling fraction, evenly in its logarithm.
+    usual, usual_share : float
+        One fraction, and how often it is taken.
+    short_share, shortest : float, int
+        How often a scan has only begun, and its fewest patterns.
+    """
+
+    fraction: Pair = (0.03, 1.0)
+    usual: float = 0.1875
+    usual_share: float = 0.4
+    short_share: float = 0.1
+    shortest: int = 24
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """Errors of the buckets.
+
+    Attributes
+    ----------
+    snr_db : (float, float)
+        20 log10 of rms(measured coefficients without k = 0) / sigma.
+    drift : float
+        Largest rms of what drift has left in the buckets, relative.
+    sigma_error : float
+        Rms error of log(sigma) as the network is told it, half the time; 0 else.
+    """
+
+    snr_db: Pair = (3.0, 45.0)
+    drift: float = 0.003
+    sigma_error: float = 0.25
+
+
+@dataclass(frozen=True)
+class BoardConfig:
+    """Etched boards.
+
+    Attributes
+    ----------
+    count : dict
+        Size to number of boards.
+    patterns : dict
+        Size to how many tiles of a board are drawn.
+    none, reference, maps : float
+        How often masks are etched ones of which nothing is known, a reference scan, measured maps.
+    ranges : BoardRanges
+    seed : int
+        Of the first board; each further one counts up.
+    """
+
+    count: dict[int, int] = field(default_factory=lambda: {32: 24, 64: 24})
+    patterns: dict[int, int] = field(default_factory=lambda: {32: 1024, 64: 1536})
+    none: float = 0.22
+    reference: float = 0.11
+    maps: float = 0.12
+    ranges: BoardRanges = field(default_factory=BoardRanges)
+    seed: int = 1000
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training; see the fields' own types for what stands in its parts.
+
+    Attributes
+    ----------
+    steps, doubt_steps : int
+        For the pictures, then for the uncertainty alone.
+    batch : int
+        Images of 64 x 64 per step; larger ones are fewer, at least one.
+    sizes : dict
+        Size to its share of the steps.
+    start : str, optional
+        Weights to begin with.
+    cache : str, optional
+        Folder of drawn objects and boards; by default the user's cache folder.
+    """
+
+    steps: int = 24000
+    doubt_steps: int = 3000
+    batch: int = 16
+    learning_rate: float = 1e-3
+    last_learning_rate: float = 1e-5
+    warm_up: int = 300
+    weight_decay: float = 1e-4
+    average: float = 0.999
+    sizes: dict[int, float] = field(default_factory=lambda: {64: 0.62, 32: 0.14, 128: 0.16, 256: 0.08})
+    objects: ObjectConfig = field(default_factory=ObjectConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    boards: BoardConfig = field(default_factory=BoardConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    validation_objects: int = 60
+    check_every: int = 500
+    start: str | None = None
+    cache: str | None = None
+    seed: int = 20261122
+
+    def __post_init__(self) -> None:
+        for size in self.sizes:
+            check_size(size)
+        for name in ("steps", "batch", "check_every", "validation_objects"):
+            if getattr(self, name) < 1:
+                raise CxgiError(f"{name} {getattr(self, name)}: give at least 1")
+        if not self.sizes or min(self.sizes.values()) < 0 or not math.fsum(self.sizes.values()) > 0:
+            raise CxgiError(f"sizes {self.sizes}: give each size a share, such as {{64: 0.8, 32: 0.2}}")
+        if max(self.sizes) > max(self.objects.count, default=0):
+            raise CxgiError(f"size {max(self.sizes)} has no objects: objects.count has {sorted(self.objects.count)}")
+        low, high = self.sampling.fraction
+        if not 0 < low <= high <= 1:
+            raise CxgiError(f"sampling.fraction {self.sampling.fraction}: give two numbers, 0 < from <= to <= 1")
+        unknown = set(self.objects.families) - set(FAMILIES)
+        if unknown:
+            raise CxgiError(f"objects.families {sorted(unknown)} unknown: choose of {', '.join(FAMILIES)}")
+        if self.boards.none + self.boards.reference + self.boards.maps > 1:
+            raise CxgiError("boards.none + reference + maps is more than 1: they are shares of all steps")
+
+    @property
+    def all_steps(self) -> int:
+        """Of both parts."""
+        return self.steps + self.doubt_steps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, without the folders of this machine."""
+        words = asdict(self)
+        words.pop("cache"), words.pop("start")
+        words["objects"]["folder"] = None if self.objects.folder is None else "the user's own images"
+        return words
+
+
+def read_config(path: str | Path) -> TrainingConfig:
+    """Read a YAML file; what it does not say keeps its default.
+
+    Raises
+    ------
+    CxgiError
+        If it cannot be read, or names something unknown or of another type.
+    """
+    try:
+        words = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CxgiError(f"training configuration {path} cannot be read ({error})") from error
+    try:
+        config: TrainingConfig = _built(TrainingConfig, {} if words is None else words, "")
+    except CxgiError as error:
+        raise CxgiError(f"training configuration {path}: {error}") from error
+    return config
+
+
+def _built(kind: Any, words: Any, where: str) -> Any:
+    """A dataclass from a mapping; names and types are checked."""
+    if not isinstance(words, dict):
+        raise CxgiError(f"{where or 'the file'} is {words!r}: give names with values")
+    hints, known = get_type_hints(kind), {f.name for f in fields(kind)}
+    unknown = set(words) - known
+    if unknown:
+        raise CxgiError(f"{where}{sorted(map(str, unknown))[0]} is unknown: choose of {', '.join(sorted(known))}")
+    return kind(**{name: _value(hints[name], value, f"{where}{name}") for name, value in words.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint):
+        return _built(hint, value, f"{where}.")
+    expected = str(hint)
+    if expected.startswith("dict[") and isinstance(value, dict):
+        key, item = hint.__args__
+        return {_value(key, k, f"{where} key"): _value(item, v, f"{where}[{k}]") for k, v in value.items()}
+    if expected.startswith("tuple[") and isinstance(value, list) and len(value) == len(hint.__args__):
+        return tuple(_value(h, v, where) for h, v in zip(hint.__args__, value, strict=True))
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if hint in (int, str) and type(value) is hint:
+        return value
+    if expected.endswith("| None") and (value is None or isinstance(value, str)):
+        return value
+    raise CxgiError(f"{where} {value!r} is no {getattr(hint, '__name__', expected)}")
