@@ -74,14 +74,16 @@ def test_details_say_what_was_not_measured_and_how_uncertain_each_pixel_is(file,
     out = tmp_path / "leaf.npy"
     assert reconstruct(file, out, "--fraction", "0.3", "--details", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["details"] == {name: str(tmp_path / f"leaf-{name}.npy") for name in ("unmeasured", "uncertainty")}
+    assert answer["details"] == {
+        name: str(tmp_path / f"leaf-{name}.npy") for name in ("measured", "unmeasured", "uncertainty")
+    }
     assert answer["uncertainty_kind"] == "error"
     assert 0 < answer["quality"]["unmeasured_share"] < 1
     sigma, unmeasured = (np.load(tmp_path / f"leaf-{name}.npy") for name in ("uncertainty", "unmeasured"))
     assert sigma.shape == unmeasured.shape == (32, 32)
     assert (sigma > 0).all()
     assert reconstruct(file, out, "--method", "ch-mwcnn", "--fraction", "0.3", "--details", "--json") == 0
-    assert set(json.loads(capsys.readouterr().out)["details"]) == {"unmeasured"}
+    assert set(json.loads(capsys.readouterr().out)["details"]) == {"measured", "unmeasured", "uncertainty"}
 
 
 def test_wrong_data_are_called_wrong(tmp_path, capsys):
@@ -108,7 +110,7 @@ def test_wrong_data_are_called_wrong(tmp_path, capsys):
         (["--size", "32", "--coding", "signed", "--fraction", ".5", "--order", "random"], "take a seed"),
         (["--size", "32", "--coding", "binary", "--d-r", "1.5"], "d_r 1.5"),
         (["--size", "32", "--coding", "complementary"], "bucket_complement"),
-        (["--size", "128", "--coding", "signed", "--method", "ch-mwcnn"], "size 128 is unknown to the network"),
+        (["--size", "512", "--coding", "signed", "--method", "ch-mwcnn"], "size 512 is unknown to the network"),
         (["--size", "32", "--coding", "signed", "--out", "a.jpg"], "no known image suffix"),
         (["--size", "32", "--coding", "signed", "--out", "no/such/a.png"], "does not exist"),
     ],

@@ -21,6 +21,7 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "reconstruct", reconstruct)
     parser.add_argument("target", metavar="RUN|FILE", help="uid of a run, or a file of buckets: .csv, .npz, .h5")
     parser.add_argument("--method", choices=METHOD_NAMES, help="default: tv; for a speckle run correlation")
+    parser.add_argument("--weights", metavar="FILE", help="ch-mwcnn: weights of your own training (default: shipped)")
     parser.add_argument("--out", help="image.png, .npy or .tiff (default: NAME-METHOD.png)")
     parser.add_argument("--size", type=int, help="file: pixels per side, if it does not say")
     parser.add_argument(
@@ -51,7 +52,9 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--board", metavar="NAME|FILE", help="of the tile maps (default: the run's, if it ships)")
     parser.add_argument(
-        "--details", action="store_true", help="also write NAME-unmeasured and NAME-uncertainty beside the image"
+        "--details",
+        action="store_true",
+        help="also write NAME-measured, NAME-unmeasured and NAME-uncertainty beside the image",
     )
 
 
@@ -62,6 +65,8 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     is_file = Path(options.target).suffix.lower() in SUFFIXES or Path(options.target).is_file()
     if options.board is not None and options.tile_maps is None:
         raise CxgiError("--board is for --tile-maps: it says of which board they are")
+    if options.weights is not None and options.method != "ch-mwcnn":
+        raise CxgiError("--weights is for --method ch-mwcnn")
     check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
     result, derived_uid = (_from_file if is_file else _from_run)(options, say)
     out = Path(options.out if options.out is not None else f"{Path(options.target).stem}-{result.method}.png")
@@ -72,6 +77,8 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
         f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
     )
     _say_whether_to_trust(result.quality.get("held_out"), result.method, say)
+    for caution in result.cautions:
+        say(f"CAUTION: the network has not been trained on such data: {caution}")
     _say_what_the_masks_pass(result.source, say)
     _say_which_maps(result.source, say)
     _say_what_was_left_out(result.source, say)
@@ -161,7 +168,7 @@ def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
     method = options.method or default_method("hadamard")
-    return checked_reconstruction(measurement, method=method, details=options.details), None
+    return checked_reconstruction(measurement, method=method, details=options.details, **_method_options(options)), None
 
 
 def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
@@ -196,7 +203,12 @@ def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
         details=options.details,
         speckles=options.speckles,
         folder=data_folder(options.data),
+        **_method_options(options),
     )
+
+
+def _method_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {} if options.weights is None else {"weights": options.weights}
 
 
 def _chosen_patterns(

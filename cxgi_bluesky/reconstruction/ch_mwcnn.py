@@ -1,8 +1,8 @@
-"""CH-MWCNN: run the network on a measurement."""
+"""CH-MWCNN: run the network on a measurement, or on many at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,20 @@ from ..errors import CxgiError
 from ..measurement import Measurement
 from .model_error import ErrorSizes
 from .network import CHMWCNN
-from .network_input import NetworkInput
+from .network_input import NetworkInput, joined
 from .network_measurement import network_input
+from .training_range import cautions, check_known_size
 from .weights_file import LoadedNetwork, load_network
+
+Image = NDArray[np.float32]
+Found = dict[str, Any]
+
+LARGEST_BATCH_PIXELS = 16 * 64 * 64  # beyond it a batch only takes more memory
 
 
 def ch_mwcnn(
     measurement: Measurement, *, weights: str | Path | None = None, sizes: ErrorSizes | None = None
-) -> tuple[NDArray[np.float32], dict[str, Any]]:
+) -> tuple[Image, Found]:
     """Reconstruct with the network, told how large the errors of the coefficients really are (`model_error`).
 
     Parameters
@@ -34,22 +40,91 @@ def ch_mwcnn(
     sizes : ErrorSizes, optional
         Where other steps have found, or will look for, the error size of this measurement.
 
+    Returns
+    -------
+    image : ndarray, shape (n, n)
+    parameters : dict
+        ``cautions``: in what the measurement is unlike any that the network was trained on.
+
     Raises
     ------
     CxgiError
         If the weights cannot be used, or do not know the size.
     """
     loaded = load_network(weights)
-    check_known_size(loaded, measurement.size)
+    given, found = _prepared(loaded, measurement, sizes)
+    return run_network(loaded.for_running, given)[0], found
+
+
+def ch_mwcnn_many(
+    measurements: Sequence[Measurement], *, weights: str | Path | None = None
+) -> list[tuple[Image, Found]]:
+    """Reconstruct many measurements, those of the same size together; as `ch_mwcnn` but for rounding.
+
+    Raises
+    ------
+    CxgiError
+        If the weights cannot be used, or do not know one of the sizes.
+    """
+    loaded = load_network(weights)
+    prepared = [_prepared(loaded, measurement, None) for measurement in measurements]
+    images: dict[int, Image] = {}
+    for places in _batches(measurements):
+        inputs = [prepared[place][0] for place in places]
+        made = run_network(loaded.for_running, inputs[0] if len(inputs) == 1 else joined(inputs))
+        images.update(zip(places, made, strict=True))
+    return [(images[place], found) for place, (_, found) in enumerate(prepared)]
+
+
+def ch_mwcnn_sigma(
+    measurement: Measurement, *, weights: str | Path | None = None, sizes: ErrorSizes | None = None
+) -> NDArray[np.float64]:
+    """How far the network's picture may be off the truth, one standard deviation of each pixel, shape (n, n).
+
+    The network was trained to say it: 68 % of the pixels of its training objects lie within it.
+
+    Raises
+    ------
+    CxgiError
+        As `ch_mwcnn`, or if the weights were never trained to say it.
+    """
+    loaded = load_network(weights)
+    if not loaded.says_sigma:
+        raise CxgiError("these weights were trained without uncertainty: train them on (doubt_steps), or use method tv")
+    given, _ = _prepared(loaded, measurement, sizes)
+    with torch.inference_mode(), _one_thread():
+        _, log_sigma = loaded.for_running(given, with_sigma=True)
+        assert log_sigma is not None
+        sigma: NDArray[np.float64] = (torch.exp(log_sigma) * given.deviation)[0, 0].numpy().astype(np.float64)
+    return sigma
+
+
+def run_network(network: CHMWCNN, given: NetworkInput) -> Image:
+    """One forward pass, shape (b, n, n), in the unit of the measurement."""
+    with torch.inference_mode(), _one_thread():
+        image: Image = network.in_its_unit(given)[:, 0].numpy()
+    return image
+
+
+def _prepared(loaded: LoadedNetwork, measurement: Measurement, sizes: ErrorSizes | None) -> tuple[NetworkInput, Found]:
+    known = loaded.card["known"]
+    check_known_size(known, measurement.size)
     given, found = network_input(measurement, sizes)
-    return run_network(loaded.network, given)[0], {"weights_sha256": loaded.sha256, **found}
+    cautious = cautions(known, given, model_error=found["model_sigma"] > 0)
+    return given, {"weights_sha256": loaded.sha256, **found, "cautions": list(cautious)}
 
 
-def check_known_size(loaded: LoadedNetwork, size: int) -> None:
-    """Raise `CxgiError` for a size that the weights were not trained on."""
-    known = loaded.card["known"]["sizes"]
-    if size not in known:
-        raise CxgiError(f"size {size} is unknown to the network's weights (they know {known}): use method tv")
+def _batches(measurements: Sequence[Measurement]) -> Iterator[list[int]]:
+    """Places of measurements that are run together."""
+    alike: dict[int, list[int]] = {}
+    for place, measurement in enumerate(measurements):
+        if measurement.masks is not None:
+            yield [place]
+        else:
+            alike.setdefault(measurement.size, []).append(place)
+    for size, places in alike.items():
+        length = max(1, LARGEST_BATCH_PIXELS // size**2)
+        yield from (places[first : first + length] for first in range(0, len(places), length))
 
 
 @contextmanager
@@ -61,10 +136,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def run_network(network: CHMWCNN, given: NetworkInput) -> NDArray[np.float32]:
-    """One forward pass, shape (b, n, n), in the unit of the measurement."""
-    with torch.inference_mode(), _one_thread():
-        image: NDArray[np.float32] = network.in_its_unit(given)[:, 0].numpy()
-    return image

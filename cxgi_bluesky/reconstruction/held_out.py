@@ -171,8 +171,8 @@ def checked_reconstruction(
 ) -> Reconstruction:
     """`reconstruct` with the score under ``quality["held_out"]``; with `details`, with its uncertainty too.
 
-    Neither is part of its `seconds`. The uncertainty is that of the error for tv, of the noise for the
-    linear methods; the other methods have none.
+    Neither is part of its `seconds`. The uncertainty is that of the error for tv and ch-mwcnn, of the noise for the
+    linear methods; tval3 has none.
     """
     sizes = ErrorSizes()
     shared = {"sizes": sizes} if method in _SIZING else {}
@@ -180,11 +180,19 @@ def checked_reconstruction(
     cold = {name: value for name, value in options.items() if name != "warm"}
     score = held_out_score(measurement, method=method, picture=result.image, sizes=sizes, **cold)
     result = replace(result, quality={**result.quality, "unmeasured_share": result.unmeasured_share, "held_out": score})
-    kind: Kind | None = "error" if method == "tv" else "noise" if method in _LINEAR else None
+    kind = _kind_of_uncertainty(method, options.get("weights"))
     if not details or kind is None:
         return result
     sigma = uncertainty(_of_designed_masks(measurement), method=method, kind=kind, sizes=sizes, **options)
     return replace(result, uncertainty=sigma, uncertainty_kind=kind)
+
+
+def _kind_of_uncertainty(method: str, weights: Any) -> Kind | None:
+    if method == "ch-mwcnn":
+        from .weights_file import load_network
+
+        return "error" if load_network(weights).says_sigma else None
+    return "error" if method == "tv" else "noise" if method in _LINEAR else None
 
 
 def _of_designed_masks(measurement: Measurement) -> Measurement:

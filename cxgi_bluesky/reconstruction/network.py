@@ -11,6 +11,7 @@ network is blind to the unit of the buckets.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -81,16 +82,35 @@ class CHMWCNN(nn.Module):
         seen = torch.cat([image, start, correction], dim=1).detach()  # the picture must not bend to its own doubt
         return image, self.doubt(seen, constants, conditions).float() - 1
 
+    def for_running(self) -> CHMWCNN:
+        """A copy that is not trained any more: its convolutions in half precision where the processor has it."""
+        copied = copy.deepcopy(self).eval().requires_grad_(False)
+        if processor_has_bfloat16():
+            for unet in (*copied.passes, copied.doubt):
+                cast(WaveletUNet, unet).in_half_precision()
+        return copied
+
     def in_its_unit(self, given: NetworkInput) -> Tensor:
         """The image in the unit of the measurement, (b, 1, n, n)."""
         image, _ = self(given)
         return cast(Tensor, image * given.deviation + given.mean)
 
 
+def noise_level(given: NetworkInput) -> Tensor:
+    """Rms sigma of the measured coefficients in standard deviations of the image, shape (b,)."""
+    m = given.measured
+    return torch.sqrt((given.variance * m).sum(dim=(1, 2, 3)) / m.sum(dim=(1, 2, 3)))
+
+
+def processor_has_bfloat16() -> bool:
+    """Whether products of bfloat16 are an instruction; where they are emulated they take longer than others."""
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # there is no public question
+    return asked is not None and bool(asked())
+
+
 def _told(given: NetworkInput) -> tuple[Tensor, Tensor]:
     """What every pass is told beside the images: noise, fraction, zero level; and masks and sampling in detail."""
-    m = given.measured
-    noise = torch.sqrt((given.variance * m).sum(dim=(1, 2, 3)) / m.sum(dim=(1, 2, 3)))
+    m, noise = given.measured, noise_level(given)
     constants = torch.stack(
         [noise.clamp(max=LARGEST_NOISE), m.mean(dim=(1, 2, 3)), given.zero_level.clamp(-8, 8) / 4], dim=1
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -105,3 +107,10 @@ def normalised(
 def gain_of(masks: Tensor, patterns: Tensor) -> Tensor:
     """How much of its +-1 pattern each mask holds, sum_xy W_k H_k / N, at least 0.2; (M, N), (M, N) to (M,)."""
     return (masks * patterns).mean(dim=1).clamp(min=0.2)
+
+
+def joined(inputs: Sequence[NetworkInput]) -> NetworkInput:
+    """One batch of several measurements of the same size, none of them with masks as they are."""
+    names = [f.name for f in fields(NetworkInput) if f.name != "masks"]
+    tensors: dict[str, Any] = {name: torch.cat([getattr(given, name) for given in inputs]) for name in names}
+    return NetworkInput(**tensors)

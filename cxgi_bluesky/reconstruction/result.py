@@ -66,6 +66,16 @@ class Reconstruction:
         score = self.quality.get("held_out")
         return score is None or score["supported"] is not False
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """In what the measurement is unlike any that the method was made for; empty where nothing is."""
+        return tuple(self.parameters.get("cautions", ()))
+
+    @cached_property
+    def measured(self) -> NDArray[np.float64] | None:
+        """The part of the image that lies in the measured patterns: what the data say."""
+        return None if self.unmeasured is None else np.asarray(self.image, dtype=np.float64) - self.unmeasured
+
     @cached_property
     def unmeasured(self) -> NDArray[np.float64] | None:
         """The part of the image that lies in patterns that were not measured: what the data cannot say."""
@@ -95,9 +105,9 @@ class Reconstruction:
         return _write(check_image_path(path), self.image, None if self.supported else MARK)
 
     def save_details(self, path: str | Path) -> dict[str, Path]:
-        """Write what else is known beside the image: NAME-unmeasured and NAME-uncertainty with its suffix."""
+        """Write what else is known beside the image: NAME-measured, NAME-unmeasured and NAME-uncertainty."""
         path = check_image_path(path)
-        details = {"unmeasured": self.unmeasured, "uncertainty": self.uncertainty}
+        details = {"measured": self.measured, "unmeasured": self.unmeasured, "uncertainty": self.uncertainty}
         return {
             name: _write(path.with_stem(f"{path.stem}-{name}"), image, None)
             for name, image in details.items()

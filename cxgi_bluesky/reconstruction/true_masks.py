@@ -103,8 +103,6 @@ def reconstruct_with_masks(
         image, parameters = least_squares(measurement, **options)
     elif method == "tv":
         image, parameters = mask_tv(measurement, **options)
-    elif method == "ch-mwcnn":  # its data consistency predicts with the masks itself
-        image, parameters = METHODS[method](measurement, **options)
     else:
         image, parameters = METHODS[method](without_mask_error(measurement), **options)
     return image, {**parameters, "masks": "measured"}

@@ -5,7 +5,7 @@ errors of the masks where the data show them)? *error*: how far is it from the t
 answer the first in closed form; their error lies mostly in the patterns that were not measured, of which
 they say nothing. For `tv` both are drawn: pictures are made again with fresh noise (noise), or with fresh
 noise and without an eighth of the patterns (error), and their scatter is taken (`redrawn`); the scatter of
-the second kind is brought to the scale of true errors by `error_law`.
+the second kind is brought to the scale of true errors by `error_law`. The network was trained to say its error.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def uncertainty(
     Parameters
     ----------
     measurement : Measurement
-    method : {"inverse", "correlation", "tv"}
+    method : {"inverse", "correlation", "tv", "ch-mwcnn"}
     kind : {"noise", "error"}
-        "error" is known for tv only.
+        "error" is known for tv and ch-mwcnn, "noise" for all but ch-mwcnn.
     seed : int
         Of the draws.
     sizes : ErrorSizes, optional
@@ -64,8 +64,15 @@ def uncertainty(
             return np.std(drawn.repeated, axis=0, ddof=1, dtype=np.float64)
         deviation = scatter(drawn)
         return calibrated(deviation, scales(drawn, deviation)) if deviation.any() else deviation
+    if method == "ch-mwcnn" and kind == "error":
+        from .ch_mwcnn import ch_mwcnn_sigma
+
+        return ch_mwcnn_sigma(measurement, weights=options.get("weights"), sizes=sizes)
     if kind == "error" or method not in ("inverse", "correlation"):
-        raise CxgiError(f"method {method!r} has no uncertainty of kind {kind!r}: take inverse, correlation or tv")
+        raise CxgiError(
+            f"method {method!r} has no uncertainty of kind {kind!r}: noise is known for inverse, correlation and tv, "
+            "error for tv and ch-mwcnn"
+        )
     measurement = with_model_error(measurement, (sizes or ErrorSizes()).of(measurement)[0])
     if method == "inverse":
         return inverse_noise(measurement)

@@ -83,13 +83,23 @@ class WaveletUNet(nn.Module):
         half = images.shape[-1] // 2
         maps = constants[:, :, None, None].expand(-1, -1, half, half)
         places = place_maps(half).expand(len(images), -1, -1, -1)
-        first, second, third = self.modulation(conditions)[:, :, None, None].split([2 * w for w in self.widths], dim=1)
-        level1 = self._stage(self.down1, torch.cat([dwt2(images, self.wavelet), maps, places], dim=1), first)
+        precision = cast(nn.Conv2d, self.down1[0]).weight.dtype
+        modulation = self.modulation(conditions)[:, :, None, None].to(precision)
+        first, second, third = modulation.split([2 * w for w in self.widths], dim=1)
+        given = torch.cat([dwt2(images, self.wavelet), maps, places], dim=1)
+        level1 = self._stage(self.down1, given.to(precision), first)
         level2 = self._stage(self.down2, dwt2(level1, self.wavelet), second)
         bottom = self._stage(self.bottom, dwt2(level2, self.wavelet), third)
         level2 = level2 + idwt2(bottom, self.wavelet)
         level1 = level1 + idwt2(self.up2(level2), self.wavelet)
         return idwt2(self.up1(level1), self.wavelet)
+
+    def in_half_precision(self) -> None:
+        """Convolutions in bfloat16 from now on: good enough for what is added to an image, and for running only."""
+        for block in (self.down1, self.down2, self.bottom, self.up2, self.up1):
+            for parameter in block.parameters():
+                kept = torch.channels_last if parameter.ndim == 4 else torch.contiguous_format
+                parameter.data = parameter.data.to(torch.bfloat16, memory_format=kept)
 
     @staticmethod
     def _stage(layers: nn.Sequential, features: Tensor, modulation: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,16 @@ class LoadedNetwork:
     network: CHMWCNN
     card: dict[str, Any]
     sha256: str
+
+    @property
+    def says_sigma(self) -> bool:
+        """Whether it was trained to say how far each pixel may be off."""
+        return bool(self.card.get("has_sigma"))
+
+    @cached_property
+    def for_running(self) -> CHMWCNN:
+        """The network as it runs fastest here."""
+        return self.network.for_running()
 
 
 def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:

@@ -11,16 +11,20 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.quality import affine_fit, psnr
 from cxgi_bluesky.reconstruction import reconstruct
-from cxgi_bluesky.reconstruction.ch_mwcnn import run_network
+from cxgi_bluesky.reconstruction.ch_mwcnn import ch_mwcnn, ch_mwcnn_many, run_network
 from cxgi_bluesky.reconstruction.hadamard_layers import orthonormal_hadamard
+from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
 from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.network_input import normalised
-from cxgi_bluesky.reconstruction.network_measurement import input_of
+from cxgi_bluesky.reconstruction.network_measurement import input_of, network_input
+from cxgi_bluesky.reconstruction.training_range import cautions
+from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.reconstruction.weights_file import SHIPPED_WEIGHTS, load_network, save_weights
 from cxgi_bluesky.simulation.objects import block_mean, render_object
 from tests.conftest import signed_measurement, smooth_image
 
-TINY = NetworkConfig(widths=(4, 4, 4), passes=2)
+TINY = NetworkConfig(widths=(4, 4, 4), passes=2, sigma_widths=(4, 4, 4))
+KNOWN = {"shortest": 24, "noise_share": 0.6, "zero_level": [-0.5, 40.0], "etched_masks": True}
 
 
 def cas(size: int) -> np.ndarray:
@@ -31,7 +35,7 @@ def cas(size: int) -> np.ndarray:
 def tiny_weights(tmp_path):
     torch.manual_seed(0)
     path = tmp_path / "tiny.safetensors"
-    save_weights(path, CHMWCNN(TINY), {"known": {"sizes": [16, 32]}})
+    save_weights(path, CHMWCNN(TINY), {"known": {**KNOWN, "sizes": [16, 32]}})
     return path
 
 
@@ -61,7 +65,7 @@ def test_beats_the_zero_filled_inverse_on_an_object_it_never_saw(size):
 def test_unit_and_offset_of_the_buckets_do_not_matter():
     m = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.3), sigma=0.5)
     many = replace(m, coefficient=m.coefficient * 1e6, sigma=m.sigma * 1e6)
-    one, other = (reconstruct(x, method="ch-mwcnn").image for x in (m, many))
+    one, other = (run_network(load_network().network, network_input(x)[0])[0] for x in (m, many))
     np.testing.assert_allclose(other / 1e6, one, atol=1e-3)
     assert psnr(affine_fit(one, cas(32)), cas(32)) >= psnr(one, cas(32)) - 1e-9
 
@@ -127,7 +131,7 @@ def test_weights_that_do_not_fit_their_description_are_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     network = CHMWCNN(TINY)
     network.config = replace(TINY, widths=(8, 8, 8))
-    save_weights(path, network, {"known": {"sizes": [32]}})
+    save_weights(path, network, {"known": {**KNOWN, "sizes": [32]}})
     with pytest.raises(CxgiError, match="do not fit"):
         load_network(path)
 
@@ -136,3 +140,80 @@ def test_a_pickle_is_never_opened(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "evil.safetensors")
     with pytest.raises(CxgiError, match="cannot be read"):
         load_network(tmp_path / "evil.safetensors")
+
+
+# ---------------------------------------------------------------- many at once
+
+
+def test_many_at_once_are_each_as_alone_and_in_their_order():
+    fifth, few = PatternSet.from_fraction(32, 0.2), PatternSet.from_fraction(64, 0.1)
+    many = [
+        signed_measurement(cas(32), fifth, sigma=0.5),
+        signed_measurement(cas(64), few, sigma=0.5),
+        signed_measurement(smooth_image(32), fifth, sigma=2.0),
+    ]
+    together = ch_mwcnn_many(many)
+    for measurement, (image, found) in zip(many, together, strict=True):
+        alone, told = ch_mwcnn(measurement)
+        np.testing.assert_allclose(image, alone, atol=0.02 * np.ptp(alone))
+        assert found == told
+
+
+def test_no_measurement_gives_no_picture():
+    assert ch_mwcnn_many([]) == []
+
+
+# ---------------------------------------------------------------- beyond the training
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ()),
+        ({"patterns": 16}, ("16 patterns, the network was trained on scans from 24 on",)),
+        ({"sigma": 2000.0}, ("errors make up",)),
+        ({"offset": 100.0}, ("contrast (rms over mean)",)),
+        ({"offset": -100.0}, ("is the dark level right?",)),
+    ],
+)
+def test_data_unlike_the_training_are_named(tiny_weights, change, words):
+    patterns = PatternSet(32, change.get("patterns", 300))
+    m = signed_measurement(cas(32) + change.get("offset", 0.0), patterns, sigma=change.get("sigma", 0.5))
+    result = reconstruct(m, method="ch-mwcnn", weights=tiny_weights)
+    assert len(result.cautions) == len(words)
+    for caution, word in zip(result.cautions, words, strict=True):
+        assert word in caution
+
+
+def test_masks_with_errors_are_named_where_the_training_had_none(tmp_path):
+    known = {**KNOWN, "sizes": [32]}
+    given = input_of(signed_measurement(cas(32), sigma=0.5))
+    assert cautions(known, given, model_error=True) == ()
+    assert "perfect ones only" in cautions({**known, "etched_masks": False}, given, model_error=True)[0]
+
+
+# ---------------------------------------------------------------- uncertainty
+
+
+def test_weights_that_never_learned_their_uncertainty_say_none(tiny_weights):
+    m = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.3), sigma=0.5)
+    with pytest.raises(CxgiError, match="trained without uncertainty"):
+        uncertainty(m, method="ch-mwcnn", kind="error", weights=tiny_weights)
+    result = checked_reconstruction(m, method="ch-mwcnn", weights=tiny_weights, details=True)
+    assert result.uncertainty is None
+
+
+def test_uncertainty_covers_about_two_thirds_and_grows_with_the_noise():
+    sigmas = []
+    for noise in (0.2, 20.0):
+        m = signed_measurement(cas(64), PatternSet.from_fraction(64, 0.1875), sigma=noise)
+        result = checked_reconstruction(m, method="ch-mwcnn", details=True)
+        assert result.uncertainty_kind == "error"
+        assert 0.45 < np.mean(np.abs(result.image - cas(64)) < result.uncertainty) < 0.9
+        sigmas.append(float(result.uncertainty.mean()))
+    assert sigmas[1] > 1.2 * sigmas[0]
+
+
+def test_the_kind_of_uncertainty_that_the_network_has_is_named():
+    with pytest.raises(CxgiError, match="error for tv and ch-mwcnn"):
+        uncertainty(signed_measurement(cas(32)), method="ch-mwcnn", kind="noise")

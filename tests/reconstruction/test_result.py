@@ -35,7 +35,7 @@ def test_the_inverse_adds_nothing_to_what_was_measured():
 def test_details_are_written_beside_the_picture(tmp_path, suffix):
     result = checked_reconstruction(signed_measurement(smooth_image(32), FEW, sigma=0.5), method="tv", details=True)
     paths = result.save_details(tmp_path / f"leaf{suffix}")
-    assert set(paths) == {"unmeasured", "uncertainty"}
+    assert set(paths) == {"measured", "unmeasured", "uncertainty"}
     assert result.uncertainty_kind == "error"
     for name, path in paths.items():
         assert path == tmp_path / f"leaf-{name}{suffix}"
