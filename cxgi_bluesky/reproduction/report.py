@@ -10,6 +10,8 @@ from string import Template
 from typing import Any
 
 from ..errors import CxgiError
+from ..peers import NAME as PEER_NAME
+from ..peers import NOT_INSTALLED
 from . import paper
 from .rows import CAMERA_NOISE, REFERENCE_NAMES
 from .scans import ORDER
@@ -51,9 +53,11 @@ def write(out: Path, numbers: Numbers, figures: Sequence[str]) -> str:
 def page(numbers: Numbers, figures: Iterable[str]) -> str:
     """The whole page as Markdown."""
     makers: dict[str, Callable[[Numbers], dict[str, str]]] = {"fig2": _figure2, "fig3": _figure3, "fig4": _figure4}
+    seen = numbers["network_training"]
     introduction = {"seeds": str(numbers["seeds"]), "minutes": f"{numbers['minutes']:.0f}", "order": ORDER}
-    parts = [_filled("introduction", introduction)]
-    parts += [_filled(figure, makers[figure](numbers[figure])) for figure in figures]
+    parts = [_filled("introduction", {**introduction, "seen": seen})]
+    for figure in figures:
+        parts.append(_filled(figure, {**makers[figure](numbers[figure]), "seen": seen}))
     return "".join(parts)
 
 
@@ -152,6 +156,16 @@ def _rows_table(rows: Sequence[Numbers], *, gap: bool) -> str:
     return _table(head, cells)
 
 
+def _legend(rows: Sequence[Numbers]) -> str:
+    """What the table's words mean, and whether the peer stands in it."""
+    if any(row["method"] == PEER_NAME for row in rows):
+        return (
+            f"{LEGEND} *{PEER_NAME}* runs in an environment of its own ([peers](reference/peers.md)); it gets the "
+            "coefficients and the sigma that the network gets, behind measured masks those that TVAL3 gets."
+        )
+    return f"{LEGEND} {PEER_NAME}: {NOT_INSTALLED.replace(': ', ' (')})."
+
+
 def _d_r(numbers: Numbers) -> str:
     board, measured = numbers["board"], numbers["measured_mean"]
     return (
@@ -163,7 +177,8 @@ def _d_r(numbers: Numbers) -> str:
 
 def _ranking(rows: Sequence[Numbers], name: str) -> str:
     """Our order of the methods that the paper shows, and whether it is the paper's."""
-    ours = {row["method"]: row["cnr_mean"] for row in rows if row["object"] == name and row["reference"] is False}
+    mine = [row for row in rows if row["object"] == name and row["reference"] is False]
+    ours = {row["method"]: row["cnr_mean"] for row in mine if row["method"] in paper.METHODS}
     theirs = {method: value for (thing, method), value in paper.CNR.items() if thing == name}
     shown, found = sorted(theirs, key=theirs.__getitem__), sorted(theirs, key=ours.__getitem__)
     text = f"- {name}: " + " < ".join(f"{method} {ours[method]:.2f}" for method in found)
@@ -199,7 +214,7 @@ def _figure3(numbers: Numbers) -> dict[str, str]:
     nearest = min(gears.values(), key=lambda row: abs(row["cnr_mean"] - wanted))
     return {
         "table": _rows_table(rows, gap=False),
-        "legend": LEGEND,
+        "legend": _legend(rows),
         "rankings": f"{_ranking(rows, 'CAS')}\n{_ranking(rows, 'gear')}",
         "gains": _gains(rows, "CAS"),
         "gears": "\n".join(f"- `{name}`: {_pm(row['cnr_mean'], row['cnr_std'])}" for name, row in gears.items()),
@@ -213,7 +228,7 @@ def _figure4(numbers: Numbers) -> dict[str, str]:
     first, last = resolution["edges"][0], resolution["edges"][-1]
     return {
         "table": _rows_table(rows, gap=True),
-        "legend": LEGEND,
+        "legend": _legend(rows),
         "gap": f"{paper.GAP_UM:.0f}",
         "rankings": _ranking(rows, "gold"),
         "gains": _gains(rows, "gold"),
