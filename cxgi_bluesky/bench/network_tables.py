@@ -68,7 +68,8 @@ def _minus(row: Row, other: str, part: Row) -> tuple[str, str, str]:
 
 
 def _anchor(found: Row, part: Row) -> list[str]:
-    rows = found["rows"]
+    orders = list(dict.fromkeys(row["order"] for row in found["rows"]))
+    rows = sorted(found["rows"], key=lambda r: (orders.index(r["order"]), -r["snr_db"], r["fraction"]))
     head = ("order", "patterns", "noise")
     words = [(row["order"], f"{row['fraction']:.2%}", f"{row['snr_db']:g} dB") for row in rows]
     methods = _methods(part)
@@ -108,8 +109,9 @@ def _classes(found: Row, part: Row) -> list[str]:
     return [
         "#### Classes of objects, 64 x 64, zig-zag, 18.75%, 30 dB",
         "PSNR dB / SSIM, means over objects and seeds. *kind in training*: objects drawn by the same rules, with seeds "
-        "that no training uses (photographs: other crops of the same pictures); the others are of kinds that no "
-        f"training draws. The last columns: PSNR of `{part['network']}` less another method's, dB.",
+        "that no training uses (photographs: other crops of the same pictures). No training draws the others, though "
+        "stripes and stars are among its shapes. The last columns: PSNR of "
+        f"`{part['network']}` less another method's, dB.",
         table(head, rows),
     ]
 
@@ -152,7 +154,7 @@ def _boards(found: Row, part: Row) -> list[str]:
     peer = "" if there else f" {PEER_NAME}: {part['peer']['why'] or NOT_INSTALLED}."
     head = ("object", "order", "reference", "method", "CNR", "PSNR dB", "SSIM", "gap um", "network's CNR / its CNR")
     return [
-        f"#### Etched boards of the twin, {found['boards']} boards",
+        f"#### Etched boards of the twin (boards: {found['boards']})",
         "CAS and gear: Cu 32 x 32, all 1024 patterns, whose order matters little; gold: Au 64 x 64, 768 of 4096. "
         "TV/L2 takes the masks for the design, TV/L2 + edges is the package's `tv`. PSNR and SSIM after an affine fit; "
         f"gap: a dash where fewer than half of the boards show one.{peer} {found['seen']}",

@@ -192,9 +192,11 @@ def _ranking(rows: Sequence[Numbers], name: str) -> str:
 
 def _gains(rows: Sequence[Numbers], name: str) -> str:
     lines = []
-    for method in paper.METHODS:
+    for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["object"] == name and row["method"] == method]
         value = {row["reference"]: row["cnr_mean"] for row in mine}
+        if len(value) < len(REFERENCE_NAMES):  # a peer that has failed
+            continue
         plain, scan, maps = value[False], value[True], value["maps"]
         lines.append(
             f"- {name}, {method}: {plain:.2f}, with a reference scan {scan:.2f} ({scan / plain:.1f} times), "
