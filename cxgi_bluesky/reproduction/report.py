@@ -17,6 +17,7 @@ from .rows import CAMERA_NOISE, REFERENCE_NAMES
 from .scans import ORDER
 
 Numbers = dict[str, Any]
+_NARROW_IN_GAPS = 2
 PAGE, TABLE = "reproduction.md", "reproduction.json"
 NOTHING = "-"
 LEGEND = (
@@ -232,6 +233,7 @@ def _figure4(numbers: Numbers) -> dict[str, str]:
         "table": _rows_table(rows, gap=True),
         "legend": _legend(rows),
         "gap": f"{paper.GAP_UM:.0f}",
+        "resolved": _resolved(rows),
         "rankings": _ranking(rows, "gold"),
         "gains": _gains(rows, "gold"),
         "d_r": _d_r(numbers["d_r"]),
@@ -243,6 +245,15 @@ def _figure4(numbers: Numbers) -> dict[str, str]:
         "ghost_last": f"{last['ghost_um']:.1f}",
         "ghost_pixel": f"{first['ghost_pixel_um']:.1f}",
     }
+
+
+def _resolved(rows: Sequence[Numbers]) -> str:
+    """Whose pictures show a line about as narrow as the gap."""
+    narrow = [r for r in rows if r["gap_um"] is not None and r["gap_um"] < _NARROW_IN_GAPS * paper.GAP_UM]
+    if not narrow:
+        return "none of these pictures resolves it"
+    names = ", ".join(f"{row['method']} ({REFERENCE_NAMES[row['reference']]})" for row in narrow)
+    return f"a line less than {_NARROW_IN_GAPS * paper.GAP_UM:.0f} um wide have {names}"
 
 
 def _knife(spot: Numbers) -> str:

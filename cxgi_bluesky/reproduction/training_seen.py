@@ -14,14 +14,25 @@ from ..simulation.etching import Defects
 
 @dataclass(frozen=True)
 class TrainingSeen:
-    """Whether etched boards were in training, and whether their ranges contain the boards here (None: not said)."""
+    """What was in training.
+
+    Attributes
+    ----------
+    etched_boards, contains_ours : bool or None
+        Whether etched boards were, and whether their ranges contain the boards here; None where that is not said.
+    own_images : bool
+        Whether images were that the package does not draw.
+    """
 
     etched_boards: bool | None
     contains_ours: bool | None
+    own_images: bool = False
 
     def sentence(self) -> str:
         """As the pages say it."""
         objects = "The objects of the figures were never in its training."
+        if self.own_images:
+            objects = "Images of somebody's own were in its training; which ones, its weights do not say."
         if self.etched_boards is None:
             return f"The network's weights do not say whether etched boards were in its training. {objects}"
         if not self.etched_boards:
@@ -45,16 +56,17 @@ def training_seen(weights: str | Path | None = None) -> TrainingSeen:
 def seen_by(card: Mapping[str, Any]) -> TrainingSeen:
     """What a model card says of boards."""
     etched = card.get("known", {}).get("etched_masks")
-    ranges = card.get("training", {}).get("boards", {}).get("ranges")
+    training = card.get("training", {})
+    ranges, own = training.get("boards", {}).get("ranges"), training.get("objects", {}).get("folder") is not None
     if not etched or ranges is None:
-        return TrainingSeen(etched, None)
+        return TrainingSeen(etched, None, own)
     inside = (
         low <= value <= high
         for board in ("cu32", "au64")
         for name, value in sizes_of(board).items()
         for low, high in [ranges[name]]
     )
-    return TrainingSeen(True, all(inside))
+    return TrainingSeen(True, all(inside), own)
 
 
 def sizes_of(board_name: str) -> dict[str, float]:

@@ -77,6 +77,14 @@ def test_narrower_ranges_do_not(name):
     assert "ranges that contain" not in seen.sentence()
 
 
+def test_images_that_the_package_does_not_draw_are_told():
+    card = copy.deepcopy(CARD)
+    card["training"]["objects"] = {"folder": "the user's own images"}
+    sentence = training_seen.seen_by(card).sentence()
+    assert "objects of the figures" not in sentence
+    assert "somebody's own" in sentence
+
+
 @pytest.mark.parametrize(
     ("card", "text"),
     [({"known": {"etched_masks": False}}, "perfect masks alone"), ({}, "do not say")],

@@ -110,6 +110,16 @@ def test_gains_are_the_quotients(page):
     assert "- CAS, GI: 1.52, with a reference scan 2.27 (1.5 times), with measured masks 3.02 (2.0 times)" in page
 
 
+def test_it_says_whose_pictures_show_a_narrow_gap():
+    found = synthetic.results(1)
+    numbers = synthetic.numbers(found, 1, ("fig4",))
+    for row in numbers["fig4"]["rows"]:
+        row["gap_um"] = None if row["method"] == "GI" else 65.0
+    assert "none of these pictures resolves it." in report.page(numbers, ("fig4",))
+    numbers["fig4"]["rows"][-1]["gap_um"] = 19.0
+    assert "a line less than 20 um wide have CH-MWCNN (measured masks)." in report.page(numbers, ("fig4",))
+
+
 def test_one_figure_of_one_seed():
     numbers = synthetic.numbers(synthetic.results(1), 1, ("fig3",))
     assert set(numbers) == {"seeds", "minutes", "network_training", "fig3"}
