@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: demo test lint bench bench-peers reproduce clean
+.PHONY: demo test lint bench bench-network bench-peers reproduce clean
 
 demo: $(STAMP)
 	$(BIN)/cxgi demo --out demo-output
@@ -19,6 +19,11 @@ ORDERS ?= zig-zag cake-cutting variable-density learned-density
 bench: $(STAMP)
 	$(BIN)/cxgi bench all $(if $(MEASURED),--measured $(MEASURED)) --orders $(ORDERS) \
 		--out docs/reference/bench.json --markdown docs/reference/measured.md
+
+# Renews docs/reference/network.md: the network beside all other methods; WEIGHTS=file for others than those shipped.
+bench-network: $(STAMP)
+	$(BIN)/cxgi bench network --seeds 3 $(if $(WEIGHTS),--weights $(WEIGHTS)) \
+		--out docs/reference/network.json --markdown docs/reference/network.md
 
 # Renews docs/reproduction.md and its pictures: the paper's figures on the simulated beamline.
 reproduce: $(STAMP)

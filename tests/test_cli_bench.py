@@ -34,6 +34,17 @@ def test_every_order_is_run_by_default(capsys):
     assert [row["order"] for row in rows[::2]] == list(ORDERS)
 
 
+def test_one_table_of_the_network(tmp_path, capsys):
+    page = tmp_path / "table.md"
+    arguments = ["--seeds", "1", "--orders", "zig-zag", "--tables", "trust", "--markdown", str(page)]
+    assert main(["bench", "network", *arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["network"]
+    assert "anchor" not in found
+    assert [row["method"] for row in found["trust"]["rows"]] == ["tv", "ch-mwcnn"]
+    assert all(row["cases"] == 5 and row["shuffled"] == 0 for row in found["trust"]["rows"])
+    assert "| tv | 5 |" in page.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -43,6 +54,10 @@ def test_every_order_is_run_by_default(capsys):
         (["measured"], "give --measured FOLDER"),
         (["measured", "--measured", "nowhere"], "folder nowhere does not exist"),
         (["quality", "--measured", "."], "--measured does not apply to quality"),
+        (["quality", "--tables", "trust"], "--tables does not apply to quality"),
+        (["network", "--methods", "tv"], "--methods does not apply to network"),
+        (["network", "--tables", "magic"], "table 'magic' is unknown"),
+        (["network", "--weights", "nowhere"], "weights nowhere cannot be read"),
         (["quality", "--out", "nowhere/a.json"], "folder nowhere does not exist"),
     ],
 )

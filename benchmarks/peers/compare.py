@@ -131,22 +131,31 @@ def run_peers(python: str, labels: list[Row], cases: list[Case]) -> list[Row]:
     objects = np.array([np.round(255 * random_object(rng, size)) for _ in range(TRAINING_OBJECTS)], dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("cases.npz", "training.npz", "out.npz")]
-        columns = {name: np.array([getattr(case, name) for case in cases]) for name in Case._fields}
-        np.savez(files[0], seed=[label["seed"] for label in labels], **columns)
+        np.savez(files[0], seed=[label["seed"] for label in labels], **columns_of(cases))
         np.savez(files[1], objects=objects)
         subprocess.run(
             [python, str(HERE / "run.py"), *map(str, files)], check=True, timeout=TIME_LIMIT_S, stdout=sys.stderr
         )
         with np.load(files[2], allow_pickle=False) as out:
-            return [_peer(about, out) for about in json.loads(str(out["peers"]))]
+            return [_peer(about, out, size) for about in json.loads(str(out["peers"]))]
 
 
-def _peer(about: Row, out: Any) -> Row:
+def columns_of(cases: list[Case]) -> dict[str, Any]:
+    """The cases as run.py reads them."""
+    return {
+        "length": [len(case.index) for case in cases],
+        **{name: np.concatenate([getattr(case, name) for case in cases]) for name in ("coefficients", "index")},
+        **{name: [getattr(case, name) for case in cases] for name in ("sigma", "size")},
+    }
+
+
+def _peer(about: Row, out: Any, size: int) -> Row:
     entry: Row = {"about": about, "method": about.get("name", about["adapter"]), "fitted": False, "ours": False}
     if "why" in about:
         return {**entry, "cases": [], "images": [], "ms": []}
     arrays = {key: out[f"{about['adapter']}.{key}"] for key in ("cases", "images", "ms")}
-    return {**entry, "cases": arrays["cases"].tolist(), "images": list(arrays["images"]), "ms": arrays["ms"].tolist()}
+    images = list(arrays["images"].reshape(-1, size, size))
+    return {**entry, "cases": arrays["cases"].tolist(), "images": images, "ms": arrays["ms"].tolist()}
 
 
 def _rows(group: tuple[str, float], entries: list[Row], labels: list[Row], truths: list[np.ndarray]) -> list[Row]:

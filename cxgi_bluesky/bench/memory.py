@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,9 +16,9 @@ from ..errors import CxgiError
 from ..measurement import Measurement
 from ..patterns import PatternSet
 from ..reconstruction import reconstruct
+from .child import ask_child
 from .workload import measure, photograph
 
-_TIME_LIMIT_S = 600.0
 _FREED_IS_GIVEN_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc: else growth hides in memory freed before
 
 
@@ -32,23 +30,8 @@ def peak_memory(method: str, size: int, count: int, options: Mapping[str, Any] |
     CxgiError
         If the method cannot make this image, or the process fails.
     """
-    command = [sys.executable, "-m", __name__, method, str(size), str(count), json.dumps(dict(options or {}))]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_TIME_LIMIT_S,
-            check=False,
-            env={**os.environ, **_FREED_IS_GIVEN_BACK},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CxgiError(f"memory of {method} at size {size}: no answer after {_TIME_LIMIT_S:g} s") from error
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise CxgiError(f"memory of {method} at size {size} could not be measured: {last}")
-    answer: dict[str, float] = json.loads(done.stdout)
-    return answer
+    arguments = [method, str(size), str(count), json.dumps(dict(options or {}))]
+    return ask_child(__name__, arguments, f"memory of {method} at size {size}", _FREED_IS_GIVEN_BACK)
 
 
 def camera_measurement(size: int, count: int) -> Measurement:

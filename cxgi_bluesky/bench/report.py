@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import CxgiError
+from .comparison import METHODS
 from .image_quality import quality
 from .measured import measured
+from .network import network
 from .selection import selection
 from .specs import chosen_orders, chosen_specs
 from .speed import speed
 from .timing import one_thread
 
-PARTS = ("quality", "measured", "speed")
+PARTS = ("quality", "measured", "speed")  # "selection" and "network" are asked for by name
 
 
 def run_bench(
@@ -28,32 +30,40 @@ def run_bench(
     folder: str | Path | None = None,
     orders: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
+    weights: str | None = None,
+    network_options: Mapping[str, Any] | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Run some parts of the benchmark, with one thread.
 
     Parameters
     ----------
-    parts : sequence of {"quality", "measured", "speed", "selection"}
+    parts : sequence of {"quality", "measured", "speed", "selection", "network"}
     seeds : int
         Noise seeds.
     folder : str or Path, optional
         Measured 32 x 32 files; needed for "measured".
     orders, methods : sequence of str, optional
-        All by default; the zero-filled inverse is always run.
+        All by default, of "network" those of `network.network`; the zero-filled inverse is always run.
+    weights : str, optional
+        File of the network's weights; by default the shipped ones.
+    network_options : mapping, optional
+        Of `network.network`: tables, boards, peer, peer_minutes.
     note : callable
         Told what is being measured.
 
     Raises
     ------
     CxgiError
-        For an unknown method or order, fewer than one seed, or a folder that is missing.
+        For an unknown method or order, fewer than one seed, a folder that is missing, or weights that cannot be read.
     """
-    specs, order_names = chosen_specs(methods), chosen_orders(orders)
+    specs, order_names = chosen_specs(methods, weights), chosen_orders(orders)
     if seeds < 1:
         raise CxgiError(f"{seeds} seeds: give at least 1")
     if "measured" in parts:
         check_folder(folder)
+    if weights is not None:
+        _check_weights(weights)
     results: dict[str, Any] = {"benchmark": "cxgi bench", **machine(), "seeds": seeds, "threads": 1}
     with one_thread():
         if "quality" in parts:
@@ -64,7 +74,20 @@ def run_bench(
             results["selection"] = selection(specs, order_names, seeds=seeds, note=note)
         if "speed" in parts:
             results["speed"] = speed(specs, note=note)
+        if "network" in parts:
+            words = dict(network_options or {})
+            if orders is not None:
+                words["orders"] = order_names
+            compared = chosen_specs(METHODS, weights)[1:]
+            results["network"] = network(compared, seeds=seeds, note=note, **words)
     return results
+
+
+def _check_weights(weights: str) -> None:
+    """Said before minutes are spent; else every row of the network would be left out for it."""
+    from ..reconstruction.weights_file import load_network
+
+    load_network(weights)
 
 
 def check_folder(folder: str | Path | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import CxgiError
@@ -42,8 +42,14 @@ def all_specs() -> tuple[Spec, ...]:
     return (*(Spec(name, name) for name in names), *VARIANTS)
 
 
-def chosen_specs(names: Sequence[str] | None = None) -> tuple[Spec, ...]:
+def chosen_specs(names: Sequence[str] | None = None, weights: str | None = None) -> tuple[Spec, ...]:
     """The specs of these names, the baseline always first; None means all.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+    weights : str, optional
+        File of the network's weights; by default the shipped ones.
 
     Raises
     ------
@@ -55,7 +61,13 @@ def chosen_specs(names: Sequence[str] | None = None) -> tuple[Spec, ...]:
         if name not in known:
             raise CxgiError(f"method {name!r} is unknown to the benchmark: choose from {', '.join(known)}")
     wanted = known if names is None else dict.fromkeys((BASELINE, *names))
-    return tuple(known[name] for name in wanted)
+    return tuple(_with_weights(known[name], weights) for name in wanted)
+
+
+def _with_weights(spec: Spec, weights: str | None) -> Spec:
+    if weights is None or spec.method != "ch-mwcnn":
+        return spec
+    return replace(spec, options={**spec.options, "weights": weights})
 
 
 def chosen_orders(names: Sequence[str] | None = None) -> tuple[str, ...]:

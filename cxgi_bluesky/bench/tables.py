@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CxgiError
+from .measured import WANTED_MEAN_DB, WANTED_WORST_DB
 
 BEGIN, END = "<!-- cxgi bench: begin -->", "<!-- cxgi bench: end -->"
 Row = Mapping[str, Any]
@@ -16,8 +17,17 @@ Row = Mapping[str, Any]
 
 def markdown(results: Mapping[str, Any]) -> str:
     """All tables of a run of `run_bench`, from its results alone."""
+    from .network_tables import network_tables  # which uses this module's cells
+
     parts = [_machine(results)]
-    for name, render in (("quality", _quality), ("measured", _measured), ("selection", _selection), ("speed", _speed)):
+    renderers = {
+        "quality": _quality,
+        "measured": _measured,
+        "selection": _selection,
+        "speed": _speed,
+        "network": network_tables,
+    }
+    for name, render in renderers.items():
         if name in results:
             parts += [render(results[name]), _left_out(results[name].get("left_out", ()))]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -122,7 +132,28 @@ def _measured(part: Mapping[str, Any]) -> str:
         )
         for row in part["mean"]
     ]
-    return "\n\n".join([f"### Measured files, {size} x {size}", intro, table(head, rows)])
+    parts = [f"### Measured files, {size} x {size}", intro, table(head, rows)]
+    return "\n\n".join([*parts, *_network_minus_tv(part.get("network_minus_tv", ()), files)])
+
+
+def _network_minus_tv(rows: Sequence[Row], files: Sequence[str]) -> list[str]:
+    if not rows:
+        return []
+    cells = [
+        (
+            row["order"],
+            *(number(row["each"].get(file), sign=True) for file in files),
+            number(row["mean_db"], sign=True),
+            number(row["worst_db"], sign=True),
+            "yes" if row["as_wanted"] else "**no**",
+        )
+        for row in rows
+    ]
+    intro = (
+        f"PSNR of `ch-mwcnn` less that of `tv`, dB (wanted: {WANTED_MEAN_DB:+.1f} or more in the mean, no file below "
+        f"{WANTED_WORST_DB:+.1f}):"
+    )
+    return [intro, table(("order", *files, "mean", "worst", "as wanted"), cells)]
 
 
 def _selection(part: Mapping[str, Any]) -> str:

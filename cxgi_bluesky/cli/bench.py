@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..errors import CxgiError
 from ._common import Commands, Payload, Say, add_command, plain
 
-PARTS = ("quality", "measured", "speed", "selection", "all")
+PARTS = ("quality", "measured", "speed", "selection", "network", "all")
 
 
 def add(commands: Commands) -> None:
@@ -21,12 +23,16 @@ def add(commands: Commands) -> None:
         nargs="?",
         default="all",
         choices=PARTS,
-        help="what to measure (default: %(default)s, which is all but selection)",
+        help="what to measure (default: %(default)s, which is quality, speed and, with a folder, measured)",
     )
     parser.add_argument("--seeds", type=int, default=5, help="noise seeds (default: %(default)s)")
     parser.add_argument("--measured", metavar="DIR", help="folder of measured 32 x 32 CSV files")
     parser.add_argument("--orders", nargs="+", metavar="ORDER", help="default: all orders")
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="default: all; inverse is always run")
+    parser.add_argument("--weights", metavar="FILE", help="of the network (default: those of the package)")
+    parser.add_argument("--tables", nargs="+", metavar="TABLE", help="of network; default: all")
+    parser.add_argument("--peer-minutes", type=float, metavar="M", help="of network: time for PnP-BM3D (default: 9)")
+    parser.add_argument("--peer-python", metavar="PYTHON", help="of network: interpreter of the peers' environment")
     parser.add_argument("--out", metavar="FILE.json", help="write the results as JSON")
     parser.add_argument(
         "--markdown", metavar="FILE.md", help="write the tables, between the page's marks if it has any"
@@ -47,6 +53,8 @@ def bench(options: argparse.Namespace, say: Say) -> Payload:
             folder=options.measured,
             orders=options.orders,
             methods=options.methods,
+            weights=options.weights,
+            network_options=_network_options(options),
             note=lambda text: print(text, file=sys.stderr),
         )
     )
@@ -65,6 +73,22 @@ def _parts(options: argparse.Namespace) -> tuple[str, ...]:
             raise CxgiError(f"--measured does not apply to {options.part}: use cxgi bench measured, or all")
         return (options.part,)
     return ("quality", "speed") if options.measured is None else ("quality", "measured", "speed")
+
+
+def _network_options(options: argparse.Namespace) -> dict[str, Any]:
+    given = {"tables": options.tables, "peer_minutes": options.peer_minutes, "peer_python": options.peer_python}
+    words = {name: value for name, value in given.items() if value is not None}
+    if options.part != "network":
+        for name in words:
+            raise CxgiError(f"--{name.replace('_', '-')} does not apply to {options.part}: use cxgi bench network")
+        return {}
+    if options.methods is not None:
+        raise CxgiError("--methods does not apply to network: it compares the network with all others")
+    from ..peers import pnp_bm3d
+    from ..reproduction.boards import measure_boards
+
+    python = words.pop("peer_python", None)
+    return {**words, "boards": measure_boards, "peer": partial(pnp_bm3d, python=python)}
 
 
 def _check_parent(path: str | None) -> None:

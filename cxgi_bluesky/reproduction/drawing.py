@@ -93,9 +93,11 @@ _ROW_TITLES: dict[Reference, str] = {False: "no reference", True: "reference sca
 
 def _objects(path: Path, objects: Mapping[str, ObjectResult], direct: Image | None) -> None:
     """One block of rows an object: a row for each kind of reference, a column for each method."""
+    made = {method for result in objects.values() for method, _ in result.pictures}
+    methods = [*paper.METHODS, *sorted(made - set(paper.METHODS))]
     height = len(objects) * len(REFERENCES)
-    figure = _figure(2.4 * (len(paper.METHODS) + 1), 2.5 * height)
-    axes = iter(figure.subplots(height, len(paper.METHODS) + 1, squeeze=False))
+    figure = _figure(2.4 * (len(methods) + 1), 2.5 * height)
+    axes = iter(figure.subplots(height, len(methods) + 1, squeeze=False))
     for name, result in objects.items():
         cnr = {(score.method, score.reference): score.cnr for score in result.scores}
         for reference in REFERENCES:
@@ -104,7 +106,8 @@ def _objects(path: Path, objects: Mapping[str, ObjectResult], direct: Image | No
                 _show(first, result.truth, f"{name}: true transmission")
             else:
                 _show(first, direct if reference is True else None, "direct image" if direct is not None else "")
-            for axis, method in zip(others, paper.METHODS, strict=True):
-                _show(axis, result.pictures[method, reference], f"{method}, CNR {cnr[method, reference]:.2f}")
+            for axis, method in zip(others, methods, strict=True):
+                key = method, reference
+                _show(axis, result.pictures.get(key), f"{method}, CNR {cnr[key]:.2f}" if key in cnr else "")
             others[0].set_ylabel(_ROW_TITLES[reference])
     figure.savefig(path, dpi=100)

@@ -10,11 +10,14 @@ from string import Template
 from typing import Any
 
 from ..errors import CxgiError
+from ..peers import NAME as PEER_NAME
+from ..peers import NOT_INSTALLED
 from . import paper
 from .rows import CAMERA_NOISE, REFERENCE_NAMES
 from .scans import ORDER
 
 Numbers = dict[str, Any]
+_NARROW_IN_GAPS = 2
 PAGE, TABLE = "reproduction.md", "reproduction.json"
 NOTHING = "-"
 LEGEND = (
@@ -51,9 +54,11 @@ def write(out: Path, numbers: Numbers, figures: Sequence[str]) -> str:
 def page(numbers: Numbers, figures: Iterable[str]) -> str:
     """The whole page as Markdown."""
     makers: dict[str, Callable[[Numbers], dict[str, str]]] = {"fig2": _figure2, "fig3": _figure3, "fig4": _figure4}
+    seen = numbers["network_training"]
     introduction = {"seeds": str(numbers["seeds"]), "minutes": f"{numbers['minutes']:.0f}", "order": ORDER}
-    parts = [_filled("introduction", introduction)]
-    parts += [_filled(figure, makers[figure](numbers[figure])) for figure in figures]
+    parts = [_filled("introduction", {**introduction, "seen": seen})]
+    for figure in figures:
+        parts.append(_filled(figure, {**makers[figure](numbers[figure]), "seen": seen}))
     return "".join(parts)
 
 
@@ -152,6 +157,16 @@ def _rows_table(rows: Sequence[Numbers], *, gap: bool) -> str:
     return _table(head, cells)
 
 
+def _legend(rows: Sequence[Numbers]) -> str:
+    """What the table's words mean, and whether the peer stands in it."""
+    if any(row["method"] == PEER_NAME for row in rows):
+        return (
+            f"{LEGEND} *{PEER_NAME}* runs in an environment of its own ([peers](reference/peers.md)); it gets the "
+            "coefficients and the sigma that the network gets, behind measured masks those that TVAL3 gets."
+        )
+    return f"{LEGEND} {PEER_NAME}: {NOT_INSTALLED.replace(': ', ' (')})."
+
+
 def _d_r(numbers: Numbers) -> str:
     board, measured = numbers["board"], numbers["measured_mean"]
     return (
@@ -163,7 +178,8 @@ def _d_r(numbers: Numbers) -> str:
 
 def _ranking(rows: Sequence[Numbers], name: str) -> str:
     """Our order of the methods that the paper shows, and whether it is the paper's."""
-    ours = {row["method"]: row["cnr_mean"] for row in rows if row["object"] == name and row["reference"] is False}
+    mine = [row for row in rows if row["object"] == name and row["reference"] is False]
+    ours = {row["method"]: row["cnr_mean"] for row in mine if row["method"] in paper.METHODS}
     theirs = {method: value for (thing, method), value in paper.CNR.items() if thing == name}
     shown, found = sorted(theirs, key=theirs.__getitem__), sorted(theirs, key=ours.__getitem__)
     text = f"- {name}: " + " < ".join(f"{method} {ours[method]:.2f}" for method in found)
@@ -177,9 +193,11 @@ def _ranking(rows: Sequence[Numbers], name: str) -> str:
 
 def _gains(rows: Sequence[Numbers], name: str) -> str:
     lines = []
-    for method in paper.METHODS:
+    for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["object"] == name and row["method"] == method]
         value = {row["reference"]: row["cnr_mean"] for row in mine}
+        if len(value) < len(REFERENCE_NAMES):  # a peer that has failed
+            continue
         plain, scan, maps = value[False], value[True], value["maps"]
         lines.append(
             f"- {name}, {method}: {plain:.2f}, with a reference scan {scan:.2f} ({scan / plain:.1f} times), "
@@ -199,7 +217,7 @@ def _figure3(numbers: Numbers) -> dict[str, str]:
     nearest = min(gears.values(), key=lambda row: abs(row["cnr_mean"] - wanted))
     return {
         "table": _rows_table(rows, gap=False),
-        "legend": LEGEND,
+        "legend": _legend(rows),
         "rankings": f"{_ranking(rows, 'CAS')}\n{_ranking(rows, 'gear')}",
         "gains": _gains(rows, "CAS"),
         "gears": "\n".join(f"- `{name}`: {_pm(row['cnr_mean'], row['cnr_std'])}" for name, row in gears.items()),
@@ -213,8 +231,9 @@ def _figure4(numbers: Numbers) -> dict[str, str]:
     first, last = resolution["edges"][0], resolution["edges"][-1]
     return {
         "table": _rows_table(rows, gap=True),
-        "legend": LEGEND,
+        "legend": _legend(rows),
         "gap": f"{paper.GAP_UM:.0f}",
+        "resolved": _resolved(rows),
         "rankings": _ranking(rows, "gold"),
         "gains": _gains(rows, "gold"),
         "d_r": _d_r(numbers["d_r"]),
@@ -226,6 +245,15 @@ def _figure4(numbers: Numbers) -> dict[str, str]:
         "ghost_last": f"{last['ghost_um']:.1f}",
         "ghost_pixel": f"{first['ghost_pixel_um']:.1f}",
     }
+
+
+def _resolved(rows: Sequence[Numbers]) -> str:
+    """Whose pictures show a line about as narrow as the gap."""
+    narrow = [r for r in rows if r["gap_um"] is not None and r["gap_um"] < _NARROW_IN_GAPS * paper.GAP_UM]
+    if not narrow:
+        return "none of these pictures resolves it"
+    names = ", ".join(f"{row['method']} ({REFERENCE_NAMES[row['reference']]})" for row in narrow)
+    return f"a line less than {_NARROW_IN_GAPS * paper.GAP_UM:.0f} um wide have {names}"
 
 
 def _knife(spot: Numbers) -> str:

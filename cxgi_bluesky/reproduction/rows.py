@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,15 @@ from ..errors import CxgiError
 from ..exposures import Exposures
 from ..measurement import Measurement
 from ..patterns import PatternSet
+from ..peers import NAME as PEER_NAME
+from ..peers import Peer, pnp_bm3d
 from ..quality import compare
 from ..reconstruction import reconstruct
 from ..reconstruction.held_out import held_out_score
 from ..resolution import measure_gap
 from ..simulation.tile_camera import record_tile_maps
 from . import paper
-from .scans import beamline, scan_image, scan_reference
+from .scans import ORDER, beamline, scan_image, scan_reference
 
 Image = NDArray[Any]
 Reference = bool | str  # False: none, True: the reference scan, "maps": measured tile maps
@@ -58,23 +60,47 @@ class ObjectResult:
 
 
 def measure_objects(board: str, object_names: Sequence[str], seed: int) -> dict[str, ObjectResult]:
-    """Scan each object, the reference once, photograph the tiles, and reconstruct in every way."""
+    """Scan each object, the reference once, photograph the tiles, and reconstruct in every way.
+
+    With PnP-BM3D too, where its environment is installed.
+    """
+    results = {}
+    for name, scanned in scan_objects(board, object_names, seed):
+        scores, pictures = reconstructed(scanned, paper.METHODS)
+        more, theirs = by_peer(scanned)
+        results[name] = ObjectResult([*scores, *more], {**pictures, **theirs}, scanned.truth, scanned.d_r)
+    return results
+
+
+@dataclass(frozen=True, eq=False)
+class Scanned:
+    """An object's measurement with every kind of reference, its truth, and D_r as measured."""
+
+    name: str
+    board: str
+    measurements: Mapping[Reference, Measurement]
+    truth: Image
+    d_r: tuple[float, float]
+
+
+def scan_objects(
+    board: str, object_names: Sequence[str], seed: int, order: str = ORDER
+) -> Iterator[tuple[str, Scanned]]:
+    """Scan each object on the board of a seed, the reference and the tiles' photographs once."""
     count = paper.EXPOSURES[board]
     first = beamline(board, object_names[0], seed, run=0)
-    reference = scan_reference(first, count)
+    reference = scan_reference(first, count, order)
     patterns = PatternSet.from_dict(reference.start["cxgi"]["pattern_set"])
     maps = record_tile_maps(first.twin, patterns, noise=CAMERA_NOISE, seed=seed)
-    results = {}
     for run, name in enumerate(object_names, start=1):
         line = beamline(board, name, seed, run=run)
-        image = scan_image(line, count)
+        image = scan_image(line, count, order)
         measurements: dict[Reference, Measurement] = {
             False: Measurement.from_exposures(image),
             True: Measurement.from_exposures(image, reference=reference),
             "maps": Measurement.from_exposures(image, reference=reference, tile_maps=maps),
         }
-        results[name] = _reconstructed(name, board, measurements, line.twin.truth, _d_r(reference))
-    return results
+        yield name, Scanned(name, board, measurements, line.twin.truth, _d_r(reference))
 
 
 def _d_r(reference: Exposures) -> tuple[float, float]:
@@ -82,30 +108,46 @@ def _d_r(reference: Exposures) -> tuple[float, float]:
     return (math.nan, math.nan) if measured is None else measured
 
 
-def _reconstructed(
-    name: str, board: str, measurements: Mapping[Reference, Measurement], truth: Image, d_r: tuple[float, float]
-) -> ObjectResult:
+def reconstructed(
+    scanned: Scanned, methods: Mapping[str, tuple[str, Mapping[str, Any]]], *, verdicts: bool = True
+) -> tuple[list[Score], dict[tuple[str, Reference], Image]]:
+    """Scores and pictures of every method and reference; `verdicts`: with the held-out score."""
     scores, pictures = [], {}
-    for reference, measurement in measurements.items():
-        for label, (method, options) in paper.METHODS.items():
+    for reference, measurement in scanned.measurements.items():
+        for label, (method, options) in methods.items():
             image = reconstruct(measurement, method=method, **options).image
-            held_out = held_out_score(measurement, method=method, **options) if reference != "maps" else None
-            numbers = compare(image, truth)
-            scores.append(
-                Score(
-                    name,
-                    board,
-                    label,
-                    reference,
-                    numbers["cnr"],
-                    numbers["psnr_db"],
-                    numbers["ssim"],
-                    _gap_um(image) if name == "gold" else math.nan,
-                    None if held_out is None else held_out["supported"],
-                )
-            )
+            judged = None
+            if verdicts and reference != "maps":
+                judged = held_out_score(measurement, method=method, **options)
+            supported = None if judged is None else judged["supported"]
+            scores.append(_score(scanned, label, reference, image, supported))
             pictures[label, reference] = image
-    return ObjectResult(scores, pictures, truth, d_r)
+    return scores, pictures
+
+
+def by_peer(
+    scanned: Scanned, peer: Peer = pnp_bm3d, minutes: float = math.inf
+) -> tuple[list[Score], dict[tuple[str, Reference], Image]]:
+    """As `reconstructed`, by PnP-BM3D: nothing where it is not installed, or its time was over."""
+    answer = peer(list(scanned.measurements.values()), minutes)
+    made = zip(scanned.measurements, answer.images, strict=True)
+    pictures = {(PEER_NAME, reference): image for reference, image in made if image is not None}
+    return [_score(scanned, PEER_NAME, key[1], image, None) for key, image in pictures.items()], pictures
+
+
+def _score(scanned: Scanned, label: str, reference: Reference, image: Image, supported: bool | None) -> Score:
+    numbers = compare(image, scanned.truth)
+    return Score(
+        scanned.name,
+        scanned.board,
+        label,
+        reference,
+        numbers["cnr"],
+        numbers["psnr_db"],
+        numbers["ssim"],
+        _gap_um(image) if scanned.name == "gold" else math.nan,
+        supported,
+    )
 
 
 def _gap_um(image: Image) -> float:
@@ -135,6 +177,7 @@ def table_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
                 "reference": reference,
                 "cnr_mean": float(cnr.mean()),
                 "cnr_std": float(cnr.std(ddof=1)) if len(cnr) > 1 else None,
+                "cnr_each": cnr.tolist(),
                 "psnr_db": float(np.mean([score.psnr_db for score in group])),
                 "ssim": float(np.mean([score.ssim for score in group])),
                 "gap_um": float(np.median(gaps)) if len(gaps) > len(group) / 2 else None,

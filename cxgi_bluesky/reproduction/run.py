@@ -16,6 +16,7 @@ from ..errors import CxgiError
 from ..simulation.materials import parse_mask, predicted_d_r
 from ..simulation.spectrum import tube_spectrum
 from . import curves, paper, resolution, rows, sandpaper
+from .training_seen import training_seen
 
 FIGURES = ("fig2", "fig3", "fig4")
 COPPER_OBJECTS = ("CAS", "gear", "gear-aperture", "gear:diameter_px=26", "gear-aperture:diameter_px=26")
@@ -97,7 +98,7 @@ def check_request(figures: Iterable[str], seeds: int, processes: int) -> tuple[s
 
 def numbers_of(results: Mapping[tuple[str, str, int], Any], figures: Iterable[str], seeds: int) -> dict[str, Any]:
     """Everything that is a number, as plain values (see the JSON of ``cxgi reproduce``)."""
-    numbers: dict[str, Any] = {"seeds": seeds}
+    numbers: dict[str, Any] = {"seeds": seeds, "network_training": training_seen().sentence()}
     every = range(seeds)
     if "fig2" in figures:
         made = {

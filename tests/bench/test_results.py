@@ -5,7 +5,7 @@ import pytest
 
 from cxgi_bluesky.bench import specs, workload
 from cxgi_bluesky.bench.image_quality import quality
-from cxgi_bluesky.bench.measured import measured
+from cxgi_bluesky.bench.measured import measured, network_minus_tv
 from cxgi_bluesky.bench.memory import peak_memory
 from cxgi_bluesky.bench.report import run_bench
 from cxgi_bluesky.bench.scores import gaussian_ssim, scale_to_truth, score
@@ -101,6 +101,20 @@ def test_measured_files_stand_beside_their_own_full_inverse(tmp_path):
     assert means["zig-zag", "inverse"]["psnr_db"] == pytest.approx(np.mean(zig_zag))
     assert means["zig-zag", "inverse"]["psnr_db"] > means["random", "inverse"]["psnr_db"]
     assert means["zig-zag", "inverse"]["gain_db"] == 0
+    assert result["network_minus_tv"] == []  # the network was not asked for
+
+
+def test_the_network_stands_beside_tv_for_every_measured_file():
+    scores = {("a", "tv"): 20.0, ("a", "ch-mwcnn"): 21.0, ("b", "tv"): 22.0, ("b", "ch-mwcnn"): 21.9}
+    rows = [{"order": "zig-zag", "file": f, "method": m, "psnr_db": value} for (f, m), value in scores.items()]
+    (found,) = network_minus_tv(rows)
+    assert found["each"] == pytest.approx({"a": 1.0, "b": -0.1})
+    assert (found["order"], found["worst"], found["as_wanted"]) == ("zig-zag", "b", True)
+    assert found["mean_db"] == pytest.approx(0.45)
+    (found,) = network_minus_tv([*rows[:3], {**rows[3], "psnr_db": 21.7}])
+    assert not found["as_wanted"]  # one file alone is enough
+    (found,) = network_minus_tv([*rows[2:], {**rows[2], "file": "a"}, {**rows[3], "file": "a"}])
+    assert not found["as_wanted"]  # so is the mean
 
 
 @pytest.mark.parametrize("rows", [None, 100])
@@ -114,7 +128,7 @@ def test_a_folder_without_complete_files_is_called_so(tmp_path, rows):
 def test_speed_rows_have_a_named_baseline_of_the_same_run():
     result = speed(
         specs.chosen_specs(["ch-mwcnn"]),
-        sizes=(128,),
+        sizes=(512,),  # which the shipped weights do not know
         full_set_sizes=(64,),
         live_sizes=(32,),
         memory=False,

@@ -43,7 +43,7 @@ def score(name: str, method: str, reference: Any = False, **changes: Any) -> Sco
         "board": "au64" if name == "gold" else "cu32",
         "method": method,
         "reference": reference,
-        "cnr": CNR.get(name, CNR["gear"])[method] * GAIN[reference],
+        "cnr": CNR.get(name, CNR["gear"]).get(method, 0.0) * GAIN[reference],
         "psnr_db": 12.34,
         "ssim": 0.567,
         "gap_um": 11.0 if name == "gold" else math.nan,
@@ -52,9 +52,11 @@ def score(name: str, method: str, reference: Any = False, **changes: Any) -> Sco
     return Score(**{**values, **changes})
 
 
-def object_result(name: str, seed: int) -> ObjectResult:
+def object_result(name: str, seed: int, *peers: str) -> ObjectResult:
     keys = [(method, reference) for reference in REFERENCES for method in paper.METHODS]
     scores = [score(name, *key) for key in keys]
+    keys += [(peer, reference) for peer in peers for reference in REFERENCES]
+    scores += [score(name, *key, cnr=4.0) for key in keys[len(scores) :]]
     scores = [score(name, s.method, s.reference, cnr=s.cnr + 0.02 * seed) for s in scores]
     return ObjectResult(scores, {key: image(i) for i, key in enumerate(keys)}, image(), (0.8 + 0.01 * seed, 0.001))
 

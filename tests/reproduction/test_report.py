@@ -5,13 +5,14 @@ import re
 
 import pytest
 
+from cxgi_bluesky.peers import NAME as PEER_NAME
 from cxgi_bluesky.reproduction import curves, report, run
 from tests.reproduction import synthetic
 
 CURVE_KEYS = {"exposures", "cnr_mean", "cnr_std"}
 CURVES = {"cu_board", "perfect_board", "sandpaper", "defects_only", "noise_only", "insensitive_detector"}
 ROW_KEYS = {
-    *("object", "board", "method", "reference", "cnr_mean", "cnr_std"),
+    *("object", "board", "method", "reference", "cnr_mean", "cnr_std", "cnr_each"),
     *("psnr_db", "ssim", "gap_um", "paper_cnr", "supported"),
 }
 
@@ -41,7 +42,7 @@ def test_the_json_has_the_keys_that_others_read(numbers, tmp_path):
     report.write(tmp_path, numbers, run.FIGURES)
     read = json.loads((tmp_path / report.TABLE).read_text(encoding="utf-8"))
     assert read == numbers
-    assert set(read) == {"seeds", "minutes", *run.FIGURES}
+    assert set(read) == {"seeds", "minutes", "network_training", *run.FIGURES}
     assert set(read["fig2"]) == {"curves", "peak_exposures", "sandpaper_over_hadamard"}
     assert set(read["fig2"]["curves"]) == CURVES
     for name, curve in read["fig2"]["curves"].items():
@@ -109,13 +110,43 @@ def test_gains_are_the_quotients(page):
     assert "- CAS, GI: 1.52, with a reference scan 2.27 (1.5 times), with measured masks 3.02 (2.0 times)" in page
 
 
+def test_it_says_whose_pictures_show_a_narrow_gap():
+    found = synthetic.results(1)
+    numbers = synthetic.numbers(found, 1, ("fig4",))
+    for row in numbers["fig4"]["rows"]:
+        row["gap_um"] = None if row["method"] == "GI" else 65.0
+    assert "none of these pictures resolves it." in report.page(numbers, ("fig4",))
+    numbers["fig4"]["rows"][-1]["gap_um"] = 19.0
+    assert "a line less than 20 um wide have CH-MWCNN (measured masks)." in report.page(numbers, ("fig4",))
+
+
 def test_one_figure_of_one_seed():
     numbers = synthetic.numbers(synthetic.results(1), 1, ("fig3",))
-    assert set(numbers) == {"seeds", "minutes", "fig3"}
+    assert set(numbers) == {"seeds", "minutes", "network_training", "fig3"}
     text = report.page(numbers, ("fig3",))
     assert "fig2.png" not in text
     assert "±" not in "".join(cell for table in tables(text) for row in table for cell in row)
     assert {row["CNR"] for row in table_with(text, "SSIM") if row["object"] == "CAS"} >= {"1.50", "2.25", "3.00"}
+
+
+def test_the_page_says_what_the_network_has_seen(numbers, page):
+    assert "never in its training" in numbers["network_training"]
+    assert page.count(numbers["network_training"]) == 3  # above, and beside both tables
+
+
+def test_a_peer_has_rows_where_it_is_installed(page):
+    assert f"{PEER_NAME}: not installed (make .venv-peers/.installed)." in page
+    found = synthetic.results(2)
+    for seed in (0, 1):
+        found["fig4", "objects", seed] = {"gold": synthetic.object_result("gold", seed, PEER_NAME)}
+    numbers = synthetic.numbers(found, 2, ("fig4",))
+    text = report.page(numbers, ("fig4",))
+    assert "not installed" not in text
+    assert f"*{PEER_NAME}* runs in an environment of its own" in text
+    rows = [row for row in table_with(text, "gap um", "paper") if row["method"] == PEER_NAME]
+    assert [row["CNR"] for row in rows] == ["4.01 ± 0.01"] * 3
+    assert "The best of ours is TV/L2 (2.91), not the network." in text  # a peer is none of ours
+    assert [row["cnr_each"] for row in numbers["fig4"]["rows"] if row["method"] == PEER_NAME] == [[4.0, 4.02]] * 3
 
 
 @pytest.mark.parametrize(
