@@ -11,6 +11,7 @@ from .data import TrainingData
 
 _BATCHES = 60
 _BEYOND = 0.002  # share of the training on either side that is called beyond it
+_ALL_NOISE = 0.95  # sigma may be told too large, so that it seems to be more than all
 
 
 def known_range(data: TrainingData) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def known_range(data: TrainingData) -> dict[str, Any]:
     return {
         "sizes": sorted(config.sizes),
         "shortest": config.sampling.shortest,
-        "noise_share": _limits(noise)[1],
+        "noise_share": min(_ALL_NOISE, _limits(noise)[1]),
         "zero_level": _limits(level),
         "etched_masks": boards,
     }
