@@ -160,7 +160,7 @@ def _write(path: Path, board: DrawnBoard) -> None:
 
 def _read(path: Path) -> DrawnBoard:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return DrawnBoard(file["index"], file["masks"], file["recorded"], float(file["d_r"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CxgiError(f"board {path} cannot be read ({error}): remove it, and it is drawn anew") from error

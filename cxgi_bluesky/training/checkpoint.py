@@ -17,6 +17,7 @@ from ..reconstruction.network import CHMWCNN
 from .config import TrainingConfig, differing
 
 Change = dict[str, Any]
+_LONGEST_REASON = 200  # characters
 
 
 @dataclass(eq=False)
@@ -122,7 +123,9 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _unreadable(path: Path, error: Exception) -> CxgiError:
-    return CxgiError(f"checkpoint {path} cannot be read ({error}): remove it to begin anew, or bring back a whole one")
+    words = " ".join(str(error).split())
+    short = words if len(words) < _LONGEST_REASON else f"{words[:_LONGEST_REASON]} ..."
+    return CxgiError(f"checkpoint {path} cannot be read ({short}): remove it to begin anew, or bring back a whole one")
 
 
 def _check_can_go_on(

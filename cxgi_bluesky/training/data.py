@@ -58,7 +58,7 @@ class TrainingData:
         """The batch of a step."""
         c = self.config
         generator = torch.Generator().manual_seed(c.seed * 1_000_003 + step)
-        sizes, shares = zip(*c.sizes.items(), strict=True)
+        sizes, shares = zip(*sorted(c.sizes.items()), strict=True)
         size = sizes[int(torch.multinomial(torch.tensor(shares), 1, generator=generator))]
         images = self._images(size, max(1, min(2 * c.batch, c.batch * IMAGE_PIXELS // size**2)), generator)
         masks, board = self._masks(size, generator)

@@ -86,7 +86,8 @@ def _with_board(
     measured, batch, size = chosen.measured, len(images), board.size
     exact = orthonormal_hadamard(images)
     passed = board.on_grid(images.flatten(1) @ torch.from_numpy(board.masks).float().T / size)
-    sigma = _sigma(exact, measured, generator, (max(_BOARD_SNR_DB, noise.snr_db[0]), noise.snr_db[1]))
+    low, high = (max(_BOARD_SNR_DB, snr_db) for snr_db in noise.snr_db)
+    sigma = _sigma(exact, measured, generator, (low, high))
     level = exact[..., :1, :1]
     drifted = passed + _drift(chosen, generator, noise.drift) * (passed + board.open_part * level)
     buckets = _noisy(drifted, chosen, generator, sigma, torch.ones(batch, 1, 1, 1))
@@ -167,10 +168,11 @@ def without_common(coefficient: Tensor, measured: Tensor, constant: Tensor, edge
     others[..., 0, 0] = 0
     shapes = torch.cat([others, others * t.edges], dim=1)
     spots, image = (_gradient(orthonormal_hadamard(v)) for v in (shapes, coefficient))
-    power = image.square().mean(dim=2)[..., None]
+    power = image.square().mean(dim=2)
     sigmas = torch.cat([constant, edges], dim=1)[..., 0, 0]
+    sigmas = sigmas * (power > 0)  # where nothing is seen of an object, nothing is taken off
     wanted = (sigmas > 0).float()
-    ridge = power * torch.diag_embed(torch.where(sigmas > 0, sigmas.clamp(min=1e-12) ** -2.0, 1.0))
+    ridge = torch.diag_embed(torch.where(sigmas > 0, power * sigmas.clamp(min=1e-12) ** -2.0, 1.0))
     spots = spots * wanted[..., None]
     found = torch.linalg.solve(
         (spots @ spots.transpose(1, 2) + ridge).double(), (spots @ image.transpose(1, 2)).double()

@@ -38,7 +38,7 @@ def object_pool(
     CxgiError
         If a kept file cannot be read, or the folder not be written.
     """
-    shares = dict(families or {})
+    shares = dict(sorted((families or {}).items()))
     words = json.dumps([DRAWING_VERSION, sorted(shares.items())])
     path = folder / f"objects-{size}-{count}-{seed}-{hashlib.sha256(words.encode()).hexdigest()[:8]}.npy"
     if not path.exists():
