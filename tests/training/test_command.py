@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -56,6 +57,13 @@ def test_what_cannot_be_met_is_one_line_and_status_2(more, message, tmp_path, ca
     assert message in json.loads(captured.out)["error"]
     assert message in captured.err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_configuration_of_the_page_can_be_read(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "train-the-network.md").read_text(encoding="utf-8")
+    path = tmp_path / "c.yml"
+    path.write_text(page.split("```yaml\n")[1].split("```")[0])
+    assert read_config(path).sizes == {32: 1.0}
 
 
 def test_the_help_needs_no_torch():

@@ -24,8 +24,8 @@ from cxgi_bluesky.training.checks import Judgement, checks_of, judged
 from cxgi_bluesky.training.config import BoardConfig, NoiseConfig, ObjectConfig, TrainingConfig
 from cxgi_bluesky.training.curves import curves
 from cxgi_bluesky.training.history import add_line, read_history
-from cxgi_bluesky.training.losses import doubt_losses
 from cxgi_bluesky.training.loop import begin, learning_rate, one_step, train
+from cxgi_bluesky.training.losses import doubt_losses
 from cxgi_bluesky.training.processes import Processes
 from tests.training.tiny import NETWORK, NO_BOARDS, tiny
 
@@ -291,7 +291,7 @@ def test_given_weights_are_the_start(finished, tmp_path):
     state = begin(replace(config, start=str(out / checking.WEIGHTS)), tmp_path)
     given = load_network(out / checking.WEIGHTS).network.state_dict()
     assert all(torch.equal(value, given[name]) for name, value in state.network.state_dict().items())
-    with pytest.raises(CxgiError, match="start .* is of another network"):
+    with pytest.raises(CxgiError, match=r"start .* is of another network"):
         begin(replace(config, start=str(out / checking.WEIGHTS), network=replace(NETWORK, passes=2)), tmp_path)
     with pytest.raises(CxgiError, match="weights nowhere cannot be read"):
         begin(replace(config, start="nowhere"), tmp_path)
