@@ -255,7 +255,7 @@ FAMILIES: dict[str, tuple[float, Callable[[Generator, int], Image]]] = {
 }
 
 
-def _spread(image: Image) -> Image | None:
+def spread(image: Image) -> Image | None:
     """Stretch to [0, 1]; None when there is nothing to see in it."""
     low, high = float(image.min()), float(image.max())
     if high - low < 0.05 or image.std() / (high - low) < 0.02:
@@ -277,7 +277,7 @@ def random_object(rng: Generator, size: int, shares: Mapping[str, float] | None 
     names, weights = list(shares), np.array(list(shares.values()))
     while True:
         name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-        image = _spread(FAMILIES[name][1](rng, size))
+        image = spread(FAMILIES[name][1](rng, size))
         if image is not None:
             image = np.rot90(image, int(rng.integers(4)))
             image = image[:, ::-1] if rng.random() < 0.5 else image

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ..errors import CxgiError
 from ..orders import ranking
 from ..patterns import hadamard_matrix
+from ..reconstruction.network_input import gain_of
 from ..simulation.drawing import DRAWING_VERSION, Design, draw_tile
 from ..simulation.etching import Defects
 
@@ -25,6 +33,7 @@ Masks = NDArray[np.float16]
 SUBPIXELS = 4
 _POOL_VERSION = 2
 _SPREADS = ("offset_rms", "offset_field")
+_CAMERA_NOISE = 0.005  # rms error of a recorded mask pixel
 
 
 @dataclass(frozen=True)
@@ -67,23 +76,94 @@ class DrawnBoard:
         """Mask pixels per side."""
         return round(self.masks.shape[1] ** 0.5)
 
+    @property
+    def open_part(self) -> float:
+        """(1 + T0) / (1 - T0): what an even mask lets through, in signed coefficients."""
+        return (2 - self.d_r) / self.d_r
 
-def board_pool(count: int, size: int, patterns: int, ranges: BoardRanges, seed: int, folder: Path) -> list[DrawnBoard]:
-    """`count` boards, read from `folder` or drawn and kept there (half a minute each at 64 x 64 with 1536 patterns)."""
-    return [_board(size, patterns, ranges, seed + number, folder) for number in range(count)]
+    @cached_property
+    def index(self) -> Tensor:
+        """`pattern_index` as a tensor."""
+        return torch.from_numpy(self.pattern_index)
+
+    @cached_property
+    def of_even_field(self) -> Tensor:
+        """Orthonormal coefficients that a field of 1 has behind the masks as they hang, shape (M,)."""
+        return torch.from_numpy(self.masks).float().mean(dim=1) * self.size
+
+    @cached_property
+    def gain(self) -> Tensor:
+        """How much of its pattern each recorded mask holds (`gain_of`), shape (M,)."""
+        return gain_of(torch.from_numpy(self.recorded).float(), signed_patterns(self.pattern_index, self.size))
+
+    def recorded_with_noise(self, seed: int) -> DrawnBoard:
+        """The same with the camera's noise in its recorded masks: a board is recorded once."""
+        rng = np.random.default_rng([seed, self.size])
+        noise = _CAMERA_NOISE * rng.standard_normal(self.recorded.shape, dtype=np.float32)
+        return DrawnBoard(self.pattern_index, self.masks, (self.recorded + noise).astype(np.float16), self.d_r)
+
+    def on_grid(self, values: Tensor) -> Tensor:
+        """(b, M) to (b, 1, n, n), 0 where the board has no tile."""
+        grid = torch.zeros(len(values), self.size**2)
+        return grid.index_copy(1, self.index, values).reshape(-1, 1, self.size, self.size)
 
 
-def _board(size: int, patterns: int, ranges: BoardRanges, seed: int, folder: Path) -> DrawnBoard:
+def signed_patterns(pattern_index: NDArray[np.int64], size: int) -> Tensor:
+    """The +-1 patterns, shape (M, N)."""
+    matrix = torch.from_numpy(np.asarray(hadamard_matrix(size), dtype=np.float32))
+    index = torch.from_numpy(pattern_index)
+    return (matrix[index // size][:, :, None] * matrix[index % size][:, None, :]).flatten(1)
+
+
+def board_pool(
+    count: int,
+    size: int,
+    patterns: int,
+    ranges: BoardRanges,
+    seed: int,
+    folder: Path,
+    note: Callable[[str], None] = lambda text: None,
+) -> list[DrawnBoard]:
+    """`count` boards, read from `folder` or drawn and kept there (a minute each at 64 x 64 with 1536 patterns).
+
+    Raises
+    ------
+    CxgiError
+        If a kept board cannot be read, or the folder not be written.
+    """
+    paths = [_path(size, patterns, ranges, seed + number, folder) for number in range(count)]
+    missing = sum(not path.exists() for path in paths)
+    boards, drawn = [], 0
+    for number, path in enumerate(paths):
+        if not path.exists():
+            drawn += 1
+            note(f"draws board {drawn} of {missing}, {size} x {size}, {patterns} tiles -> {path}")
+            _write(path, draw_board(size, patterns, ranges, seed + number))
+        boards.append(_read(path).recorded_with_noise(seed + number))
+    return boards
+
+
+def _path(size: int, patterns: int, ranges: BoardRanges, seed: int, folder: Path) -> Path:
     words = [_POOL_VERSION, DRAWING_VERSION, size, patterns, asdict(ranges), seed]
-    path = folder / f"board-{size}-{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]}.npz"
-    if not path.exists():
-        board = draw_board(size, patterns, ranges, seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(".new.npz")
+    return folder / f"board-{size}-{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]}.npz"
+
+
+def _write(path: Path, board: DrawnBoard) -> None:
+    new = path.with_suffix(f".{os.getpid()}.new.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(new, index=board.pattern_index, masks=board.masks, recorded=board.recorded, d_r=board.d_r)
         new.replace(path)
-    with np.load(path, allow_pickle=False) as file:
-        return DrawnBoard(file["index"], file["masks"], file["recorded"], float(file["d_r"]))
+    except OSError as error:
+        raise CxgiError(f"board {path} cannot be written ({error}): name another folder as cache") from error
+
+
+def _read(path: Path) -> DrawnBoard:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return DrawnBoard(file["index"], file["masks"], file["recorded"], float(file["d_r"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CxgiError(f"board {path} cannot be read ({error}): remove it, and it is drawn anew") from error
 
 
 def draw_board(size: int, patterns: int, ranges: BoardRanges, seed: int) -> DrawnBoard:
@@ -122,8 +202,10 @@ def _drawn(rng: np.random.Generator, limits: tuple[float, float], *, logarithmic
 
 def _early_patterns(size: int, count: int, seed: int) -> NDArray[np.int64]:
     """The first of zig-zag and cake-cutting, two thirds of `count` of each, filled up with a learned-density draw."""
-    first = 2 * count // 3
-    known = np.union1d(ranking("zig-zag", size)[:first], ranking("cake-cutting", size)[:first])
+    for first in range(2 * count // 3, 0, -1):
+        known = np.union1d(ranking("zig-zag", size)[:first], ranking("cake-cutting", size)[:first])
+        if len(known) <= count:
+            break
     drawn = ranking("learned-density", size, seed)
     others = drawn[~np.isin(drawn, known)]
     return np.concatenate([known, others])[:count].astype(np.int64)

@@ -14,6 +14,10 @@ from torch import Tensor
 
 from ..errors import CxgiError
 from ..reconstruction.network import CHMWCNN
+from .config import TrainingConfig, differing
+
+Change = dict[str, Any]
+_LONGEST_REASON = 200  # characters
 
 
 @dataclass(eq=False)
@@ -30,6 +34,10 @@ class TrainingState:
         Steps done.
     best : float
         Best check so far; its weights stand in the file of the weights.
+    seconds : float
+        Spent on the steps so far.
+    changes : list of dict
+        Where a restart brought another configuration: the step, and each key with both values.
     """
 
     network: CHMWCNN
@@ -37,6 +45,8 @@ class TrainingState:
     average: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     best: float = float("-inf")
+    seconds: float = 0.0
+    changes: list[Change] = field(default_factory=list)
 
     def update_average(self, decay: float) -> None:
         """Move towards the network's parameters, faster in the first steps."""
@@ -53,43 +63,96 @@ class TrainingState:
         network.load_state_dict(self.average)
         return network.eval()
 
-    def save(self, path: Path, config: dict[str, Any]) -> None:
+    def take(self, network: CHMWCNN) -> None:
+        """Go on with the weights of another network."""
+        best = network.state_dict()
+        self.network.load_state_dict(best)
+        self.average = {name: value.detach().clone() for name, value in best.items()}
+
+    def save(self, path: Path, config: TrainingConfig) -> None:
         """Write to a safetensors file."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.items()}
         for number, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-        words = {"step": str(self.step), "best": repr(self.best), "config": json.dumps(config)}
+        words = {
+            "step": str(self.step),
+            "best": repr(self.best),
+            "seconds": repr(self.seconds),
+            "changes": json.dumps(self.changes),
+            "config": json.dumps(config.to_dict()),
+        }
         new = path.with_suffix(".new")
         save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, new, words)
         new.replace(path)
 
-    def restore(self, path: Path, config: dict[str, Any]) -> None:
-        """Go on from a file.
+    def restore(self, path: Path, config: TrainingConfig) -> None:
+        """Go on from a file; what the configuration has changed since is kept in `changes`.
 
         Raises
         ------
         CxgiError
-            If it cannot be read or was written by a training with another network.
+            If it cannot be read, or was written by a training that this configuration cannot go on with.
         """
+        words, tensors = _read(path)
         try:
-            with safe_open(path, framework="pt") as file:
-                words = file.metadata() or {}
-                names = file.keys()
-                tensors = {name: file.get_tensor(name) for name in names}
             then = json.loads(words["config"])
             self.step, self.best = int(words["step"]), float(words["best"])
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise CxgiError(f"checkpoint {path} cannot be read ({error}): remove it to begin anew") from error
-        if then["network"] != config["network"]:
-            raise CxgiError(f"checkpoint {path} is of another network ({then['network']}): train in another folder")
-        self.network.load_state_dict(_under("network.", tensors))
-        self.average = _under("average.", tensors)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under("optimiser.", tensors).items():
-            number, key = name.split(".", 1)
-            moments.setdefault(int(number), {})[key] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+            self.seconds = float(words.get("seconds", "0"))
+            self.changes = json.loads(words.get("changes", "[]"))
+            changed = differing(then, config.to_dict())
+            _check_can_go_on(path, self.step, then, config, changed)
+            self.network.load_state_dict(_under("network.", tensors))
+            self.average = _under("average.", tensors)
+            self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": _moments(tensors)})
+        except CxgiError:
+            raise
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise _unreadable(path, error) from error
+        if changed:
+            self.changes.append({"step": self.step, "changed": {key: list(values) for key, values in changed.items()}})
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CxgiError:
+    words = " ".join(str(error).split())
+    short = words if len(words) < _LONGEST_REASON else f"{words[:_LONGEST_REASON]} ..."
+    return CxgiError(f"checkpoint {path} cannot be read ({short}): remove it to begin anew, or bring back a whole one")
+
+
+def _check_can_go_on(
+    path: Path, step: int, then: dict[str, Any], config: TrainingConfig, changed: dict[str, tuple[Any, Any]]
+) -> None:
+    """Another network cannot; nor can another number of picture steps once they are over."""
+    of_network = {key: values for key, values in changed.items() if key.startswith("network.")}
+    if of_network:
+        raise CxgiError(f"checkpoint {path} is of another network ({in_words(of_network)}): train in another folder")
+    if "steps" in changed and step >= min(then["steps"], config.steps):
+        raise CxgiError(
+            f"checkpoint {path} is at step {step}, and steps is now {config.steps}, was {then['steps']}: the part for "
+            "the pictures is over; give the old number, or train in another folder with these weights as start"
+        )
+
+
+def in_words(changed: dict[str, Any]) -> str:
+    """Such as "noise.drift 0.003 -> 0.01, seed 1 -> 2"."""
+    return ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items())
+
+
+def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimiser.", tensors).items():
+        number, key = name.split(".", 1)
+        moments.setdefault(int(number), {})[key] = value
+    return moments
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -10,12 +12,23 @@ from typing import Any, get_type_hints
 import yaml
 
 from ..errors import CxgiError
-from ..patterns import check_size
 from ..reconstruction.network import NetworkConfig
-from ..simulation.random_objects import FAMILIES
 from .boards import BoardRanges
+from .config_rules import check_config
 
 Pair = tuple[float, float]
+_WANTED = {
+    str(int): "a whole number",
+    str(float): "a number",
+    str(bool): "true or false",
+    str(str): "a word",
+    str(Pair): "two numbers, such as [0.1, 0.5]",
+    str(tuple[int, int, int]): "three whole numbers, such as [32, 48, 64]",
+    str(str | None): "a path, or null",
+    str(dict[int, int]): "sizes with whole numbers, such as {64: 24}",
+    str(dict[int, float]): "sizes with shares, such as {64: 0.8, 32: 0.2}",
+    str(dict[str, float]): "names with shares, such as {letters: 1}",
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,8 @@ class BoardConfig:
     patterns : dict
         Size to how many tiles of a board are drawn.
     none, reference, maps : float
-        How often masks are etched ones of which nothing is known, a reference scan, measured maps.
+        How often masks are etched ones of which nothing is known, a reference scan, measured maps; the rest of the
+        steps, and sizes without boards, have perfect masks.
     ranges : BoardRanges
     seed : int
         Of the first board; each further one counts up.
@@ -105,6 +119,11 @@ class BoardConfig:
     ranges: BoardRanges = field(default_factory=BoardRanges)
     seed: int = 1000
 
+    @property
+    def share(self) -> float:
+        """Of the steps, how many have etched masks."""
+        return self.none + self.reference + self.maps
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -115,13 +134,30 @@ class TrainingConfig:
     steps, doubt_steps : int
         For the pictures, then for the uncertainty alone.
     batch : int
-        Images of 64 x 64 per step; larger ones are fewer, at least one.
+        Images of 64 x 64 per step; larger ones are fewer (at least one), smaller ones twice as many at most.
+    learning_rate, last_learning_rate : float
+        Highest and last; cosine decay in between, after a linear rise over `warm_up` steps, for each part.
+    weight_decay : float
+        Of AdamW.
+    average : float
+        Share that stays at each step in the moving average of the weights, which is what is kept.
+    bfloat16 : bool
+        Whether convolutions run in half precision; a processor without it is faster with false.
     sizes : dict
         Size to its share of the steps.
+    validation_objects, check_every : int
+        Images of each check (of 64 x 64; fewer of larger ones), and steps from one check to the next.
     start : str, optional
         Weights to begin with.
     cache : str, optional
         Folder of drawn objects and boards; by default the user's cache folder.
+    seed : int
+        Of everything random.
+
+    Raises
+    ------
+    CxgiError
+        For a value that cannot be used (`config_rules`).
     """
 
     steps: int = 24000
@@ -132,6 +168,7 @@ class TrainingConfig:
     warm_up: int = 300
     weight_decay: float = 1e-4
     average: float = 0.999
+    bfloat16: bool = True
     sizes: dict[int, float] = field(default_factory=lambda: {64: 0.62, 32: 0.14, 128: 0.16, 256: 0.08})
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -145,23 +182,7 @@ class TrainingConfig:
     seed: int = 20261122
 
     def __post_init__(self) -> None:
-        for size in self.sizes:
-            check_size(size)
-        for name in ("steps", "batch", "check_every", "validation_objects"):
-            if getattr(self, name) < 1:
-                raise CxgiError(f"{name} {getattr(self, name)}: give at least 1")
-        if not self.sizes or min(self.sizes.values()) < 0 or not math.fsum(self.sizes.values()) > 0:
-            raise CxgiError(f"sizes {self.sizes}: give each size a share, such as {{64: 0.8, 32: 0.2}}")
-        if max(self.sizes) > max(self.objects.count, default=0):
-            raise CxgiError(f"size {max(self.sizes)} has no objects: objects.count has {sorted(self.objects.count)}")
-        low, high = self.sampling.fraction
-        if not 0 < low <= high <= 1:
-            raise CxgiError(f"sampling.fraction {self.sampling.fraction}: give two numbers, 0 < from <= to <= 1")
-        unknown = set(self.objects.families) - set(FAMILIES)
-        if unknown:
-            raise CxgiError(f"objects.families {sorted(unknown)} unknown: choose of {', '.join(FAMILIES)}")
-        if self.boards.none + self.boards.reference + self.boards.maps > 1:
-            raise CxgiError("boards.none + reference + maps is more than 1: they are shares of all steps")
+        check_config(self)
 
     @property
     def all_steps(self) -> int:
@@ -169,11 +190,27 @@ class TrainingConfig:
         return self.steps + self.doubt_steps
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, without the folders of this machine."""
+        """Plain values as JSON gives them back, without the folders of this machine."""
         words = asdict(self)
         words.pop("cache"), words.pop("start")
         words["objects"]["folder"] = None if self.objects.folder is None else "the user's own images"
-        return words
+        plain: dict[str, Any] = json.loads(json.dumps(words))
+        return plain
+
+
+def differing(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> dict[str, tuple[Any, Any]]:
+    """Keys whose values differ between two `TrainingConfig.to_dict`, such as ``noise.drift``, to both values.
+
+    A part that only one of them has counts as a whole.
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys((*then, *now)):
+        old, new = then.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict) and key not in ("sizes", "count", "patterns", "families"):
+            found |= differing(old, new, f"{where}{key}.")
+        elif old != new:
+            found[f"{where}{key}"] = (old, new)
+    return found
 
 
 def read_config(path: str | Path) -> TrainingConfig:
@@ -217,8 +254,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return tuple(_value(h, v, where) for h, v in zip(hint.__args__, value, strict=True))
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
-    if hint in (int, str) and type(value) is hint:
+    if hint in (int, str, bool) and type(value) is hint:
         return value
     if expected.endswith("| None") and (value is None or isinstance(value, str)):
         return value
-    raise CxgiError(f"{where} {value!r} is no {getattr(hint, '__name__', expected)}")
+    raise CxgiError(f"{where} {value!r}: give {_WANTED.get(expected, f'something like {expected}')}")

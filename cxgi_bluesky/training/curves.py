@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from .history import Line
 
-def draw_curves(history: Path, path: Path) -> None:
-    """PSNR of each check, and how many pixels its sigma covers, over the steps."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    lines = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+_COVERED = (0.6, 0.75)  # where the share of pixels within one sigma ought to lie
+
+
+def draw_curves(lines: list[Line], path: Path, steps: int) -> None:
+    """Write `curves` to a .png file, which appears whole or not at all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = curves(lines, steps)
     FigureCanvasAgg(figure)
-    for axes, key, label in zip(
-        figure.subplots(1, 2), ("psnr_db", "covered"), ("PSNR (dB)", "pixels within 1 sigma"), strict=True
-    ):
-        told = [line for line in lines if key in line]
-        for name in told[-1][key] if told else ():
-            axes.plot([t["step"] for t in told], [t[key].get(name) for t in told], label=name, marker=".", markersize=3)
-        axes.set(xlabel="step", ylabel=label)
+    new = path.with_suffix(".new")
+    figure.savefig(new, dpi=110, format="png")
+    new.replace(path)
+
+
+def curves(lines: list[Line], steps: int) -> Figure:
+    """PSNR of each check, the loss of the pictures, and how many pixels sigma covers, over the steps.
+
+    Parameters
+    ----------
+    lines : list of dict
+        Of the history.
+    steps : int
+        Where the part for the pictures ends.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4.4), layout="constrained")
+    of_psnr, of_loss, of_share = figure.subplots(1, 3)
+    pictures = [line for line in lines if line["step"] <= steps]
+    _draw_each(of_psnr, lines, "psnr_db")
+    shown = [line for line in pictures if line["loss"] is not None]
+    of_loss.plot([p["step"] for p in shown], [p["loss"] for p in shown], color="0.3", marker=".", markersize=3)
+    _draw_each(of_share, lines, "covered")
+    of_share.axhspan(*_COVERED, color="0.92")
+    of_psnr.set(ylabel="PSNR (dB)", title="pictures of the checks")
+    of_loss.set(ylabel="mean of log10(MSE)", title="loss in training")
+    of_share.set(ylabel="share of pixels", title="errors within 1 sigma")
+    for axes in (of_psnr, of_loss, of_share):
+        axes.set_xlabel("step")
         axes.grid(alpha=0.3)
-        if key == "covered":
-            axes.axhspan(0.6, 0.75, color="0.9")
-        if told:
-            axes.legend(fontsize=7)
-    figure.savefig(path, dpi=120)
+    return figure
+
+
+def _draw_each(axes: Any, lines: list[Line], key: str) -> None:
+    told = [line for line in lines if key in line]
+    for name in told[-1][key] if told else ():
+        values = [float("nan") if line[key].get(name) is None else line[key][name] for line in told]
+        axes.plot([line["step"] for line in told], values, label=name, marker=".", markersize=3)
+    if told:
+        axes.legend(fontsize=7)
+    else:
+        axes.text(0.5, 0.5, "not trained yet", transform=axes.transAxes, ha="center", color="0.5")

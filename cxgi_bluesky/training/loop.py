@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from ..errors import CxgiError
 from ..reconstruction.network import CHMWCNN
-from ..reconstruction.weights_file import load_network, save_weights
-from .checkpoint import TrainingState
+from ..reconstruction.weights_file import load_network
+from .checking import CHECKPOINT, WEIGHTS, check_and_write, in_time
+from .checkpoint import TrainingState, in_words
+from .checks import Checks, checks_of
 from .config import TrainingConfig
-from .curves import draw_curves
-from .data import TrainingData, checks
-from .losses import coverage, doubt_losses, picture_losses, psnr_db
+from .data import TrainingData
+from .losses import doubt_losses, picture_losses
 from .measuring import Batch
-from .model_card import card_of, write_card
 from .processes import Processes, joined_processes
 
-WEIGHTS, CHECKPOINT, HISTORY, CURVES = "ch_mwcnn.safetensors", "checkpoint.safetensors", "history.jsonl", "curves.png"
 _LARGEST_GRADIENT = 1.0
+_MOST_SKIPPED = 100  # steps after a check
+
+Note = Callable[[str], None]
 
 
-def train(
-    config: TrainingConfig, out: Path, *, threads: int = 1, report: Callable[[str], None] = print, stop_at: int = 0
-) -> Path:
+def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note = print, stop_at: int = 0) -> Path:
     """Train, or go on training, in folder `out`; returns the file of the weights.
 
     Under ``torchrun`` every process calls this alike and takes its share of each batch; the result is that of one
@@ -38,82 +40,141 @@ def train(
     ----------
     config : TrainingConfig
     out : Path
-        Gets checkpoint, weights with model card, ``history.jsonl`` and ``curves.png``.
+        Gets checkpoint, weights with model card, ``history.jsonl`` and ``curves.png``; all processes must see it.
     threads : int
         Of each process.
     report : callable
-        Gets a line of JSON at each check.
+        Is told in words what is done.
     stop_at : int
         Stop after this step, to go on another time; 0: at the end.
 
     Raises
     ------
     CxgiError
-        If a checkpoint, the weights to start with, or the user's images cannot be used.
+        If a checkpoint, the weights to start with, the user's images or a folder cannot be used, or training diverges.
     """
-    torch.set_num_threads(threads)
-    with joined_processes() as processes:
-        if not processes.is_first:
-            processes.wait_for_first()  # it draws objects and boards for all
-        data, checked = TrainingData.of(config), checks(config)
-        if processes.is_first:
-            out.mkdir(parents=True, exist_ok=True)
-            processes.wait_for_first()
-        state = begin(config, out)
-        started, running, first = time.monotonic(), 0.0, state.step
+    if threads < 1 or stop_at < 0:
+        raise CxgiError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
+    with _threads(threads), joined_processes() as processes:
+        note: Note = report if processes.is_first else lambda text: None
+        processes.first(lambda: _make_folder(out))
+        data, checks = processes.first_then_others(lambda: _prepared(config, processes, note))
+        state = processes.together(lambda: begin(config, out, note))
+        processes.check_alike(f"{config.to_dict()} {state.step}", list(state.network.state_dict().values()))
+        run = _Run(config, out, data, checks, processes, note)
         last = min(config.all_steps, stop_at or config.all_steps)
-        while state.step < last:
-            loss = one_step(state, data.batch(state.step), config, processes)
-            running += (loss - running) * max(0.01, 1 / (state.step - first))
-            if state.step % config.check_every and state.step not in (config.steps, last):
-                continue
-            if processes.is_first:
-                line = {"step": state.step, "loss": round(running, 5), "seconds": round(time.monotonic() - started)}
-                _check(state, config, out, checked, line)
-                report(json.dumps(line))
-            processes.wait_for_first()
-            if state.step == config.steps:
-                _take_best(state, out)
+        note(data.in_words())
+        note(_beginning(state, run, last))
+        _go_on(state, run, last)
     return out / WEIGHTS
 
 
-def begin(config: TrainingConfig, out: Path) -> TrainingState:
-    """From the checkpoint, from given weights, or anew."""
+@dataclass(frozen=True, eq=False)
+class _Run:
+    config: TrainingConfig
+    out: Path
+    data: TrainingData
+    checks: Checks
+    processes: Processes
+    note: Note
+
+
+@dataclass
+class _Losses:
+    """Losses since the last check; those that are not finite belong to steps that were left out."""
+
+    total: float = 0.0
+    number: int = 0
+    skipped: int = 0
+
+    def add(self, loss: float) -> None:
+        if math.isfinite(loss):
+            self.total, self.number = self.total + loss, self.number + 1
+        else:
+            self.skipped += 1
+
+    def in_line(self) -> dict[str, float | None]:
+        """For the history: their mean."""
+        loss = round(self.total / self.number, 5) if self.number else None
+        return {"loss": loss, "skipped": self.skipped} if self.skipped else {"loss": loss}
+
+
+def _prepared(config: TrainingConfig, processes: Processes, note: Note) -> tuple[TrainingData, Checks]:
+    """What is drawn is drawn here; only the first process checks."""
+    return TrainingData.of(config, note), checks_of(config, note) if processes.is_first else {}
+
+
+def _go_on(state: TrainingState, run: _Run, last: int) -> None:
+    """All steps up to `last`."""
+    config, losses = run.config, _Losses()
+    began, before, first = time.monotonic(), state.seconds, state.step
+    while state.step < last:
+        if state.step == config.steps:
+            run.processes.together(lambda: _take_best(state, run.out))
+        losses.add(one_step(state, run.data.batch(state.step), config, run.processes))
+        if losses.skipped >= _MOST_SKIPPED and not losses.number:
+            raise CxgiError(f"step {state.step}: the last {losses.skipped} losses are not finite: lower learning_rate")
+        if state.step % config.check_every and state.step not in (config.steps, last):
+            continue
+        state.seconds = before + time.monotonic() - began
+        left = (state.seconds - before) / (state.step - first) * (config.all_steps - state.step)
+        line = {"step": state.step, **losses.in_line(), "seconds": round(state.seconds)}
+        run.processes.first(partial(check_and_write, state, config, run.out, run.checks, line, left, run.note))
+        losses = _Losses()
+
+
+def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> TrainingState:
+    """From the checkpoint, from given weights, or anew.
+
+    Raises
+    ------
+    CxgiError
+        If the checkpoint or the weights cannot be used.
+    """
     torch.manual_seed(config.seed)
     network = CHMWCNN(config.network)
-    if config.start is not None:
-        network.load_state_dict(load_network(config.start).network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=config.weight_decay, betas=(0.9, 0.99))
     state = TrainingState(network, optimiser)
     if (out / CHECKPOINT).exists():
-        state.restore(out / CHECKPOINT, config.to_dict())
+        known = len(state.changes)
+        state.restore(out / CHECKPOINT, config)
+        for change in state.changes[known:]:
+            if change["step"] == state.step:
+                note(f"NOTE: the configuration has changed since the checkpoint: {in_words(change['changed'])}")
+    elif config.start is not None:
+        given = load_network(config.start).network
+        if given.config != config.network:
+            raise CxgiError(f"start {config.start} is of another network ({given.config}): give its network: as well")
+        network.load_state_dict(given.state_dict())
     return state
 
 
 def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, processes: Processes) -> float:
-    """One step of the optimiser on a batch; the mean loss."""
+    """One step of the optimiser on a batch; the mean loss, not finite where the step was left out."""
     pictures = state.step < config.steps
     network, optimiser = state.network, state.optimiser
-    of_doubt = set(network.doubt.parameters())
+    of_doubt = {id(p) for p in network.doubt.parameters()}
     for parameter in network.parameters():
-        parameter.requires_grad_((parameter in of_doubt) != pictures)
+        parameter.requires_grad_((id(parameter) in of_doubt) != pictures)
     trained = [p for p in network.parameters() if p.requires_grad]
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(state.step, config)
+        group["weight_decay"] = config.weight_decay
     optimiser.zero_grad(set_to_none=True)
     share, loss = processes.share(batch), torch.zeros(())
     if share is not None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             losses = (picture_losses if pictures else doubt_losses)(network, share)
         loss = losses.sum() / len(batch.truth)
         loss.backward()
     loss = processes.add_up(loss.detach(), trained)
     norm = torch.nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
-    if bool(torch.isfinite(norm)):  # one bad batch must not end hours of training
+    usable = bool(torch.isfinite(norm)) and bool(torch.isfinite(loss))
+    if usable:  # one bad batch must not end hours of training
         optimiser.step()
     state.step += 1
     state.update_average(config.average)
-    return float(loss)
+    return float(loss) if usable else math.nan
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -127,33 +188,34 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.last_learning_rate + (config.learning_rate - config.last_learning_rate) * cosine
 
 
-def _check(
-    state: TrainingState, config: TrainingConfig, out: Path, checked: dict[str, list[Batch]], line: dict[str, Any]
-) -> None:
-    """Judge the averaged parameters on the fixed objects; keep them if they are the best; write all files."""
-    network = state.averaged()
-    pictures = state.step <= config.steps
-    if pictures:
-        line["psnr_db"] = {name: round(psnr_db(network, batches), 3) for name, batches in checked.items()}
-        score = sum(line["psnr_db"].values()) / len(checked)
-    else:
-        found = {name: coverage(network, batches) for name, batches in checked.items()}
-        line["covered"] = {name: round(share, 3) for name, (share, _) in found.items()}
-        line["images_covered"] = {name: round(share, 3) for name, (_, share) in found.items()}
-        score = state.step  # the last is taken: the learning rate has come down, and there is little to overfit
-    if score > state.best or not pictures:
-        state.best = score
-        card = card_of(config, line, network)
-        save_weights(out / WEIGHTS, network, card)
-        write_card(out, card)
-    with (out / HISTORY).open("a", encoding="utf-8") as history:
-        history.write(json.dumps(line) + "\n")
-    state.save(out / CHECKPOINT, config.to_dict())
-    draw_curves(out / HISTORY, out / CURVES)
-
-
 def _take_best(state: TrainingState, out: Path) -> None:
     """Go on with the weights that the checks have found best."""
-    best = load_network(out / WEIGHTS).network.state_dict()
-    state.network.load_state_dict(best)
-    state.average = {name: value.detach().clone() for name, value in best.items()}
+    state.take(load_network(out / WEIGHTS).network)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CxgiError(f"folder {out} cannot be made ({error}): choose another --out") from error
+
+
+def _beginning(state: TrainingState, run: _Run, last: int) -> str:
+    config, number = run.config, run.processes.number
+    if state.step >= last:
+        return f"nothing to do: step {state.step} of {config.all_steps} is done; files in {run.out}"
+    where = f"goes on at step {state.step} after {in_time(state.seconds)}" if state.step else "begins"
+    goal = f"to step {last} of {config.all_steps}" if last < config.all_steps else f"to step {last}"
+    parameters = sum(p.numel() for p in state.network.parameters())
+    several = "1 process" if number == 1 else f"{number} processes"
+    return f"{where}, {goal}: {parameters} parameters, {several}; files in {run.out}"
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -6,15 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..patterns import hadamard_matrix
 from ..reconstruction.common_error import MASK_LEVEL
 from ..reconstruction.hadamard_layers import orthonormal_hadamard, tables
 from ..reconstruction.model_error import error_shares
-from ..reconstruction.network_input import KnownMasks, NetworkInput, gain_of, normalised
+from ..reconstruction.network_input import KnownMasks, NetworkInput, normalised
 from .boards import DrawnBoard
 from .config import NoiseConfig, SamplingConfig
 from .selection import Selection, random_fractions, random_selection
@@ -22,9 +20,9 @@ from .selection import Selection, random_fractions, random_selection
 Etched = Literal["none", "reference", "maps"]  # what is known of etched masks
 Masks = Etched | Literal["perfect"]
 
-_CAMERA_NOISE = 0.005  # rms error of a recorded mask pixel
 _OPEN_NOISE = (0.1, 1.2)  # sigma of b_0's error in all coefficients, in their own sigma
 _DRIFT_LENGTH = (50.0, 500.0)  # exposures
+_REFERENCE_SHARE = 0.3  # of binary scans with perfect masks
 _BOARD_SNR_DB = 8.0  # boards are not worth telling apart from noise below it
 
 
@@ -42,11 +40,9 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _Buckets:
-    """Orthonormal coefficients as measured, and of what their errors consist."""
+    """Orthonormal coefficients as measured, and sigma of what b_0's error adds to all of them."""
 
     coefficient: Tensor
-    exact: Tensor
-    sigma: Tensor  # (b, 1, 1, 1)
     sigma_open: Tensor  # (b, 1, 1, 1)
 
 
@@ -62,56 +58,56 @@ def simulate(
     """Measure images (b, 1, n, n) at random fractions and noise levels; all of them with the same kind of masks."""
     batch, size = images.shape[0], images.shape[-1]
     fraction = random_fractions(generator, batch, size, sampling)
-    available = None if board is None else _available(board)
-    selection = random_selection(generator, size, fraction, available)
+    only = None if board is None or masks == "perfect" else board.index
+    selection = random_selection(generator, size, fraction, only)
     if board is None or masks == "perfect":
         return _with_perfect_masks(images, selection, generator, noise)
     return _with_board(images, selection, generator, noise, board, masks)
 
 
 def _with_perfect_masks(images: Tensor, chosen: Selection, generator: torch.Generator, noise: NoiseConfig) -> Batch:
-    """Half of them signed, the others binary, where b_0's error is in all coefficients."""
-    exact = orthonormal_hadamard(images)
-    binary = (torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5).float()
+    """Half of them signed; the others binary, whose common error is taken off as that of any binary measurement is."""
+    batch, exact = len(images), orthonormal_hadamard(images)
+    binary = (torch.rand(batch, 1, 1, 1, generator=generator) < 0.5).float()
+    known = (torch.rand(batch, 1, 1, 1, generator=generator) < _REFERENCE_SHARE).float()  # by a reference scan
     sigma = _sigma(exact, chosen.measured, generator, noise.snr_db)
-    buckets = _noisy(exact, exact, chosen, generator, sigma, binary)
-    cleaned = without_common(buckets.coefficient, chosen.measured, buckets.sigma_open, torch.zeros_like(sigma))
-    doubted = binary[:, 0, 0, 0] * torch.where(torch.rand(len(images), generator=generator) < 0.7, 1.0, 0.5)
-    variance = (sigma**2 * _misjudged(len(images), generator, noise.sigma_error)).expand_as(exact)
+    buckets = _noisy(exact, chosen, generator, sigma, binary)
+    light = binary * MASK_LEVEL * exact[..., :1, :1].abs()
+    constant = torch.hypot(buckets.sigma_open, known * light)
+    cleaned = without_common(buckets.coefficient, chosen.measured, constant, (1 - known) * light)
+    doubted = (binary * (1 - known / 2))[:, 0, 0, 0]
+    variance = (sigma**2 * _misjudged(batch, generator, noise.sigma_error)).expand_as(exact)
     return Batch(images, normalised(cleaned, chosen.measured, variance, masks_doubted=doubted))
 
 
 def _with_board(
     images: Tensor, chosen: Selection, generator: torch.Generator, noise: NoiseConfig, board: DrawnBoard, masks: Etched
 ) -> Batch:
-    measured, batch = chosen.measured, len(images)
+    measured, batch, size = chosen.measured, len(images), board.size
     exact = orthonormal_hadamard(images)
-    size = board.size
-    hung = torch.from_numpy(board.masks).float()
-    passed = _on_grid(images.flatten(1) @ hung.T / size, board)
-    sigma = _sigma(exact, measured, generator, (max(_BOARD_SNR_DB, noise.snr_db[0]), noise.snr_db[1]))
+    passed = board.on_grid(images.flatten(1) @ torch.from_numpy(board.masks).float().T / size)
+    low, high = (max(_BOARD_SNR_DB, snr_db) for snr_db in noise.snr_db)
+    sigma = _sigma(exact, measured, generator, (low, high))
     level = exact[..., :1, :1]
-    drifted = passed + _drift(chosen, generator, noise.drift) * (passed + _open_part(board) * level)
-    buckets = _noisy(drifted, exact, chosen, generator, sigma, torch.ones(batch, 1, 1, 1))
+    drifted = passed + _drift(chosen, generator, noise.drift) * (passed + board.open_part * level)
+    buckets = _noisy(drifted, chosen, generator, sigma, torch.ones(batch, 1, 1, 1))
     coefficient, known, shown = buckets.coefficient, None, exact
-    light = MASK_LEVEL * _open_part(board) * level.abs()
+    light = MASK_LEVEL * board.open_part * level.abs()
     constant, edges = buckets.sigma_open, light
     if masks == "reference":
-        coefficient = coefficient - _reference_excess(hung, coefficient, measured, board)
+        coefficient = coefficient - reference_excess(coefficient, measured, board)
         constant, edges = torch.hypot(constant, light), torch.zeros_like(light)
     elif masks == "maps":
         edges = torch.zeros_like(light)
-        recorded = torch.from_numpy(board.recorded).float()
-        recorded = recorded + _CAMERA_NOISE * torch.randn(recorded.shape, generator=generator)
-        shown = _on_grid(images.flatten(1) @ recorded.T / size, board)
+        known = KnownMasks(board.index, torch.from_numpy(board.recorded).float())
+        shown = board.on_grid(images.flatten(1) @ known.rows.T / size)
+        known.rows.div_(size * board.gain[:, None])
     coefficient = without_common(coefficient, measured, constant, edges)
     variance = _told_variance(coefficient - shown - buckets.coefficient + drifted, sigma, measured, masks, generator)
     doubted = torch.full((batch,), {"none": 1.0, "reference": 0.5, "maps": 0.0}[masks])
     if masks == "maps":
-        gain = gain_of(recorded, _patterns(board))
-        known = KnownMasks(torch.from_numpy(board.pattern_index), recorded / (size * gain[:, None]))
-        on_grid = torch.ones(size * size).index_copy(0, known.pattern_index, gain).reshape(size, size)
-        coefficient, variance = coefficient / on_grid, variance / on_grid**2
+        gain = torch.ones(size * size).index_copy(0, board.index, board.gain).reshape(size, size)
+        coefficient, variance = coefficient / gain, variance / gain**2
     return Batch(images, normalised(coefficient, measured, variance, masks_doubted=doubted, masks=known))
 
 
@@ -123,16 +119,14 @@ def _sigma(exact: Tensor, measured: Tensor, generator: torch.Generator, snr_db: 
     return (rms * 10 ** (-drawn / 20))[:, None, None, None]
 
 
-def _noisy(
-    passed: Tensor, exact: Tensor, chosen: Selection, generator: torch.Generator, sigma: Tensor, binary: Tensor
-) -> _Buckets:
+def _noisy(passed: Tensor, chosen: Selection, generator: torch.Generator, sigma: Tensor, binary: Tensor) -> _Buckets:
     low, high = _OPEN_NOISE
     sigma_open = binary * sigma * (low + (high - low) * torch.rand(sigma.shape, generator=generator))
-    errors = sigma * torch.randn(exact.shape, generator=generator)
+    errors = sigma * torch.randn(passed.shape, generator=generator)
     common = sigma_open * torch.randn(sigma.shape, generator=generator)
-    common = common.expand_as(exact).clone()
+    common = common.expand_as(passed).clone()
     common[..., 0, 0] = 0
-    return _Buckets((passed + errors + common) * chosen.measured, exact, sigma, sigma_open)
+    return _Buckets((passed + errors + common) * chosen.measured, sigma_open)
 
 
 def _drift(chosen: Selection, generator: torch.Generator, largest: float) -> Tensor:
@@ -144,17 +138,18 @@ def _drift(chosen: Selection, generator: torch.Generator, largest: float) -> Ten
     spectrum = spectrum / torch.sqrt(1 + (2 * math.pi * torch.fft.rfftfreq(count) * length) ** 2)
     course = torch.fft.irfft(spectrum, n=count)
     course = course / course.std(dim=1, keepdim=True).clamp(min=1e-9) * torch.rand(batch, 1, generator=generator)
-    return largest * course.gather(1, chosen.rank.flatten(1)).reshape(chosen.rank.shape)
+    drift = largest * course.gather(1, chosen.rank.flatten(1)).reshape(chosen.rank.shape)
+    drift[..., 0, 0] = 0  # the open exposure, repeated during a scan, is what the others drift from
+    return drift
 
 
-def _reference_excess(hung: Tensor, coefficient: Tensor, measured: Tensor, board: DrawnBoard) -> Tensor:
+def reference_excess(coefficient: Tensor, measured: Tensor, board: DrawnBoard) -> Tensor:
     """What a reference scan takes off each coefficient (`reference.with_reference`), its own noise left out."""
     others = measured.clone()
     others[..., 0, 0] = 0
     number = others.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
-    mean_of = _on_grid(hung.mean(dim=1)[None] * board.size, board)  # coefficients of an even field of 1
-    open_part = _open_part(board)
-    reference, bucket = mean_of + open_part * board.size, coefficient + open_part * coefficient[..., :1, :1]
+    reference = board.on_grid(board.of_even_field[None]) + board.open_part * board.size
+    bucket = coefficient + board.open_part * coefficient[..., :1, :1]
     mean_reference, mean_bucket = ((v * others).sum(dim=(1, 2, 3), keepdim=True) / number for v in (reference, bucket))
     return others * (reference - mean_reference) * mean_bucket / mean_reference
 
@@ -173,10 +168,11 @@ def without_common(coefficient: Tensor, measured: Tensor, constant: Tensor, edge
     others[..., 0, 0] = 0
     shapes = torch.cat([others, others * t.edges], dim=1)
     spots, image = (_gradient(orthonormal_hadamard(v)) for v in (shapes, coefficient))
-    power = image.square().mean(dim=2)[..., None]
+    power = image.square().mean(dim=2)
     sigmas = torch.cat([constant, edges], dim=1)[..., 0, 0]
+    sigmas = sigmas * (power > 0)  # where nothing is seen of an object, nothing is taken off
     wanted = (sigmas > 0).float()
-    ridge = power * torch.diag_embed(torch.where(sigmas > 0, sigmas.clamp(min=1e-12) ** -2.0, 1.0))
+    ridge = torch.diag_embed(torch.where(sigmas > 0, power * sigmas.clamp(min=1e-12) ** -2.0, 1.0))
     spots = spots * wanted[..., None]
     found = torch.linalg.solve(
         (spots @ spots.transpose(1, 2) + ridge).double(), (spots @ image.transpose(1, 2)).double()
@@ -205,27 +201,3 @@ def _misjudged(batch: int, generator: torch.Generator, error: float) -> Tensor:
     """Factor of a variance, half of them 1, (b, 1, 1, 1)."""
     wrong = (torch.rand(batch, generator=generator) < 0.5).float()
     return torch.exp(2 * error * wrong * torch.randn(batch, generator=generator))[:, None, None, None]
-
-
-def _open_part(board: DrawnBoard) -> float:
-    return (2 - board.d_r) / board.d_r
-
-
-def _available(board: DrawnBoard) -> Tensor:
-    available = torch.zeros(board.size**2, dtype=torch.bool)
-    available[torch.from_numpy(board.pattern_index)] = True
-    return available
-
-
-def _on_grid(values: Tensor, board: DrawnBoard) -> Tensor:
-    """(b, M) to (b, 1, n, n), 0 where the board has no tile."""
-    grid = torch.zeros(len(values), board.size**2)
-    return grid.index_copy(1, torch.from_numpy(board.pattern_index), values).reshape(-1, 1, board.size, board.size)
-
-
-def _patterns(board: DrawnBoard) -> Tensor:
-    """The +-1 patterns of its tiles, (M, N)."""
-    matrix = hadamard_matrix(board.size)
-    rows, columns = np.divmod(board.pattern_index, board.size)
-    patterns = matrix[rows][:, :, None] * matrix[columns][:, None, :]
-    return torch.from_numpy(patterns.reshape(len(rows), -1).astype(np.float32))

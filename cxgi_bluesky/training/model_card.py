@@ -9,19 +9,32 @@ from typing import Any
 
 from ..reconstruction.network import CHMWCNN
 from ..reconstruction.weights_file import SCHEMA
+from .checkpoint import Change
 from .config import TrainingConfig
 
 CARD = "ch_mwcnn.json"
 
 
-def card_of(config: TrainingConfig, check: dict[str, Any], network: CHMWCNN) -> dict[str, Any]:
-    """Plain values; `known` is what the network can be asked without a warning."""
-    boards = config.boards.none + config.boards.reference + config.boards.maps > 0 and bool(config.boards.count)
+def card_of(
+    config: TrainingConfig, check: dict[str, Any], network: CHMWCNN, changes: list[Change] | None = None
+) -> dict[str, Any]:
+    """Plain values; `known` is what the network can be asked without a warning.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    check : dict
+        The check's line of the history.
+    network : CHMWCNN
+    changes : list of dict, optional
+        Where a restart brought another configuration (`TrainingState.changes`).
+    """
+    boards = config.boards.share > 0 and any(config.boards.count.get(size) for size in config.sizes)
     return {
         "schema": SCHEMA,
         "parameters": sum(p.numel() for p in network.parameters()),
         "step": check["step"],
-        "check": {name: value for name, value in check.items() if name not in ("seconds", "step")},
+        "check": {name: value for name, value in check.items() if name not in ("seconds", "step", "skipped")},
         "has_sigma": check["step"] > config.steps,
         "known": {
             "sizes": sorted(config.sizes),
@@ -31,6 +44,7 @@ def card_of(config: TrainingConfig, check: dict[str, Any], network: CHMWCNN) -> 
             "etched_masks": boards,
         },
         "training": config.to_dict(),
+        "changed_while_training": changes or [],
     }
 
 
@@ -38,5 +52,7 @@ def write_card(folder: Path, card: dict[str, Any], weights: str = "ch_mwcnn.safe
     """Write the card beside the weights, with the digest of their file."""
     digest = hashlib.sha256((folder / weights).read_bytes()).hexdigest()
     path = folder / CARD
-    path.write_text(json.dumps({**card, "weights": weights, "sha256": digest}, indent=1) + "\n", encoding="utf-8")
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps({**card, "weights": weights, "sha256": digest}, indent=1) + "\n", encoding="utf-8")
+    new.replace(path)
     return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,44 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..image_file import is_image_path, read_image_file
-from ..simulation.random_objects import DRAWING_VERSION, random_object
+from ..simulation.random_objects import DRAWING_VERSION, random_object, spread
 
 Pool = NDArray[np.uint8]
+OwnImage = NDArray[np.float32]
+
+LARGEST_SIDE = 1024  # of the user's own images, whose shorter side is averaged down to at most about this
+_TRIALS = 4  # places to look for something to see in an image
 
 
-def object_pool(count: int, size: int, seed: int, folder: Path, families: Mapping[str, float] | None = None) -> Pool:
-    """Random objects as 8-bit grey values, shape (count, size, size), read-only and mapped from `folder`."""
-    shares = dict(families or {})
+def object_pool(
+    count: int,
+    size: int,
+    seed: int,
+    folder: Path,
+    families: Mapping[str, float] | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Pool:
+    """Random objects as 8-bit grey values, shape (count, size, size), read-only and mapped from `folder`.
+
+    Raises
+    ------
+    CxgiError
+        If a kept file cannot be read, or the folder not be written.
+    """
+    shares = dict(sorted((families or {}).items()))
     words = json.dumps([DRAWING_VERSION, sorted(shares.items())])
     path = folder / f"objects-{size}-{count}-{seed}-{hashlib.sha256(words.encode()).hexdigest()[:8]}.npy"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(path, (count, size), shares, np.random.default_rng([seed, size]))
-    pool: Pool = np.load(path, mmap_mode="r", allow_pickle=False)
+        note(f"draws {count} objects, {size} x {size} -> {path}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(path, (count, size), shares, np.random.default_rng([seed, size]))
+        except OSError as error:
+            raise CxgiError(f"objects {path} cannot be written ({error}): name another folder as cache") from error
+    try:
+        pool: Pool = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CxgiError(f"objects {path} cannot be read ({error}): remove the file, and it is drawn anew") from error
     return pool
 
 
@@ -41,24 +65,48 @@ def _write(path: Path, shape: tuple[int, int], shares: Mapping[str, float], rng:
     new.replace(path)
 
 
-def own_images(folder: str | None) -> list[NDArray[np.float32]]:
-    """All images of a folder, grey, stretched to 0..1.
+def own_images(folder: str | None) -> list[OwnImage]:
+    """All images of a folder, grey, stretched to 0..1, large ones averaged down.
 
     Raises
     ------
     CxgiError
-        If it holds none, or one cannot be read or is flat.
+        If it holds none, or one cannot be read, is in colour or has nothing to see in it.
     """
     if folder is None:
         return []
     paths = sorted(path for path in Path(folder).glob("*") if is_image_path(path))
     if not paths:
         raise CxgiError(f"objects.folder {folder} holds no image (.png, .npy, .tiff)")
-    images = []
-    for path in paths:
-        image = read_image_file(path).image.astype(np.float32)
-        low, high = float(image.min()), float(image.max())
-        if not high > low:
-            raise CxgiError(f"{path} of objects.folder is flat: take it out")
-        images.append((image - low) / (high - low))
-    return images
+    return [_own_image(path) for path in paths]
+
+
+def _own_image(path: Path) -> OwnImage:
+    image = read_image_file(path).image
+    if not np.isfinite(image).all():
+        raise CxgiError(f"{path} of objects.folder has values that are NaN or infinite: mend it or take it out")
+    factor = max(1, min(image.shape) // LARGEST_SIDE)
+    rows, columns = (length // factor for length in image.shape)
+    blocks = image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
+    stretched = spread(blocks.mean(axis=(1, 3)))
+    if stretched is None or min(image.shape) < 2:
+        raise CxgiError(f"{path} of objects.folder is flat: take it out")
+    return stretched.astype(np.float32)
+
+
+def random_crop(rng: np.random.Generator, image: OwnImage, side: int) -> OwnImage | None:
+    """A square part at a random place and scale, (side, side), stretched to 0..1; None where it is flat.
+
+    It is reduced to `side`, never enlarged unless the whole image is smaller.
+    """
+    from skimage.transform import resize
+
+    shortest = min(image.shape)
+    for _ in range(_TRIALS):
+        extent = round(np.exp(rng.uniform(np.log(min(side, shortest)), np.log(shortest))))
+        top, left = (int(rng.integers(0, length - extent + 1)) for length in image.shape)
+        part = image[top : top + extent, left : left + extent]
+        found = spread(resize(part, (side, side), order=1, anti_aliasing=extent > side))
+        if found is not None:
+            return found.astype(np.float32)
+    return None

@@ -1,17 +1,32 @@
-"""One process, or several under `torchrun`: each takes its share of every batch, the gradients are added up."""
+"""One process, or several under ``torchrun``: each takes its share of every batch, the gradients are added up.
+
+Whatever one process cannot do ends all of them with its message: work that may fail is done through `first`,
+`first_then_others` or `together`, after which they ask each other. A process that dies closes its connections, which
+the others notice at their next exchange.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from ..errors import CxgiError
 from .measuring import Batch
+
+T = TypeVar("T")
+
+_LONGEST_STEP = timedelta(minutes=30)
+_LONGEST_WORK = timedelta(days=2)  # drawing hundreds of boards on one core
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -20,6 +35,7 @@ class Processes:
 
     rank: int = 0
     number: int = 1
+    steps: Any = None  # group of processes whose exchanges must not last long
 
     @property
     def is_first(self) -> bool:
@@ -33,32 +49,116 @@ class Processes:
         return batch.part(rows) if rows.stop > rows.start else None
 
     def add_up(self, loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-        """Sum the gradients, in place, and the loss over all processes."""
+        """Sum the gradients, in place, and the loss over all processes.
+
+        A parameter that no process has a gradient of stays without: the optimiser leaves it alone.
+        """
         if self.number == 1:
             return loss
+        has = torch.tensor([float(p.grad is not None) for p in parameters])
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = torch.cat([loss.reshape(1), *(g.flatten() for g in gradients)])
-        torch.distributed.all_reduce(flat)
-        start = 1
-        for parameter in parameters:
-            parameter.grad = flat[start : start + parameter.numel()].reshape(parameter.shape).clone()
-            start += parameter.numel()
+        flat = torch.cat([loss.reshape(1), has, *(g.flatten() for g in gradients)])
+        with _connected():
+            torch.distributed.all_reduce(flat, group=self.steps)
+        parts = flat[1 + len(parameters) :].split([p.numel() for p in parameters])
+        for parameter, part, holders in zip(parameters, parts, flat[1 : 1 + len(parameters)].tolist(), strict=True):
+            parameter.grad = part.reshape(parameter.shape).clone() if holders else None
         return flat[0]
 
-    def wait_for_first(self) -> None:
-        """Until the first process has come as far."""
-        if self.number > 1:
-            torch.distributed.barrier()
+    # ------------------------------------------------------------ work that may fail
+
+    def first(self, work: Callable[[], None]) -> None:
+        """Let the first process do something while the others wait."""
+        self.together(work if self.is_first else lambda: None)
+
+    def first_then_others(self, work: Callable[[], T]) -> T:
+        """Let the first process do something, then the others the same, which finds files that it has left."""
+        if self.is_first:
+            made = self.together(work)
+            self.together(lambda: None)
+            return made
+        self.together(lambda: None)
+        return self.together(work)
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Let every process do something, and go on when all have done it.
+
+        Raises
+        ------
+        CxgiError
+            In all processes if one cannot do it, with that one's message.
+        """
+        if self.number == 1:
+            return work()
+        try:
+            made = work()
+        except CxgiError as error:
+            self._failed(str(error))
+            raise
+        self._failed("")
+        return made
+
+    def _failed(self, words: str) -> None:
+        """Tell the others why this process cannot go on, "" if it can; raise if another one cannot."""
+        own = words.encode()
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.number)]
+        with _connected():
+            torch.distributed.all_gather(lengths, torch.tensor([len(own)]))
+            failed = [rank for rank, length in enumerate(lengths) if int(length)]
+            if not failed:
+                return
+            told = torch.zeros(int(lengths[failed[0]]), dtype=torch.uint8)
+            if self.rank == failed[0]:
+                told = torch.tensor(list(own), dtype=torch.uint8)
+            torch.distributed.broadcast(told, failed[0])
+        if not own:
+            raise CxgiError(f"process {failed[0]}: {bytes(told.tolist()).decode()}")
+
+    def check_alike(self, words: str, tensors: list[Tensor]) -> None:
+        """Raise `CxgiError` unless all processes hold the same: what they do not share would drift apart unseen."""
+        if self.number == 1:
+            return
+        digest = hashlib.sha256(words.encode())
+        for tensor in tensors:
+            digest.update(tensor.detach().numpy().tobytes())
+        own = torch.tensor(list(digest.digest()), dtype=torch.uint8)
+        all_of_them = [torch.zeros_like(own) for _ in range(self.number)]
+        with _connected():
+            torch.distributed.all_gather(all_of_them, own)
+        if any(not torch.equal(own, other) for other in all_of_them):
+            raise CxgiError(
+                "the processes begin differently: give all the same configuration, and an --out folder that all see"
+            )
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of those that ``torchrun`` has started, or the only one."""
+    return not _is_one_of_several() or os.environ["RANK"] == "0"
 
 
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
-    """The processes that `torchrun` has started, or this one alone."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """The processes that ``torchrun`` has started, or this one alone."""
+    if not _is_one_of_several():
         yield Processes()
         return
-    torch.distributed.init_process_group("gloo")
+    with _connected():
+        torch.distributed.init_process_group("gloo", timeout=_LONGEST_WORK)
+        steps = torch.distributed.new_group(timeout=_LONGEST_STEP)
     try:
-        yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size(), steps)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _is_one_of_several() -> bool:
+    return all(name in os.environ for name in _VARIABLES) and int(os.environ["WORLD_SIZE"]) > 1
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise CxgiError(f"another process of this training has ended, see its own message ({reason})") from error
