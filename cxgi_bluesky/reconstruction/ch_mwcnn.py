@@ -34,7 +34,7 @@ def ch_mwcnn(
     Parameters
     ----------
     measurement : Measurement
-        Of a size the weights were trained on; with its masks, where maps of the tiles were recorded.
+        Of a size the weights were trained on.
     weights : path, optional
         A safetensors file; by default the one shipped with the package.
     sizes : ErrorSizes, optional
@@ -71,7 +71,7 @@ def ch_mwcnn_many(
     images: dict[int, Image] = {}
     for places in _batches(measurements):
         inputs = [prepared[place][0] for place in places]
-        made = run_network(loaded.for_running, inputs[0] if len(inputs) == 1 else joined(inputs))
+        made = run_network(loaded.for_running, joined(inputs))
         images.update(zip(places, made, strict=True))
     return [(images[place], found) for place, (_, found) in enumerate(prepared)]
 
@@ -118,10 +118,7 @@ def _batches(measurements: Sequence[Measurement]) -> Iterator[list[int]]:
     """Places of measurements that are run together."""
     alike: dict[int, list[int]] = {}
     for place, measurement in enumerate(measurements):
-        if measurement.masks is not None:
-            yield [place]
-        else:
-            alike.setdefault(measurement.size, []).append(place)
+        alike.setdefault(measurement.size, []).append(place)
     for size, places in alike.items():
         length = max(1, LARGEST_BATCH_PIXELS // size**2)
         yield from (places[first : first + length] for first in range(0, len(places), length))

@@ -91,17 +91,6 @@ class CompressedHadamard(nn.Module):
         return orthonormal_hadamard(given.measured * given.coefficients * power / (power + given.variance))
 
 
-def predicted(image: Tensor, given: NetworkInput) -> Tensor:
-    """Coefficients that an image would give, (b, 1, n, n): by the patterns, or by the masks as they are."""
-    if given.masks is None:
-        return orthonormal_hadamard(image)
-    b, size = len(image), image.shape[-1]
-    with torch.autocast("cpu", enabled=False):
-        values = image.reshape(b, -1).float() @ given.masks.rows.T
-    grid = torch.zeros(b, size * size, dtype=values.dtype)
-    return grid.index_copy(1, given.masks.pattern_index, values).reshape(b, 1, size, size)
-
-
 class MaskErrorFit(nn.Module):
     """What the residuals show of errors that masks have in common, by weighted least squares with a learned ridge.
 
@@ -148,7 +137,7 @@ class DataConsistency(nn.Module):
         trust = self.trust(image.shape[-1])
         weight = given.measured * trust / (trust + given.variance)
         with torch.autocast("cpu", enabled=False):
-            residual = given.measured * (given.coefficients - predicted(image, given))
+            residual = given.measured * (given.coefficients - orthonormal_hadamard(image))
             if bool(given.masks_doubted.any()):
                 residual = residual - self.mask_error(residual, image, weight, given)
             return orthonormal_hadamard(weight * residual)

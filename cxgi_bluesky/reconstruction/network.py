@@ -24,7 +24,7 @@ from .network_input import NetworkInput
 from .unet import WaveletUNet
 
 CONSTANTS = 3  # noise level, sampling fraction, level of zero intensity
-CONDITIONS = CONSTANTS + 3 + OCTAVES**2
+CONDITIONS = CONSTANTS + 2 + OCTAVES**2
 LARGEST_NOISE = 4.0  # of what the network is told, in standard deviations of the image
 
 
@@ -114,6 +114,5 @@ def _told(given: NetworkInput) -> tuple[Tensor, Tensor]:
     constants = torch.stack(
         [noise.clamp(max=LARGEST_NOISE), m.mean(dim=(1, 2, 3)), given.zero_level.clamp(-8, 8) / 4], dim=1
     )
-    known = torch.full_like(noise, float(given.masks is not None))
-    more = torch.stack([torch.log10(noise.clamp(1e-3, LARGEST_NOISE)), given.masks_doubted, known], dim=1)
+    more = torch.stack([torch.log10(noise.clamp(1e-3, LARGEST_NOISE)), given.masks_doubted], dim=1)
     return constants, torch.cat([constants, more, sampling_summary(m)], dim=1)

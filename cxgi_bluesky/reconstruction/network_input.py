@@ -4,25 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class KnownMasks:
-    """Masks as they are, in the place of the +-1 patterns; the same for all images of a batch.
-
-    Attributes
-    ----------
-    pattern_index : Tensor of int64, shape (M,)
-    rows : Tensor, shape (M, N)
-        W_k / (n g_k): s_k = sum_xy W_k * image in orthonormal scale, each row divided by its gain g_k (`gain_of`).
-    """
-
-    pattern_index: Tensor
-    rows: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +28,6 @@ class NetworkInput:
         and nothing is known of it, 0.5 after a reference scan, else 0.
     mean, deviation : Tensor, shape (b, 1, 1, 1)
         Image in the unit of the measurement = normalised image * deviation + mean.
-    masks : KnownMasks, optional
     """
 
     coefficients: Tensor
@@ -54,15 +37,13 @@ class NetworkInput:
     masks_doubted: Tensor
     mean: Tensor
     deviation: Tensor
-    masks: KnownMasks | None = None
 
     def __len__(self) -> int:
         return len(self.coefficients)
 
     def part(self, rows: slice) -> NetworkInput:
         """Some images of the batch."""
-        tensors = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "masks"}
-        return NetworkInput(**tensors, masks=self.masks)
+        return NetworkInput(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 def normalised(
@@ -71,7 +52,6 @@ def normalised(
     variance: Tensor,
     *,
     masks_doubted: Tensor | None = None,
-    masks: KnownMasks | None = None,
 ) -> NetworkInput:
     """Shift and scale by what was measured, so that the unit of the buckets does not matter.
 
@@ -81,14 +61,10 @@ def normalised(
         Orthonormal coefficients (k = 0 measured), 1 or 0, and their variance.
     masks_doubted : Tensor, shape (b,), optional
         By default 0.
-    masks : KnownMasks, optional
     """
     size = coefficients.shape[-1]
     alternating = coefficients * measured
     mean = alternating[..., :1, :1] / size
-    if masks is not None:  # patterns have no mean over the field, masks as they are do
-        of_one = torch.zeros(size * size).index_copy(0, masks.pattern_index, masks.rows.sum(dim=1))
-        alternating = alternating - measured * mean * of_one.reshape(size, size)
     alternating[..., 0, 0] = 0
     deviation = alternating.square().sum(dim=(2, 3), keepdim=True).sqrt() / size
     deviation = deviation.clamp(min=torch.finfo(deviation.dtype).tiny ** 0.5)
@@ -100,17 +76,10 @@ def normalised(
         masks_doubted=torch.zeros(len(coefficients)) if masks_doubted is None else masks_doubted,
         mean=mean,
         deviation=deviation,
-        masks=masks,
     )
 
 
-def gain_of(masks: Tensor, patterns: Tensor) -> Tensor:
-    """How much of its +-1 pattern each mask holds, sum_xy W_k H_k / N, at least 0.2; (M, N), (M, N) to (M,)."""
-    return (masks * patterns).mean(dim=1).clamp(min=0.2)
-
-
 def joined(inputs: Sequence[NetworkInput]) -> NetworkInput:
-    """One batch of several measurements of the same size, none of them with masks as they are."""
-    names = [f.name for f in fields(NetworkInput) if f.name != "masks"]
-    tensors: dict[str, Any] = {name: torch.cat([getattr(given, name) for given in inputs]) for name in names}
-    return NetworkInput(**tensors)
+    """One batch of several measurements of the same size."""
+    names = [f.name for f in fields(NetworkInput)]
+    return NetworkInput(**{name: torch.cat([getattr(given, name) for given in inputs]) for name in names})

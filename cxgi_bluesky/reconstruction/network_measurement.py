@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..measurement import Measurement
-from ..patterns import hadamard_matrix
 from .common_error import without_common_error
 from .model_error import ErrorSizes, mask_knowledge, with_model_error
-from .network_input import KnownMasks, NetworkInput, gain_of, normalised
+from .network_input import NetworkInput, normalised
 
 _DOUBT = {"none": 1.0, "reference": 0.5, "exact": 0.0}
 
@@ -27,7 +25,7 @@ def network_input(measurement: Measurement, sizes: ErrorSizes | None = None) -> 
         Where other steps have found, or will look for, the error size of this measurement.
     """
     cleaned, common = without_common_error(measurement)
-    size, _ = (sizes or ErrorSizes()).of(_of_designed_masks(cleaned))
+    size, _ = (sizes or ErrorSizes()).of(cleaned)
     sized = with_model_error(cleaned, size)
     return input_of(sized), {
         "common_offset": common.constant,
@@ -41,31 +39,10 @@ def network_input(measurement: Measurement, sizes: ErrorSizes | None = None) -> 
 def input_of(measurement: Measurement) -> NetworkInput:
     """The measurement as it stands, a batch of one."""
     size = measurement.size
-    gain, masks = np.ones(len(measurement)), None
-    if measurement.masks is not None:
-        rows = torch.from_numpy(measurement.masks.reshape(len(measurement), -1))
-        found = gain_of(rows, _patterns(measurement))
-        masks = KnownMasks(torch.from_numpy(measurement.pattern_index.copy()), rows / (size * found[:, None]))
-        gain = found.numpy().astype(np.float64)
     grids = np.zeros((3, size * size), dtype=np.float32)
     index = measurement.pattern_index
-    grids[0, index], grids[1, index] = measurement.coefficient / (size * gain), 1
-    grids[2, index] = (measurement.sigma / (size * gain)) ** 2
+    grids[0, index], grids[1, index] = measurement.coefficient / size, 1
+    grids[2, index] = (measurement.sigma / size) ** 2
     coefficient, measured, variance = torch.from_numpy(grids).reshape(3, 1, 1, size, size)
     doubted = torch.tensor([_DOUBT[mask_knowledge(measurement)]])
-    return normalised(coefficient, measured, variance, masks_doubted=doubted, masks=masks)
-
-
-def _patterns(measurement: Measurement) -> torch.Tensor:
-    matrix = hadamard_matrix(measurement.size)
-    rows, columns = np.divmod(measurement.pattern_index, measurement.size)
-    patterns = (matrix[rows][:, :, None] * matrix[columns][:, None, :]).astype(np.float32)
-    return torch.from_numpy(patterns.reshape(len(rows), -1))
-
-
-def _of_designed_masks(measurement: Measurement) -> Measurement:
-    if measurement.masks is None:
-        return measurement
-    from .true_masks import without_mask_error
-
-    return replace(without_mask_error(measurement), source=measurement.source)
+    return normalised(coefficient, measured, variance, masks_doubted=doubted)

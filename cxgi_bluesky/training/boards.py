@@ -1,7 +1,7 @@
 """Etched boards for training: drawn by the twin's etching model at 4 sub-pixels, averaged onto mask pixels, cached.
 
-A board is kept as its signed masks W_k (`tile_maps.TileMaps.signed`: s_k = sum_xy W_k * object), twice: as they hang
-in the beam, each displaced by the stage's error, and as a camera would record them, in their place.
+A board is kept as its signed masks W_k as they hang in the beam, each displaced by the stage's error
+(`tile_maps.TileMaps.signed`: s_k = sum_xy W_k * object).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from torch import Tensor
 from ..errors import CxgiError
 from ..orders import ranking
 from ..patterns import hadamard_matrix
-from ..reconstruction.network_input import gain_of
 from ..simulation.drawing import DRAWING_VERSION, Design, draw_tile
 from ..simulation.etching import Defects
 
@@ -33,7 +32,6 @@ Masks = NDArray[np.float16]
 SUBPIXELS = 4
 _POOL_VERSION = 2
 _SPREADS = ("offset_rms", "offset_field")
-_CAMERA_NOISE = 0.005  # rms error of a recorded mask pixel
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,13 @@ class DrawnBoard:
     Attributes
     ----------
     pattern_index : ndarray of int, shape (M,)
-    masks, recorded : ndarray of float16, shape (M, n * n)
-        W_k as they hang in the beam, and in their place.
+    masks : ndarray of float16, shape (M, n * n)
+        W_k, each displaced by the stage's error.
     d_r : float
     """
 
     pattern_index: NDArray[np.int64]
     masks: Masks
-    recorded: Masks
     d_r: float
 
     @property
@@ -91,28 +88,10 @@ class DrawnBoard:
         """Orthonormal coefficients that a field of 1 has behind the masks as they hang, shape (M,)."""
         return torch.from_numpy(self.masks).float().mean(dim=1) * self.size
 
-    @cached_property
-    def gain(self) -> Tensor:
-        """How much of its pattern each recorded mask holds (`gain_of`), shape (M,)."""
-        return gain_of(torch.from_numpy(self.recorded).float(), signed_patterns(self.pattern_index, self.size))
-
-    def recorded_with_noise(self, seed: int) -> DrawnBoard:
-        """The same with the camera's noise in its recorded masks: a board is recorded once."""
-        rng = np.random.default_rng([seed, self.size])
-        noise = _CAMERA_NOISE * rng.standard_normal(self.recorded.shape, dtype=np.float32)
-        return DrawnBoard(self.pattern_index, self.masks, (self.recorded + noise).astype(np.float16), self.d_r)
-
     def on_grid(self, values: Tensor) -> Tensor:
         """(b, M) to (b, 1, n, n), 0 where the board has no tile."""
         grid = torch.zeros(len(values), self.size**2)
         return grid.index_copy(1, self.index, values).reshape(-1, 1, self.size, self.size)
-
-
-def signed_patterns(pattern_index: NDArray[np.int64], size: int) -> Tensor:
-    """The +-1 patterns, shape (M, N)."""
-    matrix = torch.from_numpy(np.asarray(hadamard_matrix(size), dtype=np.float32))
-    index = torch.from_numpy(pattern_index)
-    return (matrix[index // size][:, :, None] * matrix[index % size][:, None, :]).flatten(1)
 
 
 def board_pool(
@@ -139,7 +118,7 @@ def board_pool(
             drawn += 1
             note(f"draws board {drawn} of {missing}, {size} x {size}, {patterns} tiles -> {path}")
             _write(path, draw_board(size, patterns, ranges, seed + number))
-        boards.append(_read(path).recorded_with_noise(seed + number))
+        boards.append(_read(path))
     return boards
 
 
@@ -152,7 +131,7 @@ def _write(path: Path, board: DrawnBoard) -> None:
     new = path.with_suffix(f".{os.getpid()}.new.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(new, index=board.pattern_index, masks=board.masks, recorded=board.recorded, d_r=board.d_r)
+        np.savez(new, index=board.pattern_index, masks=board.masks, d_r=board.d_r)
         new.replace(path)
     except OSError as error:
         raise CxgiError(f"board {path} cannot be written ({error}): name another folder as cache") from error
@@ -161,7 +140,7 @@ def _write(path: Path, board: DrawnBoard) -> None:
 def _read(path: Path) -> DrawnBoard:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return DrawnBoard(file["index"], file["masks"], file["recorded"], float(file["d_r"]))
+            return DrawnBoard(file["index"], file["masks"], float(file["d_r"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CxgiError(f"board {path} cannot be read ({error}): remove it, and it is drawn anew") from error
 
@@ -182,18 +161,16 @@ def draw_board(size: int, patterns: int, ranges: BoardRanges, seed: int) -> Draw
     index = _early_patterns(size, patterns, seed)
     t0 = 1 - drawn["d_r"]
     masks = np.empty((len(index), size * size), np.float16)
-    recorded = np.empty_like(masks)
     matrix = hadamard_matrix(size)
     for row, k in enumerate(index):
         design = Design(tuple(matrix[k // size].tolist()), tuple(matrix[k % size].tolist()), 1.0, t0)
         if k == 0:
-            masks[row] = recorded[row] = 1
+            masks[row] = 1
             continue
         tile = draw_tile(design, defects, int(k) + 1, SUBPIXELS)
         shift = rng.normal(size=2) * drawn["stage_rms"] * SUBPIXELS
-        for kept, fine in ((masks, _displaced(tile, shift)), (recorded, tile)):
-            kept[row] = ((2 * _on_pixels(fine, size) - (1 + t0)) / (1 - t0)).ravel()
-    return DrawnBoard(index, masks, recorded, drawn["d_r"])
+        masks[row] = ((2 * _on_pixels(_displaced(tile, shift), size) - (1 + t0)) / (1 - t0)).ravel()
+    return DrawnBoard(index, masks, drawn["d_r"])
 
 
 def _drawn(rng: np.random.Generator, limits: tuple[float, float], *, logarithmic: bool) -> float:

@@ -25,7 +25,6 @@ _USUAL, _FEW = 0.1875, 0.0625  # sampling fractions
 _ETCHED: dict[Masks, str] = {
     "none": "etched, nothing known",
     "reference": "etched, reference scan",
-    "maps": "etched, tile maps",
 }
 
 Checks = dict[str, list[Batch]]
@@ -69,7 +68,7 @@ def checks_of(config: TrainingConfig, note: Callable[[str], None] = lambda text:
 def _check(
     config: TrainingConfig, size: int, masks: Masks, fraction: float, boards: list[DrawnBoard] | None = None
 ) -> list[Batch]:
-    sampling = SamplingConfig((fraction, fraction), fraction, usual_share=1.0, short_share=0.0)
+    sampling = SamplingConfig((fraction, fraction), fraction, usual_share=1.0, whole_share=0.0, short_share=0.0)
     noise = NoiseConfig((_SNR_DB, _SNR_DB), config.noise.drift, sigma_error=0.0)
     generator = torch.Generator().manual_seed(config.seed + size)
     parts = _objects(config, size).split(max(1, _BATCH_PIXELS // size**2))

@@ -63,13 +63,16 @@ class SamplingConfig:
         Range of the sampling fraction, evenly in its logarithm.
     usual, usual_share : float
         One fraction, and how often it is taken.
+    whole_share : float
+        How often all patterns are measured.
     short_share, shortest : float, int
         How often a scan has only begun, and its fewest patterns.
     """
 
     fraction: Pair = (0.03, 1.0)
     usual: float = 0.1875
-    usual_share: float = 0.4
+    usual_share: float = 0.35
+    whole_share: float = 0.1
     short_share: float = 0.1
     shortest: int = 24
 
@@ -88,7 +91,7 @@ class NoiseConfig:
         Rms error of log(sigma) as the network is told it, half the time; 0 else.
     """
 
-    snr_db: Pair = (3.0, 45.0)
+    snr_db: Pair = (0.0, 45.0)
     drift: float = 0.003
     sigma_error: float = 0.25
 
@@ -103,9 +106,9 @@ class BoardConfig:
         Size to number of boards.
     patterns : dict
         Size to how many tiles of a board are drawn.
-    none, reference, maps : float
-        How often masks are etched ones of which nothing is known, a reference scan, measured maps; the rest of the
-        steps, and sizes without boards, have perfect masks.
+    none, reference : float
+        How often masks are etched ones of which nothing is known, or a reference scan; the rest of the steps, and
+        sizes without boards, have perfect masks.
     ranges : BoardRanges
     seed : int
         Of the first board; each further one counts up.
@@ -113,16 +116,15 @@ class BoardConfig:
 
     count: dict[int, int] = field(default_factory=lambda: {32: 24, 64: 24})
     patterns: dict[int, int] = field(default_factory=lambda: {32: 1024, 64: 1536})
-    none: float = 0.22
-    reference: float = 0.11
-    maps: float = 0.12
+    none: float = 0.2
+    reference: float = 0.13
     ranges: BoardRanges = field(default_factory=BoardRanges)
     seed: int = 1000
 
     @property
     def share(self) -> float:
         """Of the steps, how many have etched masks."""
-        return self.none + self.reference + self.maps
+        return self.none + self.reference
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     average: float = 0.999
     bfloat16: bool = True
-    sizes: dict[int, float] = field(default_factory=lambda: {64: 0.62, 32: 0.14, 128: 0.16, 256: 0.08})
+    sizes: dict[int, float] = field(default_factory=lambda: {64: 0.6, 32: 0.2, 128: 0.13, 256: 0.07})
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)

@@ -79,12 +79,12 @@ def _check_sampling(c: TrainingConfig) -> None:
         raise CxgiError(f"sampling.fraction {s.fraction}: give two numbers, 0 < from <= to <= 1")
     if not 0 < s.usual <= 1:
         raise _refuse("sampling.usual", s.usual, "give a fraction, 0 < usual <= 1")
-    for key in ("usual_share", "short_share"):
+    for key in ("usual_share", "whole_share", "short_share"):
         _check_share(f"sampling.{key}", getattr(s, key))
-    if s.usual_share + s.short_share > 1:
+    if s.usual_share + s.whole_share + s.short_share > 1:
         raise CxgiError(
-            f"sampling.usual_share {s.usual_share} + short_share {s.short_share} is more than 1: "
-            "they are shares of all scans"
+            f"sampling.usual_share {s.usual_share} + whole_share {s.whole_share} + short_share {s.short_share} is more "
+            "than 1: they are shares of all scans"
         )
     _check_least("sampling.shortest", s.shortest, FEWEST_PATTERNS)
 
@@ -99,12 +99,12 @@ def _check_noise(c: TrainingConfig) -> None:
 
 def _check_boards(c: TrainingConfig) -> None:
     b = c.boards
-    for key in ("none", "reference", "maps"):
+    for key in ("none", "reference"):
         _check_share(f"boards.{key}", getattr(b, key))
-    if b.none + b.reference + b.maps > 1:
+    if b.share > 1:
         raise CxgiError(
-            f"boards.none {b.none} + reference {b.reference} + maps {b.maps} is more than 1: they are shares of all "
-            "steps, and the rest has perfect masks"
+            f"boards.none {b.none} + reference {b.reference} is more than 1: they are shares of all steps, and the "
+            "rest has perfect masks"
         )
     for size, count in b.count.items():
         check_size(size)

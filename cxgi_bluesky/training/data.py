@@ -16,6 +16,7 @@ from .config import TrainingConfig
 from .measuring import Batch, Masks, simulate
 from .objects import OwnImage, Pool, object_pool, own_images, random_crop
 
+_TWO_VALUED = 0.75  # share of pixels that are nearly 0 or 1
 IMAGE_PIXELS = 64 * 64  # `batch` counts images of this many
 
 
@@ -70,7 +71,7 @@ class TrainingData:
             return "perfect", None
         number = int(torch.randint(len(boards), (1,), generator=generator))
         b = self.config.boards
-        kinds: tuple[tuple[Masks, float], ...] = (("none", b.none), ("reference", b.reference), ("maps", b.maps))
+        kinds: tuple[tuple[Masks, float], ...] = (("none", b.none), ("reference", b.reference))
         for kind, share in kinds:
             if luck < share:
                 return kind, boards[number]
@@ -92,9 +93,10 @@ class TrainingData:
         images = images.flip(3) if torch.rand(1, generator=generator) < 0.5 else images
         bend = torch.exp(0.4 * torch.randn(count, 1, 1, 1, generator=generator))
         bend = torch.where(torch.rand(count, 1, 1, 1, generator=generator) < 0.3, bend, 1.0)
+        images = _cut_to_two_values(images**bend, generator)
         offset = torch.rand(count, 1, 1, 1, generator=generator) * 0.6
         offset = offset * (torch.rand(count, 1, 1, 1, generator=generator) < 0.25)
-        return offset + (1 - offset) * images**bend
+        return offset + (1 - offset) * images
 
     def _exchange(self, images: Tensor, generator: torch.Generator) -> None:
         """Put parts of the user's own images in the place of some objects."""
@@ -103,6 +105,14 @@ class TrainingData:
             part = random_crop(rng, self.own[rng.integers(len(self.own))], images.shape[-1])
             if part is not None:
                 images[place, 0] = torch.from_numpy(part)
+
+
+def _cut_to_two_values(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the objects of two values lose the grey of their edges, as if they had been drawn on the pixels."""
+    two_valued = ((images < 0.1) | (images > 0.9)).float().mean(dim=(1, 2, 3)) > _TWO_VALUED
+    cut = (images > 0.5).float()
+    chosen = two_valued & (torch.rand(len(images), generator=generator) < 0.5) & (cut.std(dim=(1, 2, 3)) > 0)
+    return torch.where(chosen[:, None, None, None], cut, images)
 
 
 def cache_folder(config: TrainingConfig) -> Path:

@@ -21,7 +21,7 @@ def known_range(data: TrainingData) -> dict[str, Any]:
     noise, level = (
         torch.cat(values) for values in zip(*((noise_share(b), b.zero_level) for b in batches), strict=True)
     )
-    boards = config.boards.none + config.boards.reference + config.boards.maps > 0 and bool(data.boards)
+    boards = config.boards.share > 0 and bool(data.boards)
     return {
         "sizes": sorted(config.sizes),
         "shortest": config.sampling.shortest,

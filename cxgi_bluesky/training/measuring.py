@@ -12,18 +12,19 @@ from torch import Tensor
 from ..reconstruction.common_error import MASK_LEVEL
 from ..reconstruction.hadamard_layers import orthonormal_hadamard, tables
 from ..reconstruction.model_error import error_shares
-from ..reconstruction.network_input import KnownMasks, NetworkInput, normalised
+from ..reconstruction.network_input import NetworkInput, normalised
 from .boards import DrawnBoard
 from .config import NoiseConfig, SamplingConfig
 from .selection import Selection, random_fractions, random_selection
 
-Etched = Literal["none", "reference", "maps"]  # what is known of etched masks
+Etched = Literal["none", "reference"]  # what is known of etched masks
 Masks = Etched | Literal["perfect"]
 
+_TOWARDS_NOISE = 1.4  # low signal-to-noise ratios come more often: 61 % below the middle of their range
 _OPEN_NOISE = (0.1, 1.2)  # sigma of b_0's error in all coefficients, in their own sigma
 _DRIFT_LENGTH = (50.0, 500.0)  # exposures
 _REFERENCE_SHARE = 0.3  # of binary scans with perfect masks
-_BOARD_SNR_DB = 8.0  # boards are not worth telling apart from noise below it
+_BOARD_SNR_DB = 2.0  # boards are not worth telling apart from noise below it
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,31 +92,23 @@ def _with_board(
     level = exact[..., :1, :1]
     drifted = passed + _drift(chosen, generator, noise.drift) * (passed + board.open_part * level)
     buckets = _noisy(drifted, chosen, generator, sigma, torch.ones(batch, 1, 1, 1))
-    coefficient, known, shown = buckets.coefficient, None, exact
+    coefficient = buckets.coefficient
     light = MASK_LEVEL * board.open_part * level.abs()
     constant, edges = buckets.sigma_open, light
     if masks == "reference":
         coefficient = coefficient - reference_excess(coefficient, measured, board)
         constant, edges = torch.hypot(constant, light), torch.zeros_like(light)
-    elif masks == "maps":
-        edges = torch.zeros_like(light)
-        known = KnownMasks(board.index, torch.from_numpy(board.recorded).float())
-        shown = board.on_grid(images.flatten(1) @ known.rows.T / size)
-        known.rows.div_(size * board.gain[:, None])
     coefficient = without_common(coefficient, measured, constant, edges)
-    variance = _told_variance(coefficient - shown - buckets.coefficient + drifted, sigma, measured, masks, generator)
-    doubted = torch.full((batch,), {"none": 1.0, "reference": 0.5, "maps": 0.0}[masks])
-    if masks == "maps":
-        gain = torch.ones(size * size).index_copy(0, board.index, board.gain).reshape(size, size)
-        coefficient, variance = coefficient / gain, variance / gain**2
-    return Batch(images, normalised(coefficient, measured, variance, masks_doubted=doubted, masks=known))
+    variance = _told_variance(coefficient - exact - buckets.coefficient + drifted, sigma, measured, masks, generator)
+    doubted = torch.full((batch,), {"none": 1.0, "reference": 0.5}[masks])
+    return Batch(images, normalised(coefficient, measured, variance, masks_doubted=doubted))
 
 
 def _sigma(exact: Tensor, measured: Tensor, generator: torch.Generator, snr_db: tuple[float, float]) -> Tensor:
     signal = exact * measured
     signal[..., 0, 0] = 0
     rms = (signal.square().sum(dim=(1, 2, 3)) / measured.sum(dim=(1, 2, 3))).sqrt()
-    drawn = snr_db[0] + (snr_db[1] - snr_db[0]) * torch.rand(len(exact), generator=generator)
+    drawn = snr_db[0] + (snr_db[1] - snr_db[0]) * torch.rand(len(exact), generator=generator) ** _TOWARDS_NOISE
     return (rms * 10 ** (-drawn / 20))[:, None, None, None]
 
 
@@ -191,7 +184,7 @@ def _told_variance(model: Tensor, sigma: Tensor, measured: Tensor, masks: Etched
     size_of_model = (model.square() * measured).sum(dim=(1, 2, 3), keepdim=True) / measured.sum(
         dim=(1, 2, 3), keepdim=True
     )
-    shares = torch.from_numpy(error_shares(size, masks if masks != "maps" else "exact")).float()
+    shares = torch.from_numpy(error_shares(size, masks)).float()
     shares = shares * measured.sum(dim=(1, 2, 3), keepdim=True) / (shares * measured).sum(dim=(1, 2, 3), keepdim=True)
     told: Tensor = sigma**2 + size_of_model * shares * _misjudged(batch, generator, 0.3)
     return told

@@ -42,6 +42,8 @@ def random_fractions(generator: torch.Generator, batch: int, size: int, config: 
     fraction = torch.exp(low + (high - low) * torch.rand(batch, generator=generator))
     luck = torch.rand(batch, generator=generator)
     fraction = torch.where(luck < config.usual_share, torch.full_like(fraction, config.usual), fraction)
+    whole = (luck >= config.usual_share) & (luck < config.usual_share + config.whole_share)
+    fraction = torch.where(whole, torch.ones_like(fraction), fraction)
     shortest = min(math.log(config.shortest / size**2), low)
     short = torch.exp(shortest + (low - shortest) * torch.rand(batch, generator=generator))
     return torch.where(luck > 1 - config.short_share, short, fraction)
