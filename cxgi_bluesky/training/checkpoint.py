@@ -96,7 +96,7 @@ class TrainingState:
         """
         words, tensors = _read(path)
         try:
-            then = json.loads(words["config"])
+            then = TrainingConfig().to_dict() | json.loads(words["config"])  # a key that came later has its default
             self.step, self.best = int(words["step"]), float(words["best"])
             self.seconds = float(words.get("seconds", "0"))
             self.changes = json.loads(words.get("changes", "[]"))

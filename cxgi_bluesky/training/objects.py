@@ -20,6 +20,7 @@ Pool = NDArray[np.uint8]
 OwnImage = NDArray[np.float32]
 
 LARGEST_SIDE = 1024  # of the user's own images, whose shorter side is averaged down to at most about this
+_TELLING = 4000  # objects from one word to the next: about a minute
 _TRIALS = 4  # places to look for something to see in an image
 
 
@@ -45,7 +46,7 @@ def object_pool(
         note(f"draws {count} objects, {size} x {size} -> {path}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(path, (count, size), shares, np.random.default_rng([seed, size]))
+            _write(path, (count, size), shares, np.random.default_rng([seed, size]), note)
         except OSError as error:
             raise CxgiError(f"objects {path} cannot be written ({error}): name another folder as cache") from error
     try:
@@ -55,12 +56,20 @@ def object_pool(
     return pool
 
 
-def _write(path: Path, shape: tuple[int, int], shares: Mapping[str, float], rng: np.random.Generator) -> None:
+def _write(
+    path: Path,
+    shape: tuple[int, int],
+    shares: Mapping[str, float],
+    rng: np.random.Generator,
+    note: Callable[[str], None],
+) -> None:
     new = path.with_suffix(f".{os.getpid()}.new")
     count, size = shape
     pool: Any = np.lib.format.open_memmap(new, mode="w+", dtype=np.uint8, shape=(count, size, size))
     for number in range(count):
         pool[number] = np.round(random_object(rng, size, shares or None) * 255)
+        if (number + 1) % _TELLING == 0:
+            note(f"{number + 1} of {count} objects, {size} x {size}")
     pool.flush()
     new.replace(path)
 

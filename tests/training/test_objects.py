@@ -72,7 +72,7 @@ def test_large_images_are_averaged_down(tmp_path):
 def test_batches_have_as_many_own_images_as_asked_for(folder, tmp_path):
     def striped(share: float) -> float:
         objects = ObjectConfig(count={32: 8}, families={"texture": 1.0}, folder=str(folder), folder_share=share)
-        config = tiny(tmp_path, objects=objects, batch=40, sizes={32: 1.0})
+        config = tiny(tmp_path, objects=objects, batch=10, sizes={32: 1.0})
         truth = np.concatenate([TrainingData.of(config).batch(step).truth[:, 0].numpy() for step in range(3)])
         steps = (np.abs(np.diff(truth, axis=k)).mean(axis=(1, 2)) for k in (1, 2))
         down, across = steps

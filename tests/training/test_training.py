@@ -245,6 +245,15 @@ def test_another_configuration_is_noted(stopped):
     assert state.changes == [change]
 
 
+def test_a_checkpoint_from_before_a_key_was_there_goes_on(stopped):
+    config, out = stopped
+    then = {name: value for name, value in config.to_dict().items() if name != "bfloat16"}
+    words = {"step": "2", "best": "1.0", "config": json.dumps(then)}
+    save_file(load_file(out / checking.CHECKPOINT), out / checking.CHECKPOINT, words)
+    state = begin(replace(config, bfloat16=True), out)
+    assert (state.step, state.changes) == (2, [])
+
+
 def test_another_network_is_refused(stopped):
     config, out = stopped
     with pytest.raises(CxgiError, match=r"another network \(network.passes 1 -> 2\): train in another folder"):
