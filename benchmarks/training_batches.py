@@ -16,7 +16,7 @@ from cxgi_bluesky.training.loop import begin, one_step
 from cxgi_bluesky.training.processes import Processes
 
 SIZE, TILES = 64, 1536
-SHARES = {"perfect": {}, "none": {"none": 1.0}, "reference": {"reference": 1.0}, "maps": {"maps": 1.0}}
+SHARES = {"perfect": {}, "none": {"none": 1.0}, "reference": {"reference": 1.0}}
 
 
 def some_board() -> DrawnBoard:
@@ -31,7 +31,7 @@ def main() -> None:
     pool = np.random.default_rng(0).integers(0, 256, (200, SIZE, SIZE), dtype=np.uint8)
     board, rows = some_board(), {}
     for name, share in SHARES.items():
-        shares = {"none": 0.0, "reference": 0.0, "maps": 0.0, **share}
+        shares = {"none": 0.0, "reference": 0.0, **share}
         config = TrainingConfig(sizes={SIZE: 1.0}, boards=BoardConfig({SIZE: 1}, {SIZE: TILES}, **shares))
         data, steps = TrainingData(config, {SIZE: pool}, {SIZE: [board]}, []), iter(range(10**6))
         rows[name] = milliseconds(lambda data=data, steps=steps: data.batch(next(steps)))

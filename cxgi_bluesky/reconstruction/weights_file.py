@@ -20,6 +20,7 @@ from ..errors import CxgiError
 from .network import CHMWCNN, NetworkConfig
 
 SCHEMA = "cxgi-ch-mwcnn-2"
+_WORDS = "cxgi"  # key of the metadata
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "ch_mwcnn.safetensors"
 
 
@@ -45,7 +46,8 @@ class LoadedNetwork:
 def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
     """Write weights (half precision) with their model card; the file appears whole or not at all."""
     tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
-    metadata = {"schema": SCHEMA, "network": json.dumps(network.config.to_dict()), "card": json.dumps(card)}
+    words = {"schema": SCHEMA, "network": network.config.to_dict(), "card": card}
+    metadata = {_WORDS: json.dumps(words, sort_keys=True)}  # one word: several would come in any order, bytes differ
     temporary = path.with_suffix(".new")
     save_file(tensors, temporary, metadata)
     temporary.replace(path)
@@ -70,14 +72,23 @@ def load_network(weights: str | Path | None = None) -> LoadedNetwork:
 def _read_network(path: Path, modified_ns: int) -> LoadedNetwork:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("schema") != SCHEMA:
-            raise CxgiError(f"weights {path} have schema {metadata.get('schema')!r}, this release needs {SCHEMA!r}")
+        words = _words_of(file.metadata() or {})
+        if words.get("schema") != SCHEMA:
+            raise CxgiError(f"weights {path} have schema {words.get('schema')!r}, this release needs {SCHEMA!r}")
         names = file.keys()  # the file is no mapping: it cannot be iterated itself
         tensors = {name: file.get_tensor(name).float() for name in names}
-    network = CHMWCNN(NetworkConfig.from_dict(json.loads(metadata["network"])))
+    network = CHMWCNN(NetworkConfig.from_dict(words["network"]))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise CxgiError(f"weights {path} do not fit their own network description ({error})") from error
-    return LoadedNetwork(network.eval(), json.loads(metadata["card"]), digest)
+    return LoadedNetwork(network.eval(), words["card"], digest)
+
+
+def _words_of(metadata: dict[str, str]) -> dict[str, Any]:
+    """What the file says of itself; files of the first release have the schema as a word of its own."""
+    try:
+        words = json.loads(metadata.get(_WORDS, "null"))
+    except ValueError:
+        words = None
+    return words if isinstance(words, dict) else {"schema": metadata.get("schema")}

@@ -26,6 +26,7 @@ def check_and_write(
     config: TrainingConfig,
     out: Path,
     checks: Checks,
+    known: dict[str, Any],
     line: Line,
     left: float,
     note: Callable[[str], None],
@@ -40,7 +41,8 @@ def check_and_write(
     state : TrainingState
     config : TrainingConfig
     out : Path
-    checks : dict
+    checks, known : dict
+        What to judge by, and what the training shows (`known_range`).
     line : dict
         Of the history: step, loss and seconds; gets the check's numbers.
     left : float
@@ -65,7 +67,7 @@ def check_and_write(
         state.best = max(score, state.best)
     try:
         if best:
-            card = card_of(config, line, network, state.changes)
+            card = card_of(config, line, network, known, state.changes)
             save_weights(out / WEIGHTS, network, card)
             write_card(out, card)
         lines = add_line(out / HISTORY, line)

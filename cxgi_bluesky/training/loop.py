@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from .checkpoint import TrainingState, in_words
 from .checks import Checks, checks_of
 from .config import TrainingConfig
 from .data import TrainingData
+from .known_range import known_range
 from .losses import doubt_losses, picture_losses
 from .measuring import Batch
 from .processes import Processes, joined_processes
@@ -58,10 +60,10 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note =
     with _threads(threads), joined_processes() as processes:
         note: Note = report if processes.is_first else lambda text: None
         processes.first(lambda: _make_folder(out))
-        data, checks = processes.first_then_others(lambda: _prepared(config, processes, note))
+        data, checks, known = processes.first_then_others(lambda: _prepared(config, processes, note))
         state = processes.together(lambda: begin(config, out, note))
         processes.check_alike(f"{config.to_dict()} {state.step}", list(state.network.state_dict().values()))
-        run = _Run(config, out, data, checks, processes, note)
+        run = _Run(config, out, data, checks, known, processes, note)
         last = min(config.all_steps, stop_at or config.all_steps)
         note(data.in_words())
         note(_beginning(state, run, last))
@@ -75,6 +77,7 @@ class _Run:
     out: Path
     data: TrainingData
     checks: Checks
+    known: dict[str, Any]
     processes: Processes
     note: Note
 
@@ -99,9 +102,10 @@ class _Losses:
         return {"loss": loss, "skipped": self.skipped} if self.skipped else {"loss": loss}
 
 
-def _prepared(config: TrainingConfig, processes: Processes, note: Note) -> tuple[TrainingData, Checks]:
+def _prepared(config: TrainingConfig, processes: Processes, note: Note) -> tuple[TrainingData, Checks, dict[str, Any]]:
     """What is drawn is drawn here; only the first process checks."""
-    return TrainingData.of(config, note), checks_of(config, note) if processes.is_first else {}
+    data = TrainingData.of(config, note)
+    return (data, checks_of(config, note), known_range(data)) if processes.is_first else (data, {}, {})
 
 
 def _go_on(state: TrainingState, run: _Run, last: int) -> None:
@@ -119,7 +123,9 @@ def _go_on(state: TrainingState, run: _Run, last: int) -> None:
         state.seconds = before + time.monotonic() - began
         left = (state.seconds - before) / (state.step - first) * (config.all_steps - state.step)
         line = {"step": state.step, **losses.in_line(), "seconds": round(state.seconds)}
-        run.processes.first(partial(check_and_write, state, config, run.out, run.checks, line, left, run.note))
+        run.processes.first(
+            partial(check_and_write, state, config, run.out, run.checks, run.known, line, left, run.note)
+        )
         losses = _Losses()
 
 

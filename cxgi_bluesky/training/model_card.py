@@ -16,9 +16,13 @@ CARD = "ch_mwcnn.json"
 
 
 def card_of(
-    config: TrainingConfig, check: dict[str, Any], network: CHMWCNN, changes: list[Change] | None = None
+    config: TrainingConfig,
+    check: dict[str, Any],
+    network: CHMWCNN,
+    known: dict[str, Any],
+    changes: list[Change] | None = None,
 ) -> dict[str, Any]:
-    """Plain values; `known` is what the network can be asked without a warning.
+    """Plain values.
 
     Parameters
     ----------
@@ -26,23 +30,18 @@ def card_of(
     check : dict
         The check's line of the history.
     network : CHMWCNN
+    known : dict
+        What the network can be asked without a warning (`known_range`).
     changes : list of dict, optional
         Where a restart brought another configuration (`TrainingState.changes`).
     """
-    boards = config.boards.share > 0 and any(config.boards.count.get(size) for size in config.sizes)
     return {
         "schema": SCHEMA,
         "parameters": sum(p.numel() for p in network.parameters()),
         "step": check["step"],
         "check": {name: value for name, value in check.items() if name not in ("seconds", "step", "skipped")},
         "has_sigma": check["step"] > config.steps,
-        "known": {
-            "sizes": sorted(config.sizes),
-            "fraction": [config.sampling.shortest / max(config.sizes) ** 2, config.sampling.fraction[1]],
-            "shortest": config.sampling.shortest,
-            "snr_db": list(config.noise.snr_db),
-            "etched_masks": boards,
-        },
+        "known": known,
         "training": config.to_dict(),
         "changed_while_training": changes or [],
     }

@@ -94,7 +94,7 @@ def test_what_differs_is_named():
         ("{sampling: {shortest: 2}}", "sampling.shortest 2: give at least 8"),
         ("{noise: {snr_db: [30, 10]}}", "noise.snr_db .*lower bound first"),
         ("{noise: {drift: -1}}", "noise.drift -1.0: give at least 0"),
-        ("{boards: {none: 0.9, maps: 0.9}}", "more than 1"),
+        ("{boards: {none: 0.9, reference: 0.9}}", "more than 1"),
         ("{boards: {none: -0.1}}", "boards.none -0.1: give a share"),
         ("{boards: {count: {64: -1}}}", r"boards.count\[64\] -1"),
         ("{boards: {count: {256: 1}}}", r"boards.count\[256\] 1: boards are drawn up to 128"),

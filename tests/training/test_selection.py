@@ -48,12 +48,13 @@ def test_only_what_is_available_is_measured():
 
 
 def test_fractions_as_configured_with_scans_that_have_only_begun():
-    config = SamplingConfig((0.1, 0.5), usual=0.25, usual_share=0.3, short_share=0.2, shortest=24)
+    config = SamplingConfig((0.1, 0.5), usual=0.25, usual_share=0.3, whole_share=0.1, short_share=0.2, shortest=24)
     drawn = random_fractions(generator(), 5000, 64, config).numpy()
     assert np.mean(drawn == 0.25) == pytest.approx(0.3, abs=0.03)
     assert np.mean(drawn < 0.1) == pytest.approx(0.2, abs=0.03)
     assert drawn.min() == pytest.approx(24 / 4096, rel=0.05)
-    assert drawn.max() <= 0.5 + 1e-6
+    assert np.mean(drawn == 1) == pytest.approx(0.1, abs=0.02)
+    assert drawn[drawn < 1].max() <= 0.5 + 1e-6
     short = random_selection(generator(), 64, torch.tensor([24 / 4096, 1e-5])).measured
     assert short.sum(dim=(1, 2, 3)).tolist() == [24, 8]
 
