@@ -20,7 +20,7 @@ from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.ch_mwcnn import ch_mwcnn, ch_mwcnn_many
 from cxgi_bluesky.reconstruction.network import CHMWCNN, processor_has_bfloat16
-from cxgi_bluesky.reconstruction.network_measurement import network_input
+from cxgi_bluesky.reconstruction.network_measurement import Prepared, prepared
 from cxgi_bluesky.reconstruction.weights_file import load_network
 
 MANY = 32
@@ -37,26 +37,25 @@ def scan(size: int = 64, seed: int = 0) -> Measurement:
 def pictures(size: int) -> dict[str, Any]:
     """A whole reconstruction and its parts."""
     m = scan(size)
-    given, _ = network_input(m)
-    loaded = load_network()
+    ready, loaded = prepared(m), load_network()
     repeats = 30 if size <= 64 else 8
     with torch.inference_mode():
         forward = {
-            name: milliseconds(lambda network=network: network.in_its_unit(given), repeats)
+            name: milliseconds(lambda network=network: network.in_its_unit(ready.given, ready.trial), repeats)
             for name, network in (("single_precision", loaded.network), ("as_run", loaded.for_running))
         }
     return {
         "whole": milliseconds(lambda: ch_mwcnn(m), repeats),
-        "error_size_and_input": milliseconds(lambda: network_input(m), repeats),
+        "error_size_and_trial": milliseconds(lambda: prepared(m), repeats),
         **forward,
-        "with_sigma": milliseconds(lambda: _with_sigma(loaded.for_running, given), repeats),
+        "with_sigma": milliseconds(lambda: _with_sigma(loaded.for_running, ready), repeats),
         "tv": milliseconds(lambda: reconstruct(m, method="tv"), repeats),
     }
 
 
-def _with_sigma(network: CHMWCNN, given: Any) -> None:
+def _with_sigma(network: CHMWCNN, ready: Prepared) -> None:
     with torch.inference_mode():
-        network(given, with_sigma=True)
+        network(ready.given, ready.trial, with_sigma=True)
 
 
 def growing_scan() -> dict[str, float]:
@@ -79,13 +78,13 @@ def compiled() -> dict[str, float]:
     import torch._inductor.config as inductor
 
     inductor.freezing = True
-    given, _ = network_input(scan())
+    ready = prepared(scan())
     network = torch.compile(load_network().for_running)
     with torch.inference_mode():
         started = time.perf_counter()
-        network(given)
+        network(ready.given, ready.trial)
         first = (time.perf_counter() - started) * 1e3
-        return {"first": round(first), "later": milliseconds(lambda: network(given))["median"]}
+        return {"first": round(first), "later": milliseconds(lambda: network(ready.given, ready.trial))["median"]}
 
 
 def main() -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..errors import CxgiError
 from ..measurement import Measurement
 from .model_error import ErrorSizes
 from .network import CHMWCNN
 from .network_input import NetworkInput, joined
-from .network_measurement import network_input
+from .network_measurement import Prepared, prepared
 from .training_range import cautions, check_known_size
 from .weights_file import LoadedNetwork, load_network
 
@@ -52,8 +54,8 @@ def ch_mwcnn(
         If the weights cannot be used, or do not know the size.
     """
     loaded = load_network(weights)
-    given, found = _prepared(loaded, measurement, sizes)
-    return run_network(loaded.for_running, given)[0], found
+    ready = _checked(loaded, measurement, sizes)
+    return run_network(loaded.for_running, ready.given, ready.trial)[0], ready.found
 
 
 def ch_mwcnn_many(
@@ -67,13 +69,12 @@ def ch_mwcnn_many(
         If the weights cannot be used, or do not know one of the sizes.
     """
     loaded = load_network(weights)
-    prepared = [_prepared(loaded, measurement, None) for measurement in measurements]
+    ready = [_checked(loaded, measurement, None) for measurement in measurements]
     images: dict[int, Image] = {}
     for places in _batches(measurements):
-        inputs = [prepared[place][0] for place in places]
-        made = run_network(loaded.for_running, joined(inputs))
-        images.update(zip(places, made, strict=True))
-    return [(images[place], found) for place, (_, found) in enumerate(prepared)]
+        given, trial = joined([ready[i].given for i in places]), torch.cat([ready[i].trial for i in places])
+        images.update(zip(places, run_network(loaded.for_running, given, trial), strict=True))
+    return [(images[place], one.found) for place, one in enumerate(ready)]
 
 
 def ch_mwcnn_sigma(
@@ -91,27 +92,27 @@ def ch_mwcnn_sigma(
     loaded = load_network(weights)
     if not loaded.says_sigma:
         raise CxgiError("these weights were trained without uncertainty: train them on (doubt_steps), or use method tv")
-    given, _ = _prepared(loaded, measurement, sizes)
+    ready = _checked(loaded, measurement, sizes)
     with torch.inference_mode(), _one_thread():
-        _, log_sigma = loaded.for_running(given, with_sigma=True)
+        _, log_sigma = loaded.for_running(ready.given, ready.trial, with_sigma=True)
         assert log_sigma is not None
-        sigma: NDArray[np.float64] = (torch.exp(log_sigma) * given.deviation)[0, 0].numpy().astype(np.float64)
+        sigma: NDArray[np.float64] = (torch.exp(log_sigma) * ready.given.deviation)[0, 0].numpy().astype(np.float64)
     return sigma
 
 
-def run_network(network: CHMWCNN, given: NetworkInput) -> Image:
+def run_network(network: CHMWCNN, given: NetworkInput, trial: Tensor | None = None) -> Image:
     """One forward pass, shape (b, n, n), in the unit of the measurement."""
     with torch.inference_mode(), _one_thread():
-        image: Image = network.in_its_unit(given)[:, 0].numpy()
+        image: Image = network.in_its_unit(given, trial)[:, 0].numpy()
     return image
 
 
-def _prepared(loaded: LoadedNetwork, measurement: Measurement, sizes: ErrorSizes | None) -> tuple[NetworkInput, Found]:
+def _checked(loaded: LoadedNetwork, measurement: Measurement, sizes: ErrorSizes | None) -> Prepared:
     known = loaded.card["known"]
     check_known_size(known, measurement.size)
-    given, found = network_input(measurement, sizes)
-    cautious = cautions(known, given, model_error=found["model_sigma"] > 0)
-    return given, {"weights_sha256": loaded.sha256, **found, "cautions": list(cautious)}
+    ready = prepared(measurement, sizes)
+    cautious = cautions(known, ready.given, model_error=ready.found["model_sigma"] > 0)
+    return replace(ready, found={"weights_sha256": loaded.sha256, **ready.found, "cautions": list(cautious)})
 
 
 def _batches(measurements: Sequence[Measurement]) -> Iterator[list[int]]:

@@ -4,7 +4,8 @@ The paper gives the idea but not the layers. Ours: signed coefficients, one gain
 transform, then a few unrolled passes of a U-Net whose pooling is the wavelet transform and whose
 un-pooling is its inverse (MWCNN, Liu et al. 2018). After each pass the measured coefficients are
 pulled back towards their measured values with weight a / (a + sigma^2), where a is learned; what the
-masks' errors have in common is told from the residuals. One more, smaller U-Net says how far each
+masks' errors have in common is told from the residuals. A quick picture by total variation goes into every pass.
+One more, smaller U-Net says how far each
 pixel may be off. Everything works on images of zero mean and unit measured standard deviation, so the
 network is blind to the unit of the buckets.
 """
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from ..errors import CxgiError
 from .hadamard_layers import OCTAVES, CompressedHadamard, DataConsistency, sampling_summary
 from .network_input import NetworkInput
+from .trial_picture import trial_pictures
 from .unet import WaveletUNet
 
 CONSTANTS = 3  # noise level, sampling fraction, level of zero intensity
@@ -62,24 +64,33 @@ class CHMWCNN(nn.Module):
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or NetworkConfig()
-        inputs = {"channels": 3, "constants": CONSTANTS, "conditions": CONDITIONS}
+        inputs = {"channels": 4, "constants": CONSTANTS, "conditions": CONDITIONS}
         self.first = CompressedHadamard()
         self.passes = nn.ModuleList(WaveletUNet(c.wavelet, c.widths, **inputs) for _ in range(c.passes))
         self.consistency = nn.ModuleList(DataConsistency() for _ in range(c.passes))
         self.doubt = WaveletUNet(c.wavelet, c.sigma_widths, **inputs)
 
-    def forward(self, given: NetworkInput, *, with_sigma: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Normalised measurements to the normalised image and, if asked for, log sigma, each (b, 1, n, n)."""
+    def forward(
+        self, given: NetworkInput, trial: Tensor | None = None, *, with_sigma: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Normalised measurements to the normalised image and, if asked for, log sigma, each (b, 1, n, n).
+
+        `trial` are the pictures of `trial_pictures`, if they are known already.
+        """
+        trial = trial_pictures(given) if trial is None else trial
         start = self.first(given)
         constants, conditions = _told(given)
         image, correction = start, torch.zeros_like(start)
         for unet, consistency in zip(self.passes, self.consistency, strict=True):
-            image = image + unet(torch.cat([image, start, correction], dim=1), constants, conditions).float()
+            seen = torch.cat([image, start, correction, trial], dim=1)
+            image = image + unet(seen, constants, conditions).float()
             correction = consistency(image, given)
             image = image + correction
         if not with_sigma:
             return image, None
-        seen = torch.cat([image, start, correction], dim=1).detach()  # the picture must not bend to its own doubt
+        seen = torch.cat(
+            [image, start, correction, trial], dim=1
+        ).detach()  # the picture must not bend to its own doubt
         return image, self.doubt(seen, constants, conditions).float() - 1
 
     def for_running(self) -> CHMWCNN:
@@ -90,9 +101,9 @@ class CHMWCNN(nn.Module):
                 cast(WaveletUNet, unet).in_half_precision()
         return copied
 
-    def in_its_unit(self, given: NetworkInput) -> Tensor:
+    def in_its_unit(self, given: NetworkInput, trial: Tensor | None = None) -> Tensor:
         """The image in the unit of the measurement, (b, 1, n, n)."""
-        image, _ = self(given)
+        image, _ = self(given, trial)
         return cast(Tensor, image * given.deviation + given.mean)
 
 

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..measurement import Measurement
 from .common_error import without_common_error
 from .model_error import ErrorSizes, mask_knowledge, with_model_error
 from .network_input import NetworkInput, normalised
+from .trial_picture import trial_pictures
 
 _DOUBT = {"none": 1.0, "reference": 0.5, "exact": 0.0}
 
 
-def network_input(measurement: Measurement, sizes: ErrorSizes | None = None) -> tuple[NetworkInput, dict[str, Any]]:
-    """The network's input, its common error taken off and its sigma as the data support it; and what was found.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the network runs on.
+
+    Attributes
+    ----------
+    given : NetworkInput
+        A batch of one; common error taken off, sigma as the data support it.
+    trial : Tensor, shape (1, 1, n, n)
+        Of `trial_pictures`.
+    found : dict
+        What was found on the way, to be told with the picture.
+    """
+
+    given: NetworkInput
+    trial: Tensor
+    found: dict[str, Any]
+
+
+def prepared(measurement: Measurement, sizes: ErrorSizes | None = None) -> Prepared:
+    """Prepare a measurement for the network.
 
     Parameters
     ----------
@@ -25,15 +47,17 @@ def network_input(measurement: Measurement, sizes: ErrorSizes | None = None) -> 
         Where other steps have found, or will look for, the error size of this measurement.
     """
     cleaned, common = without_common_error(measurement)
-    size, _ = (sizes or ErrorSizes()).of(cleaned)
-    sized = with_model_error(cleaned, size)
-    return input_of(sized), {
+    size, picture = (sizes or ErrorSizes()).of(cleaned)
+    given = input_of(with_model_error(cleaned, size))
+    start = None if picture is None else torch.from_numpy(picture)[None, None]
+    found = {
         "common_offset": common.constant,
         "edge_error": common.edges,
         "sigma": size.sigma,
         "model_sigma": size.model_sigma,
         "sigma_origin": size.origin,
     }
+    return Prepared(given, trial_pictures(given, start), found)
 
 
 def input_of(measurement: Measurement) -> NetworkInput:

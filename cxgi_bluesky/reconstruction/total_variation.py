@@ -180,7 +180,9 @@ class Problem:
         others = measurement.coefficient[measurement.pattern_index != 0] / size
         deviation = math.sqrt(float(np.sum(others**2))) / size
         coefficient = (measurement.coefficient_grid() / size).astype(np.float32)
-        return cls(coefficient, _importance(measurement), deviation, norm, nonnegative)
+        measured, sigma = measurement.measured_grid(), measurement.sigma_grid()
+        importance = importance_of(measured, np.where(measured, sigma, 0) ** 2)
+        return cls(coefficient, importance, deviation, norm, nonnegative)
 
     def solve(self, weight: float, warm: WarmStart, *, iterations: int, tolerance: float) -> tuple[int, str]:
         """Continue from `warm` and leave the solution there; returns iterations and what stopped them."""
@@ -213,13 +215,12 @@ class Problem:
         return done, "tolerance" if done < iterations else "iterations"
 
 
-def _importance(measurement: Measurement) -> Image:
-    """Weights w_k of the data term: inverse variances, 1 for the mean variance."""
-    variance = measurement.sigma**2
-    mean = float(np.mean(variance))
-    if mean == 0:
-        return measurement.measured_grid().astype(np.float32)
-    floor = 0.0025 * mean  # a vanishing sigma must not rule alone
-    grid = np.zeros(measurement.size**2, dtype=np.float32)
-    grid[measurement.pattern_index] = mean / np.maximum(variance, floor)
-    return grid.reshape(measurement.size, measurement.size)
+def importance_of(measured: NDArray[np.bool_], variance: NDArray[Any]) -> Image:
+    """Weights w_k of the data term on the grid: inverse variances, 1 for the mean variance, 0 where not measured."""
+    told = variance[measured]
+    mean = float(np.mean(told))
+    grid: Image = measured.astype(np.float32)
+    if mean > 0:
+        floor = 0.0025 * mean  # a vanishing sigma must not rule alone
+        grid[measured] = mean / np.maximum(told, floor)
+    return grid

@@ -16,7 +16,7 @@ from cxgi_bluesky.reconstruction.hadamard_layers import orthonormal_hadamard
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
 from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.network_input import normalised
-from cxgi_bluesky.reconstruction.network_measurement import input_of, network_input
+from cxgi_bluesky.reconstruction.network_measurement import input_of, prepared
 from cxgi_bluesky.reconstruction.training_range import cautions
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.reconstruction.weights_file import SHIPPED_WEIGHTS, load_network, save_weights
@@ -65,7 +65,7 @@ def test_beats_the_zero_filled_inverse_on_an_object_it_never_saw(size):
 def test_unit_and_offset_of_the_buckets_do_not_matter():
     m = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.3), sigma=0.5)
     many = replace(m, coefficient=m.coefficient * 1e6, sigma=m.sigma * 1e6)
-    one, other = (run_network(load_network().network, network_input(x)[0])[0] for x in (m, many))
+    one, other = (run_network(load_network().network, prepared(x).given)[0] for x in (m, many))
     np.testing.assert_allclose(other / 1e6, one, atol=1e-3)
     assert psnr(affine_fit(one, cas(32)), cas(32)) >= psnr(one, cas(32)) - 1e-9
 

@@ -1,0 +1,55 @@
+"""Quick pictures by total variation, for the network to begin with: half a sigma, isotropic, loosely converged.
+
+Where an object has few edges total variation is hard to beat, and the step that judges the coefficients' errors has
+made such a picture already.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .network_input import NetworkInput
+from .total_variation import Problem, WarmStart, importance_of
+from .weight import TRIAL_WEIGHT_IN_SIGMA
+
+Image = NDArray[np.float32]
+
+_ITERATIONS, _TOLERANCE = 100, 1e-3
+_LARGEST_LEVEL = 1e3  # of a flat image's zero level, which is infinite
+
+
+def trial_pictures(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
+    """A picture of each measurement, nowhere darker than zero intensity, normalised; (b, 1, n, n).
+
+    Parameters
+    ----------
+    given : NetworkInput
+    starts : Tensor, shape (b, 1, n, n), optional
+        Pictures near them, in the unit of the measurement.
+    """
+    size = given.coefficients.shape[-1]
+    levels = given.zero_level.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL)
+    pictures = torch.empty_like(given.coefficients)
+    for number, level in enumerate(levels.tolist()):
+        coefficient = given.coefficients[number, 0].numpy().copy()
+        coefficient[0, 0] = level * size
+        start = None
+        if starts is not None:
+            start = (starts[number, 0] / given.deviation[number, 0]).numpy().copy()
+        measured = given.measured[number, 0].numpy() > 0
+        picture = _picture(coefficient, measured, given.variance[number, 0].numpy(), start)
+        pictures[number, 0] = torch.from_numpy(picture) - level
+    return pictures
+
+
+def _picture(coefficient: Image, measured: NDArray[np.bool_], variance: Image, start: Image | None) -> Image:
+    """Of coefficients whose image has a standard deviation of 1."""
+    problem = Problem(coefficient, importance_of(measured, variance), 1.0, "isotropic", True)
+    warm = WarmStart(image=start)
+    weight = TRIAL_WEIGHT_IN_SIGMA * float(np.sqrt(variance[measured].mean()))
+    problem.solve(weight, warm, iterations=_ITERATIONS, tolerance=_TOLERANCE)
+    assert warm.image is not None
+    return warm.image

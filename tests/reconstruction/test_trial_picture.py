@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.reconstruction import reconstruct
+from cxgi_bluesky.reconstruction.network_input import joined
+from cxgi_bluesky.reconstruction.network_measurement import input_of, prepared
+from cxgi_bluesky.reconstruction.trial_picture import trial_pictures
+from cxgi_bluesky.reconstruction.weight import TRIAL_WEIGHT_IN_SIGMA
+from tests.conftest import signed_measurement, smooth_image
+
+FEW = PatternSet.from_fraction(32, 0.2)
+
+
+def picture_of(given, trial):
+    return (trial * given.deviation + given.mean)[0, 0].numpy()
+
+
+def test_is_the_picture_of_tv_at_half_a_sigma():
+    m = signed_measurement(smooth_image(32), FEW, sigma=2.0)
+    given = input_of(m)
+    weight = TRIAL_WEIGHT_IN_SIGMA * 2.0 / 32
+    expected = reconstruct(m, method="tv", weight=weight, norm="isotropic").image
+    np.testing.assert_allclose(picture_of(given, trial_pictures(given)), expected, atol=0.03 * np.ptp(expected))
+
+
+def test_a_start_near_it_changes_nothing_that_counts():
+    ready = prepared(signed_measurement(smooth_image(32), FEW, sigma=2.0))
+    anew = trial_pictures(ready.given)
+    torch.testing.assert_close(ready.trial, anew, atol=0.1, rtol=0)  # in standard deviations of the image
+
+
+def test_is_nowhere_below_zero_intensity():
+    given = input_of(signed_measurement(smooth_image(32) - smooth_image(32).min(), FEW, sigma=5.0))
+    assert picture_of(given, trial_pictures(given)).min() > -1e-3
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7])
+def test_a_flat_object_is_flat(value):
+    given = input_of(signed_measurement(np.full((32, 32), value), FEW, sigma=0.1))
+    assert torch.isfinite(trial_pictures(given)).all()
+    flat = input_of(signed_measurement(np.full((32, 32), value), FEW))
+    assert torch.isfinite(trial_pictures(flat)).all()
+
+
+def test_each_of_a_batch_is_as_alone():
+    one, two = (input_of(signed_measurement(smooth_image(32), FEW, sigma=s)) for s in (0.5, 8.0))
+    both = trial_pictures(joined([one, two]))
+    torch.testing.assert_close(both, torch.cat([trial_pictures(one), trial_pictures(two)]))
