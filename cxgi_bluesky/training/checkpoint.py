@@ -48,9 +48,9 @@ class TrainingState:
     seconds: float = 0.0
     changes: list[Change] = field(default_factory=list)
 
-    def update_average(self, decay: float) -> None:
-        """Move towards the network's parameters, faster in the first steps."""
-        decay = min(decay, (1 + self.step) / (10 + self.step))
+    def update_average(self, decay: float, steps: int) -> None:
+        """Move towards the network's parameters, faster in the first of the `steps` since their training began."""
+        decay = min(decay, (1 + steps) / (10 + steps))
         for name, value in self.network.state_dict().items():
             if name in self.average:
                 self.average[name].lerp_(value.detach(), 1 - decay)

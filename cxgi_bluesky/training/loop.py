@@ -179,7 +179,7 @@ def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, process
     if usable:  # one bad batch must not end hours of training
         optimiser.step()
     state.step += 1
-    state.update_average(config.average)
+    state.update_average(config.average, state.step if pictures else state.step - config.steps)
     return float(loss) if usable else math.nan
 
 

@@ -23,6 +23,7 @@ from cxgi_bluesky.training.checkpoint import TrainingState
 from cxgi_bluesky.training.checks import Judgement, checks_of, judged
 from cxgi_bluesky.training.config import BoardConfig, NoiseConfig, ObjectConfig, TrainingConfig
 from cxgi_bluesky.training.curves import curves
+from cxgi_bluesky.training.data import TrainingData
 from cxgi_bluesky.training.history import add_line, read_history
 from cxgi_bluesky.training.loop import begin, learning_rate, one_step, train
 from cxgi_bluesky.training.losses import doubt_losses
@@ -327,12 +328,22 @@ def test_the_average_moves_slowly_and_at_once_in_the_beginning():
     network = CHMWCNN(NETWORK)
     state = TrainingState(network, torch.optim.AdamW(network.parameters()))
     parameter = network.first.power.law
-    state.update_average(0.9)
+    state.update_average(0.9, 0)
     parameter.data += 1
-    state.step = 10_000
     start = state.average["first.power.law"].clone()
-    state.update_average(0.9)
+    state.update_average(0.9, 10_000)
     torch.testing.assert_close(state.average["first.power.law"] - start, torch.full((3,), 0.1))
+
+
+def test_what_the_uncertainty_was_before_its_training_is_soon_forgotten(tmp_path):
+    config = tiny(tmp_path, steps=5000, doubt_steps=10, average=0.999)
+    state, name = begin(config, tmp_path), "doubt.up1.2.weight"
+    state.update_average(config.average, 0)
+    before = state.average[name].clone()
+    state.step = config.steps
+    one_step(state, TrainingData.of(config).batch(0), config, Processes())
+    trained, kept = state.network.state_dict()[name], state.average[name]
+    assert (kept - trained).norm() < 0.3 * (trained - before).norm()
 
 
 def test_learning_rate_warms_up_and_decays_in_both_parts():
@@ -355,8 +366,6 @@ def test_checks_are_of_boards_and_objects_that_training_never_meets(tmp_path):
         "etched, nothing known",
         "etched, reference scan",
     }
-    from cxgi_bluesky.training.data import TrainingData
-
     data = TrainingData.of(config, told.append)
     assert sum("draws board" in text for text in told) == 3  # two for the checks, one to train on
     objects = {pool[number].tobytes() for pool in data.pools.values() for number in range(len(pool))}
