@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--stop-at", type=int, default=0, metavar="STEP", help="stop after this step, to go on another time"
     )
-    parser.add_argument("--example", action=_Example, help="print the configuration of the shipped weights, and exit")
+    parser.add_argument("--example", action=_Example, help="print every key with its default, and exit")
 
 
 class _Example(argparse.Action):
