@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from .model_error import ErrorSizes
 from .network import CHMWCNN
 from .network_input import NetworkInput, joined
 from .network_measurement import Prepared, prepared
+from .torch_threads import torch_threads
 from .training_range import cautions, check_known_size
 from .weights_file import LoadedNetwork, load_network
 
@@ -26,6 +26,7 @@ Image = NDArray[np.float32]
 Found = dict[str, Any]
 
 LARGEST_BATCH_PIXELS = 16 * 64 * 64  # beyond it a batch only takes more memory
+_THREADS = 1  # an image this small gains nothing from a second core, and a scan may need it
 
 
 def ch_mwcnn(
@@ -93,7 +94,7 @@ def ch_mwcnn_sigma(
     if not loaded.says_sigma:
         raise CxgiError("these weights were trained without uncertainty: train them on (doubt_steps), or use method tv")
     ready = _checked(loaded, measurement, sizes)
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), torch_threads(_THREADS):
         _, log_sigma = loaded.for_running(ready.given, ready.trial, with_sigma=True)
         assert log_sigma is not None
         sigma: NDArray[np.float64] = (torch.exp(log_sigma) * ready.given.deviation)[0, 0].numpy().astype(np.float64)
@@ -102,7 +103,7 @@ def ch_mwcnn_sigma(
 
 def run_network(network: CHMWCNN, given: NetworkInput, trial: Tensor | None = None) -> Image:
     """One forward pass, shape (b, n, n), in the unit of the measurement."""
-    with torch.inference_mode(), _one_thread():
+    with torch.inference_mode(), torch_threads(_THREADS):
         image: Image = network.in_its_unit(given, trial)[:, 0].numpy()
     return image
 
@@ -123,14 +124,3 @@ def _batches(measurements: Sequence[Measurement]) -> Iterator[list[int]]:
     for size, places in alike.items():
         length = max(1, LARGEST_BATCH_PIXELS // size**2)
         yield from (places[first : first + length] for first in range(0, len(places), length))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """An image this small gains nothing from a second core, and a scan may need it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

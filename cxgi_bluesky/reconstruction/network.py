@@ -4,10 +4,9 @@ The paper gives the idea but not the layers. Ours: signed coefficients, one gain
 transform, then a few unrolled passes of a U-Net whose pooling is the wavelet transform and whose
 un-pooling is its inverse (MWCNN, Liu et al. 2018). After each pass the measured coefficients are
 pulled back towards their measured values with weight a / (a + sigma^2), where a is learned; what the
-masks' errors have in common is told from the residuals. A quick picture by total variation goes into every pass.
-One more, smaller U-Net says how far each
-pixel may be off. Everything works on images of zero mean and unit measured standard deviation, so the
-network is blind to the unit of the buckets.
+masks' errors have in common is told from the residuals. A quick picture by total variation goes into
+every pass. One more, smaller U-Net says how far each pixel may be off. Everything works on images of
+zero mean and unit measured standard deviation, so the network is blind to the unit of the buckets.
 """
 
 from __future__ import annotations
@@ -88,10 +87,9 @@ class CHMWCNN(nn.Module):
             image = image + correction
         if not with_sigma:
             return image, None
-        seen = torch.cat(
-            [image, start, correction, trial], dim=1
-        ).detach()  # the picture must not bend to its own doubt
-        return image, self.doubt(seen, constants, conditions).float() - 1
+        seen = torch.cat([image, start, correction, trial], dim=1)
+        # detached: the picture must not bend to its own doubt
+        return image, self.doubt(seen.detach(), constants, conditions).float() - 1
 
     def for_running(self) -> CHMWCNN:
         """A copy that is not trained any more: its convolutions in half precision where the processor has it."""

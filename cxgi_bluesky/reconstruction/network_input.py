@@ -38,9 +38,6 @@ class NetworkInput:
     mean: Tensor
     deviation: Tensor
 
-    def __len__(self) -> int:
-        return len(self.coefficients)
-
     def part(self, rows: slice) -> NetworkInput:
         """Some images of the batch."""
         return NetworkInput(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..measurement import Measurement
 from .common_error import without_common_error
-from .model_error import ErrorSizes, mask_knowledge, with_model_error
+from .model_error import ErrorSizes, MaskKnowledge, mask_knowledge, with_model_error
 from .network_input import NetworkInput, normalised
 from .trial_picture import trial_pictures
 
-_DOUBT = {"none": 1.0, "reference": 0.5, "exact": 0.0}
+DOUBT: dict[MaskKnowledge, float] = {"none": 1.0, "reference": 0.5, "exact": 0.0}  # NetworkInput.masks_doubted
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,5 +68,5 @@ def input_of(measurement: Measurement) -> NetworkInput:
     grids[0, index], grids[1, index] = measurement.coefficient / size, 1
     grids[2, index] = (measurement.sigma / size) ** 2
     coefficient, measured, variance = torch.from_numpy(grids).reshape(3, 1, 1, size, size)
-    doubted = torch.tensor([_DOUBT[mask_knowledge(measurement)]])
+    doubted = torch.tensor([DOUBT[mask_knowledge(measurement)]])
     return normalised(coefficient, measured, variance, masks_doubted=doubted)

@@ -21,13 +21,12 @@ def known_range(data: TrainingData) -> dict[str, Any]:
     noise, level = (
         torch.cat(values) for values in zip(*((noise_share(b), b.zero_level) for b in batches), strict=True)
     )
-    boards = config.boards.share > 0 and bool(data.boards)
     return {
         "sizes": sorted(config.sizes),
         "shortest": config.sampling.shortest,
         "noise_share": min(_ALL_NOISE, _limits(noise)[1]),
         "zero_level": _limits(level),
-        "etched_masks": boards,
+        "etched_masks": bool(data.boards),
     }
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from ..errors import CxgiError
 from ..reconstruction.network import CHMWCNN
+from ..reconstruction.torch_threads import torch_threads
 from ..reconstruction.weights_file import load_network
 from .checking import CHECKPOINT, WEIGHTS, check_and_write, in_time
 from .checkpoint import TrainingState, in_words
@@ -57,7 +57,7 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note =
     """
     if threads < 1 or stop_at < 0:
         raise CxgiError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
-    with _threads(threads), joined_processes() as processes:
+    with torch_threads(threads), joined_processes() as processes:
         note: Note = report if processes.is_first else lambda text: None
         processes.first(lambda: _make_folder(out))
         data, checks, known = processes.first_then_others(lambda: _prepared(config, processes, note))
@@ -215,13 +215,3 @@ def _beginning(state: TrainingState, run: _Run, last: int) -> str:
     parameters = sum(p.numel() for p in state.network.parameters())
     several = "1 process" if number == 1 else f"{number} processes"
     return f"{where}, {goal}: {parameters} parameters, {several}; files in {run.out}"
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

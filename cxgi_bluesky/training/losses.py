@@ -15,9 +15,7 @@ _LEAST_ERROR = 1e-3  # of the log in the loss of the uncertainty, in standard de
 
 def picture_losses(network: CHMWCNN, batch: Batch) -> Tensor:
     """log10 of each image's mean square error, shape (b,): like PSNR, so that all kinds of objects count alike."""
-    image, _ = network(batch.given)
-    g = batch.given
-    mse = (image * g.deviation + g.mean - batch.truth).square().mean(dim=(1, 2, 3))
+    mse = (network.in_its_unit(batch.given) - batch.truth).square().mean(dim=(1, 2, 3))
     return torch.log10(mse + _BEST_MSE)
 
 

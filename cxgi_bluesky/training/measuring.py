@@ -13,6 +13,7 @@ from ..reconstruction.common_error import MASK_LEVEL
 from ..reconstruction.hadamard_layers import orthonormal_hadamard, tables
 from ..reconstruction.model_error import error_shares
 from ..reconstruction.network_input import NetworkInput, normalised
+from ..reconstruction.network_measurement import DOUBT
 from .boards import DrawnBoard
 from .config import NoiseConfig, SamplingConfig
 from .selection import Selection, random_fractions, random_selection
@@ -100,7 +101,7 @@ def _with_board(
         constant, edges = torch.hypot(constant, light), torch.zeros_like(light)
     coefficient = without_common(coefficient, measured, constant, edges)
     variance = _told_variance(coefficient - exact - buckets.coefficient + drifted, sigma, measured, masks, generator)
-    doubted = torch.full((batch,), {"none": 1.0, "reference": 0.5}[masks])
+    doubted = torch.full((batch,), DOUBT[masks])
     return Batch(images, normalised(coefficient, measured, variance, masks_doubted=doubted))
 
 
