@@ -8,53 +8,11 @@ place. Compiled code is cached on disk and lets other threads run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
-import numba as nb
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-
-_OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "arcp", "nsz"}, "nogil": True}  # NaN stays NaN
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first use, cached on disk; where no folder for that can be written, anew in each process."""
-    try:
-        return nb.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:
-        return nb.njit(**_OPTIONS)(function)
-
-
-@compiled
-def walsh_hadamard(values: Array) -> None:
-    """Unnormalised transform of N values in natural order, N a power of two, in place."""
-    total = values.size
-    span = 1
-    while span < min(8, total):
-        for start in range(0, total, 2 * span):
-            for i in range(start, start + span):
-                a, b = values[i], values[i + span]
-                values[i], values[i + span] = a + b, a - b
-        span *= 2
-    while span < total:  # two stages in one pass over the memory where there are two left
-        if 4 * span <= total:
-            for start in range(0, total, 4 * span):
-                a, b = values[start : start + span], values[start + span : start + 2 * span]
-                c, d = values[start + 2 * span : start + 3 * span], values[start + 3 * span : start + 4 * span]
-                for i in range(span):
-                    p, q, r, s = a[i] + b[i], a[i] - b[i], c[i] + d[i], c[i] - d[i]
-                    a[i], b[i], c[i], d[i] = p + r, q + s, p - r, q - s
-            span *= 4
-        else:
-            a, b = values[:span], values[span:]
-            for i in range(span):
-                p, q = a[i], b[i]
-                a[i], b[i] = p + q, p - q
-            span *= 2
+from .kernel_transform import Array, compiled, transform_rows, transpose
 
 
 @compiled
@@ -76,37 +34,143 @@ def subtract_adjoint_gradient(out: Array, dual: Array, factor: np.float32) -> No
 
 
 @compiled
-def step_to_data(moved: Array, coefficient: Array, pull: Array, rho: float, image: Array, ahead: Array) -> float:
+def step_to_data(
+    moved: Array, coefficient: Array, pull: Array, rho: np.float32, image: Array, ahead: Array, turned: Array
+) -> float:
     """Proximal step of the data term from `moved`; over-relaxes `image`, sets `ahead` = 2 moved - image.
 
-    Returns the sum of the squared change.
+    `coefficient` and `pull` are transposed, `turned` is room to work. Returns the sum of the squared change.
     """
-    size = image.shape[0]
-    scale, total = np.float32(1 / size), np.float32(0)
+    scale, total = np.float32(1 / image.shape[0]), np.float32(0)
     ahead[:] = moved
-    walsh_hadamard(ahead.reshape(-1))
-    for i in range(size):
-        for j in range(size):
-            ahead[i, j] = pull[i, j] * (coefficient[i, j] - ahead[i, j] * scale)
-    walsh_hadamard(ahead.reshape(-1))
-    for i in range(size):
-        for j in range(size):
-            moved[i, j] += ahead[i, j] * scale
-            difference = moved[i, j] - image[i, j]
-            total += difference * difference
-            ahead[i, j] = moved[i, j] + difference
-            image[i, j] += rho * difference
+    transform_rows(ahead)
+    transpose(ahead, turned)
+    transform_rows(turned)
+    wanted, found, part = coefficient.reshape(-1), turned.reshape(-1), pull.reshape(-1)
+    for i in range(found.size):
+        found[i] = part[i] * (wanted[i] - found[i] * scale)
+    transform_rows(turned)
+    transpose(turned, ahead)
+    transform_rows(ahead)
+    new, x, step = moved.reshape(-1), image.reshape(-1), ahead.reshape(-1)
+    for i in range(x.size):
+        new[i] += step[i] * scale
+        difference = new[i] - x[i]
+        total += difference * difference
+        step[i] = new[i] + difference
+        x[i] += rho * difference
     return float(total)
 
 
 @compiled
-def step_of_sign(sign: Array, ahead: Array, sigma: float, rho: float) -> None:
+def step_of_sign(sign: Array, ahead: Array, sigma: np.float32, rho: np.float32) -> None:
     """Over-relaxed dual step of the constraint that no pixel is negative."""
-    size = sign.shape[0]
-    for i in range(size):
-        for j in range(size):
-            a = min(sign[i, j] + sigma * ahead[i, j], np.float32(0))
-            sign[i, j] += rho * (a - sign[i, j])
+    dual, x = sign.reshape(-1), ahead.reshape(-1)
+    for i in range(dual.size):
+        a = min(dual[i] + sigma * x[i], np.float32(0))
+        dual[i] += rho * (a - dual[i])
+
+
+# Differences in one row of memory, with zeros where they would leave the picture: `down` [size + k] is that from pixel
+# k to the one below, `along` [1 + k] that to the one on its right. The backward difference of a pixel is then the
+# forward one `size` or 1 places earlier, and no loop has a special case.
+
+
+@compiled
+def _differences(image: Array, down: Array, along: Array) -> None:
+    size, total = image.shape[0], image.size
+    x, below, right = image.reshape(-1), down[size:], along[1:]
+    for k in range(total - size):
+        below[k] = x[k + size] - x[k]
+    for k in range(total - 1):
+        right[k] = x[k + 1] - x[k]
+    _clear_borders(size, down, along)
+
+
+@compiled
+def _clear_borders(size: int, down: Array, along: Array) -> None:
+    zero = np.float32(0)
+    down[:size], down[size * size :] = zero, zero
+    for i in range(size + 1):
+        along[i * size] = zero
+
+
+@compiled
+def _gather(dual: Array, down: Array, along: Array) -> None:
+    """Sum of the four duals of each difference."""
+    size = dual.shape[2]
+    total, zero = size * size, np.float32(0)
+    fields = dual.reshape(8, total)
+    below, right = down[size:], along[1:]
+    down[:size], along[0] = zero, zero
+    _set_sum(below, fields[0], fields[2])
+    _add_sum(down[:total], fields[4], fields[6])
+    _set_sum(right, fields[1], fields[5])
+    _add_sum(along[:total], fields[3], fields[7])
+
+
+@compiled
+def _set_sum(out: Array, one: Array, other: Array) -> None:
+    for k in range(out.size):
+        out[k] = one[k] + other[k]
+
+
+@compiled
+def _add_sum(out: Array, one: Array, other: Array) -> None:
+    for k in range(out.size):
+        out[k] += one[k] + other[k]
+
+
+@compiled
+def _step_from_duals(image: Array, sign: Array, tau: np.float32, down: Array, along: Array, moved: Array) -> None:
+    """moved = image - tau (D^T dual + sign)."""
+    size, total = image.shape[0], image.size
+    x, y, s, below, right = image.reshape(-1), moved.reshape(-1), sign.reshape(-1), down[size:], along[1:]
+    for k in range(total):
+        y[k] = x[k] + tau * (below[k] - down[k] + right[k] - along[k] - s[k])
+
+
+@compiled
+def _step_of_duals(dual: Array, down: Array, along: Array, w: np.float32, sigma: np.float32, rho: np.float32) -> None:
+    """Over-relaxed proximal step of each pair of differences: down or up with right or left."""
+    size = dual.shape[2]
+    total = size * size
+    fields = dual.reshape(8, total)
+    for pair in range(4):
+        first, second = size * (1 - pair // 2), 1 - pair % 2  # the forward difference lies behind its pixel
+        _step_of_pair(
+            fields[2 * pair],
+            fields[2 * pair + 1],
+            down[first : first + total],
+            along[second : second + total],
+            w,
+            sigma,
+            rho,
+        )
+
+
+@compiled
+def _step_of_pair(
+    p: Array, q: Array, down: Array, along: Array, w: np.float32, sigma: np.float32, rho: np.float32
+) -> None:
+    for k in range(p.size):
+        a, b = p[k] + sigma * down[k], q[k] + sigma * along[k]
+        shrink = w / max(np.float32(math.sqrt(a * a + b * b)), w)
+        p[k] += rho * (a * shrink - p[k])
+        q[k] += rho * (b * shrink - q[k])
+
+
+@compiled
+def _step_of_single(p: Array, differences: Array, w: np.float32, sigma: np.float32, rho: np.float32) -> None:
+    for k in range(p.size):
+        a = min(max(p[k] + sigma * differences[k], -w), w)
+        p[k] += rho * (a - p[k])
+
+
+@compiled
+def _subtract(out: Array, factor: np.float32, other: Array) -> None:
+    for k in range(out.size):
+        out[k] -= factor * other[k]
 
 
 @compiled
@@ -144,32 +208,27 @@ def primal_dual(
         Iterations done.
     """
     size = image.shape[0]
-    w, tau, rho, zero = np.float32(weight), np.float32(step), np.float32(relaxation), np.float32(0)
+    w, tau, rho = np.float32(weight), np.float32(step), np.float32(relaxation)
     sigma = np.float32(1 / ((9 if nonnegative else 8) * step))  # step * sigma * |K|^2 <= 1
-    moved, work = np.empty_like(image), np.empty_like(image)
-    down, along = dual[0], dual[1]
-    last = size - 1
+    moved, work, turned = np.empty_like(image), np.empty_like(image), np.empty_like(image)
+    wanted, part = np.ascontiguousarray(coefficient.T), np.ascontiguousarray(pull.T)
+    total_pixels = image.size
+    fields = dual.reshape(2, total_pixels)
+    down, along = np.zeros(size * (size + 1), np.float32), np.zeros(total_pixels + 1, np.float32)
     for done in range(1, iterations + 1):
         # the image: gradient of the duals, then the proximal step of the data term
         moved[:] = image
         subtract_adjoint_gradient(moved, dual, tau)
         if nonnegative:
-            for i in range(size):
-                for j in range(size):
-                    moved[i, j] -= tau * sign[i, j]
-        total = step_to_data(moved, coefficient, pull, rho, image, work)
+            _subtract(moved.reshape(-1), tau, sign.reshape(-1))
+        total = step_to_data(moved, wanted, part, rho, image, work, turned)
         # the duals: forward differences of the image ahead, then their proximal step
-        for i in range(size):
-            for j in range(size):
-                a = down[i, j] + (sigma * (work[i + 1, j] - work[i, j]) if i < last else zero)
-                b = along[i, j] + (sigma * (work[i, j + 1] - work[i, j]) if j < last else zero)
-                if isotropic:
-                    shrink = w / max(math.sqrt(a * a + b * b), w)
-                    a, b = a * shrink, b * shrink
-                else:
-                    a, b = min(max(a, -w), w), min(max(b, -w), w)
-                down[i, j] += rho * (a - down[i, j])
-                along[i, j] += rho * (b - along[i, j])
+        _differences(work, down, along)
+        if isotropic:
+            _step_of_pair(fields[0], fields[1], down[size:], along[1:], w, sigma, rho)
+        else:
+            _step_of_single(fields[0], down[size:], w, sigma, rho)
+            _step_of_single(fields[1], along[1:], w, sigma, rho)
         if nonnegative:
             step_of_sign(sign, work, sigma, rho)
         if done > 3 and math.sqrt(total) <= change * size:  # from zero duals the first step goes nowhere
@@ -194,44 +253,20 @@ def symmetric_primal_dual(
     """`primal_dual` for the mean of the four isotropic variations that forward and backward differences make.
 
     One pair of differences favours edges of one diagonal; the four together favour none. `dual` has
-    shape (4, 2, n, n): down or up with right or left. Differences carry a border of zeros, so that
-    the inner loops have no special case.
+    shape (4, 2, n, n): down or up with right or left.
     """
     size = image.shape[0]
-    w, tau, rho, zero = np.float32(weight / 4), np.float32(step), np.float32(relaxation), np.float32(0)
+    w, tau, rho = np.float32(weight / 4), np.float32(step), np.float32(relaxation)
     sigma = np.float32(1 / ((33 if nonnegative else 32) * step))
-    moved, work = np.empty_like(image), np.empty_like(image)
-    down, along = np.zeros((size + 1, size), np.float32), np.zeros((size, size + 1), np.float32)
+    moved, work, turned = np.empty_like(image), np.empty_like(image), np.empty_like(image)
+    wanted, part = np.ascontiguousarray(coefficient.T), np.ascontiguousarray(pull.T)
+    down, along = np.zeros(size * (size + 1), np.float32), np.zeros(size * size + 1, np.float32)
     for done in range(1, iterations + 1):
-        down[:], along[:] = zero, zero  # the duals that meet in each difference
-        for i in range(size):
-            for j in range(size):
-                down[i + 1, j] += dual[0, 0, i, j] + dual[1, 0, i, j]
-                down[i, j] += dual[2, 0, i, j] + dual[3, 0, i, j]
-                along[i, j + 1] += dual[0, 1, i, j] + dual[2, 1, i, j]
-                along[i, j] += dual[1, 1, i, j] + dual[3, 1, i, j]
-        for i in range(size):
-            for j in range(size):
-                moved[i, j] = image[i, j] + tau * (
-                    down[i + 1, j] - down[i, j] + along[i, j + 1] - along[i, j] - sign[i, j]
-                )
-        total = step_to_data(moved, coefficient, pull, rho, image, work)
-        for i in range(size - 1):
-            for j in range(size):
-                down[i + 1, j] = work[i + 1, j] - work[i, j]
-        for i in range(size):
-            for j in range(size - 1):
-                along[i, j + 1] = work[i, j + 1] - work[i, j]
-        down[0], down[size], along[:, 0], along[:, size] = zero, zero, zero, zero
-        for pair in range(4):
-            row, column = 1 - pair // 2, 1 - pair % 2  # the forward difference lies behind its pixel
-            for i in range(size):
-                for j in range(size):
-                    a = dual[pair, 0, i, j] + sigma * down[i + row, j]
-                    b = dual[pair, 1, i, j] + sigma * along[i, j + column]
-                    shrink = w / max(np.sqrt(a * a + b * b), w)
-                    dual[pair, 0, i, j] += rho * (a * shrink - dual[pair, 0, i, j])
-                    dual[pair, 1, i, j] += rho * (b * shrink - dual[pair, 1, i, j])
+        _gather(dual, down, along)
+        _step_from_duals(image, sign, tau, down, along, moved)
+        total = step_to_data(moved, wanted, part, rho, image, work, turned)
+        _differences(work, down, along)
+        _step_of_duals(dual, down, along, w, sigma, rho)
         if nonnegative:
             step_of_sign(sign, work, sigma, rho)
         if done > 3 and math.sqrt(total) <= change * size:

@@ -186,13 +186,14 @@ class Problem:
 
     def solve(self, weight: float, warm: WarmStart, *, iterations: int, tolerance: float) -> tuple[int, str]:
         """Continue from `warm` and leave the solution there; returns iterations and what stopped them."""
-        from .kernels import primal_dual, symmetric_primal_dual, walsh_hadamard  # compiled on first use
+        from .kernel_transform import walsh_hadamard  # compiled on first use
+        from .kernels import primal_dual, symmetric_primal_dual
 
         size = len(self.coefficient)
         field = (4, 2, size, size) if self.norm == "symmetric" else (2, size, size)
         if warm.image is None or warm.image.shape != (size, size):
             warm.image = self.coefficient.copy()
-            walsh_hadamard(warm.image.reshape(-1))
+            walsh_hadamard(warm.image)
             warm.image /= np.float32(size)
             warm.dual = None
         if warm.dual is None or warm.sign is None or warm.dual.shape != field:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernels import compiled, subtract_adjoint_gradient, walsh_hadamard
+from .kernel_transform import compiled, walsh_hadamard
+from .kernels import subtract_adjoint_gradient
 
 Array = NDArray[np.float32]
 
@@ -30,7 +31,7 @@ def _gradient(image: Array, out: Array) -> None:
 def _coefficients(image: Array, measured: Array, out: Array) -> None:
     """A image on the grid, 0 where not measured."""
     out[:] = image
-    walsh_hadamard(out.reshape(-1))
+    walsh_hadamard(out)
     scale = np.float32(1 / image.shape[0])
     for i in range(image.shape[0]):
         for j in range(image.shape[0]):
@@ -78,7 +79,7 @@ def _slope(gradient, w, multiplier, beta, coefficients, data, delta, mu, field, 
             out[i, j] = mu * (coefficients[i, j] - data[i, j]) - delta[i, j]
             for k in range(2):
                 field[k, i, j] = beta * (gradient[k, i, j] - w[k, i, j]) - multiplier[k, i, j]
-    walsh_hadamard(out.reshape(-1))
+    walsh_hadamard(out)
     scale = np.float32(1 / size)
     for i in range(size):
         for j in range(size):
