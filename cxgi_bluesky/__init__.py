@@ -28,6 +28,7 @@ _HOMES = {
     "mask_scan": "plans",
     "read_buckets": "bucket_file",
     "reconstruct": "reconstruction",
+    "reconstruct_many": "reconstruction",
     "record_speckles": "plans",
     "write_buckets": "bucket_file",
     "write_speckles": "speckle_writer",

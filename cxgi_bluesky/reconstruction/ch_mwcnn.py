@@ -18,6 +18,7 @@ from .model_error import ErrorSizes
 from .network import CHMWCNN
 from .network_input import NetworkInput, joined
 from .network_measurement import Prepared, prepared
+from .sigma_scale import log_sigma_to_scale
 from .torch_threads import torch_threads
 from .training_range import cautions, check_known_size
 from .weights_file import LoadedNetwork, load_network
@@ -30,7 +31,11 @@ _THREADS = 1  # an image this small gains nothing from a second core, and a scan
 
 
 def ch_mwcnn(
-    measurement: Measurement, *, weights: str | Path | None = None, sizes: ErrorSizes | None = None
+    measurement: Measurement,
+    *,
+    weights: str | Path | None = None,
+    sizes: ErrorSizes | None = None,
+    begin: NDArray[Any] | None = None,
 ) -> tuple[Image, Found]:
     """Reconstruct with the network, told how large the errors of the coefficients really are (`model_error`).
 
@@ -42,6 +47,8 @@ def ch_mwcnn(
         A safetensors file; by default the one shipped with the package.
     sizes : ErrorSizes, optional
         Where other steps have found, or will look for, the error size of this measurement.
+    begin : ndarray, shape (n, n), optional
+        A picture to begin with; by default one by total variation is made of the coefficients.
 
     Returns
     -------
@@ -55,7 +62,7 @@ def ch_mwcnn(
         If the weights cannot be used, or do not know the size.
     """
     loaded = load_network(weights)
-    ready = _checked(loaded, measurement, sizes)
+    ready = _checked(loaded, measurement, sizes, begin)
     return run_network(loaded.for_running, ready.given, ready.trial)[0], ready.found
 
 
@@ -70,7 +77,7 @@ def ch_mwcnn_many(
         If the weights cannot be used, or do not know one of the sizes.
     """
     loaded = load_network(weights)
-    ready = [_checked(loaded, measurement, None) for measurement in measurements]
+    ready = [_checked(loaded, measurement) for measurement in measurements]
     images: dict[int, Image] = {}
     for places in _batches(measurements):
         given, trial = joined([ready[i].given for i in places]), torch.cat([ready[i].trial for i in places])
@@ -83,7 +90,8 @@ def ch_mwcnn_sigma(
 ) -> NDArray[np.float64]:
     """How far the network's picture may be off the truth, one standard deviation of each pixel, shape (n, n).
 
-    The network was trained to say it: 68 % of the pixels of its training objects lie within it.
+    The network was trained to say it: 68 % of the pixels of its training objects lie within it. Where enough patterns
+    were measured, some are held back and the image's whole sigma follows what they say (`sigma_scale`).
 
     Raises
     ------
@@ -95,8 +103,10 @@ def ch_mwcnn_sigma(
         raise CxgiError("these weights were trained without uncertainty: train them on (doubt_steps), or use method tv")
     ready = _checked(loaded, measurement, sizes)
     with torch.inference_mode(), torch_threads(_THREADS):
-        _, log_sigma = loaded.for_running(ready.given, ready.trial, with_sigma=True)
+        network, given, trial = loaded.for_running, ready.given, ready.trial
+        image, log_sigma = network(given, trial, with_sigma=True)
         assert log_sigma is not None
+        log_sigma = log_sigma_to_scale(loaded.sigma_law, network, given, trial, image, log_sigma)
         sigma: NDArray[np.float64] = (torch.exp(log_sigma) * ready.given.deviation)[0, 0].numpy().astype(np.float64)
     return sigma
 
@@ -108,10 +118,15 @@ def run_network(network: CHMWCNN, given: NetworkInput, trial: Tensor | None = No
     return image
 
 
-def _checked(loaded: LoadedNetwork, measurement: Measurement, sizes: ErrorSizes | None) -> Prepared:
+def _checked(
+    loaded: LoadedNetwork,
+    measurement: Measurement,
+    sizes: ErrorSizes | None = None,
+    begin: NDArray[Any] | None = None,
+) -> Prepared:
     known = loaded.card["known"]
     check_known_size(known, measurement.size)
-    ready = prepared(measurement, sizes)
+    ready = prepared(measurement, sizes, begin)
     cautious = cautions(known, ready.given, model_error=ready.found["model_sigma"] > 0)
     return replace(ready, found={"weights_sha256": loaded.sha256, **ready.found, "cautions": list(cautious)})
 

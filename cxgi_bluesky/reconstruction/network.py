@@ -1,12 +1,13 @@
 """The network of CH-MWCNN: a compressed Hadamard set inside a multi-level wavelet CNN.
 
 The paper gives the idea but not the layers. Ours: signed coefficients, one gain each, adjoint
-transform, then a few unrolled passes of a U-Net whose pooling is the wavelet transform and whose
-un-pooling is its inverse (MWCNN, Liu et al. 2018). After each pass the measured coefficients are
+transform; and a few unrolled passes of a U-Net whose pooling is the wavelet transform and whose
+un-pooling is its inverse (MWCNN, Liu et al. 2018), which begin with a picture by total variation and
+see that and the adjoint's picture all along. Before and after each pass the measured coefficients are
 pulled back towards their measured values with weight a / (a + sigma^2), where a is learned; what the
-masks' errors have in common is told from the residuals. A quick picture by total variation goes into
-every pass. One more, smaller U-Net says how far each pixel may be off. Everything works on images of
-zero mean and unit measured standard deviation, so the network is blind to the unit of the buckets.
+masks' errors have in common is told from the residuals. One more, smaller U-Net says how far each
+pixel may be off. Everything works on images of zero mean and unit measured standard deviation, so the
+network is blind to the unit of the buckets.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class NetworkConfig:
 
     wavelet: str = "haar"
     widths: tuple[int, int, int] = (32, 48, 64)
-    passes: int = 4
+    passes: int = 3
     sigma_widths: tuple[int, int, int] = (16, 24, 32)
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class CHMWCNN(nn.Module):
         inputs = {"channels": 4, "constants": CONSTANTS, "conditions": CONDITIONS}
         self.first = CompressedHadamard()
         self.passes = nn.ModuleList(WaveletUNet(c.wavelet, c.widths, **inputs) for _ in range(c.passes))
-        self.consistency = nn.ModuleList(DataConsistency() for _ in range(c.passes))
+        self.consistency = nn.ModuleList(DataConsistency() for _ in range(c.passes + 1))
         self.doubt = WaveletUNet(c.wavelet, c.sigma_widths, **inputs)
 
     def forward(
@@ -79,8 +80,9 @@ class CHMWCNN(nn.Module):
         trial = trial_pictures(given) if trial is None else trial
         start = self.first(given)
         constants, conditions = _told(given)
-        image, correction = start, torch.zeros_like(start)
-        for unet, consistency in zip(self.passes, self.consistency, strict=True):
+        correction = self.consistency[0](trial, given)
+        image = trial + correction
+        for unet, consistency in zip(self.passes, self.consistency[1:], strict=True):
             seen = torch.cat([image, start, correction, trial], dim=1)
             image = image + unet(seen, constants, conditions).float()
             correction = consistency(image, given)

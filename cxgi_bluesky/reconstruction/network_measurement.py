@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..measurement import Measurement
@@ -27,7 +28,7 @@ class Prepared:
     given : NetworkInput
         A batch of one; common error taken off, sigma as the data support it.
     trial : Tensor, shape (1, 1, n, n)
-        Of `trial_pictures`.
+        Of `trial_pictures`, or another one.
     found : dict
         What was found on the way, to be told with the picture.
     """
@@ -37,7 +38,7 @@ class Prepared:
     found: dict[str, Any]
 
 
-def prepared(measurement: Measurement, sizes: ErrorSizes | None = None) -> Prepared:
+def prepared(measurement: Measurement, sizes: ErrorSizes | None = None, begin: NDArray[Any] | None = None) -> Prepared:
     """Prepare a measurement for the network.
 
     Parameters
@@ -45,11 +46,16 @@ def prepared(measurement: Measurement, sizes: ErrorSizes | None = None) -> Prepa
     measurement : Measurement
     sizes : ErrorSizes, optional
         Where other steps have found, or will look for, the error size of this measurement.
+    begin : ndarray, shape (n, n), optional
+        The picture to begin with, if there is a better one than `trial_pictures` makes of the coefficients.
     """
     cleaned, common = without_common_error(measurement)
     size, picture = (sizes or ErrorSizes()).of(cleaned)
     given = input_of(with_model_error(cleaned, size))
-    start = None if picture is None else torch.from_numpy(picture)[None, None]
+    if begin is not None:
+        trial = (torch.from_numpy(begin).float()[None, None] - given.mean) / given.deviation
+    else:
+        trial = trial_pictures(given, None if picture is None else torch.from_numpy(picture)[None, None])
     found = {
         "common_offset": common.constant,
         "edge_error": common.edges,
@@ -57,7 +63,7 @@ def prepared(measurement: Measurement, sizes: ErrorSizes | None = None) -> Prepa
         "model_sigma": size.model_sigma,
         "sigma_origin": size.origin,
     }
-    return Prepared(given, trial_pictures(given, start), found)
+    return Prepared(given, trial, found)
 
 
 def input_of(measurement: Measurement) -> NetworkInput:

@@ -1,7 +1,7 @@
-"""Quick pictures by total variation, for the network to begin with: half a sigma, isotropic, loosely converged.
+"""Pictures by total variation, for the network to begin with: the weight that the data ask for, loosely converged.
 
-Where an object has few edges total variation is hard to beat, and the step that judges the coefficients' errors has
-made such a picture already.
+Where an object has few edges total variation is hard to beat, and most of such a picture is made already by the step
+that judges the coefficients' errors.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .network_input import NetworkInput
-from .total_variation import Problem, WarmStart, importance_of
-from .weight import TRIAL_WEIGHT_IN_SIGMA
+from .total_variation import Norm, Problem, WarmStart, importance_of
+from .weight import TRIAL_WEIGHT_IN_SIGMA, mean_gradient, weight_by_law
 
 Image = NDArray[np.float32]
 
@@ -28,7 +28,7 @@ def trial_pictures(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
     ----------
     given : NetworkInput
     starts : Tensor, shape (b, 1, n, n), optional
-        Pictures near them, in the unit of the measurement.
+        Pictures made with a weight of `TRIAL_WEIGHT_IN_SIGMA`, in the unit of the measurement; else they are made here.
     """
     size = given.coefficients.shape[-1]
     levels = given.zero_level.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL)
@@ -47,9 +47,20 @@ def trial_pictures(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
 
 def _picture(coefficient: Image, measured: NDArray[np.bool_], variance: Image, start: Image | None) -> Image:
     """Of coefficients whose image has a standard deviation of 1."""
-    problem = Problem(coefficient, importance_of(measured, variance), 1.0, "isotropic", True)
+    importance = importance_of(measured, variance)
+    sigma = float(np.sqrt(variance[measured].mean()))
+    if start is None:
+        start = _solution(coefficient, importance, "isotropic", TRIAL_WEIGHT_IN_SIGMA * sigma, None)
+    count = int(measured.sum())
+    rms = len(coefficient) / np.sqrt(max(count - 1, 1))  # as the sum of their squares is n^2
+    weight = weight_by_law(sigma, rms, mean_gradient(start), count / measured.size)
+    picture = _solution(coefficient, importance, "symmetric", weight, start)
+    return np.maximum(picture, np.float32(0))  # the last step may overshoot a little
+
+
+def _solution(coefficient: Image, importance: Image, norm: Norm, weight: float, start: Image | None) -> Image:
     warm = WarmStart(image=start)
-    weight = TRIAL_WEIGHT_IN_SIGMA * float(np.sqrt(variance[measured].mean()))
+    problem = Problem(coefficient, importance, 1.0, norm, True)
     problem.solve(weight, warm, iterations=_ITERATIONS, tolerance=_TOLERANCE)
     assert warm.image is not None
     return warm.image

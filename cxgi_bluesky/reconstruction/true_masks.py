@@ -88,7 +88,8 @@ def reconstruct_with_masks(
     """Any method of `reconstruct`, with the masks as they are; options as there (a warm start is not used).
 
     inverse: weighted least squares; correlation: with the true masks; tv: least squares and total variation with
-    the true masks; tval3, ch-mwcnn: from coefficients without the masks' error.
+    the true masks; tval3: from coefficients without the masks' error; ch-mwcnn: the same, beginning with the picture
+    of tv.
     """
     from . import METHODS
 
@@ -103,6 +104,8 @@ def reconstruct_with_masks(
         image, parameters = least_squares(measurement, **options)
     elif method == "tv":
         image, parameters = mask_tv(measurement, **options)
+    elif method == "ch-mwcnn":
+        image, parameters = mask_network(measurement, **options)
     else:
         image, parameters = METHODS[method](without_mask_error(measurement), **options)
     return image, {**parameters, "masks": "measured"}
@@ -196,6 +199,14 @@ def mask_tv(
         "stopped_by": "tolerance" if done < iterations else "iterations",
         "tolerance": tolerance,
     }
+
+
+def mask_network(measurement: Measurement, **options: Any) -> tuple[Image, dict[str, Any]]:
+    """`ch_mwcnn`, beginning with the picture of `mask_tv`, from coefficients without the masks' error by it."""
+    from .ch_mwcnn import ch_mwcnn
+
+    picture, _ = mask_tv(measurement)
+    return ch_mwcnn(_corrected(measurement, picture), begin=picture, **options)
 
 
 def _corrected(measurement: Measurement, image: Image) -> Measurement:

@@ -36,12 +36,22 @@ def chosen_weight(measurement: Measurement, trial: NDArray[np.float32] | None) -
     others = measurement.coefficient[measurement.pattern_index != 0]
     rms = float(np.sqrt(np.mean(others**2))) if len(others) else 0.0
     pixel_sigma = sigma / measurement.size
-    if trial is None or pixel_sigma == 0 or rms == 0:
+    if trial is None:
         return TRIAL_WEIGHT_IN_SIGMA * pixel_sigma
-    gradient = max(mean_gradient(trial) / pixel_sigma, 1e-6)
+    return weight_by_law(pixel_sigma, rms / measurement.size, mean_gradient(trial), measurement.fraction)
+
+
+def weight_by_law(sigma: float, rms: float, gradient: float, fraction: float) -> float:
+    """Weight for orthonormal coefficients of this sigma and rms (k = 0 left out), all in the unit of the image.
+
+    `gradient` is the `mean_gradient` of a picture made with `TRIAL_WEIGHT_IN_SIGMA`, `fraction` that of the patterns.
+    """
+    if sigma == 0 or rms == 0:
+        return TRIAL_WEIGHT_IN_SIGMA * sigma
+    steepness = max(gradient / sigma, 1e-6)
     a, b, c, d = _LAW
-    in_sigma = math.exp(a + b * math.log(gradient) + c * math.log(sigma / rms) + d * math.log(measurement.fraction))
-    return min(max(in_sigma, _SMALLEST), _LARGEST) * pixel_sigma
+    in_sigma = math.exp(a + b * math.log(steepness) + c * math.log(sigma / rms) + d * math.log(fraction))
+    return min(max(in_sigma, _SMALLEST), _LARGEST) * sigma
 
 
 def mean_gradient(image: NDArray[np.float32]) -> float:

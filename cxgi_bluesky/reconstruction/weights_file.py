@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 
 from ..errors import CxgiError
 from .network import CHMWCNN, NetworkConfig
+from .sigma_scale import SigmaLaw
 
-SCHEMA = "cxgi-ch-mwcnn-2"
+SCHEMA = "cxgi-ch-mwcnn-3"
 _WORDS = "cxgi"  # key of the metadata
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "ch_mwcnn.safetensors"
 
@@ -36,6 +37,18 @@ class LoadedNetwork:
     def says_sigma(self) -> bool:
         """Whether it was trained to say how far each pixel may be off."""
         return bool(self.card.get("has_sigma"))
+
+    @cached_property
+    def sigma_law(self) -> SigmaLaw | None:
+        """How each image's sigma is scaled, if the training has found it.
+
+        Raises
+        ------
+        CxgiError
+            If what the card says is no law.
+        """
+        words = self.card.get("sigma_law")
+        return None if words is None else SigmaLaw.from_dict(words)
 
     @cached_property
     def for_running(self) -> CHMWCNN:

@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from ..errors import CxgiError
+from ..reconstruction.sigma_scale import SigmaLaw
 from ..reconstruction.weights_file import save_weights
 from .checkpoint import TrainingState
 from .checks import Checks, judged
@@ -27,6 +28,7 @@ def check_and_write(
     out: Path,
     checks: Checks,
     known: dict[str, Any],
+    law: SigmaLaw | None,
     line: Line,
     left: float,
     note: Callable[[str], None],
@@ -43,6 +45,8 @@ def check_and_write(
     out : Path
     checks, known : dict
         What to judge by, and what the training shows (`known_range`).
+    law : SigmaLaw or None
+        Of the scale of each image's sigma, if it is fitted already.
     line : dict
         Of the history: step, loss and seconds; gets the check's numbers.
     left : float
@@ -56,7 +60,7 @@ def check_and_write(
     """
     pictures = state.step <= config.steps
     network = state.averaged()
-    found = {name: judged(network, batches, with_sigma=not pictures) for name, batches in checks.items()}
+    found = {name: judged(network, batches, with_sigma=not pictures, law=law) for name, batches in checks.items()}
     line["psnr_db"] = {name: round(one.psnr_db, 3) for name, one in found.items()}
     if not pictures:
         line["covered"] = {name: round(one.covered, 3) for name, one in found.items()}
@@ -67,7 +71,7 @@ def check_and_write(
         state.best = max(score, state.best)
     try:
         if best:
-            card = card_of(config, line, network, known, state.changes)
+            card = card_of(config, line, network, known, state.changes, law)
             save_weights(out / WEIGHTS, network, card)
             write_card(out, card)
         lines = add_line(out / HISTORY, line)

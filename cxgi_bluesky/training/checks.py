@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..reconstruction.network import CHMWCNN
+from ..reconstruction.sigma_scale import SigmaLaw, log_sigma_to_scale
+from ..reconstruction.trial_picture import trial_pictures
 from ..simulation.random_objects import random_object
 from .boards import DrawnBoard, board_pool
 from .config import NoiseConfig, SamplingConfig, TrainingConfig
@@ -86,15 +88,17 @@ def _objects(config: TrainingConfig, size: int) -> Tensor:
     return torch.from_numpy(np.stack([random_object(rng, size, shares or None) for _ in range(count)]))[:, None]
 
 
-def judged(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool) -> Judgement:
-    """Run a network on the images of a check."""
+def judged(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law: SigmaLaw | None = None) -> Judgement:
+    """Run a network on the images of a check, its sigma scaled by the law if there is one."""
     errors, inside = [], []
     with torch.inference_mode():
         for batch in batches:
             g = batch.given
-            image, log_sigma = network(g, with_sigma=with_sigma)
+            trial = trial_pictures(g)
+            image, log_sigma = network(g, trial, with_sigma=with_sigma)
             errors.append(((image * g.deviation + g.mean).clamp(0, 1) - batch.truth).square().mean(dim=(1, 2, 3)))
             if log_sigma is not None:
+                log_sigma = log_sigma_to_scale(law, network, g, trial, image, log_sigma)
                 within = errors_in_log(image, batch) < log_sigma
                 inside.append(within.float().mean(dim=(1, 2, 3)))
     psnr = float((-10 * torch.log10(torch.cat(errors).clamp(min=1e-8))).mean())

@@ -21,13 +21,16 @@ from .checkpoint import TrainingState, in_words
 from .checks import Checks, checks_of
 from .config import TrainingConfig
 from .data import TrainingData
+from .history import Line
 from .known_range import known_range
 from .losses import doubt_losses, picture_losses
 from .measuring import Batch
 from .processes import Processes, joined_processes
+from .sigma_law import fitted_law
 
 _LARGEST_GRADIENT = 1.0
 _MOST_SKIPPED = 100  # steps after a check
+_LAW_BATCHES = 48  # beyond those of the training
 
 Note = Callable[[str], None]
 
@@ -123,10 +126,17 @@ def _go_on(state: TrainingState, run: _Run, last: int) -> None:
         state.seconds = before + time.monotonic() - began
         left = (state.seconds - before) / (state.step - first) * (config.all_steps - state.step)
         line = {"step": state.step, **losses.in_line(), "seconds": round(state.seconds)}
-        run.processes.first(
-            partial(check_and_write, state, config, run.out, run.checks, run.known, line, left, run.note)
-        )
+        run.processes.first(partial(_check, state, run, line, left))
         losses = _Losses()
+
+
+def _check(state: TrainingState, run: _Run, line: Line, left: float) -> None:
+    """Judge and write; at the end of all with the law of sigma's scale."""
+    config, law = run.config, None
+    if config.doubt_steps and state.step == config.all_steps:
+        later = (run.data.batch(config.all_steps + i) for i in range(_LAW_BATCHES))
+        law = fitted_law(state.averaged(), later)
+    check_and_write(state, config, run.out, run.checks, run.known, law, line, left, run.note)
 
 
 def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> TrainingState:

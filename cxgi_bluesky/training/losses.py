@@ -9,7 +9,7 @@ from ..reconstruction.network import CHMWCNN
 from .measuring import Batch
 
 COVERED = 0.6827  # of the pixels within one sigma
-_BEST_MSE = 1e-4  # 40 dB: better than that is not striven for
+_BEST_MSE = 1e-5  # 50 dB: better than that is not striven for
 _LEAST_ERROR = 1e-3  # of the log in the loss of the uncertainty, in standard deviations of the image
 
 

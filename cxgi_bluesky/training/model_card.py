@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..reconstruction.network import CHMWCNN
+from ..reconstruction.sigma_scale import SigmaLaw
 from ..reconstruction.weights_file import SCHEMA
 from .checkpoint import Change
 from .config import TrainingConfig
@@ -21,6 +22,7 @@ def card_of(
     network: CHMWCNN,
     known: dict[str, Any],
     changes: list[Change] | None = None,
+    law: SigmaLaw | None = None,
 ) -> dict[str, Any]:
     """Plain values.
 
@@ -34,6 +36,8 @@ def card_of(
         What the network can be asked without a warning (`known_range`).
     changes : list of dict, optional
         Where a restart brought another configuration (`TrainingState.changes`).
+    law : SigmaLaw, optional
+        Of the scale of each image's sigma, once it is fitted.
     """
     return {
         "schema": SCHEMA,
@@ -41,6 +45,7 @@ def card_of(
         "step": check["step"],
         "check": {name: value for name, value in check.items() if name not in ("seconds", "step", "skipped")},
         "has_sigma": check["step"] > config.steps,
+        "sigma_law": law.to_dict() if law else None,
         "known": known,
         "training": config.to_dict(),
         "changed_while_training": changes or [],

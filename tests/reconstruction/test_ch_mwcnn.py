@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.quality import affine_fit, psnr
-from cxgi_bluesky.reconstruction import reconstruct
+from cxgi_bluesky.reconstruction import reconstruct, reconstruct_many
 from cxgi_bluesky.reconstruction.ch_mwcnn import ch_mwcnn, ch_mwcnn_many, run_network
 from cxgi_bluesky.reconstruction.hadamard_layers import orthonormal_hadamard
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
@@ -159,8 +159,27 @@ def test_many_at_once_are_each_as_alone_and_in_their_order():
         assert found == told
 
 
+def test_begins_with_the_picture_it_is_given(tiny_weights):
+    truth = cas(32)
+    scan = signed_measurement(truth, PatternSet.from_fraction(32, 0.2), sigma=2.0)
+    own, given = (ch_mwcnn(scan, weights=tiny_weights, begin=begin)[0] for begin in (None, truth))
+    assert psnr(given, truth) > psnr(own, truth) + 6
+
+
 def test_no_measurement_gives_no_picture():
     assert ch_mwcnn_many([]) == []
+    assert reconstruct_many([]) == []
+
+
+@pytest.mark.parametrize("method", ["ch-mwcnn", "tv"])
+def test_many_reconstructions_are_those_of_each_alone(method, tiny_weights):
+    options = {"weights": tiny_weights} if method == "ch-mwcnn" else {}
+    scans = [signed_measurement(cas(32), PatternSet.from_fraction(32, 0.2), sigma=s) for s in (0.5, 2.0)]
+    for scan, together in zip(scans, reconstruct_many(scans, method=method, **options), strict=True):
+        alone = reconstruct(scan, method=method, **options)
+        np.testing.assert_allclose(together.image, alone.image, atol=0.02 * np.ptp(alone.image))
+        assert (together.method, together.exposures, together.parameters) == (method, len(scan), alone.parameters)
+        assert together.quality["data_misfit"] == pytest.approx(alone.quality["data_misfit"], rel=0.05)
 
 
 # ---------------------------------------------------------------- beyond the training

@@ -60,6 +60,18 @@ def test_the_picture_does_not_bend_to_its_own_doubt():
     assert any(p.grad is not None for p in network.doubt.parameters())
 
 
+def test_begins_with_the_picture_of_total_variation_pulled_to_the_data():
+    network, measured = CHMWCNN(NetworkConfig(**TINY)), given()
+    for unet in network.passes:
+        unet.up1[-1].weight.data.zero_()  # nothing is added
+    trial = torch.randn(2, 1, 32, 32, generator=generator())
+    image, _ = network(measured, trial)
+    expected = trial
+    for consistency in network.consistency:
+        expected = expected + consistency(expected, measured)
+    torch.testing.assert_close(image, expected)
+
+
 def test_an_image_of_a_batch_does_not_depend_on_the_others():
     network = CHMWCNN(NetworkConfig(**TINY))
     both = given(batch=2)

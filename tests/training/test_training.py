@@ -16,7 +16,7 @@ from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.network import CHMWCNN
-from cxgi_bluesky.reconstruction.weights_file import SCHEMA, load_network
+from cxgi_bluesky.reconstruction.weights_file import SCHEMA, load_network, save_weights
 from cxgi_bluesky.training import checking
 from cxgi_bluesky.training.boards import BoardRanges
 from cxgi_bluesky.training.checkpoint import TrainingState
@@ -44,6 +44,13 @@ def finished(tmp_path_factory):
     config, told = tiny(folder), []
     train(config, folder / "out", report=told.append)
     return config, folder / "out", told
+
+
+def begun_with(network: CHMWCNN, folder) -> str:
+    """A file of weights to begin a training with."""
+    path = folder / "begun.safetensors"
+    save_weights(path, network, {})
+    return str(path)
 
 
 def state_of(folder) -> dict[str, torch.Tensor]:
@@ -136,18 +143,23 @@ def test_the_weights_reconstruct(finished):
 
 
 def test_training_lowers_the_loss(tmp_path):
-    config = tiny(tmp_path, steps=40, doubt_steps=0, batch=8, sizes={32: 1.0}, check_every=20, warm_up=3)
+    wrong = CHMWCNN(NETWORK).eval()
+    wrong.passes[0].up1[-1].bias.data.fill_(0.2)  # untrained it leaves the picture that it begins with as it is
+    begun = begun_with(wrong, tmp_path)
+    config = tiny(tmp_path, steps=40, doubt_steps=0, batch=8, sizes={32: 1.0}, check_every=20, warm_up=3, start=begun)
     train(config, tmp_path, report=quiet)
     first, second = (line["psnr_db"] for line in read_history(tmp_path / checking.HISTORY))
-    untrained = CHMWCNN(NETWORK).eval()
     for name, batches in checks_of(config).items():
-        assert second[name] > judged(untrained, batches, with_sigma=False).psnr_db + 0.1
+        assert second[name] > judged(wrong, batches, with_sigma=False).psnr_db + 0.1
     assert sum(second.values()) > sum(first.values()) - 0.5
 
 
 def test_doubt_is_trained_to_cover_and_leaves_the_pictures(finished, tmp_path):
     config, _, _ = finished
+    wrong = CHMWCNN(NETWORK)
+    wrong.doubt.up1[-1].bias.data[0] = 6.0
     config = replace(config, steps=1, doubt_steps=60, batch=4, check_every=60, warm_up=3, learning_rate=0.03)
+    config = replace(config, start=begun_with(wrong, tmp_path))
     train(config, tmp_path, report=quiet, stop_at=1)
     before = load_network(tmp_path / checking.WEIGHTS).network
     checks = checks_of(config)
@@ -179,7 +191,7 @@ def test_the_best_weights_are_kept_and_the_doubt_begins_with_them(finished, tmp_
     config, _, _ = finished
     scores = {2: 20.0, 4: 10.0}  # the first check is the best one
     steps = iter([2, 2, 2, 4, 4, 4, 6, 6, 6])
-    monkeypatch.setattr(checking, "judged", lambda *_, with_sigma: Judgement(scores.get(next(steps), 5.0), 0.7, 0.5))
+    monkeypatch.setattr(checking, "judged", lambda *_, **__: Judgement(scores.get(next(steps), 5.0), 0.7, 0.5))
     train(config, tmp_path, report=quiet, stop_at=4)
     kept, card = load_network(tmp_path / checking.WEIGHTS), json.loads((tmp_path / "ch_mwcnn.json").read_text())
     assert card["step"] == kept.card["step"] == 2

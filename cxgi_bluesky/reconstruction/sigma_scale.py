@@ -1,0 +1,136 @@
+"""The scale of the network's uncertainty, image by image: what held-back patterns say that the network cannot know.
+
+How large a picture's errors are depends on its object, most of which was never measured. The network guesses it from
+one look at the data. More can be asked of them: without an eighth of the patterns, how far do the pictures miss those,
+and how much do they change? A law of four logarithms, fitted at the end of the training (`training.sigma_law`), turns
+the answer into a factor of the whole image's sigma; which pixels are doubted most stays with the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import CxgiError
+from .hadamard_layers import orthonormal_hadamard
+from .model_error import FEWEST_PATTERNS
+from .network import CHMWCNN, noise_level
+from .network_input import NetworkInput, joined, normalised
+from .trial_picture import trial_pictures
+
+_DRAWS = 6
+_SHARE = 8  # one of so many patterns is held back
+_LOW = 0.3  # quantile of the changes: few pixels at edges do not speak for the whole
+_SMALLEST = 1e-3  # of sigma: a length that vanishes says no more than one that is so small
+
+
+@dataclass(frozen=True)
+class SigmaLaw:
+    """ln factor = constant + sum of coefficient * evidence, kept between `least` and `most`."""
+
+    constant: float
+    residual: float
+    change: float
+    contrast: float
+    noise: float
+    least: float
+    most: float
+
+    def to_dict(self) -> dict[str, float]:
+        """For the model card."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, words: Any) -> SigmaLaw:
+        """From a model card.
+
+        Raises
+        ------
+        CxgiError
+            If a number is missing or is none.
+        """
+        try:
+            law = cls(**{name: float(value) for name, value in words.items()})
+        except (AttributeError, TypeError, ValueError) as error:
+            raise CxgiError(f"sigma_law {words!r} of the weights' card is no law of sigma ({error})") from error
+        if not all(np.isfinite(value) for value in asdict(law).values()):
+            raise CxgiError(f"sigma_law {words!r} of the weights' card has numbers that are not finite")
+        return law
+
+    def log_factors(self, found: Tensor) -> Tensor:
+        """Of `evidence`, (b, 4) to (b,)."""
+        slopes = torch.tensor([self.residual, self.change, self.contrast, self.noise], dtype=found.dtype)
+        return (self.constant + found @ slopes).clamp(self.least, self.most)
+
+
+def evidence(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor, log_sigma: Tensor) -> Tensor:
+    """Logarithms of four lengths in rms sigmas of each image, (b, 4).
+
+    Residual: rms miss of the patterns held back. Change: what 30 % of the pixels of the pictures without them stay
+    below, each in its own sigma. Contrast: standard deviation of the picture. Noise: sigma of a coefficient.
+
+    Parameters
+    ----------
+    network : CHMWCNN
+    given : NetworkInput
+    trial, image, log_sigma : Tensor, shape (b, 1, n, n)
+        Of all that was measured, normalised.
+    """
+    found = [
+        _evidence_of_one(network, given.part(row), *(values[row] for values in (trial, image, log_sigma)))
+        for row in (slice(i, i + 1) for i in range(len(image)))
+    ]
+    return torch.stack(found)
+
+
+def enough_patterns(given: NetworkInput) -> Tensor:
+    """Which images have enough to hold some back, (b,)."""
+    return given.measured.sum(dim=(1, 2, 3)) >= FEWEST_PATTERNS
+
+
+def log_sigma_to_scale(
+    law: SigmaLaw | None, network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor, log_sigma: Tensor
+) -> Tensor:
+    """log sigma with the scale that the law gives it; as it is without a law, or of too few patterns."""
+    if law is None:
+        return log_sigma
+    factors = law.log_factors(evidence(network, given, trial, image, log_sigma)) * enough_patterns(given)
+    return log_sigma + factors[:, None, None, None]
+
+
+def _evidence_of_one(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor, log_sigma: Tensor) -> Tensor:
+    sigma = torch.exp(log_sigma)
+    whole = sigma.square().mean().sqrt()
+    held = _held_back(given.measured)
+    kept = [_without(given, one) for one in held]
+    level = given.zero_level.clamp(-1 / _SMALLEST, 1 / _SMALLEST)
+    trials = [trial_pictures(one, trial + level) for one in kept]
+    pictures = network.in_its_unit(joined(kept), torch.cat(trials)) - level
+    missed = held * (orthonormal_hadamard(pictures) - given.coefficients)
+    residual = (missed.square().sum() / held.sum()).sqrt()
+    change = torch.quantile(((pictures - image).abs() / sigma).flatten(), _LOW)
+    lengths = torch.stack([residual / whole, change, image.std() / whole, noise_level(given)[0] / whole])
+    return torch.log(lengths.clamp(min=_SMALLEST))
+
+
+def _held_back(measured: Tensor) -> Tensor:
+    """Masks of an eighth of the patterns (never k = 0), (draws, 1, n, n); the same ones for the same scan."""
+    candidates = np.flatnonzero(measured.numpy().ravel())[1:]
+    rng, count = np.random.default_rng(0), max(1, len(candidates) // _SHARE)
+    held = np.zeros((_DRAWS, measured.numel()), np.float32)
+    for row in held:
+        row[rng.choice(candidates, count, replace=False)] = 1
+    return torch.from_numpy(held).reshape(_DRAWS, *measured.shape[1:])
+
+
+def _without(given: NetworkInput, held: Tensor) -> NetworkInput:
+    """The measurement without some patterns, in the normalised unit of the whole."""
+    coefficients = given.coefficients.clone()
+    level = given.zero_level.clamp(-1 / _SMALLEST, 1 / _SMALLEST)
+    coefficients[..., 0, 0] = level[:, None] * coefficients.shape[-1]
+    kept = given.measured * (1 - held)
+    return normalised(coefficients, kept, given.variance, masks_doubted=given.masks_doubted)

@@ -1,0 +1,69 @@
+"""The last step of a training: the law that scales each image's sigma by what held-back patterns say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from ..reconstruction.network import CHMWCNN
+from ..reconstruction.sigma_scale import SigmaLaw, enough_patterns, evidence
+from ..reconstruction.trial_picture import trial_pictures
+from .losses import COVERED, errors_in_log
+from .measuring import Batch
+
+_FEWEST_IMAGES = 20  # per coefficient a handful; below it there is no law
+_OUTLYING = 0.15  # residuals of the logarithm beyond it count by their size only
+_ROUNDS = 30
+_RIDGE = 3.0  # images
+_RANGE = (0.01, 0.99)  # quantiles of the fit's factors, which none may leave
+
+
+def fitted_law(network: CHMWCNN, batches: Iterable[Batch]) -> SigmaLaw | None:
+    """Fit the law to images of the training's kind; None if too few of them have enough patterns.
+
+    Wanted of each image is the factor with which 68 % of its pixels' errors lie within one sigma; the law goes through
+    their middle (Huber's loss: single images may be far off).
+    """
+    found, wanted = [], []
+    with torch.inference_mode():
+        for batch in batches:
+            enough = enough_patterns(batch.given)
+            trial = trial_pictures(batch.given)
+            image, log_sigma = network(batch.given, trial, with_sigma=True)
+            assert log_sigma is not None
+            for i in torch.nonzero(enough)[:, 0].tolist():
+                row = slice(i, i + 1)
+                one = batch.part(row)
+                found.append(evidence(network, one.given, trial[row], image[row], log_sigma[row]))
+                above = errors_in_log(image[row], one) - log_sigma[row]
+                wanted.append(torch.quantile(above.flatten(), COVERED))
+    if len(found) < _FEWEST_IMAGES:
+        return None
+    known, factor = torch.cat(found).double(), torch.stack(wanted).double()
+    middle, spread = known.mean(dim=0), known.std(dim=0).clamp(min=1e-6)
+    columns = torch.cat([torch.ones(len(known), 1).double(), (known - middle) / spread], dim=1)
+    solution = _robust_fit(columns, factor)
+    slopes = solution[1:] / spread
+    reached = torch.quantile(columns @ solution, torch.tensor(_RANGE).double())
+    constant = float(solution[0] - slopes @ middle)
+    least, most = reached.tolist()
+    return SigmaLaw(*(round(value, 4) for value in (constant, *slopes.tolist(), least, most)))
+
+
+def _robust_fit(columns: Tensor, wanted: Tensor) -> Tensor:
+    """Huber's regression, by weights that follow the residuals."""
+    ridge = torch.eye(columns.shape[1]).double() * _RIDGE
+    ridge[0, 0] = 0
+    weight = torch.ones_like(wanted)
+    solution = torch.zeros(columns.shape[1]).double()
+    for _ in range(_ROUNDS):
+        weighed = columns * weight[:, None]
+        solution = torch.linalg.solve(weighed.T @ columns + ridge, weighed.T @ wanted)
+        residual = (wanted - columns @ solution).abs()
+        weight = (_OUTLYING / residual.clamp(min=1e-9)).clamp(max=1.0)
+    if not math.isfinite(float(solution.sum())):
+        raise ArithmeticError("the fit of sigma's law is not finite")
+    return solution
