@@ -66,3 +66,47 @@ def test_a_silent_server_answers_later_and_its_timer_goes_on(own_ioc):
         client.get("SHUTTER:STATUS", timeout=0.3)
     time.sleep(1.0)
     assert (client.get("SHUTTER:STATUS"), client.get("SHUTTER:TIMED_OUT")) == ("Closed", 1)
+
+
+IMPOSSIBLE = {
+    "EXPOSURE_S": (0.0, -1.0, float("nan"), float("inf")),
+    "SHUTTER:MAX_OPEN_S": (-1.0, float("nan")),
+    "FAULT:LOST_UM": (float("nan"), float("inf")),
+    "FAULT:SHUTTER_DELAY_S": (-1.0, float("nan"), float("inf")),
+    "FAULT:SILENT_S": (-1.0, float("nan"), 1e9),
+    "TIME_SCALE": (-1.0, float("nan"), float("inf")),
+    "STAGE:X.VELO": (0.0, -1.0, float("nan"), float("inf")),
+    "STAGE:X.ACCL": (-1.0, float("nan"), float("inf")),
+    "STAGE:X.HLM": (float("nan"), float("inf")),
+    "TETRAMM:AveragingTime": (0.0, -1.0, float("nan"), float("inf")),
+    "TETRAMM:NumAcquire": (0, -1),
+    "SCALER1.TP": (0.0, float("nan"), float("inf")),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_impossible_numbers_are_not_taken(ca, name):
+    before = ca.get(name)
+    for value in IMPOSSIBLE[name]:
+        ca.put(name, value)
+        assert ca.get(name) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["SHUTTER:STATUS", "SHUTTER:PERMIT", "SHUTTER:TIMED_OUT", "SHUTTER:ALARM", "COUNT:OPENINGS", "VALUE"]
+)
+def test_what_the_ioc_says_no_client_can_write(ca, name):
+    assert ca.pv(name).access == "read-only"
+
+
+def test_nothing_was_logged_as_an_error(own_ioc):
+    ioc = own_ioc()
+    client = SlowClient(ioc)
+    client.put("SHUTTER:CMD", "Open")
+    client.put("STAGE:X", 1e6)
+    client.put("FAULT:PERMIT", 1)
+    client.put("SHUTTER:CMD", "Open")
+    client.put("STAGE:X", 0.5)
+    client.put("ACQUIRE", 1)
+    ioc.end()
+    assert ioc.errors == ""
