@@ -32,10 +32,12 @@ class IocProcess:
     """
 
     def __init__(self, *arguments: str, port: int = 0) -> None:
-        words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--port", str(port), *arguments]
+        words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--end-with-parent", "--port", str(port)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe, which nobody would empty
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment)
+        self.process = subprocess.Popen(
+            [*words, *arguments], stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment
+        )
         line = self.process.stdout.readline()
         if not line:
             self.end()

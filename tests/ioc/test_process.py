@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from caproto import CaprotoTimeoutError
@@ -14,6 +16,7 @@ from cxgi_bluesky.ioc.options import IocOptions
 from cxgi_bluesky.ioc.server import free_port
 
 from .serving import ROOT, SlowClient
+from .test_motor import eventually
 
 
 def test_it_listens_at_home_only_and_tells_clients_what_they_need(shared_ioc):
@@ -97,6 +100,32 @@ def test_impossible_numbers_are_not_taken(ca, name):
 )
 def test_what_the_ioc_says_no_client_can_write(ca, name):
     assert ca.pv(name).access == "read-only"
+
+
+START_AND_STAY = """
+import subprocess, sys, time
+words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--end-with-parent", "--board", "cu32"]
+ioc = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+print(ioc.stdout.readline(), end="", flush=True)
+time.sleep(60)
+"""
+
+
+def test_it_ends_with_its_parent_if_it_is_asked_to(tmp_path):
+    words = [sys.executable, "-c", START_AND_STAY]
+    parent = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
+    try:
+        port = json.loads(parent.stdout.readline())["tcp_port"]
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    finally:
+        parent.kill()
+        parent.communicate(timeout=5)
+    eventually(lambda: free_port_or_none(port) == port)
+
+
+def free_port_or_none(port):
+    with suppress(CxgiError):
+        return free_port("127.0.0.1", port)
 
 
 def test_nothing_was_logged_as_an_error(own_ioc):
