@@ -199,6 +199,9 @@ class ShutterGroup(Blades):
     async def _time_out(self) -> None:
         await self._say(self.timed_out, 1)
         await self._move(False)
+        if self.bench.open.running:  # it failed: again after as long
+            self._opened_at = asyncio.get_running_loop().time()
+            self._set_timer()
 
     def _later(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

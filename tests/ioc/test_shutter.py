@@ -114,6 +114,16 @@ def test_the_timer_closes_it_and_says_so_until_the_next_close(ca):
     assert ca.get("SHUTTER:TIMED_OUT") == 0
 
 
+def test_the_timer_tries_again_when_closing_failed(ca):
+    ca.put("FAULT:SHUTTER_FAIL", "close")
+    ca.put("SHUTTER:MAX_OPEN_S", 0.1)
+    ca.put("SHUTTER:CMD", "Open")
+    eventually(lambda: ca.get("SHUTTER:STATUS") == "Failed")
+    ca.put("FAULT:SHUTTER_FAIL", "none")
+    eventually(lambda: ca.get("SHUTTER:STATUS") == "Closed")
+    assert (ca.get("SHUTTER:ALARM"), ca.get("SHUTTER:TIMED_OUT")) == (1, 1)
+
+
 def test_the_timer_counts_from_each_opening(ca):
     ca.put("SHUTTER:MAX_OPEN_S", 0.5)
     for _ in range(3):
