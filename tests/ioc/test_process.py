@@ -31,7 +31,15 @@ def test_it_listens_at_home_only_and_tells_clients_what_they_need(shared_ioc):
 
 
 def test_the_line_for_people_and_the_file_for_scripts(tmp_path):
-    words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--once-ready", str(tmp_path / "ready.json")]
+    words = [
+        sys.executable,
+        "-m",
+        "cxgi_bluesky.cli",
+        "ioc",
+        "--end-with-parent",
+        "--once-ready",
+        str(tmp_path / "ready.json"),
+    ]
     ioc = subprocess.Popen([*words, "--board", "cu32"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         line = ioc.stdout.readline()
