@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+import pytest
+
+from .serving import Client, IocProcess
+
+if find_spec("caproto") is None or find_spec("epics") is None:
+    collect_ignore_glob = ["test_*.py"]  # they need the extra `epics`
+
+
+@pytest.fixture(scope="session")
+def shared_ioc():
+    """An IOC for all tests of this process; its Channel Access library is told of it before it starts."""
+    words = ("--time-scale", "0", "--board", "cu32", "--object", "CAS", "--seed", "7")
+    ioc = IocProcess(*words)
+    os.environ.update(ioc.environment)
+    yield ioc
+    ioc.end()
+
+
+@pytest.fixture
+def ca(shared_ioc) -> Client:
+    """Client of the shared IOC, which is as new: cu32, CAS, as fast as it can."""
+    client = Client(shared_ioc.prefix)
+    client.reset()
+    return client
+
+
+@pytest.fixture
+def own_ioc():
+    """Starts an IOC of the test's own."""
+    started: list[IocProcess] = []
+
+    def start(*arguments: str) -> IocProcess:
+        started.append(IocProcess("--time-scale", "0", "--board", "cu32", "--prefix", "OWN:", *arguments))
+        return started[-1]
+
+    yield start
+    for ioc in started:
+        ioc.end()
