@@ -105,5 +105,8 @@ class WaveletUNet(nn.Module):
     def _stage(layers: nn.Sequential, features: Tensor, modulation: Tensor) -> Tensor:
         """The block, its first layer's features scaled and moved by the conditions."""
         scale, shift = modulation.chunk(2, dim=1)
-        features = cast(Tensor, layers[0](features))
-        return cast(Tensor, layers[1:](features * (1 + scale) + shift))
+        first, *others = layers  # a slice would build a new module each time
+        features = first(features) * (1 + scale) + shift
+        for layer in others:
+            features = layer(features)
+        return features
