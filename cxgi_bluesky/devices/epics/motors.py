@@ -39,6 +39,7 @@ class BoundedMotor(EpicsMotor):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("labels", {"motors"})
         super().__init__(*args, **kwargs)
+        self.user_readback.kind = Kind.normal  # what one wants to see is the tile
 
     def check_value(self, pos: float) -> None:
         """Raise `LimitError` beyond either limits, `ValueError` for what is no position."""
