@@ -70,15 +70,11 @@ def check_beamline(path: str | Path, *, move: bool = False) -> Report:
     file = read_beamline_file(beamline_path(path))
     line = make_beamline(file, connect=False)
     devices = line.all_devices
-    try:
-        found = connections(devices, Timeouts(**file.words["timeouts"]))
-        read = 0
-        if not (found and found[0].where == "IOC"):
-            silent, read = readings(devices)
-            found += silent or [*units(line), *limits(line), *words(line)]
-            if move and not silent:
-                found += axes_move(line)
-    finally:
-        for device in devices:
-            device.destroy()
+    found = connections(devices, Timeouts(**file.words["timeouts"]))
+    read = 0
+    if not (found and found[0].where == "IOC"):
+        silent, read = readings(devices)
+        found += silent or [*units(line), *limits(line), *words(line)]
+        if move and not silent:
+            found += axes_move(line)
     return Report(file.words["name"], tuple(found), read, move)

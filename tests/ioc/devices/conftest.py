@@ -57,23 +57,25 @@ def beamline_file(tmp_path):
 
 @pytest.fixture
 def make_line(beamline_file):
-    """Makes beamlines, and lets go of their PVs afterwards."""
-    made = []
+    """Makes beamlines; their PVs are kept, as other clients in this process share the channels."""
+    return lambda prefix, **changes: load_beamline(beamline_file(prefix, **changes))
 
-    def make(prefix: str, **changes):
-        made.append(load_beamline(beamline_file(prefix, **changes)))
-        return made[-1]
 
-    yield make
-    for line in made:
-        for device in line.all_devices:
-            device.destroy()
+@pytest.fixture(scope="session")
+def shared_line(shared_ioc, tmp_path_factory):
+    """The beamline of the shared IOC."""
+    file = tmp_path_factory.mktemp("line") / "beamline.yml"
+    file.write_text(yaml.safe_dump(words_of(shared_ioc.prefix)), encoding="utf-8")
+    return load_beamline(file)
 
 
 @pytest.fixture
-def line(ca, make_line):
-    """The beamline of the shared IOC."""
-    return make_line(ca.prefix)
+def line(ca, shared_line):
+    """The same, without the alarms of an earlier test."""
+    shared_line.shutter.alarm = None
+    shared_line.shutter.close()
+    shared_line.diode.exposure_s.put(1.0)
+    return shared_line
 
 
 def scan(line, pattern_set, **options):

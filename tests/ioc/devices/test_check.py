@@ -104,5 +104,5 @@ def test_an_ioc_that_has_died_since(own_ioc, make_line, beamline_file):
     ioc = own_ioc()
     make_line(ioc.prefix)
     ioc.end(signal.SIGKILL)
-    with pytest.raises(CxgiError, match="no answer from .* is the IOC up"):
+    with pytest.raises(CxgiError, match=r"no answer from .* is the IOC up"):
         make_line(ioc.prefix, timeouts={"connection_s": 0.5})

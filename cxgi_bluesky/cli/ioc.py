@@ -1,0 +1,102 @@
+"""``cxgi ioc``: serve the simulated beamline over EPICS Channel Access."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import CxgiError
+from ._common import Commands, Payload, Say, add_command, plain
+
+NUMBERS = {
+    "max_open_s": "the shutter closes by itself after so many real seconds; 0 = never",
+    "source_ma": "current of the source (mA)",
+    "source_lifetime_h": "lifetime with which it decays (h); 0 = constant",
+}
+OF_THE_BOARD = {
+    "diode_open_pa": "current with everything open (pA)",
+    "diode_dark_pa": "dark current (pA)",
+    "diode_noise_fa": "noise of the electrometer in a reading of 1 s (fA)",
+    "stage_rms_um": "random error of a stage move, per axis (um)",
+    "drift_rms": "relative drift of the source",
+}
+NAMES = {"diode_open_pa": "open_pa", "diode_dark_pa": "dark_pa", "diode_noise_fa": "electrometer_fa"}
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "ioc", ioc, data=False)
+    parser.add_argument("--board", default="au64", help="au64, cu32 or a board file (default: %(default)s)")
+    parser.add_argument("--object", default="gold", help="object in the beam, as in cxgi demo (default: %(default)s)")
+    parser.add_argument("--etched", action="store_true", help="a board with the errors of its etching")
+    parser.add_argument("--prefix", default="CXGI:", help="of all PVs (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="UDP and TCP port; 0 = a free one (default: %(default)s)")
+    parser.add_argument(
+        "--time-scale", type=float, default=1.0, help="1 = real time, 0 = as fast as it can (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of all noise (default: %(default)s)")
+    for name, words in NUMBERS.items():
+        default = {"source_ma": 100.0}.get(name, 0.0)
+        parser.add_argument(_flag(name), type=float, default=default, help=f"{words} (default: %(default)s)")
+    for name, words in OF_THE_BOARD.items():
+        parser.add_argument(_flag(name), type=float, help=f"{words} (default: the board's)")
+    parser.add_argument("--once-ready", metavar="FILE", help="also write the line as JSON into a file")
+
+
+def ioc(options: argparse.Namespace, say: Say) -> Payload:
+    """Serve the simulated beamline over EPICS Channel Access, until it is interrupted."""
+    try:
+        import caproto  # noqa: F401
+    except ImportError:
+        raise CxgiError("cxgi ioc needs caproto: pip install 'cxgi_bluesky[epics]'") from None
+    import asyncio
+
+    from ..ioc.options import IocOptions
+    from ..ioc.server import serve
+
+    words = {NAMES.get(name, name): getattr(options, name) for name in (*NUMBERS, *OF_THE_BOARD)}
+    asked = IocOptions(
+        board=options.board,
+        object_name=options.object,
+        prefix=options.prefix,
+        host=options.host,
+        port=options.port,
+        time_scale=options.time_scale,
+        seed=options.seed,
+        etched=options.etched,
+        **words,
+    )
+
+    def ready(announcement: dict[str, Any]) -> None:
+        line = json.dumps(plain(announcement))
+        if options.once_ready:
+            _write_whole(Path(options.once_ready), line + "\n")
+        print(line if options.json else _line(announcement), flush=True)
+
+    counted = asyncio.run(serve(asked, ready))
+    say(
+        f"ended with the shutter {counted['shutter']}: {counted['openings']} openings, {counted['open_s']:.3f} s open, "
+        f"{counted['exposures']} exposures, {counted['moves']} moves"
+    )
+    return counted
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _line(announcement: dict[str, Any]) -> str:
+    environment = " ".join(f"{name}={value}" for name, value in announcement["environment"].items())
+    ports = f"udp {announcement['udp_port']} tcp {announcement['tcp_port']}"
+    return f"serving {announcement['prefix']} at {announcement['host']} {ports}: {environment}"
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that nobody sees half written."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

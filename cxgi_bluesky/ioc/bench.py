@@ -1,0 +1,211 @@
+"""The bench behind the PVs: motors, shutters, source and diode over the twin, their faults and what was counted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..resolution.knife_edge import KnifeGeometry
+from ..simulation.knife import Blade
+from .axis import Axis
+from .clock import Clock, Stopwatch
+from .options import IocOptions
+from .twin import ServedTwin, served_twin
+
+OBJECT_REACH_MM = 5.0  # further away than this the object is out of the beam
+KNIFE_GEOMETRY = KnifeGeometry(source_knife_mm=50.0, knife_slit_mm=400.0, slit_um=20.0)
+KNIFE_OUT_MM = -2.0
+STAGE_MARGIN_MM = 5.0
+I0_PA = 1000.0
+OVERLOAD_PA = 9.9e37  # what a Keithley says when its range is exceeded
+WHOLE = 1e-3  # of an exposure: less than this is the clock's
+
+
+@dataclass
+class Faults:
+    """Faults that are asked for; see the how-to."""
+
+    stuck: bool = False
+    lost_um: float = 0.0
+    shutter_delay_s: float = 0.0
+    shutter_fail: str = "none"
+    reading: str = "none"
+    readings: int = 0
+    permit_withdrawn: bool = False
+
+
+@dataclass
+class Counts:
+    """What the IOC counted since the last reset; the open seconds are the shutter's stopwatch."""
+
+    openings: int = 0
+    exposures: int = 0
+    dark_exposures: int = 0
+    moves: int = 0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One exposure: mean current and its standard error, the monitor's current (pA), and whether it is overloaded."""
+
+    current_pa: float
+    spread_pa: float
+    i0_pa: float
+    overload: bool = False
+
+
+class Bench:
+    """State of the simulated beamline; the PVs act on it.
+
+    Attributes
+    ----------
+    twin : ServedTwin
+    clock : Clock
+    axes : dict of str to Axis
+        By PV name.
+    faults, counts
+    open, lit : Stopwatch
+        Whether the shutter is open; whether the beam passes source, second barrier and shutter.
+    """
+
+    def __init__(self, options: IocOptions) -> None:
+        self.options = options
+        self.twin: ServedTwin = served_twin(options)
+        self.clock = Clock(options.time_scale)
+        self.open, self.lit = Stopwatch(self.clock), Stopwatch(self.clock)
+        self.faults, self.counts = Faults(), Counts()
+        self.source_on = True
+        self.barrier_open = True
+        self.seed(options.seed, twin=False)
+        self.axes = {axis.name: axis for axis in self._axes()}
+        for name in ("STAGE:X", "STAGE:Y"):
+            self.axes[name].put(self.axes[name].position, arrived=True)
+
+    def seed(self, seed: int, *, twin: bool = True) -> None:
+        """Begin all noise anew."""
+        if twin:
+            self.twin.reseed(seed)
+        self._rng = np.random.default_rng([seed, 1])
+        self.encoder_rng = np.random.default_rng([seed, 2])
+        for axis in getattr(self, "axes", {}).values():
+            axis.rng = self.encoder_rng
+
+    # ------------------------------------------------------------ motors
+
+    def _axes(self) -> list[Axis]:
+        board = self.twin.board
+        places = np.array([board.position_mm(tile) for tile in range(board.tile_count)])
+        low, high = places.min(axis=0) - STAGE_MARGIN_MM, places.max(axis=0) + STAGE_MARGIN_MM
+        x, y = board.position_mm(0)
+        axes = [
+            Axis("STAGE:X", x, float(low[0]), float(high[0]), self._stage_x),
+            Axis("STAGE:Y", y, float(low[1]), float(high[1]), self._stage_y),
+            Axis("OBJECT:X", 0.0, -25.0, 25.0, self._object),
+            Axis("KNIFE:Y", KNIFE_OUT_MM, KNIFE_OUT_MM, -KNIFE_OUT_MM, self._knife, velocity=1.0),
+        ]
+        for axis in axes:
+            axis.rng = self.encoder_rng
+        return axes
+
+    def _stage_x(self, true_mm: float, arrived: bool) -> None:
+        if arrived:
+            self.twin.move_x(true_mm)
+        else:
+            self.twin.x_mm = true_mm
+
+    def _stage_y(self, true_mm: float, arrived: bool) -> None:
+        if arrived:
+            self.twin.move_y(true_mm)
+        else:
+            self.twin.y_mm = true_mm
+
+    def _object(self, true_mm: float, arrived: bool) -> None:
+        self.twin.object_in = abs(true_mm) <= OBJECT_REACH_MM
+
+    def _knife(self, true_mm: float, arrived: bool) -> None:
+        if true_mm <= KNIFE_OUT_MM:
+            self.twin.blades.pop("y", None)
+        else:
+            self.twin.blades["y"] = Blade(1000 * true_mm, KNIFE_GEOMETRY)
+
+    def begin_move(self, axis: Axis, target: float) -> None:
+        """Count a move; steps that are to be lost are lost in it."""
+        self.counts.moves += 1
+        if self.faults.lost_um and target != axis.position:
+            axis.slip -= math.copysign(self.faults.lost_um / 1000, target - axis.position)
+            self.faults.lost_um = 0.0
+
+    # ------------------------------------------------------------ light
+
+    def set_shutter(self, opened: bool) -> None:
+        """Tell what the shutter has become."""
+        self.counts.openings += opened and not self.open.running
+        self.open.set(opened)
+        self.light()
+
+    def light(self) -> None:
+        """Let the beam through if source, barrier and shutter do."""
+        lit = self.open.running and self.barrier_open and self.source_on
+        self.lit.set(lit)
+        if lit:
+            self.twin.open_shutter()
+        else:
+            self.twin.close_shutter()
+
+    def source_share(self) -> float:
+        """Current of the source over its full one."""
+        if not self.source_on:
+            return 0.0
+        lifetime_s = 3600 * self.options.source_lifetime_h
+        return math.exp(-self.clock.now() / lifetime_s) if lifetime_s else 1.0
+
+    def source_ma(self) -> float:
+        """Current of the source as its meter reads it."""
+        return self.options.source_ma * self.source_share() * (1 + 1e-4 * float(self._rng.normal()))
+
+    def reset_counts(self) -> None:
+        """Count from 0."""
+        self.counts = Counts()
+        self.open.reset()
+
+    # ------------------------------------------------------------ exposures
+
+    async def expose(self, exposure_s: float) -> Reading:
+        """Integrate for `exposure_s` simulated seconds; light that came only part of the time counts for that part."""
+        open_before, lit_before = self.open.seconds, self.lit.seconds
+        await self.clock.spend(exposure_s)
+        if self.open.seconds - open_before > WHOLE * exposure_s:
+            self.counts.exposures += 1
+        else:
+            self.counts.dark_exposures += 1
+        return self._faulty(self._read(exposure_s, (self.lit.seconds - lit_before) / exposure_s))
+
+    def _read(self, exposure_s: float, lit_share: float) -> Reading:
+        self.twin.source_share = max(self.source_share(), 0.0)
+        share = 1.0 if lit_share > 1 - WHOLE else 0.0 if lit_share < WHOLE else lit_share
+        parts = [(part, lit) for part, lit in ((share, True), (1 - share, False)) if part > 0]
+        current = variance = i0 = 0.0
+        was_open = self.twin.shutter_open
+        for part, lit in parts:
+            self.twin.shutter_open = lit
+            mean, sigma = self.twin.expose(part * exposure_s)
+            current, variance = current + part * mean, variance + (part * sigma) ** 2
+            i0 += part * I0_PA * self.twin.intensity * lit
+        self.twin.shutter_open = was_open
+        detector = self.twin.parameters.detector
+        noise = math.sqrt(detector.variance_pa2(i0, exposure_s))
+        return Reading(current, math.sqrt(variance), i0 + noise * float(self._rng.normal()))
+
+    def _faulty(self, reading: Reading) -> Reading:
+        kind = self.faults.reading
+        if kind == "none":
+            return reading
+        if self.faults.readings:
+            self.faults.readings -= 1
+            if not self.faults.readings:
+                self.faults.reading = "none"
+        if kind == "nan":
+            return Reading(math.nan, math.nan, reading.i0_pa)
+        return Reading(OVERLOAD_PA, math.nan, reading.i0_pa, overload=True)

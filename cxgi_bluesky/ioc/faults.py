@@ -1,0 +1,119 @@
+"""Faults on demand, and the settings of the IOC itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from caproto import ChannelType, SkipWrite
+from caproto.server import PVGroup, pvproperty
+
+from ..errors import CxgiError
+from .bench import Bench
+from .shutter import ShutterGroup
+from .silence import Silence
+
+ENUM = ChannelType.ENUM
+BEFORE_SILENCE_S = 0.05  # so that the put that asks for it is still answered
+
+
+class FaultGroup(PVGroup):
+    """FAULT: PVs; each is written and stays until it is taken back, unless it says otherwise."""
+
+    async def _put_stuck(self, instance: Any, value: int) -> int:
+        self.bench.faults.stuck = bool(value)
+        return value
+
+    async def _put_lost(self, instance: Any, value: float) -> float:
+        self.bench.faults.lost_um = float(value)
+        return value
+
+    async def _get_lost(self, instance: Any) -> float | None:
+        return self._unless_same(instance, self.bench.faults.lost_um)
+
+    async def _put_delay(self, instance: Any, value: float) -> float:
+        if not 0 <= value < float("inf"):
+            raise SkipWrite
+        self.bench.faults.shutter_delay_s = float(value)
+        return value
+
+    async def _put_fail(self, instance: Any, value: str) -> str:
+        self.bench.faults.shutter_fail = value
+        return value
+
+    async def _put_reading(self, instance: Any, value: str) -> str:
+        self.bench.faults.reading = value
+        return value
+
+    async def _get_reading(self, instance: Any) -> str | None:
+        return self._unless_same(instance, self.bench.faults.reading)
+
+    async def _put_readings(self, instance: Any, value: int) -> int:
+        self.bench.faults.readings = max(0, int(value))
+        return value
+
+    async def _get_readings(self, instance: Any) -> int | None:
+        return self._unless_same(instance, self.bench.faults.readings)
+
+    async def _put_permit(self, instance: Any, value: int) -> int:
+        await self.shutter.set_permit(not value)
+        return value
+
+    async def _put_silent(self, instance: Any, value: int) -> int:
+        if value:
+            seconds = self.silent_s.value
+            asyncio.get_running_loop().call_later(BEFORE_SILENCE_S, self.silence.begin, seconds)
+        return 0
+
+    @staticmethod
+    def _unless_same(instance: Any, value: Any) -> Any:
+        """What a getter hands over to be written, or None."""
+        return None if instance.value == value else value
+
+    stuck = pvproperty(value=0, name="STUCK", put=_put_stuck)
+    lost = pvproperty(value=0.0, name="LOST_UM", units="um", precision=3, put=_put_lost, get=_get_lost)
+    delay = pvproperty(value=0.0, name="SHUTTER_DELAY_S", units="s", precision=3, put=_put_delay)
+    fail = pvproperty(
+        value="none", dtype=ENUM, enum_strings=["none", "open", "close"], name="SHUTTER_FAIL", put=_put_fail
+    )  # fmt: skip
+    reading = pvproperty(
+        value="none", dtype=ENUM, enum_strings=["none", "nan", "overload"], name="READING",
+        put=_put_reading, get=_get_reading,
+    )  # fmt: skip
+    readings = pvproperty(value=0, name="READINGS", put=_put_readings, get=_get_readings)
+    permit = pvproperty(value=0, name="PERMIT", put=_put_permit)
+    silent = pvproperty(value=0, name="SILENT", put=_put_silent)
+    silent_s = pvproperty(value=5.0, name="SILENT_S", units="s", precision=1)
+
+    def __init__(self, prefix: str, *, bench: Bench, shutter: ShutterGroup, silence: Silence, **kwargs: Any) -> None:
+        self.bench, self.shutter, self.silence = bench, shutter, silence
+        super().__init__(prefix, **kwargs)
+
+
+class SettingsGroup(PVGroup):
+    """TIME_SCALE and SEED."""
+
+    async def _put_scale(self, instance: Any, value: float) -> float:
+        try:
+            self.bench.clock.scale = float(value)
+        except CxgiError:
+            raise SkipWrite from None
+        return value
+
+    async def _put_seed(self, instance: Any, value: int) -> int:
+        if value < 0:
+            raise SkipWrite
+        self.bench.seed(int(value))
+        return value
+
+    async def begin(self) -> None:
+        """Show the options."""
+        await self.scale.write(self.bench.clock.scale, verify_value=False)
+        await self.seed.write(self.bench.options.seed, verify_value=False)
+
+    scale = pvproperty(value=1.0, name="TIME_SCALE", precision=3, put=_put_scale)
+    seed = pvproperty(value=0, name="SEED", put=_put_seed)
+
+    def __init__(self, prefix: str, *, bench: Bench, **kwargs: Any) -> None:
+        self.bench = bench
+        super().__init__(prefix, **kwargs)

@@ -1,0 +1,68 @@
+"""All PVs of the IOC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .bench import Bench
+from .counters import CounterGroup
+from .diode import DiodeGroup, Exposer
+from .faults import FaultGroup, SettingsGroup
+from .keithley import KeithleyGroup
+from .motor import MotorGroup
+from .options import IocOptions
+from .shutter import Barrier, ShutterGroup
+from .silence import Silence
+from .source import SourceGroup
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The PVs, by name in `pvdb`, and those groups that others act on."""
+
+    bench: Bench
+    pvdb: dict[str, Any]
+    motors: list[MotorGroup]
+    shutter: ShutterGroup
+    barrier: Barrier
+    settings: SettingsGroup
+
+    async def begin(self) -> None:
+        """Bring everything into its first state."""
+        for motor in self.motors:
+            await motor.begin()
+        await self.shutter.begin()
+        await self.barrier.begin()
+        await self.settings.begin()
+
+
+def make_groups(options: IocOptions, silence: Silence) -> Groups:
+    """The PVs of some options.
+
+    Raises
+    ------
+    CxgiError
+        For an unknown board or object.
+    """
+    bench, p = Bench(options), options.prefix
+    counters = CounterGroup(f"{p}COUNT:", bench=bench)
+    exposer = Exposer(bench, counters.publish)
+    diode = DiodeGroup(p, exposer=exposer)
+    shutter = ShutterGroup(f"{p}SHUTTER:", bench=bench, changed=counters.publish)
+    barrier = Barrier(f"{p}SAFETY:", bench=bench)
+    settings = SettingsGroup(p, bench=bench)
+    motors = [MotorGroup(f"{p}{name}", bench=bench, axis=axis) for name, axis in bench.axes.items()]
+    groups: list[Any] = [
+        *motors,
+        shutter,
+        barrier,
+        SourceGroup(f"{p}SOURCE:", bench=bench),
+        diode,
+        KeithleyGroup(f"{p}KEITHLEY:", exposer=exposer, exposure=diode.exposure),
+        counters,
+        FaultGroup(f"{p}FAULT:", bench=bench, shutter=shutter, silence=silence),
+        settings,
+    ]
+    pvdb = {name: pv for group in groups for name, pv in group.pvdb.items()}
+    return Groups(bench, pvdb, motors, shutter, barrier, settings)

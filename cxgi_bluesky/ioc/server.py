@@ -1,0 +1,170 @@
+"""The Channel Access server around the PVs: private ports, no delayed packets, a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from caproto.asyncio.server import Context, VirtualCircuit
+from caproto.server import common
+
+from ..errors import CxgiError
+from .groups import Groups, make_groups
+from .options import IocOptions
+from .silence import Silence
+
+BATCHING_S = 0.001  # how long caproto waits for more monitors before it sends what it has; its 10 ms were for each move
+FAREWELL_S = 0.05  # for the last monitors to leave
+
+Ready = Callable[[dict[str, Any]], None]
+
+
+class Circuit(VirtualCircuit):
+    """A client's connection, that keeps silent when the server does."""
+
+    async def _send_buffers(self, *buffers: bytes) -> None:
+        await self.context.silence.over()
+        await super()._send_buffers(*buffers)
+
+
+class Server(Context):
+    """caproto's server with TCP_NODELAY, which asyncio does not set on sockets made as caproto makes them."""
+
+    CircuitClass = Circuit
+
+    def __init__(self, pvdb: dict[str, Any], host: str, port: int, silence: Silence) -> None:
+        super().__init__(pvdb, [host])
+        self.ca_server_port = port
+        self.silence = silence
+
+    async def tcp_handler(self, client: Any, addr: Any) -> None:
+        """Serve one connection."""
+        client.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await super().tcp_handler(client, addr)
+
+    async def _broadcaster_queue_iteration(self, addr: Any, commands: Any) -> None:
+        if not self.silence.now:
+            await super()._broadcaster_queue_iteration(addr, commands)
+
+
+def free_port(host: str, port: int = 0) -> int:
+    """A port that is free for UDP and TCP: `port`, or any for 0.
+
+    Raises
+    ------
+    CxgiError
+        If `port` is taken, or the address is not of this machine.
+    """
+    for _ in range(20):
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tcp.bind((host, port))
+                udp.bind((host, tcp.getsockname()[1]))
+            except OSError as error:
+                if port:
+                    raise CxgiError(f"port {port} of {host}: {error.strerror}; choose another, or 0") from error
+                reason = error
+            else:
+                return int(tcp.getsockname()[1])
+    raise CxgiError(f"no free port at {host}: {reason.strerror}")
+
+
+def client_environment(host: str, port: int, repeater_port: int) -> dict[str, str]:
+    """Environment that a client needs, before it imports its Channel Access library."""
+    return {
+        "EPICS_CA_ADDR_LIST": "127.0.0.1" if host == "0.0.0.0" else host,
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        "EPICS_CA_SERVER_PORT": str(port),
+        "EPICS_CA_REPEATER_PORT": str(repeater_port),
+    }
+
+
+async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, Any]:
+    """Serve until SIGINT or SIGTERM, then close the shutter.
+
+    Parameters
+    ----------
+    options : IocOptions
+    ready : callable, optional
+        Called with prefix, address, ports and the clients' environment as soon as clients are answered.
+
+    Returns
+    -------
+    dict
+        What was counted.
+
+    Raises
+    ------
+    CxgiError
+        For an unknown board or object, or a port that is taken.
+    """
+    port, repeater_port = free_port(options.host, options.port), free_port(options.host)
+    _keep_beacons_private(repeater_port)
+    common.HIGH_LOAD_TIMEOUT = BATCHING_S
+    silence = Silence()
+    groups = make_groups(options, silence)
+    server = Server(groups.pvdb, options.host, port, silence)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, ended.set)
+
+    async def started(async_lib: Any) -> None:
+        await groups.begin()
+        if ready is not None:
+            ready(_announcement(options, port, repeater_port, server.port))
+
+    running = asyncio.ensure_future(server.run(startup_hook=started))
+    waiting = asyncio.ensure_future(ended.wait())
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    await groups.shutter.shut_at_once()
+    await asyncio.sleep(FAREWELL_S)
+    running.cancel()
+    await asyncio.wait({running})
+    if not running.cancelled():
+        running.result()
+    return _farewell(groups)
+
+
+def _announcement(options: IocOptions, port: int, repeater_port: int, tcp_port: int) -> dict[str, Any]:
+    return {
+        "prefix": options.prefix,
+        "host": options.host,
+        "udp_port": port,
+        "tcp_port": tcp_port,
+        "pid": os.getpid(),
+        "board": options.board,
+        "object": options.object_name,
+        "time_scale": options.time_scale,
+        "seed": options.seed,
+        "environment": client_environment(options.host, port, repeater_port),
+    }
+
+
+def _farewell(groups: Groups) -> dict[str, Any]:
+    bench = groups.bench
+    return {
+        "shutter": groups.shutter.status.value,
+        "openings": bench.counts.openings,
+        "open_s": bench.open.seconds,
+        "exposures": bench.counts.exposures,
+        "dark_exposures": bench.counts.dark_exposures,
+        "moves": bench.counts.moves,
+    }
+
+
+def _keep_beacons_private(repeater_port: int) -> None:
+    """Beacons of a simulation must not reach a beamline's clients; that nobody listens to them is no error."""
+    os.environ["EPICS_CAS_AUTO_BEACON_ADDR_LIST"] = "NO"
+    os.environ["EPICS_CAS_BEACON_ADDR_LIST"] = f"127.0.0.1:{repeater_port}"
+    logging.getLogger("caproto.ctx").addFilter(lambda record: not str(record.msg).startswith("Failed to send beacon"))

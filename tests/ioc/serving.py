@@ -1,0 +1,117 @@
+"""An IOC in a process of its own, and a client of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+START_S = 30
+END_S = 15
+ANSWER_S = 5
+
+
+class IocProcess:
+    """``cxgi ioc --json``, already answering; ended by its process id.
+
+    Parameters
+    ----------
+    *arguments : str
+        Further words of the command line.
+    port : int
+        0 = a free one.
+    """
+
+    def __init__(self, *arguments: str, port: int = 0) -> None:
+        words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--port", str(port), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the IOC did not start: {self.process.communicate(timeout=START_S)[1]}")
+        self.info: dict[str, Any] = json.loads(line)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client needs in its environment."""
+        return self.info["environment"]
+
+    @property
+    def prefix(self) -> str:
+        return self.info["prefix"]
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> dict[str, Any]:
+        """End it; what it had counted, or nothing if it was killed or had ended before."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        rest, self.errors = self.process.communicate(timeout=END_S)
+        return json.loads(rest) if rest.strip() else {}
+
+
+PVS: dict[tuple[str, bool], Any] = {}  # for good: pyepics takes others' channels along when it drops one
+
+
+class Client:
+    """Puts with completion and gets from the server (not from a monitor), through pyepics."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def pv(self, name: str, *, monitored: bool = False) -> Any:
+        import epics
+
+        key = (self.prefix + name, monitored)
+        if key not in PVS:
+            PVS[key] = epics.PV(self.prefix + name, auto_monitor=monitored)
+            assert PVS[key].wait_for_connection(timeout=ANSWER_S), f"no answer from {self.prefix + name}"
+        return PVS[key]
+
+    def get(self, name: str) -> Any:
+        """Value; an enum's word."""
+        pv = self.pv(name)
+        value = pv.get(as_string=pv.type.endswith("enum"), timeout=ANSWER_S, use_monitor=False)
+        assert value is not None, f"{name} did not answer"
+        return value
+
+    def put(self, name: str, value: Any, *, wait: bool = True) -> None:
+        assert self.pv(name).put(value, wait=wait, timeout=20) is not None, f"{name} did not take {value}"
+
+    def expose(self) -> float:
+        """Bucket of one exposure (pA)."""
+        self.put("ACQUIRE", 1)
+        return self.get("VALUE")
+
+    def reset(self) -> None:
+        """No faults, everything closed and at its place, counts at 0."""
+        for name, value in RESET.items():
+            self.put(name, value)
+
+
+RESET = {
+    "TIME_SCALE": 0.0,
+    "FAULT:STUCK": 0,
+    "FAULT:LOST_UM": 0.0,
+    "FAULT:SHUTTER_DELAY_S": 0.0,
+    "FAULT:SHUTTER_FAIL": "none",
+    "FAULT:READING": "none",
+    "FAULT:READINGS": 0,
+    "FAULT:PERMIT": 0,
+    "SHUTTER:RESET": 1,
+    "SHUTTER:MAX_OPEN_S": 0.0,
+    "SHUTTER:CMD": "Close",
+    "SAFETY:CMD": "Open",
+    "SOURCE:CMD": "On",
+    "EXPOSURE_S": 1.0,
+    "STAGE:X.HOMF": 1,
+    "STAGE:Y.HOMF": 1,
+    "OBJECT:X": 0.0,
+    "KNIFE:Y": -2.0,
+    "COUNT:RESET": 1,
+}

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.ioc.options import IocOptions
+from cxgi_bluesky.ioc.server import free_port
+
+from .serving import ROOT, Client
+
+
+def test_it_listens_at_home_only_and_tells_clients_what_they_need(shared_ioc):
+    assert shared_ioc.info["host"] == "127.0.0.1"
+    assert shared_ioc.environment == {
+        "EPICS_CA_ADDR_LIST": "127.0.0.1",
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        "EPICS_CA_SERVER_PORT": str(shared_ioc.info["udp_port"]),
+        "EPICS_CA_REPEATER_PORT": shared_ioc.environment["EPICS_CA_REPEATER_PORT"],
+    }
+    assert shared_ioc.info["tcp_port"] == shared_ioc.info["udp_port"]
+
+
+def test_the_line_for_people_and_the_file_for_scripts(tmp_path):
+    words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--once-ready", str(tmp_path / "ready.json")]
+    ioc = subprocess.Popen([*words, "--board", "cu32"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        line = ioc.stdout.readline()
+    finally:
+        ioc.send_signal(signal.SIGINT)
+        rest, _ = ioc.communicate(timeout=15)
+    said = json.loads((tmp_path / "ready.json").read_text())
+    assert f"EPICS_CA_SERVER_PORT={said['udp_port']}" in line
+    assert rest.startswith("ended with the shutter Closed")
+    assert ioc.returncode == 0
+
+
+def test_a_taken_port_is_refused(shared_ioc):
+    with pytest.raises(CxgiError, match=f"port {shared_ioc.info['tcp_port']}"):
+        free_port("127.0.0.1", shared_ioc.info["tcp_port"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"port": 70000}, {"prefix": "A B"}, {"time_scale": -1.0}, {"max_open_s": float("nan")}, {"source_ma": 0.0}],
+)
+def test_impossible_options_are_refused(wrong):
+    with pytest.raises(CxgiError):
+        IocOptions(**wrong)
+
+
+def test_a_silent_server_answers_later_and_its_timer_goes_on(own_ioc):
+    client = Client(own_ioc("--max-open-s", "0.3").prefix)
+    client.put("SHUTTER:CMD", "Open")
+    assert client.get("SHUTTER:STATUS") == "Open"
+    client.put("FAULT:SILENT_S", 1.0)
+    client.put("FAULT:SILENT", 1)
+    time.sleep(0.2)
+    with pytest.warns(UserWarning, match="timed out"):
+        assert client.pv("SHUTTER:STATUS").get(timeout=0.3, use_monitor=False) is None
+    time.sleep(1.0)
+    assert (client.get("SHUTTER:STATUS"), client.get("SHUTTER:TIMED_OUT")) == ("Closed", 1)
