@@ -26,7 +26,7 @@ def units(line: Any) -> list[Finding]:
     """EGU of the motors, and of the currents where the IOC tells it."""
     found = []
     for place, motor in motors_of(line).items():
-        if (unit := motor.motor_egu.get()) != UNIT:
+        if (unit := fresh(motor.motor_egu)) != UNIT:
             remedy = f"set {motor.prefix}.EGU to mm, with MRES, limits and velocity in mm"
             found.append(Finding(place, f"{motor.prefix}.EGU is {unit!r}, boards are in mm", remedy))
     for place, signal, unit in _currents(line.diode):
@@ -74,7 +74,7 @@ def limits(line: Any) -> list[Finding]:
 
 def _outside(motor: BoundedMotor, low_mm: float, high_mm: float) -> str:
     """Which limits do not contain a span; empty if all do. Equal limits of a record mean none."""
-    record = (float(motor.low_limit_travel.get()), float(motor.high_limit_travel.get()))
+    record = (float(fresh(motor.low_limit_travel)), float(fresh(motor.high_limit_travel)))
     if record[0] < record[1] and not (record[0] <= low_mm and high_mm <= record[1]):
         return f"limits of {motor.prefix} are {record[0]:g} to {record[1]:g} mm"
     if motor.limits_mm is not None and not (motor.limits_mm[0] <= low_mm and high_mm <= motor.limits_mm[1]):

@@ -51,7 +51,7 @@ class BoundedMotor(EpicsMotor):
 
     def check_unit(self) -> None:
         """Raise `CxgiError` unless the record counts in mm."""
-        unit = self.motor_egu.get()
+        unit = fresh(self.motor_egu)
         if unit != UNIT:
             raise CxgiError(f"{self.prefix}.EGU says {unit!r}: positions of boards are in mm, set the record to mm")
 

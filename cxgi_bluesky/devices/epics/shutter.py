@@ -203,7 +203,9 @@ class EpicsShutter(EpicsDevice, Shutter):
 
     def _close_after_exposure(self, turn: object) -> None:
         """Close; an error if it had closed by itself before."""
-        self._exposing = False
+        exposing, self._exposing = self._exposing, False
+        if exposing and not self._closed_itself:
+            self._closed_itself = self._is_closed_now()  # its monitor may still be on its way
         self._close(turn)
         found_closed, self._closed_itself = self._closed_itself, False
         if found_closed:
@@ -211,6 +213,13 @@ class EpicsShutter(EpicsDevice, Shutter):
                 f"{self.name} closed by itself during the exposure, which is not stored: see its permit"
                 f"{' (' + self.permit.pvname + ')' if self.permit is not None else ''} and the IOC's open-time limit"
             )
+
+    def _is_closed_now(self) -> bool:
+        """What the IOC says; an IOC that does not answer says nothing, which closing will tell."""
+        try:
+            return says(self.readback, fresh(self.readback), self.pvs.closed_value)
+        except Exception:
+            return False
 
     def _close(self, turn: object) -> None:
         try:

@@ -74,6 +74,8 @@ def line(ca, shared_line):
     """The same, without the alarms of an earlier test."""
     shared_line.shutter.alarm = None
     shared_line.shutter.close()
+    for device in shared_line.devices:
+        device.unstage()
     shared_line.diode.exposure_s.put(1.0)
     return shared_line
 

@@ -140,7 +140,7 @@ def test_a_scan_whose_shutter_fails_ends_without_beam(RE, documents, ca, line):
             ca.put("FAULT:SHUTTER_FAIL", "close")
 
     RE.subscribe(fail)
-    with pytest.raises(Exception, match=r"ALARM|does not open|did not close"):
+    with pytest.raises(ShutterError, match=r"ALARM|does not open|did not close"):
         RE(scan(line, PatternSet(32, 8), object_stage=None))
     assert ca.get("SAFETY:STATUS") == "Closed"
     assert line.shutter.alarm is not None

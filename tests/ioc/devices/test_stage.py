@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 from bluesky.magics import BlueskyMagics
-from bluesky.utils import FailedStatus
 from ophyd.utils import LimitError
 
 from cxgi_bluesky.devices.epics.motors import PositionError
@@ -53,8 +52,9 @@ def test_an_axis_that_ends_elsewhere_is_one_clear_error(ca, line, axis):
 
 def test_a_scan_exposes_nothing_beyond_the_window(RE, documents, ca, make_line):
     line = make_line(ca.prefix, stage__in_position_um=1e-4)  # less than the encoder's noise
-    with pytest.raises(FailedStatus, match=r"stage_[xy] was sent to .* \(window 0\.0001 um\)"):
+    with pytest.raises(PositionError, match=r"stage_[xy] was sent to .* \(window 0\.0001 um\)"):
         RE(scan(line, PatternSet(32, 8), object_stage=None))
+    assert "window 0.0001 um" in documents.of("stop")[0]["reason"]
     assert ca.get("COUNT:OPENINGS") == 0
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
