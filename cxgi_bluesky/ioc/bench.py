@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,6 @@ KNIFE_GEOMETRY = KnifeGeometry(source_knife_mm=50.0, knife_slit_mm=400.0, slit_u
 KNIFE_OUT_MM = -2.0
 STAGE_MARGIN_MM = 5.0
 I0_PA = 1000.0
-OVERLOAD_PA = 9.9e37  # what a Keithley says when its range is exceeded
 WHOLE = 1e-3  # of an exposure: less than this is the clock's
 
 
@@ -33,7 +32,7 @@ class Faults:
     shutter_fail: str = "none"
     reading: str = "none"
     readings: int = 0
-    permit_withdrawn: bool = False
+    overload_range: int = 0  # of the Keithley when the overload began; a higher one is not overloaded
 
 
 @dataclass
@@ -48,7 +47,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Reading:
-    """One exposure: mean current and its standard error, the monitor's current (pA), and whether it is overloaded."""
+    """One exposure: mean current and its standard error, the monitor's current (pA).
+
+    With `overload` the electrometer says that its range was exceeded, and the current is what it would have been.
+    """
 
     current_pa: float
     spread_pa: float
@@ -77,6 +79,7 @@ class Bench:
         self.open, self.lit = Stopwatch(self.clock), Stopwatch(self.clock)
         self.faults, self.counts = Faults(), Counts()
         self.source_on = True
+        self.keithley_range = 0
         self.barrier_open = True
         self.seed(options.seed, twin=False)
         self.axes = {axis.name: axis for axis in self._axes()}
@@ -172,14 +175,18 @@ class Bench:
 
     # ------------------------------------------------------------ exposures
 
-    async def expose(self, exposure_s: float) -> Reading:
-        """Integrate for `exposure_s` simulated seconds; light that came only part of the time counts for that part."""
+    async def expose(self, exposure_s: float, *, drift_steps: float = 1.0) -> Reading:
+        """Integrate for `exposure_s` simulated seconds; light that came only part of the time counts for that part.
+
+        The source drifts by one step an exposure; readings that together are an exposure share it.
+        """
         open_before, lit_before = self.open.seconds, self.lit.seconds
         await self.clock.spend(exposure_s)
         if self.open.seconds - open_before > WHOLE * exposure_s:
             self.counts.exposures += 1
         else:
             self.counts.dark_exposures += 1
+        self.twin.drift_due += drift_steps
         return self._faulty(self._read(exposure_s, (self.lit.seconds - lit_before) / exposure_s))
 
     def _read(self, exposure_s: float, lit_share: float) -> Reading:
@@ -208,4 +215,4 @@ class Bench:
                 self.faults.reading = "none"
         if kind == "nan":
             return Reading(math.nan, math.nan, reading.i0_pa)
-        return Reading(OVERLOAD_PA, math.nan, reading.i0_pa, overload=True)
+        return replace(reading, overload=True)

@@ -11,6 +11,7 @@ from caproto.server import PVGroup, pvproperty
 
 from .bench import Bench, Reading
 
+OVERLOAD = 9.9e37  # what a Keithley says, too
 Changed = Callable[[], Awaitable[None]]
 
 
@@ -21,10 +22,10 @@ class Exposer:
         self._bench, self._changed = bench, changed
         self._task: asyncio.Task[Reading] | None = None
 
-    async def expose(self, exposure_s: float) -> Reading | None:
-        """Expose; None if it was made void."""
+    async def expose(self, exposure_s: float, *, drift_steps: float = 1.0) -> Reading | None:
+        """Expose (`Bench.expose`); None if it was made void."""
         self.stop()
-        self._task = task = asyncio.ensure_future(self._bench.expose(exposure_s))
+        self._task = task = asyncio.ensure_future(self._bench.expose(exposure_s, drift_steps=drift_steps))
         await asyncio.wait({task})
         await self._changed()
         return None if task.cancelled() else task.result()
@@ -45,7 +46,7 @@ class DiodeGroup(PVGroup):
         await instance.write(1, verify_value=False)
         reading = await self.exposer.expose(self.exposure.value)
         if reading is not None:
-            await self.value.write(reading.current_pa)
+            await self.value.write(OVERLOAD if reading.overload else reading.current_pa)
             await self.spread.write(reading.spread_pa)
             await self.overload.write(int(reading.overload))
             await self.i0.write(reading.i0_pa)

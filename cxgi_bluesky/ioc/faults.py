@@ -43,6 +43,7 @@ class FaultGroup(PVGroup):
 
     async def _put_reading(self, instance: Any, value: str) -> str:
         self.bench.faults.reading = value
+        self.bench.faults.overload_range = self.bench.keithley_range
         return value
 
     async def _get_reading(self, instance: Any) -> str | None:

@@ -12,9 +12,11 @@ from .faults import FaultGroup, SettingsGroup
 from .keithley import KeithleyGroup
 from .motor import MotorGroup
 from .options import IocOptions
+from .scaler import ScalerGroup
 from .shutter import Barrier, ShutterGroup
 from .silence import Silence
 from .source import SourceGroup
+from .tetramm import TetrammGroup
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Groups:
     motors: list[MotorGroup]
     shutter: ShutterGroup
     barrier: Barrier
+    keithley: KeithleyGroup
     settings: SettingsGroup
 
     async def begin(self) -> None:
@@ -34,6 +37,7 @@ class Groups:
             await motor.begin()
         await self.shutter.begin()
         await self.barrier.begin()
+        await self.keithley.begin()
         await self.settings.begin()
 
 
@@ -48,7 +52,7 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
     bench, p = Bench(options), options.prefix
     counters = CounterGroup(f"{p}COUNT:", bench=bench)
     exposer = Exposer(bench, counters.publish)
-    diode = DiodeGroup(p, exposer=exposer)
+    keithley = KeithleyGroup(f"{p}KEITHLEY:", bench=bench, exposer=exposer)
     shutter = ShutterGroup(f"{p}SHUTTER:", bench=bench, changed=counters.publish)
     barrier = Barrier(f"{p}SAFETY:", bench=bench)
     settings = SettingsGroup(p, bench=bench)
@@ -58,11 +62,13 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
         shutter,
         barrier,
         SourceGroup(f"{p}SOURCE:", bench=bench),
-        diode,
-        KeithleyGroup(f"{p}KEITHLEY:", exposer=exposer, exposure=diode.exposure),
+        DiodeGroup(p, exposer=exposer),
+        keithley,
+        TetrammGroup(f"{p}TETRAMM:", exposer=exposer),
+        ScalerGroup(f"{p}SCALER1", exposer=exposer),
         counters,
         FaultGroup(f"{p}FAULT:", bench=bench, shutter=shutter, silence=silence),
         settings,
     ]
     pvdb = {name: pv for group in groups for name, pv in group.pvdb.items()}
-    return Groups(bench, pvdb, motors, shutter, barrier, settings)
+    return Groups(bench, pvdb, motors, shutter, barrier, keithley, settings)

@@ -79,9 +79,13 @@ def free_port(host: str, port: int = 0) -> int:
 
 
 def client_environment(host: str, port: int, repeater_port: int) -> dict[str, str]:
-    """Environment that a client needs, before it imports its Channel Access library."""
+    """Environment that a client needs, before it imports its Channel Access library.
+
+    The port is in the address too: libca reads EPICS_CA_SERVER_PORT when it is imported, the addresses at first use.
+    """
+    address = "127.0.0.1" if host == "0.0.0.0" else host
     return {
-        "EPICS_CA_ADDR_LIST": "127.0.0.1" if host == "0.0.0.0" else host,
+        "EPICS_CA_ADDR_LIST": f"{address}:{port}",
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
         "EPICS_CA_SERVER_PORT": str(port),
         "EPICS_CA_REPEATER_PORT": str(repeater_port),

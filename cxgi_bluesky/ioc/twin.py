@@ -14,6 +14,8 @@ from ..simulation.objects import render_object
 from ..simulation.source import intensity_drift
 from .options import IocOptions
 
+STEP_DUE = 1 - 1e-6
+
 
 class ServedTwin(BeamlineTwin):
     """A `BeamlineTwin` whose light follows the source's current.
@@ -24,12 +26,15 @@ class ServedTwin(BeamlineTwin):
         Current of the source over its full one.
     intensity : float
         Light of the last exposure over the mean of a full source, drift included.
+    drift_due : float
+        Steps of the drift that are to be made before the next exposure; a short reading is less than one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.source_share = 1.0
         self.intensity = 1.0
+        self.drift_due = 0.0
         self._drift = self._with_source(self._drift)
 
     def reseed(self, seed: int) -> None:
@@ -38,7 +43,11 @@ class ServedTwin(BeamlineTwin):
         self._drift = self._with_source(intensity_drift(self._rng, self.parameters.drift_rms))
 
     def _with_source(self, drift: Iterator[float]) -> Iterator[float]:
-        for value in drift:
+        value = None
+        while True:
+            while value is None or self.drift_due > STEP_DUE:
+                value = next(drift)
+                self.drift_due = max(self.drift_due - 1, 0.0)
             self.intensity = value * self.source_share
             yield self.intensity
 

@@ -7,8 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 START_S = 30
@@ -94,6 +98,34 @@ class Client:
             self.put(name, value)
 
 
+class SlowClient(Client):
+    """The same with a connection for each word, for IOCs that come and go: libca remembers those that went."""
+
+    def __init__(self, ioc: IocProcess) -> None:
+        super().__init__(ioc.prefix)
+        self.environment = ioc.environment
+
+    def get(self, name: str, *, timeout: float = ANSWER_S) -> Any:
+        from caproto.sync.client import read
+
+        with self._asking():
+            value = read(self.prefix + name, timeout=timeout, repeater=False).data[0]
+        return value.decode() if isinstance(value, bytes) else value
+
+    def put(self, name: str, value: Any, *, wait: bool = True) -> None:
+        from caproto.sync.client import write
+
+        with self._asking():
+            write(self.prefix + name, value, notify=wait, timeout=ANSWER_S, repeater=False)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            yield
+
+
 RESET = {
     "TIME_SCALE": 0.0,
     "FAULT:STUCK": 0,
@@ -109,6 +141,8 @@ RESET = {
     "SAFETY:CMD": "Open",
     "SOURCE:CMD": "On",
     "EXPOSURE_S": 1.0,
+    "KEITHLEY:rangeSet": "2 nA",
+    "KEITHLEY:zeroCheckSet": "Off",
     "STAGE:X.HOMF": 1,
     "STAGE:Y.HOMF": 1,
     "OBJECT:X": 0.0,

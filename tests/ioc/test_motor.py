@@ -103,7 +103,8 @@ def test_ophyds_motor_drives_it(ca):
     from ophyd import EpicsMotor
     from ophyd.utils.errors import LimitError
 
-    motor = EpicsMotor(ca.prefix + "STAGE:X", name="motor")
+    # an axis whose readback `ca` never asked for: of channels that pyepics has already ophyd may miss the first monitor
+    motor = EpicsMotor(ca.prefix + "OBJECT:X", name="motor")
     motor.wait_for_connection(timeout=5)
     for target in (0.7, 0.7, -0.3):
         motor.set(target).wait(timeout=5)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .serving import Client
+from .serving import SlowClient
 from .test_motor import Heard, eventually
 
 
@@ -143,14 +143,29 @@ def test_barrier_and_source_stop_the_light_too(ca):
         assert ca.get("I0:VALUE") == pytest.approx(1000, rel=0.05)
 
 
-def test_the_end_of_the_ioc_closes_it_and_monitors_hear_of_it(own_ioc):
+HEAR = """
+import sys, time, epics
+pv = epics.PV(sys.argv[1] + "SHUTTER:STATUS", callback=lambda value, **_: print(value, flush=True))
+pv.wait_for_connection(timeout=10)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_of_the_ioc_closes_it_and_monitors_hear_of_it(own_ioc, how):
     ioc = own_ioc("--max-open-s", "30")
-    client = Client(ioc.prefix)
+    client = SlowClient(ioc)
     assert client.get("SHUTTER:MAX_OPEN_S") == 30
     client.put("SHUTTER:CMD", "Open")
-    heard = Heard(client, "SHUTTER:STATUS")
-    counted = ioc.end(signal.SIGTERM)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    words = [sys.executable, "-c", HEAR, ioc.prefix]
+    listener = subprocess.Popen(words, **pipes, env={**os.environ, **ioc.environment}, text=True)
+    try:
+        assert listener.stdout.readline() == "1\n"
+        counted = ioc.end(how)
+        assert listener.stdout.readline() == "0\n"
+    finally:
+        listener.kill()
+        listener.communicate(timeout=5)
     assert ioc.process.returncode == 0
     assert (counted["shutter"], counted["openings"]) == ("Closed", 1)
-    eventually(lambda: heard == [1, 0])
-    heard.close()
