@@ -20,6 +20,7 @@ from .signals import EpicsDevice, Timeouts, fresh, in_background
 logger = logging.getLogger(__name__)
 
 PA_PER_UNIT = {"A": 1e12, "mA": 1e9, "uA": 1e6, "nA": 1e3, "pA": 1.0, "fA": 1e-3}
+OVERFLOW = 9e37  # instruments that speak SCPI say 9.9e37 for an overflow
 REPEATING_S = 20.0  # a repeat begins no later: plans wait 30 s longer than the exposure
 _MARGIN_S = 25.0
 

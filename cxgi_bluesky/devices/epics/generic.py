@@ -7,7 +7,7 @@ from typing import Any
 
 from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind
 
-from .diode import EpicsDiode, Reading, pa_per
+from .diode import OVERFLOW, EpicsDiode, Reading, pa_per
 from .signals import fresh, put_and_complete
 
 MARGIN_S = 10.0
@@ -72,5 +72,6 @@ class GenericDiode(EpicsDiode):
             self._written_s = exposure_s
         put_and_complete(self.acquire, self._acquire_value, exposure_s + MARGIN_S)
         sigma = math.nan if self.spread is None else self._factor * float(fresh(self.spread))
-        overload = self.overloaded is not None and bool(fresh(self.overloaded))
-        return Reading(self._factor * float(fresh(self.value)), sigma, overload)
+        value = float(fresh(self.value))
+        overload = abs(value) >= OVERFLOW or (self.overloaded is not None and bool(fresh(self.overloaded)))
+        return Reading(self._factor * value, sigma, overload)

@@ -88,7 +88,7 @@ def test_a_stuck_axis_is_found(ca, beamline_file):
     assert {finding.where for finding in report.findings} == {"stage.x", "stage.y"}
 
 
-def test_a_dead_ioc_is_one_line(ca_ports, beamline_file):
+def test_a_dead_ioc_is_one_line(shared_ioc, beamline_file):
     report = check_beamline(beamline_file("NOBODY:", timeouts={"connection_s": 0.5}))
     assert "IOC | no PV answers within 0.5 s" in only(report)
     assert "EPICS_CA_ADDR_LIST is 127.0.0.1" in only(report)
@@ -99,6 +99,8 @@ def test_a_file_that_is_wrong_is_an_error_not_a_finding(tmp_path, capsys):
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_a_beamline_whose_pvs_do_not_answer(ca_ports, make_line):
-    with pytest.raises(CxgiError, match=r"no answer from NOBODY:STAGE:X.RBV, .* and \d+ more within 0.5 s: .*cxgi check"):
+def test_a_beamline_whose_pvs_do_not_answer(shared_ioc, make_line):
+    with pytest.raises(
+        CxgiError, match=r"no answer from NOBODY:STAGE:X.RBV, .* and \d+ more within 0.5 s: .*cxgi check"
+    ):
         make_line("NOBODY:", timeouts={"connection_s": 0.5})

@@ -1,46 +1,26 @@
-"""What devices do when the IOC has gone or keeps silent: they end within their time-outs."""
+"""What devices do when the IOC has gone or keeps silent: they end within their time-outs, and say so."""
 
 from __future__ import annotations
 
-import signal
-import time
-
-import pytest
-
-from cxgi_bluesky.devices.shutter import ShutterError
-from cxgi_bluesky.patterns import PatternSet
-
-from .conftest import scan
+from .children import in_child
 
 
-def test_a_scan_ends_soon_after_its_ioc(RE, documents, own_ioc, make_line):
+def test_a_scan_ends_soon_after_its_ioc(own_ioc, beamline_file):
     ioc = own_ioc()
-    line = make_line(ioc.prefix)
-
-    def kill(name, document):
-        if name == "event" and document["seq_num"] == 3:
-            ioc.end(signal.SIGKILL)
-
-    RE.subscribe(kill)
-    begun = time.monotonic()
-    with pytest.raises(Exception):  # noqa: B017, PT011 whatever was under way
-        RE(scan(line, PatternSet(32, 8), object_stage=None))
-    assert time.monotonic() - begun < 40
-    assert documents.of("stop")[0]["exit_status"] == "fail"
-    assert line.shutter.alarm is not None
-    with pytest.raises(ShutterError, match="does not open"):
-        line.shutter.set("open")
+    told = in_child("killed", ioc, beamline_file(ioc.prefix))
+    assert told["error"]
+    assert told["seconds"] < 30
+    assert told["ended"] == "fail"
+    assert "does not open: it could not be closed" in told["refused"]
 
 
-def test_a_silent_ioc_is_an_alarm_of_the_shutter_and_an_error_of_the_rest(own_ioc, make_line):
+def test_a_silent_ioc_is_an_alarm_of_the_shutter_and_an_error_of_the_rest(own_ioc, beamline_file):
     ioc = own_ioc()
-    line = make_line(ioc.prefix, timeouts={"read_s": 0.3, "write_s": 0.5}, stage__move_timeout_s=0.5)
-    line.shutter.set("open").wait(timeout=5)
-    ioc.process.send_signal(signal.SIGSTOP)
-    try:
-        with pytest.raises(ShutterError, match=r"ALARM: it could not be closed .*second_barrier FAILED too"):
-            line.shutter.close()
-        with pytest.raises(Exception, match="has not arrived"):
-            line.stage.tile.set(40).wait(timeout=10)
-    finally:
-        ioc.process.send_signal(signal.SIGCONT)
+    file = beamline_file(ioc.prefix, timeouts={"read_s": 0.3, "write_s": 0.5}, stage__move_timeout_s=0.5)
+    told = in_child("silent", ioc, file)
+    assert "ShutterError: shutter ALARM: it could not be closed" in told["close"]
+    assert "second_barrier FAILED too" in told["close"]
+    assert "PositionError: stage_x was sent to" in told["move"]
+    assert "has not arrived" in told["move"]
+    assert max(told["close_s"], told["move_s"]) < 8
+    assert told["state"] == "closed"

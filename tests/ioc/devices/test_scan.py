@@ -11,35 +11,29 @@ from bluesky.utils import RunEngineInterrupted
 
 from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.plans.suspenders import source_suspenders
-from cxgi_bluesky.reconstruction import reconstruct
 from tests.conftest import QUIET, small_board
 
+from .children import in_child
 from .conftest import scan
 
 SAME = ("units", "dtype", "dtype_numpy")
 
 
-def test_a_scan_over_channel_access_makes_the_picture_of_the_soft_devices(RE, documents, own_ioc, make_line, tmp_path):
+def test_a_scan_over_channel_access_makes_the_picture_of_the_soft_devices(own_ioc, beamline_file, tmp_path):
     board = small_board(8, aperture_um=80.0)
     board.to_yaml(tmp_path / "small.yaml")
     ioc = own_ioc("--board", str(tmp_path / "small.yaml"), "--object", "CAS")
-    line = make_line(ioc.prefix, board="small.yaml", stage__in_position_um=2.5)
-    RE(scan(line, PatternSet(8, 64)))
-    measured = Exposures.from_documents(documents)
-    assert {name: len(stream) for name, stream in measured.streams.items()} == {
-        "primary": 64, "validation": 0, "open": 2, "dark": 1, "incident": 1, "metal": 0,
-    }  # fmt: skip
-    picture = reconstruct(Measurement.from_exposures(measured), method="inverse")
+    file = beamline_file(ioc.prefix, board="small.yaml", stage__in_position_um=2.5)
+    told = in_child("picture", ioc, file)
+    assert told["streams"] == {"primary": 64, "validation": 0, "open": 2, "dark": 1, "incident": 1, "metal": 0}
+    assert told["scale"] == "transmission"
     truth = simulated_beamline(board, "CAS", parameters=QUIET).twin.truth
-    assert picture.scale == "transmission"
-    assert np.corrcoef(picture.image.ravel(), truth.ravel())[0, 1] > 0.98
-    assert np.abs(picture.image - truth).mean() < 0.05
-    counted = ioc.end()
-    assert counted["openings"] == 67
-    assert line.shutter.openings.get() == 67
+    image = np.array(told["image"])
+    assert np.corrcoef(image.ravel(), truth.ravel())[0, 1] > 0.98
+    assert np.abs(image - truth).mean() < 0.05
+    assert told["openings"] == ioc.end()["openings"] == 67
 
 
 def test_the_data_keys_are_those_of_the_soft_devices(line):
