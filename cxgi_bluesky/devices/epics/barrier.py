@@ -43,7 +43,7 @@ class EpicsBarrier(EpicsDevice):
     ) -> None:
         self._command_pv, self._readback_pv = command_pv, readback_pv
         self.close_value, self.closed_value, self.closing_s = close_value, closed_value, closing_s
-        self.timeouts = timeouts or Timeouts()
+        self.timeouts = (timeouts or Timeouts()).quick
         super().__init__(prefix, **kwargs)
 
     @property

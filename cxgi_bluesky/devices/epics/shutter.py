@@ -92,7 +92,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     ) -> None:
         self.pvs, self.times, self.barrier = pvs, times or ShutterTimes(), barrier
         self._check()
-        self.timeouts = timeouts or Timeouts()
+        self.timeouts = (timeouts or Timeouts()).quick
         self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 2 * self.timeouts.read_s
         self.alarm: str | None = None
         self._turn = object()  # of the latest command: an older one gives up
@@ -178,6 +178,18 @@ class EpicsShutter(EpicsDevice, Shutter):
             raise
         except Exception as error:
             raise ShutterError(f"{self.name} did not close within {self.timeout_s:g} s: check it now") from error
+
+    def unstage(self) -> list[object]:
+        """Close, then unstage; that it did not close is told first."""
+        try:
+            self.close()
+        except Exception:
+            try:
+                super(Shutter, self).unstage()
+            except Exception:
+                logger.exception("%s: could not be unstaged", self.name)
+            raise
+        return super(Shutter, self).unstage()
 
     def _send(self, opened: bool) -> None:
         if self.command is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ophyd import Device, EpicsSignal
@@ -17,16 +17,22 @@ from ophyd.status import Status, StatusBase
 
 from ...errors import CxgiError
 
+RECONNECTION_S = 0.5  # a channel that was lost is waited for so long: closing a shutter must go on to the next barrier
 POLL_S = 0.25  # a readback is asked for so often when it tells nothing by itself
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Longest waits (s) for a connection, for a reading, and for a written value to be confirmed."""
+    """Longest waits (s) for the first connection, for a reading, and for a written value to be confirmed."""
 
     connection_s: float = 5.0
     read_s: float = 3.0
     write_s: float = 10.0
+
+    @property
+    def quick(self) -> Timeouts:
+        """For what must close: an IOC that keeps silent is soon given up."""
+        return replace(self, read_s=min(self.read_s, 1.0))
 
 
 class EpicsDevice(Device):
@@ -72,7 +78,7 @@ def pv_names(signal: Any) -> list[str]:
 def give_timeouts(device: Any, timeouts: Timeouts) -> None:
     """Time-outs for every EPICS signal of a device; ophyd has them as arguments of signals that it makes itself."""
     for signal in epics_signals(device).values():
-        signal._connection_timeout = timeouts.connection_s
+        signal._connection_timeout = min(timeouts.connection_s, RECONNECTION_S)
         signal._timeout = timeouts.read_s
         signal._write_timeout = timeouts.write_s
 
