@@ -44,6 +44,7 @@ def add(commands: Commands) -> None:
         parser.add_argument(_flag(name), type=float, default=default, help=f"{words} (default: %(default)s)")
     for name, words in OF_THE_BOARD.items():
         parser.add_argument(_flag(name), type=float, help=f"{words} (default: the board's)")
+    parser.add_argument("--end-with-parent", action="store_true", help="end when the process that started it has ended")
     parser.add_argument("--once-ready", metavar="FILE", help="also write the line as JSON into a file")
 
 
@@ -68,6 +69,7 @@ def ioc(options: argparse.Namespace, say: Say) -> Payload:
         time_scale=options.time_scale,
         seed=options.seed,
         etched=options.etched,
+        end_with_parent=options.end_with_parent,
         **words,
     )
 

@@ -44,13 +44,12 @@ class DiodeGroup(PVGroup):
             self.exposer.stop()
             raise SkipWrite
         await instance.write(1, verify_value=False)
-        reading = await self.exposer.expose(self.exposure.value)
-        if reading is not None:
-            await self.value.write(OVERLOAD if reading.overload else reading.current_pa)
-            await self.spread.write(reading.spread_pa)
-            await self.overload.write(int(reading.overload))
-            await self.i0.write(reading.i0_pa)
-        await instance.write(0, verify_value=False)
+        try:
+            reading = await self.exposer.expose(self.exposure.value)
+            if reading is not None:
+                await self._publish(reading)
+        finally:
+            await instance.write(0, verify_value=False)
         raise SkipWrite
 
     async def _put_exposure(self, instance: Any, value: float) -> float:
@@ -68,3 +67,9 @@ class DiodeGroup(PVGroup):
     def __init__(self, prefix: str, *, exposer: Exposer, **kwargs: Any) -> None:
         self.exposer = exposer
         super().__init__(prefix, **kwargs)
+
+    async def _publish(self, reading: Reading) -> None:
+        await self.value.write(OVERLOAD if reading.overload else reading.current_pa)
+        await self.spread.write(reading.spread_pa)
+        await self.overload.write(int(reading.overload))
+        await self.i0.write(reading.i0_pa)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from caproto import ChannelType, SkipWrite
@@ -14,6 +15,7 @@ from .shutter import ShutterGroup
 from .silence import Silence
 
 ENUM = ChannelType.ENUM
+LONGEST_SILENCE_S = 3600.0
 BEFORE_SILENCE_S = 0.05  # so that the put that asks for it is still answered
 
 
@@ -25,6 +27,8 @@ class FaultGroup(PVGroup):
         return value
 
     async def _put_lost(self, instance: Any, value: float) -> float:
+        if not math.isfinite(value):
+            raise SkipWrite
         self.bench.faults.lost_um = float(value)
         return value
 
@@ -32,7 +36,7 @@ class FaultGroup(PVGroup):
         return self._unless_same(instance, self.bench.faults.lost_um)
 
     async def _put_delay(self, instance: Any, value: float) -> float:
-        if not 0 <= value < float("inf"):
+        if not 0 <= value < math.inf:
             raise SkipWrite
         self.bench.faults.shutter_delay_s = float(value)
         return value
@@ -60,6 +64,11 @@ class FaultGroup(PVGroup):
         await self.shutter.set_permit(not value)
         return value
 
+    async def _put_silent_s(self, instance: Any, value: float) -> float:
+        if not 0 <= value <= LONGEST_SILENCE_S:
+            raise SkipWrite
+        return value
+
     async def _put_silent(self, instance: Any, value: int) -> int:
         if value:
             seconds = self.silent_s.value
@@ -84,7 +93,7 @@ class FaultGroup(PVGroup):
     readings = pvproperty(value=0, name="READINGS", put=_put_readings, get=_get_readings)
     permit = pvproperty(value=0, name="PERMIT", put=_put_permit)
     silent = pvproperty(value=0, name="SILENT", put=_put_silent)
-    silent_s = pvproperty(value=5.0, name="SILENT_S", units="s", precision=1)
+    silent_s = pvproperty(value=5.0, name="SILENT_S", units="s", precision=1, put=_put_silent_s)
 
     def __init__(self, prefix: str, *, bench: Bench, shutter: ShutterGroup, silence: Silence, **kwargs: Any) -> None:
         self.bench, self.shutter, self.silence = bench, shutter, silence

@@ -51,8 +51,11 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
     """
     bench, p = Bench(options), options.prefix
     counters = CounterGroup(f"{p}COUNT:", bench=bench)
-    exposer = Exposer(bench, counters.publish)
-    keithley = KeithleyGroup(f"{p}KEITHLEY:", bench=bench, exposer=exposer)
+
+    def exposer() -> Exposer:
+        return Exposer(bench, counters.publish)
+
+    keithley = KeithleyGroup(f"{p}KEITHLEY:", bench=bench, exposer=exposer())
     shutter = ShutterGroup(f"{p}SHUTTER:", bench=bench, changed=counters.publish)
     barrier = Barrier(f"{p}SAFETY:", bench=bench)
     settings = SettingsGroup(p, bench=bench)
@@ -62,10 +65,10 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
         shutter,
         barrier,
         SourceGroup(f"{p}SOURCE:", bench=bench),
-        DiodeGroup(p, exposer=exposer),
+        DiodeGroup(p, exposer=exposer()),
         keithley,
-        TetrammGroup(f"{p}TETRAMM:", exposer=exposer),
-        ScalerGroup(f"{p}SCALER1", exposer=exposer),
+        TetrammGroup(f"{p}TETRAMM:", exposer=exposer()),
+        ScalerGroup(f"{p}SCALER1", exposer=exposer()),
         counters,
         FaultGroup(f"{p}FAULT:", bench=bench, shutter=shutter, silence=silence),
         settings,

@@ -7,13 +7,14 @@ way (`Axis.slip`) it does not see.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from caproto import SkipWrite
 from caproto.server import PVGroup, pvproperty
 from caproto.server.server import PvpropertyDouble
 
-from .axis import Axis, Ramp
+from .axis import SHORTEST_RAMP_S, Axis, Ramp
 from .bench import Bench
 
 TICK_S = 0.02  # real time between readbacks of a moving motor
@@ -42,24 +43,30 @@ async def _home(fields: Any, instance: Any, value: Any) -> None:
 
 
 async def _velocity(fields: Any, instance: Any, value: float) -> float:
-    if not value > 0:
+    if not 0 < value < math.inf:
         raise SkipWrite
     fields.parent.group.axis.velocity = value
     return value
 
 
 async def _ramp(fields: Any, instance: Any, value: float) -> float:
-    fields.parent.group.axis.ramp_s = max(0.0, value)
+    if not 0 <= value < math.inf:
+        raise SkipWrite
+    fields.parent.group.axis.ramp_s = value if value >= SHORTEST_RAMP_S else 0.0
     return value
 
 
 async def _high(fields: Any, instance: Any, value: float) -> float:
+    if not math.isfinite(value):
+        raise SkipWrite
     fields.parent.group.axis.high = value
     await fields.parent.group.publish_limits()
     return value
 
 
 async def _low(fields: Any, instance: Any, value: float) -> float:
+    if not math.isfinite(value):
+        raise SkipWrite
     fields.parent.group.axis.low = value
     await fields.parent.group.publish_limits()
     return value

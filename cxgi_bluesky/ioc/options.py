@@ -30,6 +30,8 @@ class IocOptions:
         Of all noise.
     max_open_s : float
         The shutter closes by itself after so many real seconds; 0 = never.
+    end_with_parent : bool
+        Whether to end when the process that started it has ended.
     etched : bool
         Whether the board has the errors of its etching.
     open_pa, dark_pa, electrometer_fa, stage_rms_um, drift_rms : float, optional
@@ -54,6 +56,7 @@ class IocOptions:
     time_scale: float = 1.0
     seed: int = 0
     max_open_s: float = 0.0
+    end_with_parent: bool = False
     etched: bool = False
     open_pa: float | None = None
     dark_pa: float | None = None

@@ -43,8 +43,10 @@ class ScalerGroup(PVGroup):
             self.exposer.stop()
             raise SkipWrite
         await instance.write("Count", verify_value=False)
-        await self._count()
-        await instance.write("Done", verify_value=False)
+        try:
+            await self._count()
+        finally:
+            await instance.write("Done", verify_value=False)
         raise SkipWrite
 
     async def _put_preset(self, instance: Any, value: float) -> float:

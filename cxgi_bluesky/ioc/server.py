@@ -19,6 +19,7 @@ from .options import IocOptions
 from .silence import Silence
 
 BATCHING_S = 0.001  # how long caproto waits for more monitors before it sends what it has; its 10 ms were for each move
+PARENT_S = 0.5  # between looks for the parent
 FAREWELL_S = 0.05  # for the last monitors to leave
 
 Ready = Callable[[dict[str, Any]], None]
@@ -93,7 +94,7 @@ def client_environment(host: str, port: int, repeater_port: int) -> dict[str, st
 
 
 async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, Any]:
-    """Serve until SIGINT or SIGTERM, then close the shutter.
+    """Serve until SIGINT or SIGTERM (or the end of the parent), then close the shutter.
 
     Parameters
     ----------
@@ -128,9 +129,12 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
             ready(_announcement(options, port, repeater_port, server.port))
 
     running = asyncio.ensure_future(server.run(startup_hook=started))
-    waiting = asyncio.ensure_future(ended.wait())
-    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    waiting: set[asyncio.Task[bool]] = {loop.create_task(ended.wait())}
+    if options.end_with_parent:
+        waiting.add(loop.create_task(_orphaned()))
+    await asyncio.wait({running, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
     await groups.shutter.shut_at_once()
     await asyncio.sleep(FAREWELL_S)
     running.cancel()
@@ -138,6 +142,14 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     if not running.cancelled():
         running.result()
     return _farewell(groups)
+
+
+async def _orphaned() -> bool:
+    """Wait until the process that started this one has ended."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(PARENT_S)
+    return True
 
 
 def _announcement(options: IocOptions, port: int, repeater_port: int, tcp_port: int) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class Blades(PVGroup):
 
     def __init__(self, prefix: str, *, bench: Bench, **kwargs: Any) -> None:
         self.bench = bench
-        self._commands = 0
+        self._target = False
+        self._travel: asyncio.Task[None] | None = None
         super().__init__(prefix, **kwargs)
 
     async def open(self) -> None:
@@ -39,19 +40,28 @@ class Blades(PVGroup):
         """Close; returns when it is closed."""
         await self._move(False)
 
-    async def _move(self, opened: bool) -> bool:
-        """Let the blades travel; whether no other command came in between."""
-        self._commands += 1
-        mine = self._commands
+    async def _move(self, opened: bool) -> None:
+        """Go there, unless it is there; a movement to the other side is broken off, one to the same side waited for."""
         await self._say(self.command, COMMANDS[opened])
-        if self._there(opened):
-            return False
+        travel = self._travel
+        if travel is None or travel.done() or self._target != opened:
+            self._break_off()
+            if self._there(opened):
+                return
+            self._target = opened
+            self._travel = travel = asyncio.ensure_future(self._go(opened))
+        await asyncio.wait({travel})
+        if not travel.cancelled():
+            travel.result()
+
+    def _break_off(self) -> None:
+        if self._travel is not None:
+            self._travel.cancel()
+
+    async def _go(self, opened: bool) -> None:
         await self._say(self.status, MOVING)
         await self._wait()
-        if mine == self._commands:
-            await self._arrive(opened)
-            return True
-        return False
+        await self._arrive(opened)
 
     def _there(self, opened: bool) -> bool:
         return bool(self.status.value == STATES[opened])
@@ -151,7 +161,7 @@ class ShutterGroup(Blades):
 
     async def shut_at_once(self) -> None:
         """Close without delay or fault: the IOC ends."""
-        self._commands += 1
+        self._break_off()
         await self._become(False)
         await self._say(self.command, "Close")
 
@@ -189,6 +199,9 @@ class ShutterGroup(Blades):
     async def _time_out(self) -> None:
         await self._say(self.timed_out, 1)
         await self._move(False)
+        if self.bench.open.running:  # it failed: again after as long
+            self._opened_at = asyncio.get_running_loop().time()
+            self._set_timer()
 
     def _later(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

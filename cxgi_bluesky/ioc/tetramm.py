@@ -28,10 +28,12 @@ def _type_of(value: Any) -> Any:
     return STRING if isinstance(value, str) else type(value)
 
 
-def _pair(name: str, value: Any, **words: Any) -> dict[str, Any]:
-    """A setting and its readback."""
+def _pair(name: str, value: Any, *, least: float | None = None, **words: Any) -> dict[str, Any]:
+    """A setting and its readback; numbers below the least one are not taken."""
 
     async def put(self: Any, instance: Any, value: Any) -> Any:
+        if least is not None and not least <= value < math.inf:
+            raise SkipWrite
         await getattr(self, f"{name}_rbv").write(value)
         return value
 
@@ -44,10 +46,10 @@ def _pair(name: str, value: Any, **words: Any) -> dict[str, Any]:
 PLUGINS = ["Current1", "Current2", "Current3", "Current4", "SumAll", "image1"]
 SETTINGS: dict[str, Any] = {
     **_pair("AcquireMode", SINGLE, dtype=ENUM, enum_strings=MODES),
-    **_pair("AveragingTime", 1.0, units="s", precision=4),
+    **_pair("AveragingTime", 1.0, least=SAMPLE_S, units="s", precision=4),
     **_pair("IntegrationTime", 0.0, units="s", precision=4),
-    **_pair("NumAcquire", 1),
-    **_pair("ValuesPerRead", 10),
+    **_pair("NumAcquire", 1, least=1),
+    **_pair("ValuesPerRead", 10, least=1),
     **_pair("Range", RANGES[1], dtype=ENUM, enum_strings=RANGES),
     **_pair("ReadFormat", "Binary", dtype=ENUM, enum_strings=["Binary", "ASCII"]),
     **_pair("NumChannels", "4", dtype=ENUM, enum_strings=["1", "2", "4"]),
@@ -113,8 +115,10 @@ class TetrammGroup(PVGroup):
             self.exposer.stop()
             raise SkipWrite
         await instance.write(1, verify_value=False)
-        await self._acquire(self._run)
-        await instance.write(0, verify_value=False)
+        try:
+            await self._acquire(self._run)
+        finally:
+            await instance.write(0, verify_value=False)
         raise SkipWrite
 
     acquire = pvproperty(value=0, name="Acquire", put=_put_acquire)

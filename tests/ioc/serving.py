@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-START_S = 30
 END_S = 15
 ANSWER_S = 5
 
@@ -32,14 +32,16 @@ class IocProcess:
     """
 
     def __init__(self, *arguments: str, port: int = 0) -> None:
-        words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--port", str(port), *arguments]
+        words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--end-with-parent", "--port", str(port)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe, which nobody would empty
         self.process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            [*words, *arguments], stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment
         )
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the IOC did not start: {self.process.communicate(timeout=START_S)[1]}")
+            self.end()
+            raise RuntimeError(f"the IOC did not start: {self.errors}")
         self.info: dict[str, Any] = json.loads(line)
 
     @property
@@ -55,7 +57,11 @@ class IocProcess:
         """End it; what it had counted, or nothing if it was killed or had ended before."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        rest, self.errors = self.process.communicate(timeout=END_S)
+        rest, _ = self.process.communicate(timeout=END_S)
+        if not self._log.closed:
+            self._log.seek(0)
+            self.errors = self._log.read()
+            self._log.close()
         return json.loads(rest) if rest.strip() else {}
 
 

@@ -30,8 +30,8 @@ def test_the_same_seed_gives_the_buckets_of_the_soft_devices(own_ioc):
         line.stage.tile.move(tile)
         bucket = ca.expose()
         line.diode.trigger().wait(timeout=5)
-        assert bucket == pytest.approx(line.diode.current.get(), abs=5 * line.diode.sigma.get())
-        assert ca.get("SPREAD") == pytest.approx(line.diode.sigma.get(), rel=1e-2)
+        assert bucket == pytest.approx(line.diode.current.get(), rel=1e-9)
+        assert ca.get("SPREAD") == pytest.approx(line.diode.sigma.get(), rel=1e-9)
 
 
 def test_the_mask_in_the_beam_follows_the_stage(ca):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from .test_buckets import BOARD, go_to
+from .test_motor import eventually
 
 
 @pytest.fixture
@@ -67,3 +68,12 @@ def test_ophyds_scaler_counts_it(ca, bucket):
     assert read["scaler_channels_chan1"]["value"] == 2e7
     assert read["scaler_channels_chan2"]["value"] == pytest.approx(2e4 * bucket, rel=0.05)
     assert read["scaler_channels_chan3"]["value"] == pytest.approx(2e5, rel=0.05)
+
+
+def test_detectors_expose_side_by_side(ca, bucket):
+    ca.put("TIME_SCALE", 0.1)
+    ca.put("ACQUIRE", 1, wait=False)
+    ca.put("TETRAMM:Acquire", 1)
+    eventually(lambda: ca.get("ACQUIRE") == 0)
+    assert ca.get("COUNT:EXPOSURES") == 3  # with the fixture's
+    assert ca.get("TETRAMM:Current1:MeanValue_RBV") == pytest.approx(ca.get("VALUE") * 1e-12, rel=0.05)

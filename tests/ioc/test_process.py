@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from caproto import CaprotoTimeoutError
@@ -14,6 +16,7 @@ from cxgi_bluesky.ioc.options import IocOptions
 from cxgi_bluesky.ioc.server import free_port
 
 from .serving import ROOT, SlowClient
+from .test_motor import eventually
 
 
 def test_it_listens_at_home_only_and_tells_clients_what_they_need(shared_ioc):
@@ -28,7 +31,15 @@ def test_it_listens_at_home_only_and_tells_clients_what_they_need(shared_ioc):
 
 
 def test_the_line_for_people_and_the_file_for_scripts(tmp_path):
-    words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--once-ready", str(tmp_path / "ready.json")]
+    words = [
+        sys.executable,
+        "-m",
+        "cxgi_bluesky.cli",
+        "ioc",
+        "--end-with-parent",
+        "--once-ready",
+        str(tmp_path / "ready.json"),
+    ]
     ioc = subprocess.Popen([*words, "--board", "cu32"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         line = ioc.stdout.readline()
@@ -66,3 +77,73 @@ def test_a_silent_server_answers_later_and_its_timer_goes_on(own_ioc):
         client.get("SHUTTER:STATUS", timeout=0.3)
     time.sleep(1.0)
     assert (client.get("SHUTTER:STATUS"), client.get("SHUTTER:TIMED_OUT")) == ("Closed", 1)
+
+
+IMPOSSIBLE = {
+    "EXPOSURE_S": (0.0, -1.0, float("nan"), float("inf")),
+    "SHUTTER:MAX_OPEN_S": (-1.0, float("nan")),
+    "FAULT:LOST_UM": (float("nan"), float("inf")),
+    "FAULT:SHUTTER_DELAY_S": (-1.0, float("nan"), float("inf")),
+    "FAULT:SILENT_S": (-1.0, float("nan"), 1e9),
+    "TIME_SCALE": (-1.0, float("nan"), float("inf")),
+    "STAGE:X.VELO": (0.0, -1.0, float("nan"), float("inf")),
+    "STAGE:X.ACCL": (-1.0, float("nan"), float("inf")),
+    "STAGE:X.HLM": (float("nan"), float("inf")),
+    "TETRAMM:AveragingTime": (0.0, -1.0, float("nan"), float("inf")),
+    "TETRAMM:NumAcquire": (0, -1),
+    "SCALER1.TP": (0.0, float("nan"), float("inf")),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_impossible_numbers_are_not_taken(ca, name):
+    before = ca.get(name)
+    for value in IMPOSSIBLE[name]:
+        ca.put(name, value)
+        assert ca.get(name) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["SHUTTER:STATUS", "SHUTTER:PERMIT", "SHUTTER:TIMED_OUT", "SHUTTER:ALARM", "COUNT:OPENINGS", "VALUE"]
+)
+def test_what_the_ioc_says_no_client_can_write(ca, name):
+    assert ca.pv(name).access == "read-only"
+
+
+START_AND_STAY = """
+import subprocess, sys, time
+words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--end-with-parent", "--board", "cu32"]
+ioc = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+print(ioc.stdout.readline(), end="", flush=True)
+time.sleep(60)
+"""
+
+
+def test_it_ends_with_its_parent_if_it_is_asked_to(tmp_path):
+    words = [sys.executable, "-c", START_AND_STAY]
+    parent = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
+    try:
+        port = json.loads(parent.stdout.readline())["tcp_port"]
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    finally:
+        parent.kill()
+        parent.communicate(timeout=5)
+    eventually(lambda: free_port_or_none(port) == port)
+
+
+def free_port_or_none(port):
+    with suppress(CxgiError):
+        return free_port("127.0.0.1", port)
+
+
+def test_nothing_was_logged_as_an_error(own_ioc):
+    ioc = own_ioc()
+    client = SlowClient(ioc)
+    client.put("SHUTTER:CMD", "Open")
+    client.put("STAGE:X", 1e6)
+    client.put("FAULT:PERMIT", 1)
+    client.put("SHUTTER:CMD", "Open")
+    client.put("STAGE:X", 0.5)
+    client.put("ACQUIRE", 1)
+    ioc.end()
+    assert ioc.errors == ""

@@ -85,6 +85,26 @@ def test_close_overtakes_a_slow_opening(ca):
     assert (ca.get("SHUTTER:STATUS"), ca.get("COUNT:OPENINGS")) == ("Closed", 0)
 
 
+def test_asking_again_does_not_put_a_slow_closing_off(ca):
+    ca.put("SHUTTER:CMD", "Open")
+    ca.put("FAULT:SHUTTER_DELAY_S", 0.4)
+    ca.put("SHUTTER:CMD", "Close", wait=False)
+    time.sleep(0.2)
+    ca.put("FAULT:SHUTTER_DELAY_S", 60.0)
+    ca.put("SHUTTER:CMD", "Close")
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+
+
+def test_a_permit_withdrawn_while_it_opens_keeps_it_closed(ca):
+    ca.put("FAULT:SHUTTER_DELAY_S", 0.3)
+    ca.put("SHUTTER:CMD", "Open", wait=False)
+    eventually(lambda: ca.get("SHUTTER:STATUS") == "Moving")
+    ca.put("FAULT:SHUTTER_DELAY_S", 0.0)
+    ca.put("FAULT:PERMIT", 1)
+    time.sleep(0.4)
+    assert (ca.get("SHUTTER:STATUS"), ca.get("COUNT:OPENINGS")) == ("Closed", 0)
+
+
 def test_the_timer_closes_it_and_says_so_until_the_next_close(ca):
     ca.put("SHUTTER:MAX_OPEN_S", 0.1)
     ca.put("SHUTTER:CMD", "Open")
@@ -92,6 +112,16 @@ def test_the_timer_closes_it_and_says_so_until_the_next_close(ca):
     assert ca.get("SHUTTER:TIMED_OUT") == 1
     ca.put("SHUTTER:CMD", "Close")
     assert ca.get("SHUTTER:TIMED_OUT") == 0
+
+
+def test_the_timer_tries_again_when_closing_failed(ca):
+    ca.put("FAULT:SHUTTER_FAIL", "close")
+    ca.put("SHUTTER:MAX_OPEN_S", 0.1)
+    ca.put("SHUTTER:CMD", "Open")
+    eventually(lambda: ca.get("SHUTTER:STATUS") == "Failed")
+    ca.put("FAULT:SHUTTER_FAIL", "none")
+    eventually(lambda: ca.get("SHUTTER:STATUS") == "Closed")
+    assert (ca.get("SHUTTER:ALARM"), ca.get("SHUTTER:TIMED_OUT")) == (1, 1)
 
 
 def test_the_timer_counts_from_each_opening(ca):
