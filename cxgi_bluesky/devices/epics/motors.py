@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -14,6 +15,8 @@ from ophyd.utils import LimitError
 
 from ...errors import CxgiError
 from .signals import fail, finish, fresh
+
+logger = logging.getLogger(__name__)
 
 UNIT = "mm"
 _MONITOR_S = 2.0  # within which the last readback must have come by itself
@@ -48,6 +51,15 @@ class BoundedMotor(EpicsMotor):
         if self.limits_mm is not None and not self.limits_mm[0] <= pos <= self.limits_mm[1]:
             raise LimitError(f"{self.name}: {pos:g} mm is outside {self.limits_mm} mm of the beamline file")
         super().check_value(pos)
+
+    def _done_moving(self, success: bool = True, **kwargs: Any) -> None:
+        """The position is the last one when a move has ended, whichever monitor comes first."""
+        if success:
+            try:
+                self._set_position(float(fresh(self.user_readback)))
+            except Exception:  # the move is over all the same; the check of the window asks again
+                logger.warning("%s: no readback at the end of a move", self.name)
+        super()._done_moving(success=success, **kwargs)
 
     def check_unit(self) -> None:
         """Raise `CxgiError` unless the record counts in mm."""
@@ -154,7 +166,7 @@ def _check_window(axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], wind
 def _wait_for_monitors(axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], window_um: float) -> None:
     """Until the positions that are stored in events are the ones that were just read."""
     deadline = time.monotonic() + _MONITOR_S
-    while math.hypot(*(1000 * (axis.position - w) for axis, w in zip(axes, wanted_mm, strict=True))) > window_um:
+    while math.hypot(*(1000 * (float(axis.user_readback.get()) - w) for axis, w in zip(axes, wanted_mm, strict=True))) > window_um:
         if time.monotonic() > deadline:
             names = ", ".join(axis.user_readback.pvname for axis in axes)
             raise PositionError(f"{names}: no update has come within {_MONITOR_S:g} s, although the axes have moved")
