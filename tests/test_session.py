@@ -178,6 +178,7 @@ def test_importing_everything_starts_nothing(tmp_path):
     done = run_python(f"""
         import os, sys, threading, pathlib
         os.environ["CXGI_DATA"] = {str(tmp_path / "data")!r}
+        os.environ["OPHYD_CONTROL_LAYER"] = "dummy"  # where there is pyepics, importing ophyd starts ophyd's threads
         import importlib, pkgutil, cxgi_bluesky
         for module in pkgutil.walk_packages(cxgi_bluesky.__path__, "cxgi_bluesky."):
             importlib.import_module(module.name)

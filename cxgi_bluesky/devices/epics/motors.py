@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -15,8 +14,6 @@ from ophyd.utils import LimitError
 
 from ...errors import CxgiError
 from .signals import fail, finish, fresh
-
-logger = logging.getLogger(__name__)
 
 UNIT = "mm"
 _MONITOR_S = 2.0  # within which the last readback must have come by itself
@@ -52,14 +49,10 @@ class BoundedMotor(EpicsMotor):
             raise LimitError(f"{self.name}: {pos:g} mm is outside {self.limits_mm} mm of the beamline file")
         super().check_value(pos)
 
-    def _done_moving(self, success: bool = True, **kwargs: Any) -> None:
-        """The position is the last one when a move has ended, whichever monitor comes first."""
-        if success:
-            try:
-                self._set_position(float(fresh(self.user_readback)))
-            except Exception:  # the move is over all the same; the check of the window asks again
-                logger.warning("%s: no readback at the end of a move", self.name)
-        super()._done_moving(success=success, **kwargs)
+    @property
+    def position(self) -> Any:
+        """The last readback that the IOC has told, the one that events store; None before there is one."""
+        return self.user_readback.get() if self.user_readback.connected else self._position
 
     def check_unit(self) -> None:
         """Raise `CxgiError` unless the record counts in mm."""
@@ -135,6 +128,7 @@ def _end(
                     f"{axis.name} was sent to {wanted:.4f} mm and has not arrived ({type(error).__name__}); it reads "
                     f"{_position(axis)} mm (window {window_um:g} um): check the axis"
                 ) from error
+        _wait_until_done(axes, float(status.timeout))
         _check_window(axes, wanted_mm, window_um)
         _wait_for_monitors(axes, wanted_mm, window_um)
     except Exception as error:
@@ -148,6 +142,16 @@ def _position(axis: BoundedMotor) -> str:
         return f"{fresh(axis.user_readback):.4f}"
     except Exception:  # the IOC is gone: the place is not known
         return "unknown"
+
+
+def _wait_until_done(axes: Sequence[BoundedMotor], timeout_s: float) -> None:
+    """Until the records say so now: ophyd takes the end of another client's move just before for that of its own."""
+    deadline = time.monotonic() + timeout_s
+    while not all(fresh(axis.motor_done_move) for axis in axes):
+        if time.monotonic() > deadline:
+            names = ", ".join(axis.prefix for axis in axes)
+            raise PositionError(f"{names}: still moving {timeout_s:g} s after the move was said to have ended")
+        time.sleep(0.02)
 
 
 def _check_window(axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], window_um: float) -> None:
@@ -166,7 +170,7 @@ def _check_window(axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], wind
 def _wait_for_monitors(axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], window_um: float) -> None:
     """Until the positions that are stored in events are the ones that were just read."""
     deadline = time.monotonic() + _MONITOR_S
-    while math.hypot(*(1000 * (float(axis.user_readback.get()) - w) for axis, w in zip(axes, wanted_mm, strict=True))) > window_um:
+    while math.hypot(*(1000 * (axis.position - w) for axis, w in zip(axes, wanted_mm, strict=True))) > window_um:
         if time.monotonic() > deadline:
             names = ", ".join(axis.user_readback.pvname for axis in axes)
             raise PositionError(f"{names}: no update has come within {_MONITOR_S:g} s, although the axes have moved")

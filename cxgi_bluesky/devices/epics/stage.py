@@ -79,6 +79,11 @@ class EpicsMaskStage(MaskStage):
         """The real axes."""
         return self.x, self.y
 
+    @property
+    def real_position(self) -> Any:
+        """Where the axes are by their last readbacks, the ones that events store."""
+        return self.RealPosition(*(axis.position for axis in self.axes))
+
     def stage(self) -> list[object]:
         """Stage, if both records are in mm."""
         for axis in self.axes:
