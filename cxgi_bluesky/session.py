@@ -44,6 +44,7 @@ from .errors import CxgiError
 from .journal import Journal
 from .patterns import DEFAULT_ORDER, PatternSet
 from .plans.metadata import bucket_words
+from .plans.suspenders import source_suspenders
 from .reconstruction import Reconstruction
 from .reference import check_complete, check_reference, dark_level
 from .run_reconstruction import reconstruct_run
@@ -223,16 +224,16 @@ def start(
     time_scale: float = 0.0,
     live: bool = True,
     progress: bool = True,
-    beamline: Beamline | None = None,
+    beamline: Beamline | str | Path | None = None,
 ) -> Session:
     """Start a session.
 
     Parameters
     ----------
     sim : bool
-        Simulated devices over the physics twin; real devices are not built in yet.
+        Simulated devices over the physics twin; real ones come with a `beamline`.
     data : path, optional
-        Data folder; else ``CXGI_DATA``, else the user's data folder.
+        Data folder; else that of the beamline file, else ``CXGI_DATA``, else the user's data folder.
     board, object_name, object_parameters, etched, seed, time_scale
         Of the simulated beamline.
     live : bool
@@ -240,29 +241,38 @@ def start(
         display and in ``live.png`` of the data folder.
     progress : bool
         Progress bar on stderr.
-    beamline : Beamline, optional
-        Devices of your own (or `simulated_speckle_beamline`) instead of those that would be made.
+    beamline : Beamline or path, optional
+        A beamline file (or the name of an example), or devices of your own (or `simulated_speckle_beamline`), instead
+        of those that would be made. Scans wait while its source, if it tells of one, has no beam.
 
     Raises
     ------
     CxgiError
-        If the data folder cannot be written, or real devices are asked for.
+        If the data folder cannot be written, the beamline file is not right or its PVs do not answer, or real devices
+        are asked for without one.
     """
     if not sim and beamline is None:
-        raise CxgiError("sim=False: real devices are not built in yet; start with sim=True")
-    from .devices.simulated import simulated_beamline
+        raise CxgiError("sim=False needs the devices: give beamline=FILE, a beamline file")
+    if isinstance(beamline, str | Path):
+        from .devices.beamline_file import load_beamline
 
-    folder = data_folder(data)
-    beamline = beamline or simulated_beamline(
-        board,
-        object_name,
-        object_parameters=object_parameters,
-        etched=etched,
-        seed=seed,
-        time_scale=time_scale,
-    )
+        beamline = load_beamline(beamline)
+    elif beamline is None:
+        from .devices.simulated import simulated_beamline
+
+        beamline = simulated_beamline(
+            board,
+            object_name,
+            object_parameters=object_parameters,
+            etched=etched,
+            seed=seed,
+            time_scale=time_scale,
+        )
+    folder = data_folder(data if data is not None else beamline.data)
     catalog = open_catalog(folder)
     engine = make_run_engine(catalog, folder)
+    for suspender in source_suspenders(beamline.source) if beamline.source is not None else []:
+        engine.install_suspender(suspender)
     pictures: list[LiveReconstruction] = []
     view, references = None, ReferenceRuns()
     if live:

@@ -1,7 +1,7 @@
 """The command line: `cxgi` and its commands, one file a group.
 
 Every command has ``--json``: one JSON object on stdout and nothing else there; NaN is null.
-Exit status: 0 done, 2 the request cannot be met (one line says why), 1 anything else.
+Exit status: 0 done, 2 the request cannot be met (one line says why), 1 anything else, such as findings of `check`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import CxgiError
-from . import bench, catalog, convert, d_r, demo, ioc, knife_edge, quality, reconstruct, reproduce, train
+from . import bench, catalog, check, convert, d_r, demo, ioc, knife_edge, quality, reconstruct, reproduce, train
 from ._common import Say, plain
 
 __all__ = ["COMMANDS", "build_parser", "main", "plain"]
 
-COMMANDS = (demo, catalog, reconstruct, convert, quality, d_r, knife_edge, bench, reproduce, train, ioc)
+COMMANDS = (demo, catalog, reconstruct, convert, quality, d_r, knife_edge, bench, reproduce, train, ioc, check)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     if options.json:
         print(json.dumps(plain(payload), allow_nan=False))
-    return 0
+    return int(payload.get("exit_status", 0))
 
 
 def build_parser() -> argparse.ArgumentParser:

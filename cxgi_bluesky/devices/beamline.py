@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..speckle_board import Board
 from .diode import Diode
@@ -13,12 +14,24 @@ from .stage import MaskStage
 
 @dataclass(frozen=True)
 class Beamline:
-    """Stage, shutter, diode, and what a beamline may have besides."""
+    """Stage, shutter, diode, and what a beamline may have besides.
+
+    Attributes
+    ----------
+    stage, shutter, diode, object_stage
+        What plans take.
+    source : Device, optional
+        Signals that say whether there is beam; a session's scans wait while there is none.
+    data : str, optional
+        Data folder of sessions with this beamline.
+    """
 
     stage: MaskStage
     shutter: Shutter
     diode: Diode
     object_stage: ObjectStage | None = None
+    source: Any = None
+    data: str | None = None
 
     @property
     def board(self) -> Board:
@@ -27,5 +40,11 @@ class Beamline:
 
     @property
     def devices(self) -> list[object]:
-        """All devices, for baselines and tables."""
+        """All devices of a scan, for baselines and tables."""
         return [d for d in (self.stage, self.shutter, self.diode, self.object_stage) if d is not None]
+
+    @property
+    def all_devices(self) -> list[Any]:
+        """Also what no plan takes: second barrier and source."""
+        others = (getattr(self.shutter, "barrier", None), self.source)
+        return [*self.devices, *(d for d in others if d is not None)]

@@ -42,8 +42,10 @@ class Diode(Device):
     current : bucket of the last exposure, averaged over it (pA).
     sigma : one standard deviation of that mean (pA), from the readings within the exposure.
     exposure_s : exposure time (s).
+    i0_name : data key of the incident intensity during the exposure; None without a monitor.
     """
 
+    i0_name: str | None = None
     current = Component(Current, value=0.0, kind=Kind.hinted)
     sigma = Component(Current, value=0.0, kind=Kind.normal)
     exposure_s = Component(ExposureTime, value=1.0, kind=Kind.normal)

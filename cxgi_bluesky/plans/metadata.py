@@ -89,7 +89,7 @@ def bucket_words(diode: Diode, stage: MaskStage | None = None) -> dict[str, Any]
             "pattern_index": stage.pattern_index.name if stage is not None else None,
             "bucket": diode.current.name,
             "sigma": diode.sigma.name,
-            "i0": None,
+            "i0": diode.i0_name,
         },
         "bucket_unit": diode.current.describe()[diode.current.name].get("units", "pA"),
     }

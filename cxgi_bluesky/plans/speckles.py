@@ -110,7 +110,7 @@ def record_speckles(
     def take(frame: int, stream: str) -> Plan:
         yield from move(camera.frame, frame)
         yield Msg("trigger", camera, group="frame")
-        yield wait_for("frame", exposure_s + EXPOSURE_MARGIN_S)
+        yield from wait_for("frame", exposure_s + EXPOSURE_MARGIN_S)
         if stream == "primary":
             yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
         yield from store(stage, camera, stream)

@@ -12,6 +12,7 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky import Msg
+from bluesky.utils import FailedStatus
 
 from ..devices.diode import Diode
 from ..devices.object_stage import ObjectStage
@@ -75,16 +76,22 @@ def with_object(object_stage: ObjectStage | None) -> list[Any]:
 
 
 # ---------------------------------------------------------------- steps
-def wait_for(group: str, timeout_s: float) -> Msg:
-    """Wait for what was started under a name; an error after the time-out."""
-    return Msg("wait", None, group=group, error_on_timeout=True, timeout=timeout_s, watch=())
+def wait_for(group: str, timeout_s: float) -> Plan:
+    """Wait for what was started under a name; an error after the time-out.
+
+    What the device says of its failure is raised, and stands in the stop document: bluesky's own error names a status.
+    """
+    try:
+        yield Msg("wait", None, group=group, error_on_timeout=True, timeout=timeout_s, watch=())
+    except FailedStatus as error:
+        raise (error.__cause__ or error) from None
 
 
 def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
     """Set and wait, never longer than the time-out."""
     group = f"{device.name} to {target}"
     yield Msg("set", device, target, group=group)
-    yield wait_for(group, timeout_s)
+    yield from wait_for(group, timeout_s)
 
 
 def move_object(object_stage: ObjectStage | None, place: str) -> Plan:
@@ -107,7 +114,7 @@ def expose(stage: MaskStage, shutter: Shutter, diode: Diode, tile: int, stream: 
     yield from reach_tile(stage, tile)
     yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
     yield Msg("trigger", diode, group="exposure")
-    yield wait_for("exposure", exposure_s + EXPOSURE_MARGIN_S)
+    yield from wait_for("exposure", exposure_s + EXPOSURE_MARGIN_S)
     yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
     yield from store(stage, diode, stream)
 

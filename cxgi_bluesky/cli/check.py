@@ -1,0 +1,25 @@
+"""``cxgi check``: is everything of a beamline file there, and as the file says?"""
+
+from __future__ import annotations
+
+import argparse
+
+from ._common import Commands, Payload, Say, add_command
+
+SOMETHING_WRONG = 1
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "check", check, data=False)
+    parser.add_argument("beamline", metavar="FILE", help="beamline file, or the name of an example")
+    parser.add_argument("--move", action="store_true", help="move each axis of the mask stage by 0.1 mm and back")
+
+
+def check(options: argparse.Namespace, say: Say) -> Payload:
+    """Check a beamline file against its IOCs; nothing moves without --move."""
+    from ..devices.checking import check_beamline
+
+    report = check_beamline(options.beamline, move=options.move)
+    say(str(report))
+    return {**report.to_dict(), "exit_status": 0 if report.good else SOMETHING_WRONG}

@@ -1,0 +1,154 @@
+"""From a beamline file to its devices."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ...errors import CxgiError
+from ..beamline import Beamline
+from ..epics.barrier import EpicsBarrier
+from ..epics.diode import EpicsDiode, Monitor
+from ..epics.generic import GenericDiode
+from ..epics.keithley import KeithleyDiode
+from ..epics.object_stage import EpicsObjectStage
+from ..epics.quadem import QuadEMDiode
+from ..epics.scaler import ScalerDiode
+from ..epics.shutter import EpicsShutter, ShutterPvs, ShutterTimes
+from ..epics.signals import Timeouts, wait_for_connections
+from ..epics.source import EpicsSource
+from ..epics.stage import EpicsMaskStage
+from .reading import BeamlineFile, read_beamline_file
+
+
+def examples() -> list[str]:
+    """Names of the example files that come with the package."""
+    return sorted(
+        f.name.removesuffix(".yml") for f in files("cxgi_bluesky.beamlines").iterdir() if f.name.endswith(".yml")
+    )
+
+
+def example_path(name: str) -> Path:
+    """File of an example; `CxgiError` for an unknown name."""
+    if name not in examples():
+        raise CxgiError(f"example {name!r} of a beamline file is unknown: choose {', '.join(examples())}")
+    return Path(str(files("cxgi_bluesky.beamlines") / f"{name}.yml"))
+
+
+def beamline_path(name_or_path: str | Path) -> Path:
+    """The file itself, or that of an example by its name."""
+    return example_path(str(name_or_path)) if str(name_or_path) in examples() else Path(name_or_path)
+
+
+def load_beamline(path: str | Path, *, connect: bool = True) -> Beamline:
+    """The devices of a beamline file.
+
+    Parameters
+    ----------
+    path : path or str
+        Beamline file, or the name of an example.
+    connect : bool
+        Wait until every PV has answered.
+
+    Returns
+    -------
+    Beamline
+        For plans and ``session.start(beamline=...)``.
+
+    Raises
+    ------
+    CxgiError
+        If the file is not right, or PVs do not answer within ``timeouts.connection_s``.
+    """
+    return make_beamline(read_beamline_file(beamline_path(path)), connect=connect)
+
+
+def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
+    """`load_beamline` of a file that was read before."""
+    timeouts = Timeouts(**file.words["timeouts"])
+    try:
+        beamline = Beamline(
+            stage=_stage(file, timeouts),
+            shutter=_shutter(file, timeouts),
+            diode=_diode(file, timeouts),
+            object_stage=_object_stage(file, timeouts),
+            source=_source(file, timeouts),
+            data=file.words["data"],
+        )
+    except CxgiError as error:
+        raise CxgiError(f"beamline file {file.path}: {error}") from error
+    if connect:
+        wait_for_connections(beamline.all_devices, timeouts)
+    return beamline
+
+
+def _stage(file: BeamlineFile, timeouts: Timeouts) -> EpicsMaskStage:
+    words = dict(file.words["stage"])
+    limits = words.pop("limits_mm")
+    return EpicsMaskStage(
+        name="stage",
+        x_pv=file.pv(words.pop("x")),
+        y_pv=file.pv(words.pop("y")),
+        board=file.board,
+        x_limits_mm=limits["x"],
+        y_limits_mm=limits["y"],
+        timeouts=timeouts,
+        **words,
+    )
+
+
+def _shutter(file: BeamlineFile, timeouts: Timeouts) -> EpicsShutter:
+    words = dict(file.words["shutter"])
+    barrier = words.pop("second_barrier")
+    times = {key: words.pop(key) for key in ("opening_s", "closing_s", "settle_s", "max_open_s")}
+    names = ("readback", "command", "open_pulse", "close_pulse", "permit", "max_open", "reset")
+    pvs: dict[str, Any] = {key: file.pv(value) if key in names else value for key, value in words.items()}
+    return EpicsShutter(
+        name="shutter",
+        pvs=ShutterPvs(**pvs),
+        times=ShutterTimes(**times),
+        barrier=None if barrier is None else _barrier(file, barrier, timeouts),
+        timeouts=timeouts,
+    )
+
+
+def _barrier(file: BeamlineFile, words: dict[str, Any], timeouts: Timeouts) -> EpicsBarrier:
+    pvs: dict[str, Any] = {"command_pv": file.pv(words["command"]), "readback_pv": file.pv(words["readback"])}
+    rest = {key: words[key] for key in ("close_value", "closed_value", "closing_s")}
+    return EpicsBarrier(name="second_barrier", timeouts=timeouts, **pvs, **rest)
+
+
+def _diode(file: BeamlineFile, timeouts: Timeouts) -> EpicsDiode:
+    words = {key: value for key, value in file.words["diode"].items() if value is not None}
+    kind = words.pop("class")
+    shared: dict[str, Any] = {"name": "diode", "monitor": _monitor(file), "timeouts": timeouts}
+    if kind == "keithley":
+        return KeithleyDiode(file.pv(words.pop("pvs")), **words, **shared)
+    if kind == "quadem":
+        return QuadEMDiode(file.pv(words.pop("pvs")), **words, **shared)
+    if kind == "scaler":
+        return ScalerDiode(scaler_pv=file.pv(words.pop("record")), **words, **shared)
+    names = ("acquire", "value", "spread", "exposure", "overload")
+    pvs: dict[str, Any] = {f"{key}_pv": file.pv(words.pop(key)) for key in names if key in words}
+    return GenericDiode(**pvs, **words, **shared)
+
+
+def _monitor(file: BeamlineFile) -> Monitor | None:
+    words = file.words["monitor"]
+    return None if words is None else Monitor(str(file.pv(words["value"])), words["unit"])
+
+
+def _object_stage(file: BeamlineFile, timeouts: Timeouts) -> EpicsObjectStage | None:
+    if file.words["object_stage"] is None:
+        return None
+    words = dict(file.words["object_stage"])
+    return EpicsObjectStage(name="object_stage", motor_pv=file.pv(words.pop("motor")), timeouts=timeouts, **words)
+
+
+def _source(file: BeamlineFile, timeouts: Timeouts) -> EpicsSource | None:
+    if file.words["source"] is None:
+        return None
+    words = dict(file.words["source"])
+    pvs: dict[str, Any] = {"ready_pv": file.pv(words.pop("ready")), "current_pv": file.pv(words.pop("current"))}
+    return EpicsSource(name="source", timeouts=timeouts, **pvs, **words)

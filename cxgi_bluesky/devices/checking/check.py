@@ -1,0 +1,80 @@
+"""The whole check of a beamline file against its IOCs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..beamline_file import read_beamline_file
+from ..beamline_file.loading import beamline_path, make_beamline
+from ..epics.signals import Timeouts
+from .answers import connections, readings
+from .findings import Finding, table
+from .moves import axes_move
+from .values import limits, units, words
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes
+    ----------
+    beamline : str
+        Name in the file.
+    findings : tuple of Finding
+        Empty: all is well.
+    read : int
+        PVs that were read.
+    moved : bool
+        Whether axes were moved.
+    """
+
+    beamline: str
+    findings: tuple[Finding, ...]
+    read: int
+    moved: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+    def __str__(self) -> str:
+        if self.good:
+            moved = "axes moved and put back" if self.moved else "nothing moved"
+            return f"{self.beamline}: all is well ({self.read} PVs read, {moved})"
+        return table(self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "findings": [asdict(finding) for finding in self.findings], "good": self.good}
+
+
+def check_beamline(path: str | Path, *, move: bool = False) -> Report:
+    """Connect to everything in a beamline file, read each PV once, and compare units, limits and words.
+
+    Parameters
+    ----------
+    path : path or str
+        Beamline file, or the name of an example.
+    move : bool
+        Also move each axis of the mask stage a little and back; else nothing moves.
+
+    Raises
+    ------
+    CxgiError
+        If the file itself is not right.
+    """
+    file = read_beamline_file(beamline_path(path))
+    line = make_beamline(file, connect=False)
+    devices = line.all_devices
+    found = connections(devices, Timeouts(**file.words["timeouts"]))
+    read = 0
+    if not (found and found[0].where == "IOC"):
+        silent, read = readings(devices)
+        found += silent or [*units(line), *limits(line), *words(line)]
+        if move and not silent:
+            found += axes_move(line)
+    return Report(file.words["name"], tuple(found), read, move)

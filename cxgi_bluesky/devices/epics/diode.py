@@ -1,0 +1,203 @@
+"""EpicsDiode: what every bucket detector over EPICS does with an exposure; a subclass knows how to take one reading."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ophyd import Component, EpicsSignalRO, Kind, Signal
+from ophyd.status import StatusBase
+
+from ...errors import CxgiError
+from ..diode import Current, Diode
+from .signals import EpicsDevice, Timeouts, fresh, in_background
+
+logger = logging.getLogger(__name__)
+
+PA_PER_UNIT = {"A": 1e12, "mA": 1e9, "uA": 1e6, "nA": 1e3, "pA": 1.0, "fA": 1e-3}
+OVERFLOW = 9e37  # instruments that speak SCPI say 9.9e37 for an overflow
+REPEATING_S = 20.0  # a repeat begins no later: plans wait 30 s longer than the exposure
+_MARGIN_S = 25.0
+
+
+def pa_per(unit: str) -> float:
+    """How many pA a unit of current is.
+
+    Raises
+    ------
+    CxgiError
+        For what is no such unit.
+    """
+    try:
+        return PA_PER_UNIT[unit]
+    except KeyError:
+        raise CxgiError(f"unit {unit!r} of a current is unknown: choose one of {', '.join(PA_PER_UNIT)}") from None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Mean of an exposure and one standard deviation of that mean (pA); NaN: not known."""
+
+    mean_pa: float
+    sigma_pa: float
+    overload: bool = False
+
+    @property
+    def good(self) -> bool:
+        """Whether it is a number that the detector could measure."""
+        return math.isfinite(self.mean_pa) and not self.overload
+
+
+class Count(Signal):
+    """A whole number."""
+
+    def describe(self) -> dict[str, Any]:
+        """Description with exact type."""
+        keys = super().describe()
+        keys[self.name] |= {"dtype": "integer", "dtype_numpy": "<i8", "units": ""}
+        return keys
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """A PV of the incident intensity, read after each exposure, and its unit."""
+
+    pv: str
+    unit: str = "pA"
+
+
+class EpicsDiode(EpicsDevice, Diode):
+    """Base of the bucket detectors over EPICS.
+
+    A reading that is overloaded or NaN is repeated on the next range, where there are ranges, at most `max_repeats`
+    times and for `REPEATING_S`; if none is good the bucket is NaN, which leaves the exposure out of every picture.
+
+    A subclass gives `_measure`, and may give `_abort`; with ranges it gives `_range_signal` and `ranges`.
+
+    Parameters
+    ----------
+    monitor : Monitor, optional
+        Incident intensity: data key ``NAME_i0``, and `fields.i0` of the run.
+    ranges : sequence, optional
+        Values of the range PV from the most sensitive to the least.
+    max_repeats : int
+    range_settle_s : float
+        Wait after a change of range.
+    timeouts : Timeouts
+
+    Attributes
+    ----------
+    overload : 1 if the reading that was stored was overloaded.
+    repeats : readings that were thrown away before it, on more sensitive ranges.
+    range : range PV's value of the reading; -1 without ranges.
+    """
+
+    overload = Component(Count, value=0, kind=Kind.normal)
+    repeats = Component(Count, value=0, kind=Kind.normal)
+    range = Component(Count, value=-1, kind=Kind.normal)
+    i0 = Component(Current, value=math.nan, kind=Kind.omitted)
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        monitor: Monitor | None = None,
+        ranges: Sequence[int] = (),
+        max_repeats: int = 2,
+        range_settle_s: float = 0.1,
+        timeouts: Timeouts | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.timeouts = timeouts or Timeouts()
+        self.ranges, self.max_repeats, self.range_settle_s = tuple(ranges), max_repeats, range_settle_s
+        self._turn = object()
+        self._busy = threading.Lock()
+        kwargs.setdefault("labels", {"detectors"})
+        super().__init__(prefix, **kwargs)
+        self.monitor = monitor
+        self._monitor_factor = 1.0
+        self._monitor_signal: Any = None
+        if monitor is not None:
+            self._monitor_factor = pa_per(monitor.unit)
+            self._monitor_signal = self.optional("i0_pv", monitor.pv, EpicsSignalRO)
+            self.i0.kind = Kind.normal
+            self.i0_name = self.i0.name
+
+    # ------------------------------------------------------------ what a subclass gives
+
+    def _measure(self, exposure_s: float) -> Reading:
+        """One exposure on the present range; waits for it."""
+        raise NotImplementedError
+
+    def _abort(self) -> None:
+        """End a reading that is under way, where that can be done."""
+
+    @property
+    def _range_signal(self) -> Any:
+        """Signal of the range, None without ranges."""
+        return None
+
+    # ------------------------------------------------------------ one exposure
+
+    def trigger(self) -> StatusBase:
+        """Expose once; an exposure that was interrupted is forgotten, and this one begins when that has ended."""
+        self._turn = turn = object()
+        exposure_s = float(self.exposure_s.get())
+        return in_background(self, lambda: self._expose(turn, exposure_s), exposure_s + _MARGIN_S)
+
+    def stop(self, *, success: bool = False) -> None:
+        """Forget the exposure and end its reading."""
+        self._turn = object()
+        try:
+            if self._busy.locked():
+                self._abort()
+        finally:
+            super().stop(success=success)
+
+    def pause(self) -> None:
+        """Forget the exposure: the plan repeats it when it is resumed."""
+        self.stop()
+        super().pause()
+
+    def _expose(self, turn: object, exposure_s: float) -> None:
+        with self._busy:
+            deadline = time.monotonic() + REPEATING_S - exposure_s
+            repeats = 0
+            while turn is self._turn:
+                reading = self._measure(exposure_s)
+                again = not reading.good and repeats < self.max_repeats and time.monotonic() < deadline
+                if not (again and turn is self._turn and self._to_next_range()):
+                    break
+                repeats += 1
+            if turn is self._turn:
+                self._store(reading, repeats)
+
+    def _to_next_range(self) -> bool:
+        """Go to the next less sensitive range; False without one."""
+        if self._range_signal is None:
+            return False
+        now = int(self._range_signal.get())
+        if now not in self.ranges or self.ranges.index(now) + 1 == len(self.ranges):
+            return False
+        value = self.ranges[self.ranges.index(now) + 1]
+        logger.warning("%s: overloaded or no number on range %s, repeated on range %s", self.name, now, value)
+        self._range_signal.set(value).wait(timeout=self.timeouts.write_s)
+        time.sleep(self.range_settle_s)
+        return True
+
+    def _store(self, reading: Reading, repeats: int) -> None:
+        if not reading.good:
+            logger.warning("%s: %s, exposure left out", self.name, "overload" if reading.overload else "no number")
+        self.current.put(reading.mean_pa if reading.good else math.nan)
+        self.sigma.put(reading.sigma_pa if reading.good else math.nan)
+        self.overload.put(int(reading.overload))
+        self.repeats.put(repeats)
+        if self._range_signal is not None:
+            self.range.put(int(self._range_signal.get()))
+        if self._monitor_signal is not None:
+            self.i0.put(self._monitor_factor * float(fresh(self._monitor_signal)))

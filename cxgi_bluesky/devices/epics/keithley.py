@@ -1,0 +1,98 @@
+"""KeithleyDiode: a Keithley 6485 or 6487 with the synApps database Keithley648x."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ophyd import Component, EpicsSignal, EpicsSignalRO, Kind
+
+from ...errors import CxgiError
+from .diode import EpicsDiode, Reading, pa_per
+from .signals import fresh, put_and_complete
+
+PASSIVE = 0  # of the field SCAN
+SLOW_S = 0.1  # 5 power line cycles at 50 Hz, 6 at 60 Hz
+RATES = {"slow": "Slow", "medium": "Medium", "fast": "Fast"}  # words of rateSet
+RANGES = tuple(range(8))  # 2 nA ... 20 mA
+READING_TIMEOUT_S = 10.0
+
+
+class KeithleyDiode(EpicsDiode):
+    """A picoammeter that is asked for as many readings as fit into the exposure time; they give mean and spread.
+
+    While it is staged it does not scan by itself, zero check and automatic range are off, and the rate is fixed; range
+    and all the rest are put back afterwards.
+
+    Parameters
+    ----------
+    prefix : str
+        ``$(P)$(M)`` of the database, such as ``29idMZ0:ca1:``.
+    rate : {"fast", "medium", "slow"}
+    start_range : int, optional
+        Index of ``rangeSet`` to begin with; by default the one that is set.
+    line_hz : float
+        Of the mains.
+    unit : str
+        Of ``read``.
+    kwargs
+        Of `EpicsDiode`; `ranges` are the eight of the instrument.
+
+    Raises
+    ------
+    CxgiError
+        For an unknown rate, range or unit.
+    """
+
+    reading = Component(EpicsSignalRO, "read", kind=Kind.omitted)
+    process = Component(EpicsSignal, "read.PROC", kind=Kind.omitted)
+    scan = Component(EpicsSignal, "read.SCAN", kind=Kind.omitted)
+    overflow = Component(EpicsSignalRO, "readStatusOverflow", kind=Kind.omitted)
+    zero_check = Component(EpicsSignal, "zeroCheckSet", kind=Kind.config)
+    range_auto = Component(EpicsSignal, "rangeAutoSet", kind=Kind.config)
+    range_set = Component(EpicsSignal, "rangeSet", kind=Kind.config)
+    rate_set = Component(EpicsSignal, "rateSet", string=True, kind=Kind.config)
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        rate: str = "slow",
+        start_range: int | None = None,
+        line_hz: float = 50.0,
+        unit: str = "A",
+        **kwargs: Any,
+    ) -> None:
+        if rate not in RATES:
+            raise CxgiError(f"rate {rate!r} of a Keithley is unknown: choose one of {', '.join(RATES)}")
+        kwargs["ranges"] = tuple(kwargs.get("ranges") or RANGES)
+        if start_range is not None and start_range not in kwargs["ranges"]:
+            raise CxgiError(f"start_range {start_range} is none of the ranges {list(kwargs['ranges'])}")
+        self.unit, self._factor, self._start_range = unit, pa_per(unit), start_range
+        self.reading_s = {"slow": SLOW_S, "medium": 1 / line_hz, "fast": 0.1 / line_hz}[rate]
+        super().__init__(prefix, **kwargs)
+        self.stage_sigs.update(scan=PASSIVE, zero_check=0, range_auto=0, rate_set=RATES[rate])
+
+    @property
+    def _range_signal(self) -> Any:
+        return self.range_set
+
+    def stage(self) -> list[object]:
+        """Stage; the range is put back afterwards if an overload has changed it."""
+        start = self.range_set.get() if self._start_range is None else self._start_range
+        self.stage_sigs["range_set"] = int(start)
+        return super().stage()
+
+    def _measure(self, exposure_s: float) -> Reading:
+        readings = np.array([self._read() for _ in range(max(1, round(exposure_s / self.reading_s)))])
+        overload = bool(np.isnan(readings).any()) and bool(fresh(self.overflow))
+        if len(readings) == 1:
+            return Reading(float(readings[0]), float("nan"), overload)
+        return Reading(float(readings.mean()), float(readings.std(ddof=1) / len(readings) ** 0.5), overload)
+
+    def _read(self) -> float:
+        """One reading in pA; NaN if it overflows."""
+        put_and_complete(self.process, 1, READING_TIMEOUT_S)
+        if fresh(self.overflow):
+            return float("nan")
+        return self._factor * float(fresh(self.reading))

@@ -1,0 +1,88 @@
+"""EpicsObjectStage: takes the object in and out on a motor record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ophyd import FormattedComponent, Kind
+from ophyd.status import StatusBase
+
+from ...errors import CxgiError
+from ..object_stage import IN, OUT, ObjectStage
+from .motors import BoundedMotor, move_together
+from .signals import Timeouts, give_timeouts
+
+BETWEEN = "between"
+
+
+class EpicsObjectStage(ObjectStage):
+    """Object on a motor record; `state` is "in", "out" or, in neither window, "between".
+
+    Parameters
+    ----------
+    motor_pv : str
+        Motor record, in mm.
+    in_mm, out_mm : float
+        Positions in and out of the beam.
+    in_position_um : float
+        Largest distance from either.
+    move_timeout_s, settle_s : float
+    limits_mm : (float, float), optional
+        Beside those of the record.
+    timeouts : Timeouts
+
+    Raises
+    ------
+    CxgiError
+        For positions that the window cannot tell apart; at staging, if the record is not in mm.
+    """
+
+    motor = FormattedComponent(BoundedMotor, "{self._motor_pv}", kind=Kind.normal)
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        motor_pv: str,
+        in_mm: float,
+        out_mm: float,
+        in_position_um: float = 10.0,
+        move_timeout_s: float = 60.0,
+        settle_s: float = 0.0,
+        limits_mm: tuple[float, float] | None = None,
+        timeouts: Timeouts | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if abs(in_mm - out_mm) * 1000 <= 2 * in_position_um:
+            raise CxgiError(
+                f"in_mm {in_mm:g} and out_mm {out_mm:g} are within {in_position_um:g} um: give two different places"
+            )
+        self._motor_pv = motor_pv
+        self.in_mm, self.out_mm, self.in_position_um = in_mm, out_mm, in_position_um
+        self.move_timeout_s = move_timeout_s
+        kwargs.setdefault("labels", {"stages"})
+        super().__init__(prefix, **kwargs)
+        self.motor.limits_mm, self.motor.settle_time, self.motor.timeout = limits_mm, settle_s, move_timeout_s
+        give_timeouts(self, timeouts or Timeouts())
+
+    def stage(self) -> list[object]:
+        """Stage, if the record is in mm."""
+        self.motor.check_unit()
+        return super().stage()
+
+    def _command(self, inside: bool) -> StatusBase:
+        wanted = self.in_mm if inside else self.out_mm
+        return move_together(self, [self.motor], [wanted], window_um=self.in_position_um, timeout_s=self.move_timeout_s)
+
+    def _is_at(self, place_mm: float) -> bool:
+        return abs(self.motor.position - place_mm) * 1000 <= self.in_position_um
+
+    @property
+    def _is_in(self) -> bool:
+        return self._is_at(self.in_mm)
+
+    @property
+    def _state(self) -> str:
+        if self._is_in:
+            return IN
+        return OUT if self._is_at(self.out_mm) else BETWEEN

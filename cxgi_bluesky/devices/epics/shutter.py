@@ -1,0 +1,304 @@
+"""EpicsShutter: a beam shutter with command and readback, a permit and a second barrier.
+
+This is no safety system; the facility's personnel safety system is.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ophyd import EpicsSignalRO, FormattedComponent, Kind
+from ophyd.status import StatusBase
+
+from ...errors import CxgiError
+from ..shutter import Shutter, ShutterError
+from .barrier import EpicsBarrier, Value
+from .signals import POLL_S, EpicsDevice, Timeouts, fresh, in_background, says, word_of
+
+logger = logging.getLogger(__name__)
+
+LONGEST_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
+_MARGIN_S = 0.5
+
+
+@dataclass(frozen=True)
+class ShutterPvs:
+    """PVs of a shutter, and what their values mean: numbers, or words of an enum.
+
+    Either `command` (with `open_value`, `close_value`) or `open_pulse` and `close_pulse` (which get `pulse_value`).
+    """
+
+    readback: str
+    command: str | None = None
+    open_pulse: str | None = None
+    close_pulse: str | None = None
+    open_value: Value = 1
+    close_value: Value = 0
+    pulse_value: Value = 1
+    opened_value: Value = 1
+    closed_value: Value = 0
+    permit: str | None = None
+    permit_value: Value = 1
+    max_open: str | None = None
+    reset: str | None = None
+
+
+@dataclass(frozen=True)
+class ShutterTimes:
+    """Longest times (s) to open and to close, a wait after opening, and the most that the IOC lets it be open."""
+
+    opening_s: float = 3.0
+    closing_s: float = 3.0
+    settle_s: float = 0.0
+    max_open_s: float | None = None
+
+
+class EpicsShutter(EpicsDevice, Shutter):
+    """Shutter whose state is what its readback says; everything but "closed" counts as open.
+
+    A close that fails goes to the second barrier, then is an alarm: `ShutterError`, and no opening until
+    `reset_alarm`. A shutter that was found closed at the end of an exposure (permit withdrawn, the IOC's own timer)
+    is a `ShutterError` too, as the bucket of that exposure is wrong.
+
+    Parameters
+    ----------
+    pvs : ShutterPvs
+    times : ShutterTimes
+    barrier : EpicsBarrier, optional
+        Second barrier.
+    timeouts : Timeouts
+
+    Raises
+    ------
+    CxgiError
+        For PVs or times that do not go together.
+    """
+
+    readback = FormattedComponent(EpicsSignalRO, "{self.pvs.readback}", auto_monitor=True, kind=Kind.omitted)
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        pvs: ShutterPvs,
+        times: ShutterTimes | None = None,
+        barrier: EpicsBarrier | None = None,
+        timeouts: Timeouts | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.pvs, self.times, self.barrier = pvs, times or ShutterTimes(), barrier
+        self._check()
+        self.timeouts = (timeouts or Timeouts()).quick
+        self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 2 * self.timeouts.read_s
+        self.alarm: str | None = None
+        self._turn = object()  # of the latest command: an older one gives up
+        self._sending = threading.Lock()
+        self._changed = threading.Event()
+        self._opened_at: float | None = None
+        self._seconds_open, self._times_opened = 0.0, 0
+        self._exposing = self._closed_itself = False
+        kwargs.setdefault("labels", {"shutters"})
+        super().__init__(prefix, **kwargs)
+        self.command = self.optional("command", pvs.command)
+        self.open_pulse = self.optional("open_pulse", pvs.open_pulse)
+        self.close_pulse = self.optional("close_pulse", pvs.close_pulse)
+        self.permit = self.optional("permit", pvs.permit, EpicsSignalRO)
+        self.max_open = self.optional("max_open", pvs.max_open)
+        self.reset = self.optional("reset", pvs.reset)
+        if self.max_open is not None and self.times.max_open_s is not None:
+            self.stage_sigs[self.max_open] = self.times.max_open_s
+        self.readback.subscribe(self._readback_changed, run=False)
+
+    def _check(self) -> None:
+        pulses = self.pvs.open_pulse is not None and self.pvs.close_pulse is not None
+        if (self.pvs.command is not None) == pulses:
+            raise CxgiError("a shutter has either a command PV or both open_pulse and close_pulse: give one of the two")
+        closing_s = self.times.closing_s + (self.barrier.closing_s if self.barrier else 0.0)
+        for words, seconds in (("opening_s", self.times.opening_s), ("closing_s of shutter and barrier", closing_s)):
+            if not 0 < seconds <= LONGEST_CLOSING_S:
+                raise CxgiError(
+                    f"{words} {seconds:g} s: give more than 0 and at most {LONGEST_CLOSING_S:g}, plans wait 10 s"
+                )
+
+    # ------------------------------------------------------------ state
+
+    def _says_open(self, value: Any) -> bool:
+        return not says(self.readback, value, self.pvs.closed_value)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._says_open(self.readback.get())
+
+    @property
+    def _open_s(self) -> float:
+        since = self._opened_at
+        return self._seconds_open + (0.0 if since is None else time.monotonic() - since)
+
+    @property
+    def _openings(self) -> int:
+        return self._times_opened
+
+    def _readback_changed(self, value: Any = None, **_: Any) -> None:
+        """Count, and wake whoever waits; called for each update of the readback."""
+        opened, now = self._says_open(value), time.monotonic()
+        if opened and self._opened_at is None:
+            self._opened_at, self._times_opened = now, self._times_opened + 1
+        elif not opened and self._opened_at is not None:
+            self._seconds_open, self._opened_at = self._seconds_open + now - self._opened_at, None
+            self._closed_itself = self._closed_itself or self._exposing
+        self._changed.set()
+
+    # ------------------------------------------------------------ commands
+
+    def _command(self, opened: bool) -> StatusBase:
+        if opened:
+            self._refuse_with_alarm()
+            return self._start(self._open, self.times.opening_s + self.timeout_s + self.times.settle_s)
+        return self._start(self._close_after_exposure, self.timeout_s)
+
+    def _start(self, action: Any, timeout_s: float) -> StatusBase:
+        self._turn = turn = object()
+        return in_background(self, lambda: action(turn), timeout_s + _MARGIN_S)
+
+    def close(self) -> None:
+        """Close, and return only when the readback says closed; else as `set`.
+
+        Raises
+        ------
+        ShutterError
+        """
+        self._exposing = self._closed_itself = False  # whoever closes in this way stores no exposure
+        try:
+            self._start(self._close, self.timeout_s).wait(timeout=self.timeout_s + 2 * _MARGIN_S)
+        except ShutterError:
+            raise
+        except Exception as error:
+            raise ShutterError(f"{self.name} did not close within {self.timeout_s:g} s: check it now") from error
+
+    def unstage(self) -> list[object]:
+        """Close, then unstage; that it did not close is told first."""
+        try:
+            self.close()
+        except Exception:
+            try:
+                super(Shutter, self).unstage()
+            except Exception:
+                logger.exception("%s: could not be unstaged", self.name)
+            raise
+        return super(Shutter, self).unstage()
+
+    def _send(self, opened: bool) -> None:
+        if self.command is not None:
+            self.command.put(self.pvs.open_value if opened else self.pvs.close_value)
+        else:
+            (self.open_pulse if opened else self.close_pulse).put(self.pvs.pulse_value)
+
+    def _open(self, turn: object) -> None:
+        self._check_permit()
+        with self._sending:
+            if turn is not self._turn:
+                raise ShutterError(f"{self.name} was closed while it was to open")
+            self._send(True)
+        reached = self._wait_until(self.pvs.opened_value, self.times.opening_s, turn)
+        if not reached:
+            self._close(turn)
+            raise ShutterError(
+                f"{self.name} did not open within {self.times.opening_s:g} s ({self._reading()}); it was closed again: "
+                "check the shutter"
+            )
+        time.sleep(self.times.settle_s)
+        self._closed_itself, self._exposing = False, turn is self._turn
+
+    def _close_after_exposure(self, turn: object) -> None:
+        """Close; an error if it had closed by itself before."""
+        exposing, self._exposing = self._exposing, False
+        if exposing and not self._closed_itself:
+            self._closed_itself = self._is_closed_now()  # its monitor may still be on its way
+        self._close(turn)
+        found_closed, self._closed_itself = self._closed_itself, False
+        if found_closed:
+            raise ShutterError(
+                f"{self.name} closed by itself during the exposure, which is not stored: see its permit"
+                f"{' (' + self.permit.pvname + ')' if self.permit is not None else ''} and the IOC's open-time limit"
+            )
+
+    def _is_closed_now(self) -> bool:
+        """What the IOC says; an IOC that does not answer says nothing, which closing will tell."""
+        try:
+            return says(self.readback, fresh(self.readback), self.pvs.closed_value)
+        except Exception:
+            return False
+
+    def _close(self, turn: object) -> None:
+        try:
+            with self._sending:
+                self._send(False)
+            closed = self._wait_until(self.pvs.closed_value, self.times.closing_s, turn=None)
+            reason = f"did not close within {self.times.closing_s:g} s ({self._reading()})" if not closed else ""
+        except Exception as error:  # an IOC that does not answer
+            closed, reason = False, f"could not be closed ({error})"
+        if not closed:
+            self._raise_alarm(reason)
+
+    def _wait_until(self, wanted: Value, timeout_s: float, turn: object | None) -> bool:
+        """Whether the readback comes to say so in time; gives up when a newer command has come (`turn`)."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._changed.clear()
+            if says(self.readback, fresh(self.readback), wanted):
+                return True
+            if turn is not None and turn is not self._turn:
+                raise ShutterError(f"{self.name} was closed while it opened")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._changed.wait(min(POLL_S, left))
+
+    def _reading(self) -> str:
+        return f"{self.readback.pvname} says {word_of(self.readback, self.readback.get())}"
+
+    # ------------------------------------------------------------ permit and alarm
+
+    def _check_permit(self) -> None:
+        if self.permit is not None and not says(self.permit, value := fresh(self.permit), self.pvs.permit_value):
+            raise ShutterError(
+                f"{self.name} may not open: {self.permit.pvname} says {word_of(self.permit, value)}; "
+                "get the permit, then go on"
+            )
+
+    def _refuse_with_alarm(self) -> None:
+        if self.alarm is not None:
+            raise ShutterError(f"{self.name} does not open: {self.alarm}. Mend it, then {self.name}.reset_alarm()")
+
+    def _raise_alarm(self, reason: str) -> None:
+        """Second barrier, then the alarm that stays."""
+        if self.barrier is None:
+            barrier = "there is no second barrier: stop the beam by hand now"
+        else:
+            try:
+                self.barrier.close()
+                barrier = f"second barrier {self.barrier.name} has stopped the beam"
+            except Exception as error:
+                barrier = f"second barrier {self.barrier.name} FAILED too ({error}): stop the beam by hand now"
+        self.alarm = f"it {reason}; {barrier}"
+        logger.critical("%s: %s", self.name, self.alarm)
+        raise ShutterError(f"{self.name} ALARM: {self.alarm}; it opens no more before {self.name}.reset_alarm()")
+
+    def reset_alarm(self) -> None:
+        """Let it open again, once it is mended; a second barrier stays as it is.
+
+        Raises
+        ------
+        ShutterError
+            If its readback does not say closed.
+        """
+        if not says(self.readback, fresh(self.readback), self.pvs.closed_value):
+            raise ShutterError(f"{self.name}: the alarm stays, {self._reading()}: close it first")
+        if self.reset is not None:
+            self.reset.put(1)
+        self.alarm = None
+        logger.warning("%s: alarm reset", self.name)

@@ -1,0 +1,177 @@
+"""What all EPICS devices share: time-outs on every signal, signals that only some beamlines have, complete writes.
+
+ophyd waits for ever unless it is told otherwise: a device that is made here calls `give_timeouts` when it is complete.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ophyd import Device, EpicsSignal
+from ophyd.signal import EpicsSignalBase
+from ophyd.status import Status, StatusBase
+
+from ...errors import CxgiError
+
+RECONNECTION_S = 0.5  # a channel that was lost is waited for so long: closing a shutter must go on to the next barrier
+POLL_S = 0.25  # a readback is asked for so often when it tells nothing by itself
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Longest waits (s) for the first connection, for a reading, and for a written value to be confirmed."""
+
+    connection_s: float = 5.0
+    read_s: float = 3.0
+    write_s: float = 10.0
+
+    @property
+    def quick(self) -> Timeouts:
+        """For what must close: an IOC that keeps silent is soon given up."""
+        return replace(self, read_s=min(self.read_s, 1.0))
+
+
+class EpicsDevice(Device):
+    """A device whose signals all have time-outs; `timeouts` is set before ``super().__init__``."""
+
+    timeouts = Timeouts()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.extra_signals: dict[str, Any] = {}
+        super().__init__(*args, **kwargs)
+        give_timeouts(self, self.timeouts)
+
+    def optional(self, attr: str, pv: str | None, kind: type[Any] = EpicsSignal, **words: Any) -> Any:
+        """A signal that only some beamlines have; None without a PV."""
+        if pv is None:
+            return None
+        signal = kind(pv, name=f"{self.name}_{attr}", **words)
+        self.extra_signals[attr] = signal
+        give_timeouts(signal, self.timeouts)
+        return signal
+
+    def destroy(self) -> None:
+        """Let go of all PVs."""
+        for signal in self.extra_signals.values():
+            signal.destroy()
+        super().destroy()
+
+
+def epics_signals(device: Any) -> dict[str, Any]:
+    """All EPICS signals of a device by their place in it, those of its parts and the optional ones included."""
+    if isinstance(device, EpicsSignalBase):
+        return {"": device}
+    signals = {walk.dotted_name: walk.item for walk in device.walk_signals(include_lazy=False)}
+    signals |= getattr(device, "extra_signals", {})
+    return {place: signal for place, signal in signals.items() if isinstance(signal, EpicsSignalBase)}
+
+
+def pv_names(signal: Any) -> list[str]:
+    """Names of the PVs behind a signal: what it reads, and what it writes if that is another."""
+    return list(dict.fromkeys([signal.pvname, getattr(signal, "setpoint_pvname", signal.pvname)]))
+
+
+def give_timeouts(device: Any, timeouts: Timeouts) -> None:
+    """Time-outs for every EPICS signal of a device; ophyd has them as arguments of signals that it makes itself."""
+    for signal in epics_signals(device).values():
+        signal._connection_timeout = min(timeouts.connection_s, RECONNECTION_S)
+        signal._timeout = timeouts.read_s
+        signal._write_timeout = timeouts.write_s
+
+
+def unconnected(devices: list[Any], timeout_s: float) -> list[Any]:
+    """Signals that are not connected when the time is over; all are waited for at once."""
+    deadline = time.monotonic() + timeout_s
+    waiting = [signal for device in devices for signal in epics_signals(device).values()]
+    while (waiting := [s for s in waiting if not s.connected]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return waiting
+
+
+def silent_pvs(signal: Any) -> list[str]:
+    """Of a signal's one or two PVs those that are not connected."""
+    return [pv for pv in pv_names(signal) if not signal._connection_states.get(pv, False)]
+
+
+def wait_for_connections(devices: list[Any], timeouts: Timeouts) -> None:
+    """Wait until every PV has answered.
+
+    Raises
+    ------
+    CxgiError
+        Naming the PVs that have not.
+    """
+    missing = [pv for signal in unconnected(devices, timeouts.connection_s) for pv in silent_pvs(signal)]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise CxgiError(
+            f"no answer from {', '.join(missing[:5])}{more} within {timeouts.connection_s:g} s: "
+            "run `cxgi check` on the beamline file; is the IOC up, and EPICS_CA_ADDR_LIST right?"
+        )
+    for device in devices:  # positions of pseudo axes come with the first monitor
+        device.wait_for_connection(timeout=timeouts.connection_s)
+
+
+def in_background(device: Any, action: Callable[[], None], timeout_s: float) -> StatusBase:
+    """Status of an action that waits for hardware, in a thread of its own; what it raises is the status's error."""
+    status = Status(obj=device, timeout=timeout_s)
+
+    def run() -> None:
+        try:
+            action()
+        except Exception as error:
+            fail(status, error)
+        else:
+            finish(status)
+
+    threading.Thread(target=run, daemon=True, name=f"{device.name} works").start()
+    return status
+
+
+def finish(status: StatusBase) -> None:
+    """Success, unless the status has ended already."""
+    if not status.done:
+        status.set_finished()
+
+
+def fail(status: StatusBase, error: Exception) -> None:
+    """Failure, unless the status has ended already."""
+    if not status.done:
+        status.set_exception(error)
+
+
+def put_and_complete(signal: Any, value: Any, timeout_s: float) -> None:
+    """Write with put-completion: return when the record has done its work.
+
+    Raises
+    ------
+    TimeoutError
+        Naming the PV.
+    """
+    done = threading.Event()
+    signal.put(value, use_complete=True, callback=lambda **_: done.set())
+    if not done.wait(timeout_s):
+        raise TimeoutError(f"{signal.setpoint_pvname}: writing {value!r} was not completed within {timeout_s:g} s")
+
+
+def fresh(signal: Any) -> Any:
+    """The value asked of the IOC now, not the last one that it told."""
+    return signal.get(use_monitor=False)
+
+
+def says(signal: Any, value: Any, wanted: Any) -> bool:
+    """Whether a value of a signal is the wanted one, which may be a number or a word of its enum."""
+    if isinstance(wanted, str) and not isinstance(value, str):
+        words = signal.enum_strs or ()
+        return 0 <= int(value) < len(words) and words[int(value)] == wanted
+    return bool(value == wanted)
+
+
+def word_of(signal: Any, value: Any) -> str:
+    """A value as people know it: the word of an enum, else the number."""
+    words = getattr(signal, "enum_strs", None) or ()
+    return str(words[int(value)]) if words and 0 <= int(value) < len(words) else str(value)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+
+from cxgi_bluesky.devices.beamline_file import example_path, examples, read_beamline_file
+from cxgi_bluesky.devices.beamline_file.loading import beamline_path
+from cxgi_bluesky.errors import CxgiError
+
+GOOD = yaml.safe_load(example_path("ioc").read_text(encoding="utf-8"))
+MISSING = object()
+
+
+def written(folder, path: str, value):
+    """A beamline file like the example, with one key (dotted) changed or taken out."""
+    words = copy.deepcopy(GOOD)
+    *blocks, key = path.split(".")
+    place = words
+    for name in blocks:
+        place = place[name]
+    if value is MISSING:
+        del place[key]
+    else:
+        place[key] = value
+    file = folder / "beamline.yml"
+    file.write_text(yaml.safe_dump(words), encoding="utf-8")
+    return file
+
+
+def test_there_is_an_example_for_each_detector_and_all_are_right():
+    kinds = {read_beamline_file(example_path(name)).words["diode"]["class"] for name in examples()}
+    assert kinds == {"generic", "keithley", "quadem", "scaler"}
+    assert "ioc" in examples()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("version", 2, r"version 2: choose 1"),
+        ("name", MISSING, r"name is missing: give a text"),
+        ("stage.z", "m3", r"stage\.z 'm3': unknown key"),
+        ("stage.setle_s", 0.1, r"stage\.setle_s 0\.1: unknown key, did you mean settle_s\?"),
+        ("stage.x", MISSING, r"stage\.x is missing: give the name of a PV"),
+        ("stage.x", "STAGE X", r"stage\.x 'STAGE X': give the name of a PV, without blanks"),
+        ("stage.in_position_um", 0, r"stage\.in_position_um 0: give a number of more than 0"),
+        ("stage.in_position_um", float("nan"), r"stage\.in_position_um nan: give a number"),
+        ("stage.move_timeout_s", 600, r"stage\.move_timeout_s 600: .* at most 110"),
+        ("stage.limits_mm", {"x": [5, -5]}, r"stage\.limits_mm\.x \[5, -5\]: give two numbers, the lower one first"),
+        ("stage.settle_s", True, r"stage\.settle_s True: give a number"),
+        ("shutter", None, r"shutter None: give keys with values"),
+        ("shutter.closing_s", 12, r"shutter\.closing_s 12: .* at most 9"),
+        ("shutter.permit_value", True, r"shutter\.permit_value True: .*quotation marks"),
+        ("shutter.second_barrier.readback", MISSING, r"shutter\.second_barrier\.readback is missing"),
+        ("diode.class", "camera", r"diode .*class must be one of keithley, quadem, scaler, generic, and is 'camera'"),
+        ("diode.unit", "V", r"diode\.unit 'V': choose A, mA"),
+        ("diode.rate", "slow", r"diode\.rate 'slow': unknown key"),
+        ("monitor.value", MISSING, r"monitor\.value is missing"),
+        ("object_stage.in_mm", "1e1", r"object_stage\.in_mm '1e1': .*write 10\.0"),
+        ("source.ready_value", 2, r"source\.ready_value 2: choose 0, 1"),
+        ("timeouts", {"read_s": -1}, r"timeouts\.read_s -1: give a number of more than 0"),
+        ("board", "unknown", r"board 'unknown'.*choose au64, cu32"),
+        ("board", "none.yaml", r"board 'none\.yaml'.*cannot be read"),
+        ("data", "http://server:8000", r"data 'http://server:8000': .*folder"),
+    ],
+)
+def test_one_clear_error_names_key_value_and_remedy(tmp_path, path, value, message):
+    with pytest.raises(CxgiError, match=message) as caught:
+        read_beamline_file(written(tmp_path, path, value))
+    assert "beamline.yml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["version: [", "", "- 1\n", "\x00"])
+def test_files_that_are_no_beamline(tmp_path, text):
+    file = tmp_path / "beamline.yml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(CxgiError, match=r"beamline\.yml"):
+        read_beamline_file(file)
+
+
+def test_no_object_is_made_of_yaml(tmp_path):
+    file = tmp_path / "beamline.yml"
+    file.write_text("version: !!python/object/apply:os.getcwd []\n", encoding="utf-8")
+    with pytest.raises(CxgiError, match="cannot be read"):
+        read_beamline_file(file)
+
+
+def test_a_board_file_lies_beside_the_beamline_file(tmp_path, board):
+    board.to_yaml(tmp_path / "mine.yaml")
+    assert read_beamline_file(written(tmp_path, "board", "mine.yaml")).board == board
+
+
+def test_pvs_get_the_prefix(tmp_path):
+    file = read_beamline_file(written(tmp_path, "prefix", "BL:"))
+    assert file.pv("STAGE:X") == "BL:STAGE:X"
+    assert file.pv(None) is None
+
+
+def test_examples_go_by_name():
+    assert beamline_path("ioc") == example_path("ioc")
+    with pytest.raises(CxgiError, match=r"'iok' .* choose ioc, keithley"):
+        example_path("iok")

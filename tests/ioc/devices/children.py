@@ -1,0 +1,115 @@
+"""What a test does with an IOC of its own, in a process of its own: libca asks the addresses that it began with.
+
+Run as ``python -m tests.ioc.devices.children WHAT FILE``; prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+LONGEST_S = 55
+
+
+def in_child(what: str, ioc: Any, file: Path) -> dict[str, Any]:
+    """Result of a function here, with the IOC's environment."""
+    environment = {**os.environ, **ioc.environment, "PYTHONPATH": str(ROOT), "IOC_PID": str(ioc.process.pid)}
+    words = [sys.executable, "-m", "tests.ioc.devices.children", what, str(file)]
+    run = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=LONGEST_S)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def _engine() -> tuple[Any, list[Any]]:
+    from bluesky import RunEngine
+
+    documents: list[Any] = []
+    engine = RunEngine({})
+    engine.subscribe(lambda name, document: documents.append((name, document)))
+    return engine, documents
+
+
+def picture(line: Any) -> dict[str, Any]:
+    """A scan of all patterns, and its picture."""
+    from cxgi_bluesky.exposures import Exposures
+    from cxgi_bluesky.measurement import Measurement
+    from cxgi_bluesky.patterns import PatternSet
+    from cxgi_bluesky.reconstruction import reconstruct
+
+    from .conftest import scan
+
+    engine, documents = _engine()
+    engine(scan(line, PatternSet(8, 64)))
+    measured = Exposures.from_documents(documents)
+    result = reconstruct(Measurement.from_exposures(measured), method="inverse")
+    return {
+        "image": result.image.tolist(),
+        "scale": result.scale,
+        "streams": {name: len(stream) for name, stream in measured.streams.items()},
+        "openings": line.shutter.openings.get(),
+    }
+
+
+def killed(line: Any) -> dict[str, Any]:
+    """The IOC dies in a scan, with the shutter open in half of all cases."""
+    from cxgi_bluesky.devices.shutter import ShutterError
+    from cxgi_bluesky.patterns import PatternSet
+
+    from .conftest import scan
+
+    engine, documents = _engine()
+
+    def kill(name: str, document: Any) -> None:
+        if name == "event" and document["seq_num"] == 3:
+            os.kill(int(os.environ["IOC_PID"]), signal.SIGKILL)
+
+    engine.subscribe(kill)
+    begun, error, refused = time.monotonic(), "", ""
+    try:
+        engine(scan(line, PatternSet(32, 8), object_stage=None))
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    try:
+        line.shutter.set("open")
+    except ShutterError as raised:
+        refused = str(raised)
+    stop = [document for name, document in documents if name == "stop"]
+    return {"error": error, "seconds": time.monotonic() - begun, "refused": refused, "ended": stop[0]["exit_status"]}
+
+
+def silent(line: Any) -> dict[str, Any]:
+    """The IOC stops answering with the shutter open, and comes back."""
+    errors = {}
+    line.stage.tile.set(0).wait(timeout=5)
+    line.shutter.set("open").wait(timeout=5)
+    os.kill(int(os.environ["IOC_PID"]), signal.SIGSTOP)
+    try:
+        for name, action in {
+            "close": line.shutter.close,
+            "move": lambda: line.stage.tile.set(40).wait(timeout=10),
+        }.items():
+            begun = time.monotonic()
+            try:
+                action()
+            except Exception as raised:
+                errors[name] = f"{type(raised).__name__}: {raised}"
+            errors[f"{name}_s"] = time.monotonic() - begun
+    finally:
+        os.kill(int(os.environ["IOC_PID"]), signal.SIGCONT)
+    line.shutter.close()
+    line.shutter.reset_alarm()
+    return {**errors, "state": line.shutter.state.get()}
+
+
+if __name__ == "__main__":
+    from cxgi_bluesky.devices.beamline_file import load_beamline
+
+    function = {"picture": picture, "killed": killed, "silent": silent}[sys.argv[1]]
+    print(json.dumps(function(load_beamline(sys.argv[2]))))

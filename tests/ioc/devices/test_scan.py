@@ -1,0 +1,104 @@
+"""The plans, unchanged, over Channel Access."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from bluesky.utils import RunEngineInterrupted
+
+from cxgi_bluesky.devices.simulated import simulated_beamline
+from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.measurement import Measurement
+from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.plans.suspenders import source_suspenders
+from cxgi_bluesky.reconstruction import reconstruct
+from tests.conftest import QUIET, small_board
+
+from .children import in_child
+from .conftest import scan
+
+SAME = ("units", "dtype", "dtype_numpy")
+
+
+def test_a_scan_over_channel_access_makes_the_picture_of_the_soft_devices(
+    RE, documents, own_ioc, beamline_file, tmp_path
+):
+    board = small_board(8, aperture_um=80.0)
+    board.to_yaml(tmp_path / "small.yaml")
+    ioc = own_ioc("--board", str(tmp_path / "small.yaml"), "--object", "CAS")
+    file = beamline_file(ioc.prefix, board="small.yaml", stage__in_position_um=2.5)
+    told = in_child("picture", ioc, file)
+    assert told["streams"] == {"primary": 64, "validation": 0, "open": 2, "dark": 1, "incident": 1, "metal": 0}
+    assert told["scale"] == "transmission"
+    RE(scan(simulated_beamline(board, "CAS"), PatternSet(8, 64)))
+    soft = reconstruct(Measurement.from_documents(documents), method="inverse").image
+    image = np.array(told["image"])
+    assert np.corrcoef(image.ravel(), soft.ravel())[0, 1] > 0.98
+    assert np.abs(image - soft).mean() < 0.05
+    assert told["openings"] == ioc.end()["openings"] == 67
+
+
+def test_the_data_keys_are_those_of_the_soft_devices(line):
+    soft = simulated_beamline("cu32", "CAS", parameters=QUIET)
+    for real, simulated in zip(line.devices, soft.devices, strict=True):
+        ours, theirs = real.describe(), simulated.describe()
+        assert set(theirs) <= set(ours)
+        for key, words in theirs.items():
+            assert {word: ours[key].get(word) for word in SAME} == {word: words.get(word) for word in SAME}, key
+            assert ours[key].get("precision", 9) >= words.get("precision", 0)
+        assert set(ours) == set(real.read())
+        assert set(real.describe_configuration()) == set(real.read_configuration())
+    assert line.stage.hints == soft.stage.hints
+    assert line.diode.hints == soft.diode.hints
+    assert "stage_x_velocity" in line.stage.read_configuration()
+
+
+def test_the_incident_intensity_is_in_the_run(RE, documents, line):
+    RE(scan(line, PatternSet(32, 4), object_stage=None))
+    (start,) = documents.of("start")
+    assert start["cxgi"]["fields"]["i0"] == "diode_i0"
+    measured = Exposures.from_documents(documents)
+    assert all(exposure.i0 > 0 for exposure in measured.streams["primary"].values())
+
+
+def test_a_scan_waits_while_there_is_no_beam_and_repeats_the_exposure(RE, documents, ca, make_line):
+    line = make_line(ca.prefix, source__wait_s=0.0)
+    for suspender in source_suspenders(line.source):
+        RE.install_suspender(suspender)
+    told = []
+
+    def off_and_on():
+        ca.put("SOURCE:CMD", "Off")
+        time.sleep(0.3)
+        told.append((RE.state, line.shutter.state.get()))
+        ca.put("SOURCE:CMD", "On")
+
+    def at_the_third_event(name, document):
+        if name == "event" and document["seq_num"] == 3 and not told:
+            told.append("started")
+            threading.Thread(target=off_and_on, daemon=True).start()
+
+    RE.subscribe(at_the_third_event)
+    RE(scan(line, PatternSet(32, 20), object_stage=None))
+    assert told[1][1] == "closed"
+    assert documents.of("stop")[0]["exit_status"] == "success"
+    assert len(Exposures.from_documents(documents)) == 20
+
+
+def test_a_pause_closes_and_the_exposure_is_repeated(RE, documents, ca, line):
+    def pause(name, document):
+        if name == "event" and document["seq_num"] == 3 and document["data"]["pattern_index"] >= 0 and not states:
+            states.append("asked")
+            threading.Thread(target=RE.request_pause, daemon=True).start()
+
+    states: list[str] = []
+    RE.subscribe(pause)
+    with pytest.raises(RunEngineInterrupted):
+        RE(scan(line, PatternSet(32, 8), object_stage=None))
+    assert line.shutter.state.get() == "closed"
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+    RE.resume()
+    assert len(Exposures.from_documents(documents)) == 8

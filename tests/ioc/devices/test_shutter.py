@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from cxgi_bluesky.devices.shutter import ShutterError
+from cxgi_bluesky.patterns import PatternSet
+
+from .conftest import GONE, scan
+
+PULSES = {
+    "shutter__command": GONE,
+    "shutter__open_pulse": "SHUTTER:OPEN_PULSE",
+    "shutter__close_pulse": "SHUTTER:CLOSE_PULSE",
+}
+
+
+def opened(shutter):
+    shutter.set("open").wait(timeout=5)
+
+
+@pytest.mark.parametrize("how", [{}, PULSES], ids=["command", "pulses"])
+def test_it_opens_closes_and_counts(ca, make_line, how):
+    shutter = make_line(ca.prefix, **how).shutter
+    opened(shutter)
+    assert (shutter.state.get(), ca.get("SHUTTER:STATUS")) == ("open", "Open")
+    time.sleep(0.1)
+    shutter.set("closed").wait(timeout=5)
+    assert (shutter.state.get(), ca.get("SHUTTER:STATUS")) == ("closed", "Closed")
+    assert shutter.openings.get() == ca.get("COUNT:OPENINGS") == 1
+    assert 0.1 <= shutter.open_s.get() < 2
+
+
+@pytest.mark.parametrize("ending", ["unstage", "stop", "pause", "close"])
+def test_everything_that_ends_a_scan_closes_it(ca, line, ending):
+    line.shutter.stage()
+    opened(line.shutter)
+    getattr(line.shutter, ending)()
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+
+
+def test_a_close_overtakes_an_opening(ca, line):
+    ca.put("FAULT:SHUTTER_DELAY_S", 0.2)
+    opening = line.shutter.set("open")
+    line.shutter.close()
+    with pytest.raises(ShutterError, match="was closed while it"):
+        opening.wait(timeout=5)
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+
+
+def test_without_a_permit_it_does_not_open(ca, line):
+    ca.put("FAULT:PERMIT", 1)
+    with pytest.raises(ShutterError, match=r"may not open: .*SHUTTER:PERMIT says Denied"):
+        opened(line.shutter)
+    assert ca.get("COUNT:OPENINGS") == 0
+    ca.put("FAULT:PERMIT", 0)
+    opened(line.shutter)
+
+
+def test_a_permit_withdrawn_in_an_exposure_spoils_it(ca, line):
+    opened(line.shutter)
+    ca.put("FAULT:PERMIT", 1)
+    with pytest.raises(ShutterError, match=r"closed by itself during the exposure, which is not stored.*PERMIT"):
+        line.shutter.set("closed").wait(timeout=5)
+    line.shutter.set("closed").wait(timeout=5)  # told once
+
+
+def test_a_slow_shutter_is_waited_for_and_a_slower_one_is_an_alarm(ca, line):
+    ca.put("FAULT:SHUTTER_DELAY_S", 0.2)
+    opened(line.shutter)
+    line.shutter.set("closed").wait(timeout=5)
+    opened(line.shutter)
+    ca.put("FAULT:SHUTTER_DELAY_S", 3.0)
+    with pytest.raises(ShutterError, match=r"did not close within 0\.6 s"):
+        line.shutter.close()
+
+
+def test_one_that_does_not_open_is_closed_again(ca, line):
+    ca.put("FAULT:SHUTTER_FAIL", "open")
+    with pytest.raises(ShutterError, match=r"did not open within 0\.6 s .*closed again"):
+        opened(line.shutter)
+    assert line.shutter.alarm is None
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+
+
+def test_one_that_does_not_close_goes_to_the_second_barrier_and_stays_an_alarm(ca, line):
+    opened(line.shutter)
+    ca.put("FAULT:SHUTTER_FAIL", "close")
+    with pytest.raises(ShutterError, match=r"ALARM: it did not close .*second_barrier has stopped the beam"):
+        line.shutter.set("closed").wait(timeout=5)
+    assert ca.get("SAFETY:STATUS") == "Closed"
+    with pytest.raises(ShutterError, match=r"does not open: .*reset_alarm"):
+        line.shutter.set("open")
+    with pytest.raises(ShutterError, match="the alarm stays"):
+        line.shutter.reset_alarm()
+    ca.put("FAULT:SHUTTER_FAIL", "none")
+    line.shutter.close()
+    with pytest.raises(ShutterError, match="does not open"):
+        line.shutter.set("open")
+    line.shutter.reset_alarm()
+    assert ca.get("SHUTTER:ALARM") == 0
+    assert ca.get("SAFETY:STATUS") == "Closed"  # people open that one
+    opened(line.shutter)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shutter__second_barrier": GONE}, "there is no second barrier: stop the beam by hand"),
+        ({"shutter__second_barrier__closed_value": "Failed"}, r"FAILED too .*stop the beam by hand"),
+    ],
+)
+def test_the_alarm_says_what_became_of_the_second_barrier(ca, make_line, change, message):
+    line = make_line(ca.prefix, **change)
+    opened(line.shutter)
+    ca.put("FAULT:SHUTTER_FAIL", "close")
+    with pytest.raises(ShutterError, match=message):
+        line.shutter.close()
+
+
+def test_a_source_that_is_switched_off_is_a_second_barrier_too(ca, make_line):
+    line = make_line(
+        ca.prefix,
+        shutter__second_barrier__command="SOURCE:CMD",
+        shutter__second_barrier__close_value="Off",
+        shutter__second_barrier__readback="SOURCE:STATUS",
+        shutter__second_barrier__closed_value="Off",
+    )
+    opened(line.shutter)
+    ca.put("FAULT:SHUTTER_FAIL", "close")
+    with pytest.raises(ShutterError, match="has stopped the beam"):
+        line.shutter.close()
+    assert ca.get("SOURCE:STATUS") == "Off"
+
+
+def test_a_scan_whose_shutter_fails_ends_without_beam(RE, documents, ca, line):
+    def fail(name, document):
+        if name == "event" and document["data"].get("pattern_index", -1) >= 0:
+            ca.put("FAULT:SHUTTER_FAIL", "close")
+
+    RE.subscribe(fail)
+    with pytest.raises(ShutterError, match=r"ALARM|does not open|did not close"):
+        RE(scan(line, PatternSet(32, 8), object_stage=None))
+    assert ca.get("SAFETY:STATUS") == "Closed"
+    assert line.shutter.alarm is not None
+    assert documents.of("stop")[0]["exit_status"] == "fail"
+
+
+def test_the_iocs_timer_is_set_while_staged(ca, line):
+    ca.put("SHUTTER:MAX_OPEN_S", 5.0)
+    line.shutter.stage()
+    assert ca.get("SHUTTER:MAX_OPEN_S") == 60.0
+    line.shutter.unstage()
+    assert ca.get("SHUTTER:MAX_OPEN_S") == 5.0
+
+
+def test_the_iocs_timer_spoils_the_exposure(ca, make_line):
+    shutter = make_line(ca.prefix, shutter__max_open_s=0.2).shutter
+    shutter.stage()
+    opened(shutter)
+    time.sleep(0.5)
+    with pytest.raises(ShutterError, match="closed by itself"):
+        shutter.set("closed").wait(timeout=5)
+    shutter.unstage()

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from bluesky.magics import BlueskyMagics
+from ophyd.utils import LimitError
+
+from cxgi_bluesky.devices.epics.motors import PositionError
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.patterns import PatternSet
+
+from ..test_motor import eventually
+from .conftest import scan
+
+
+def test_a_tile_is_reached_with_both_axes(ca, line):
+    line.stage.tile.set(17).wait(timeout=5)
+    x, y = line.board.position_mm(17)
+    assert (ca.get("STAGE:X.RBV"), ca.get("STAGE:Y.RBV")) == pytest.approx((x, y), abs=0.005)
+    assert line.stage.tile.position == 17
+    assert line.stage.pattern_index.get() == line.board.pattern_index_of(17)
+    assert line.stage.tile_distance_um.get() < 5
+    assert ca.get("COUNT:MOVES") == 2
+
+
+def test_between_tiles_the_readback_is_the_nearest_tile_and_its_distance(line):
+    x, y = line.board.position_mm(9)
+    line.stage.x.set(x + 0.4).wait(timeout=5)
+    line.stage.y.set(y).wait(timeout=5)
+    eventually(lambda: line.stage.tile.position == 9)  # an axis that is moved alone ends with its DMOV
+    eventually(lambda: line.stage.tile_distance_um.get() == pytest.approx(400, abs=5))
+
+
+def test_the_magic_moves_to_a_tile(RE, ca, line):
+    magics = BlueskyMagics(None)
+    magics.RE, magics.shell = RE, type("Shell", (), {"user_ns": {"stage": line.stage}})
+    magics.mov("stage.tile 17")
+    assert line.stage.tile.position == 17
+
+
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_an_axis_that_ends_elsewhere_is_one_clear_error(ca, line, axis):
+    line.stage.tile.set(0).wait(timeout=5)
+    wanted = line.board.position_mm(40)["xy".index(axis)]
+    ca.put("TIME_SCALE", 0.05)
+    status = line.stage.tile.set(40)
+    ca.put(f"STAGE:{axis.upper()}.STOP", 1)  # another client stops it; for the record the move is done
+    with pytest.raises(PositionError) as caught:
+        status.wait(timeout=10)
+    found = ca.get(f"STAGE:{axis.upper()}.RBV")
+    assert f"stage_{axis} was sent to {wanted:.4f} mm and reads {found:.2f}" in str(caught.value)
+    assert "um off (window 20 um): check the axis for lost steps" in str(caught.value)
+
+
+def test_a_scan_exposes_nothing_beyond_the_window(RE, documents, ca, make_line):
+    line = make_line(ca.prefix, stage__in_position_um=1e-4)  # less than the encoder's noise
+    with pytest.raises(PositionError, match=r"stage_[xy] was sent to .* \(window 0\.0001 um\)"):
+        RE(scan(line, PatternSet(32, 8), object_stage=None))
+    assert "window 0.0001 um" in documents.of("stop")[0]["reason"]
+    assert ca.get("COUNT:OPENINGS") == 0
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+
+
+def test_an_axis_that_does_not_arrive_ends_the_move(ca, make_line):
+    line = make_line(ca.prefix, stage__move_timeout_s=0.4)
+    ca.put("FAULT:STUCK", 1)
+    with pytest.raises(PositionError, match=r"stage_[xy] was sent to .* has not arrived"):
+        line.stage.tile.set(40).wait(timeout=10)
+
+
+def test_limits_of_the_file_are_kept_before_anything_moves(ca, make_line):
+    line = make_line(ca.prefix, stage__limits_mm={"x": [-100, 0], "y": [-100, 100]})
+    far = max(range(line.board.pattern_count), key=lambda tile: line.board.position_mm(tile)[0])
+    with pytest.raises(LimitError, match=r"stage_x: .* outside \(-100\.0, 0\.0\) mm of the beamline file"):
+        line.stage.tile.set(far)
+    assert ca.get("COUNT:MOVES") == 0
+
+
+def test_a_motor_in_another_unit_is_not_staged(ca, line):
+    ca.put("STAGE:X.EGU", "um")
+    try:
+        with pytest.raises(CxgiError, match=r"STAGE:X\.EGU says 'um'"):
+            line.stage.stage()
+    finally:
+        ca.put("STAGE:X.EGU", "mm")
+
+
+def test_the_velocity_is_put_back(ca, make_line):
+    before = ca.get("STAGE:X.VELO")
+    line = make_line(ca.prefix, stage__velocity_mm_s=before / 2)
+    line.stage.stage()
+    assert ca.get("STAGE:X.VELO") == pytest.approx(before / 2)
+    line.stage.unstage()
+    assert ca.get("STAGE:X.VELO") == pytest.approx(before)
+
+
+def test_the_object_goes_out_and_in(ca, line):
+    line.object_stage.set("out").wait(timeout=5)
+    assert (line.object_stage.state.get(), ca.get("OBJECT:X.RBV")) == ("out", pytest.approx(10, abs=0.01))
+    line.object_stage.motor.set(5.0).wait(timeout=5)
+    eventually(lambda: line.object_stage.state.get() == "between")
+    line.object_stage.set("in").wait(timeout=5)
+    assert line.object_stage.state.get() == "in"
+    with pytest.raises(CxgiError, match="'away'"):
+        line.object_stage.set("away")
