@@ -162,6 +162,8 @@ def fit_knife_scan(
     fit = _fit(position, values, noise, geometry)
     spread = math.sqrt(max(1.0, fit.redchi)) if noise is not None else 1.0
     numbers = {name: (parameter.value, parameter.stderr) for name, parameter in fit.params.items()}
+    reach = numbers.pop("reach")
+    numbers["centre"] = (_origin(position) + reach[0], reach[1])
     _check_edge(numbers, spread, position)
     fwhm, centre = numbers["fwhm"], numbers["centre"]
     return SpotSize(
@@ -210,19 +212,24 @@ def _fit(position: Array, values: Array, noise: Array | None, geometry: KnifeGeo
     first, last = values[order[:ends]].mean(), values[order[-ends:]].mean()
     direction = 1.0 if last > first else -1.0  # the blade leaves the beam, or enters it
     dark, bright = min(first, last), max(first, last)
-    middle, span = float(np.mean(position)), float(np.ptp(position))
+    middle, origin, span = float(np.mean(position)), _origin(position), float(np.ptp(position))
 
-    def law(x: Array, centre: float, fwhm: float, height: float, background: float, slope: float) -> Array:
-        passed = covered_share(direction * (x - centre), fwhm, geometry)
+    def law(x: Array, reach: float, fwhm: float, height: float, background: float, slope: float) -> Array:
+        passed = covered_share(direction * (x - origin - reach), fwhm, geometry)
         return background + height * passed * (1 + slope * (x - middle))
 
     centre = float(position[np.argmin(np.abs(values - (dark + bright) / 2))])
     model = Model(law)
     start = model.make_params(
-        centre=centre, fwhm=span / 6 / geometry.spot_share, height=bright - dark, background=dark, slope=0.0
+        reach=centre - origin, fwhm=span / 6 / geometry.spot_share, height=bright - dark, background=dark, slope=0.0
     )
     weights = None if noise is None else 1 / noise
     return model.fit(values, start, x=position, weights=weights, scale_covar=noise is None)
+
+
+def _origin(position: Array) -> float:
+    """From where the centre is counted in the fit: its steps are relative, so a centre at 1e-15 would not move."""
+    return float(position.min() - np.ptp(position))
 
 
 def _check_edge(numbers: Mapping[str, tuple[float, float | None]], spread: float, position: Array) -> None:

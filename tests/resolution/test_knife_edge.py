@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cxgi_bluesky.errors import CxgiError
@@ -62,6 +62,7 @@ def test_rays_drawn_at_random_agree_with_model_and_twin():
 
 
 @settings(max_examples=40, deadline=None)
+@example(fwhm=5.0, slit=1.0, centre=1e-15, height=1.0, enters=False)
 @given(
     fwhm=st.floats(5, 100),
     slit=st.floats(1, 100),
