@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     if options.json:
         print(json.dumps(plain(payload), allow_nan=False))
-    return int(payload.get("exit_status", 0))
+    return int(payload.get("exit_code", 0))
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -22,4 +22,4 @@ def check(options: argparse.Namespace, say: Say) -> Payload:
 
     report = check_beamline(options.beamline, move=options.move)
     say(str(report))
-    return {**report.to_dict(), "exit_status": 0 if report.good else SOMETHING_WRONG}
+    return {**report.to_dict(), "exit_code": 0 if report.good else SOMETHING_WRONG}
