@@ -20,7 +20,7 @@ from .hadamard_layers import orthonormal_hadamard
 from .model_error import FEWEST_PATTERNS
 from .network import CHMWCNN, noise_level
 from .network_input import NetworkInput, joined, normalised
-from .trial_picture import trial_pictures
+from .trial_picture import finite_level, trial_pictures
 
 _DRAWS = 6
 _SHARE = 8  # one of so many patterns is held back
@@ -62,13 +62,13 @@ class SigmaLaw:
         return law
 
     def log_factors(self, found: Tensor) -> Tensor:
-        """Of `evidence`, (b, 4) to (b,)."""
+        """Of `evidence`, (..., 4) to (...)."""
         slopes = torch.tensor([self.residual, self.change, self.contrast, self.noise], dtype=found.dtype)
         return (self.constant + found @ slopes).clamp(self.least, self.most)
 
 
 def evidence(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor, log_sigma: Tensor) -> Tensor:
-    """Logarithms of four lengths in rms sigmas of each image, (b, 4).
+    """Logarithms of four lengths in rms sigmas of an image, (4,).
 
     Residual: rms miss of the patterns held back. Change: what 30 % of the pixels of the pictures without them stay
     below, each in its own sigma. Contrast: standard deviation of the picture. Noise: sigma of a coefficient.
@@ -77,14 +77,22 @@ def evidence(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor
     ----------
     network : CHMWCNN
     given : NetworkInput
-    trial, image, log_sigma : Tensor, shape (b, 1, n, n)
+        A batch of one.
+    trial, image, log_sigma : Tensor, shape (1, 1, n, n)
         Of all that was measured, normalised.
     """
-    found = [
-        _evidence_of_one(network, given.part(row), *(values[row] for values in (trial, image, log_sigma)))
-        for row in (slice(i, i + 1) for i in range(len(image)))
-    ]
-    return torch.stack(found)
+    sigma = torch.exp(log_sigma)
+    whole = sigma.square().mean().sqrt()
+    held = _held_back(given.measured)
+    kept = [_without(given, one) for one in held]
+    level = finite_level(given)
+    trials = [trial_pictures(one, trial + level) for one in kept]
+    pictures = network.in_its_unit(joined(kept), torch.cat(trials)) - level
+    missed = held * (orthonormal_hadamard(pictures) - given.coefficients)
+    residual = (missed.square().sum() / held.sum()).sqrt()
+    change = torch.quantile(((pictures - image).abs() / sigma).flatten(), _LOW)
+    lengths = torch.stack([residual / whole, change, image.std() / whole, noise_level(given)[0] / whole])
+    return torch.log(lengths.clamp(min=_SMALLEST))
 
 
 def enough_patterns(given: NetworkInput) -> Tensor:
@@ -98,23 +106,12 @@ def log_sigma_to_scale(
     """log sigma with the scale that the law gives it; as it is without a law, or of too few patterns."""
     if law is None:
         return log_sigma
-    factors = law.log_factors(evidence(network, given, trial, image, log_sigma)) * enough_patterns(given)
-    return log_sigma + factors[:, None, None, None]
-
-
-def _evidence_of_one(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor, log_sigma: Tensor) -> Tensor:
-    sigma = torch.exp(log_sigma)
-    whole = sigma.square().mean().sqrt()
-    held = _held_back(given.measured)
-    kept = [_without(given, one) for one in held]
-    level = given.zero_level.clamp(-1 / _SMALLEST, 1 / _SMALLEST)
-    trials = [trial_pictures(one, trial + level) for one in kept]
-    pictures = network.in_its_unit(joined(kept), torch.cat(trials)) - level
-    missed = held * (orthonormal_hadamard(pictures) - given.coefficients)
-    residual = (missed.square().sum() / held.sum()).sqrt()
-    change = torch.quantile(((pictures - image).abs() / sigma).flatten(), _LOW)
-    lengths = torch.stack([residual / whole, change, image.std() / whole, noise_level(given)[0] / whole])
-    return torch.log(lengths.clamp(min=_SMALLEST))
+    scaled = log_sigma.clone()
+    for i in torch.nonzero(enough_patterns(given))[:, 0].tolist():
+        row = slice(i, i + 1)
+        found = evidence(network, given.part(row), trial[row], image[row], log_sigma[row])
+        scaled[row] += law.log_factors(found)
+    return scaled
 
 
 def _held_back(measured: Tensor) -> Tensor:
@@ -130,7 +127,6 @@ def _held_back(measured: Tensor) -> Tensor:
 def _without(given: NetworkInput, held: Tensor) -> NetworkInput:
     """The measurement without some patterns, in the normalised unit of the whole."""
     coefficients = given.coefficients.clone()
-    level = given.zero_level.clamp(-1 / _SMALLEST, 1 / _SMALLEST)
-    coefficients[..., 0, 0] = level[:, None] * coefficients.shape[-1]
+    coefficients[..., 0, 0] = finite_level(given)[:, None] * coefficients.shape[-1]
     kept = given.measured * (1 - held)
     return normalised(coefficients, kept, given.variance, masks_doubted=given.masks_doubted)

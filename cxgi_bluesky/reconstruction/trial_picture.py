@@ -18,7 +18,12 @@ from .weight import TRIAL_WEIGHT_IN_SIGMA, mean_gradient, weight_by_law
 Image = NDArray[np.float32]
 
 _ITERATIONS, _TOLERANCE = 100, 1e-3
-_LARGEST_LEVEL = 1e3  # of a flat image's zero level, which is infinite
+_LARGEST_LEVEL = 1e3
+
+
+def finite_level(given: NetworkInput) -> Tensor:
+    """The zero level of each image, shape (b,); that of a flat image is infinite."""
+    return given.zero_level.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL)
 
 
 def trial_pictures(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
@@ -31,9 +36,8 @@ def trial_pictures(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
         Pictures made with a weight of `TRIAL_WEIGHT_IN_SIGMA`, in the unit of the measurement; else they are made here.
     """
     size = given.coefficients.shape[-1]
-    levels = given.zero_level.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL)
     pictures = torch.empty_like(given.coefficients)
-    for number, level in enumerate(levels.tolist()):
+    for number, level in enumerate(finite_level(given).tolist()):
         coefficient = given.coefficients[number, 0].numpy().copy()
         coefficient[0, 0] = level * size
         start = None

@@ -42,7 +42,7 @@ def fitted_law(network: CHMWCNN, batches: Iterable[Batch]) -> SigmaLaw | None:
                 wanted.append(torch.quantile(above.flatten(), COVERED))
     if len(found) < _FEWEST_IMAGES:
         return None
-    known, factor = torch.cat(found).double(), torch.stack(wanted).double()
+    known, factor = torch.stack(found).double(), torch.stack(wanted).double()
     middle, spread = known.mean(dim=0), known.std(dim=0).clamp(min=1e-6)
     columns = torch.cat([torch.ones(len(known), 1).double(), (known - middle) / spread], dim=1)
     solution = _robust_fit(columns, factor)

@@ -69,7 +69,7 @@ def test_a_finer_object_is_predicted_worse(network):
     fine = smooth + 0.5 * np.random.default_rng(0).random((32, 32))
     with torch.inference_mode():
         easy, hard = (
-            evidence(*looked_at(network, input_of(signed_measurement(o, FEW, sigma=0.1))))[0] for o in (smooth, fine)
+            evidence(*looked_at(network, input_of(signed_measurement(o, FEW, sigma=0.1)))) for o in (smooth, fine)
         )
     assert hard[0] > easy[0]
 
