@@ -3,6 +3,7 @@
 from .knife_edge import knife_edge_scan
 from .raster import hadamard_scan, mask_scan
 from .reference import dark_scan, metal_scan, reference_scan
+from .resume import resume_scan
 from .speckles import record_speckles
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "metal_scan",
     "record_speckles",
     "reference_scan",
+    "resume_scan",
 ]
