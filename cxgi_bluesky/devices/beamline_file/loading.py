@@ -15,7 +15,8 @@ from ..epics.keithley import KeithleyDiode
 from ..epics.object_stage import EpicsObjectStage
 from ..epics.quadem import QuadEMDiode
 from ..epics.scaler import ScalerDiode
-from ..epics.shutter import EpicsShutter, ShutterPvs, ShutterTimes
+from ..epics.shutter import EpicsShutter
+from ..epics.shutter_pvs import ShutterPvs, ShutterTimes
 from ..epics.signals import Timeouts, wait_for_connections
 from ..epics.source import EpicsSource
 from ..epics.stage import EpicsMaskStage

@@ -8,7 +8,7 @@ from typing import Any
 from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind
 
 from .diode import OVERFLOW, EpicsDiode, Reading, pa_per
-from .signals import fresh, put_and_complete
+from .signals import ask_for, fresh, put_and_complete
 
 MARGIN_S = 10.0
 
@@ -71,6 +71,13 @@ class GenericDiode(EpicsDiode):
             put_and_complete(self.exposure, exposure_s, self.timeouts.write_s)
             self._written_s = exposure_s
         put_and_complete(self.acquire, self._acquire_value, exposure_s + MARGIN_S)
+        ask_for(
+            *(
+                signal
+                for signal in (self.value, self.spread, self.overloaded, self._monitor_signal)
+                if signal is not None
+            )
+        )
         sigma = math.nan if self.spread is None else self._factor * float(fresh(self.spread))
         value = float(fresh(self.value))
         overload = abs(value) >= OVERFLOW or (self.overloaded is not None and bool(fresh(self.overloaded)))
