@@ -1,4 +1,4 @@
-"""Motor records in mm with limits of the beamline file, and moves that are checked when they have ended."""
+"""Motor records in mm with limits of the beamline file, and moves of axes that are checked when they have ended."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 
 from ophyd import Component, EpicsMotor, EpicsSignal, Kind
 from ophyd.status import StatusBase
-from ophyd.utils import LimitError
 
 from ...errors import CxgiError
 from ..position import NotArrivedError, PositionError
-from .signals import ask_for, fresh, in_background, put_noting, wait_for_record
+from .positioners import UNIT, BoundedPositioner, check_within, described_in_mm
+from .signals import fresh, fresh_together, in_background, put_noting, wait_for_record
 
-UNIT = "mm"
 _MARGIN_S = 10.0  # for what is asked of the IOC after the move
 
 
@@ -38,12 +37,23 @@ class BoundedMotor(EpicsMotor):
         super().__init__(*args, **kwargs)
         self.user_readback.kind = Kind.normal  # what one wants to see is the tile
 
+    @property
+    def title(self) -> str:
+        """What people know it by."""
+        return self.prefix
+
+    @property
+    def done_signals(self) -> tuple[Any, ...]:
+        """Signals that are true when it does not move."""
+        return (self.motor_done_move,)
+
+    def own_limits(self) -> tuple[float, float]:
+        """Limits of the record; equal ones mean none."""
+        return float(fresh(self.low_limit_travel)), float(fresh(self.high_limit_travel))
+
     def check_value(self, pos: float) -> None:
         """Raise `LimitError` beyond either limits, `ValueError` for what is no position."""
-        if not math.isfinite(pos):
-            raise ValueError(f"{self.name}: {pos} mm is no position")
-        if self.limits_mm is not None and not self.limits_mm[0] <= pos <= self.limits_mm[1]:
-            raise LimitError(f"{self.name}: {pos:g} mm is outside {self.limits_mm} mm of the beamline file")
+        check_within(self.name, pos, self.limits_mm)
         super().check_value(pos)
 
     @property
@@ -60,13 +70,15 @@ class BoundedMotor(EpicsMotor):
     def describe(self) -> dict[str, Any]:
         """Description with unit, type and a precision that shows less than a um."""
         keys = super().describe()
-        key = keys[self.user_readback.name]
-        key |= {"dtype": "number", "dtype_numpy": "<f8", "units": UNIT, "precision": max(self.precision or 0, 4)}
+        keys[self.user_readback.name] = described_in_mm(keys[self.user_readback.name], self.precision or 0)
         return keys
 
 
+Axis = BoundedMotor | BoundedPositioner
+
+
 def move_together(
-    device: Any, axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], *, window_um: float, timeout_s: float
+    device: Any, axes: Sequence[Axis], wanted_mm: Sequence[float], *, window_um: float, timeout_s: float
 ) -> StatusBase:
     """Move axes at the same time; the status ends when all are in the window, read back after they have settled.
 
@@ -102,7 +114,7 @@ def move_together(
 
 
 def _move(
-    axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], window_um: float, timeout_s: float, settle_s: float
+    axes: Sequence[Axis], wanted_mm: Sequence[float], window_um: float, timeout_s: float, settle_s: float
 ) -> None:
     deadline = time.monotonic() + timeout_s
     ends = [threading.Event() for _ in axes]
@@ -118,40 +130,39 @@ def _move(
                 f"reads {_position(axis)} mm (window {window_um:g} um): check the axis"
             ) from error
     time.sleep(settle_s)
-    _wait_until_done(axes, timeout_s)
-    _check_window(axes, wanted_mm, window_um)
+    _check_window(axes, wanted_mm, _places_at_rest(axes, timeout_s), window_um)
 
 
-def _stop(axes: Sequence[BoundedMotor]) -> None:
+def _stop(axes: Sequence[Axis]) -> None:
     """One axis has failed: none need go on."""
     for axis in axes:
         if axis.connected:
             axis.stop(success=False)
 
 
-def _position(axis: BoundedMotor) -> str:
+def _position(axis: Axis) -> str:
     try:
         return f"{fresh(axis.user_readback):.4f}"
     except Exception:  # the IOC is gone: the place is not known
         return "unknown"
 
 
-def _wait_until_done(axes: Sequence[BoundedMotor], timeout_s: float) -> None:
-    """Until the records say so: another client may move them too."""
+def _places_at_rest(axes: Sequence[Axis], timeout_s: float) -> list[float]:
+    """Readbacks, asked of the IOC once the axes say that they do not move: another client may move them too."""
     deadline = time.monotonic() + timeout_s
+    done = [signal for axis in axes for signal in axis.done_signals]
     while True:
-        ask_for(*(axis.motor_done_move for axis in axes), *(axis.user_readback for axis in axes))
-        if all(fresh(axis.motor_done_move) for axis in axes):
-            return
+        told = fresh_together(*done, *(axis.user_readback for axis in axes))
+        if all(told[: len(done)]):
+            return [float(place) for place in told[len(done) :]]
         if time.monotonic() > deadline:
-            names = ", ".join(axis.prefix for axis in axes)
+            names = ", ".join(axis.title for axis in axes)
             raise NotArrivedError(f"{names}: still moving {timeout_s:g} s after the move was said to have ended")
         time.sleep(0.02)
 
 
-def _check_window(axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], window_um: float) -> None:
-    """Raise `PositionError` unless the place, asked of the IOC now, is within the window."""
-    found = [float(fresh(axis.user_readback)) for axis in axes]
+def _check_window(axes: Sequence[Axis], wanted_mm: Sequence[float], found: Sequence[float], window_um: float) -> None:
+    """Raise `PositionError` unless the places found are within the window."""
     off_um = [1000 * (there - wanted) for there, wanted in zip(found, wanted_mm, strict=True)]
     if math.hypot(*off_um) <= window_um:
         return
