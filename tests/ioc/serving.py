@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ class IocProcess:
         return json.loads(rest) if rest.strip() else {}
 
 
-PVS: dict[tuple[str, bool], Any] = {}  # for good: pyepics takes others' channels along when it drops one
+SUBSCRIBED: list[Any] = []
+PVS: dict[str, Any] = {}  # for good, as those: pyepics takes others' channels along when it drops one
 
 
 class Client:
@@ -74,14 +75,23 @@ class Client:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
 
-    def pv(self, name: str, *, monitored: bool = False) -> Any:
+    def pv(self, name: str) -> Any:
         import epics
 
-        key = (self.prefix + name, monitored)
-        if key not in PVS:
-            PVS[key] = epics.PV(self.prefix + name, auto_monitor=monitored)
-            assert PVS[key].wait_for_connection(timeout=ANSWER_S), f"no answer from {self.prefix + name}"
-        return PVS[key]
+        name = self.prefix + name
+        if name not in PVS:
+            PVS[name] = epics.PV(name, auto_monitor=False)
+            assert PVS[name].wait_for_connection(timeout=ANSWER_S), f"no answer from {name}"
+        return PVS[name]
+
+    def subscribe(self, name: str, hear: Callable[[Any], None]) -> Any:
+        """A subscription of its own; its PV, which is kept."""
+        import epics
+
+        pv = epics.PV(self.prefix + name, auto_monitor=True, callback=lambda value, **_: hear(value))
+        SUBSCRIBED.append(pv)
+        assert pv.wait_for_connection(timeout=ANSWER_S), f"no answer from {pv.pvname}"
+        return pv
 
     def get(self, name: str) -> Any:
         """Value; an enum's word."""
