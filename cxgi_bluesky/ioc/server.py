@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from .silence import Silence
 
 BATCHING_S = 0.001  # how long caproto waits for more monitors before it sends what it has; its 10 ms were for each move
 PARENT_S = 0.5  # between looks for the parent
+OWN_PORTS = range(20000, 32000)  # below those that clients' sockets are given: libca and caproto share what they get
 FAREWELL_S = 0.05  # for the last monitors to leave
 
 Ready = Callable[[dict[str, Any]], None]
@@ -62,20 +64,21 @@ def free_port(host: str, port: int = 0) -> int:
         If `port` is taken, or the address is not of this machine.
     """
     for _ in range(20):
+        candidate = port or random.choice(OWN_PORTS)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         ):
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                tcp.bind((host, port))
-                udp.bind((host, tcp.getsockname()[1]))
+                tcp.bind((host, candidate))
+                udp.bind((host, candidate))
             except OSError as error:
                 if port:
                     raise CxgiError(f"port {port} of {host}: {error.strerror}; choose another, or 0") from error
                 reason = error
             else:
-                return int(tcp.getsockname()[1])
+                return candidate
     raise CxgiError(f"no free port at {host}: {reason.strerror}")
 
 

@@ -83,6 +83,8 @@ IMPOSSIBLE = {
     "EXPOSURE_S": (0.0, -1.0, float("nan"), float("inf")),
     "SHUTTER:MAX_OPEN_S": (-1.0, float("nan")),
     "FAULT:LOST_UM": (float("nan"), float("inf")),
+    "FAULT:SHORT_UM": (float("nan"), float("inf")),
+    "FAULT:DIP": (-0.1, 1.1, float("nan")),
     "FAULT:SHUTTER_DELAY_S": (-1.0, float("nan"), float("inf")),
     "FAULT:SILENT_S": (-1.0, float("nan"), 1e9),
     "TIME_SCALE": (-1.0, float("nan"), float("inf")),
