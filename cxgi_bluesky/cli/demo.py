@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
 
 def demo(options: argparse.Namespace, say: Say) -> Payload:
     """Scan a simulated object and reconstruct it."""
-    from ..demo import run_demo
+    from ..demo.run import run_demo
 
     return run_demo(
         object_name=options.object,

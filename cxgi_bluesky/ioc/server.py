@@ -9,10 +9,12 @@ import random
 import signal
 import socket
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 from caproto.asyncio.server import Context, VirtualCircuit
 from caproto.server import common
+from caproto.sync import repeater
 
 from ..errors import CxgiError
 from .groups import Groups, make_groups
@@ -117,6 +119,7 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     """
     port, repeater_port = free_port(options.host, options.port), free_port(options.host)
     _keep_beacons_private(repeater_port)
+    _repeat_beacons(repeater_port)
     common.HIGH_LOAD_TIMEOUT = BATCHING_S
     silence = Silence()
     groups = make_groups(options, silence)
@@ -180,6 +183,12 @@ def _farewell(groups: Groups) -> dict[str, Any]:
         "dark_exposures": bench.counts.dark_exposures,
         "moves": bench.counts.moves,
     }
+
+
+def _repeat_beacons(port: int) -> None:
+    """The repeater that clients look for at its port; without one libca wants to start a program of EPICS base."""
+    os.environ["EPICS_CA_REPEATER_PORT"] = str(port)
+    Thread(target=repeater.run, kwargs={"host": "127.0.0.1"}, daemon=True).start()
 
 
 def _keep_beacons_private(repeater_port: int) -> None:
