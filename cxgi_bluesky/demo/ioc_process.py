@@ -17,6 +17,13 @@ from ..errors import CxgiError
 END_S = 15.0
 
 
+def leave_channel_access() -> None:
+    """Close this process' channels for good, before their IOC ends: libca would tell the user of lost connections."""
+    from epics import ca
+
+    ca.finalize_libca()
+
+
 class DemoIoc:
     """``cxgi ioc`` on free ports, as fast as it can; it closes the shutter and ends with the ``with`` block.
 
