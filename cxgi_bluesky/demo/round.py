@@ -52,6 +52,7 @@ def run_each_detector(
 
 
 def _run(words: list[str], *, quiet: bool) -> None:
+    sys.stdout.flush()  # the child writes there too
     child = subprocess.Popen(
         [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics", *words],
         stdout=subprocess.DEVNULL if quiet else None,
