@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable
@@ -16,10 +17,12 @@ from caproto.server import common
 from ..errors import CxgiError
 from .groups import Groups, make_groups
 from .options import IocOptions
+from .repeater import Repeater
 from .silence import Silence
 
 BATCHING_S = 0.001  # how long caproto waits for more monitors before it sends what it has; its 10 ms were for each move
 PARENT_S = 0.5  # between looks for the parent
+OWN_PORTS = range(20000, 32000)  # below those that clients' sockets are given: libca and caproto share what they get
 FAREWELL_S = 0.05  # for the last monitors to leave
 
 Ready = Callable[[dict[str, Any]], None]
@@ -62,20 +65,21 @@ def free_port(host: str, port: int = 0) -> int:
         If `port` is taken, or the address is not of this machine.
     """
     for _ in range(20):
+        candidate = port or random.choice(OWN_PORTS)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         ):
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                tcp.bind((host, port))
-                udp.bind((host, tcp.getsockname()[1]))
+                tcp.bind((host, candidate))
+                udp.bind((host, candidate))
             except OSError as error:
                 if port:
                     raise CxgiError(f"port {port} of {host}: {error.strerror}; choose another, or 0") from error
                 reason = error
             else:
-                return int(tcp.getsockname()[1])
+                return candidate
     raise CxgiError(f"no free port at {host}: {reason.strerror}")
 
 
@@ -120,6 +124,7 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     server = Server(groups.pvdb, options.host, port, silence)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
+    beacons, _ = await loop.create_datagram_endpoint(Repeater, local_addr=("127.0.0.1", repeater_port))
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, ended.set)
 
@@ -139,6 +144,7 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     await asyncio.sleep(FAREWELL_S)
     running.cancel()
     await asyncio.wait({running})
+    beacons.close()
     if not running.cancelled():
         running.result()
     return _farewell(groups)

@@ -16,7 +16,7 @@ from cxgi_bluesky.ioc.options import IocOptions
 from cxgi_bluesky.ioc.server import free_port
 
 from .serving import ROOT, SlowClient
-from .test_motor import eventually
+from .waiting import eventually
 
 
 def test_it_listens_at_home_only_and_tells_clients_what_they_need(shared_ioc):
@@ -52,6 +52,20 @@ def test_the_line_for_people_and_the_file_for_scripts(tmp_path):
     assert ioc.returncode == 0
 
 
+@pytest.mark.parametrize("registration", [b"", bytes([0, 24]) + bytes(14)], ids=["of libca", "of caproto"])
+def test_it_repeats_beacons_to_those_that_registered(shared_ioc, registration):
+    place = ("127.0.0.1", int(shared_ioc.environment["EPICS_CA_REPEATER_PORT"]))
+    with socket.socket(type=socket.SOCK_DGRAM) as client, socket.socket(type=socket.SOCK_DGRAM) as server:
+        client.settimeout(5)
+        client.sendto(registration, place)
+        assert client.recv(64)[:2] == bytes([0, 17])  # confirmed
+        beacon = bytes([0, 13, 0, 0, 0, 13, 19, 200, 0, 0, 0, 77])
+        server.sendto(beacon + bytes(4), place)
+        while (heard := client.recv(64))[:12] != beacon:
+            assert heard[:2] == bytes([0, 13])  # the IOC's own
+        assert heard[12:] == bytes([127, 0, 0, 1])
+
+
 def test_a_taken_port_is_refused(shared_ioc):
     with pytest.raises(CxgiError, match=f"port {shared_ioc.info['tcp_port']}"):
         free_port("127.0.0.1", shared_ioc.info["tcp_port"])
@@ -67,7 +81,7 @@ def test_impossible_options_are_refused(wrong):
 
 
 def test_a_silent_server_answers_later_and_its_timer_goes_on(own_ioc):
-    client = SlowClient(own_ioc("--max-open-s", "0.3"))
+    client = SlowClient(own_ioc("--max-open-s", "1.0"))
     client.put("SHUTTER:CMD", "Open")
     assert client.get("SHUTTER:STATUS") == "Open"
     client.put("FAULT:SILENT_S", 1.2)
@@ -83,6 +97,8 @@ IMPOSSIBLE = {
     "EXPOSURE_S": (0.0, -1.0, float("nan"), float("inf")),
     "SHUTTER:MAX_OPEN_S": (-1.0, float("nan")),
     "FAULT:LOST_UM": (float("nan"), float("inf")),
+    "FAULT:SHORT_UM": (float("nan"), float("inf")),
+    "FAULT:DIP": (-0.1, 1.1, float("nan")),
     "FAULT:SHUTTER_DELAY_S": (-1.0, float("nan"), float("inf")),
     "FAULT:SILENT_S": (-1.0, float("nan"), 1e9),
     "TIME_SCALE": (-1.0, float("nan"), float("inf")),
@@ -128,7 +144,7 @@ def test_it_ends_with_its_parent_if_it_is_asked_to(tmp_path):
     finally:
         parent.kill()
         parent.communicate(timeout=5)
-    eventually(lambda: free_port_or_none(port) == port)
+    eventually(lambda: free_port_or_none(port), port)
 
 
 def free_port_or_none(port):
