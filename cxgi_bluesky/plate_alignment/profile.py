@@ -9,6 +9,7 @@ plate that is turned by a degree change `half` and leave the centre where it is.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,7 @@ def fit_edges(position_um: ArrayLike, value: ArrayLike, sigma: ArrayLike, *, boa
     CxgiError
         For too few readings, or readings that are no open square between metal.
     """
-    from scipy.optimize import curve_fit
+    from scipy.optimize import OptimizeWarning, curve_fit
 
     position, readings, told = (np.asarray(v, dtype=np.float64) for v in (position_um, value, sigma))
     usable = np.isfinite(position) & np.isfinite(readings)
@@ -94,7 +95,9 @@ def fit_edges(position_um: ArrayLike, value: ArrayLike, sigma: ArrayLike, *, boa
     # Lengths in flanks, the centre counted from one flank away: steps of the fit are relative, a 0 would not move.
     along, begin = (position - middle) / flank + 1, (1.0, outer / flank, float(np.ptp(readings)), float(readings.min()))
     try:
-        found, covariance = curve_fit(law, along, readings, begin, noise, noise is not None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OptimizeWarning)  # an infinite covariance is judged below
+            found, covariance = curve_fit(law, along, readings, begin, noise, noise is not None)
     except (RuntimeError, ValueError) as error:
         raise CxgiError(f"no open square can be fitted to the edge profile ({error})") from error
     errors = np.sqrt(np.diag(covariance))

@@ -88,7 +88,8 @@ def match(
     for share_of_pitch in STEPS:
         half_um = reach_um if step_um == 0 else step_um
         step_um = share_of_pitch * board.tile_pitch_um
-        tried = _lattice(centre, half_um, step_um)
+        # Beyond the grid one row alone is lit, from which nearer and dimmer cannot be told.
+        tried = np.clip(_lattice(centre, half_um, step_um), -reach_um, reach_um)
         light = layout.at((grid_um[None] - tried[:, None]) @ to_plate.T)
         slope, metal, share = _fit(light, value)
         best = int(np.argmax(np.where(slope > 0, share, -1)))
