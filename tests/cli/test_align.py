@@ -41,3 +41,10 @@ def test_a_session_finds_the_alignment_and_the_command_writes_the_board(aligned,
     out = capsys.readouterr().out
     assert "back to front; worst tile" in out
     assert "fiducial (-5, 4): " in out
+
+
+@pytest.mark.parametrize("words", ["1,2", "1,2,three,4", "1,2,3,4,mirror", ""])
+def test_an_alignment_on_the_command_line_that_is_none(words, capsys):
+    pytest.importorskip("caproto")
+    assert main(["ioc", f"--lies-as={words}"]) == 2
+    assert "give X0_MM,Y0_MM,ROTATION_DEG,SCALE" in capsys.readouterr().err
