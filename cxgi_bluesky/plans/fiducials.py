@@ -95,7 +95,8 @@ class FiducialExposures:
 
     def _check_reached(self, place_mm: PlaceMm) -> Plan:
         for axis, wanted in zip((self.stage.x, self.stage.y), place_mm, strict=True):
-            reached = yield from bps.rd(axis, default_value=wanted)
+            read = yield Msg("read", axis)
+            reached = read[axis.name]["value"] if read else wanted
             if not abs(reached - wanted) * 1000 <= self.stage.in_position_um:
                 raise RuntimeError(
                     f"{axis.name} was sent to {wanted:.4f} mm and is at {reached:.4f} mm "

@@ -44,7 +44,7 @@ def line_on(board, lies, object_name="CAS", parameters=None, seed=0):
 
 
 def align(line, **changes):
-    words = {"board": line.board, "exposure_s": 1.0, "object_stage": line.object_stage, **changes}
+    words = {"board": line.board, "exposure_s": 1.0, "points": 4, "object_stage": line.object_stage, **changes}
     return align_board(line.stage, line.shutter, line.diode, **words)
 
 
@@ -75,7 +75,7 @@ def test_the_plate_is_found_within_a_quarter_of_a_pixel(RE, documents, name, lie
     board = load_board(name)
     lies = turned(board, **lies)
     line = line_on(board, lies, seed=3)
-    RE(align(line))
+    RE(align(line, points=6))
     fit = alignment_from_run(documents)
     assert worst_um(fit, lies) < board.pixel_um / 4
     assert worst_um(fit, lies) < 3.5 * fit.tile_sigma_um
@@ -96,7 +96,7 @@ def test_an_etched_plate_is_found_too(RE, documents):
     board = load_board("au64")
     lies = turned(board, 0.4, 0.1, 0.5)
     line = simulated_beamline(board, "CAS", etched=True, lies_as=lies, seed=5)
-    RE(align(line))
+    RE(align(line, points=6))
     assert worst_um(alignment_from_run(documents), lies) < board.pixel_um / 4
 
 
@@ -174,7 +174,7 @@ def test_the_documents_say_what_the_fit_needs(RE, documents):
 
 def test_a_plan_without_a_run_engine_says_all_its_messages():
     line = line_on(fiducial_board(), None)
-    messages = list(align(line))
+    messages = list(align(line, points=6))
     assert sum(message.command == "trigger" for message in messages) == 2 + 18 + 5 * 28
 
 
@@ -305,14 +305,14 @@ def test_pause_and_end(RE, ending):
         assert is_safe(line)
 
 
-@pytest.mark.parametrize("at", [1, 20, 60, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 161, 162, 163, 164, 900])
+@pytest.mark.parametrize("at", [1, 20, 151, 153, 155, 157, 159, 161, 163, 165, 900])
 def test_pause_and_resume(RE, documents, at):
     """Wherever it is paused, shutter closed while paused; after resuming the plate is found."""
     board = fiducial_board()
     lies = turned(board, 0.2, -0.1, 0.3)
     line = line_on(board, lies, parameters=QUIET)
     try:
-        RE(interrupted(align(line, points=4), at))
+        RE(interrupted(align(line, points=3), at))
     except FailedPause:  # before the first checkpoint: ends instead
         assert is_safe(line)
         return
@@ -320,4 +320,4 @@ def test_pause_and_resume(RE, documents, at):
         assert shutter_is_closed(line)
         RE.resume()
     assert is_safe(line)
-    assert worst_um(alignment_from_run(documents), lies) < 0.2
+    assert worst_um(alignment_from_run(documents), lies) < 0.3
