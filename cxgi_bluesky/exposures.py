@@ -7,8 +7,8 @@ or repeated exposure replaces the earlier one. Calibration happens when an image
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .calibration import Array, Buckets, Drift, calibrate
 from .errors import CxgiError
+from .exposure_streams import counted, level, mean_i0, number, usable, without
 from .patterns import PatternSet
 from .rejection import Exposure, good_open, judge
 
@@ -23,6 +24,12 @@ SCHEMA = 1
 STREAMS = ("primary", "validation", "open", "dark", "incident", "metal")
 _BY_PATTERN = ("primary", "validation")
 _WITHOUT_PATTERNS = ("dark", "metal")  # purposes of runs that expose no pattern
+FIGURES = {  # what a run has cost the sample, by its data keys
+    "exposure_open_s": "open_s",
+    "exposure_openings": "openings",
+    "exposure_repeats": "repeats",
+    "exposure_moves_repeated": "moves_repeated",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +57,8 @@ class Exposures:
 
     def __init__(self) -> None:
         self.start: dict[str, Any] = {}
+        self.uids: list[str] = []  # of the run, after those that it resumes
+        self.figures_of: dict[str, dict[str, float]] = {}  # by uid: what each run has cost the sample
         self.streams: dict[str, dict[int, Exposure]] = {name: {} for name in STREAMS}
         self._earlier: dict[tuple[str, int], list[Exposure]] = {}  # exposures that a repeat has replaced
         self._stream_of: dict[str, str] = {}
@@ -87,10 +96,12 @@ class Exposures:
             )
         self.streams = {name: {} for name in STREAMS}
         self._earlier, self._stream_of = {}, {}
-        self.start = dict(start)
+        self.start, self.uids = dict(start), [start["uid"]]
+        self.figures_of = {start["uid"]: {}}
         self._fields = {name: key for name, key in words["fields"].items() if key is not None}
 
     def _store(self, stream: str, seq_num: int, data: Mapping[str, Any], time: float) -> None:
+        self.figures_of[self.start["uid"]] |= {name: number(data[key]) for key, name in FIGURES.items() if key in data}
         if stream not in self.streams:
             return
         # A rewound plan repeats seq_num, so it identifies an exposure of a reference tile.
@@ -99,19 +110,36 @@ class Exposures:
         if stream in _BY_PATTERN and key in self.streams[stream]:
             self._earlier.setdefault((stream, key), []).append(self.streams[stream][key])
         self.streams[stream][key] = Exposure(
-            _number(data[self._fields["bucket"]]),
-            _number(data[sigma]) if sigma else math.nan,
-            _number(data[i0]) if i0 else 1.0,
+            number(data[self._fields["bucket"]]),
+            number(data[sigma]) if sigma else math.nan,
+            number(data[i0]) if i0 else 1.0,
             time,
         )
 
     def snapshot(self) -> Exposures:
         """A copy that later documents do not change (for another thread)."""
         copy = Exposures()
-        copy.start, copy._fields = self.start, self._fields
+        copy.start, copy._fields, copy.uids = self.start, self._fields, self.uids
+        copy.figures_of = {uid: dict(figures) for uid, figures in self.figures_of.items()}
         copy.streams = {name: dict(stream) for name, stream in self.streams.items()}
         copy._earlier = {key: list(repeats) for key, repeats in self._earlier.items()}
         return copy
+
+    def continuing(self, earlier: Exposures) -> Exposures:
+        """A copy that also holds what the run that this one resumes has measured; where both did, this one counts."""
+        whole = earlier.snapshot()
+        whole.start, whole._fields, whole.uids = self.start, self._fields, [*earlier.uids, *self.uids]
+        for name, stream in self.streams.items():
+            before = whole.streams[name]
+            shift = 0 if name in _BY_PATTERN else max(before, default=0)
+            for key, exposure in stream.items():
+                if name in _BY_PATTERN and key in before:
+                    whole._earlier.setdefault((name, key), []).append(before[key])
+                before[key + shift] = exposure
+        for pattern, repeats in self._earlier.items():
+            whole._earlier.setdefault(pattern, []).extend(repeats)
+        whole.figures_of |= self.figures_of
+        return whole
 
     # ------------------------------------------------------------ what was measured
 
@@ -127,6 +155,17 @@ class Exposures:
     def pattern_set(self) -> PatternSet:
         """The set that the run was asked to measure."""
         return PatternSet.from_dict(self.start["cxgi"]["pattern_set"])
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What its runs have cost the sample: ``open_s``, ``openings``, ``repeats``, ``moves_repeated``."""
+        return {name: sum(of.get(name, 0) for of in self.figures_of.values()) for name in FIGURES.values()}
+
+    def sound(self, stream: str = "primary") -> set[int]:
+        """Patterns of a stream with an exposure that can be trusted; the others are missing."""
+        dark = self._dark_level(None)
+        opens = [without(dark, exposure) for exposure in self.streams["open"].values()]
+        return set(self._judged(stream, dark, opens)[0])
 
     @property
     def reference_exposures(self) -> int:
@@ -150,11 +189,11 @@ class Exposures:
         The open tile is that of the stream ``incident`` where there is one, as the metal tile is then
         exposed with the object out too. The dark is the run's own, else the `dark` given.
         """
-        level = self._dark_level(dark)
+        zero = self._dark_level(dark)
         opened = self.streams["incident"] or self.streams["open"]
         if not (self.streams["metal"] and opened):
             return None
-        (metal, metal_sigma), (bright, bright_sigma) = (_level(s, level) for s in (self.streams["metal"], opened))
+        (metal, metal_sigma), (bright, bright_sigma) = (level(s, zero) for s in (self.streams["metal"], opened))
         if not bright > 0:
             return None
         t0 = metal / bright
@@ -181,17 +220,17 @@ class Exposures:
                 f"run {self.start['uid']} is a {words['purpose']} scan: it holds no patterns to make an image of"
             )
         dark = self._dark_level(dark)
-        opens = [_without(dark, exposure) for exposure in self.streams["open"].values()]
+        opens = [without(dark, exposure) for exposure in self.streams["open"].values()]
         (primary, reasons), (validation, _) = (self._judged(name, dark, opens) for name in _BY_PATTERN)
         if self.streams["primary"] and not primary:
-            raise CxgiError(f"all {len(reasons)} exposures were left out: {_counted(reasons)}")
+            raise CxgiError(f"all {len(reasons)} exposures were left out: {counted(reasons)}")
         good_opens = dict(enumerate(good_open(opens)))
-        incident = {k: _without(dark, exposure) for k, exposure in self.streams["incident"].items()}
-        mean_i0 = _mean_i0([*primary.values(), *validation.values(), *good_opens.values()])
-        i0 = mean_i0 or 1.0
-        opened, incidents = (Buckets.of(_usable(stream, i0)) for stream in (good_opens, incident))
-        measured = list(_usable(primary, i0))
-        rows = Buckets.of(measured + [row for row in _usable(validation, i0) if row[0] not in primary])
+        incident = {k: without(dark, exposure) for k, exposure in self.streams["incident"].items()}
+        usual_i0 = mean_i0([*primary.values(), *validation.values(), *good_opens.values()])
+        i0 = usual_i0 or 1.0
+        opened, incidents = (Buckets.of(usable(stream, i0)) for stream in (good_opens, incident))
+        measured = list(usable(primary, i0))
+        rows = Buckets.of(measured + [row for row in usable(validation, i0) if row[0] not in primary])
         drift = Drift.from_open(opened)
         calibrated = calibrate(rows, opened, drift)
         return RunBuckets(
@@ -205,7 +244,7 @@ class Exposures:
             incident=float(incidents.corrected(drift).bucket.mean()) if len(incidents.bucket) else None,
             validation=rows.index[len(measured) :],
             source={
-                "raw_uids": [self.start["uid"]],
+                "raw_uids": list(self.uids),
                 "left_out": sorted(reasons),
                 "left_out_because": {
                     reason: sorted(k for k, why in reasons.items() if why == reason)
@@ -216,7 +255,7 @@ class Exposures:
                 "drift_rms": drift.rms,
                 "d_r_measured": self.measured_d_r(dark=dark),
             },
-            mean_i0=mean_i0 if mean_i0 is not None and "i0" in self._fields else math.nan,
+            mean_i0=usual_i0 if usual_i0 is not None and "i0" in self._fields else math.nan,
         )
 
     def _dark_level(self, given: float | None) -> float:
@@ -226,46 +265,7 @@ class Exposures:
     def _judged(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
         """The exposure to believe of each pattern of a stream, dark subtracted, and why others have none."""
         every = {
-            k: [_without(dark, exposure) for exposure in (*self._earlier.get((stream, k), ()), last)]
+            k: [without(dark, exposure) for exposure in (*self._earlier.get((stream, k), ()), last)]
             for k, last in self.streams[stream].items()
         }
         return judge(every, opens)
-
-
-def _without(dark: float, exposure: Exposure) -> Exposure:
-    return replace(exposure, bucket=exposure.bucket - dark)
-
-
-def _counted(reasons: Mapping[int, str]) -> str:
-    """How many exposures each reason has cost."""
-    names = list(reasons.values())
-    return ", ".join(f"{reason} ({names.count(reason)})" for reason in sorted(set(names)))
-
-
-def _usable(stream: Mapping[int, Exposure], mean_i0: float) -> Iterator[tuple[int, float, float, float]]:
-    """Index, bucket, sigma and time of the exposures whose bucket is a number, for the same intensity."""
-    for key, exposure in stream.items():
-        intensity = exposure.i0 / mean_i0
-        if math.isfinite(exposure.bucket) and intensity > 0:
-            yield key, exposure.bucket / intensity, exposure.sigma / intensity, exposure.time
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:
-    """Mean bucket without the dark, and the standard error of that mean."""
-    rows = [(bucket - dark, sigma) for _, bucket, sigma, _ in _usable(stream, 1.0)]
-    if not rows:
-        return math.nan, math.nan
-    bucket, sigma = np.array(rows).T
-    told = float(np.sqrt(np.mean(sigma**2)))
-    single = told if math.isfinite(told) else float(np.std(bucket, ddof=1)) if len(bucket) > 1 else math.nan
-    return float(bucket.mean()), single / math.sqrt(len(bucket))
-
-
-def _mean_i0(exposures: Iterable[Exposure]) -> float | None:
-    """Mean intensity of the usable exposures, None without any."""
-    readings = [e.i0 for e in exposures if math.isfinite(e.i0) and e.i0 > 0]
-    return float(np.mean(readings)) if readings else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .catalog import linked_dark, linked_exposures, read_exposures, record_reconstruction
+from .catalog import linked_dark, linked_exposures, read_whole_scan, record_reconstruction
 from .errors import CxgiError
 from .measurement import Measurement
 from .patterns import PatternSet
@@ -33,6 +33,7 @@ def reconstruct_run(
 ) -> tuple[Reconstruction, str | None]:
     """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid.
 
+    With a run that resumes another one, what both have measured is one image.
     The reference and dark scans that the run names are used; `reference_uid` and `dark_uid` name others, or "none".
     A run with dark readings of its own uses those.
     With `tile_maps`, measured masks of the board, the picture predicts the buckets with them. With `details`, the
@@ -47,7 +48,7 @@ def reconstruct_run(
     """
     if method is not None:
         check_method(method)
-    exposures = read_exposures(run)
+    exposures = read_whole_scan(catalog, run)
     method = method or default_method(exposures.basis)
     if exposures.basis == "speckle":
         if pattern_set is not None:

@@ -37,6 +37,7 @@ from .catalog import (
     last_scan,
     open_catalog,
     read_exposures,
+    read_whole_scan,
     run_writer,
 )
 from .devices.beamline import Beamline
@@ -147,6 +148,35 @@ class Session:
             options["dark_uid"] = self._dark(options["dark_uid"], exposure_s)
         return self.plans.mask_scan(
             *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
+        )
+
+    def resume_scan(
+        self,
+        uid: str | None = None,
+        *,
+        speckles: str | Path | None = None,
+        max_open_s: float | None = None,
+        md: Any = None,
+    ) -> Any:
+        """The plan of what a scan lacks that was cut off, by default the last one: ``s.RE(s.resume_scan())``.
+
+        See `plans.resume_scan`; a speckle scan also needs its recorded patterns, ``speckles=FILE``.
+
+        Raises
+        ------
+        CxgiError
+            Before anything moves: if nothing is missing, or the scan does not belong to this beamline.
+        """
+        run = find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
+        earlier = read_whole_scan(self.catalog, run)
+        self.references.keep(earlier)
+        return self.plans.resume_scan(
+            *self.devices,
+            earlier=earlier,
+            recorded=None if speckles is None else self.speckles(speckles),
+            max_open_s=max_open_s,
+            object_stage=self.object_stage,
+            md=md,
         )
 
     def _bucket_words(self, exposure_s: float) -> dict[str, Any]:

@@ -133,6 +133,26 @@ def test_an_abort_leaves_the_shutter_closed_and_the_exposures_usable(s):
     assert 20 < s.reconstruct(method="correlation", record=False).exposures < 61
 
 
+def test_a_scan_that_was_cut_off_is_resumed_and_its_pictures_are_of_both_runs(s):
+    from bluesky.utils import RunEngineInterrupted
+
+    from tests.plans.test_endings import interrupted
+
+    with pytest.raises(RunEngineInterrupted):
+        s.RE(interrupted(s.scan(0.06, 1.0), 500))
+    (cut_off,) = s.RE.abort()
+    (uid,) = s.RE(s.resume_scan())
+    last = s.wait_for_pictures()["correlation"]
+    words = s.catalog[uid].metadata["start"]["cxgi"]
+    assert words["resumes"] == cut_off
+    whole = s.reconstruct(method="correlation", record=False)
+    assert whole.exposures == 61
+    assert whole.source["raw_uids"] == [cut_off, uid]
+    np.testing.assert_allclose(last.image, whole.image, rtol=1e-5, atol=1e-6)
+    with pytest.raises(CxgiError, match="nothing is missing"):
+        s.RE(s.resume_scan(uid[:8]))
+
+
 def test_data_that_cannot_be_stored_ends_the_scan_with_the_shutter_closed(s, monkeypatch):
     from tiled.client.dataframe import DataFrameClient
 

@@ -38,7 +38,8 @@ class LiveReconstruction:
     first, every : int
         Exposures before the first picture, and between requests for a new one.
     references : ReferenceRuns, optional
-        Where the reference scan that a run names is found; without it, pictures are not corrected.
+        Where the reference scan that a run names is found, and the scan that it resumes; without it, pictures are
+        not corrected, and are of the run alone.
     **options
         For the method.
     """
@@ -121,8 +122,10 @@ class LiveReconstruction:
         return dict(self._options)
 
     def _measurement(self, exposures: Exposures) -> Measurement | SpeckleMeasurement:
-        reference = self._references.get(exposures.start["cxgi"].get("reference_uid")) if self._references else None
-        return Measurement.from_exposures(exposures, reference=reference)
+        words, known = exposures.start["cxgi"], self._references or ReferenceRuns()
+        earlier = known.get(words.get("resumes"))
+        whole = exposures if earlier is None else exposures.continuing(earlier)
+        return Measurement.from_exposures(whole, reference=known.get(words.get("reference_uid")))
 
     def _work(self, run: _LiveRun) -> None:
         options = self._fresh_options()

@@ -35,7 +35,7 @@ class ScanProgress:
             self._bucket, self._index = words["fields"]["bucket"], words["fields"]["pattern_index"]
             self._seen, self._primary = set(), None
             title = f"scan {document.get('scan_id', '')} {document['uid'][:8]}"
-            total = words["pattern_set"]["count"]
+            total = document.get("num_points", words["pattern_set"]["count"])
             stream = self._stream or sys.stderr
             pause = 0.5 if stream.isatty() else 10.0  # a log file wants few lines
             self._bar = tqdm(total=total, desc=title, unit="exp", file=stream, mininterval=pause)

@@ -41,9 +41,9 @@ class ReferenceRuns:
             self._open = None
 
     def keep(self, exposures: Exposures) -> None:
-        """Keep a reference that was read from elsewhere."""
+        """Keep a run that was read from elsewhere: a reference, or a scan that is to be resumed."""
         self._runs[exposures.start["uid"]] = exposures
 
     def get(self, uid: str | None) -> Exposures | None:
-        """The reference with this uid, None if it is not known."""
+        """The run with this uid, None if it is not known."""
         return None if uid is None else self._runs.get(uid)

@@ -14,6 +14,7 @@ from .reading import (
     linked_dark,
     linked_exposures,
     read_exposures,
+    read_whole_scan,
     summarise,
 )
 from .writing import BATCH_SIZE, run_writer
@@ -32,6 +33,7 @@ __all__ = [
     "open_catalog",
     "read_exposures",
     "read_image",
+    "read_whole_scan",
     "record_reconstruction",
     "recover_journals",
     "run_writer",

@@ -57,6 +57,19 @@ def read_exposures(run: Any) -> Exposures:
     return Exposures.from_documents(run.documents())
 
 
+def read_whole_scan(catalog: Any, run: Any) -> Exposures:
+    """Everything that belongs to one image: what a mask scan has measured, and the scans that it resumes.
+
+    Raises
+    ------
+    CxgiError
+        As `read_exposures`, and if a scan that is resumed is not in the catalog.
+    """
+    exposures = read_exposures(run)
+    resumed = exposures.start["cxgi"].get("resumes")
+    return exposures if resumed is None else exposures.continuing(read_whole_scan(catalog, find_run(catalog, resumed)))
+
+
 def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | None = None) -> Exposures | None:
     """Exposures of the run that belongs to an image: the one named, else that of its start document.
 

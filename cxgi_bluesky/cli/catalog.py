@@ -74,6 +74,7 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
         payload["d_r_measured"] = _measured_d_r(catalog, exposures, say) if exposures.streams["metal"] else None
         payload |= {"exposures": len(exposures), "reference_exposures": exposures.reference_exposures}
         payload["streams"] = {name: len(stream) for name, stream in exposures.streams.items()}
+        payload["exposure_figures"] = exposures.figures if exposures.figures_of[payload["uid"]] else None
     if options.out is not None:
         if not derived:
             raise CxgiError(
@@ -91,6 +92,11 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
         say(f"  {key}: {value}")
     if payload.get("d_r_measured"):
         say("  D_r measured: {:.3f} +- {:.3f}".format(*payload["d_r_measured"]))
+    if figures := payload.get("exposure_figures"):
+        say(
+            "  shutter open {open_s:.2f} s in {openings:.0f} openings; repeated: {repeats:.0f} exposures, "
+            "{moves_repeated:.0f} moves".format(**figures)
+        )
     for key in ("streams", "out"):
         if payload.get(key):
             say(f"  {key}: {payload[key]}")

@@ -108,5 +108,5 @@ class Shutter(Device):
         """Descriptions with units."""
         keys = super().describe()
         keys[self.open_s.name] |= {"dtype": "number", "dtype_numpy": "<f8", "units": "s", "precision": 3}
-        keys[self.openings.name] |= {"dtype_numpy": "<i8", "units": ""}
+        keys[self.openings.name] |= {"dtype": "integer", "dtype_numpy": "<i8", "units": ""}
         return keys

@@ -4,6 +4,7 @@ from .align import align_board
 from .knife_edge import knife_edge_scan
 from .raster import hadamard_scan, mask_scan
 from .reference import dark_scan, metal_scan, reference_scan
+from .resume import resume_scan
 from .speckles import record_speckles
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "metal_scan",
     "record_speckles",
     "reference_scan",
+    "resume_scan",
 ]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import numpy as np
+from bluesky import Msg
 from ophyd.utils import LimitError
 
 from ..devices.diode import Diode
 from ..devices.knife import Knife
-from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..devices.position import PositionError
+from ..devices.shutter import Shutter
 from ..errors import CxgiError
 from ..resolution.knife_edge import FEWEST_POINTS, PURPOSE, KnifeGeometry
+from .exposing import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
 from .metadata import check_exposure, start_document
-from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, Plan, move, safe_run, store
+from .steps import Plan, move, safe_run
 
 
 def knife_edge_scan(
@@ -28,6 +32,8 @@ def knife_edge_scan(
     exposure_s: float,
     slit: KnifeGeometry,
     repeats: int = 1,
+    max_repeats: int = MAX_REPEATS,
+    max_open_s: float | None = None,
     md: dict[str, Any] | None = None,
 ) -> Plan:
     """Scan a knife through the beam for `fit_knife_edge`.
@@ -47,6 +53,8 @@ def knife_edge_scan(
         Distances source-knife and knife-slit, and the slit's width along the knife's axis.
     repeats : int
         Passes over all positions, each from start to stop, so that backlash is the same and drift averages.
+    max_repeats, max_open_s
+        As in `mask_scan`.
     md : dict, optional
         Metadata of the user.
 
@@ -56,6 +64,7 @@ def knife_edge_scan(
         Before anything moves, for an impossible number or a position beyond the knife's limits.
     """
     _check(knife, start_um, stop_um, points, exposure_s, repeats)
+    exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
     devices: list[Any] = [knife, shutter, diode]
     positions = np.tile(np.linspace(start_um, stop_um, points), repeats).tolist()
     arguments = {
@@ -64,6 +73,8 @@ def knife_edge_scan(
         "points": points,
         "exposure_s": exposure_s,
         "repeats": repeats,
+        "max_repeats": max_repeats,
+        "max_open_s": max_open_s,
     }
     metadata = start_document(
         "knife_edge_scan",
@@ -83,29 +94,40 @@ def knife_edge_scan(
     def exposures() -> Plan:
         yield from bps.mv(diode.exposure_s, exposure_s)
         for position in positions:
-            yield from _expose(knife, shutter, diode, position, exposure_s)
+            yield from exposing.at(KnifePlace(knife, position), "primary")
 
     def knife_back() -> Plan:
         yield from move(knife.edge, parked)
 
-    return (yield from safe_run(devices, shutter, exposures, put_back=knife_back, metadata=metadata, md=md))
-
-
-def _expose(knife: Knife, shutter: Shutter, diode: Diode, position_um: float, exposure_s: float) -> Plan:
-    """One exposure: checkpoint, move, open, expose, close, store."""
-    yield from bps.checkpoint()
-    yield from move(knife.edge, position_um)
-    reached = yield from bps.rd(knife.edge, default_value=position_um)
-    if not abs(reached - position_um) <= knife.in_position_um:
-        raise RuntimeError(
-            f"{knife.name} was sent to {position_um:.1f} um and is at {reached:.1f} um "
-            f"(allowed: {knife.in_position_um:g} um off): check the axis, nothing was exposed"
+    return (
+        yield from safe_run(
+            devices, shutter, exposures, put_back=knife_back, figures=exposing.figures, metadata=metadata, md=md
         )
-    yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
-    yield from bps.trigger(diode, group="exposure")
-    yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
-    yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-    yield from store(knife, diode, "primary")
+    )
+
+
+@dataclass(frozen=True)
+class KnifePlace:
+    """A position of a blade."""
+
+    device: Knife
+    position_um: float
+
+    def reach(self) -> Plan:
+        """Move the blade there and make sure that it is there."""
+        yield from move(self.device.edge, self.position_um)
+        reading = yield Msg("read", self.device)
+        self.check(reading or {}, exposed=False)
+
+    def check(self, reading: Reading, *, exposed: bool = True) -> None:
+        """Raise `PositionError` unless a reading of the knife is of this position."""
+        knife = self.device
+        reached = reading.get(knife.edge.name, {}).get("value", self.position_um)
+        if not abs(reached - self.position_um) <= knife.in_position_um:
+            raise PositionError(
+                f"{knife.name} was sent to {self.position_um:.1f} um and is at {reached:.1f} um "
+                f"(allowed: {knife.in_position_um:g} um off): check the axis, {consequence(exposed)}"
+            )
 
 
 def _check(knife: Knife, start_um: float, stop_um: float, points: int, exposure_s: float, repeats: int) -> None:

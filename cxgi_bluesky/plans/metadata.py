@@ -66,9 +66,10 @@ def start_metadata(
     stage: MaskStage | None = None,
     board: Board | None = None,
     pattern_set: PatternSet | SpeckleSet | None = None,
+    points: int | None = None,
     links: dict[str, str | None] | None = None,
 ) -> dict[str, Any]:
-    """Start document of a plan that reads buckets (event schema 1); `links` are uids of runs that belong to it."""
+    """Start document of a plan that reads buckets (event schema 1), `links` are uids of other runs."""
     words: dict[str, Any] = {
         **bucket_words(diode, stage),
         **{name: uid for name, uid in (links or {}).items() if uid is not None},
@@ -78,7 +79,8 @@ def start_metadata(
     if pattern_set is not None:
         words["pattern_set"] = pattern_set.to_dict()
     axis = None if stage is None else stage.tile
-    points = None if pattern_set is None else pattern_set.count
+    if points is None and pattern_set is not None:
+        points = pattern_set.count
     return start_document(plan_name, purpose, devices, arguments, detector=diode, axis=axis, points=points, words=words)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..errors import CxgiError
 from ..patterns import PatternSet
 from ..speckle_board import Board
 from ..speckle_set import SpeckleSet
+from .exposing import MAX_REPEATS, Exposing, ExposureLimits
 from .metadata import board_on, check_counts, check_raster, mask_board_on, start_metadata
 from .steps import Plan, move, move_object, read_darks, safe_run, with_object
 from .tiles import TileExposures
@@ -41,6 +43,8 @@ def mask_scan(
     validation_seed: int = 0,
     reference_uid: str | None = None,
     dark_uid: str | None = None,
+    max_repeats: int = MAX_REPEATS,
+    max_open_s: float | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
 ) -> Plan:
@@ -83,6 +87,12 @@ def mask_scan(
         picture shows beyond the measured patterns is true.
     reference_uid, dark_uid : str, optional
         Runs of `reference_scan` and `dark_scan` that belong to this image; its reconstructions use them.
+    max_repeats : int
+        How often an exposure that failed its checks (place, overload, no number, incident intensity) is made again;
+        what has failed is stored in the stream ``failed``, with the reason.
+    max_open_s : float, optional
+        Exposure budget: so many seconds may the shutter be open in all. The scan ends cleanly before an exposure
+        that would exceed it.
     object_stage : ObjectStage, optional
         What moves the object.
     md : dict, optional
@@ -104,50 +114,109 @@ def mask_scan(
         "metal_exposures": metal_exposures,
         "validation": validation,
         "validation_seed": validation_seed,
+        "max_repeats": max_repeats,
+        "max_open_s": max_open_s,
     }
     board = board_on(stage, board)
+    work = planned(board, pattern_set, arguments)
+    links = {"reference_uid": reference_uid, "dark_uid": dark_uid}
+    return (yield from raster(stage, shutter, diode, work, f"{pattern_set.basis}_scan", links, object_stage, md))
+
+
+hadamard_scan = mask_scan  # the run says by its pattern set which of the two it was
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What a raster has to do.
+
+    Attributes
+    ----------
+    board : MaskBoard or SpeckleBoard
+    pattern_set : PatternSet or SpeckleSet
+    arguments : dict
+        Those of `mask_scan`, by their names.
+    tiles : list of int
+        In the order of the scan.
+    judges : list of int
+        Tiles of the validation patterns, to be spread over the scan.
+    """
+
+    board: Board
+    pattern_set: PatternSet | SpeckleSet
+    arguments: dict[str, Any]
+    tiles: list[int]
+    judges: list[int]
+
+    @property
+    def limits(self) -> ExposureLimits:
+        """What the scan may do to the sample."""
+        return ExposureLimits(self.arguments["max_repeats"], self.arguments["max_open_s"])
+
+
+def planned(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]) -> Work:
+    """The whole work of a scan with some arguments; `CxgiError` for what is impossible."""
     check_raster(board, pattern_set, arguments)
-    check_counts(validation=validation)
+    check_counts(validation=arguments["validation"])
+    judges = _validation_tiles(board, pattern_set, arguments["validation"], arguments["validation_seed"])
+    work = Work(board, pattern_set, arguments, board.tiles_along(pattern_set, arguments["path"]), judges)
+    return work
+
+
+def raster(
+    stage: MaskStage,
+    shutter: Shutter,
+    diode: Diode,
+    work: Work,
+    plan_name: str,
+    links: dict[str, str | None],
+    object_stage: ObjectStage | None,
+    md: dict[str, Any] | None,
+) -> Plan:
+    """Expose the tiles of some work in one run."""
+    board, arguments = work.board, work.arguments
+    exposure_s, metal_exposures = arguments["exposure_s"], arguments["metal_exposures"]
     metal_tile = mask_board_on(stage, board).metal_tile_number if metal_exposures else NO_TILE
-    tiles = board.tiles_along(pattern_set, path)
-    judges_after = _spread(_validation_tiles(board, pattern_set, validation, validation_seed), len(tiles))
     devices = [stage, shutter, diode, *with_object(object_stage)]
-    tile = TileExposures(stage, shutter, diode, exposure_s)
+    exposing = Exposing(shutter, diode, exposure_s, work.limits)
+    tile = TileExposures(stage, exposing)
 
     def exposures() -> Plan:
-        yield from read_darks(stage, diode, exposure_s, dark_exposures)
-        if object_stage is not None and incident_exposures:
+        yield from read_darks(stage, diode, exposure_s, arguments["dark_exposures"])
+        if object_stage is not None and arguments["incident_exposures"]:
             yield from move(object_stage, OUT)
-            yield from tile.of(board.open_tile_number, "incident", incident_exposures)
+            yield from tile.of(board.open_tile_number, "incident", arguments["incident_exposures"])
             yield from tile.of(metal_tile, "metal", metal_exposures)
             yield from bps.checkpoint()
             yield from move(object_stage, IN)
         else:
             yield from tile.of(metal_tile, "metal", metal_exposures)
         yield from tile.along(
-            tiles,
+            work.tiles,
             open_tile=board.open_tile_number,
-            open_exposures=open_exposures,
-            open_every=open_every,
-            validation_after=judges_after,
+            open_exposures=arguments["open_exposures"],
+            open_every=arguments["open_every"],
+            validation_after=_spread(work.judges, len(work.tiles)),
         )
 
     metadata = start_metadata(
-        f"{pattern_set.basis}_scan",
+        plan_name,
         "image",
         devices,
         arguments,
         diode=diode,
         stage=stage,
         board=board,
-        pattern_set=pattern_set,
-        links={"reference_uid": reference_uid, "dark_uid": dark_uid},
+        pattern_set=work.pattern_set,
+        points=len(work.tiles),
+        links=links,
     )
     put_back = partial(move_object, object_stage, IN)
-    return (yield from safe_run(devices, shutter, exposures, put_back=put_back, metadata=metadata, md=md))
-
-
-hadamard_scan = mask_scan  # the run says by its pattern set which of the two it was
+    return (
+        yield from safe_run(
+            devices, shutter, exposures, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
+        )
+    )
 
 
 def _validation_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, count: int, seed: int) -> list[int]:

@@ -9,11 +9,13 @@ import bluesky.plan_stubs as bps
 
 from ..board import MaskBoard
 from ..devices.diode import Diode
+from ..devices.exposure_figures import ExposureFigures
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..patterns import PatternSet
+from .exposing import MAX_REPEATS, Exposing, ExposureLimits
 from .metadata import check_counts, check_exposure, check_raster, mask_board_on, start_metadata
 from .steps import Plan, move_object, read_darks, safe_run, with_object
 from .tiles import TileExposures
@@ -32,6 +34,8 @@ def reference_scan(
     open_every: int = 64,
     dark_exposures: int = 4,
     metal_exposures: int = 4,
+    max_repeats: int = MAX_REPEATS,
+    max_open_s: float | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
 ) -> Plan:
@@ -48,6 +52,8 @@ def reference_scan(
         As in `hadamard_scan`; the open tile tells the drift, here with the object out.
     metal_exposures : int
         Exposures of the all-metal tile (stream ``metal``): the modulation depth ratio as it is.
+    max_repeats, max_open_s
+        As in `hadamard_scan`.
     object_stage : ObjectStage, optional
         What moves the object out, and back in however the plan ends. Without one the object must have
         been taken out by hand.
@@ -67,12 +73,15 @@ def reference_scan(
         "open_every": open_every,
         "dark_exposures": dark_exposures,
         "metal_exposures": metal_exposures,
+        "max_repeats": max_repeats,
+        "max_open_s": max_open_s,
     }
+    exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
     board = mask_board_on(stage, board)
     check_raster(board, pattern_set, arguments)
     tiles = board.tiles_along(pattern_set, path)
     devices = [stage, shutter, diode, *with_object(object_stage)]
-    tile = TileExposures(stage, shutter, diode, exposure_s)
+    tile = TileExposures(stage, exposing)
 
     def exposures() -> Plan:
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
@@ -94,7 +103,11 @@ def reference_scan(
         pattern_set=pattern_set,
     )
     put_back = partial(move_object, object_stage, IN)
-    return (yield from safe_run(devices, shutter, exposures, put_back=put_back, metadata=metadata, md=md))
+    return (
+        yield from safe_run(
+            devices, shutter, exposures, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
+        )
+    )
 
 
 def dark_scan(
@@ -135,7 +148,10 @@ def dark_scan(
 
     arguments = {"exposure_s": exposure_s, "exposures": exposures}
     metadata = start_metadata("dark_scan", "dark", devices, arguments, diode=diode)
-    return (yield from safe_run(devices, shutter, readings, put_back=bps.null, metadata=metadata, md=md))
+    figures = ExposureFigures(shutter)
+    return (
+        yield from safe_run(devices, shutter, readings, put_back=bps.null, figures=figures, metadata=metadata, md=md)
+    )
 
 
 def metal_scan(
@@ -147,6 +163,8 @@ def metal_scan(
     exposure_s: float,
     exposures: int = 16,
     dark_exposures: int = 4,
+    max_repeats: int = MAX_REPEATS,
+    max_open_s: float | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
 ) -> Plan:
@@ -162,6 +180,8 @@ def metal_scan(
         Exposure time (s).
     exposures, dark_exposures : int
         Exposures of each of the two tiles, and readings with the shutter closed.
+    max_repeats, max_open_s
+        As in `hadamard_scan`.
     object_stage : ObjectStage, optional
         Takes the object out meanwhile. Without one the object stays where it is: the ratio is the same.
     md : dict, optional
@@ -175,8 +195,9 @@ def metal_scan(
     board = mask_board_on(stage, board)
     check_exposure(exposure_s)
     check_counts(exposures=exposures, dark_exposures=dark_exposures)
+    exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
     devices = [stage, shutter, diode, *with_object(object_stage)]
-    tile = TileExposures(stage, shutter, diode, exposure_s)
+    tile = TileExposures(stage, exposing)
 
     def in_turn() -> Plan:
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
@@ -186,7 +207,17 @@ def metal_scan(
             yield from tile.of(board.open_tile_number, "open")
         yield from bps.checkpoint()
 
-    arguments = {"exposure_s": exposure_s, "exposures": exposures, "dark_exposures": dark_exposures}
+    arguments = {
+        "exposure_s": exposure_s,
+        "exposures": exposures,
+        "dark_exposures": dark_exposures,
+        "max_repeats": max_repeats,
+        "max_open_s": max_open_s,
+    }
     metadata = start_metadata("metal_scan", "metal", devices, arguments, diode=diode, stage=stage, board=board)
     put_back = partial(move_object, object_stage, IN)
-    return (yield from safe_run(devices, shutter, in_turn, put_back=put_back, metadata=metadata, md=md))
+    return (
+        yield from safe_run(
+            devices, shutter, in_turn, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
+        )
+    )

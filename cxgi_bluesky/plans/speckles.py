@@ -25,11 +25,11 @@ from .steps import (
     closing_finally,
     move,
     move_object,
-    reach_tile,
     store,
     wait_for,
     with_object,
 )
+from .tiles import TilePlace
 
 FINISH_TIMEOUT_S = 120.0
 DARK_FRAME = -1
@@ -113,7 +113,7 @@ def record_speckles(
         yield from wait_for("frame", exposure_s + EXPOSURE_MARGIN_S)
         if stream == "primary":
             yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-        yield from store(stage, camera, stream)
+        yield from store([stage, camera], stream)
 
     def frames() -> Plan:
         yield from bps.mv(camera.exposure_s, exposure_s)
@@ -124,7 +124,7 @@ def record_speckles(
         yield from move_object(object_stage, OUT)
         for tile in range(positions):
             yield Msg("checkpoint")
-            yield from reach_tile(stage, tile)
+            yield from TilePlace(stage, tile).reach()
             yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
             yield from take(board.pattern_index_of(tile), "primary")
 
@@ -132,7 +132,7 @@ def record_speckles(
         yield from bps.checkpoint()
         yield from bps.trigger(camera.asset, group="asset")
         yield from bps.wait(group="asset", timeout=FINISH_TIMEOUT_S)
-        yield from store(None, camera.asset, "asset")
+        yield from store([camera.asset], "asset")
         yield from bps.checkpoint()
 
     @bpp.stage_decorator(devices)

@@ -1,4 +1,4 @@
-"""Steps that the plans share: a run that ends safely whatever happens, move, expose one tile, read the dark.
+"""Steps that the plans share: a run that ends safely whatever happens, move, store, read the dark.
 
 What is done at every exposure yields its messages itself: each call of a function of `plan_stubs` formats the
 whole stack for a warning that is hardly ever shown, a third of the RunEngine's time per exposure.
@@ -6,25 +6,38 @@ whole stack for a warning that is hardly ever shown, a third of the RunEngine's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import itertools
+import logging
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky import Msg
-from bluesky.utils import FailedStatus
+from bluesky.utils import FailedStatus, IllegalMessageSequence, RunEngineControlException
 
 from ..devices.diode import Diode
+from ..devices.exposure_figures import ExposureFigures
 from ..devices.object_stage import ObjectStage
-from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..devices.shutter import CLOSED, Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 
+logger = logging.getLogger(__name__)
+
 Plan = Generator[Any, Any, Any]
+
+FIGURES = "figures"  # stream of the last event: what the run has cost
 
 MOVE_TIMEOUT_S = 120.0
 SHUTTER_TIMEOUT_S = 10.0
 EXPOSURE_MARGIN_S = 30.0
+_moves = itertools.count()
+
+
+class BudgetSpentError(Exception):
+    """The next exposure would keep the shutter open for longer than the scan may."""
 
 
 def check_metadata(md: dict[str, Any] | None) -> None:
@@ -39,10 +52,14 @@ def safe_run(
     exposures: Callable[[], Plan],
     *,
     put_back: Callable[[], Plan],
+    figures: ExposureFigures,
     metadata: dict[str, Any],
     md: dict[str, Any] | None,
 ) -> Plan:
     """One run of `exposures`; however it ends, the shutter is closed, and then what was moved is put back.
+
+    The last event (stream ``figures``) tells what the run has cost. A spent exposure budget ends the run as a
+    success that was cut short, with the reason in the stop document.
 
     Raises
     ------
@@ -52,13 +69,43 @@ def safe_run(
     check_metadata(md)
 
     @bpp.stage_decorator(devices)
-    @bpp.run_decorator(md={**metadata, **(md or {})})
     def run() -> Plan:
+        figures.begin()
+        return (yield from in_one_run(scan, {**metadata, **(md or {})}))
+
+    def scan() -> Plan:
         yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-        yield from closing_finally(shutter, exposures, put_back)
+        cut_short = None
+        try:
+            yield from bpp.finalize_wrapper(closing_finally(shutter, exposures, put_back), store([figures], FIGURES))
+        except BudgetSpentError as spent:
+            cut_short = str(spent)
+            logger.warning("%s: the scan ends here, cut short", cut_short)
         yield from bps.checkpoint()  # a pause from here on has nothing to repeat
+        return cut_short
 
     return (yield from run())
+
+
+def in_one_run(scan: Callable[[], Plan], metadata: dict[str, Any]) -> Plan:
+    """A run around a plan; what the plan returns is the reason of its end. Returns the run's uid."""
+    uid = yield from bps.open_run(metadata)
+    reasons: list[str | None] = []
+
+    def noting_the_reason() -> Plan:
+        reasons.append((yield from scan()))
+
+    def failed(error: Exception) -> Plan:
+        if isinstance(error, RunEngineControlException):
+            yield from bps.close_run(exit_status=error.exit_status)
+        else:
+            yield from bps.close_run(exit_status="fail", reason=str(error))
+
+    def ended() -> Plan:
+        yield from bps.close_run(reason=reasons[0])
+
+    yield from bpp.contingency_wrapper(noting_the_reason(), except_plan=failed, else_plan=ended)
+    return uid
 
 
 def closing_finally(shutter: Shutter, exposures: Callable[[], Plan], put_back: Callable[[], Plan]) -> Plan:
@@ -67,7 +114,14 @@ def closing_finally(shutter: Shutter, exposures: Callable[[], Plan], put_back: C
     def make_safe() -> Plan:
         yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), put_back)
 
-    yield from bpp.finalize_wrapper(exposures(), make_safe)
+    yield from bpp.finalize_wrapper(bpp.contingency_wrapper(exposures(), except_plan=_forget_the_exposure), make_safe)
+
+
+def _forget_the_exposure(_: Exception) -> Plan:
+    """Drop the event that was begun; a pause from here on must not repeat the exposure, which would open again."""
+    with suppress(IllegalMessageSequence):  # no event was begun
+        yield Msg("drop")
+    yield Msg("checkpoint")
 
 
 def with_object(object_stage: ObjectStage | None) -> list[Any]:
@@ -89,8 +143,11 @@ def wait_for(group: str, timeout_s: float) -> Plan:
 
 def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
     """Set and wait, never longer than the time-out."""
-    group = f"{device.name} to {target}"
-    yield Msg("set", device, target, group=group)
+    group = f"{device.name} to {target}, {next(_moves)}"  # a move that has failed leaves its name behind
+    try:
+        yield Msg("set", device, target, group=group)
+    except FailedStatus as error:  # as soon as that
+        raise (error.__cause__ or error) from None
     yield from wait_for(group, timeout_s)
 
 
@@ -99,36 +156,12 @@ def move_object(object_stage: ObjectStage | None, place: str) -> Plan:
     yield from move(object_stage, place) if object_stage is not None else bps.null()
 
 
-def store(stage: Any, detector: Any, stream: str) -> Plan:
-    """One event of a stream: where the stage is (None: there is none) and what the detector has measured."""
+def store(devices: Iterable[Any], stream: str) -> Plan:
+    """One event of a stream: what devices say now."""
     yield Msg("create", name=stream)
-    if stage is not None:
-        yield Msg("read", stage)
-    yield Msg("read", detector)
+    for device in devices:
+        yield Msg("read", device)
     yield Msg("save")
-
-
-def expose(stage: MaskStage, shutter: Shutter, diode: Diode, tile: int, stream: str, exposure_s: float) -> Plan:
-    """One exposure: checkpoint, move, open, expose, close, store."""
-    yield Msg("checkpoint")
-    yield from reach_tile(stage, tile)
-    yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
-    yield Msg("trigger", diode, group="exposure")
-    yield from wait_for("exposure", exposure_s + EXPOSURE_MARGIN_S)
-    yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
-    yield from store(stage, diode, stream)
-
-
-def reach_tile(stage: MaskStage, tile: int) -> Plan:
-    """Move to a tile and make sure that the stage is there."""
-    yield from move(stage.tile, tile)
-    reached = yield from bps.rd(stage.tile, default_value=tile)
-    distance_um = yield from bps.rd(stage.tile_distance_um, default_value=0.0)
-    if reached != tile or distance_um > stage.in_position_um:
-        raise RuntimeError(
-            f"{stage.name} was sent to tile {tile} and is {distance_um:.1f} um from tile {reached} "
-            f"(allowed: {stage.in_position_um:g} um): check the stage, nothing was exposed"
-        )
 
 
 def read_darks(stage: MaskStage | None, diode: Diode, exposure_s: float, count: int) -> Plan:
@@ -138,4 +171,4 @@ def read_darks(stage: MaskStage | None, diode: Diode, exposure_s: float, count: 
         yield from bps.checkpoint()
         yield from bps.trigger(diode, group="exposure")
         yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
-        yield from store(stage, diode, "dark")
+        yield from store([diode] if stage is None else [stage, diode], "dark")

@@ -5,27 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..devices.diode import Diode
-from ..devices.shutter import Shutter
+from bluesky import Msg
+
+from ..devices.position import PositionError
 from ..devices.stage import MaskStage
-from .steps import Plan, expose
+from .exposing import Exposing, Reading, consequence
+from .steps import Plan, move
 
 _NO_TILES: Mapping[int, Sequence[int]] = {}
 
 
 @dataclass(frozen=True)
+class TilePlace:
+    """A tile of the board on a stage."""
+
+    device: MaskStage
+    tile: int
+
+    def reach(self) -> Plan:
+        """Move to the tile and make sure that the stage is there."""
+        yield from move(self.device.tile, self.tile)
+        reading = yield Msg("read", self.device)
+        self.check(reading or {}, exposed=False)
+
+    def check(self, reading: Reading, *, exposed: bool = True) -> None:
+        """Raise `PositionError` unless a reading of the stage is that of the tile; nothing read is nothing wrong."""
+        stage = self.device
+        reached = reading.get(stage.tile.name, {}).get("value", self.tile)
+        distance_um = reading.get(stage.tile_distance_um.name, {}).get("value", 0.0)
+        if reached != self.tile or not distance_um <= stage.in_position_um:
+            raise PositionError(
+                f"{stage.name} was sent to tile {self.tile} and is {distance_um:.1f} um from tile {reached} "
+                f"(allowed: {stage.in_position_um:g} um): check the stage, {consequence(exposed)}"
+            )
+
+
+@dataclass(frozen=True)
 class TileExposures:
-    """With what tiles are exposed, and for how long."""
+    """Exposures of the tiles on a stage."""
 
     stage: MaskStage
-    shutter: Shutter
-    diode: Diode
-    exposure_s: float
+    exposing: Exposing
 
     def of(self, tile: int, stream: str, count: int = 1) -> Plan:
         """So many exposures of one tile."""
+        place = TilePlace(self.stage, tile)
         for _ in range(count):
-            yield from expose(self.stage, self.shutter, self.diode, tile, stream, self.exposure_s)
+            yield from self.exposing.at(place, stream)
 
     def along(
         self,

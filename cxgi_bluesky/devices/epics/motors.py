@@ -13,14 +13,11 @@ from ophyd.status import Status, StatusBase
 from ophyd.utils import LimitError
 
 from ...errors import CxgiError
+from ..position import NotArrivedError, PositionError
 from .signals import fail, finish, fresh
 
 UNIT = "mm"
 _MONITOR_S = 2.0  # within which the last readback must have come by itself
-
-
-class PositionError(RuntimeError):
-    """An axis is not where it was sent to."""
 
 
 class BoundedMotor(EpicsMotor):
@@ -124,7 +121,7 @@ def _end(
         for axis, wanted, move in zip(axes, wanted_mm, moves, strict=True):
             error = move.exception(timeout=0)
             if error is not None:
-                raise PositionError(
+                raise NotArrivedError(
                     f"{axis.name} was sent to {wanted:.4f} mm and has not arrived ({type(error).__name__}); it reads "
                     f"{_position(axis)} mm (window {window_um:g} um): check the axis"
                 ) from error
@@ -150,7 +147,7 @@ def _wait_until_done(axes: Sequence[BoundedMotor], timeout_s: float) -> None:
     while not all(fresh(axis.motor_done_move) for axis in axes):
         if time.monotonic() > deadline:
             names = ", ".join(axis.prefix for axis in axes)
-            raise PositionError(f"{names}: still moving {timeout_s:g} s after the move was said to have ended")
+            raise NotArrivedError(f"{names}: still moving {timeout_s:g} s after the move was said to have ended")
         time.sleep(0.02)
 
 

@@ -8,8 +8,9 @@ from ophyd import FormattedComponent, Kind
 from ophyd.status import StatusBase
 
 from ...speckle_board import Board
+from ..position import PositionError
 from ..stage import MaskStage
-from .motors import BoundedMotor, PositionError, move_together
+from .motors import BoundedMotor, move_together
 from .signals import Timeouts, give_timeouts
 
 Limits = tuple[float, float]

@@ -20,7 +20,7 @@ def test_a_silent_ioc_is_an_alarm_of_the_shutter_and_an_error_of_the_rest(own_io
     told = in_child("silent", ioc, file)
     assert "ShutterError: shutter ALARM: it could not be closed" in told["close"]
     assert "second_barrier FAILED too" in told["close"]
-    assert "PositionError: stage_x was sent to" in told["move"]
+    assert "NotArrivedError: stage_x was sent to" in told["move"]
     assert "has not arrived" in told["move"]
     assert max(told["close_s"], told["move_s"]) < 8
     assert told["state"] == "closed"

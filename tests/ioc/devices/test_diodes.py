@@ -53,7 +53,7 @@ def test_what_could_not_be_measured_is_nan_and_says_why(ca, line, bright, fault,
 def test_a_reading_that_fails_in_a_scan_is_left_out_of_the_picture(RE, documents, ca, line):
     def fail(name, document):
         if name == "event" and document["data"].get("pattern_index", -1) >= 0 and document["seq_num"] == 5:
-            ca.put("FAULT:READINGS", 2)
+            ca.put("FAULT:READINGS", 6)  # two exposures, each made three times
             ca.put("FAULT:READING", "nan")
 
     RE.subscribe(fail)

@@ -1,0 +1,65 @@
+"""ExposureFigures: what a run has cost the sample so far, counted by the shutter and stored with every event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ophyd import Component, Device, Kind, Signal
+from ophyd.signal import AttributeSignal
+
+from .shutter import Shutter
+
+NAME = "exposure"  # of the device in a run: data keys exposure_open_s, exposure_openings, ...
+
+
+class ExposureFigures(Device):
+    """Seconds open, openings and repeats of one run; a soft device that a plan makes for itself.
+
+    The shutter counts, events do not: an exposure that was interrupted and repeated has cost both. It is an
+    exposure, not a dose, until someone calibrates it.
+
+    Parameters
+    ----------
+    shutter : Shutter
+
+    Attributes
+    ----------
+    open_s, openings : since `begin`.
+    repeats : exposures that failed a check and were made again.
+    moves_repeated : moves that ended in the wrong place and were made again, before anything was exposed.
+    fault : why the last exposure failed; stored in the stream ``failed`` alone.
+    """
+
+    open_s = Component(AttributeSignal, attr="_open_s", kind=Kind.normal)
+    openings = Component(AttributeSignal, attr="_openings", kind=Kind.normal)
+    repeats = Component(AttributeSignal, attr="repeated", kind=Kind.normal)
+    moves_repeated = Component(AttributeSignal, attr="moved_again", kind=Kind.normal)
+    fault = Component(Signal, value="", kind=Kind.omitted)
+
+    def __init__(self, shutter: Shutter, *, name: str = NAME, **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self._shutter = shutter
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._open_s_before = float(self._shutter.open_s.get())
+        self._openings_before = int(self._shutter.openings.get())
+        self.repeated = self.moved_again = 0
+        self.fault.put("")
+
+    @property
+    def _open_s(self) -> float:
+        return float(self._shutter.open_s.get()) - self._open_s_before
+
+    @property
+    def _openings(self) -> int:
+        return int(self._shutter.openings.get()) - self._openings_before
+
+    def describe(self) -> dict[str, Any]:
+        """Descriptions with units and exact types."""
+        keys = super().describe()
+        for signal in (self.openings, self.repeats, self.moves_repeated):
+            keys[signal.name] |= {"dtype": "integer", "dtype_numpy": "<i8", "units": ""}
+        keys[self.open_s.name] |= {"dtype": "number", "dtype_numpy": "<f8", "units": "s", "precision": 3}
+        return keys

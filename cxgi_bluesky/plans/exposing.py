@@ -1,0 +1,209 @@
+"""One exposure that is checked: what fails is repeated, so many times and no more, and every repeat is recorded.
+
+What is done at every exposure yields its messages itself: each call of a function of `plan_stubs` formats the
+whole stack for a warning that is hardly ever shown, a third of the RunEngine's time per exposure.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Protocol
+
+from bluesky import Msg
+
+from ..devices.diode import Diode
+from ..devices.exposure_figures import ExposureFigures
+from ..devices.position import NotArrivedError, PositionError
+from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..errors import CxgiError
+from ..rejection import INTENSITY, LARGEST_I0_CHANGE, NOT_A_NUMBER
+from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, BudgetSpentError, Plan, move, store, wait_for
+
+logger = logging.getLogger(__name__)
+
+FAILED = "failed"  # stream of the exposures that were repeated, with the reason
+MAX_REPEATS = 2
+_FEWEST_I0, _MOST_I0 = 4, 64  # exposures whose median is the usual incident intensity
+
+Reading = Mapping[str, Any]
+
+
+class Place(Protocol):
+    """Where something is exposed."""
+
+    @property
+    def device(self) -> Any:
+        """What is read with the exposure."""
+
+    def reach(self) -> Plan:
+        """Go there, and raise `PositionError` unless it is there."""
+
+    def check(self, reading: Reading, *, exposed: bool = True) -> None:
+        """Raise `PositionError` unless a reading is of this place; by default one taken after the exposure."""
+
+
+def consequence(exposed: bool) -> str:
+    """What a wrong place means for the exposure."""
+    return "the exposure is not used" if exposed else "nothing was exposed"
+
+
+@dataclass(frozen=True)
+class ExposureLimits:
+    """What a scan may do to the sample.
+
+    Attributes
+    ----------
+    max_repeats : int
+        How often one exposure that failed its checks is made again.
+    max_open_s : float, optional
+        Seconds that the shutter may be open in all; the scan ends cleanly before an exposure that would exceed it.
+
+    Raises
+    ------
+    CxgiError
+        For impossible numbers.
+    """
+
+    max_repeats: int = MAX_REPEATS
+    max_open_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_repeats < 0:
+            raise CxgiError(f"max_repeats {self.max_repeats} is negative: give 0 for no repeats")
+        if self.max_open_s is not None and not 0 < self.max_open_s < math.inf:
+            raise CxgiError(f"max_open_s {self.max_open_s} is no positive number of seconds: leave it out for no limit")
+
+
+@dataclass
+class Exposing:
+    """Shutter and detector, for how long, and what it has cost so far.
+
+    Attributes
+    ----------
+    shutter, diode
+    exposure_s : float
+    limits : ExposureLimits
+    figures : ExposureFigures
+        Of the run; made from the shutter.
+    """
+
+    shutter: Shutter
+    diode: Diode
+    exposure_s: float
+    limits: ExposureLimits = field(default_factory=ExposureLimits)
+
+    def __post_init__(self) -> None:
+        self.figures = ExposureFigures(self.shutter)
+        self._longest_s = self.exposure_s
+        self._i0: list[float] = []
+
+    def at(self, place: Place, stream: str) -> Plan:
+        """One stored exposure: checkpoint, reach the place, open, expose, close, check, store.
+
+        One that fails its checks goes into the stream ``failed`` and is repeated. What is still no number, or was
+        lit unlike the others, after the last repeat is stored as it is, and left out of pictures by what it says.
+
+        Raises
+        ------
+        PositionError
+            If the place is not reached or kept after the last repeat; nothing is stored under a wrong name.
+        BudgetSpentError
+            Before an exposure that `limits` do not allow.
+        """
+        for left in range(self.limits.max_repeats, -1, -1):
+            yield Msg("checkpoint")
+            yield from self._reach(place)
+            self._check_budget()
+            yield from self._expose()
+            if (yield from self._stored(place, stream, last=left == 0)):
+                return
+
+    def _reach(self, place: Place) -> Plan:
+        for left in range(self.limits.max_repeats, -1, -1):
+            try:
+                yield from place.reach()
+            except NotArrivedError:
+                raise  # a stuck axis is not helped by waiting for it again
+            except PositionError as error:
+                if left == 0:
+                    raise
+                self.figures.moved_again += 1
+                logger.warning("%s; moving again", error)
+            else:
+                return
+
+    def _check_budget(self) -> None:
+        allowed_s, opened_s = self.limits.max_open_s, float(self.figures.open_s.get())
+        if allowed_s is not None and opened_s + self._longest_s > allowed_s * (1 + 1e-9):
+            raise BudgetSpentError(
+                f"exposure budget: the shutter was open for {opened_s:.2f} s, and one more exposure "
+                f"({self._longest_s:.2f} s) would exceed max_open_s {allowed_s:g}"
+            )
+
+    def _expose(self) -> Plan:
+        opened_s = float(self.figures.open_s.get())
+        yield from move(self.shutter, OPEN, SHUTTER_TIMEOUT_S)
+        yield Msg("trigger", self.diode, group="exposure")
+        yield from wait_for("exposure", self.exposure_s + EXPOSURE_MARGIN_S)
+        yield from move(self.shutter, CLOSED, SHUTTER_TIMEOUT_S)
+        self._longest_s = max(self._longest_s, float(self.figures.open_s.get()) - opened_s)
+
+    def _stored(self, place: Place, stream: str, *, last: bool) -> Plan:
+        """Store the exposure; False if it has failed and is to be repeated."""
+        yield Msg("create", name=stream)
+        where = yield Msg("read", place.device)
+        what = yield Msg("read", self.diode)
+        misplaced = _misplaced(place, where or {})
+        fault = self._fault(what or {}) if misplaced is None else str(misplaced)
+        if fault is not None and (misplaced is not None or not last):
+            yield Msg("drop")
+            yield from self._record_failed(place, stream, fault)
+            if misplaced is not None and last:
+                raise misplaced
+            return False
+        yield Msg("read", self.figures)
+        yield Msg("save")
+        return True
+
+    def _record_failed(self, place: Place, stream: str, fault: str) -> Plan:
+        self.figures.repeated += 1
+        self.figures.fault.put(f"{stream}: {fault}")
+        logger.warning("an exposure (%s) has failed: %s", stream, fault)
+        yield from store([place.device, self.diode, self.figures, self.figures.fault], FAILED)
+
+    def _fault(self, reading: Reading) -> str | None:
+        """Why an exposure cannot be believed by what its detectors say, None if it can."""
+        bucket = _value(reading, self.diode.current.name)
+        if bucket is not None and not math.isfinite(bucket):
+            return _overload_or_no_number(self.diode, reading)
+        i0 = _value(reading, self.diode.i0_name)
+        if i0 is None:
+            return None
+        if not (math.isfinite(i0) and i0 > 0):
+            return f"{INTENSITY} is {i0:g}"
+        if len(self._i0) >= _FEWEST_I0 and abs(i0 / median(self._i0) - 1) > LARGEST_I0_CHANGE:
+            return f"{INTENSITY} {i0:g}, while the median is {median(self._i0):g}"
+        self._i0 = [*self._i0[1 - _MOST_I0 :], i0]
+        return None
+
+
+def _misplaced(place: Place, reading: Reading) -> PositionError | None:
+    try:
+        place.check(reading)
+    except PositionError as error:
+        return error
+    return None
+
+
+def _value(reading: Reading, key: str | None) -> float | None:
+    """A number of a reading; None where a plan is only walked through, and nothing is read."""
+    return float(reading[key]["value"]) if key is not None and key in reading else None
+
+
+def _overload_or_no_number(diode: Diode, reading: Reading) -> str:
+    overload = getattr(diode, "overload", None)
+    return "overload" if overload is not None and _value(reading, overload.name) else NOT_A_NUMBER

@@ -1,0 +1,118 @@
+"""resume_scan: measure what an earlier scan lacks, into a run of its own that belongs to the same image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..devices.diode import Diode
+from ..devices.object_stage import ObjectStage
+from ..devices.shutter import Shutter
+from ..devices.stage import MaskStage
+from ..errors import CxgiError
+from ..exposures import Exposures
+from ..speckle_board import Board
+from ..speckle_set import SpeckleSet
+from .exposing import MAX_REPEATS
+from .metadata import bucket_words
+from .raster import Work, planned, raster
+from .steps import Plan
+
+
+def resume_scan(
+    stage: MaskStage,
+    shutter: Shutter,
+    diode: Diode,
+    *,
+    earlier: Exposures,
+    recorded: SpeckleSet | None = None,
+    max_open_s: float | None = None,
+    object_stage: ObjectStage | None = None,
+    md: dict[str, Any] | None = None,
+) -> Plan:
+    """Expose the tiles that an earlier scan did not come to, or whose exposures cannot be trusted.
+
+    Exposure time, path, dark, open, incident and validation exposures are those of the earlier scan; the dark, open
+    and incident ones are made anew, as time has passed. The new run names the earlier one (`cxgi.resumes`), and every
+    reconstruction of it takes both.
+
+    Parameters
+    ----------
+    stage, shutter, diode
+        Mask stage, shutter and bucket detector.
+    earlier : Exposures
+        Of the scan, together with those that it resumed itself.
+    recorded : SpeckleSet, optional
+        The recorded patterns of a speckle scan.
+    max_open_s : float, optional
+        Exposure budget of this run; by default what the earlier one has left of its own, if it had one.
+    object_stage : ObjectStage, optional
+        What moves the object.
+    md : dict, optional
+        Metadata of the user.
+
+    Raises
+    ------
+    CxgiError
+        Before anything moves: when nothing is missing, nothing is left of the budget, or the scan was made with
+        another board, detector or unit.
+    """
+    board = stage.board
+    words = earlier.start.get("cxgi", {})
+    _check_same(earlier, board, diode)
+    pattern_set = earlier.pattern_set if recorded is None else recorded
+    arguments = {"max_repeats": MAX_REPEATS, **earlier.start["plan_args"]}
+    del arguments["devices"]
+    arguments["max_open_s"] = _left_of_the_budget(earlier) if max_open_s is None else max_open_s
+    work = _missing(planned(board, pattern_set, arguments), earlier)
+    links = {name: words.get(name) for name in ("reference_uid", "dark_uid")}
+    links["resumes"] = earlier.start["uid"]
+    return (yield from raster(stage, shutter, diode, work, "resume_scan", links, object_stage, md))
+
+
+def _check_same(earlier: Exposures, board: Board, diode: Diode) -> None:
+    """Raise `CxgiError` unless this is the board and the detector of the earlier scan."""
+    words, uid = earlier.start.get("cxgi", {}), earlier.start.get("uid")
+    if words.get("purpose") != "image":
+        raise CxgiError(f"run {uid} is no image (purpose {words.get('purpose')!r}): only image scans can be resumed")
+    if words["board"]["sha256"] != board.sha256:
+        raise CxgiError(
+            f"run {uid} was made with board {words['board']['id']!r}, and the stage has another one or another "
+            f"alignment ({board.name!r}): its exposures do not belong to one image, start a new scan"
+        )
+    now = bucket_words(diode)
+    for what, before, here in (
+        ("detector", words["fields"]["bucket"], now["fields"]["bucket"]),
+        ("unit", words["bucket_unit"], now["bucket_unit"]),
+    ):
+        if before != here:
+            raise CxgiError(f"run {uid} has {what} {before!r}, this scan would have {here!r}: start a new scan")
+
+
+def _left_of_the_budget(earlier: Exposures) -> float | None:
+    """Seconds; None without a budget.
+
+    A run that resumes has as its own budget what was left, so what the newest one has spent is all that counts.
+    """
+    allowed_s = earlier.start["plan_args"].get("max_open_s")
+    if allowed_s is None:
+        return None
+    left_s = float(allowed_s - earlier.figures_of[earlier.start["uid"]].get("open_s", 0.0))
+    if left_s <= 0:
+        raise CxgiError(
+            f"the exposure budget of run {earlier.start['uid']} is spent (max_open_s {allowed_s:g}): give max_open_s "
+            "to allow more"
+        )
+    return left_s
+
+
+def _missing(work: Work, earlier: Exposures) -> Work:
+    """What is left of some work."""
+    measured, judged = earlier.sound(), earlier.sound("validation")
+    tiles = [tile for tile in work.tiles if work.board.pattern_index_of(tile) not in measured]
+    judges = [tile for tile in work.judges if work.board.pattern_index_of(tile) not in judged]
+    if not tiles:
+        raise CxgiError(
+            f"nothing is missing in run {earlier.start['uid']}: all {len(work.tiles)} patterns are measured"
+        )
+    return replace(work, tiles=tiles, judges=judges)
