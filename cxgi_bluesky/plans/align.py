@@ -10,7 +10,7 @@ import bluesky.plan_stubs as bps
 from ..board import MaskBoard
 from ..board_file import short_words
 from ..devices.diode import Diode
-from ..devices.marker import VisitMarker
+from ..devices.marker import LANDMARK, VISIT, MarkedStage
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
@@ -18,6 +18,7 @@ from ..errors import CxgiError
 from ..plate_alignment import PURPOSE
 from ..plate_alignment.orientation import landmarks_of
 from ..plate_alignment.profile import FEWEST_POINTS
+from .exposing import MAX_REPEATS, Exposing, ExposureLimits
 from .fiducials import FiducialExposures, find_orientation, visit_all
 from .metadata import board_words, bucket_words, check_counts, check_exposure, mask_board_on, start_document
 from .steps import Plan, move_object, safe_run, with_object
@@ -33,6 +34,8 @@ def align_board(
     points: int = 6,
     search_tiles: int = 1,
     dark_exposures: int = 2,
+    max_repeats: int = MAX_REPEATS,
+    max_open_s: float | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
 ) -> Plan:
@@ -60,6 +63,8 @@ def align_board(
         How far from its place the first fiducial may lie, in tiles.
     dark_exposures : int
         Readings with the shutter closed.
+    max_repeats, max_open_s
+        As in `hadamard_scan`. An alignment that was cut short by `max_open_s` is to be repeated.
     object_stage : ObjectStage, optional
         Takes the object out meanwhile. Without one the object must have been taken out by hand.
     md : dict, optional
@@ -80,20 +85,20 @@ def align_board(
         raise CxgiError(f"points {points}: a flank of an edge profile needs {FEWEST_POINTS} or more")
     if search_tiles < 1:
         raise CxgiError(f"search_tiles {search_tiles}: give 1 or more")
-    marker = VisitMarker(name="fiducial")
-    devices: list[Any] = [stage, shutter, diode, marker, *with_object(object_stage)]
+    devices: list[Any] = [stage, shutter, diode, *with_object(object_stage)]
     fields = {
         **bucket_words(diode, stage)["fields"],
         "x": stage.x.name,
         "y": stage.y.name,
-        "landmark": marker.landmark.name,
-        "visit": marker.visit.name,
+        "landmark": LANDMARK,
+        "visit": VISIT,
     }
-    exposing = FiducialExposures(stage, shutter, diode, marker, board, exposure_s, points, fields)
-    exposing.check_limits(list(map(board.place_mm, board.fiducials)))
+    exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
+    fiducials = FiducialExposures(MarkedStage(stage), exposing, board, points, fields)
+    fiducials.check_limits(list(map(board.place_mm, board.fiducials)))
 
     def exposures() -> Plan:
-        with_dark = yield from exposing.darks(dark_exposures)
+        with_dark = yield from fiducials.darks(dark_exposures)
         yield from move_object(object_stage, OUT)
         lies = yield from find_orientation(with_dark, search_tiles)
         yield from visit_all(with_dark, lies)
@@ -104,6 +109,8 @@ def align_board(
         "points": points,
         "search_tiles": search_tiles,
         "dark_exposures": dark_exposures,
+        "max_repeats": max_repeats,
+        "max_open_s": max_open_s,
     }
     metadata = start_document(
         "align_board",
@@ -120,4 +127,8 @@ def align_board(
         },
     )
     put_back = partial(move_object, object_stage, IN)
-    return (yield from safe_run(devices, shutter, exposures, put_back=put_back, metadata=metadata, md=md))
+    return (
+        yield from safe_run(
+            devices, shutter, exposures, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
+        )
+    )

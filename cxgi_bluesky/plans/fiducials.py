@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from ophyd.utils import LimitError
 
 from ..board import Alignment, MaskBoard
-from ..devices.diode import Diode
-from ..devices.marker import VisitMarker
-from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..devices.marker import MarkedStage
+from ..devices.position import PositionError
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..plate_alignment import EdgeFit, Visit, fit_edges, profile_offsets_um
@@ -25,7 +24,8 @@ from ..plate_alignment.orientation import orientations
 from ..plate_alignment.run import ALONG_X, ALONG_Y, SEARCH, reading
 from ..plate_alignment.search import match, search_grid_um
 from ..plate_alignment.similarity import fit_similarity
-from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, Plan, move, wait_for
+from .exposing import Exposing, Reading, consequence
+from .steps import EXPOSURE_MARGIN_S, Plan, move, wait_for
 
 Array = NDArray[np.float64]
 PlaceMm = tuple[float, float]
@@ -34,18 +34,47 @@ SECOND_SEARCH_TILES = 1  # a plate turned by a degree moves the second fiducial 
 
 
 @dataclass(frozen=True)
-class FiducialExposures:
-    """With what fiducials are exposed."""
+class FiducialPlace:
+    """A place of the stage beside its tiles."""
 
-    stage: MaskStage
-    shutter: Shutter
-    diode: Diode
-    marker: VisitMarker
+    device: MarkedStage
+    place_mm: PlaceMm
+    numbers: tuple[int, int]  # landmark, visit
+
+    def reach(self) -> Plan:
+        """Move there and make sure that the stage is there."""
+        yield Msg("set", self.device, self.numbers, group="marked")
+        yield from move(self.device.stage.place, self.place_mm)
+        reading = yield Msg("read", self.device)
+        self.check(reading or {}, exposed=False)
+
+    def check(self, reading: Reading, *, exposed: bool = True) -> None:
+        """Raise `PositionError` unless a reading of the stage is of this place."""
+        stage = self.device.stage
+        for axis, wanted in zip((stage.x, stage.y), self.place_mm, strict=True):
+            reached = reading.get(axis.name, {}).get("value", wanted)
+            if not abs(reached - wanted) * 1000 <= stage.in_position_um:
+                raise PositionError(
+                    f"{axis.name} was sent to {wanted:.4f} mm and is at {reached:.4f} mm "
+                    f"(allowed: {stage.in_position_um:g} um off): check the stage, {consequence(exposed)}"
+                )
+
+
+@dataclass(frozen=True)
+class FiducialExposures:
+    """Exposures around the fiducials of a board."""
+
+    marked: MarkedStage
+    exposing: Exposing
     board: MaskBoard
-    exposure_s: float
     points: int
     fields: Mapping[str, Any]
     dark: float = 0.0
+
+    @property
+    def stage(self) -> MaskStage:
+        """The stage."""
+        return self.marked.stage
 
     def check_limits(self, places_mm: Sequence[PlaceMm]) -> None:
         """Raise `CxgiError` unless the profiles around all these places lie within the stage's limits."""
@@ -62,46 +91,25 @@ class FiducialExposures:
 
     def darks(self, count: int) -> Plan:
         """Set the exposure time, and so many readings with the shutter closed; returns the same with their mean."""
-        yield from bps.mv(self.diode.exposure_s, self.exposure_s)
-        readings = []
+        diode, exposure_s = self.exposing.diode, self.exposing.exposure_s
+        yield from bps.mv(diode.exposure_s, exposure_s)
+        level = []
         for _ in range(count):
             yield Msg("checkpoint")
-            readings.append((yield from self._expose("dark", self.stage)))
-        bucket = self.fields["bucket"]
-        level = [row[bucket] for row in readings if row is not None and math.isfinite(row[bucket])]
+            yield Msg("trigger", diode, group="exposure")
+            yield from wait_for("exposure", exposure_s + EXPOSURE_MARGIN_S)
+            yield Msg("create", name="dark")
+            yield Msg("read", self.stage)
+            read = yield Msg("read", diode)
+            yield Msg("save")
+            level.append(read[diode.current.name]["value"] if read else 0.0)
+        level = [value for value in level if math.isfinite(value)]
         return replace(self, dark=float(np.mean(level)) if level else 0.0)
 
     def at(self, place_mm: PlaceMm, stream: str, landmark: int, visit: int) -> Plan:
-        """One exposure: checkpoint, move, open, expose, close, store; returns what was read, None in a dry run."""
-        yield Msg("checkpoint")
-        yield from move(self.stage.place, place_mm)
-        yield from self._check_reached(place_mm)
-        yield Msg("set", self.marker, (landmark, visit), group="marker")
-        yield from move(self.shutter, OPEN, SHUTTER_TIMEOUT_S)
-        return (yield from self._expose(stream, self.stage, self.marker))
-
-    def _expose(self, stream: str, *others: Any) -> Plan:
-        """Integrate, close, store; returns what was read."""
-        yield Msg("trigger", self.diode, group="exposure")
-        yield from wait_for("exposure", self.exposure_s + EXPOSURE_MARGIN_S)
-        yield from move(self.shutter, CLOSED, SHUTTER_TIMEOUT_S)
-        yield Msg("create", name=stream)
-        data: dict[str, Any] = {}
-        for device in (*others, self.diode):
-            read = yield Msg("read", device)
-            data |= {key: entry["value"] for key, entry in (read or {}).items()}
-        yield Msg("save")
-        return data or None
-
-    def _check_reached(self, place_mm: PlaceMm) -> Plan:
-        for axis, wanted in zip((self.stage.x, self.stage.y), place_mm, strict=True):
-            read = yield Msg("read", axis)
-            reached = read[axis.name]["value"] if read else wanted
-            if not abs(reached - wanted) * 1000 <= self.stage.in_position_um:
-                raise RuntimeError(
-                    f"{axis.name} was sent to {wanted:.4f} mm and is at {reached:.4f} mm "
-                    f"(allowed: {self.stage.in_position_um:g} um off): check the stage, nothing was exposed"
-                )
+        """One stored exposure; returns the values that were read, None where the plan is only walked through."""
+        read = yield from self.exposing.at(FiducialPlace(self.marked, place_mm, (landmark, visit)), stream)
+        return {key: entry["value"] for key, entry in read.items()} or None
 
 
 # ---------------------------------------------------------------- search

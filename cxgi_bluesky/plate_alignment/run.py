@@ -18,6 +18,7 @@ from .profile import EdgeFit, fit_edges
 PURPOSE = "alignment"
 SEARCH, ALONG_X, ALONG_Y = "search", "along_x", "along_y"  # streams
 AXES = {ALONG_X: "x", ALONG_Y: "y"}
+_COUNTED = ("dark", SEARCH, *AXES)
 
 Rows = dict[int, Mapping[str, Any]]
 
@@ -53,7 +54,9 @@ def alignment_from_run(run_or_documents: Any) -> AlignmentFit:
                 place = board.fiducials[landmark_of[visit]]
                 raise CxgiError(f"fiducial {place} along {axis}: {error}") from error
     visits = [Visit(landmark_of[n], **found) for n, found in sorted(edges.items()) if set(found) == set(AXES.values())]
-    return fit_alignment(board, visits, exposures=sum(map(len, streams.values())), uid=str(start.get("uid", "")))
+    return fit_alignment(
+        board, visits, exposures=sum(len(streams[name]) for name in _COUNTED), uid=str(start.get("uid", ""))
+    )
 
 
 def reading(data: Mapping[str, Any], fields: Mapping[str, Any], dark: float) -> tuple[float, float]:

@@ -162,7 +162,7 @@ def test_the_documents_say_what_the_fit_needs(RE, documents):
     assert start["cxgi"]["board"]["sha256"] == board.sha256
     assert MaskBoard.from_dict(start["cxgi"]["alignment"]["board"]) == board
     streams = {d["name"]: d["data_keys"] for d in documents.of("descriptor")}
-    assert set(streams) == {"dark", "search", "along_x", "along_y"}
+    assert set(streams) == {"dark", "search", "along_x", "along_y", "figures"}
     for key in ("fiducial_landmark", "fiducial_visit"):
         assert streams["along_x"][key]["dtype_numpy"] == "<i8"
     assert streams["along_x"]["stage_x"]["units"] == "mm"
@@ -270,8 +270,18 @@ def test_readings_that_are_lost_are_left_out(RE, documents, monkeypatch):
             self.current.put(float("nan"))
 
     monkeypatch.setattr(type(line.diode), "_expose", faulty)
-    RE(align(line))
+    RE(align(line, max_repeats=0))
     assert worst_um(alignment_from_run(documents), lies) < board.pixel_um / 4
+
+
+def test_a_spent_budget_ends_it_cleanly_and_the_rest_is_asked_for(RE, documents):
+    line = line_on(fiducial_board(), None)
+    RE(align(line, max_open_s=60.0))
+    assert line.twin.shutter_open_s == 60
+    assert is_safe(line)
+    assert "exposure budget" in documents.of("stop")[0]["reason"]
+    with pytest.raises(CxgiError):
+        alignment_from_run(documents)
 
 
 def test_a_detector_fault_half_way_leaves_everything_safe(RE, documents, monkeypatch):
