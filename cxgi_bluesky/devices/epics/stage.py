@@ -85,11 +85,15 @@ class EpicsAxesStage(MaskStage):
             axis.check_unit()
         return super().stage()
 
+    def move_axes(self, x_mm: float, y_mm: float) -> StatusBase:
+        """Move both axes at once, and check where they are."""
+        return move_together(
+            self, self.axes, (x_mm, y_mm), window_um=self.in_position_um, timeout_s=self.move_timeout_s
+        )
+
     def _setup_move(self, position: Any, status: StatusBase) -> None:
         wanted = self.forward(position)
-        moved = move_together(
-            self, self.axes, tuple(wanted), window_um=self.in_position_um, timeout_s=self.move_timeout_s
-        )
+        moved = self.move_axes(*wanted)
         moved.add_callback(lambda ended: self._end_move(ended, status))
 
     def _end_move(self, ended: StatusBase, status: StatusBase) -> None:
