@@ -38,7 +38,9 @@ def axis(where: str) -> Check:
         try:
             return pv(value)
         except ValueError:
-            raise ValueError("give a motor record, or setpoint and readback of an axis without one") from None
+            raise ValueError(
+                "give the name of a PV, without blanks: a motor record; or setpoint and readback of an axis without"
+            ) from None
 
     return check
 

@@ -108,18 +108,26 @@ def move_together(
     for axis, wanted in zip(axes, wanted_mm, strict=True):
         axis.check_value(wanted)
     settle_s = max(axis.settle_time for axis in axes)
-    return in_background(
-        device, lambda: _move(axes, wanted_mm, window_um, timeout_s, settle_s), timeout_s + settle_s + _MARGIN_S
-    )
-
-
-def _move(
-    axes: Sequence[Axis], wanted_mm: Sequence[float], window_um: float, timeout_s: float, settle_s: float
-) -> None:
-    deadline = time.monotonic() + timeout_s
     ends = [threading.Event() for _ in axes]
     for axis, wanted, end in zip(axes, wanted_mm, ends, strict=True):
-        put_noting(axis.user_setpoint, wanted, end)
+        put_noting(axis.user_setpoint, wanted, end)  # here, not in the background: a stop that follows comes after it
+
+    def arrive() -> None:
+        _wait_for_ends(axes, wanted_mm, ends, window_um, timeout_s)
+        time.sleep(settle_s)
+        _check_window(axes, wanted_mm, _places_at_rest(axes, timeout_s), window_um)
+
+    return in_background(device, arrive, timeout_s + settle_s + _MARGIN_S)
+
+
+def _wait_for_ends(
+    axes: Sequence[Axis],
+    wanted_mm: Sequence[float],
+    ends: Sequence[threading.Event],
+    window_um: float,
+    timeout_s: float,
+) -> None:
+    deadline = time.monotonic() + timeout_s
     for axis, wanted, end in zip(axes, wanted_mm, ends, strict=True):
         try:
             wait_for_record(axis.user_setpoint, wanted, end, max(deadline - time.monotonic(), 0.0))
@@ -129,8 +137,6 @@ def _move(
                 f"{axis.name} was sent to {wanted:.4f} mm and has not arrived within {timeout_s:g} s ({error}); it "
                 f"reads {_position(axis)} mm (window {window_um:g} um): check the axis"
             ) from error
-    time.sleep(settle_s)
-    _check_window(axes, wanted_mm, _places_at_rest(axes, timeout_s), window_um)
 
 
 def _stop(axes: Sequence[Axis]) -> None:
