@@ -107,6 +107,11 @@ class Session:
         return self.beamline.object_stage
 
     @property
+    def knife(self) -> Any:
+        """Blade to measure the source with; None where there is none."""
+        return self.beamline.knife
+
+    @property
     def devices(self) -> tuple[Any, Any, Any]:
         """Stage, shutter and diode: what every plan takes first."""
         return self.stage, self.shutter, self.diode

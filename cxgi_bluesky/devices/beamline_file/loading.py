@@ -12,6 +12,7 @@ from ..epics.barrier import EpicsBarrier
 from ..epics.diode import EpicsDiode, Monitor
 from ..epics.generic import GenericDiode
 from ..epics.keithley import KeithleyDiode
+from ..epics.knife import EpicsKnife
 from ..epics.object_stage import EpicsObjectStage
 from ..epics.positioners import AxisPvs
 from ..epics.quadem import QuadEMDiode
@@ -75,6 +76,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
             shutter=_shutter(file, timeouts),
             diode=_diode(file, timeouts),
             object_stage=_object_stage(file, timeouts),
+            knife=_knife(file, timeouts),
             source=_source(file, timeouts),
             data=file.words["data"],
         )
@@ -155,6 +157,13 @@ def _object_stage(file: BeamlineFile, timeouts: Timeouts) -> EpicsObjectStage | 
         return None
     words = dict(file.words["object_stage"])
     return EpicsObjectStage(name="object_stage", motor_pv=file.pv(words.pop("motor")), timeouts=timeouts, **words)
+
+
+def _knife(file: BeamlineFile, timeouts: Timeouts) -> EpicsKnife | None:
+    if file.words["knife"] is None:
+        return None
+    words = dict(file.words["knife"])
+    return EpicsKnife(name="knife", motor_pv=file.pv(words.pop("motor")), timeouts=timeouts, **words)
 
 
 def _source(file: BeamlineFile, timeouts: Timeouts) -> EpicsSource | None:

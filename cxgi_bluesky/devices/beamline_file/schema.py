@@ -124,6 +124,14 @@ OBJECT_STAGE = {
     "move_timeout_s": Key(_move_time, 60.0),
     "limits_mm": Key(span, None),
 }
+KNIFE = {
+    "motor": Key(pv),
+    "axis": Key(one_of("x", "y")),
+    "in_position_um": Key(_length_um, 1.0),
+    "settle_s": Key(_seconds, 0.0),
+    "move_timeout_s": Key(_move_time, 60.0),
+    "limits_mm": Key(span, None),
+}
 SOURCE = {
     "ready": Key(pv, None),
     "ready_value": Key(one_of(0, 1), 1),
@@ -154,5 +162,6 @@ TOP = {
     "diode": Key(diode),
     "monitor": Key(block(MONITOR, "monitor"), None),
     "object_stage": Key(block(OBJECT_STAGE, "object_stage"), None),
+    "knife": Key(block(KNIFE, "knife"), None),
     "source": Key(block(SOURCE, "source"), None),
 }

@@ -20,6 +20,8 @@ def axes_of(line: Any) -> dict[str, Axis]:
     motors = {f"stage.{axis}": getattr(line.stage, axis) for axis in AXES}
     if line.object_stage is not None:
         motors["object_stage.motor"] = line.object_stage.motor
+    if line.knife is not None:
+        motors["knife.motor"] = line.knife.motor
     return {place: motor for place, motor in motors.items() if motor.connected}
 
 

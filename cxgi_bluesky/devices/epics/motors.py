@@ -177,3 +177,15 @@ def _check_window(axes: Sequence[Axis], wanted_mm: Sequence[float], found: Seque
         f"{axes[worst].name} was sent to {wanted_mm[worst]:.4f} mm and reads {found[worst]:.4f} mm, "
         f"{off_um[worst]:+.1f} um off (window {window_um:g} um): check the axis for lost steps, then move again"
     )
+
+
+def end_pseudo_move(device: Any, ended: StatusBase, status: StatusBase) -> None:
+    """End a pseudo axis' own status, which knows no error but "failed" unless it is told."""
+    error = ended.exception(timeout=0)
+    if status.done:
+        return  # stopped, or replaced by a newer move
+    if error is None:
+        device._done_moving(success=True)
+    else:
+        status.set_exception(error if isinstance(error, PositionError) else PositionError(str(error)))
+        device._reset_sub(device._SUB_REQ_DONE)

@@ -9,9 +9,8 @@ from ophyd import FormattedComponent, Kind
 from ophyd.status import StatusBase
 
 from ...speckle_board import Board
-from ..position import PositionError
 from ..stage import MaskStage
-from .motors import Axis, BoundedMotor, move_together
+from .motors import Axis, BoundedMotor, end_pseudo_move, move_together
 from .positioners import AxisPvs, BoundedPositioner
 from .signals import Timeouts, give_timeouts
 
@@ -94,18 +93,7 @@ class EpicsAxesStage(MaskStage):
     def _setup_move(self, position: Any, status: StatusBase) -> None:
         wanted = self.forward(position)
         moved = self.move_axes(*wanted)
-        moved.add_callback(lambda ended: self._end_move(ended, status))
-
-    def _end_move(self, ended: StatusBase, status: StatusBase) -> None:
-        """End the pseudo axis' own status, which knows no error but "failed" unless it is told."""
-        error = ended.exception(timeout=0)
-        if status.done:
-            return  # stopped, or replaced by a newer move
-        if error is None:
-            self._done_moving(success=True)
-        else:
-            status.set_exception(error if isinstance(error, PositionError) else PositionError(str(error)))
-            self._reset_sub(self._SUB_REQ_DONE)
+        moved.add_callback(lambda ended: end_pseudo_move(self, ended, status))
 
 
 class EpicsMaskStage(EpicsAxesStage):
