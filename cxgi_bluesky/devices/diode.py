@@ -7,6 +7,7 @@ from typing import Any
 from ophyd import Component, Device, Kind, Signal
 
 from ..errors import CxgiError
+from .naming import Named
 
 
 class ExposureTime(Signal):
@@ -34,7 +35,7 @@ class Current(Signal):
         return keys
 
 
-class Diode(Device):
+class Diode(Named, Device):
     """Base of all bucket detectors: trigger it, then read the mean current and its sigma.
 
     Attributes

@@ -7,9 +7,10 @@ from typing import Any
 from ophyd import Device
 
 from ..errors import CxgiError
+from .naming import Named
 
 
-class Knife(Device):
+class Knife(Named, Device):
     """Base of all knives; a subclass gives `edge`, a positioner in um with limits.
 
     Parameters

@@ -7,11 +7,12 @@ from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
 from ..errors import CxgiError
+from .naming import Named
 
 IN, OUT = "in", "out"
 
 
-class ObjectStage(Device):
+class ObjectStage(Named, Device):
     """Base of all object stages: ``set("in")``, ``set("out")``; a subclass gives `_command` and `_is_in`."""
 
     state = Component(AttributeSignal, attr="_state", kind=Kind.normal)

@@ -12,6 +12,7 @@ from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
 from ..errors import CxgiError
+from .naming import Named
 
 OPEN, CLOSED = "open", "closed"
 
@@ -20,7 +21,7 @@ class ShutterError(RuntimeError):
     """The shutter did not reach the state it was sent to; check it before going on."""
 
 
-class Shutter(Device):
+class Shutter(Named, Device):
     """Base of all shutters: opening is a ``set("open")``, and everything that ends a scan closes it.
 
     ``unstage()``, ``stop()`` and ``pause()`` close it, wait for the readback with a time-out and

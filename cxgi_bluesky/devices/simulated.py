@@ -20,6 +20,7 @@ from ..tile_maps import FineTileMaps
 from .beamline import Beamline
 from .diode import Diode
 from .knife import Knife
+from .naming import Named
 from .object_stage import ObjectStage
 from .shutter import Shutter
 from .stage import MaskStage
@@ -47,7 +48,7 @@ def finished_after(seconds: float, device: object, action: Any = None) -> Status
     return status
 
 
-class SimulatedAxis(SoftPositioner):
+class SimulatedAxis(Named, SoftPositioner):
     """An axis, there at once."""
 
     def describe(self) -> dict[str, Any]:

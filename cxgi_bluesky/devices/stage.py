@@ -11,6 +11,11 @@ from ophyd.status import StatusBase
 
 from ..errors import CxgiError
 from ..speckle_board import Board
+from .naming import Named
+
+
+class TileAxis(Named, PseudoSingle):
+    """The pseudo axis of a mask stage's tile."""
 
 
 class Place:
@@ -36,7 +41,7 @@ class Place:
         self._stage.stop(success=success)
 
 
-class MaskStage(PseudoPositioner):
+class MaskStage(Named, PseudoPositioner):
     """Mask stage over a board: real axes `x`, `y` (mm, given by a subclass), pseudo axis `tile`.
 
     ``stage.tile.set(17)`` moves both axes together. Between tiles, the readback of `tile` is the
@@ -58,13 +63,17 @@ class MaskStage(PseudoPositioner):
         When asked for a tile that the board does not have.
     """
 
-    tile = Component(PseudoSingle, egu="", kind=Kind.hinted)
+    checks_arrival = False  # whether the end of a move is its arrival in the window; else a plan looks
+
+    tile = Component(TileAxis, egu="", kind=Kind.hinted)
     tile_distance_um = Component(AttributeSignal, attr="_tile_distance_um", kind=Kind.normal)
     pattern_index = Component(AttributeSignal, attr="_pattern_index", kind=Kind.normal)
 
     def __init__(self, prefix: str = "", *, board: Board, in_position_um: float | None = None, **kwargs: Any) -> None:
         self.board = board
+        self._held: Any = None  # the real position for the time of a reading
         self.in_position_um = board.pixel_um / 4 if in_position_um is None else in_position_um
+        self._known_nearest: tuple[tuple[float, float], Board, tuple[int, float]] | None = None
         super().__init__(prefix, **kwargs)
         self.place = Place(self)
         self.pattern_index.name = "pattern_index"
@@ -79,7 +88,32 @@ class MaskStage(PseudoPositioner):
     @real_position_argument
     def inverse(self, real: Any) -> Any:
         """Nearest tile to a stage position."""
-        return self.PseudoPosition(self.board.nearest_tile(real.x, real.y)[0])
+        return self.PseudoPosition(self._nearest(real)[0])
+
+    def _nearest(self, real: Any) -> tuple[int, float]:
+        """Nearest tile to a position and the distance; the last answer is kept, as each reading asks some times."""
+        place, board = (float(real.x), float(real.y)), self.board
+        known = self._known_nearest
+        if known is None or known[:2] != (place, board):
+            self._known_nearest = known = (place, board, board.nearest_tile(*place))
+        return known[2]
+
+    def read(self) -> Any:
+        """Reading; all that follows from the real position follows from one and the same."""
+        self._held = self._real_position()
+        try:
+            return super().read()
+        finally:
+            self._held = None
+
+    @property
+    def real_position(self) -> Any:
+        """Where the axes are."""
+        held = self._held
+        return self._real_position() if held is None else held
+
+    def _real_position(self) -> Any:
+        return super().real_position
 
     def move_axes(self, x_mm: float, y_mm: float) -> StatusBase:
         """Move both axes to a place that need not be a tile's."""
@@ -87,7 +121,7 @@ class MaskStage(PseudoPositioner):
 
     @property
     def _tile_distance_um(self) -> float:
-        return self.board.nearest_tile(*self.real_position)[1]
+        return self._nearest(self.real_position)[1]
 
     @property
     def _pattern_index(self) -> int:

@@ -12,6 +12,7 @@ from ophyd import Component, EpicsMotor, EpicsSignal, Kind
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
+from ..naming import Named
 from ..position import NotArrivedError, PositionError
 from .positioners import UNIT, BoundedPositioner, check_within, described_in_mm
 from .signals import fresh, fresh_together, in_background, put_noting, wait_for_record
@@ -19,7 +20,7 @@ from .signals import fresh, fresh_together, in_background, put_noting, wait_for_
 _MARGIN_S = 10.0  # for what is asked of the IOC after the move
 
 
-class BoundedMotor(EpicsMotor):
+class BoundedMotor(Named, EpicsMotor):
     """A motor record in mm that also keeps the limits of the beamline file.
 
     Attributes

@@ -10,6 +10,7 @@ from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind, PVPositi
 from ophyd.utils import LimitError
 
 from ...errors import CxgiError
+from ..naming import Named
 from .signals import Timeouts, give_timeouts
 
 UNIT = "mm"
@@ -37,7 +38,7 @@ def described_in_mm(key: dict[str, Any], precision: int) -> dict[str, Any]:
     return {**key, "dtype": "number", "dtype_numpy": "<f8", "units": UNIT, "precision": max(precision, 4)}
 
 
-class BoundedPositioner(PVPositionerPC):
+class BoundedPositioner(Named, PVPositionerPC):
     """An axis of a controller that has no motor record, such as a piezo stage, within limits of the beamline file.
 
     It updates less often than a motor record, so that a move over Channel Access takes a third of the time.

@@ -42,6 +42,7 @@ class EpicsAxesStage(MaskStage):
         When asked for a tile that the board does not have; at staging, if an axis is not in mm.
     """
 
+    checks_arrival = True
     x: Axis
     y: Axis
 
@@ -73,8 +74,7 @@ class EpicsAxesStage(MaskStage):
         """The real axes."""
         return self.x, self.y
 
-    @property
-    def real_position(self) -> Any:
+    def _real_position(self) -> Any:
         """Where the axes are by their last readbacks, the ones that events store."""
         return self.RealPosition(*(axis.position for axis in self.axes))
 
