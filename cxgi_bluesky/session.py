@@ -11,7 +11,6 @@ Importing this module starts nothing; `start` does.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,16 +32,14 @@ from .catalog import (
     data_folder,
     exposures_of_kind,
     find_run,
-    journal_folder,
     last_scan,
     open_catalog,
     read_exposures,
     read_whole_scan,
-    run_writer,
 )
 from .devices.beamline import Beamline
+from .engine import make_run_engine
 from .errors import CxgiError
-from .journal import Journal
 from .patterns import DEFAULT_ORDER, PatternSet
 from .plans.metadata import bucket_words
 from .plans.suspenders import source_suspenders
@@ -52,8 +49,6 @@ from .run_reconstruction import reconstruct_run
 from .speckle_assets import register_speckles
 from .speckle_board import Board
 from .speckle_set import SpeckleSet
-
-STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
 
 
 @dataclass(frozen=True)
@@ -239,22 +234,6 @@ class Session:
         """
         run = find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
         return reconstruct_run(self.catalog, run, method=method, record=record, folder=self.folder, **options)[0]
-
-
-def make_run_engine(catalog: Any, folder: Path) -> RunEngine:
-    """A RunEngine that stamps package versions into every run and stores it, journal first."""
-    engine = RunEngine({})
-    versions = engine.md.setdefault("versions", {})
-    for package in STAMPED_PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
-    journal = Journal(journal_folder(folder))
-    engine.subscribe(journal)
-    engine.subscribe(run_writer(catalog))
-    engine.subscribe(journal.forget, "stop")
-    return engine
 
 
 def start(

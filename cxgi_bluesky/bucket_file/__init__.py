@@ -5,11 +5,11 @@ The formats are described in docs/reference/files.md, so that other programs can
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import CxgiError
+from ..whole_file import whole_file
 from .csv_file import read_csv, write_csv
 from .foreign import LAYOUTS, read_list
 from .hdf5_file import read_hdf5, write_hdf5
@@ -75,14 +75,11 @@ def write_buckets(path: str | Path, table: BucketTable, *, overwrite: bool = Fal
         If the suffix is unknown, the file exists and may not be replaced, or the place cannot be written.
     """
     path = check_target(path, overwrite=overwrite)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        _format_of(path)[1](part, table)
-        part.replace(path)
+        with whole_file(path) as part:
+            _format_of(path)[1](part, table)
     except OSError as error:
         raise CxgiError(f"{path} cannot be written ({error}): choose another place") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ..alignment import Alignment
 from ..errors import CxgiError
+from ..whole_file import whole_file
 from ._common import Commands, Payload, Say, add_command, plain
 
 NUMBERS = {
@@ -83,7 +83,8 @@ def ioc(options: argparse.Namespace, say: Say) -> Payload:
     def ready(announcement: dict[str, Any]) -> None:
         line = json.dumps(plain(announcement))
         if options.once_ready:
-            _write_whole(Path(options.once_ready), line + "\n")
+            with whole_file(Path(options.once_ready)) as part:
+                part.write_text(line + "\n", encoding="utf-8")
         print(line if options.json else _line(announcement), flush=True)
 
     counted = asyncio.run(serve(asked, ready))
@@ -113,10 +114,3 @@ def _line(announcement: dict[str, Any]) -> str:
     environment = " ".join(f"{name}={value}" for name, value in announcement["environment"].items())
     ports = f"udp {announcement['udp_port']} tcp {announcement['tcp_port']}"
     return f"serving {announcement['prefix']} at {announcement['host']} {ports}: {environment}"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file that nobody sees half written."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

@@ -23,7 +23,7 @@ from .weight import mean_gradient
 Array = NDArray[np.float64]
 
 FLOOR = 0.1  # of S: no pixel is surer than that
-COVERED = 0.683  # share of the pixels within one sigma
+COVERED = 0.6827  # share of the pixels within one sigma
 _SMALLEST = 1e-3  # of S: a scale that vanishes says no more than one that is so small
 # `least` and `most` bound the logarithm to the range of the fit
 LAW: Mapping[str, float] = {

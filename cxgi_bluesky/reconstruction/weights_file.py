@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..errors import CxgiError
+from ..whole_file import whole_file
 from .network import CHMWCNN, NetworkConfig
 from .sigma_scale import SigmaLaw
 
@@ -61,9 +62,8 @@ def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
     tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
     words = {"schema": SCHEMA, "network": network.config.to_dict(), "card": card}
     metadata = {_WORDS: json.dumps(words, sort_keys=True)}  # one word: several would come in any order, bytes differ
-    temporary = path.with_suffix(".new")
-    save_file(tensors, temporary, metadata)
-    temporary.replace(path)
+    with whole_file(path) as part:
+        save_file(tensors, part, metadata)
 
 
 def load_network(weights: str | Path | None = None) -> LoadedNetwork:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from ..orders import ranking
 from ..patterns import hadamard_matrix
 from ..simulation.drawing import DRAWING_VERSION, Design, draw_tile
 from ..simulation.etching import Defects
+from ..whole_file import whole_file
 
 Masks = NDArray[np.float16]
 
@@ -128,11 +128,10 @@ def _path(size: int, patterns: int, ranges: BoardRanges, seed: int, folder: Path
 
 
 def _write(path: Path, board: DrawnBoard) -> None:
-    new = path.with_suffix(f".{os.getpid()}.new.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(new, index=board.pattern_index, masks=board.masks, d_r=board.d_r)
-        new.replace(path)
+        with whole_file(path) as part:
+            np.savez(part, index=board.pattern_index, masks=board.masks, d_r=board.d_r)
     except OSError as error:
         raise CxgiError(f"board {path} cannot be written ({error}): name another folder as cache") from error
 

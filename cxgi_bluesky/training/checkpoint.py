@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import CxgiError
 from ..reconstruction.network import CHMWCNN
+from ..whole_file import whole_file
 from .config import TrainingConfig, differing
 
 Change = dict[str, Any]
@@ -82,9 +83,8 @@ class TrainingState:
             "changes": json.dumps(self.changes),
             "config": json.dumps(config.to_dict()),
         }
-        new = path.with_suffix(".new")
-        save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, new, words)
-        new.replace(path)
+        with whole_file(path) as part:
+            save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, part, words)
 
     def restore(self, path: Path, config: TrainingConfig) -> None:
         """Go on from a file; what the configuration has changed since is kept in `changes`.

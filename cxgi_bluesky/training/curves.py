@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..whole_file import whole_file
 from .history import Line
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ def draw_curves(lines: list[Line], path: Path, steps: int) -> None:
 
     figure = curves(lines, steps)
     FigureCanvasAgg(figure)
-    new = path.with_suffix(".new")
-    figure.savefig(new, dpi=110, format="png")
-    new.replace(path)
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=110, format="png")
 
 
 def curves(lines: list[Line], steps: int) -> Figure:

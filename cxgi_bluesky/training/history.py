@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..whole_file import whole_file
+
 Line = dict[str, Any]
 
 
@@ -25,7 +27,6 @@ def read_history(path: Path) -> list[Line]:
 def add_line(path: Path, line: Line) -> list[Line]:
     """Write a line after those of the steps before it (later ones are of a training that was cut off); all lines."""
     lines = [*(old for old in read_history(path) if old["step"] < line["step"]), line]
-    new = path.with_suffix(".new")
-    new.write_text("".join(json.dumps(one, allow_nan=False) + "\n" for one in lines), encoding="utf-8")
-    new.replace(path)
+    with whole_file(path) as part:
+        part.write_text("".join(json.dumps(one, allow_nan=False) + "\n" for one in lines), encoding="utf-8")
     return lines

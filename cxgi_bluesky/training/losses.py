@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..reconstruction.error_law import COVERED
 from ..reconstruction.network import CHMWCNN
 from .measuring import Batch
 
-COVERED = 0.6827  # of the pixels within one sigma
 _BEST_MSE = 1e-5  # 50 dB: better than that is not striven for
 _LEAST_ERROR = 1e-3  # of the log in the loss of the uncertainty, in standard deviations of the image
 

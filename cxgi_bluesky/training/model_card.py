@@ -10,6 +10,7 @@ from typing import Any
 from ..reconstruction.network import CHMWCNN
 from ..reconstruction.sigma_scale import SigmaLaw
 from ..reconstruction.weights_file import SCHEMA
+from ..whole_file import whole_file
 from .checkpoint import Change
 from .config import TrainingConfig
 
@@ -56,7 +57,6 @@ def write_card(folder: Path, card: dict[str, Any], weights: str = "ch_mwcnn.safe
     """Write the card beside the weights, with the digest of their file."""
     digest = hashlib.sha256((folder / weights).read_bytes()).hexdigest()
     path = folder / CARD
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps({**card, "weights": weights, "sha256": digest}, indent=1) + "\n", encoding="utf-8")
-    new.replace(path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps({**card, "weights": weights, "sha256": digest}, indent=1) + "\n", encoding="utf-8")
     return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..image_file import is_image_path, read_image_file
 from ..simulation.random_objects import DRAWING_VERSION, random_object, spread
+from ..whole_file import whole_file
 
 Pool = NDArray[np.uint8]
 OwnImage = NDArray[np.float32]
@@ -63,15 +63,14 @@ def _write(
     rng: np.random.Generator,
     note: Callable[[str], None],
 ) -> None:
-    new = path.with_suffix(f".{os.getpid()}.new")
     count, size = shape
-    pool: Any = np.lib.format.open_memmap(new, mode="w+", dtype=np.uint8, shape=(count, size, size))
-    for number in range(count):
-        pool[number] = np.round(random_object(rng, size, shares or None) * 255)
-        if (number + 1) % _TELLING == 0:
-            note(f"{number + 1} of {count} objects, {size} x {size}")
-    pool.flush()
-    new.replace(path)
+    with whole_file(path) as part:
+        pool: Any = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(count, size, size))
+        for number in range(count):
+            pool[number] = np.round(random_object(rng, size, shares or None) * 255)
+            if (number + 1) % _TELLING == 0:
+                note(f"{number + 1} of {count} objects, {size} x {size}")
+        pool.flush()
 
 
 def own_images(folder: str | None) -> list[OwnImage]:

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from ..reconstruction.error_law import COVERED
 from ..reconstruction.network import CHMWCNN
 from ..reconstruction.sigma_scale import SigmaLaw, enough_patterns, evidence
 from ..reconstruction.trial_picture import trial_pictures
-from .losses import COVERED, errors_in_log
+from .losses import errors_in_log
 from .measuring import Batch
 
 _FEWEST_IMAGES = 20  # per coefficient a handful; below it there is no law
