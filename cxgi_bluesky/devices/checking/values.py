@@ -54,7 +54,9 @@ def _currents(diode: Any) -> list[tuple[str, Any, str]]:
 
 def limits(line: Any) -> list[Finding]:
     """The board, and the object's two places, must lie within the limits of records and file."""
-    places = np.array([line.board.position_mm(tile) for tile in range(line.board.tile_count)])
+    board = line.board
+    tiles = [board.position_mm(tile) for tile in range(board.tile_count)]
+    places = np.array([*tiles, *(board.place_mm(place) for place in board.fiducials)])
     found, motors = [], axes_of(line)
     spans = {
         axis: (float(low), float(high)) for axis, low, high in zip(AXES, places.min(0), places.max(0), strict=True)
