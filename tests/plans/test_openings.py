@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from bluesky import Msg
 
@@ -9,6 +11,7 @@ from cxgi_bluesky.devices.simulated import SimulatedKnife, simulated_beamline
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.plans import (
+    align_board,
     hadamard_scan,
     knife_edge_scan,
     metal_scan,
@@ -57,6 +60,13 @@ def knife(line, _):
     return knife_edge_scan(blade, line.shutter, line.diode, **words)
 
 
+def alignment(line, _):
+    board = replace(line.board, fiducials=((-6, 0), (-6, 12), (20, 3)))
+    line = simulated_beamline(board, "CAS", parameters=QUIET)
+    words = {"board": board, "exposure_s": 1.0, "points": 3, "object_stage": line.object_stage}
+    return align_board(line.stage, line.shutter, line.diode, **words)
+
+
 def speckles(_, folder):
     line = make_line()
     return record_speckles(
@@ -64,7 +74,7 @@ def speckles(_, folder):
     )
 
 
-PLANS = [hadamard, reference, metal, resumed, knife, speckles]
+PLANS = [hadamard, reference, metal, resumed, knife, alignment, speckles]
 HARMLESS = {"wait", "trigger", "set"}  # while it is open; none of them can be stopped by a full disk
 
 
