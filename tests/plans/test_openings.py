@@ -103,7 +103,8 @@ def test_between_open_and_close_there_is_only_the_exposure(line, tmp_path, plan)
 @pytest.mark.parametrize("plan", PLANS)
 def test_a_fault_at_any_message_is_followed_by_closing(line, tmp_path, plan):
     """Thrown in before, instead of and after whatever the message does: if it was open, closing is among the next."""
-    for at in range(1, 1 + sum(1 for _ in plan(line, tmp_path))):
+    messages = sum(1 for _ in plan(line, tmp_path))
+    for at in range(1, 1 + messages, 1 if messages < 600 else 11):  # an exposure has 15, so all of them come in turn
         walk = plan(line, tmp_path)
         opened = False
         for _ in range(at):
