@@ -21,11 +21,23 @@ def add(commands: Commands) -> None:
     parser.add_argument("--fraction", type=float, default=0.1875, help="sampling fraction M/N (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the simulated noise (default: %(default)s)")
     parser.add_argument("--out", default="demo-output", help="folder for the pictures (default: %(default)s)")
+    parser.add_argument(
+        "--epics", action="store_true", help="over Channel Access, with an IOC of its own and a beamline file"
+    )
+    parser.add_argument(
+        "--detector",
+        choices=("generic", "keithley", "tetramm", "scaler", "all"),
+        help="with --epics: which detector of the IOC is read; all: one after the other (default: generic)",
+    )
 
 
 def demo(options: argparse.Namespace, say: Say) -> Payload:
     """Scan a simulated object and reconstruct it."""
-    from ..demo import run_demo
+    if options.epics:
+        return _over_epics(options, say)
+    if options.detector is not None:
+        raise CxgiError(f"--detector {options.detector} is one of the IOC's: it needs --epics")
+    from ..demo.run import run_demo
 
     return run_demo(
         object_name=options.object,
@@ -37,6 +49,18 @@ def demo(options: argparse.Namespace, say: Say) -> Payload:
         data=options.data,
         say=say,
     )
+
+
+def _over_epics(options: argparse.Namespace, say: Say) -> Payload:
+    if options.material is not None or options.energy_kev is not None:
+        raise CxgiError("--material and --energy-kev: the IOC serves no thickness, leave them out or leave out --epics")
+    from ..demo.over_epics import run_epics_demo
+    from ..demo.round import run_each_detector
+
+    words = {"object_name": options.object, "board": options.board, "fraction": options.fraction, "seed": options.seed}
+    if options.detector == "all":
+        return run_each_detector(**words, out=options.out, data=options.data, quiet=options.json, say=say)
+    return run_epics_demo(**words, detector=options.detector or "generic", out=options.out, data=options.data, say=say)
 
 
 def _thickness(options: argparse.Namespace) -> dict[str, Any]:

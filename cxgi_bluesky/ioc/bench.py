@@ -18,6 +18,7 @@ OBJECT_REACH_MM = 5.0  # further away than this the object is out of the beam
 KNIFE_GEOMETRY = KnifeGeometry(source_knife_mm=50.0, knife_slit_mm=400.0, slit_um=20.0)
 KNIFE_OUT_MM = -2.0
 STAGE_MARGIN_MM = 5.0
+CROSSED = {"STAGE:X": "STAGE:Y", "STAGE:Y": "STAGE:X"}
 I0_PA = 1000.0
 WHOLE = 1e-3  # of an exposure: less than this is the clock's
 
@@ -28,10 +29,14 @@ class Faults:
 
     stuck: bool = False
     lost_um: float = 0.0
+    short_um: float = 0.0
+    short_moves: int = 0
+    crossed: bool = False
     shutter_delay_s: float = 0.0
     shutter_fail: str = "none"
     reading: str = "none"
     readings: int = 0
+    dip: float = 0.5  # share of the source's intensity that is left in a dip
     overload_range: int = 0  # of the Keithley when the overload began; a higher one is not overloaded
 
 
@@ -133,12 +138,37 @@ class Bench:
         else:
             self.twin.blades["y"] = Blade(1000 * true_mm, KNIFE_GEOMETRY)
 
-    def begin_move(self, axis: Axis, target: float) -> None:
-        """Count a move; steps that are to be lost are lost in it."""
+    def begin_move(self, axis: Axis, target: float, *, previous: float) -> tuple[Axis, float]:
+        """Count a move; the axis that will move, and where to (mm).
+
+        Without faults these are `axis` and `target`. With crossed wires the other axis goes as far as this one should
+        from its `previous` target. Steps that are to be lost are lost here.
+        """
         self.counts.moves += 1
-        if self.faults.lost_um and target != axis.position:
-            axis.slip -= math.copysign(self.faults.lost_um / 1000, target - axis.position)
+        moved = self._wired_to(axis)
+        end = target if moved is axis else moved.position + target - previous
+        if end == moved.position:
+            return moved, end
+        upwards = math.copysign(1e-3, end - moved.position)
+        if self.faults.lost_um:
+            moved.slip -= upwards * self.faults.lost_um
             self.faults.lost_um = 0.0
+        return moved, end - upwards * self._short_um(moved)
+
+    def _wired_to(self, axis: Axis) -> Axis:
+        """The axis whose motor hangs on a record's wires."""
+        return self.axes[CROSSED.get(axis.name, axis.name)] if self.faults.crossed else axis
+
+    def _short_um(self, axis: Axis) -> float:
+        """How far from its end a move of an axis is to stop."""
+        faults, short_um = self.faults, self.faults.short_um
+        if not short_um or axis.name not in CROSSED:
+            return 0.0
+        if faults.short_moves:
+            faults.short_moves -= 1
+            if not faults.short_moves:
+                faults.short_um = 0.0
+        return short_um
 
     # ------------------------------------------------------------ light
 
@@ -190,7 +220,8 @@ class Bench:
         return self._faulty(self._read(exposure_s, (self.lit.seconds - lit_before) / exposure_s))
 
     def _read(self, exposure_s: float, lit_share: float) -> Reading:
-        self.twin.source_share = max(self.source_share(), 0.0)
+        dip = self.faults.dip if self.faults.reading == "dip" else 1.0
+        self.twin.source_share = dip * max(self.source_share(), 0.0)
         share = 1.0 if lit_share > 1 - WHOLE else 0.0 if lit_share < WHOLE else lit_share
         parts = [(part, lit) for part, lit in ((share, True), (1 - share, False)) if part > 0]
         current = variance = i0 = 0.0
@@ -215,4 +246,4 @@ class Bench:
                 self.faults.reading = "none"
         if kind == "nan":
             return Reading(math.nan, math.nan, reading.i0_pa)
-        return replace(reading, overload=True)
+        return replace(reading, overload=kind == "overload")

@@ -35,6 +35,32 @@ class FaultGroup(PVGroup):
     async def _get_lost(self, instance: Any) -> float | None:
         return self._unless_same(instance, self.bench.faults.lost_um)
 
+    async def _put_short(self, instance: Any, value: float) -> float:
+        if not math.isfinite(value):
+            raise SkipWrite
+        self.bench.faults.short_um = float(value)
+        return value
+
+    async def _get_short(self, instance: Any) -> float | None:
+        return self._unless_same(instance, self.bench.faults.short_um)
+
+    async def _put_short_moves(self, instance: Any, value: int) -> int:
+        self.bench.faults.short_moves = max(0, int(value))
+        return value
+
+    async def _get_short_moves(self, instance: Any) -> int | None:
+        return self._unless_same(instance, self.bench.faults.short_moves)
+
+    async def _put_crossed(self, instance: Any, value: int) -> int:
+        self.bench.faults.crossed = bool(value)
+        return value
+
+    async def _put_dip(self, instance: Any, value: float) -> float:
+        if not 0 <= value <= 1:
+            raise SkipWrite
+        self.bench.faults.dip = float(value)
+        return value
+
     async def _put_delay(self, instance: Any, value: float) -> float:
         if not 0 <= value < math.inf:
             raise SkipWrite
@@ -82,15 +108,19 @@ class FaultGroup(PVGroup):
 
     stuck = pvproperty(value=0, name="STUCK", put=_put_stuck)
     lost = pvproperty(value=0.0, name="LOST_UM", units="um", precision=3, put=_put_lost, get=_get_lost)
+    short = pvproperty(value=0.0, name="SHORT_UM", units="um", precision=3, put=_put_short, get=_get_short)
+    short_moves = pvproperty(value=0, name="SHORT_MOVES", put=_put_short_moves, get=_get_short_moves)
+    crossed = pvproperty(value=0, name="CROSSED", put=_put_crossed)
     delay = pvproperty(value=0.0, name="SHUTTER_DELAY_S", units="s", precision=3, put=_put_delay)
     fail = pvproperty(
         value="none", dtype=ENUM, enum_strings=["none", "open", "close"], name="SHUTTER_FAIL", put=_put_fail
     )  # fmt: skip
     reading = pvproperty(
-        value="none", dtype=ENUM, enum_strings=["none", "nan", "overload"], name="READING",
+        value="none", dtype=ENUM, enum_strings=["none", "nan", "overload", "dip"], name="READING",
         put=_put_reading, get=_get_reading,
     )  # fmt: skip
     readings = pvproperty(value=0, name="READINGS", put=_put_readings, get=_get_readings)
+    dip = pvproperty(value=0.5, name="DIP", precision=3, put=_put_dip)
     permit = pvproperty(value=0, name="PERMIT", put=_put_permit)
     silent = pvproperty(value=0, name="SILENT", put=_put_silent)
     silent_s = pvproperty(value=5.0, name="SILENT_S", units="s", precision=1, put=_put_silent_s)

@@ -59,7 +59,8 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
     shutter = ShutterGroup(f"{p}SHUTTER:", bench=bench, changed=counters.publish)
     barrier = Barrier(f"{p}SAFETY:", bench=bench)
     settings = SettingsGroup(p, bench=bench)
-    motors = [MotorGroup(f"{p}{name}", bench=bench, axis=axis) for name, axis in bench.axes.items()]
+    records: dict[str, MotorGroup] = {}
+    motors = [MotorGroup(f"{p}{name}", bench=bench, axis=axis, records=records) for name, axis in bench.axes.items()]
     groups: list[Any] = [
         *motors,
         shutter,

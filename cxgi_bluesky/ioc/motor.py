@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Any
 
 from caproto import SkipWrite
@@ -56,20 +57,17 @@ async def _ramp(fields: Any, instance: Any, value: float) -> float:
     return value
 
 
-async def _high(fields: Any, instance: Any, value: float) -> float:
-    if not math.isfinite(value):
-        raise SkipWrite
-    fields.parent.group.axis.high = value
-    await fields.parent.group.publish_limits()
-    return value
+def _limit(side: str) -> Callable[..., Any]:
+    """Putter of the axis' `low` or `high`."""
 
+    async def put(fields: Any, instance: Any, value: float) -> float:
+        if not math.isfinite(value):
+            raise SkipWrite
+        setattr(fields.parent.group.axis, side, value)
+        await fields.parent.group.publish_limits()
+        return value
 
-async def _low(fields: Any, instance: Any, value: float) -> float:
-    if not math.isfinite(value):
-        raise SkipWrite
-    fields.parent.group.axis.low = value
-    await fields.parent.group.publish_limits()
-    return value
+    return put
 
 
 class MotorGroup(PVGroup):
@@ -81,6 +79,8 @@ class MotorGroup(PVGroup):
         The record's name.
     bench : Bench
     axis : Axis
+    records : dict of str to MotorGroup
+        All motor records by their axes' names; this one adds itself.
     """
 
     async def _put(self, instance: Any, value: float) -> None:
@@ -93,11 +93,13 @@ class MotorGroup(PVGroup):
     motor.fields.home_reverse.putter(_home)
     motor.fields.velocity.putter(_velocity)
     motor.fields.seconds_to_velocity.putter(_ramp)
-    motor.fields.user_high_limit.putter(_high)
-    motor.fields.user_low_limit.putter(_low)
+    motor.fields.user_high_limit.putter(_limit("high"))
+    motor.fields.user_low_limit.putter(_limit("low"))
 
-    def __init__(self, prefix: str, *, bench: Bench, axis: Axis, **kwargs: Any) -> None:
+    def __init__(self, prefix: str, *, bench: Bench, axis: Axis, records: dict[str, MotorGroup], **kwargs: Any) -> None:
         self.bench, self.axis = bench, axis
+        self._records = records
+        records[axis.name] = self
         self._commands = 0
         super().__init__(prefix, **kwargs)
 
@@ -117,7 +119,7 @@ class MotorGroup(PVGroup):
         for field in (fields.user_readback_value, fields.dial_readback_value):
             await field.write_metadata(precision=PRECISION, units="mm")
         await self.publish_limits()
-        await self._publish_position()
+        await self.publish_position()
         await self._publish_target(axis.position)
 
     async def move(self, target: float) -> None:
@@ -128,11 +130,14 @@ class MotorGroup(PVGroup):
             return
         await self._fields.limit_violation.write(0)
         self._commands += 1
+        previous = self.motor.value
         await self._publish_target(target)
-        self.bench.begin_move(self.axis, target)
+        axis, end = self.bench.begin_move(self.axis, target, previous=previous)
         await self._publish_moving(True, upwards=target >= self.axis.position)
-        if await self._travel(target, self._commands):
-            self.axis.put(target, arrived=True)
+        moved = self._records[axis.name]
+        if await self._travel(moved, end, self._commands):
+            axis.put(end, arrived=True)
+            await moved.publish_position()
             await self._end()
 
     async def stop(self) -> None:
@@ -156,35 +161,36 @@ class MotorGroup(PVGroup):
         await self._fields.dial_high_limit.write(self.axis.high)
         await self._fields.dial_low_limit.write(self.axis.low)
 
-    async def _travel(self, target: float, command: int) -> bool:
-        """Bring the axis to the target; False if another command came in between."""
-        clock, faults = self.bench.clock, self.bench.faults
-        start, begun = self.axis.position, clock.now()
-        ramp = Ramp(abs(target - start), self.axis.velocity, self.axis.ramp_s)
+    async def _travel(self, moved: MotorGroup, end: float, command: int) -> bool:
+        """Bring a record's axis to its end; False if another command came in between."""
+        clock, faults, axis = self.bench.clock, self.bench.faults, moved.axis
+        start, begun = axis.position, clock.now()
+        ramp = Ramp(abs(end - start), axis.velocity, axis.ramp_s)
         while True:
             if faults.stuck:
-                start = self.axis.position
-                ramp, begun = Ramp(abs(target - start), self.axis.velocity, self.axis.ramp_s), clock.now()
+                start = axis.position
+                ramp, begun = Ramp(abs(end - start), axis.velocity, axis.ramp_s), clock.now()
             elif not clock.scale or clock.now() - begun >= ramp.seconds:
                 return command == self._commands
             else:
                 gone = ramp.travelled(clock.now() - begun)
-                self.axis.put(start + (gone if target > start else -gone), arrived=False)
-                await self._publish_position()
+                axis.put(start + (gone if end > start else -gone), arrived=False)
+                await moved.publish_position()
             left_s = (ramp.seconds - (clock.now() - begun)) * clock.scale
             await asyncio.sleep(TICK_S if faults.stuck else min(TICK_S, max(left_s, 0.0)))
             if command != self._commands:
                 return False
 
     async def _end(self) -> None:
-        await self._publish_position()
+        await self.publish_position()
         await self._publish_moving(False)
 
     async def _publish_target(self, target: float) -> None:
         await self.motor.write(target, verify_value=False, update_fields=False)
         await self._fields.dial_desired_value.write(target)
 
-    async def _publish_position(self) -> None:
+    async def publish_position(self) -> None:
+        """Show what the encoder says."""
         readback = self.axis.readback()
         await self._fields.user_readback_value.write(readback)
         await self._fields.dial_readback_value.write(readback)

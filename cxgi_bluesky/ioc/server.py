@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 from caproto.asyncio.server import Context, VirtualCircuit
 from caproto.server import common
+from caproto.sync import repeater
 
 from ..errors import CxgiError
 from .groups import Groups, make_groups
@@ -20,6 +23,7 @@ from .silence import Silence
 
 BATCHING_S = 0.001  # how long caproto waits for more monitors before it sends what it has; its 10 ms were for each move
 PARENT_S = 0.5  # between looks for the parent
+OWN_PORTS = range(20000, 32000)  # below those that clients' sockets are given: libca and caproto share what they get
 FAREWELL_S = 0.05  # for the last monitors to leave
 
 Ready = Callable[[dict[str, Any]], None]
@@ -62,20 +66,21 @@ def free_port(host: str, port: int = 0) -> int:
         If `port` is taken, or the address is not of this machine.
     """
     for _ in range(20):
+        candidate = port or random.choice(OWN_PORTS)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         ):
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                tcp.bind((host, port))
-                udp.bind((host, tcp.getsockname()[1]))
+                tcp.bind((host, candidate))
+                udp.bind((host, candidate))
             except OSError as error:
                 if port:
                     raise CxgiError(f"port {port} of {host}: {error.strerror}; choose another, or 0") from error
                 reason = error
             else:
-                return int(tcp.getsockname()[1])
+                return candidate
     raise CxgiError(f"no free port at {host}: {reason.strerror}")
 
 
@@ -114,6 +119,7 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     """
     port, repeater_port = free_port(options.host, options.port), free_port(options.host)
     _keep_beacons_private(repeater_port)
+    _repeat_beacons(repeater_port)
     common.HIGH_LOAD_TIMEOUT = BATCHING_S
     silence = Silence()
     groups = make_groups(options, silence)
@@ -177,6 +183,12 @@ def _farewell(groups: Groups) -> dict[str, Any]:
         "dark_exposures": bench.counts.dark_exposures,
         "moves": bench.counts.moves,
     }
+
+
+def _repeat_beacons(port: int) -> None:
+    """The repeater that clients look for at its port; without one libca wants to start a program of EPICS base."""
+    os.environ["EPICS_CA_REPEATER_PORT"] = str(port)
+    Thread(target=repeater.run, kwargs={"host": "127.0.0.1"}, daemon=True).start()
 
 
 def _keep_beacons_private(repeater_port: int) -> None:

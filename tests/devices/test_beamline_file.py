@@ -1,32 +1,11 @@
 from __future__ import annotations
 
-import copy
-
 import pytest
-import yaml
 
 from cxgi_bluesky.devices.beamline_file import example_path, examples, read_beamline_file
 from cxgi_bluesky.devices.beamline_file.loading import beamline_path
 from cxgi_bluesky.errors import CxgiError
-
-GOOD = yaml.safe_load(example_path("ioc").read_text(encoding="utf-8"))
-MISSING = object()
-
-
-def written(folder, path: str, value):
-    """A beamline file like the example, with one key (dotted) changed or taken out."""
-    words = copy.deepcopy(GOOD)
-    *blocks, key = path.split(".")
-    place = words
-    for name in blocks:
-        place = place[name]
-    if value is MISSING:
-        del place[key]
-    else:
-        place[key] = value
-    file = folder / "beamline.yml"
-    file.write_text(yaml.safe_dump(words), encoding="utf-8")
-    return file
+from tests.beamline_files import GONE, changed_file
 
 
 def test_there_is_an_example_for_each_detector_and_all_are_right():
@@ -39,10 +18,10 @@ def test_there_is_an_example_for_each_detector_and_all_are_right():
     ("path", "value", "message"),
     [
         ("version", 2, r"version 2: choose 1"),
-        ("name", MISSING, r"name is missing: give a text"),
+        ("name", GONE, r"name is missing: give a text"),
         ("stage.z", "m3", r"stage\.z 'm3': unknown key"),
         ("stage.setle_s", 0.1, r"stage\.setle_s 0\.1: unknown key, did you mean settle_s\?"),
-        ("stage.x", MISSING, r"stage\.x is missing: give the name of a PV"),
+        ("stage.x", GONE, r"stage\.x is missing: give the name of a PV"),
         ("stage.x", "STAGE X", r"stage\.x 'STAGE X': give the name of a PV, without blanks"),
         ("stage.in_position_um", 0, r"stage\.in_position_um 0: give a number of more than 0"),
         ("stage.in_position_um", float("nan"), r"stage\.in_position_um nan: give a number"),
@@ -52,11 +31,11 @@ def test_there_is_an_example_for_each_detector_and_all_are_right():
         ("shutter", None, r"shutter None: give keys with values"),
         ("shutter.closing_s", 12, r"shutter\.closing_s 12: .* at most 9"),
         ("shutter.permit_value", True, r"shutter\.permit_value True: .*quotation marks"),
-        ("shutter.second_barrier.readback", MISSING, r"shutter\.second_barrier\.readback is missing"),
+        ("shutter.second_barrier.readback", GONE, r"shutter\.second_barrier\.readback is missing"),
         ("diode.class", "camera", r"diode .*class must be one of keithley, quadem, scaler, generic, and is 'camera'"),
         ("diode.unit", "V", r"diode\.unit 'V': choose A, mA"),
         ("diode.rate", "slow", r"diode\.rate 'slow': unknown key"),
-        ("monitor.value", MISSING, r"monitor\.value is missing"),
+        ("monitor.value", GONE, r"monitor\.value is missing"),
         ("object_stage.in_mm", "1e1", r"object_stage\.in_mm '1e1': .*write 10\.0"),
         ("source.ready_value", 2, r"source\.ready_value 2: choose 0, 1"),
         ("timeouts", {"read_s": -1}, r"timeouts\.read_s -1: give a number of more than 0"),
@@ -67,7 +46,7 @@ def test_there_is_an_example_for_each_detector_and_all_are_right():
 )
 def test_one_clear_error_names_key_value_and_remedy(tmp_path, path, value, message):
     with pytest.raises(CxgiError, match=message) as caught:
-        read_beamline_file(written(tmp_path, path, value))
+        read_beamline_file(changed_file(tmp_path, {path: value}))
     assert "beamline.yml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -89,11 +68,11 @@ def test_no_object_is_made_of_yaml(tmp_path):
 
 def test_a_board_file_lies_beside_the_beamline_file(tmp_path, board):
     board.to_yaml(tmp_path / "mine.yaml")
-    assert read_beamline_file(written(tmp_path, "board", "mine.yaml")).board == board
+    assert read_beamline_file(changed_file(tmp_path, {"board": "mine.yaml"})).board == board
 
 
 def test_pvs_get_the_prefix(tmp_path):
-    file = read_beamline_file(written(tmp_path, "prefix", "BL:"))
+    file = read_beamline_file(changed_file(tmp_path, {"prefix": "BL:"}))
     assert file.pv("STAGE:X") == "BL:STAGE:X"
     assert file.pv(None) is None
 

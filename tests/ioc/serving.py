@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ class IocProcess:
         return json.loads(rest) if rest.strip() else {}
 
 
-PVS: dict[tuple[str, bool], Any] = {}  # for good: pyepics takes others' channels along when it drops one
+SUBSCRIBED: list[Any] = []
+PVS: dict[str, Any] = {}  # for good, as those: pyepics takes others' channels along when it drops one
 
 
 class Client:
@@ -74,14 +75,23 @@ class Client:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
 
-    def pv(self, name: str, *, monitored: bool = False) -> Any:
+    def pv(self, name: str) -> Any:
         import epics
 
-        key = (self.prefix + name, monitored)
-        if key not in PVS:
-            PVS[key] = epics.PV(self.prefix + name, auto_monitor=monitored)
-            assert PVS[key].wait_for_connection(timeout=ANSWER_S), f"no answer from {self.prefix + name}"
-        return PVS[key]
+        name = self.prefix + name
+        if name not in PVS:
+            PVS[name] = epics.PV(name, auto_monitor=False)
+            assert PVS[name].wait_for_connection(timeout=ANSWER_S), f"no answer from {name}"
+        return PVS[name]
+
+    def subscribe(self, name: str, hear: Callable[[Any], None]) -> Any:
+        """A subscription of its own; its PV, which is kept."""
+        import epics
+
+        pv = epics.PV(self.prefix + name, auto_monitor=True, callback=lambda value, **_: hear(value))
+        SUBSCRIBED.append(pv)
+        assert pv.wait_for_connection(timeout=ANSWER_S), f"no answer from {pv.pvname}"
+        return pv
 
     def get(self, name: str) -> Any:
         """Value; an enum's word."""
@@ -114,15 +124,25 @@ class SlowClient(Client):
     def get(self, name: str, *, timeout: float = ANSWER_S) -> Any:
         from caproto.sync.client import read
 
-        with self._asking():
-            value = read(self.prefix + name, timeout=timeout, repeater=False).data[0]
+        value = self._ask(lambda: read(self.prefix + name, timeout=timeout, repeater=False).data[0])
         return value.decode() if isinstance(value, bytes) else value
 
     def put(self, name: str, value: Any, *, wait: bool = True) -> None:
         from caproto.sync.client import write
 
+        self._ask(lambda: write(self.prefix + name, value, notify=wait, timeout=ANSWER_S, repeater=False))
+
+    def _ask(self, ask: Callable[[], Any]) -> Any:
+        """Ask, and again if the search went astray: caproto's sockets share their port with others now and then."""
+        from caproto import CaprotoTimeoutError
+
         with self._asking():
-            write(self.prefix + name, value, notify=wait, timeout=ANSWER_S, repeater=False)
+            try:
+                return ask()
+            except CaprotoTimeoutError as error:
+                if "from the search" not in str(error):
+                    raise
+                return ask()
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -136,6 +156,9 @@ RESET = {
     "TIME_SCALE": 0.0,
     "FAULT:STUCK": 0,
     "FAULT:LOST_UM": 0.0,
+    "FAULT:SHORT_UM": 0.0,
+    "FAULT:SHORT_MOVES": 0,
+    "FAULT:CROSSED": 0,
     "FAULT:SHUTTER_DELAY_S": 0.0,
     "FAULT:SHUTTER_FAIL": "none",
     "FAULT:READING": "none",

@@ -9,7 +9,7 @@ from cxgi_bluesky.board import load_board
 from cxgi_bluesky.devices.simulated import simulated_beamline
 
 from .serving import SlowClient
-from .test_motor import eventually
+from .waiting import eventually
 
 BOARD = load_board("cu32")
 
@@ -92,9 +92,9 @@ def test_in_real_time_an_exposure_takes_its_time_and_half_the_light_is_half_the_
     ca.put("TIME_SCALE", 1.0)
     ca.put("COUNT:RESET", 1)
     ca.put("ACQUIRE", 1, wait=False)
-    eventually(lambda: ca.get("COUNT:OPEN_S") > 0.2)
+    eventually(lambda: ca.get("COUNT:OPEN_S"), lambda seen: seen > 0.2)
     ca.put("SHUTTER:CMD", "Close")
-    eventually(lambda: ca.get("ACQUIRE") == 0)
+    eventually(lambda: ca.get("ACQUIRE"), 0)
     assert 0.2 * full < ca.get("VALUE") < 0.9 * full
     assert ca.get("COUNT:OPEN_S") < 0.6
 
@@ -105,9 +105,9 @@ def test_an_exposure_can_be_ended_and_is_void(ca):
     ca.put("EXPOSURE_S", 30.0)
     ca.put("TIME_SCALE", 1.0)
     ca.put("ACQUIRE", 1, wait=False)
-    eventually(lambda: ca.get("ACQUIRE") == 1)
+    eventually(lambda: ca.get("ACQUIRE"), 1)
     ca.put("ACQUIRE", 0)
-    eventually(lambda: ca.get("ACQUIRE") == 0)
+    eventually(lambda: ca.get("ACQUIRE"), 0)
     assert ca.get("VALUE") == before
     assert ca.get("COUNT:DARK_EXPOSURES") == 1
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from .test_buckets import BOARD, go_to
-from .test_motor import eventually
+from .waiting import eventually
 
 
 @pytest.fixture
@@ -74,6 +74,6 @@ def test_detectors_expose_side_by_side(ca, bucket):
     ca.put("TIME_SCALE", 0.1)
     ca.put("ACQUIRE", 1, wait=False)
     ca.put("TETRAMM:Acquire", 1)
-    eventually(lambda: ca.get("ACQUIRE") == 0)
+    eventually(lambda: ca.get("ACQUIRE"), 0)
     assert ca.get("COUNT:EXPOSURES") == 3  # with the fixture's
     assert ca.get("TETRAMM:Current1:MeanValue_RBV") == pytest.approx(ca.get("VALUE") * 1e-12, rel=0.05)

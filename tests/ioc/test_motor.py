@@ -5,26 +5,7 @@ import time
 
 import pytest
 
-
-def eventually(condition, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.01)
-
-
-class Heard(list):
-    """What a PV's monitor said, from its present value on."""
-
-    def __init__(self, client, name):
-        super().__init__()
-        self.pv = client.pv(name, monitored=True)
-        eventually(lambda: self.pv.get(use_monitor=True) == client.pv(name).get(use_monitor=False))
-        self.append(self.pv.value)
-        self.index = self.pv.add_callback(lambda value, **_: self.append(value))
-
-    def close(self):
-        self.pv.remove_callback(self.index)
+from .waiting import Heard, eventually
 
 
 def test_a_move_arrives_within_the_encoders_noise(ca):
@@ -40,7 +21,7 @@ def test_done_moving_toggles_even_for_a_move_of_no_length(ca, target):
     ca.put("STAGE:X", 0.0)
     heard = Heard(ca, "STAGE:X.DMOV")
     ca.put("STAGE:X", target)
-    eventually(lambda: heard[-2:] == [0, 1])
+    eventually(lambda: heard, [1, 0, 1])
     heard.close()
 
 
@@ -68,10 +49,10 @@ def test_a_move_takes_its_time_and_stop_ends_it_on_the_way(ca):
     ca.put("TIME_SCALE", 1.0)
     try:
         ca.put("STAGE:X", 5.0, wait=False)
-        eventually(lambda: ca.get("STAGE:X.RBV") > 0.05)
+        eventually(lambda: ca.get("STAGE:X.RBV"), lambda seen: seen > 0.05)
         assert (ca.get("STAGE:X.DMOV"), ca.get("STAGE:X.MOVN")) == (0, 1)
         ca.put("STAGE:X.STOP", 1)
-        eventually(lambda: ca.get("STAGE:X.DMOV") == 1)
+        eventually(lambda: ca.get("STAGE:X.DMOV"), 1)
         stopped = ca.get("STAGE:X.RBV")
         assert 0.05 < stopped < 4.9
         assert ca.get("STAGE:X") == pytest.approx(stopped, abs=2e-4)
@@ -82,7 +63,7 @@ def test_a_move_takes_its_time_and_stop_ends_it_on_the_way(ca):
 def test_a_new_target_on_the_way_takes_over(ca):
     ca.put("TIME_SCALE", 1.0)
     ca.put("STAGE:X", 3.0, wait=False)
-    eventually(lambda: ca.get("STAGE:X.RBV") > 0.02)
+    eventually(lambda: ca.get("STAGE:X.RBV"), lambda seen: seen > 0.02)
     ca.put("STAGE:X", 0.0)
     assert ca.get("STAGE:X.RBV") == pytest.approx(0.0, abs=2e-4)
 
@@ -90,12 +71,12 @@ def test_a_new_target_on_the_way_takes_over(ca):
 def test_a_stuck_motor_does_not_arrive_until_it_is_free(ca):
     ca.put("FAULT:STUCK", 1)
     ca.put("STAGE:X", 1.0, wait=False)
-    eventually(lambda: ca.get("STAGE:X.DMOV") == 0)
+    eventually(lambda: ca.get("STAGE:X.DMOV"), 0)
     time.sleep(0.1)
     assert ca.get("STAGE:X.DMOV") == 0
     assert ca.get("STAGE:X.RBV") == pytest.approx(0.0, abs=2e-4)
     ca.put("FAULT:STUCK", 0)
-    eventually(lambda: ca.get("STAGE:X.DMOV") == 1)
+    eventually(lambda: ca.get("STAGE:X.DMOV"), 1)
     assert ca.get("STAGE:X.RBV") == pytest.approx(1.0, abs=2e-4)
 
 

@@ -16,7 +16,7 @@ from cxgi_bluesky.ioc.options import IocOptions
 from cxgi_bluesky.ioc.server import free_port
 
 from .serving import ROOT, SlowClient
-from .test_motor import eventually
+from .waiting import eventually
 
 
 def test_it_listens_at_home_only_and_tells_clients_what_they_need(shared_ioc):
@@ -67,7 +67,7 @@ def test_impossible_options_are_refused(wrong):
 
 
 def test_a_silent_server_answers_later_and_its_timer_goes_on(own_ioc):
-    client = SlowClient(own_ioc("--max-open-s", "0.3"))
+    client = SlowClient(own_ioc("--max-open-s", "1.0"))
     client.put("SHUTTER:CMD", "Open")
     assert client.get("SHUTTER:STATUS") == "Open"
     client.put("FAULT:SILENT_S", 1.2)
@@ -83,6 +83,8 @@ IMPOSSIBLE = {
     "EXPOSURE_S": (0.0, -1.0, float("nan"), float("inf")),
     "SHUTTER:MAX_OPEN_S": (-1.0, float("nan")),
     "FAULT:LOST_UM": (float("nan"), float("inf")),
+    "FAULT:SHORT_UM": (float("nan"), float("inf")),
+    "FAULT:DIP": (-0.1, 1.1, float("nan")),
     "FAULT:SHUTTER_DELAY_S": (-1.0, float("nan"), float("inf")),
     "FAULT:SILENT_S": (-1.0, float("nan"), 1e9),
     "TIME_SCALE": (-1.0, float("nan"), float("inf")),
@@ -128,7 +130,7 @@ def test_it_ends_with_its_parent_if_it_is_asked_to(tmp_path):
     finally:
         parent.kill()
         parent.communicate(timeout=5)
-    eventually(lambda: free_port_or_none(port) == port)
+    eventually(lambda: free_port_or_none(port), port)
 
 
 def free_port_or_none(port):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ..epics.motors import BoundedMotor
@@ -19,10 +20,32 @@ def axes_move(line: Any) -> list[Finding]:
     if not says(shutter.readback, fresh(shutter.readback), shutter.pvs.closed_value):
         return [Finding("shutter", "not closed: the axes were not moved", "close the shutter, then check again")]
     axes = {"x": stage.x, "y": stage.y}
-    return [finding for axis in axes for finding in _move(axis, axes, stage.in_position_um)]
+    tried = [_moved(axis, axes) for axis in axes]
+    if all(isinstance(move, Move) and move.is_of_the_other(stage.in_position_um) for move in tried):
+        return [_swapped(axes)]
+    return [
+        finding
+        for move in tried
+        for finding in ([move] if isinstance(move, Finding) else _judged(move, axes, stage.in_position_um))
+    ]
 
 
-def _move(name: str, axes: dict[str, BoundedMotor], window_um: float) -> list[Finding]:
+@dataclass(frozen=True)
+class Move:
+    """A small move of one axis (um), and how far each axis' readback went."""
+
+    axis: str
+    step_um: float
+    moved_um: dict[str, float]
+
+    def is_of_the_other(self, window_um: float) -> bool:
+        """Whether the other axis went as far as this one should, and this one stayed."""
+        (other,) = (self.moved_um[key] for key in self.moved_um if key != self.axis)
+        return abs(self.moved_um[self.axis]) <= window_um and abs(abs(other) - abs(self.step_um)) <= window_um
+
+
+def _moved(name: str, axes: dict[str, BoundedMotor]) -> Move | Finding:
+    """Move an axis and put it back."""
     axis = axes[name]
     before = {key: _read(motor) for key, motor in axes.items()}
     step = _towards_middle(axis, before[name])
@@ -32,15 +55,20 @@ def _move(name: str, axes: dict[str, BoundedMotor], window_um: float) -> list[Fi
         axis.move(before[name], wait=False).wait(timeout=axis.timeout)
     except Exception as error:
         what = f"{axis.prefix} did not move by {step:g} mm and back ({type(error).__name__}: {error})"
-        return [Finding(f"stage.{name}", what, "see the motor: stuck, at a limit switch, or without power")]
-    return _judged(name, axes, {key: 1000 * (after[key] - before[key]) for key in axes}, 1000 * step, window_um)
+        return Finding(f"stage.{name}", what, "see the motor: stuck, at a limit switch, or without power")
+    return Move(name, 1000 * step, {key: 1000 * (after[key] - before[key]) for key in axes})
 
 
-def _judged(
-    name: str, axes: dict[str, BoundedMotor], moved_um: dict[str, float], step_um: float, window_um: float
-) -> list[Finding]:
-    """Findings of a move of one axis by `step_um`."""
-    found = []
+def _swapped(axes: dict[str, BoundedMotor]) -> Finding:
+    x, y = axes["x"].prefix, axes["y"].prefix
+    return Finding(
+        "stage", f"moves of {x} (x) move {y} (y), and those of y move x", "x and y are swapped: see the motors' cables"
+    )
+
+
+def _judged(move: Move, axes: dict[str, BoundedMotor], window_um: float) -> list[Finding]:
+    """Findings of a move."""
+    name, step_um, moved_um, found = move.axis, move.step_um, move.moved_um, []
     others = [key for key in axes if key != name and abs(moved_um[key]) > window_um]
     if abs(moved_um[name] - step_um) > window_um:
         what = f"{axes[name].prefix} was sent {step_um:+.1f} um and its readback moved {moved_um[name]:+.1f} um"

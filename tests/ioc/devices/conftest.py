@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
-import yaml
 
-from cxgi_bluesky.devices.beamline_file import example_path, load_beamline
+from cxgi_bluesky.devices.beamline_file import load_beamline
 from cxgi_bluesky.plans import hadamard_scan
+from tests.beamline_files import changed_file
 
 SHORT = {
     "board": "cu32",
@@ -24,35 +22,18 @@ DIODES = {
     "tetramm": {"class": "quadem", "pvs": "TETRAMM:", "range_settle_s": 0},
     "scaler": {"class": "scaler", "record": "SCALER1", "counts_per_pa_s": 10000},
 }
-GONE = object()  # a key that a test takes out
 
 
-def words_of(prefix: str, **changes) -> dict:
-    """Words of the beamline file; a change names its key by dots, written as two underscores in a keyword."""
-    words = copy.deepcopy(yaml.safe_load(example_path("ioc").read_text(encoding="utf-8")))
-    words["prefix"] = prefix
-    for path, value in {**SHORT, **{key.replace("__", "."): value for key, value in changes.items()}}.items():
-        *blocks, key = path.split(".")
-        place = words
-        for name in blocks:
-            place = place[name]
-        if value is GONE:
-            del place[key]
-        else:
-            place[key] = value
-    return words
+def changes_of(prefix: str, **changes) -> dict:
+    """What a test's file has else than the example; a keyword names its key with two underscores for dots."""
+    return {"prefix": prefix, **SHORT, **{key.replace("__", "."): value for key, value in changes.items()}}
 
 
 @pytest.fixture
 def beamline_file(tmp_path):
     """Writes a beamline file."""
 
-    def write(prefix: str, **changes):
-        file = tmp_path / "beamline.yml"
-        file.write_text(yaml.safe_dump(words_of(prefix, **changes)), encoding="utf-8")
-        return file
-
-    return write
+    return lambda prefix, **changes: changed_file(tmp_path, changes_of(prefix, **changes))
 
 
 @pytest.fixture
@@ -64,9 +45,7 @@ def make_line(beamline_file):
 @pytest.fixture(scope="session")
 def shared_line(shared_ioc, tmp_path_factory):
     """The beamline of the shared IOC."""
-    file = tmp_path_factory.mktemp("line") / "beamline.yml"
-    file.write_text(yaml.safe_dump(words_of(shared_ioc.prefix)), encoding="utf-8")
-    return load_beamline(file)
+    return load_beamline(changed_file(tmp_path_factory.mktemp("line"), changes_of(shared_ioc.prefix)))
 
 
 @pytest.fixture

@@ -48,6 +48,24 @@ def test_one_record_for_both_axes(ca, beamline_file):
     assert "swapped" in wrong["stage.y"].remedy
 
 
+def test_crossed_wires_of_the_axes_are_one_line_and_all_is_put_back(ca, beamline_file, capsys):
+    before = [ca.get(f"STAGE:{axis}.RBV") for axis in "XY"]
+    ca.put("FAULT:CROSSED", 1)
+    assert main(["check", str(beamline_file(ca.prefix)), "--move"]) == 1
+    _title, line = capsys.readouterr().out.strip().splitlines()
+    assert line.split()[0] == "stage"
+    assert f"moves of {ca.prefix}STAGE:X (x) move {ca.prefix}STAGE:Y (y), and those of y move x" in line
+    assert "swapped" in line
+    assert [ca.get(f"STAGE:{axis}.RBV") for axis in "XY"] == pytest.approx(before, abs=1e-3)
+
+
+def test_axes_that_stop_short_are_found(ca, beamline_file):
+    ca.put("FAULT:SHORT_UM", 30.0)
+    report = check_beamline(beamline_file(ca.prefix), move=True)
+    assert {finding.where for finding in report.findings} == {"stage.x", "stage.y"}
+    assert all("lost steps" in finding.remedy for finding in report.findings)
+
+
 def test_units(ca, beamline_file):
     ca.put("STAGE:Y.EGU", "um")
     try:

@@ -6,8 +6,9 @@ import pytest
 
 from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.patterns import PatternSet
+from tests.beamline_files import GONE
 
-from .conftest import GONE, scan
+from .conftest import scan
 
 PULSES = {
     "shutter__command": GONE,

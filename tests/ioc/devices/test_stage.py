@@ -8,7 +8,7 @@ from cxgi_bluesky.devices.epics.motors import PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.patterns import PatternSet
 
-from ..test_motor import eventually
+from ..waiting import eventually
 from .conftest import scan
 
 
@@ -26,8 +26,8 @@ def test_between_tiles_the_readback_is_the_nearest_tile_and_its_distance(line):
     x, y = line.board.position_mm(9)
     line.stage.x.set(x + 0.4).wait(timeout=5)
     line.stage.y.set(y).wait(timeout=5)
-    eventually(lambda: line.stage.tile.position == 9)  # an axis that is moved alone ends with its DMOV
-    eventually(lambda: line.stage.tile_distance_um.get() == pytest.approx(400, abs=5))
+    eventually(lambda: line.stage.tile.position, 9)  # an axis that is moved alone ends with its DMOV
+    eventually(lambda: line.stage.tile_distance_um.get(), pytest.approx(400, abs=5))
 
 
 def test_the_magic_moves_to_a_tile(RE, ca, line):
@@ -97,7 +97,7 @@ def test_the_object_goes_out_and_in(ca, line):
     line.object_stage.set("out").wait(timeout=5)
     assert (line.object_stage.state.get(), ca.get("OBJECT:X.RBV")) == ("out", pytest.approx(10, abs=0.01))
     line.object_stage.motor.set(5.0).wait(timeout=5)
-    eventually(lambda: line.object_stage.state.get() == "between")
+    eventually(lambda: line.object_stage.state.get(), "between")
     line.object_stage.set("in").wait(timeout=5)
     assert line.object_stage.state.get() == "in"
     with pytest.raises(CxgiError, match="'away'"):

@@ -1,102 +1,51 @@
-"""The demonstration: scan a simulated object, watch, save, reconstruct, compare with the truth."""
+"""What a demonstration makes of a scan: every method's image, numbers, pictures and a table."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bluesky.utils import RunEngineInterrupted
 
-from . import session
-from .catalog import find_run, read_exposures, record_reconstruction
-from .devices.simulated import SimulatedBeamline
-from .errors import CxgiError
-from .measurement import Measurement
-from .patterns import PatternSet
-from .quality import cnr, compare
-from .reconstruction import METHODS, Reconstruction, reconstruct
-from .reconstruction.held_out import checked_reconstruction
-from .reconstruction.result import grey_values
-from .simulation.objects import check_object
+from ..catalog import record_reconstruction
+from ..errors import CxgiError
+from ..measurement import Measurement
+from ..quality import cnr, compare
+from ..reconstruction import METHODS, Reconstruction, reconstruct
+from ..reconstruction.held_out import checked_reconstruction
+from ..reconstruction.result import grey_values
+from ..session import Session
+from .scan import Scanned
 
 Say = Callable[[str], None]
 
 
-def run_demo(
-    *,
-    object_name: str,
-    object_parameters: dict[str, Any] | None = None,
-    board: str,
-    fraction: float,
-    seed: int,
-    out: str | Path,
-    data: str | Path | None,
-    say: Say,
-) -> dict[str, Any]:
-    """Scan, reconstruct with every method, save pictures; returns the numbers as plain values."""
-    out = _output_folder(out)
-    check_object(object_name)
-    say("Starting the simulated beamline and the catalog ...")
-    s = session.start(data=data, board=board, object_name=object_name, object_parameters=object_parameters, seed=seed)
-    pattern_set = s.pattern_set(fraction)
-    say(
-        f"Scanning {pattern_set.count} of {pattern_set.size**2} patterns of board {s.board.name} "
-        f"({s.board.metal}, D_r {s.board.d_r:.0%}), object {object_name!r}, 1 s each (simulated)"
-    )
-    uid = _scan_or_say_what_is_left(s, pattern_set)
-    live = s.wait_for_pictures()
-    opened = f"{s.shutter.open_s.get():.0f} s in {s.shutter.openings.get()} exposures"
-    say(f"Shutter {s.shutter.state.get()}, open for {opened}")
-    run = find_run(s.catalog, uid)
-    exposures = read_exposures(run)
-    assert isinstance(s.beamline, SimulatedBeamline)
-    truth = s.beamline.twin.truth
-    measurement = Measurement.from_exposures(exposures)
-    results = reconstruct_all(measurement, live, s.catalog, s.board.pixel_um, say)
+@dataclass(frozen=True)
+class Shown:
+    """Images by method, and their numbers as plain values."""
+
+    images: dict[str, Reconstruction]
+    numbers: dict[str, dict[str, Any]]
+
+
+def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, say: Say) -> Shown:
+    """Reconstruct with every method, record, compare with the truth, draw and tell."""
+    measurement = Measurement.from_exposures(scanned.exposures)
+    images = reconstruct_all(measurement, scanned.live, s.catalog, s.board.pixel_um, say)
     numbers = {
         name: {**compare(r.image, truth), "seconds": r.seconds, "held_out": r.quality["held_out"]}
-        for name, r in results.items()
+        for name, r in images.items()
     }
-    save_pictures(out, truth, results, numbers, cnr_curves(measurement, truth))
+    save_pictures(out, truth, images, numbers, cnr_curves(measurement, truth))
     say(table(numbers))
-    say(f"Pictures in {out}; run {uid[:8]} and {len(results)} reconstructions in the catalog of {s.folder}")
-    return {
-        "run_uid": uid,
-        "exposures": len(exposures),
-        "reference_exposures": exposures.reference_exposures,
-        "shutter_open_s": float(s.shutter.open_s.get()),
-        "openings": int(s.shutter.openings.get()),
-        "object": object_name,
-        "board": s.board.name,
-        "fraction": pattern_set.fraction,
-        "seed": seed,
-        "psnr_and_ssim": "after a least-squares affine fit to the truth, for every method",
-        "methods": numbers,
-        "out": str(out),
-        "data": str(s.folder),
-    }
+    say(f"Pictures in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
+    return Shown(images, numbers)
 
 
-def _scan_or_say_what_is_left(s: session.Session, pattern_set: PatternSet) -> str:
-    """Run the scan; Ctrl-C ends it cleanly and says what can still be done with it."""
-    uids: list[str] = []
-    s.RE.subscribe(lambda _, start: uids.append(start["uid"]), "start")
-    try:
-        s.RE(s.scan(pattern_set=pattern_set))
-    except RunEngineInterrupted:
-        logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # it would print a traceback of our own abort
-        s.RE.abort("interrupted from the keyboard")
-        raise CxgiError(
-            f"interrupted: the shutter is {s.shutter.state.get()}, the exposures so far are stored "
-            f"(cxgi reconstruct {uids[-1][:8]} makes a picture of them)"
-        ) from None
-    return uids[-1]
-
-
-def _output_folder(out: str | Path) -> Path:
+def output_folder(out: str | Path) -> Path:
+    """The folder, made; `CxgiError` if that cannot be."""
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,143 @@
+"""Whether a scan over Channel Access agrees with soft devices: decided by what soft runs of two seeds differ by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bluesky import RunEngine
+
+from ..board import MaskBoard
+from ..devices.simulated import simulated_beamline
+from ..exposures import Exposures
+from ..measurement import Measurement
+from ..patterns import PatternSet
+from ..plans import mask_scan
+from ..reconstruction import METHODS, Reconstruction, reconstruct
+from .results import Say
+from .scan import Scanned
+
+EXPOSURE_S = 1.0  # as in the scan of a session
+SAME = 1e-9  # relative: what units and text may change
+WITHIN = 1.5  # times what two seeds differ by; a pair of runs tells that no better
+IDENTICAL, AGREES, DIFFERS = "the very buckets", "within the noise", "APART BY MORE THAN THE NOISE"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a run is from a soft run of its seed.
+
+    Attributes
+    ----------
+    patterns : int
+        Buckets that were compared.
+    identical : bool
+        Whether all buckets are the same to 1e-9.
+    chi2, chi2_of_seeds : float
+        Mean square of the buckets' differences over their stored sigma squared: of the run and its soft one, and of
+        two soft runs of different seeds. Detector noise alone gives 2; drift and stage errors come on top.
+    images : dict of str to float
+        By method, rms difference of the images, monitor left out on both sides, over that of two soft runs of
+        different seeds: 0 the same image, about 1 another noise.
+    """
+
+    patterns: int
+    identical: bool
+    chi2: float
+    chi2_of_seeds: float
+    images: dict[str, float]
+
+    @property
+    def verdict(self) -> str:
+        """One of three words."""
+        if self.identical:
+            return IDENTICAL
+        good = self.chi2 <= WITHIN * self.chi2_of_seeds and max(self.images.values()) <= WITHIN
+        return AGREES if good else DIFFERS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "patterns": self.patterns,
+            "identical_buckets": self.identical,
+            "chi2_per_bucket": self.chi2,
+            "chi2_per_bucket_of_two_seeds": self.chi2_of_seeds,
+            "images_over_those_of_two_seeds": self.images,
+            "verdict": self.verdict,
+        }
+
+    def __str__(self) -> str:
+        images = ", ".join(f"{name} {ratio:.2f}" for name, ratio in self.images.items())
+        return "\n".join(
+            [
+                f"Beside soft devices of the same seed: {self.verdict}.",
+                f"  buckets: chi2 {self.chi2:.2f} a bucket over {self.patterns} (soft runs of two seeds: "
+                f"{self.chi2_of_seeds:.2f}; 0 is identical, 2 is detector noise alone)",
+                f"  images: rms difference over that of two seeds: {images} (0 the same, about 1 other noise)",
+            ]
+        )
+
+
+def agreement(
+    scanned: Scanned, *, board: MaskBoard, object_name: str, seed: int, incident: bool, say: Say
+) -> Agreement:
+    """Compare a scan with soft devices of the same seed, and these with soft devices of another one.
+
+    Parameters
+    ----------
+    scanned : Scanned
+    board : MaskBoard
+    object_name : str
+    seed : int
+    incident : bool
+        Whether the scan had an object stage, hence exposures with the object out.
+    say : callable
+    """
+    say("The same scan on soft devices, with the same seed and with another ...")
+    mine = Exposures.from_documents(_without_monitor(scanned.run.documents()))
+    soft, other = (_soft_run(board, object_name, number, scanned.pattern_set, incident) for number in (seed, seed + 1))
+    patterns, identical, chi2 = _compare(mine, soft)
+    _, _, of_seeds = _compare(other, soft)
+    images = [_images(exposures) for exposures in (mine, soft, other)]
+    ratios = {name: _rms(images[0][name], images[1][name]) / _rms(images[2][name], images[1][name]) for name in METHODS}
+    return Agreement(patterns, identical, chi2, of_seeds, ratios)
+
+
+def _without_monitor(documents: Any) -> Any:
+    """Documents of a run that do not tell of its monitor: soft devices have none."""
+    for name, document in documents:
+        if name == "start":
+            words = document["cxgi"]
+            document = {**document, "cxgi": {**words, "fields": {**words["fields"], "i0": None}}}
+        yield name, document
+
+
+def _soft_run(board: MaskBoard, object_name: str, seed: int, pattern_set: PatternSet, incident: bool) -> Exposures:
+    line = simulated_beamline(board, object_name, seed=seed)
+    measured, engine = Exposures(), RunEngine({})
+    engine.subscribe(measured)
+    devices = (line.stage, line.shutter, line.diode)
+    stage = line.object_stage if incident else None
+    engine(mask_scan(*devices, board=board, pattern_set=pattern_set, exposure_s=EXPOSURE_S, object_stage=stage))
+    return measured
+
+
+def _compare(one: Exposures, other: Exposures) -> tuple[int, bool, float]:
+    """Patterns in both, whether all their buckets are the same, and chi2 a bucket by the second's sigma."""
+    rows = [
+        (exposure.bucket, one.streams["primary"][pattern].bucket, exposure.sigma)
+        for pattern, exposure in other.streams["primary"].items()
+        if pattern in one.streams["primary"]
+    ]
+    ours, theirs, sigma = np.array(rows).T
+    return len(rows), bool(np.allclose(ours, theirs, rtol=SAME, atol=0)), float(np.mean(((ours - theirs) / sigma) ** 2))
+
+
+def _images(exposures: Exposures) -> dict[str, Reconstruction]:
+    measurement = Measurement.from_exposures(exposures)
+    return {name: reconstruct(measurement, method=name) for name in METHODS}
+
+
+def _rms(one: Reconstruction, other: Reconstruction) -> float:
+    return float(np.sqrt(np.mean((one.image - other.image) ** 2)))

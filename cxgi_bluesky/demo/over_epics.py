@@ -1,0 +1,126 @@
+"""The demonstration over Channel Access: an IOC, a beamline file, a scan, and soft devices beside it."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..board import MaskBoard
+from ..errors import CxgiError
+from .ioc_process import DemoIoc, leave_channel_access
+
+EXAMPLES = {"generic": "ioc", "keithley": "keithley", "tetramm": "tetramm", "scaler": "scaler"}
+NUMBERS_FILE = "demo.json"
+
+
+def run_epics_demo(
+    *,
+    detector: str,
+    object_name: str,
+    board: str,
+    fraction: float,
+    seed: int,
+    out: str | Path,
+    data: str | Path | None,
+    say: Any,
+) -> dict[str, Any]:
+    """Scan an IOC of its own through a beamline file, and hold everything against soft devices.
+
+    To be called in a process that has not talked Channel Access before.
+
+    Parameters
+    ----------
+    detector : {"generic", "keithley", "tetramm", "scaler"}
+    object_name, board, fraction, seed, out, data, say
+        As in `run.run_demo`.
+
+    Returns
+    -------
+    dict
+        Plain values, also in ``demo.json`` of `out`.
+
+    Raises
+    ------
+    CxgiError
+        For an unknown detector, without the extra ``epics``, or after Ctrl-C; the shutter is closed and the IOC ended.
+    """
+    words = beamline_words(detector, board)
+    say(f"Starting an IOC of its own, prefix {words['prefix']}, as fast as it can ...")
+    with DemoIoc(prefix=words["prefix"], board=board, object_name=object_name, seed=seed) as ioc:
+        ioc.tell_clients()
+        numbers = _scan_and_show(ioc, words, detector=detector, object_name=object_name, board=board,
+                                 fraction=fraction, seed=seed, out=out, data=data, say=say)  # fmt: skip
+    (Path(out) / NUMBERS_FILE).write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    return numbers
+
+
+def beamline_words(detector: str, board: str) -> dict[str, Any]:
+    """Words of the package's example for a detector, with another board.
+
+    Raises
+    ------
+    CxgiError
+        For an unknown detector.
+    """
+    if detector not in EXAMPLES:
+        raise CxgiError(f"detector {detector!r} is unknown: choose {', '.join(EXAMPLES)} or all")
+    text = (files("cxgi_bluesky.beamlines") / f"{EXAMPLES[detector]}.yml").read_text(encoding="utf-8")
+    words: dict[str, Any] = yaml.safe_load(text)
+    words.pop("data", None)
+    return {**words, "board": board if not Path(board).is_file() else str(Path(board).resolve())}
+
+
+def _scan_and_show(
+    ioc: DemoIoc,
+    words: dict[str, Any],
+    *,
+    detector: str,
+    object_name: str,
+    board: str,
+    fraction: float,
+    seed: int,
+    out: str | Path,
+    data: str | Path | None,
+    say: Any,
+) -> dict[str, Any]:
+    """What follows when the environment is right: from here on ophyd may be imported."""
+    from .. import session
+    from ..devices.simulated import simulated_beamline
+    from .agreement import agreement
+    from .counting import Counts
+    from .results import output_folder, show
+    from .run import AFFINE
+    from .scan import scan
+
+    folder = output_folder(out)
+    file = folder / "beamline.yml"
+    file.write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")
+    s = session.start(sim=False, beamline=file, data=data)
+    scanned = scan(s, fraction, f"object {object_name!r}, over Channel Access with {file}", say)
+    leave_channel_access()
+    counts = Counts.of(scanned, s.diode, ioc.end())
+    assert isinstance(s.board, MaskBoard)
+    truth = simulated_beamline(s.board, object_name, seed=seed).twin.truth
+    shown = show(s, scanned, truth, folder, say)
+    beside = agreement(
+        scanned, board=s.board, object_name=object_name, seed=seed, incident=s.object_stage is not None, say=say
+    )
+    say(str(beside))
+    say(str(counts))
+    return {
+        **scanned.to_dict(),
+        "detector": detector,
+        "object": object_name,
+        "board": s.board.name,
+        "seed": seed,
+        "psnr_and_ssim": AFFINE,
+        "methods": shown.numbers,
+        "beside_soft_devices": beside.to_dict(),
+        "counts": counts.to_dict(),
+        "out": str(folder),
+        "data": str(s.folder),
+    }

@@ -1,0 +1,36 @@
+"""Beamline files that tests change."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cxgi_bluesky.devices.beamline_file import example_path
+
+GONE = object()  # a key that a test takes out
+
+
+def changed_words(changes: Mapping[str, Any], example: str = "ioc") -> dict[str, Any]:
+    """Words of an example with some keys, named by dots, changed or taken out."""
+    words = copy.deepcopy(yaml.safe_load(example_path(example).read_text(encoding="utf-8")))
+    for path, value in changes.items():
+        *blocks, key = path.split(".")
+        place = words
+        for name in blocks:
+            place = place[name]
+        if value is GONE:
+            del place[key]
+        else:
+            place[key] = value
+    return words
+
+
+def changed_file(folder: Path, changes: Mapping[str, Any], example: str = "ioc") -> Path:
+    """The same, written into a folder."""
+    file = folder / "beamline.yml"
+    file.write_text(yaml.safe_dump(changed_words(changes, example)), encoding="utf-8")
+    return file
