@@ -1,0 +1,131 @@
+"""What a scan has stored, against what the IOC has counted: nothing lost, nothing twice, shutter closed."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.measurement import Measurement
+from cxgi_bluesky.patterns import PatternSet
+from tests.ioc.waiting import eventually
+
+SET = PatternSet(32, 6)
+TILE_TIMES = {"open_exposures": 1, "dark_exposures": 1, "incident_exposures": 0, "open_every": 0}
+WHOLE = {"dark": 1, "open": 2, "primary": 6, "figures": 1}  # events of a scan of `SET` without faults
+LIT = ("primary", "validation", "open", "incident", "metal", "failed")
+EXPOSURE_S, SCALE = 200.0, 0.001  # long enough to have no noise to speak of, and 0.2 real seconds
+SAME = 2e-3  # of a bucket: 10 sigma of such an exposure; buckets of neighbouring tiles differ by more
+OVER_S = 20.0
+
+
+def events(documents: Iterable[tuple[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Stream and data of each event of one or more runs, in the order of time; a repeated one is there twice."""
+    documents = list(documents)
+    stream_of = {d["uid"]: d["name"] for name, d in documents if name == "descriptor"}
+    return [(stream_of[d["descriptor"]], d["data"]) for name, d in documents if name == "event"]
+
+
+def rows(documents: Iterable[tuple[str, Any]]) -> dict[str, int]:
+    """Number of events of each stream."""
+    return dict(Counter(stream for stream, _ in events(documents)))
+
+
+def stops(documents: Iterable[tuple[str, Any]]) -> list[str]:
+    """How the runs ended."""
+    return [d["exit_status"] for name, d in documents if name == "stop"]
+
+
+def check_books(ca: Any, documents: Iterable[tuple[str, Any]], *, interrupted: int = 0, dark: int = 0) -> None:
+    """Hold events against the IOC's counts.
+
+    Parameters
+    ----------
+    ca : Client
+    documents : list of (str, dict)
+        Of all runs since the counts were reset.
+    interrupted : int
+        Exposures that were lit and for which there is no event.
+    dark : int
+        Exposures without any light for which there is no event.
+    """
+    eventually(lambda: ca.get("ACQUIRE"), 0)  # an interrupted exposure ends by itself
+    stored = rows(documents)
+    lit = sum(stored.get(stream, 0) for stream in LIT)
+    counted = {name: ca.get(f"COUNT:{name}") for name in ("EXPOSURES", "DARK_EXPOSURES", "OPENINGS")}
+    assert counted == {
+        "EXPOSURES": lit + interrupted,
+        "DARK_EXPOSURES": stored.get("dark", 0) + dark,
+        "OPENINGS": lit + interrupted,
+    }
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+    assert ca.get("SAFETY:STATUS") == "Open"
+
+
+def openings_told(documents: Iterable[tuple[str, Any]]) -> int:
+    """Openings of the runs as their last figures tell them."""
+    told: list[dict[str, Any]] = []
+    for name, document in documents:
+        if name == "start":
+            told.append({})
+        elif name == "event":
+            told[-1] |= document["data"]
+    return sum(int(of.get("exposure_openings", 0)) for of in told)
+
+
+def check_image(measured: Exposures, truth: dict[int, float], patterns: PatternSet = SET) -> None:
+    """Each pattern of a set once, each with the bucket of its tile."""
+    wanted = sorted(patterns.pattern_index.tolist())
+    assert sorted(Measurement.from_exposures(measured).pattern_index.tolist()) == wanted
+    buckets = {k: exposure.bucket for k, exposure in measured.streams["primary"].items()}
+    assert buckets == pytest.approx({k: truth[k] for k in wanted}, rel=SAME)
+
+
+@contextmanager
+def in_exposure(ca: Any, opening: int, action: Callable[[], None]) -> Iterator[None]:
+    """Do something in another thread while the IOC says that it exposes with so many openings behind it."""
+    told: list[BaseException] = []
+
+    def under_way() -> bool:
+        return ca.get("COUNT:OPENINGS") >= opening and ca.get("ACQUIRE") == 1 and ca.get("SHUTTER:STATUS") == "Open"
+
+    def act() -> None:
+        try:
+            eventually(under_way, True, seconds=OVER_S)
+            action()
+        except BaseException as error:
+            told.append(error)
+
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(OVER_S)
+    assert not told, told
+    assert not thread.is_alive()
+
+
+class AtEvent:
+    """Subscriber that does something at the event number `at` of a stream, once.
+
+    Events come between exposures: the shutter is closed then.
+    """
+
+    def __init__(self, stream: str, at: int, action: Callable[[], None]) -> None:
+        self._stream, self._at, self._action = stream, at, action
+        self._uids: set[str] = set()
+        self.done = False
+
+    def __call__(self, name: str, document: Any) -> None:
+        if name == "descriptor" and document["name"] == self._stream:
+            self._uids.add(document["uid"])
+        if name == "event" and document["descriptor"] in self._uids and document["seq_num"] == self._at:
+            if not self.done:
+                self.done = True
+                self._action()
