@@ -19,7 +19,7 @@ SET = PatternSet(32, 6)
 TILE_TIMES = {"open_exposures": 1, "dark_exposures": 1, "incident_exposures": 0, "open_every": 0}
 WHOLE = {"dark": 1, "open": 2, "primary": 6, "figures": 1}  # events of a scan of `SET` without faults
 LIT = ("primary", "validation", "open", "incident", "metal", "failed")
-EXPOSURE_S, SCALE = 200.0, 0.001  # long enough to have no noise to speak of, and 0.2 real seconds
+EXPOSURE_S, SCALE = 2000.0, 0.00015  # long enough to have no noise to speak of, and 0.3 real seconds
 SAME = 2e-3  # of a bucket: 10 sigma of such an exposure; buckets of neighbouring tiles differ by more
 OVER_S = 20.0
 
@@ -88,7 +88,10 @@ def check_image(measured: Exposures, truth: dict[int, float], patterns: PatternS
 
 @contextmanager
 def in_exposure(ca: Any, opening: int, action: Callable[[], None]) -> Iterator[None]:
-    """Do something in another thread while the IOC says that it exposes with so many openings behind it."""
+    """Do something in another thread while the IOC says that it exposes with so many openings behind it.
+
+    Until then exposures take 0.3 real seconds, from then on no time.
+    """
     told: list[BaseException] = []
 
     def under_way() -> bool:
@@ -97,11 +100,13 @@ def in_exposure(ca: Any, opening: int, action: Callable[[], None]) -> Iterator[N
     def act() -> None:
         try:
             eventually(under_way, True, seconds=OVER_S)
+            ca.put("TIME_SCALE", 0.0)
             action()
         except BaseException as error:
             told.append(error)
 
     thread = threading.Thread(target=act, daemon=True)
+    ca.put("TIME_SCALE", SCALE)
     thread.start()
     try:
         yield

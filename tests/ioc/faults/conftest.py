@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+pytest.register_assert_rewrite("tests.ioc.faults.books")
+
+from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.plans import resume_scan
+from tests.conftest import Recorder
 from tests.ioc.devices.conftest import beamline_file, line, make_line, scan, shared_line
 from tests.ioc.serving import Client
 
-from .books import EXPOSURE_S, SCALE, SET, TILE_TIMES
+from .books import EXPOSURE_S, SET, TILE_TIMES
 
 __all__ = ["beamline_file", "line", "make_line", "shared_line"]
 
@@ -29,12 +34,17 @@ def truth(shared_ioc, shared_line) -> dict[int, float]:
     return buckets
 
 
-@pytest.fixture
-def slowly(ca):
-    """Exposures take 0.2 real seconds."""
-    ca.put("TIME_SCALE", SCALE)
-
-
 def short_scan(line, **options):
     """A scan of `SET`: a dark exposure, an open one, the patterns, an open one."""
     return scan(line, SET, exposure_s=EXPOSURE_S, **{**TILE_TIMES, "object_stage": None, **options})
+
+
+def resumed(RE, line, documents) -> Exposures:
+    """Complete the scan of some documents by another one, whose documents are added; both together."""
+    earlier = Exposures.from_documents(documents)
+    rest = Recorder()
+    token = RE.subscribe(rest)
+    RE(resume_scan(line.stage, line.shutter, line.diode, earlier=earlier))
+    RE.unsubscribe(token)
+    documents.extend(d for d in rest if not any(d[1] is known[1] for known in documents))
+    return Exposures.from_documents(rest).continuing(earlier)
