@@ -143,7 +143,12 @@ class EpicsShutter(EpicsDevice, Shutter):
         return self._times_opened
 
     def _readback_changed(self, value: Any = None, **_: Any) -> None:
-        """Count, and wake whoever waits; called for each update of the readback."""
+        """Count, and wake whoever waits; called for each update of the readback.
+
+        The first one may come before the words of its enum, and says nothing without them: `stage` asks.
+        """
+        if isinstance(self.pvs.closed_value, str) and not isinstance(value, str) and not self.readback.enum_strs:
+            return
         opened, now = self._says_open(value), time.monotonic()
         if opened and self._opened_at is None:
             self._opened_at, self._times_opened = now, self._times_opened + 1
@@ -178,6 +183,11 @@ class EpicsShutter(EpicsDevice, Shutter):
             raise
         except Exception as error:
             raise ShutterError(f"{self.name} did not close within {self.timeout_s:g} s: check it now") from error
+
+    def stage(self) -> list[object]:
+        """Stage, and count from what the readback says now."""
+        self._readback_changed(fresh(self.readback))
+        return super().stage()
 
     def unstage(self) -> list[object]:
         """Close, then unstage; that it did not close is told first."""

@@ -15,11 +15,12 @@ from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
 from tests.ioc.waiting import eventually
 
-SET = PatternSet(32, 6)
+SET = PatternSet(32, 4)
 TILE_TIMES = {"open_exposures": 1, "dark_exposures": 1, "incident_exposures": 0, "open_every": 0}
-WHOLE = {"dark": 1, "open": 2, "primary": 6, "figures": 1}  # events of a scan of `SET` without faults
+WHOLE = {"dark": 1, "open": 2, "primary": 4, "figures": 1}  # events of a scan of `SET` without faults
 LIT = ("primary", "validation", "open", "incident", "metal", "failed")
-EXPOSURE_S, SCALE = 2000.0, 0.00015  # long enough to have no noise to speak of, and 0.3 real seconds
+EXPOSURE_S = 2000.0  # simulated seconds: no noise to speak of
+REAL_S = 0.2  # real seconds of an exposure that something is to be done in
 SAME = 2e-3  # of a bucket: 10 sigma of such an exposure; buckets of neighbouring tiles differ by more
 OVER_S = 20.0
 
@@ -87,10 +88,10 @@ def check_image(measured: Exposures, truth: dict[int, float], patterns: PatternS
 
 
 @contextmanager
-def in_exposure(ca: Any, opening: int, action: Callable[[], None]) -> Iterator[None]:
+def in_exposure(ca: Any, opening: int, action: Callable[[], Any], *, real_s: float = REAL_S) -> Iterator[None]:
     """Do something in another thread while the IOC says that it exposes with so many openings behind it.
 
-    Until then exposures take 0.3 real seconds, from then on no time.
+    Until then exposures take some real time, from then on none.
     """
     told: list[BaseException] = []
 
@@ -106,7 +107,7 @@ def in_exposure(ca: Any, opening: int, action: Callable[[], None]) -> Iterator[N
             told.append(error)
 
     thread = threading.Thread(target=act, daemon=True)
-    ca.put("TIME_SCALE", SCALE)
+    ca.put("TIME_SCALE", real_s / EXPOSURE_S)
     thread.start()
     try:
         yield

@@ -12,6 +12,7 @@ from tests.conftest import Recorder
 from tests.ioc.devices.conftest import beamline_file, line, make_line, scan, shared_line
 from tests.ioc.serving import Client
 
+from .scanning import Scanner
 from .books import EXPOSURE_S, SET, TILE_TIMES
 
 __all__ = ["beamline_file", "line", "make_line", "shared_line"]
@@ -48,3 +49,17 @@ def resumed(RE, line, documents) -> Exposures:
     RE.unsubscribe(token)
     documents.extend(d for d in rest if not any(d[1] is known[1] for known in documents))
     return Exposures.from_documents(rest).continuing(earlier)
+
+
+@pytest.fixture
+def scanner(tmp_path):
+    """Starts scanning processes, which share a folder."""
+    started: list[Scanner] = []
+
+    def start(file, environment) -> Scanner:
+        started.append(Scanner(file, tmp_path, environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
