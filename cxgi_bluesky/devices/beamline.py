@@ -48,3 +48,15 @@ class Beamline:
         """Also what no plan takes: second barrier and source."""
         others = (getattr(self.shutter, "barrier", None), self.source)
         return [*self.devices, *(d for d in others if d is not None)]
+
+    def wait_for_return(self) -> None:
+        """Wait for PVs whose IOC was started again; returns at once if all are connected, or there are none.
+
+        Raises
+        ------
+        CxgiError
+            Naming the PVs that have not come back within half a minute.
+        """
+        from .epics.signals import wait_for_return
+
+        wait_for_return(self.all_devices)

@@ -79,7 +79,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
     except CxgiError as error:
         raise CxgiError(f"beamline file {file.path}: {error}") from error
     if connect:
-        wait_for_connections(beamline.all_devices, timeouts)
+        wait_for_connections(beamline.all_devices, timeouts.connection_s)
     return beamline
 
 

@@ -10,7 +10,7 @@ from ophyd.status import StatusBase
 from ...errors import CxgiError
 from ..object_stage import IN, OUT, ObjectStage
 from .motors import BoundedMotor, move_together
-from .signals import Timeouts, give_timeouts
+from .signals import Timeouts, finish_unstaging, give_timeouts
 
 BETWEEN = "between"
 
@@ -68,6 +68,7 @@ class EpicsObjectStage(ObjectStage):
     def stage(self) -> list[object]:
         """Stage, if the record is in mm."""
         self.motor.check_unit()
+        finish_unstaging(self)
         return super().stage()
 
     def _command(self, inside: bool) -> StatusBase:

@@ -17,7 +17,7 @@ from ophyd.status import StatusBase
 from ...errors import CxgiError
 from ..shutter import Shutter, ShutterError
 from .barrier import EpicsBarrier, Value
-from .signals import POLL_S, EpicsDevice, Timeouts, fresh, in_background, says, word_of
+from .signals import POLL_S, EpicsDevice, Timeouts, fresh, in_background, says, wait_for_return, word_of
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,8 @@ class EpicsShutter(EpicsDevice, Shutter):
             raise ShutterError(f"{self.name} did not close within {self.timeout_s:g} s: check it now") from error
 
     def stage(self) -> list[object]:
-        """Stage, and count from what the readback says now."""
+        """Stage, unless there is an alarm, and count from what the readback says now."""
+        self._refuse_with_alarm()
         self._readback_changed(fresh(self.readback))
         return super().stage()
 
@@ -245,6 +246,8 @@ class EpicsShutter(EpicsDevice, Shutter):
 
     def _close(self, turn: object) -> None:
         try:
+            if self.alarm is not None and not self._connected:
+                raise ConnectionError(f"{self.readback.pvname} is not connected")
             with self._sending:
                 self._send(False)
             closed = self._wait_until(self.pvs.closed_value, self.times.closing_s, turn=None)
@@ -253,6 +256,11 @@ class EpicsShutter(EpicsDevice, Shutter):
             closed, reason = False, f"could not be closed ({error})"
         if not closed:
             self._raise_alarm(reason)
+
+    @property
+    def _connected(self) -> bool:
+        """Whether the command could be sent now: once an IOC has gone, nobody waits for it again."""
+        return all(s.connected for s in (self.command, self.close_pulse, self.readback) if s is not None)
 
     def _wait_until(self, wanted: Value, timeout_s: float, turn: object | None) -> bool:
         """Whether the readback comes to say so in time; gives up when a newer command has come (`turn`)."""
@@ -290,12 +298,13 @@ class EpicsShutter(EpicsDevice, Shutter):
             barrier = "there is no second barrier: stop the beam by hand now"
         else:
             try:
-                self.barrier.close()
+                self.barrier.close(patient=self.alarm is None)
                 barrier = f"second barrier {self.barrier.name} has stopped the beam"
             except Exception as error:
                 barrier = f"second barrier {self.barrier.name} FAILED too ({error}): stop the beam by hand now"
+        level = logging.CRITICAL if self.alarm is None else logging.ERROR
         self.alarm = f"it {reason}; {barrier}"
-        logger.critical("%s: %s", self.name, self.alarm)
+        logger.log(level, "%s: %s", self.name, self.alarm)
         raise ShutterError(f"{self.name} ALARM: {self.alarm}; it opens no more before {self.name}.reset_alarm()")
 
     def reset_alarm(self) -> None:
@@ -305,7 +314,10 @@ class EpicsShutter(EpicsDevice, Shutter):
         ------
         ShutterError
             If its readback does not say closed.
+        CxgiError
+            If its IOC does not answer within half a minute.
         """
+        wait_for_return([self] if self.barrier is None else [self, self.barrier])
         if not says(self.readback, fresh(self.readback), self.pvs.closed_value):
             raise ShutterError(f"{self.name}: the alarm stays, {self._reading()}: close it first")
         if self.reset is not None:

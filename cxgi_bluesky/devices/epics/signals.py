@@ -5,18 +5,22 @@ ophyd waits for ever unless it is told otherwise: a device that is made here cal
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ophyd import Device, EpicsSignal
+from ophyd import Device, EpicsSignal, Staged
 from ophyd.signal import EpicsSignalBase
 from ophyd.status import Status, StatusBase
 
 from ...errors import CxgiError
 
+logger = logging.getLogger(__name__)
+
+RETURN_S = 30.0  # an IOC that was started again is searched for ever more seldom; about 10 s are usual
 RECONNECTION_S = 0.5  # a channel that was lost is waited for so long: closing a shutter must go on to the next barrier
 POLL_S = 0.25  # a readback is asked for so often when it tells nothing by itself
 
@@ -44,6 +48,11 @@ class EpicsDevice(Device):
         self.extra_signals: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
         give_timeouts(self, self.timeouts)
+
+    def stage(self) -> list[object]:
+        """Stage; what an unstaging without the IOC has left is put back first."""
+        finish_unstaging(self)
+        return list(super().stage())
 
     def optional(self, attr: str, pv: str | None, kind: type[Any] = EpicsSignal, **words: Any) -> Any:
         """A signal that only some beamlines have; None without a PV."""
@@ -97,7 +106,7 @@ def silent_pvs(signal: Any) -> list[str]:
     return [pv for pv in pv_names(signal) if not signal._connection_states.get(pv, False)]
 
 
-def wait_for_connections(devices: list[Any], timeouts: Timeouts) -> None:
+def wait_for_connections(devices: list[Any], timeout_s: float) -> None:
     """Wait until every PV has answered.
 
     Raises
@@ -105,15 +114,37 @@ def wait_for_connections(devices: list[Any], timeouts: Timeouts) -> None:
     CxgiError
         Naming the PVs that have not.
     """
-    missing = [pv for signal in unconnected(devices, timeouts.connection_s) for pv in silent_pvs(signal)]
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    if missing := unconnected(devices, timeout_s):
         raise CxgiError(
-            f"no answer from {', '.join(missing[:5])}{more} within {timeouts.connection_s:g} s: "
+            f"no answer from {_some_pvs(missing)} within {timeout_s:g} s: "
             "run `cxgi check` on the beamline file; is the IOC up, and EPICS_CA_ADDR_LIST right?"
         )
     for device in devices:  # positions of pseudo axes come with the first monitor
-        device.wait_for_connection(timeout=timeouts.connection_s)
+        device.wait_for_connection(timeout=timeout_s)
+
+
+def wait_for_return(devices: list[Any], timeout_s: float = RETURN_S) -> None:
+    """Wait for PVs that were connected before: their IOC may just have been started again.
+
+    Raises
+    ------
+    CxgiError
+        Naming the PVs that have not come back.
+    """
+    if missing := unconnected(devices, 0.0):
+        logger.warning("waiting for %s, at most %g s", _some_pvs(missing), timeout_s)
+        wait_for_connections(devices, timeout_s)
+
+
+def _some_pvs(signals: list[Any]) -> str:
+    names = [pv for signal in signals for pv in silent_pvs(signal)]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def finish_unstaging(device: Any) -> None:
+    """Unstage a device again that could not be unstaged whole, as its IOC was gone: it would refuse to be staged."""
+    if device._staged is Staged.partially:
+        device.unstage()
 
 
 def in_background(device: Any, action: Callable[[], None], timeout_s: float) -> StatusBase:

@@ -11,7 +11,7 @@ from ...speckle_board import Board
 from ..position import PositionError
 from ..stage import MaskStage
 from .motors import BoundedMotor, move_together
-from .signals import Timeouts, give_timeouts
+from .signals import Timeouts, finish_unstaging, give_timeouts
 
 Limits = tuple[float, float]
 
@@ -89,6 +89,8 @@ class EpicsMaskStage(MaskStage):
         """Stage, if both records are in mm."""
         for axis in self.axes:
             axis.check_unit()
+            finish_unstaging(axis)
+        finish_unstaging(self)
         return super().stage()
 
     def _setup_move(self, position: Any, status: StatusBase) -> None:

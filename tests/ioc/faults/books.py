@@ -32,6 +32,13 @@ def events(documents: Iterable[tuple[str, Any]]) -> list[tuple[str, dict[str, An
     return [(stream_of[d["descriptor"]], d["data"]) for name, d in documents if name == "event"]
 
 
+def run_of(documents: list[tuple[str, Any]], uid: str) -> list[tuple[str, Any]]:
+    """Documents of one of several runs that came one after the other."""
+    starts = [place for place, (name, _) in enumerate(documents) if name == "start"] + [len(documents)]
+    (begin,) = (place for place in starts[:-1] if documents[place][1]["uid"] == uid)
+    return documents[begin : min(place for place in starts if place > begin)]
+
+
 def rows(documents: Iterable[tuple[str, Any]]) -> dict[str, int]:
     """Number of events of each stream."""
     return dict(Counter(stream for stream, _ in events(documents)))
@@ -131,7 +138,7 @@ class AtEvent:
     def __call__(self, name: str, document: Any) -> None:
         if name == "descriptor" and document["name"] == self._stream:
             self._uids.add(document["uid"])
-        if name == "event" and document["descriptor"] in self._uids and document["seq_num"] == self._at:
-            if not self.done:
-                self.done = True
-                self._action()
+        at = name == "event" and document["descriptor"] in self._uids and document["seq_num"] == self._at
+        if at and not self.done:
+            self.done = True
+            self._action()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.ioc.faults.books")
-
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.plans import resume_scan
 from tests.conftest import Recorder
