@@ -21,6 +21,11 @@ from .signals import POLL_S, EpicsDevice, Timeouts, fresh, in_background, says, 
 
 logger = logging.getLogger(__name__)
 
+
+class OvertakenError(ShutterError):
+    """A newer command has come while it opened."""
+
+
 LONGEST_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
 _MARGIN_S = 0.5
 
@@ -96,6 +101,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 2 * self.timeouts.read_s
         self.alarm: str | None = None
         self._turn = object()  # of the latest command: an older one gives up
+        self._forgotten: object | None = None  # command that a pause has ended, which is no error
         self._sending = threading.Lock()
         self._changed = threading.Event()
         self._opened_at: float | None = None
@@ -162,7 +168,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     def _command(self, opened: bool) -> StatusBase:
         if opened:
             self._refuse_with_alarm()
-            return self._start(self._open, self.times.opening_s + self.timeout_s + self.times.settle_s)
+            return self._start(self._open_unless_stopped, self.times.opening_s + self.timeout_s + self.times.settle_s)
         return self._start(self._close_after_exposure, self.timeout_s)
 
     def _start(self, action: Any, timeout_s: float) -> StatusBase:
@@ -190,6 +196,15 @@ class EpicsShutter(EpicsDevice, Shutter):
         self._readback_changed(fresh(self.readback))
         return super().stage()
 
+    def stop(self, *, success: bool = False) -> None:
+        """Close. With `success`, as in a pause, an opening under way is forgotten: the plan makes it again."""
+        self._forgotten = self._turn if success else None
+        self.close()
+
+    def pause(self) -> None:
+        """Close, and forget an opening under way."""
+        self.stop(success=True)
+
     def unstage(self) -> list[object]:
         """Close, then unstage; that it did not close is told first."""
         try:
@@ -208,11 +223,18 @@ class EpicsShutter(EpicsDevice, Shutter):
         else:
             (self.open_pulse if opened else self.close_pulse).put(self.pvs.pulse_value)
 
+    def _open_unless_stopped(self, turn: object) -> None:
+        try:
+            self._open(turn)
+        except OvertakenError:
+            if turn is not self._forgotten:
+                raise
+
     def _open(self, turn: object) -> None:
         self._check_permit()
         with self._sending:
             if turn is not self._turn:
-                raise ShutterError(f"{self.name} was closed while it was to open")
+                raise OvertakenError(f"{self.name} was closed while it was to open")
             self._send(True)
         reached = self._wait_until(self.pvs.opened_value, self.times.opening_s, turn)
         if not reached:
@@ -270,7 +292,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             if says(self.readback, fresh(self.readback), wanted):
                 return True
             if turn is not None and turn is not self._turn:
-                raise ShutterError(f"{self.name} was closed while it opened")
+                raise OvertakenError(f"{self.name} was closed while it opened")
             left = deadline - time.monotonic()
             if left <= 0:
                 return False

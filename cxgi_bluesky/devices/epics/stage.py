@@ -93,6 +93,12 @@ class EpicsMaskStage(MaskStage):
         finish_unstaging(self)
         return super().stage()
 
+    def stop(self, success: bool = False) -> None:
+        """Stop both axes. With `success`, as in a pause, the move is forgotten: the plan makes it again."""
+        if success:
+            self._done_moving(success=True)
+        super().stop(success=success)
+
     def _setup_move(self, position: Any, status: StatusBase) -> None:
         wanted = self.forward(position)
         moved = move_together(

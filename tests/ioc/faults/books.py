@@ -49,8 +49,15 @@ def stops(documents: Iterable[tuple[str, Any]]) -> list[str]:
     return [d["exit_status"] for name, d in documents if name == "stop"]
 
 
-def check_books(ca: Any, documents: Iterable[tuple[str, Any]], *, interrupted: int = 0, dark: int = 0) -> None:
-    """Hold events against the IOC's counts.
+def check_books(
+    ca: Any,
+    documents: Iterable[tuple[str, Any]],
+    *,
+    interrupted: int = 0,
+    dark: int = 0,
+    opened: int = 0,
+) -> None:
+    """Hold events against the IOC's counts, and the shutters.
 
     Parameters
     ----------
@@ -61,18 +68,25 @@ def check_books(ca: Any, documents: Iterable[tuple[str, Any]], *, interrupted: i
         Exposures that were lit and for which there is no event.
     dark : int
         Exposures without any light for which there is no event.
+    opened : int
+        Openings without an exposure.
     """
-    eventually(lambda: ca.get("ACQUIRE"), 0)  # an interrupted exposure ends by itself
     stored = rows(documents)
-    lit = sum(stored.get(stream, 0) for stream in LIT)
-    counted = {name: ca.get(f"COUNT:{name}") for name in ("EXPOSURES", "DARK_EXPOSURES", "OPENINGS")}
-    assert counted == {
-        "EXPOSURES": lit + interrupted,
+    lit = sum(stored.get(stream, 0) for stream in LIT) + interrupted
+    wanted = {
+        "EXPOSURES": lit,
         "DARK_EXPOSURES": stored.get("dark", 0) + dark,
-        "OPENINGS": lit + interrupted,
+        "OPENINGS": lit + opened,
     }
+    assert counted(ca) == wanted
     assert ca.get("SHUTTER:STATUS") == "Closed"
     assert ca.get("SAFETY:STATUS") == "Open"
+
+
+def counted(ca: Any) -> dict[str, int]:
+    """What the IOC has counted, when the exposure that may be under way has ended by itself."""
+    eventually(lambda: ca.get("ACQUIRE"), 0)
+    return {name: ca.get(f"COUNT:{name}") for name in ("EXPOSURES", "DARK_EXPOSURES", "OPENINGS")}
 
 
 def openings_told(documents: Iterable[tuple[str, Any]]) -> int:
@@ -94,6 +108,15 @@ def check_image(measured: Exposures, truth: dict[int, float], patterns: PatternS
     assert buckets == pytest.approx({k: truth[k] for k in wanted}, rel=SAME)
 
 
+def wait_for_exposure(ca: Any, opening: int) -> None:
+    """Until the IOC says that it exposes with so many openings behind it."""
+
+    def under_way() -> bool:
+        return ca.get("COUNT:OPENINGS") >= opening and ca.get("ACQUIRE") == 1 and ca.get("SHUTTER:STATUS") == "Open"
+
+    eventually(under_way, True, seconds=OVER_S)
+
+
 @contextmanager
 def in_exposure(ca: Any, opening: int, action: Callable[[], Any], *, real_s: float = REAL_S) -> Iterator[None]:
     """Do something in another thread while the IOC says that it exposes with so many openings behind it.
@@ -102,12 +125,9 @@ def in_exposure(ca: Any, opening: int, action: Callable[[], Any], *, real_s: flo
     """
     told: list[BaseException] = []
 
-    def under_way() -> bool:
-        return ca.get("COUNT:OPENINGS") >= opening and ca.get("ACQUIRE") == 1 and ca.get("SHUTTER:STATUS") == "Open"
-
     def act() -> None:
         try:
-            eventually(under_way, True, seconds=OVER_S)
+            wait_for_exposure(ca, opening)
             ca.put("TIME_SCALE", 0.0)
             action()
         except BaseException as error:

@@ -10,8 +10,8 @@ from tests.conftest import Recorder
 from tests.ioc.devices.conftest import beamline_file, line, make_line, scan, shared_line
 from tests.ioc.serving import Client
 
-from .scanning import Scanner
 from .books import EXPOSURE_S, SET, TILE_TIMES
+from .scanning import Scanner
 
 __all__ = ["beamline_file", "line", "make_line", "shared_line"]
 
@@ -35,15 +35,15 @@ def truth(shared_ioc, shared_line) -> dict[int, float]:
 
 def short_scan(line, **options):
     """A scan of `SET`: a dark exposure, an open one, the patterns, an open one."""
-    return scan(line, SET, exposure_s=EXPOSURE_S, **{**TILE_TIMES, "object_stage": None, **options})
+    return scan(line, SET, **{"exposure_s": EXPOSURE_S, **TILE_TIMES, "object_stage": None, **options})
 
 
-def resumed(RE, line, documents) -> Exposures:
+def resumed(RE, line, documents, **options) -> Exposures:
     """Complete the scan of some documents by another one, whose documents are added; both together."""
     earlier = Exposures.from_documents(documents)
     rest = Recorder()
     token = RE.subscribe(rest)
-    RE(resume_scan(line.stage, line.shutter, line.diode, earlier=earlier))
+    RE(resume_scan(line.stage, line.shutter, line.diode, earlier=earlier, **options))
     RE.unsubscribe(token)
     documents.extend(d for d in rest if not any(d[1] is known[1] for known in documents))
     return Exposures.from_documents(rest).continuing(earlier)

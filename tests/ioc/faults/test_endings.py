@@ -29,9 +29,8 @@ def test_a_scan_without_faults_stores_each_exposure_once(RE, documents, ca, line
 @pytest.mark.parametrize("paused", [True, False], ids=["paused", "running"])
 def test_an_ending_in_an_exposure(RE, documents, ca, line, truth, ending, status, figures, paused):
     end = getattr(RE, ending)
-    with in_exposure(ca, SECOND_PATTERN, RE.request_pause if paused else end):
-        with pytest.raises(RunEngineInterrupted):
-            RE(short_scan(line))
+    with in_exposure(ca, SECOND_PATTERN, RE.request_pause if paused else end), pytest.raises(RunEngineInterrupted):
+        RE(short_scan(line))
     assert ca.get("SHUTTER:STATUS") == "Closed"
     if paused:
         end()
@@ -45,13 +44,11 @@ def test_an_ending_in_an_exposure(RE, documents, ca, line, truth, ending, status
 
 def test_a_pause_in_an_exposure_is_closed_and_repeated(RE, documents, ca, line, truth):
     """Twice in one scan, the second time in the repetition of the first."""
-    with in_exposure(ca, SECOND_PATTERN, RE.request_pause):
-        with pytest.raises(RunEngineInterrupted):
-            RE(short_scan(line))
+    with in_exposure(ca, SECOND_PATTERN, RE.request_pause), pytest.raises(RunEngineInterrupted):
+        RE(short_scan(line))
     assert ca.get("SHUTTER:STATUS") == "Closed"
-    with in_exposure(ca, SECOND_PATTERN + 1, RE.request_pause):
-        with pytest.raises(RunEngineInterrupted):
-            RE.resume()
+    with in_exposure(ca, SECOND_PATTERN + 1, RE.request_pause), pytest.raises(RunEngineInterrupted):
+        RE.resume()
     assert ca.get("SHUTTER:STATUS") == "Closed"
     RE.resume()
     assert rows(documents) == WHOLE

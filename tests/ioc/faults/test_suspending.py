@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from cxgi_bluesky.devices.shutter import ShutterError
@@ -12,7 +10,18 @@ from cxgi_bluesky.plans.suspenders import source_suspenders
 from tests.beamline_files import GONE
 from tests.ioc.waiting import eventually
 
-from .books import WHOLE, check_books, check_image, in_exposure, openings_told, rows, stops
+from .books import (
+    EXPOSURE_S,
+    REAL_S,
+    WHOLE,
+    check_books,
+    check_image,
+    in_exposure,
+    openings_told,
+    rows,
+    stops,
+    wait_for_exposure,
+)
 from .conftest import resumed, short_scan
 
 SECOND_PATTERN = 3
@@ -30,22 +39,23 @@ def test_a_scan_waits_and_repeats_the_exposure(RE, documents, ca, make_line, tru
     line = make_line(ca.prefix, source__wait_s=0.0, **changes)
     for suspender in source_suspenders(line.source):
         RE.install_suspender(suspender)
-    openings = []
 
-    def away_and_back():
-        be(ca, True)
-        eventually(lambda: (ca.get("SHUTTER:STATUS"), ca.get("ACQUIRE"), suspended(RE)), ("Closed", 0, True))
-        openings.append(ca.get("COUNT:OPENINGS"))
-        be(ca, False)
+    def away_and_back_twice():
+        for opening in (SECOND_PATTERN, SECOND_PATTERN + 1):
+            ca.put("TIME_SCALE", REAL_S / EXPOSURE_S)
+            wait_for_exposure(ca, opening)
+            be(ca, True)
+            eventually(lambda: (ca.get("SHUTTER:STATUS"), ca.get("ACQUIRE"), suspended(RE)), ("Closed", 0, True))
+            assert ca.get("COUNT:OPENINGS") == opening
+            be(ca, False)
+        ca.put("TIME_SCALE", 0.0)
 
-    with in_exposure(ca, SECOND_PATTERN, away_and_back):
-        second = in_exposure(ca, SECOND_PATTERN + 1, away_and_back)
+    with in_exposure(ca, SECOND_PATTERN, away_and_back_twice, real_s=2 * REAL_S):
         RE(short_scan(line))
-    assert openings == [SECOND_PATTERN]
     RE.clear_suspenders()
     assert stops(documents) == ["success"]
     assert rows(documents) == WHOLE
-    check_books(ca, documents, interrupted=1)
+    check_books(ca, documents, interrupted=2)
     assert openings_told(documents) == ca.get("COUNT:OPENINGS")
     check_image(Exposures.from_documents(documents), truth)
 

@@ -1,0 +1,63 @@
+"""A pause before each message of one exposure, and going on: closed meanwhile, each exposure once in the image."""
+
+from __future__ import annotations
+
+import pytest
+from bluesky.utils import RunEngineInterrupted
+
+from cxgi_bluesky.exposures import Exposures
+from tests.plans.test_endings import interrupted
+
+from .books import LIT, WHOLE, check_image, counted, rows
+from .conftest import short_scan
+
+SECOND_PATTERN = 3
+ONE_EXPOSURE = [
+    "checkpoint", "set stage_tile", "wait", "read stage", "set shutter", "wait", "trigger diode", "wait", "set shutter",
+    "wait", "create", "read stage", "read diode", "read exposure", "save", "checkpoint",
+]  # fmt: skip
+NOTHING, OPENED, EXPOSED, STORED = "nothing", "opened", "exposed", "stored"
+
+
+def words(message):
+    named = message.command in ("set", "trigger", "read")
+    return f"{message.command} {message.obj.name}" if named else message.command
+
+
+def first_message(line) -> int:
+    """Number of the first message of the exposure of the second pattern, from 1."""
+    messages = list(short_scan(line))
+    opens = [n for n, m in enumerate(messages) if words(m) == "set shutter" and m.args == ("open",)]
+    begin = opens[SECOND_PATTERN - 1] - ONE_EXPOSURE.index("set shutter")
+    assert [words(m) for m in messages[begin : begin + len(ONE_EXPOSURE)]] == ONE_EXPOSURE
+    return begin + 1
+
+
+def made(number: int) -> set[tuple[int, int, int]]:
+    """What was made besides the events: exposures, dark ones, openings. Only what is under way may be one or other."""
+    if number <= ONE_EXPOSURE.index("set shutter") or number == len(ONE_EXPOSURE) - 1:
+        return {(0, 0, 0)}
+    if number == ONE_EXPOSURE.index("set shutter") + 1:
+        return {(0, 0, 0), (0, 0, 1)}
+    if number == ONE_EXPOSURE.index("trigger diode"):
+        return {(0, 0, 1)}
+    if number == ONE_EXPOSURE.index("trigger diode") + 1:
+        return {(0, 0, 1), (1, 0, 1), (0, 1, 1)}
+    return {(1, 0, 1)}
+
+
+@pytest.mark.parametrize("number", range(len(ONE_EXPOSURE)))
+def test_a_pause_before_each_message(RE, documents, ca, line, truth, number):
+    with pytest.raises(RunEngineInterrupted):
+        RE(interrupted(short_scan(line), first_message(line) + number))
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+    RE.resume()
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+    assert ca.get("SAFETY:STATUS") == "Open"
+    twice = {"primary": 5} if ONE_EXPOSURE[number] == "checkpoint" else {}  # it was stored, and is exposed once more
+    assert rows(documents) == {**WHOLE, **twice}
+    stored = sum(rows(documents).get(stream, 0) for stream in LIT)
+    count = counted(ca)
+    assert (count["EXPOSURES"] - stored, count["DARK_EXPOSURES"] - 1, count["OPENINGS"] - stored) in made(number)
+
+    check_image(Exposures.from_documents(documents), truth)
