@@ -49,13 +49,19 @@ def resumed(RE, line, documents, **options) -> Exposures:
     return Exposures.from_documents(rest).continuing(earlier)
 
 
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory):
+    """Of all sessions: a catalog is slow to make."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture
-def scanner(tmp_path):
+def scanner(tmp_path, data_folder):
     """Starts scanning processes, which share a folder."""
     started: list[Scanner] = []
 
     def start(file, environment) -> Scanner:
-        started.append(Scanner(file, tmp_path, environment))
+        started.append(Scanner(file, tmp_path, data_folder, environment))
         return started[-1]
 
     yield start

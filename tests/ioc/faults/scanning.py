@@ -1,7 +1,7 @@
 """A scanning process that does what it is told, and the test's end of it.
 
-Run as ``python -m tests.ioc.faults.scanning FILE FOLDER``: takes one word a line (see `Scanner`) and answers each with
-one JSON object. Every document is written to FOLDER/documents.jsonl at once.
+Run as ``python -m tests.ioc.faults.scanning FILE FOLDER DATA``: takes one word a line (see `Scanner`) and answers
+each with one JSON object. Every document is written to FOLDER/documents.jsonl at once.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Scanner:
 
     Parameters
     ----------
-    file, folder : Path
-        Beamline file, and where documents (and the data of a session) go.
+    file, folder, data : Path
+        Beamline file, where documents go, and the data folder of a session.
     environment : dict
         Of the IOC.
     """
 
-    def __init__(self, file: Path, folder: Path, environment: dict[str, str]) -> None:
-        words = [sys.executable, "-m", "tests.ioc.faults.scanning", str(file), str(folder)]
+    def __init__(self, file: Path, folder: Path, data: Path, environment: dict[str, str]) -> None:
+        words = [sys.executable, "-m", "tests.ioc.faults.scanning", str(file), str(folder), str(data)]
         self.folder = folder
         self._log = folder / "stderr.txt"
         with self._log.open("a") as log:
@@ -91,8 +91,8 @@ class Writer:
 class Words:
     """The process's end: a method for each word."""
 
-    def __init__(self, file: str, folder: Path) -> None:
-        self._file, self._folder = file, folder
+    def __init__(self, file: str, folder: Path, data: str) -> None:
+        self._file, self._folder, self._data = file, folder, data
 
     def engine(self) -> dict[str, Any]:
         """A RunEngine and the devices alone."""
@@ -106,7 +106,7 @@ class Words:
         """A session, with catalog and journal."""
         from cxgi_bluesky.session import start
 
-        self._session = start(beamline=self._file, data=self._folder / "data", live=False, progress=False)
+        self._session = start(beamline=self._file, data=self._data, live=False, progress=False)
         return self._begun(self._session.RE, self._session.beamline)
 
     def imports(self) -> dict[str, Any]:
@@ -165,8 +165,7 @@ class Words:
 
 
 def main() -> None:
-    folder = Path(sys.argv[2])
-    words = Words(sys.argv[1], folder)
+    words = Words(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
     for line in sys.stdin:
         word, *arguments = line.split()
         print(json.dumps(getattr(words, word)(*arguments)), flush=True)

@@ -8,9 +8,12 @@ import time
 import pytest
 
 from cxgi_bluesky.exposures import Exposures
+from tests.beamline_files import changed_file
+from tests.ioc.devices.conftest import changes_of
 from tests.ioc.waiting import eventually
 
 from .books import SAME, SET, WHOLE, check_books, check_image, in_exposure, openings_told, rows, stops
+from .scanning import Scanner
 
 SECOND_PATTERN = 3
 CUT_OFF = {"dark": 1, "open": 1, "primary": 1}
@@ -19,17 +22,26 @@ TIMER_S = 2.0  # the most that the IOC lets the shutter be open
 LATE_S = 3.0  # the machine may be busy
 
 
-@pytest.mark.parametrize("then", ["resume", "abort"])
-def test_two_interrupts_in_an_exposure(ca, scanner, shared_ioc, beamline_file, truth, then):
-    process = scanner(beamline_file(ca.prefix), shared_ioc.environment)
-    process.ask("engine")
+@pytest.fixture(scope="module")
+def process(shared_ioc, tmp_path_factory):
+    """A scanning process without a session."""
+    folder = tmp_path_factory.mktemp("process")
+    file = changed_file(folder, changes_of(shared_ioc.prefix))
+    scanner = Scanner(file, folder, folder, shared_ioc.environment)
+    scanner.ask("engine")
+    yield scanner
+    scanner.end()
 
+
+@pytest.mark.parametrize("then", ["resume", "abort"])
+def test_two_interrupts_in_an_exposure(ca, process, truth, then):
     def twice():
         process.signal(signal.SIGINT)
         time.sleep(BETWEEN_SIGNALS_S)
         process.signal(signal.SIGINT)
 
-    with in_exposure(ca, SECOND_PATTERN, twice, real_s=1.0):
+    known = len(process.documents)
+    with in_exposure(ca, SECOND_PATTERN, twice, real_s=0.6):
         told = process.ask("scan")
     assert told["error"].startswith("RunEngineInterrupted")
     assert told["state"] == "paused"
@@ -37,25 +49,26 @@ def test_two_interrupts_in_an_exposure(ca, scanner, shared_ioc, beamline_file, t
     assert ca.get("COUNT:OPENINGS") == SECOND_PATTERN
     told = process.ask(then)
     assert (told["error"], told["state"]) == ("", "idle")
-    assert rows(process.documents) == (WHOLE if then == "resume" else CUT_OFF | {"figures": 1})
-    assert stops(process.documents) == ["success" if then == "resume" else "abort"]
-    check_books(ca, process.documents, interrupted=1)
-    assert openings_told(process.documents) == ca.get("COUNT:OPENINGS")
+    documents = process.documents[known:]
+    assert rows(documents) == (WHOLE if then == "resume" else CUT_OFF | {"figures": 1})
+    assert stops(documents) == ["success" if then == "resume" else "abort"]
+    check_books(ca, documents, interrupted=1)
+    assert openings_told(documents) == ca.get("COUNT:OPENINGS")
     if then == "resume":
-        check_image(Exposures.from_documents(process.documents), truth)
+        check_image(Exposures.from_documents(documents), truth)
 
 
-def test_one_interrupt_pauses_after_the_exposure(ca, scanner, shared_ioc, beamline_file, truth):
-    process = scanner(beamline_file(ca.prefix), shared_ioc.environment)
-    process.ask("engine")
+def test_one_interrupt_pauses_after_the_exposure(ca, process, truth):
+    known = len(process.documents)
     with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(signal.SIGINT)):
         told = process.ask("scan")
     assert told["state"] == "paused"
-    assert rows(process.documents) == {"dark": 1, "open": 1, "primary": 2}  # it was stored
-    check_books(ca, process.documents)
+    assert rows(process.documents[known:]) == {"dark": 1, "open": 1, "primary": 2}  # it was stored
+    check_books(ca, process.documents[known:])
     assert process.ask("resume")["state"] == "idle"
-    check_books(ca, process.documents)
-    check_image(Exposures.from_documents(process.documents), truth)
+    assert rows(process.documents[known:]) == WHOLE
+    check_books(ca, process.documents[known:])
+    check_image(Exposures.from_documents(process.documents[known:]), truth)
 
 
 def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_completes_the_scan(
@@ -72,7 +85,7 @@ def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_complet
         first.signal(signal.SIGKILL)
         assert ca.get("SHUTTER:STATUS") == "Open"
 
-    with in_exposure(ca, SECOND_PATTERN, kill, real_s=1.0):
+    with in_exposure(ca, SECOND_PATTERN, kill, real_s=0.5):
         first.tell("scan")
     eventually(lambda: ca.get("SHUTTER:STATUS"), "Closed")
     assert time.monotonic() - times["open"] < TIMER_S + LATE_S

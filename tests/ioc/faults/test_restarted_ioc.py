@@ -28,7 +28,7 @@ def test_an_ioc_that_dies_in_an_exposure_and_comes_back(own_ioc, scanner, beamli
         ioc.end(signal.SIGKILL)
         died["at"] = time.time()
 
-    with in_exposure(ca, SECOND_PATTERN, kill, real_s=0.6):
+    with in_exposure(ca, SECOND_PATTERN, kill, real_s=0.4):
         told = process.ask("scan")
     assert told["at"] - died["at"] < SOON_S
     assert told["error"].startswith("ShutterError: shutter ALARM: it could not be closed (OWN:SHUTTER:")

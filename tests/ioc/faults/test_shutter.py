@@ -51,7 +51,8 @@ def test_one_that_fails_to_close(RE, documents, ca, line, truth):
 
 
 def test_one_whose_barrier_fails_too(RE, documents, ca, make_line):
-    line = make_line(ca.prefix, shutter__second_barrier__closed_value="Failed")
+    barrier = {"shutter__second_barrier__closed_value": "Failed", "shutter__second_barrier__closing_s": 0.2}
+    line = make_line(ca.prefix, shutter__closing_s=0.2, **barrier)
     with (
         in_exposure(ca, SECOND_PATTERN, lambda: ca.put("FAULT:SHUTTER_FAIL", "close")),
         pytest.raises(ShutterError, match=r"second_barrier FAILED too .*stop the beam by hand now"),
