@@ -26,6 +26,13 @@ class OvertakenError(ShutterError):
     """A newer command has come while it opened."""
 
 
+@dataclass(eq=False)
+class _Turn:
+    """A command: an older one gives up, which is no error where the plan was ended or paused (`forgotten`)."""
+
+    forgotten: bool = False
+
+
 LONGEST_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
 _MARGIN_S = 0.5
 
@@ -100,8 +107,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         self.timeouts = (timeouts or Timeouts()).quick
         self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 2 * self.timeouts.read_s
         self.alarm: str | None = None
-        self._turn = object()  # of the latest command: an older one gives up
-        self._forgotten: object | None = None  # command that a pause has ended, which is no error
+        self._turn = _Turn()  # of the latest command
         self._sending = threading.Lock()
         self._changed = threading.Event()
         self._opened_at: float | None = None
@@ -169,10 +175,11 @@ class EpicsShutter(EpicsDevice, Shutter):
         if opened:
             self._refuse_with_alarm()
             return self._start(self._open_unless_stopped, self.times.opening_s + self.timeout_s + self.times.settle_s)
+        self._turn.forgotten = True  # a plan waits until it is open, unless it was ended
         return self._start(self._close_after_exposure, self.timeout_s)
 
     def _start(self, action: Any, timeout_s: float) -> StatusBase:
-        self._turn = turn = object()
+        self._turn = turn = _Turn()
         return in_background(self, lambda: action(turn), timeout_s + _MARGIN_S)
 
     def close(self) -> None:
@@ -198,7 +205,7 @@ class EpicsShutter(EpicsDevice, Shutter):
 
     def stop(self, *, success: bool = False) -> None:
         """Close. With `success`, as in a pause, an opening under way is forgotten: the plan makes it again."""
-        self._forgotten = self._turn if success else None
+        self._turn.forgotten = self._turn.forgotten or success
         self.close()
 
     def pause(self) -> None:
@@ -223,14 +230,14 @@ class EpicsShutter(EpicsDevice, Shutter):
         else:
             (self.open_pulse if opened else self.close_pulse).put(self.pvs.pulse_value)
 
-    def _open_unless_stopped(self, turn: object) -> None:
+    def _open_unless_stopped(self, turn: _Turn) -> None:
         try:
             self._open(turn)
         except OvertakenError:
-            if turn is not self._forgotten:
+            if not turn.forgotten:
                 raise
 
-    def _open(self, turn: object) -> None:
+    def _open(self, turn: _Turn) -> None:
         self._check_permit()
         with self._sending:
             if turn is not self._turn:
@@ -246,7 +253,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         time.sleep(self.times.settle_s)
         self._closed_itself, self._exposing = False, turn is self._turn
 
-    def _close_after_exposure(self, turn: object) -> None:
+    def _close_after_exposure(self, turn: _Turn) -> None:
         """Close; an error if it had closed by itself before."""
         exposing, self._exposing = self._exposing, False
         if exposing and not self._closed_itself:
@@ -266,7 +273,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         except Exception:
             return False
 
-    def _close(self, turn: object) -> None:
+    def _close(self, turn: _Turn) -> None:
         try:
             if self.alarm is not None and not self._connected:
                 raise ConnectionError(f"{self.readback.pvname} is not connected")
@@ -284,7 +291,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         """Whether the command could be sent now: once an IOC has gone, nobody waits for it again."""
         return all(s.connected for s in (self.command, self.close_pulse, self.readback) if s is not None)
 
-    def _wait_until(self, wanted: Value, timeout_s: float, turn: object | None) -> bool:
+    def _wait_until(self, wanted: Value, timeout_s: float, turn: _Turn | None) -> bool:
         """Whether the readback comes to say so in time; gives up when a newer command has come (`turn`)."""
         deadline = time.monotonic() + timeout_s
         while True:

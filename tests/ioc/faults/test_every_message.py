@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
-from bluesky.utils import RunEngineInterrupted
+from bluesky import Msg
+from bluesky.preprocessors import plan_mutator
+from bluesky.utils import RunEngineInterrupted, ensure_generator
 
 from cxgi_bluesky.exposures import Exposures
 from tests.plans.test_endings import interrupted
 
-from .books import LIT, WHOLE, check_image, counted, rows
+from .books import LIT, WHOLE, check_image, counted, rows, stops
 from .conftest import short_scan
 
 SECOND_PATTERN = 3
@@ -16,7 +20,6 @@ ONE_EXPOSURE = [
     "checkpoint", "set stage_tile", "wait", "read stage", "set shutter", "wait", "trigger diode", "wait", "set shutter",
     "wait", "create", "read stage", "read diode", "read exposure", "save", "checkpoint",
 ]  # fmt: skip
-NOTHING, OPENED, EXPOSED, STORED = "nothing", "opened", "exposed", "stored"
 
 
 def words(message):
@@ -61,3 +64,32 @@ def test_a_pause_before_each_message(RE, documents, ca, line, truth, number):
     assert (count["EXPOSURES"] - stored, count["DARK_EXPOSURES"] - 1, count["OPENINGS"] - stored) in made(number)
 
     check_image(Exposures.from_documents(documents), truth)
+
+
+def ended(plan, at: int, end):
+    """The plan, ended from another thread before its message number `at`."""
+    seen = []
+
+    def end_here(message):
+        seen.append(message)
+        if len(seen) != at:
+            return None, None
+        threading.Thread(target=end, daemon=True).start()
+        return ensure_generator([Msg("sleep", None, 10.0), message]), None
+
+    return plan_mutator(plan, end_here)
+
+
+@pytest.mark.parametrize("ending", ["abort", "halt"])
+@pytest.mark.parametrize("number", range(1, len(ONE_EXPOSURE) - 1))
+def test_an_ending_before_each_message(RE, documents, ca, line, number, ending):
+    with pytest.raises(RunEngineInterrupted):
+        RE(ended(short_scan(line), first_message(line) + number, getattr(RE, ending)))
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+    assert ca.get("SAFETY:STATUS") == "Open"
+    assert rows(documents) == {"dark": 1, "open": 1, "primary": 1} | ({"figures": 1} if ending == "abort" else {})
+    assert stops(documents) == ["abort"]
+    count = counted(ca)
+    assert (count["EXPOSURES"] - 2, count["DARK_EXPOSURES"] - 1, count["OPENINGS"] - 2) in made(number)
+    assert line.shutter.openings.get() >= count["OPENINGS"]
+    assert line.shutter.alarm is None
