@@ -18,7 +18,7 @@ from .scanning import Scanner
 SECOND_PATTERN = 3
 CUT_OFF = {"dark": 1, "open": 1, "primary": 1}
 BETWEEN_SIGNALS_S = 0.15  # the RunEngine takes two within 0.1 s for one
-TIMER_S = 2.0  # the most that the IOC lets the shutter be open
+TIMER_S = 1.0  # the most that the IOC lets the shutter be open
 LATE_S = 3.0  # the machine may be busy
 
 
