@@ -6,10 +6,14 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: demo test lint bench bench-network bench-peers reproduce clean
+.PHONY: demo demo-epics test lint bench bench-network bench-peers reproduce clean
 
 demo: $(STAMP)
 	$(BIN)/cxgi demo --out demo-output
+
+# The same over Channel Access, with an IOC of its own; DETECTOR=keithley, tetramm, scaler or all.
+demo-epics: $(STAMP)
+	$(BIN)/cxgi demo --epics --detector $(or $(DETECTOR),generic) --out demo-output/epics
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -27,6 +27,8 @@ from .speckle_set import SpeckleSet
 __all__ = ["NO_PATTERN", "PATHS", "Alignment", "MaskBoard", "load_board", "shipped_boards"]
 
 PATHS = ("order", "snake")  # of the stage over the board
+Places = NDArray[np.float64]
+
 NO_PATTERN = -1  # the pattern_index of a reference tile
 
 
@@ -56,6 +58,9 @@ class MaskBoard:
     aperture_um : float
         Side of the limiting aperture around the object.
     alignment : Alignment
+    fiducials : tuple of (int, int)
+        Further all-open places (row, column) beside the patterns, alone in the metal, by which `align_board` finds
+        how the plate lies; they have no tile numbers.
 
     Raises
     ------
@@ -75,6 +80,7 @@ class MaskBoard:
     d_r: float
     aperture_um: float
     alignment: Alignment = field(default_factory=Alignment)
+    fiducials: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         checked_index(self.pattern_index, self.size)
@@ -87,16 +93,18 @@ class MaskBoard:
             raise CxgiError(f"tile_pitch_um {self.tile_pitch_um} is less than the tile itself ({self.tile_um} um)")
         if self.columns < 1:
             raise CxgiError(f"columns {self.columns} of board {self.name!r} must be at least 1")
-        self._check_reference_tiles()
+        self._check_places_beside_patterns()
 
-    def _check_reference_tiles(self) -> None:
-        rows = -(-len(self.pattern_index) // self.columns)
-        for name in ("open_tile", "metal_tile"):
-            row, column = getattr(self, name)
-            if 0 <= column < self.columns and 0 <= row < rows and row * self.columns + column < len(self.pattern_index):
-                raise CxgiError(f"{name} {(row, column)} lies on the tile of a pattern: give it a place beside them")
-        if self.open_tile == self.metal_tile:
-            raise CxgiError(f"open_tile and metal_tile share the place {self.open_tile}")
+    def _check_places_beside_patterns(self) -> None:
+        fiducials = [(f"fiducial {number}", place) for number, place in enumerate(self.fiducials)]
+        taken: dict[tuple[int, int], str] = {}
+        for name, place in [("open_tile", self.open_tile), ("metal_tile", self.metal_tile), *fiducials]:
+            row, column = place
+            if 0 <= column < self.columns and row >= 0 and row * self.columns + column < len(self.pattern_index):
+                raise CxgiError(f"{name} {place} lies on the tile of a pattern: give it a place beside them")
+            if place in taken:
+                raise CxgiError(f"{taken[place]} and {name} share the place {place}")
+            taken[place] = name
 
     # ------------------------------------------------------------ numbers
 
@@ -188,12 +196,21 @@ class MaskBoard:
     # ------------------------------------------------------------ places
 
     @cached_property
-    def _places_mm(self) -> NDArray[np.float64]:
+    def _places_mm(self) -> Places:
         """Stage position of every tile, shape (tile_count, 2)."""
         row, column = np.divmod(np.arange(self.pattern_count), self.columns)
         cells = np.concatenate([np.stack([column, row], axis=1), [self.open_tile[::-1]], [self.metal_tile[::-1]]])
         plate_mm = cells * self.tile_pitch_um / 1000
         return plate_mm @ self.alignment.matrix.T + [self.alignment.x0_mm, self.alignment.y0_mm]
+
+    def place_mm(self, place: tuple[int, int]) -> tuple[float, float]:
+        """Stage position (x, y) that puts the centre of a place (row, column) of the plate into the beam."""
+        x, y = self.alignment.matrix @ self.on_plate_mm(place) + [self.alignment.x0_mm, self.alignment.y0_mm]
+        return float(x), float(y)
+
+    def on_plate_mm(self, place: tuple[int, int]) -> Places:
+        """Centre (x, y) of a place (row, column) in plate coordinates: from tile 0, columns along x."""
+        return np.array(place[::-1]) * self.tile_pitch_um / 1000
 
     def position_mm(self, tile: int) -> tuple[float, float]:
         """Stage position (x, y) that puts a tile's centre into the beam."""
@@ -209,9 +226,20 @@ class MaskBoard:
 
     def tiles_within(self, x_mm: float, y_mm: float, reach_um: float) -> list[int]:
         """Tiles of which any part lies in a square view of half-side `reach_um` around a position."""
-        offset = np.abs(self._places_mm - [x_mm, y_mm]) * 1000
+        return np.flatnonzero(self._reach_into(self._places_mm, x_mm, y_mm, reach_um)).tolist()
+
+    def fiducials_within(self, x_mm: float, y_mm: float, reach_um: float) -> list[list[float]]:
+        """Stage positions [x, y] of the fiducials of which any part lies in such a view."""
+        return self._fiducials_mm[self._reach_into(self._fiducials_mm, x_mm, y_mm, reach_um)].tolist()
+
+    @cached_property
+    def _fiducials_mm(self) -> Places:
+        return np.array([self.place_mm(place) for place in self.fiducials]).reshape(-1, 2)
+
+    def _reach_into(self, places_mm: Places, x_mm: float, y_mm: float, reach_um: float) -> NDArray[np.bool_]:
+        offset = np.abs(places_mm - [x_mm, y_mm]) * 1000
         half_um = np.abs(self.alignment.matrix).sum(axis=1) * self.tile_um / 2
-        return np.flatnonzero((offset < reach_um + half_um).all(axis=1)).tolist()
+        return (offset < reach_um + half_um).all(axis=1)
 
     # ------------------------------------------------------------ files
 
@@ -221,6 +249,9 @@ class MaskBoard:
         words["pattern_index"] = list(self.pattern_index)
         words["open_tile"], words["metal_tile"] = list(self.open_tile), list(self.metal_tile)
         words["alignment"] = {f.name: getattr(self.alignment, f.name) for f in fields(Alignment)}
+        fiducials = [list(place) for place in words.pop("fiducials")]
+        if fiducials:  # a board without them is the board it was before there were any
+            words["fiducials"] = fiducials
         return words
 
     @cached_property

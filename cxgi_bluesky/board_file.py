@@ -15,6 +15,7 @@ import yaml
 from .errors import CxgiError
 from .orders import ORDERS, SEEDED, ranking
 
+OPTIONAL = {"alignment", "fiducials"}
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -43,17 +44,26 @@ def read_words(path: str | Path) -> Any:
 
 
 def write_words(path: str | Path, words: Mapping[str, Any]) -> None:
-    """Write a board's plain values; the tiles of a full plate as the name of their order."""
+    """Write a board's plain values, as short as `short_words` makes them."""
+    Path(path).write_text(yaml_text(words), encoding="utf-8")
+
+
+def yaml_text(words: Mapping[str, Any]) -> str:
+    """A board's plain values as the text of a board file."""
+    return yaml.safe_dump(short_words(words), sort_keys=False)
+
+
+def short_words(words: Mapping[str, Any]) -> dict[str, Any]:
+    """A board's plain values, the tiles of a full plate as the name of their order."""
     order = _order_of_a_full_plate(words["pattern_index"], words["size"])
-    tiles = words["pattern_index"] if order is None else {"order": order}
-    Path(path).write_text(yaml.safe_dump({**words, "pattern_index": tiles}, sort_keys=False), encoding="utf-8")
+    return {**words, "pattern_index": words["pattern_index"] if order is None else {"order": order}}
 
 
 def check_names(words: Any, known: Set[str]) -> None:
-    """Raise `CxgiError` unless `words` is a mapping with exactly the known names; alignment may be left out."""
+    """Raise `CxgiError` unless `words` is a mapping with exactly the known names; OPTIONAL ones may be left out."""
     if not isinstance(words, dict):
         raise CxgiError("a board file holds a mapping of names to values: see the boards that ship with the package")
-    unknown, missing = set(words) - known, known - set(words) - {"alignment"}
+    unknown, missing = set(words) - known, known - set(words) - OPTIONAL
     if unknown or missing:
         raise CxgiError(f"board: unknown {sorted(unknown)}, missing {sorted(missing)}: it needs {sorted(known)}")
 
@@ -71,6 +81,7 @@ def typed(words: Mapping[str, Any]) -> dict[str, Any]:
         values["pattern_index"] = ranking(values["pattern_index"]["order"], int(values["size"])).tolist()
     for name in ("pattern_index", "open_tile", "metal_tile"):
         values[name] = tuple(int(v) for v in values[name])
+    values["fiducials"] = tuple((int(row), int(column)) for row, column in values.get("fiducials", ()))
     for name in ("pixel_um", "tile_pitch_um", "d_r", "aperture_um"):
         values[name] = float(values[name])
     return values

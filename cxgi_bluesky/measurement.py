@@ -176,6 +176,7 @@ class Measurement(SignedCoefficients):
             validation=b.validation,
             source=b.source,
         )
+        made = replace(made, mirrored=bool(exposures.start["cxgi"]["board"].get("mirrored", False)))
         if "mask_error" in b.source:  # of a mean of (1 + T0) / 2, for patterns of +- (1 - T0) / 2
             made = replace(made, pattern_error=b.source["mask_error"] * (2 - b.d_r) / b.d_r)
         return made if tile_maps is None else made.with_tile_maps(tile_maps)

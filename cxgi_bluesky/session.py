@@ -107,6 +107,11 @@ class Session:
         return self.beamline.object_stage
 
     @property
+    def knife(self) -> Any:
+        """Blade to measure the source with; None where there is none."""
+        return self.beamline.knife
+
+    @property
     def devices(self) -> tuple[Any, Any, Any]:
         """Stage, shutter and diode: what every plan takes first."""
         return self.stage, self.shutter, self.diode
@@ -214,6 +219,16 @@ class Session:
         return self.plans.reference_scan(
             *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
         )
+
+    def align_board(self, exposure_s: float = 1.0, **options: Any) -> Any:
+        """The plan that finds how the plate lies: ``(uid,) = s.RE(s.align_board())``.
+
+        Then ``fit = alignment_from_run(s.catalog[uid])`` (of `plate_alignment`), ``write_aligned_board(s.board, fit,
+        "new.yaml")``, and ``s.stage.board = fit.aligned_board`` to go on with it. `options` are those of
+        `plans.align_board`.
+        """
+        options.setdefault("object_stage", self.object_stage)
+        return self.plans.align_board(*self.devices, board=self.board, exposure_s=exposure_s, **options)
 
     def reconstruct(
         self, uid: str | None = None, *, method: str | None = None, record: bool = True, **options: Any

@@ -47,6 +47,9 @@ class SignedCoefficients:
         Rms error of the +-1 patterns' mean over the field, as a reference scan has seen it before its correction.
     masks : ndarray, shape (M, n, n), optional
         The signed masks W_k as they are, where maps of the tiles were recorded: s_k = sum_xy W_k * image.
+    mirrored : bool
+        Whether the plate was mounted back to front. The coefficients, and `masks`, are then of the object turned over
+        along x, as the etched side sees it, and `reconstruct` turns its pictures back (`seen_by_beam`).
     source : dict
         Where the measurement came from (file, run uids, coding, what was left out).
     """
@@ -62,6 +65,7 @@ class SignedCoefficients:
     source: Mapping[str, Any] = field(default_factory=dict)
     pattern_error: float | None = None
     masks: NDArray[np.float32] | None = None
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         check_size(self.size)
@@ -99,6 +103,10 @@ class SignedCoefficients:
         return self.sigma_origin == HIGH_SEQUENCY
 
     # ------------------------------------------------------------ views
+
+    def seen_by_beam(self, image: NDArray[Any]) -> NDArray[Any]:
+        """An image (..., n, n) from the plate's view into the beam's, or back: turned over along x if mirrored."""
+        return image[..., ::-1] if self.mirrored else image
 
     def _on_grid(self, values: ArrayLike, fill: float) -> Array:
         grid = np.full(self.size**2, fill)
@@ -173,11 +181,14 @@ class SignedCoefficients:
             raise CxgiError(f"tile maps of size {maps.size} for a measurement of size {self.size}")
         if self.source.get("coding") != "binary":
             raise CxgiError(f"tile maps for coding {self.source.get('coding')!r}: only binary buckets are of one mask")
-        masks = maps.signed(self.pattern_index, self.d_r)
+        masks = self.seen_by_beam(maps.signed(self.pattern_index, self.d_r))  # maps are as the beam sees the tiles
         return replace(self, masks=masks, source={**self.source, "tile_maps_sha256": maps.sha256})
 
     def predicted(self, image: ArrayLike) -> Array:
-        """Coefficients that an image would give, with the masks as they are where they are known; shape (M,)."""
+        """Coefficients that an image would give, with the masks as they are where they are known; shape (M,).
+
+        Of a mirrored measurement, the image as the plate sees it (`seen_by_beam`).
+        """
         if self.masks is None:
             return coefficients(image, self.pattern_index)
         flat = np.asarray(image, dtype=np.float32).ravel()

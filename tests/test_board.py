@@ -6,6 +6,7 @@ import yaml
 
 from cxgi_bluesky.board import Alignment, MaskBoard, load_board, shipped_boards
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.plate_alignment.orientation import landmarks_of
 from tests.conftest import small_board
 
 
@@ -116,3 +117,43 @@ def test_a_large_plate_of_few_tiles_is_written_and_read(tmp_path):
     board = small_board(256, pattern_index=tuple(range(100)), columns=10)
     board.to_yaml(tmp_path / "large.yaml")
     assert MaskBoard.from_yaml(tmp_path / "large.yaml") == board
+
+
+# ---------------------------------------------------------------- fiducials
+
+
+def test_a_board_without_fiducials_is_the_board_it_was(board):
+    assert "fiducials" not in board.to_dict()
+    assert small_board(fiducials=()).sha256 == board.sha256
+    assert small_board(fiducials=((-5, 0),)).sha256 != board.sha256
+
+
+def test_fiducials_round_trip_and_have_no_tile_numbers(tmp_path, board):
+    marked = small_board(fiducials=((-5, 0), (10, 3)))
+    marked.to_yaml(tmp_path / "b.yaml")
+    assert load_board(tmp_path / "b.yaml") == marked
+    assert marked.tile_count == board.tile_count
+    assert marked.place_mm((0, 3)) == pytest.approx(marked.position_mm(3))
+    assert marked.place_mm(marked.open_tile) == pytest.approx(marked.position_mm(marked.open_tile_number))
+
+
+@pytest.mark.parametrize(
+    ("fiducials", "message"),
+    [
+        (((7, 7),), r"fiducial 0 \(7, 7\) lies on the tile of a pattern"),
+        (((-2, 0),), "open_tile and fiducial 0 share the place"),
+        (((-5, 0), (-5, 0)), "fiducial 0 and fiducial 1 share the place"),
+    ],
+)
+def test_impossible_fiducials_are_refused(fiducials, message):
+    with pytest.raises(CxgiError, match=message):
+        small_board(fiducials=fiducials)
+
+
+@pytest.mark.parametrize("name", ["au64", "cu32"])
+def test_the_shipped_boards_can_be_aligned_and_no_fiducial_is_anothers_mirror_image(name):
+    board = load_board(name)
+    assert landmarks_of(board) == board.fiducials
+    images = {(row, board.columns - 1 - column) for row, column in board.fiducials}
+    for row, column in images:
+        assert min(max(abs(row - r), abs(column - c)) for r, c in board.fiducials) >= 3

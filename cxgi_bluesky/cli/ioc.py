@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..alignment import Alignment
 from ..errors import CxgiError
 from ._common import Commands, Payload, Say, add_command, plain
 
@@ -31,6 +32,11 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "ioc", ioc, data=False)
     parser.add_argument("--board", default="au64", help="au64, cu32 or a board file (default: %(default)s)")
     parser.add_argument("--object", default="gold", help="object in the beam, as in cxgi demo (default: %(default)s)")
+    parser.add_argument(
+        "--lies-as",
+        metavar="X0_MM,Y0_MM,ROTATION_DEG,SCALE[,mirrored]",
+        help="how the plate really lies on the stage (default: as the board's file says)",
+    )
     parser.add_argument("--etched", action="store_true", help="a board with the errors of its etching")
     parser.add_argument("--prefix", default="CXGI:", help="of all PVs (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
@@ -70,6 +76,7 @@ def ioc(options: argparse.Namespace, say: Say) -> Payload:
         seed=options.seed,
         etched=options.etched,
         end_with_parent=options.end_with_parent,
+        lies_as=None if options.lies_as is None else _alignment(options.lies_as),
         **words,
     )
 
@@ -85,6 +92,17 @@ def ioc(options: argparse.Namespace, say: Say) -> Payload:
         f"{counted['exposures']} exposures, {counted['moves']} moves"
     )
     return counted
+
+
+def _alignment(text: str) -> Alignment:
+    """An alignment as one word of the command line."""
+    *numbers, last = text.split(",")
+    mirrored = last == "mirrored"
+    try:
+        x0_mm, y0_mm, rotation_deg, scale = map(float, numbers if mirrored else [*numbers, last])
+    except ValueError:
+        raise CxgiError(f"--lies-as {text}: give X0_MM,Y0_MM,ROTATION_DEG,SCALE and, if it is so, ,mirrored") from None
+    return Alignment(x0_mm, y0_mm, rotation_deg, scale, mirrored)
 
 
 def _flag(name: str) -> str:

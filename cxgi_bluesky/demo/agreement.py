@@ -51,10 +51,12 @@ class Agreement:
     @property
     def verdict(self) -> str:
         """One of three words."""
-        if self.identical:
-            return IDENTICAL
-        good = self.chi2 <= WITHIN * self.chi2_of_seeds and max(self.images.values()) <= WITHIN
-        return AGREES if good else DIFFERS
+        return DIFFERS if not self.good else IDENTICAL if self.identical else AGREES
+
+    @property
+    def good(self) -> bool:
+        """Whether buckets and every image differ by no more than noise makes them."""
+        return self.chi2 <= WITHIN * self.chi2_of_seeds and max(self.images.values()) <= WITHIN
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -52,6 +52,7 @@ class DemoIoc:
         if find_spec("caproto") is None or find_spec("epics") is None:
             raise CxgiError("cxgi demo --epics needs caproto and pyepics: pip install 'cxgi_bluesky[epics]'")
         self.counted: dict[str, Any] = {}
+        self.said = ""
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe, which nobody would empty
         options = {"--prefix": prefix, "--board": board, "--object": object_name, "--seed": str(seed)}
         self._process = subprocess.Popen(
@@ -76,8 +77,12 @@ class DemoIoc:
             raise CxgiError("interrupted before the first exposure") from None
         if not line:
             self.end()
-            raise CxgiError(f"the IOC did not start: {self._last_words()}")
-        return dict(json.loads(line))
+            raise CxgiError(f"the IOC did not start: {(self.said.splitlines() or ['it said nothing'])[-1]}")
+        told = dict(json.loads(line))
+        if "error" in told:
+            self.end()
+            raise CxgiError(f"the IOC did not start: {told['error']}")
+        return told
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +92,8 @@ class DemoIoc:
 
     def end(self) -> dict[str, Any]:
         """End it, the shutter first; what it counted."""
+        if self._log.closed:
+            return self.counted
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -94,16 +101,15 @@ class DemoIoc:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
+            self._log.close()
             raise CxgiError(f"the IOC did not end within {END_S:g} s and was killed") from None
         if rest and rest.strip():
             self.counted = json.loads(rest)
+        self._log.seek(0)
+        self.said = self._log.read().strip()
+        self._log.close()
         return self.counted
 
     def tell_clients(self) -> None:
         """Put its addresses into this process' environment; Channel Access reads them once."""
         os.environ.update(self.environment)
-
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        words = self._log.read().strip().splitlines()
-        return words[-1] if words else "it said nothing"

@@ -14,7 +14,9 @@ from ..errors import CxgiError
 from .ioc_process import DemoIoc, leave_channel_access
 
 EXAMPLES = {"generic": "ioc", "keithley": "keithley", "tetramm": "tetramm", "scaler": "scaler"}
+OF_THE_BOARD = ("limits_mm", "in_position_um")  # keys of the stage that do not fit another board
 NUMBERS_FILE = "demo.json"
+DISAGREES = 1  # exit code
 
 
 def run_epics_demo(
@@ -41,7 +43,7 @@ def run_epics_demo(
     Returns
     -------
     dict
-        Plain values, also in ``demo.json`` of `out`.
+        Plain values, also in ``demo.json`` of `out`; ``exit_code`` is 1 if images or counts do not agree.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def run_epics_demo(
 
 
 def beamline_words(detector: str, board: str) -> dict[str, Any]:
-    """Words of the package's example for a detector, with another board.
+    """Words of the package's example for a detector, with another board, and without what fits its own alone.
 
     Raises
     ------
@@ -71,7 +73,10 @@ def beamline_words(detector: str, board: str) -> dict[str, Any]:
     text = (files("cxgi_bluesky.beamlines") / f"{EXAMPLES[detector]}.yml").read_text(encoding="utf-8")
     words: dict[str, Any] = yaml.safe_load(text)
     words.pop("data", None)
-    return {**words, "board": board if not Path(board).is_file() else str(Path(board).resolve())}
+    if board == words["board"]:
+        return words
+    stage = {key: value for key, value in words["stage"].items() if key not in OF_THE_BOARD}
+    return {**words, "stage": stage, "board": str(Path(board).resolve()) if Path(board).is_file() else board}
 
 
 def _scan_and_show(
@@ -121,6 +126,7 @@ def _scan_and_show(
         "methods": shown.numbers,
         "beside_soft_devices": beside.to_dict(),
         "counts": counts.to_dict(),
+        "exit_code": 0 if beside.good and counts.equal else DISAGREES,
         "out": str(folder),
         "data": str(s.folder),
     }

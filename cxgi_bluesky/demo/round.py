@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError
-from .over_epics import EXAMPLES, NUMBERS_FILE
+from .over_epics import DISAGREES, EXAMPLES, NUMBERS_FILE
+
+WHOLE, SHARE = "generic", 0.25  # the others read more PVs an exposure: a quarter of the patterns shows the same
 
 
 def run_each_detector(
@@ -28,7 +30,7 @@ def run_each_detector(
     Returns
     -------
     dict
-        Numbers by detector.
+        Numbers by detector in ``detectors``, and ``exit_code`` 1 if one of them does not agree.
 
     Raises
     ------
@@ -38,16 +40,19 @@ def run_each_detector(
     told = {}
     for detector in EXAMPLES:
         folder = Path(out) / detector
-        say(f"\n=== detector {detector} ===")
-        options = {"--object": object_name, "--board": board, "--fraction": str(fraction), "--seed": str(seed)}
+        share = fraction if detector == WHOLE else SHARE * fraction
+        fewer = "" if detector == WHOLE else f", with {SHARE:.0%} of the patterns asked for: it takes longer"
+        say(f"\n=== detector {detector}{fewer} ===")
+        options = {"--object": object_name, "--board": board, "--fraction": str(share), "--seed": str(seed)}
         options |= {"--detector": detector, "--out": str(folder), **({} if data is None else {"--data": str(data)})}
         _run([word for option in options.items() for word in option], quiet=quiet)
         told[detector] = json.loads((folder / NUMBERS_FILE).read_text(encoding="utf-8"))
     say(_table(told))
-    return told
+    return {"detectors": told, "exit_code": max(numbers["exit_code"] for numbers in told.values())}
 
 
 def _run(words: list[str], *, quiet: bool) -> None:
+    sys.stdout.flush()  # the child writes there too
     child = subprocess.Popen(
         [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics", *words],
         stdout=subprocess.DEVNULL if quiet else None,
@@ -58,7 +63,7 @@ def _run(words: list[str], *, quiet: bool) -> None:
             break
         except KeyboardInterrupt:
             continue  # it got the same: it closes the shutter, and says what is left
-    if code:
+    if code not in (0, DISAGREES):
         raise CxgiError("the demonstration ended there; what went wrong is told above")
 
 

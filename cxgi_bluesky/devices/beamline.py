@@ -7,6 +7,7 @@ from typing import Any
 
 from ..speckle_board import Board
 from .diode import Diode
+from .knife import Knife
 from .object_stage import ObjectStage
 from .shutter import Shutter
 from .stage import MaskStage
@@ -20,6 +21,8 @@ class Beamline:
     ----------
     stage, shutter, diode, object_stage
         What plans take.
+    knife : Knife, optional
+        Blade to measure the source with; `knife_edge_scan` takes it.
     source : Device, optional
         Signals that say whether there is beam; a session's scans wait while there is none.
     data : str, optional
@@ -30,6 +33,7 @@ class Beamline:
     shutter: Shutter
     diode: Diode
     object_stage: ObjectStage | None = None
+    knife: Knife | None = None
     source: Any = None
     data: str | None = None
 
@@ -45,18 +49,9 @@ class Beamline:
 
     @property
     def all_devices(self) -> list[Any]:
-        """Also what no plan takes: second barrier and source."""
-        others = (getattr(self.shutter, "barrier", None), self.source)
+        """Also what no scan of an image takes: knife, second barrier and source."""
+        others = (self.knife, getattr(self.shutter, "barrier", None), self.source)
         return [*self.devices, *(d for d in others if d is not None)]
 
     def wait_for_return(self) -> None:
-        """Wait for PVs whose IOC was started again; returns at once if all are connected, or there are none.
-
-        Raises
-        ------
-        CxgiError
-            Naming the PVs that have not come back within half a minute.
-        """
-        from .epics.signals import wait_for_return
-
-        wait_for_return(self.all_devices)
+        """Wait for what was disconnected, where devices can be; soft ones cannot."""

@@ -33,3 +33,8 @@ class Knife(Device):
         self.axis = axis
         self.in_position_um = in_position_um
         super().__init__(prefix, **kwargs)
+
+    @property
+    def target_um(self) -> float:
+        """Where it was sent to last: what a plan goes back to, as a readback may lie beyond a limit by its noise."""
+        return float(self.edge.position)

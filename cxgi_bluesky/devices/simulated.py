@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ophyd import Component, SoftPositioner
 from ophyd.status import Status, StatusBase
 
-from ..board import MaskBoard, load_board
+from ..board import Alignment, MaskBoard, load_board
 from ..resolution.knife_edge import KnifeGeometry
 from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
 from ..simulation.controls import TwinControls
@@ -178,8 +178,9 @@ class SimulatedMaskBeamline(SimulatedBeamline):
 
     @property
     def board(self) -> MaskBoard:
-        """The board on the stage."""
-        return self.twin.board
+        """The board on the stage, as its file says."""
+        board: MaskBoard = self.stage.board  # type: ignore[assignment]
+        return board
 
 
 def simulated_beamline(
@@ -192,6 +193,7 @@ def simulated_beamline(
     etched: bool = False,
     parameters: TwinParameters | None = None,
     tile_maps: FineTileMaps | None = None,
+    lies_as: Alignment | None = None,
 ) -> SimulatedMaskBeamline:
     """A simulated beamline with one object in it.
 
@@ -215,11 +217,14 @@ def simulated_beamline(
         By default those of the board.
     tile_maps : FineTileMaps, optional
         Measured transmission of the tiles, in place of the board's design.
+    lies_as : Alignment, optional
+        How the plate really lies on the stage; by default as the board says.
     """
     board = board if isinstance(board, MaskBoard) else load_board(board)
     parameters = parameters or twin_parameters(board, etched=etched)
     object_map = render_object(object_name, board.size, parameters.subpixels, **(object_parameters or {}))
-    twin = BeamlineTwin(board, object_map, parameters, seed=seed, tile_maps=tile_maps)
+    mounted = board if lies_as is None else replace(board, alignment=lies_as)
+    twin = BeamlineTwin(mounted, object_map, parameters, seed=seed, tile_maps=tile_maps)
     return SimulatedMaskBeamline(
         stage=SimulatedMaskStage(name="stage", board=board, twin=twin),
         shutter=SimulatedShutter(name="shutter", twin=twin),

@@ -7,9 +7,33 @@ from typing import Any
 from ophyd import Component, Kind, PseudoPositioner, PseudoSingle
 from ophyd.pseudopos import pseudo_position_argument, real_position_argument
 from ophyd.signal import AttributeSignal
+from ophyd.status import StatusBase
 
 from ..errors import CxgiError
 from ..speckle_board import Board
+
+
+class Place:
+    """Both axes of a mask stage as one thing that plans move: ``Msg("set", stage.place, (x_mm, y_mm))``."""
+
+    parent = None
+
+    def __init__(self, stage: MaskStage) -> None:
+        self._stage = stage
+        self.name = f"{stage.name}_place"
+
+    def set(self, position_mm: tuple[float, float]) -> StatusBase:
+        """Move both axes; `LimitError` beyond their limits."""
+        return self._stage.move_axes(*position_mm)
+
+    def check_value(self, position_mm: tuple[float, float]) -> None:
+        """Raise `LimitError` for a position beyond the limits of an axis, `ValueError` for what is none."""
+        self._stage.x.check_value(position_mm[0])
+        self._stage.y.check_value(position_mm[1])
+
+    def stop(self, *, success: bool = False) -> None:
+        """Stop both axes."""
+        self._stage.stop(success=success)
 
 
 class MaskStage(PseudoPositioner):
@@ -18,6 +42,7 @@ class MaskStage(PseudoPositioner):
     ``stage.tile.set(17)`` moves both axes together. Between tiles, the readback of `tile` is the
     nearest tile and `tile_distance_um` the distance to its centre. `pattern_index` follows from
     the readback, never from what was asked for; it is -1 on a reference tile.
+    ``stage.place.set((x_mm, y_mm))`` moves both axes to any place.
 
     Parameters
     ----------
@@ -41,6 +66,7 @@ class MaskStage(PseudoPositioner):
         self.board = board
         self.in_position_um = board.pixel_um / 4 if in_position_um is None else in_position_um
         super().__init__(prefix, **kwargs)
+        self.place = Place(self)
         self.pattern_index.name = "pattern_index"
 
     @pseudo_position_argument
@@ -54,6 +80,10 @@ class MaskStage(PseudoPositioner):
     def inverse(self, real: Any) -> Any:
         """Nearest tile to a stage position."""
         return self.PseudoPosition(self.board.nearest_tile(real.x, real.y)[0])
+
+    def move_axes(self, x_mm: float, y_mm: float) -> StatusBase:
+        """Move both axes to a place that need not be a tile's."""
+        return self.x.move(x_mm, wait=False) & self.y.move(y_mm, wait=False)
 
     @property
     def _tile_distance_um(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..board import load_board
 from ..resolution.knife_edge import KnifeGeometry
 from ..simulation.knife import Blade
 from .axis import Axis
@@ -19,6 +20,7 @@ KNIFE_GEOMETRY = KnifeGeometry(source_knife_mm=50.0, knife_slit_mm=400.0, slit_u
 KNIFE_OUT_MM = -2.0
 STAGE_MARGIN_MM = 5.0
 CROSSED = {"STAGE:X": "STAGE:Y", "STAGE:Y": "STAGE:X"}
+STAGE_MARGIN_TILES = 4
 I0_PA = 1000.0
 WHOLE = 1e-3  # of an exposure: less than this is the clock's
 
@@ -103,9 +105,12 @@ class Bench:
     # ------------------------------------------------------------ motors
 
     def _axes(self) -> list[Axis]:
-        board = self.twin.board
-        places = np.array([board.position_mm(tile) for tile in range(board.tile_count)])
-        low, high = places.min(axis=0) - STAGE_MARGIN_MM, places.max(axis=0) + STAGE_MARGIN_MM
+        board = load_board(self.options.board)  # the stage knows nothing of how the plate really lies
+        places = np.array(
+            [board.position_mm(tile) for tile in range(board.tile_count)] + [board.place_mm(f) for f in board.fiducials]
+        )
+        margin = max(STAGE_MARGIN_MM, STAGE_MARGIN_TILES * board.tile_pitch_um / 1000)
+        low, high = places.min(axis=0) - margin, places.max(axis=0) + margin
         x, y = board.position_mm(0)
         axes = [
             Axis("STAGE:X", x, float(low[0]), float(high[0]), self._stage_x),

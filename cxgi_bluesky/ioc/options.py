@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from ..alignment import Alignment
 from ..errors import CxgiError
 
 
@@ -41,6 +42,8 @@ class IocOptions:
         Current of the source when it is on.
     source_lifetime_h : float
         It decays with this lifetime; 0 = constant.
+    lies_as : Alignment, optional
+        How the plate really lies on the stage; by default as the board's file says.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class IocOptions:
     drift_rms: float | None = None
     source_ma: float = 100.0
     source_lifetime_h: float = 0.0
+    lies_as: Alignment | None = None
 
     def __post_init__(self) -> None:
         for entry in fields(self):

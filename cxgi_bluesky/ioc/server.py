@@ -9,16 +9,15 @@ import random
 import signal
 import socket
 from collections.abc import Callable
-from threading import Thread
 from typing import Any
 
 from caproto.asyncio.server import Context, VirtualCircuit
 from caproto.server import common
-from caproto.sync import repeater
 
 from ..errors import CxgiError
 from .groups import Groups, make_groups
 from .options import IocOptions
+from .repeater import Repeater
 from .silence import Silence
 
 BATCHING_S = 0.001  # how long caproto waits for more monitors before it sends what it has; its 10 ms were for each move
@@ -119,13 +118,13 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     """
     port, repeater_port = free_port(options.host, options.port), free_port(options.host)
     _keep_beacons_private(repeater_port)
-    _repeat_beacons(repeater_port)
     common.HIGH_LOAD_TIMEOUT = BATCHING_S
     silence = Silence()
     groups = make_groups(options, silence)
     server = Server(groups.pvdb, options.host, port, silence)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
+    beacons, _ = await loop.create_datagram_endpoint(Repeater, local_addr=("127.0.0.1", repeater_port))
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, ended.set)
 
@@ -145,6 +144,7 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     await asyncio.sleep(FAREWELL_S)
     running.cancel()
     await asyncio.wait({running})
+    beacons.close()
     if not running.cancelled():
         running.result()
     return _farewell(groups)
@@ -183,12 +183,6 @@ def _farewell(groups: Groups) -> dict[str, Any]:
         "dark_exposures": bench.counts.dark_exposures,
         "moves": bench.counts.moves,
     }
-
-
-def _repeat_beacons(port: int) -> None:
-    """The repeater that clients look for at its port; without one libca wants to start a program of EPICS base."""
-    os.environ["EPICS_CA_REPEATER_PORT"] = str(port)
-    Thread(target=repeater.run, kwargs={"host": "127.0.0.1"}, daemon=True).start()
 
 
 def _keep_beacons_private(repeater_port: int) -> None:

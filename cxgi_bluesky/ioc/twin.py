@@ -63,6 +63,8 @@ def served_twin(options: IocOptions) -> ServedTwin:
     board = load_board(options.board)
     parameters = _parameters(twin_parameters(board, etched=options.etched), options)
     object_map = render_object(options.object_name, board.size, parameters.subpixels)
+    if options.lies_as is not None:
+        board = replace(board, alignment=options.lies_as)
     return ServedTwin(board, object_map, parameters, seed=options.seed)
 
 

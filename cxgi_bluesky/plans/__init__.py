@@ -1,5 +1,6 @@
 """Bluesky plans."""
 
+from .align import align_board
 from .knife_edge import knife_edge_scan
 from .raster import hadamard_scan, mask_scan
 from .reference import dark_scan, metal_scan, reference_scan
@@ -7,6 +8,7 @@ from .resume import resume_scan
 from .speckles import record_speckles
 
 __all__ = [
+    "align_board",
     "dark_scan",
     "hadamard_scan",
     "knife_edge_scan",

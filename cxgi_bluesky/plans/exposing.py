@@ -106,6 +106,7 @@ class Exposing:
 
         One that fails its checks goes into the stream ``failed`` and is repeated. What is still no number, or was
         lit unlike the others, after the last repeat is stored as it is, and left out of pictures by what it says.
+        Returns what was read of place and detector (empty where a plan is only walked through).
 
         Raises
         ------
@@ -119,8 +120,10 @@ class Exposing:
             yield from self._reach(place)
             self._check_budget()
             yield from self._expose()
-            if (yield from self._stored(place, stream, last=left == 0)):
-                return
+            reading = yield from self._stored(place, stream, last=left == 0)
+            if reading is not None:
+                return reading
+        raise AssertionError  # the last one is stored, or has raised
 
     def _reach(self, place: Place) -> Plan:
         for left in range(self.limits.max_repeats, -1, -1):
@@ -153,7 +156,7 @@ class Exposing:
         self._longest_s = max(self._longest_s, float(self.figures.open_s.get()) - opened_s)
 
     def _stored(self, place: Place, stream: str, *, last: bool) -> Plan:
-        """Store the exposure; False if it has failed and is to be repeated."""
+        """Store the exposure and return what was read; None if it has failed and is to be repeated."""
         yield Msg("create", name=stream)
         where = yield Msg("read", place.device)
         what = yield Msg("read", self.diode)
@@ -164,10 +167,10 @@ class Exposing:
             yield from self._record_failed(place, stream, fault)
             if misplaced is not None and last:
                 raise misplaced
-            return False
+            return None
         yield Msg("read", self.figures)
         yield Msg("save")
-        return True
+        return {**(where or {}), **(what or {})}
 
     def _record_failed(self, place: Place, stream: str, fault: str) -> Plan:
         self.figures.repeated += 1

@@ -89,7 +89,7 @@ def knife_edge_scan(
             "fields": {"position": knife.edge.name, "bucket": diode.current.name, "sigma": diode.sigma.name},
         },
     )
-    parked = knife.edge.position
+    parked = knife.target_um
 
     def exposures() -> Plan:
         yield from bps.mv(diode.exposure_s, exposure_s)

@@ -98,8 +98,10 @@ def bucket_words(diode: Diode, stage: MaskStage | None = None) -> dict[str, Any]
 
 
 def board_words(board: Board) -> dict[str, Any]:
-    """What every run on a board says of it."""
-    return {"id": board.name, "sha256": board.sha256, "pixel_um": board.pixel_um, "metal": board.metal}
+    """What every run on a board says of it; of a plate that is mounted back to front that too."""
+    words = {"id": board.name, "sha256": board.sha256, "pixel_um": board.pixel_um, "metal": board.metal}
+    mirrored = isinstance(board, MaskBoard) and board.alignment.mirrored
+    return {**words, "mirrored": True} if mirrored else words
 
 
 def start_document(

@@ -126,7 +126,7 @@ def _finished(
     scale = "relative" if method in _COVARIANCE else measurement.scale
     quality = {} if method in _COVARIANCE else {"data_misfit": data_misfit(image, measurement)}
     return Reconstruction(
-        image=image,
+        image=measurement.seen_by_beam(image),
         scale=scale,
         method=method,
         parameters=parameters,

@@ -86,6 +86,9 @@ def held_out_score(
         raise CxgiError(f"{patterns} patterns held back: give at least 1")
     if len(measurement) < FEWEST_PATTERNS:
         return None
+    if picture is not None:
+        picture = measurement.seen_by_beam(picture)
+    measurement = replace(measurement, mirrored=False)  # all that follows is as the plate sees it
     predictor = method
     if method in _LINEAR:
         predictor, options, picture = _JUDGE, {}, None
@@ -202,7 +205,7 @@ def checked_reconstruction(
     if not details or kind is None:
         return result
     sigma = uncertainty(_of_designed_masks(measurement), method=method, kind=kind, sizes=sizes, **options)
-    return replace(result, uncertainty=sigma, uncertainty_kind=kind)
+    return replace(result, uncertainty=measurement.seen_by_beam(sigma), uncertainty_kind=kind)
 
 
 def _kind_of_uncertainty(method: str, weights: Any) -> Kind | None:

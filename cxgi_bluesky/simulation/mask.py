@@ -32,16 +32,19 @@ def view_transmission(
 def view(tiles: Tiles, x_mm: float, y_mm: float, cells: int) -> Map:
     """Transmission of the plate in a square view of `cells` sub-pixels, centred at a stage position.
 
-    Of every tile that reaches into the view the part inside is drawn, the rest is metal; a position between
-    sub-pixels is interpolated linearly. The plate is mirrored, turned and scaled by its alignment.
+    Of every tile and fiducial (a copy of the open tile) that reaches into the view the part inside is drawn, the rest
+    is metal; a position between sub-pixels is interpolated linearly. The plate is mirrored, turned and scaled by its
+    alignment.
     """
     board = tiles.board
     metal = np.float32(metal_transmission(board))
     seen = np.full((cells, cells), metal, dtype=np.float32)
     straight = tiles.as_mounted or (board.alignment.rotation_deg == 0 and board.alignment.scale == 1)
     cell_um = board.pixel_um / tiles.subpixels
-    for tile in board.tiles_within(x_mm, y_mm, cells * cell_um / 2):
-        tile_x, tile_y = board.position_mm(tile)
+    reach_um = cells * cell_um / 2
+    drawn = [(tile, *board.position_mm(tile)) for tile in board.tiles_within(x_mm, y_mm, reach_um)]
+    drawn += [(board.open_tile_number, x, y) for x, y in board.fiducials_within(x_mm, y_mm, reach_um)]
+    for tile, tile_x, tile_y in drawn:
         away = np.array([tile_y - y_mm, tile_x - x_mm]) * 1000 / cell_um
         (_lay if straight else _turn)(seen, tiles, tile, away, metal)
     return seen

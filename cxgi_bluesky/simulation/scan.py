@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..measurement import Measurement
@@ -25,7 +27,7 @@ def scan_twin(twin: BeamlineTwin, patterns: PatternSet, *, exposure_s: float = 1
 
     opened = np.array([expose(board.open_tile_number) for _ in range(opens)])
     bucket, sigma = np.array([expose(board.tile_of(int(k))) for k in patterns.pattern_index]).T
-    return Measurement.from_buckets(
+    made = Measurement.from_buckets(
         board.size,
         patterns.pattern_index,
         bucket,
@@ -35,3 +37,4 @@ def scan_twin(twin: BeamlineTwin, patterns: PatternSet, *, exposure_s: float = 1
         dark=dark,
         open_bucket=(opened[:, 0].mean() - dark, float(np.sqrt(np.mean(opened[:, 1] ** 2) / opens))),
     )
+    return replace(made, mirrored=board.alignment.mirrored)

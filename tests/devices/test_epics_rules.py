@@ -15,7 +15,8 @@ from cxgi_bluesky.devices.epics.keithley import KeithleyDiode
 from cxgi_bluesky.devices.epics.object_stage import EpicsObjectStage
 from cxgi_bluesky.devices.epics.quadem import QuadEMDiode
 from cxgi_bluesky.devices.epics.scaler import ScalerDiode
-from cxgi_bluesky.devices.epics.shutter import EpicsShutter, ShutterPvs, ShutterTimes
+from cxgi_bluesky.devices.epics.shutter import EpicsShutter
+from cxgi_bluesky.devices.epics.shutter_pvs import ShutterPvs, ShutterTimes
 from cxgi_bluesky.devices.epics.source import EpicsSource
 from cxgi_bluesky.errors import CxgiError
 

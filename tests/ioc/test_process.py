@@ -52,6 +52,20 @@ def test_the_line_for_people_and_the_file_for_scripts(tmp_path):
     assert ioc.returncode == 0
 
 
+@pytest.mark.parametrize("registration", [b"", bytes([0, 24]) + bytes(14)], ids=["of libca", "of caproto"])
+def test_it_repeats_beacons_to_those_that_registered(shared_ioc, registration):
+    place = ("127.0.0.1", int(shared_ioc.environment["EPICS_CA_REPEATER_PORT"]))
+    with socket.socket(type=socket.SOCK_DGRAM) as client, socket.socket(type=socket.SOCK_DGRAM) as server:
+        client.settimeout(5)
+        client.sendto(registration, place)
+        assert client.recv(64)[:2] == bytes([0, 17])  # confirmed
+        beacon = bytes([0, 13, 0, 0, 0, 13, 19, 200, 0, 0, 0, 77])
+        server.sendto(beacon + bytes(4), place)
+        while (heard := client.recv(64))[:12] != beacon:
+            assert heard[:2] == bytes([0, 13])  # the IOC's own
+        assert heard[12:] == bytes([127, 0, 0, 1])
+
+
 def test_a_taken_port_is_refused(shared_ioc):
     with pytest.raises(CxgiError, match=f"port {shared_ioc.info['tcp_port']}"):
         free_port("127.0.0.1", shared_ioc.info["tcp_port"])

@@ -12,14 +12,31 @@ from ..epics.barrier import EpicsBarrier
 from ..epics.diode import EpicsDiode, Monitor
 from ..epics.generic import GenericDiode
 from ..epics.keithley import KeithleyDiode
+from ..epics.knife import EpicsKnife
 from ..epics.object_stage import EpicsObjectStage
+from ..epics.positioners import AxisPvs
 from ..epics.quadem import QuadEMDiode
 from ..epics.scaler import ScalerDiode
-from ..epics.shutter import EpicsShutter, ShutterPvs, ShutterTimes
-from ..epics.signals import Timeouts, wait_for_connections
+from ..epics.shutter import EpicsShutter
+from ..epics.shutter_pvs import ShutterPvs, ShutterTimes
+from ..epics.signals import Timeouts, wait_for_connections, wait_for_return
 from ..epics.source import EpicsSource
-from ..epics.stage import EpicsMaskStage
+from ..epics.stage import EpicsAxesStage, EpicsMaskStage, EpicsPositionerStage
 from .reading import BeamlineFile, read_beamline_file
+
+
+class EpicsBeamline(Beamline):
+    """A beamline whose devices may lose their IOC."""
+
+    def wait_for_return(self) -> None:
+        """Wait until all PVs are connected; returns at once if they are.
+
+        Raises
+        ------
+        CxgiError
+            Naming the PVs that have not come back within half a minute.
+        """
+        wait_for_return(self.all_devices)
 
 
 def examples() -> list[str]:
@@ -68,11 +85,12 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
     """`load_beamline` of a file that was read before."""
     timeouts = Timeouts(**file.words["timeouts"])
     try:
-        beamline = Beamline(
+        beamline = EpicsBeamline(
             stage=_stage(file, timeouts),
             shutter=_shutter(file, timeouts),
             diode=_diode(file, timeouts),
             object_stage=_object_stage(file, timeouts),
+            knife=_knife(file, timeouts),
             source=_source(file, timeouts),
             data=file.words["data"],
         )
@@ -83,19 +101,28 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
     return beamline
 
 
-def _stage(file: BeamlineFile, timeouts: Timeouts) -> EpicsMaskStage:
+def _stage(file: BeamlineFile, timeouts: Timeouts) -> EpicsAxesStage:
     words = dict(file.words["stage"])
-    limits = words.pop("limits_mm")
-    return EpicsMaskStage(
-        name="stage",
-        x_pv=file.pv(words.pop("x")),
-        y_pv=file.pv(words.pop("y")),
-        board=file.board,
-        x_limits_mm=limits["x"],
-        y_limits_mm=limits["y"],
-        timeouts=timeouts,
+    limits, velocity_mm_s = words.pop("limits_mm"), words.pop("velocity_mm_s")
+    x, y = words.pop("x"), words.pop("y")
+    shared: dict[str, Any] = {
+        "name": "stage",
+        "board": file.board,
+        "x_limits_mm": limits["x"],
+        "y_limits_mm": limits["y"],
+        "timeouts": timeouts,
         **words,
-    )
+    }
+    if isinstance(x, str) and isinstance(y, str):
+        return EpicsMaskStage(x_pv=file.pv(x), y_pv=file.pv(y), velocity_mm_s=velocity_mm_s, **shared)
+    if isinstance(x, str) or isinstance(y, str):
+        raise CxgiError("stage.x and stage.y: give two motor records, or setpoint and readback of both")
+    if velocity_mm_s is not None:
+        raise CxgiError(
+            f"stage.velocity_mm_s {velocity_mm_s:g}: axes without a motor record have no velocity, leave it out"
+        )
+    pvs = [AxisPvs(**{name: file.pv(pv) for name, pv in axis.items()}) for axis in (x, y)]
+    return EpicsPositionerStage(x_pvs=pvs[0], y_pvs=pvs[1], **shared)
 
 
 def _shutter(file: BeamlineFile, timeouts: Timeouts) -> EpicsShutter:
@@ -144,6 +171,13 @@ def _object_stage(file: BeamlineFile, timeouts: Timeouts) -> EpicsObjectStage | 
         return None
     words = dict(file.words["object_stage"])
     return EpicsObjectStage(name="object_stage", motor_pv=file.pv(words.pop("motor")), timeouts=timeouts, **words)
+
+
+def _knife(file: BeamlineFile, timeouts: Timeouts) -> EpicsKnife | None:
+    if file.words["knife"] is None:
+        return None
+    words = dict(file.words["knife"])
+    return EpicsKnife(name="knife", motor_pv=file.pv(words.pop("motor")), timeouts=timeouts, **words)
 
 
 def _source(file: BeamlineFile, timeouts: Timeouts) -> EpicsSource | None:

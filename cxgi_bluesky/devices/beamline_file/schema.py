@@ -8,7 +8,7 @@ from ..epics.diode import PA_PER_UNIT
 from ..epics.keithley import RATES
 from ..epics.scaler import CHANNELS
 from ..epics.shutter import LONGEST_CLOSING_S
-from .keys import Key, block, flag, level, number, one_of, pv, scales, span, text, whole
+from .keys import Check, Key, block, check_block, flag, level, number, one_of, pv, scales, span, text, whole
 
 VERSION = 1
 LONGEST_MOVE_S = 110.0  # plans wait 120 s
@@ -26,9 +26,28 @@ TIMEOUTS = {
     "write_s": Key(_time_out, 10.0),
 }
 LIMITS = {"x": Key(span, None), "y": Key(span, None)}
+POSITIONER = {"setpoint": Key(pv), "readback": Key(pv), "stop": Key(pv, None)}
+
+
+def axis(where: str) -> Check:
+    """A motor record, or the PVs of an axis without."""
+
+    def check(value: Any) -> str | dict[str, Any]:
+        if isinstance(value, dict):
+            return check_block(value, POSITIONER, where)
+        try:
+            return pv(value)
+        except ValueError:
+            raise ValueError(
+                "give the name of a PV, without blanks: a motor record; or setpoint and readback of an axis without"
+            ) from None
+
+    return check
+
+
 STAGE = {
-    "x": Key(pv),
-    "y": Key(pv),
+    "x": Key(axis("stage.x")),
+    "y": Key(axis("stage.y")),
     "limits_mm": Key(block(LIMITS, "stage.limits_mm"), {"x": None, "y": None}),
     "in_position_um": Key(_length_um, None),
     "settle_s": Key(_seconds, 0.0),
@@ -105,6 +124,14 @@ OBJECT_STAGE = {
     "move_timeout_s": Key(_move_time, 60.0),
     "limits_mm": Key(span, None),
 }
+KNIFE = {
+    "motor": Key(pv),
+    "axis": Key(one_of("x", "y")),
+    "in_position_um": Key(_length_um, 1.0),
+    "settle_s": Key(_seconds, 0.0),
+    "move_timeout_s": Key(_move_time, 60.0),
+    "limits_mm": Key(span, None),
+}
 SOURCE = {
     "ready": Key(pv, None),
     "ready_value": Key(one_of(0, 1), 1),
@@ -135,5 +162,6 @@ TOP = {
     "diode": Key(diode),
     "monitor": Key(block(MONITOR, "monitor"), None),
     "object_stage": Key(block(OBJECT_STAGE, "object_stage"), None),
+    "knife": Key(block(KNIFE, "knife"), None),
     "source": Key(block(SOURCE, "source"), None),
 }

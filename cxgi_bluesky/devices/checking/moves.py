@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..epics.motors import BoundedMotor
+from ..epics.motors import Axis
 from ..epics.signals import fresh, says
 from .findings import Finding
 
@@ -44,7 +44,7 @@ class Move:
         return abs(self.moved_um[self.axis]) <= window_um and abs(abs(other) - abs(self.step_um)) <= window_um
 
 
-def _moved(name: str, axes: dict[str, BoundedMotor]) -> Move | Finding:
+def _moved(name: str, axes: dict[str, Axis]) -> Move | Finding:
     """Move an axis and put it back."""
     axis = axes[name]
     before = {key: _read(motor) for key, motor in axes.items()}
@@ -54,39 +54,39 @@ def _moved(name: str, axes: dict[str, BoundedMotor]) -> Move | Finding:
         after = {key: _read(motor) for key, motor in axes.items()}
         axis.move(before[name], wait=False).wait(timeout=axis.timeout)
     except Exception as error:
-        what = f"{axis.prefix} did not move by {step:g} mm and back ({type(error).__name__}: {error})"
+        what = f"{axis.title} did not move by {step:g} mm and back ({type(error).__name__}: {error})"
         return Finding(f"stage.{name}", what, "see the motor: stuck, at a limit switch, or without power")
     return Move(name, 1000 * step, {key: 1000 * (after[key] - before[key]) for key in axes})
 
 
-def _swapped(axes: dict[str, BoundedMotor]) -> Finding:
-    x, y = axes["x"].prefix, axes["y"].prefix
+def _swapped(axes: dict[str, Axis]) -> Finding:
+    x, y = axes["x"].title, axes["y"].title
     return Finding(
         "stage", f"moves of {x} (x) move {y} (y), and those of y move x", "x and y are swapped: see the motors' cables"
     )
 
 
-def _judged(move: Move, axes: dict[str, BoundedMotor], window_um: float) -> list[Finding]:
+def _judged(move: Move, axes: dict[str, Axis], window_um: float) -> list[Finding]:
     """Findings of a move."""
     name, step_um, moved_um, found = move.axis, move.step_um, move.moved_um, []
     others = [key for key in axes if key != name and abs(moved_um[key]) > window_um]
     if abs(moved_um[name] - step_um) > window_um:
-        what = f"{axes[name].prefix} was sent {step_um:+.1f} um and its readback moved {moved_um[name]:+.1f} um"
+        what = f"{axes[name].title} was sent {step_um:+.1f} um and its readback moved {moved_um[name]:+.1f} um"
         remedy = "see resolution (MRES, ERES), encoder and lost steps"
         found.append(Finding(f"stage.{name}", what, "are the axes swapped? see cables and PVs" if others else remedy))
     for key in others:
-        what = f"its readback moved {moved_um[key]:+.1f} um when stage.{name} was moved ({axes[name].prefix})"
+        what = f"its readback moved {moved_um[key]:+.1f} um when stage.{name} was moved ({axes[name].title})"
         found.append(Finding(f"stage.{key}", what, "are the axes swapped, or one PV given for both?"))
     return found
 
 
-def _read(motor: BoundedMotor) -> float:
+def _read(motor: Axis) -> float:
     return float(fresh(motor.user_readback))
 
 
-def _towards_middle(axis: BoundedMotor, position: float) -> float:
+def _towards_middle(axis: Axis, position: float) -> float:
     """A step that stays within the limits."""
-    low, high = (float(axis.low_limit_travel.get()), float(axis.high_limit_travel.get()))
+    low, high = axis.own_limits()
     if axis.limits_mm is not None:
         low, high = axis.limits_mm
     return -STEP_MM if low < high and position > (low + high) / 2 else STEP_MM

@@ -7,28 +7,34 @@ from typing import Any
 import numpy as np
 
 from ..beamline import Beamline
-from ..epics.motors import UNIT, BoundedMotor
+from ..epics.motors import Axis, BoundedMotor
+from ..epics.positioners import UNIT, BoundedPositioner
 from ..epics.signals import fresh, says, word_of
 from .findings import Finding
 
 AXES = ("x", "y")
 
 
-def motors_of(line: Any) -> dict[str, BoundedMotor]:
-    """The motors of a beamline by their place in it, those that are connected."""
+def axes_of(line: Any) -> dict[str, Axis]:
+    """The axes of a beamline by their place in it, those that are connected."""
     motors = {f"stage.{axis}": getattr(line.stage, axis) for axis in AXES}
     if line.object_stage is not None:
         motors["object_stage.motor"] = line.object_stage.motor
+    if line.knife is not None:
+        motors["knife.motor"] = line.knife.motor
     return {place: motor for place, motor in motors.items() if motor.connected}
 
 
 def units(line: Any) -> list[Finding]:
     """EGU of the motors, and of the currents where the IOC tells it."""
     found = []
-    for place, motor in motors_of(line).items():
-        if (unit := fresh(motor.motor_egu)) != UNIT:
-            remedy = f"set {motor.prefix}.EGU to mm, with MRES, limits and velocity in mm"
-            found.append(Finding(place, f"{motor.prefix}.EGU is {unit!r}, boards are in mm", remedy))
+    for place, axis in axes_of(line).items():
+        if isinstance(axis, BoundedMotor) and (unit := fresh(axis.motor_egu)) != UNIT:
+            remedy = f"set {axis.prefix}.EGU to mm, with MRES, limits and velocity in mm"
+            found.append(Finding(place, f"{axis.prefix}.EGU is {unit!r}, boards are in mm", remedy))
+        elif isinstance(axis, BoundedPositioner) and (unit := axis.told_unit()) not in (None, UNIT):
+            what = f"{axis.readback_pv} is in {unit!r}, boards are in mm"
+            found.append(Finding(place, what, "set its EGU, scale and limits to mm"))
     for place, signal, unit in _currents(line.diode):
         told = (signal.metadata or {}).get("units") if signal.connected else None
         if told and told != unit:
@@ -49,7 +55,7 @@ def _currents(diode: Any) -> list[tuple[str, Any, str]]:
 def limits(line: Any) -> list[Finding]:
     """The board, and the object's two places, must lie within the limits of records and file."""
     places = np.array([line.board.position_mm(tile) for tile in range(line.board.tile_count)])
-    found, motors = [], motors_of(line)
+    found, motors = [], axes_of(line)
     spans = {
         axis: (float(low), float(high)) for axis, low, high in zip(AXES, places.min(0), places.max(0), strict=True)
     }
@@ -72,11 +78,11 @@ def limits(line: Any) -> list[Finding]:
     return found
 
 
-def _outside(motor: BoundedMotor, low_mm: float, high_mm: float) -> str:
-    """Which limits do not contain a span; empty if all do. Equal limits of a record mean none."""
-    record = (float(fresh(motor.low_limit_travel)), float(fresh(motor.high_limit_travel)))
-    if record[0] < record[1] and not (record[0] <= low_mm and high_mm <= record[1]):
-        return f"limits of {motor.prefix} are {record[0]:g} to {record[1]:g} mm"
+def _outside(motor: Axis, low_mm: float, high_mm: float) -> str:
+    """Which limits do not contain a span; empty if all do. Equal limits mean none."""
+    own = motor.own_limits()
+    if own[0] < own[1] and not (own[0] <= low_mm and high_mm <= own[1]):
+        return f"limits of {motor.title} are {own[0]:g} to {own[1]:g} mm"
     if motor.limits_mm is not None and not (motor.limits_mm[0] <= low_mm and high_mm <= motor.limits_mm[1]):
         return f"limits_mm of the file are {motor.limits_mm[0]:g} to {motor.limits_mm[1]:g} mm"
     return ""

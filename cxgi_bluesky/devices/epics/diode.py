@@ -41,11 +41,15 @@ def pa_per(unit: str) -> float:
 
 @dataclass(frozen=True)
 class Reading:
-    """Mean of an exposure and one standard deviation of that mean (pA); NaN: not known."""
+    """Mean of an exposure and one standard deviation of that mean (pA); NaN: not known.
+
+    `i0` is what the monitor said, in its own unit, where that was read with the rest.
+    """
 
     mean_pa: float
     sigma_pa: float
     overload: bool = False
+    i0: float | None = None
 
     @property
     def good(self) -> bool:
@@ -217,4 +221,5 @@ class EpicsDiode(EpicsDevice, Diode):
         if self._range_signal is not None:
             self.range.put(int(self._range_signal.get()))
         if self._monitor_signal is not None:
-            self.i0.put(self._monitor_factor * float(fresh(self._monitor_signal)))
+            i0 = float(fresh(self._monitor_signal)) if reading.i0 is None else reading.i0
+            self.i0.put(self._monitor_factor * i0)

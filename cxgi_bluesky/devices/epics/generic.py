@@ -8,7 +8,7 @@ from typing import Any
 from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind
 
 from .diode import OVERFLOW, EpicsDiode, Reading, pa_per
-from .signals import fresh, put_and_complete
+from .signals import fresh_together, put_and_complete
 
 MARGIN_S = 10.0
 
@@ -71,7 +71,13 @@ class GenericDiode(EpicsDiode):
             put_and_complete(self.exposure, exposure_s, self.timeouts.write_s)
             self._written_s = exposure_s
         put_and_complete(self.acquire, self._acquire_value, exposure_s + MARGIN_S)
-        sigma = math.nan if self.spread is None else self._factor * float(fresh(self.spread))
-        value = float(fresh(self.value))
-        overload = abs(value) >= OVERFLOW or (self.overloaded is not None and bool(fresh(self.overloaded)))
-        return Reading(self._factor * value, sigma, overload)
+        return self._reading()
+
+    def _reading(self) -> Reading:
+        """All that the IOC tells of the exposure, in the time of one answer."""
+        asked = {"value": self.value, "spread": self.spread, "overload": self.overloaded, "i0": self._monitor_signal}
+        signals = {name: signal for name, signal in asked.items() if signal is not None}
+        told = dict(zip(signals, map(float, fresh_together(*signals.values())), strict=True))
+        overload = abs(told["value"]) >= OVERFLOW or bool(told.get("overload"))
+        sigma_pa = self._factor * told.get("spread", math.nan)
+        return Reading(self._factor * told["value"], sigma_pa, overload, told.get("i0"))

@@ -1,4 +1,4 @@
-"""Motor records in mm with limits of the beamline file, and moves that are checked when they have ended."""
+"""Motor records in mm with limits of the beamline file, and moves of axes that are checked when they have ended."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ophyd import Component, EpicsMotor, EpicsSignal, Kind
-from ophyd.status import Status, StatusBase
-from ophyd.utils import LimitError
+from ophyd.status import StatusBase
 
 from ...errors import CxgiError
 from ..position import NotArrivedError, PositionError
-from .signals import fail, finish, fresh
+from .positioners import UNIT, BoundedPositioner, check_within, described_in_mm
+from .signals import fresh, fresh_together, in_background, put_noting, wait_for_record
 
-UNIT = "mm"
-_MONITOR_S = 2.0  # within which the last readback must have come by itself
+_MARGIN_S = 10.0  # for what is asked of the IOC after the move
 
 
 class BoundedMotor(EpicsMotor):
@@ -38,12 +37,23 @@ class BoundedMotor(EpicsMotor):
         super().__init__(*args, **kwargs)
         self.user_readback.kind = Kind.normal  # what one wants to see is the tile
 
+    @property
+    def title(self) -> str:
+        """What people know it by."""
+        return self.prefix
+
+    @property
+    def done_signals(self) -> tuple[Any, ...]:
+        """Signals that are true when it does not move."""
+        return (self.motor_done_move,)
+
+    def own_limits(self) -> tuple[float, float]:
+        """Limits of the record; equal ones mean none."""
+        return float(fresh(self.low_limit_travel)), float(fresh(self.high_limit_travel))
+
     def check_value(self, pos: float) -> None:
         """Raise `LimitError` beyond either limits, `ValueError` for what is no position."""
-        if not math.isfinite(pos):
-            raise ValueError(f"{self.name}: {pos} mm is no position")
-        if self.limits_mm is not None and not self.limits_mm[0] <= pos <= self.limits_mm[1]:
-            raise LimitError(f"{self.name}: {pos:g} mm is outside {self.limits_mm} mm of the beamline file")
+        check_within(self.name, pos, self.limits_mm)
         super().check_value(pos)
 
     @property
@@ -60,15 +70,20 @@ class BoundedMotor(EpicsMotor):
     def describe(self) -> dict[str, Any]:
         """Description with unit, type and a precision that shows less than a um."""
         keys = super().describe()
-        key = keys[self.user_readback.name]
-        key |= {"dtype": "number", "dtype_numpy": "<f8", "units": UNIT, "precision": max(self.precision or 0, 4)}
+        keys[self.user_readback.name] = described_in_mm(keys[self.user_readback.name], self.precision or 0)
         return keys
 
 
+Axis = BoundedMotor | BoundedPositioner
+
+
 def move_together(
-    device: Any, axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], *, window_um: float, timeout_s: float
+    device: Any, axes: Sequence[Axis], wanted_mm: Sequence[float], *, window_um: float, timeout_s: float
 ) -> StatusBase:
     """Move axes at the same time; the status ends when all are in the window, read back after they have settled.
+
+    The end of a move is the completion of the put to VAL, which a motor record gives after backlash and retries. It
+    comes sooner, and with less traffic, than DMOV's going to 0 and back.
 
     Parameters
     ----------
@@ -84,76 +99,76 @@ def move_together(
     -------
     StatusBase
         It fails with a `PositionError` that names axis, wanted, found and window.
+
+    Raises
+    ------
+    LimitError, ValueError
+        Before anything moves, for a place beyond the limits, or what is none.
     """
-    status = Status(obj=device, timeout=timeout_s + 2 * _MONITOR_S + max(axis.settle_time for axis in axes))
-    moves = [axis.move(value, wait=False, timeout=timeout_s) for axis, value in zip(axes, wanted_mm, strict=True)]
-    waiting, counting = list(moves), threading.Lock()
+    for axis, wanted in zip(axes, wanted_mm, strict=True):
+        axis.check_value(wanted)
+    settle_s = max(axis.settle_time for axis in axes)
+    ends = [threading.Event() for _ in axes]
+    for axis, wanted, end in zip(axes, wanted_mm, ends, strict=True):
+        put_noting(axis.user_setpoint, wanted, end)  # here, not in the background: a stop that follows comes after it
 
-    def one_ended(ended: StatusBase) -> None:
-        with counting:
-            waiting.remove(ended)
-            last = not waiting
-        if ended.exception(timeout=0) is not None:
-            _stop_others(axes, moves)
-        if last:
-            _end(status, axes, wanted_mm, moves, window_um)
+    def arrive() -> None:
+        _wait_for_ends(axes, wanted_mm, ends, window_um, timeout_s)
+        time.sleep(settle_s)
+        _check_window(axes, wanted_mm, _places_at_rest(axes, timeout_s), window_um)
 
-    for move in moves:
-        move.add_callback(one_ended)
-    return status
+    return in_background(device, arrive, timeout_s + settle_s + _MARGIN_S)
 
 
-def _stop_others(axes: Sequence[BoundedMotor], moves: Sequence[StatusBase]) -> None:
-    """One axis has failed: the others need not go on."""
-    for axis, move in zip(axes, moves, strict=True):
-        if not move.done and axis.connected:
+def _wait_for_ends(
+    axes: Sequence[Axis],
+    wanted_mm: Sequence[float],
+    ends: Sequence[threading.Event],
+    window_um: float,
+    timeout_s: float,
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    for axis, wanted, end in zip(axes, wanted_mm, ends, strict=True):
+        try:
+            wait_for_record(axis.user_setpoint, wanted, end, max(deadline - time.monotonic(), 0.0))
+        except TimeoutError as error:
+            _stop(axes)
+            raise NotArrivedError(
+                f"{axis.name} was sent to {wanted:.4f} mm and has not arrived within {timeout_s:g} s ({error}); it "
+                f"reads {_position(axis)} mm (window {window_um:g} um): check the axis"
+            ) from error
+
+
+def _stop(axes: Sequence[Axis]) -> None:
+    """One axis has failed: none need go on."""
+    for axis in axes:
+        if axis.connected:
             axis.stop(success=False)
 
 
-def _end(
-    status: StatusBase,
-    axes: Sequence[BoundedMotor],
-    wanted_mm: Sequence[float],
-    moves: Sequence[StatusBase],
-    window_um: float,
-) -> None:
-    try:
-        for axis, wanted, move in zip(axes, wanted_mm, moves, strict=True):
-            error = move.exception(timeout=0)
-            if error is not None:
-                raise NotArrivedError(
-                    f"{axis.name} was sent to {wanted:.4f} mm and has not arrived ({type(error).__name__}); it reads "
-                    f"{_position(axis)} mm (window {window_um:g} um): check the axis"
-                ) from error
-        _wait_until_done(axes, float(status.timeout))
-        _check_window(axes, wanted_mm, window_um)
-        _wait_for_monitors(axes, wanted_mm, window_um)
-    except Exception as error:
-        fail(status, error)
-    else:
-        finish(status)
-
-
-def _position(axis: BoundedMotor) -> str:
+def _position(axis: Axis) -> str:
     try:
         return f"{fresh(axis.user_readback):.4f}"
     except Exception:  # the IOC is gone: the place is not known
         return "unknown"
 
 
-def _wait_until_done(axes: Sequence[BoundedMotor], timeout_s: float) -> None:
-    """Until the records say so now: ophyd takes the end of another client's move just before for that of its own."""
+def _places_at_rest(axes: Sequence[Axis], timeout_s: float) -> list[float]:
+    """Readbacks, asked of the IOC once the axes say that they do not move: another client may move them too."""
     deadline = time.monotonic() + timeout_s
-    while not all(fresh(axis.motor_done_move) for axis in axes):
+    done = [signal for axis in axes for signal in axis.done_signals]
+    while True:
+        told = fresh_together(*done, *(axis.user_readback for axis in axes))
+        if all(told[: len(done)]):
+            return [float(place) for place in told[len(done) :]]
         if time.monotonic() > deadline:
-            names = ", ".join(axis.prefix for axis in axes)
+            names = ", ".join(axis.title for axis in axes)
             raise NotArrivedError(f"{names}: still moving {timeout_s:g} s after the move was said to have ended")
         time.sleep(0.02)
 
 
-def _check_window(axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], window_um: float) -> None:
-    """Raise `PositionError` unless the place, asked of the IOC now, is within the window."""
-    found = [float(fresh(axis.user_readback)) for axis in axes]
+def _check_window(axes: Sequence[Axis], wanted_mm: Sequence[float], found: Sequence[float], window_um: float) -> None:
+    """Raise `PositionError` unless the places found are within the window."""
     off_um = [1000 * (there - wanted) for there, wanted in zip(found, wanted_mm, strict=True)]
     if math.hypot(*off_um) <= window_um:
         return
@@ -164,11 +179,13 @@ def _check_window(axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], wind
     )
 
 
-def _wait_for_monitors(axes: Sequence[BoundedMotor], wanted_mm: Sequence[float], window_um: float) -> None:
-    """Until the positions that are stored in events are the ones that were just read."""
-    deadline = time.monotonic() + _MONITOR_S
-    while math.hypot(*(1000 * (axis.position - w) for axis, w in zip(axes, wanted_mm, strict=True))) > window_um:
-        if time.monotonic() > deadline:
-            names = ", ".join(axis.user_readback.pvname for axis in axes)
-            raise PositionError(f"{names}: no update has come within {_MONITOR_S:g} s, although the axes have moved")
-        time.sleep(0.002)
+def end_pseudo_move(device: Any, ended: StatusBase, status: StatusBase) -> None:
+    """End a pseudo axis' own status, which knows no error but "failed" unless it is told."""
+    error = ended.exception(timeout=0)
+    if status.done:
+        return  # stopped, or replaced by a newer move
+    if error is None:
+        device._done_moving(success=True)
+    else:
+        status.set_exception(error if isinstance(error, PositionError) else PositionError(str(error)))
+        device._reset_sub(device._SUB_REQ_DONE)

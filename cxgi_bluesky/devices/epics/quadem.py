@@ -8,6 +8,7 @@ from typing import Any
 
 from ophyd import Component, EpicsSignalRO, FormattedComponent, Kind
 from ophyd.quadem import QuadEM, TetrAMM
+from ophyd.status import StatusBase
 
 from ...errors import CxgiError
 from .diode import EpicsDiode, Reading, pa_per
@@ -33,6 +34,12 @@ class Electrometer(TetrAMM):
         super(QuadEM, self).__init__(*args, **kwargs)  # QuadEM's own wants the channels that are left out
         self._acquisition_signal = self.acquire
         self.stage_sigs.update(acquire=0, acquire_mode=SINGLE, trigger_mode=FREE_RUN, num_acquire=1)
+
+    def trigger(self) -> StatusBase:
+        """Acquire once. As ophyd's, which hands over None if the acquisition has ended before it returns."""
+        self._status = status = self._status_type(self)
+        self._acquisition_signal.put(1, wait=False)
+        return status
 
 
 class QuadEMDiode(EpicsDiode):

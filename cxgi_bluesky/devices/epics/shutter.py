@@ -17,7 +17,20 @@ from ophyd.status import StatusBase
 from ...errors import CxgiError
 from ..shutter import Shutter, ShutterError
 from .barrier import EpicsBarrier, Value
-from .signals import POLL_S, EpicsDevice, Timeouts, fresh, in_background, says, wait_for_return, word_of
+from .shutter_pvs import ShutterPvs, ShutterTimes
+from .signals import (
+    POLL_S,
+    EpicsDevice,
+    Timeouts,
+    can_tell,
+    fresh,
+    fresh_with_time,
+    in_background,
+    put_noting,
+    says,
+    wait_for_return,
+    word_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,38 +48,6 @@ class _Turn:
 
 LONGEST_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
 _MARGIN_S = 0.5
-
-
-@dataclass(frozen=True)
-class ShutterPvs:
-    """PVs of a shutter, and what their values mean: numbers, or words of an enum.
-
-    Either `command` (with `open_value`, `close_value`) or `open_pulse` and `close_pulse` (which get `pulse_value`).
-    """
-
-    readback: str
-    command: str | None = None
-    open_pulse: str | None = None
-    close_pulse: str | None = None
-    open_value: Value = 1
-    close_value: Value = 0
-    pulse_value: Value = 1
-    opened_value: Value = 1
-    closed_value: Value = 0
-    permit: str | None = None
-    permit_value: Value = 1
-    max_open: str | None = None
-    reset: str | None = None
-
-
-@dataclass(frozen=True)
-class ShutterTimes:
-    """Longest times (s) to open and to close, a wait after opening, and the most that the IOC lets it be open."""
-
-    opening_s: float = 3.0
-    closing_s: float = 3.0
-    settle_s: float = 0.0
-    max_open_s: float | None = None
 
 
 class EpicsShutter(EpicsDevice, Shutter):
@@ -112,6 +93,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         self._changed = threading.Event()
         self._opened_at: float | None = None
         self._seconds_open, self._times_opened = 0.0, 0
+        self._noting, self._known_since = threading.Lock(), 0.0
         self._exposing = self._closed_itself = False
         kwargs.setdefault("labels", {"shutters"})
         super().__init__(prefix, **kwargs)
@@ -154,20 +136,29 @@ class EpicsShutter(EpicsDevice, Shutter):
     def _openings(self) -> int:
         return self._times_opened
 
-    def _readback_changed(self, value: Any = None, **_: Any) -> None:
-        """Count, and wake whoever waits; called for each update of the readback.
-
-        The first one may come before the words of its enum, and says nothing without them: `stage` asks.
-        """
-        if isinstance(self.pvs.closed_value, str) and not isinstance(value, str) and not self.readback.enum_strs:
-            return
-        opened, now = self._says_open(value), time.monotonic()
-        if opened and self._opened_at is None:
-            self._opened_at, self._times_opened = now, self._times_opened + 1
-        elif not opened and self._opened_at is not None:
-            self._seconds_open, self._opened_at = self._seconds_open + now - self._opened_at, None
-            self._closed_itself = self._closed_itself or self._exposing
+    def _readback_changed(self, value: Any = None, timestamp: float | None = None, **_: Any) -> None:
+        """Count, and wake whoever waits; called for each update of the readback."""
+        self._note(value, timestamp or 0.0)
         self._changed.set()
+
+    def _ask(self) -> Any:
+        """What the readback says now, asked of the IOC."""
+        value, timestamp = fresh_with_time(self.readback)
+        self._note(value, timestamp)
+        return value
+
+    def _note(self, value: Any, timestamp: float) -> None:
+        """Count openings and seconds; updates come late, so what is older than what is known tells nothing."""
+        with self._noting:
+            if timestamp < self._known_since or not can_tell(self.readback, value, self.pvs.closed_value):
+                return
+            self._known_since = timestamp
+            opened, now = self._says_open(value), time.monotonic()
+            if opened and self._opened_at is None:
+                self._opened_at, self._times_opened = now, self._times_opened + 1
+            elif not opened and self._opened_at is not None:
+                self._seconds_open, self._opened_at = self._seconds_open + now - self._opened_at, None
+                self._closed_itself = self._closed_itself or self._exposing
 
     # ------------------------------------------------------------ commands
 
@@ -200,7 +191,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     def stage(self) -> list[object]:
         """Stage, unless there is an alarm, and count from what the readback says now."""
         self._refuse_with_alarm()
-        self._readback_changed(fresh(self.readback))
+        self._ask()
         return super().stage()
 
     def stop(self, *, success: bool = False) -> None:
@@ -225,10 +216,12 @@ class EpicsShutter(EpicsDevice, Shutter):
         return super(Shutter, self).unstage()
 
     def _send(self, opened: bool) -> None:
+        """Command it; whoever waits is woken when the record says that it has done its work."""
+        self._changed.clear()
         if self.command is not None:
-            self.command.put(self.pvs.open_value if opened else self.pvs.close_value)
+            put_noting(self.command, self.pvs.open_value if opened else self.pvs.close_value, self._changed)
         else:
-            (self.open_pulse if opened else self.close_pulse).put(self.pvs.pulse_value)
+            put_noting(self.open_pulse if opened else self.close_pulse, self.pvs.pulse_value, self._changed)
 
     def _open_unless_stopped(self, turn: _Turn) -> None:
         try:
@@ -269,7 +262,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     def _is_closed_now(self) -> bool:
         """What the IOC says; an IOC that does not answer says nothing, which closing will tell."""
         try:
-            return says(self.readback, fresh(self.readback), self.pvs.closed_value)
+            return says(self.readback, self._ask(), self.pvs.closed_value)
         except Exception:
             return False
 
@@ -295,15 +288,14 @@ class EpicsShutter(EpicsDevice, Shutter):
         """Whether the readback comes to say so in time; gives up when a newer command has come (`turn`)."""
         deadline = time.monotonic() + timeout_s
         while True:
+            self._changed.wait(min(POLL_S, max(deadline - time.monotonic(), 0.0)))
             self._changed.clear()
-            if says(self.readback, fresh(self.readback), wanted):
+            if says(self.readback, self._ask(), wanted):
                 return True
             if turn is not None and turn is not self._turn:
                 raise OvertakenError(f"{self.name} was closed while it opened")
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if time.monotonic() >= deadline:
                 return False
-            self._changed.wait(min(POLL_S, left))
 
     def _reading(self) -> str:
         return f"{self.readback.pvname} says {word_of(self.readback, self.readback.get())}"
@@ -347,7 +339,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             If its IOC does not answer within half a minute.
         """
         wait_for_return([self] if self.barrier is None else [self, self.barrier])
-        if not says(self.readback, fresh(self.readback), self.pvs.closed_value):
+        if not says(self.readback, self._ask(), self.pvs.closed_value):
             raise ShutterError(f"{self.name}: the alarm stays, {self._reading()}: close it first")
         if self.reset is not None:
             self.reset.put(1)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ophyd import Device, EpicsSignal, Staged
-from ophyd.signal import EpicsSignalBase
+from epics import ca
+from ophyd import Device, EpicsSignal, Staged, cl
+from ophyd.signal import EpicsSignalBase, ReadTimeoutError
 from ophyd.status import Status, StatusBase
 
 from ...errors import CxgiError
@@ -175,23 +176,64 @@ def fail(status: StatusBase, error: Exception) -> None:
         status.set_exception(error)
 
 
-def put_and_complete(signal: Any, value: Any, timeout_s: float) -> None:
-    """Write with put-completion: return when the record has done its work.
+def put_noting(signal: Any, value: Any, completed: threading.Event) -> None:
+    """Write with put-completion: the event is set when the record has done its work."""
+    signal.put(value, use_complete=True, callback=lambda **_: completed.set())
+
+
+def wait_for_record(signal: Any, value: Any, completed: threading.Event, timeout_s: float) -> None:
+    """Wait until a record has done what was written to it.
 
     Raises
     ------
     TimeoutError
-        Naming the PV.
+        Naming the PV: it has not in time, or its IOC has gone, which is not waited for.
     """
-    done = threading.Event()
-    signal.put(value, use_complete=True, callback=lambda **_: done.set())
-    if not done.wait(timeout_s):
-        raise TimeoutError(f"{signal.setpoint_pvname}: writing {value!r} was not completed within {timeout_s:g} s")
+    deadline = time.monotonic() + timeout_s
+    while not completed.wait(min(POLL_S, max(deadline - time.monotonic(), 0.0))):
+        if not signal.connected:
+            raise TimeoutError(f"{signal.setpoint_pvname}: the IOC has gone while {value!r} was written")
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"{signal.setpoint_pvname}: writing {value!r} was not completed within {timeout_s:g} s")
+
+
+def put_and_complete(signal: Any, value: Any, timeout_s: float) -> None:
+    """Write with put-completion and wait for it; errors as `wait_for_record`."""
+    completed = threading.Event()
+    put_noting(signal, value, completed)
+    wait_for_record(signal, value, completed, timeout_s)
 
 
 def fresh(signal: Any) -> Any:
-    """The value asked of the IOC now, not the last one that it told."""
+    """The value asked of the IOC now, not the last one that it told; readings that follow are at least as new."""
     return signal.get(use_monitor=False)
+
+
+def fresh_together(*signals: Any) -> list[Any]:
+    """`fresh` values of several signals, in the time of one: all are asked for before any is waited for.
+
+    pyepics sends no second request for what is already on its way.
+    """
+    for signal in signals if cl.name == "pyepics" else ():
+        if signal.connected:
+            channel = signal._read_pv.chid
+            ca.get_with_metadata(channel, ftype=ca.promote_type(channel, use_time=True), wait=False)
+    return [fresh(signal) for signal in signals]
+
+
+def fresh_with_time(signal: Any) -> tuple[Any, float]:
+    """The value asked of the IOC now, and when it came to be so by the IOC's clock (s; 0 if it does not say).
+
+    Raises
+    ------
+    TimeoutError
+        As signals do.
+    """
+    signal.wait_for_connection(timeout=signal.connection_timeout)
+    told = signal._read_pv.get_with_metadata(form="time", timeout=signal.timeout, use_monitor=False)
+    if told is None:
+        raise ReadTimeoutError(f"{signal.pvname} did not answer within {signal.timeout:g} s")
+    return told["value"], float(told.get("timestamp") or 0.0)
 
 
 def says(signal: Any, value: Any, wanted: Any) -> bool:
@@ -200,6 +242,11 @@ def says(signal: Any, value: Any, wanted: Any) -> bool:
         words = signal.enum_strs or ()
         return 0 <= int(value) < len(words) and words[int(value)] == wanted
     return bool(value == wanted)
+
+
+def can_tell(signal: Any, value: Any, wanted: Any) -> bool:
+    """Whether `says` can tell already: a first update may come before the words of its enum."""
+    return value is not None and not (isinstance(wanted, str) and not isinstance(value, str) and not signal.enum_strs)
 
 
 def word_of(signal: Any, value: Any) -> str:

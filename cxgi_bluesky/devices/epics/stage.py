@@ -1,28 +1,29 @@
-"""EpicsMaskStage: the mask stage over two motor records."""
+"""Mask stages over EPICS: two motor records, or two axes without."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ophyd import FormattedComponent, Kind
 from ophyd.status import StatusBase
 
 from ...speckle_board import Board
-from ..position import PositionError
 from ..stage import MaskStage
-from .motors import BoundedMotor, move_together
+from .motors import Axis, BoundedMotor, end_pseudo_move, move_together
+from .positioners import AxisPvs, BoundedPositioner
 from .signals import Timeouts, finish_unstaging, give_timeouts
 
 Limits = tuple[float, float]
 
 
-class EpicsMaskStage(MaskStage):
-    """Mask stage over two motor records; ``stage.tile.set(17)`` moves both at once and checks where they are.
+class EpicsAxesStage(MaskStage):
+    """Base of mask stages over EPICS axes; ``stage.tile.set(17)`` moves both at once and checks where they are.
+
+    A subclass gives `x` and `y`.
 
     Parameters
     ----------
-    x_pv, y_pv : str
-        Motor records, in mm.
     board : MaskBoard or SpeckleBoard
         Tiles and alignment.
     in_position_um : float, optional
@@ -32,37 +33,31 @@ class EpicsMaskStage(MaskStage):
     move_timeout_s : float
         Longest move.
     x_limits_mm, y_limits_mm : (float, float), optional
-        Beside those of the records.
-    velocity_mm_s : float, optional
-        Set while staged, put back afterwards.
+        Beside those of the axes themselves.
     timeouts : Timeouts
 
     Raises
     ------
     CxgiError
-        When asked for a tile that the board does not have; at staging, if a record is not in mm.
+        When asked for a tile that the board does not have; at staging, if an axis is not in mm.
     """
 
-    x = FormattedComponent(BoundedMotor, "{self._x_pv}", kind=Kind.normal)
-    y = FormattedComponent(BoundedMotor, "{self._y_pv}", kind=Kind.normal)
+    x: Axis
+    y: Axis
 
     def __init__(
         self,
         prefix: str = "",
         *,
-        x_pv: str,
-        y_pv: str,
         board: Board,
         in_position_um: float | None = None,
         settle_s: float = 0.0,
         move_timeout_s: float = 60.0,
         x_limits_mm: Limits | None = None,
         y_limits_mm: Limits | None = None,
-        velocity_mm_s: float | None = None,
         timeouts: Timeouts | None = None,
         **kwargs: Any,
     ) -> None:
-        self._x_pv, self._y_pv = x_pv, y_pv
         kwargs.setdefault("labels", {"stages"})
         longest = move_timeout_s + settle_s + 10.0  # what is checked after the move takes its time too
         super().__init__(prefix, board=board, in_position_um=in_position_um, timeout=longest, **kwargs)
@@ -71,12 +66,10 @@ class EpicsMaskStage(MaskStage):
             axis.limits_mm = limits
             axis.settle_time = settle_s
             axis.timeout = move_timeout_s
-            if velocity_mm_s is not None:
-                axis.stage_sigs["velocity"] = velocity_mm_s
         give_timeouts(self, timeouts or Timeouts())
 
     @property
-    def axes(self) -> tuple[BoundedMotor, BoundedMotor]:
+    def axes(self) -> tuple[Axis, Axis]:
         """The real axes."""
         return self.x, self.y
 
@@ -86,7 +79,7 @@ class EpicsMaskStage(MaskStage):
         return self.RealPosition(*(axis.position for axis in self.axes))
 
     def stage(self) -> list[object]:
-        """Stage, if both records are in mm."""
+        """Stage, if both axes are in mm."""
         for axis in self.axes:
             axis.check_unit()
             finish_unstaging(axis)
@@ -99,20 +92,63 @@ class EpicsMaskStage(MaskStage):
             self._done_moving(success=True)
         super().stop(success=success)
 
+    def move_axes(self, x_mm: float, y_mm: float) -> StatusBase:
+        """Move both axes at once, and check where they are."""
+        return move_together(
+            self, self.axes, (x_mm, y_mm), window_um=self.in_position_um, timeout_s=self.move_timeout_s
+        )
+
     def _setup_move(self, position: Any, status: StatusBase) -> None:
         wanted = self.forward(position)
-        moved = move_together(
-            self, self.axes, tuple(wanted), window_um=self.in_position_um, timeout_s=self.move_timeout_s
-        )
-        moved.add_callback(lambda ended: self._end_move(ended, status))
+        moved = self.move_axes(*wanted)
+        moved.add_callback(lambda ended: end_pseudo_move(self, ended, status))
 
-    def _end_move(self, ended: StatusBase, status: StatusBase) -> None:
-        """End the pseudo axis' own status, which knows no error but "failed" unless it is told."""
-        error = ended.exception(timeout=0)
-        if status.done:
-            return  # stopped, or replaced by a newer move
-        if error is None:
-            self._done_moving(success=True)
-        else:
-            status.set_exception(error if isinstance(error, PositionError) else PositionError(str(error)))
-            self._reset_sub(self._SUB_REQ_DONE)
+
+class EpicsMaskStage(EpicsAxesStage):
+    """Mask stage over two motor records.
+
+    Parameters
+    ----------
+    x_pv, y_pv : str
+        Motor records, in mm.
+    velocity_mm_s : float, optional
+        Set while staged, put back afterwards.
+    kwargs
+        Of `EpicsAxesStage`.
+    """
+
+    x = FormattedComponent(BoundedMotor, "{self._x_pv}", kind=Kind.normal)
+    y = FormattedComponent(BoundedMotor, "{self._y_pv}", kind=Kind.normal)
+
+    def __init__(
+        self, prefix: str = "", *, x_pv: str, y_pv: str, velocity_mm_s: float | None = None, **kwargs: Any
+    ) -> None:
+        self._x_pv, self._y_pv = x_pv, y_pv
+        super().__init__(prefix, **kwargs)
+        if velocity_mm_s is not None:
+            for axis in self.axes:
+                axis.stage_sigs["velocity"] = velocity_mm_s
+
+
+def _positioner(axis: str) -> FormattedComponent[BoundedPositioner]:
+    names = ("setpoint", "readback", "stop")
+    words = {f"{name}_pv": f"{{self._{axis}.{name}}}" for name in names}
+    return FormattedComponent(BoundedPositioner, "", add_prefix=("suffix", *words), kind=Kind.normal, **words)
+
+
+class EpicsPositionerStage(EpicsAxesStage):
+    """Mask stage over two axes without motor records.
+
+    Parameters
+    ----------
+    x_pvs, y_pvs : AxisPvs
+    kwargs
+        Of `EpicsAxesStage`.
+    """
+
+    x = _positioner("x_pvs")
+    y = _positioner("y_pvs")
+
+    def __init__(self, prefix: str = "", *, x_pvs: AxisPvs, y_pvs: AxisPvs, **kwargs: Any) -> None:
+        self._x_pvs, self._y_pvs = (replace(pvs, stop=pvs.stop or "") for pvs in (x_pvs, y_pvs))
+        super().__init__(prefix, **kwargs)

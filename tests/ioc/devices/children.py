@@ -57,6 +57,27 @@ def picture(line: Any) -> dict[str, Any]:
     }
 
 
+def aligned(line: Any) -> dict[str, Any]:
+    """The plate's alignment by its fiducials, and a picture with the board as it lies."""
+    from dataclasses import asdict
+
+    from cxgi_bluesky.plans import align_board
+    from cxgi_bluesky.plate_alignment import alignment_from_run
+
+    engine, documents = _engine()
+    options = {"board": line.board, "exposure_s": 1.0, "points": 4, "object_stage": line.object_stage}
+    engine(align_board(line.stage, line.shutter, line.diode, **options))
+    fit = alignment_from_run(documents)
+    line.stage.board = fit.aligned_board
+    return {
+        "alignment": asdict(fit.alignment),
+        "tile_sigma_um": fit.tile_sigma_um,
+        "exposures": fit.exposures,
+        "object": line.object_stage.state.get(),
+        **picture(line),
+    }
+
+
 def killed(line: Any) -> dict[str, Any]:
     """The IOC dies in a scan, with the shutter open in half of all cases."""
     from cxgi_bluesky.devices.shutter import ShutterError
@@ -111,5 +132,5 @@ def silent(line: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     from cxgi_bluesky.devices.beamline_file import load_beamline
 
-    function = {"picture": picture, "killed": killed, "silent": silent}[sys.argv[1]]
+    function = {"picture": picture, "aligned": aligned, "killed": killed, "silent": silent}[sys.argv[1]]
     print(json.dumps(function(load_beamline(sys.argv[2]))))

@@ -144,3 +144,9 @@ def test_a_tetramm_at_full_scale_goes_to_its_other_range(ca, make_line, bright):
     finally:
         diode.unstage()
     assert "nA" in str(ca.get("TETRAMM:Range"))
+
+
+def test_a_tetramm_that_has_ended_at_once_has_ended(ca, make_line, monkeypatch):
+    detector = make_line(ca.prefix, diode=DIODES["tetramm"]).diode.detector
+    monkeypatch.setattr(detector.acquire, "put", lambda *_, **__: detector._acquire_changed(value=0, old_value=1))
+    detector.trigger().wait(timeout=5)

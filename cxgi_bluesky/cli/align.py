@@ -1,0 +1,39 @@
+"""``cxgi align``: a new board file from an `align_board` run."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from ._common import Commands, Payload, Say, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "align", align)
+    parser.add_argument("run", metavar="RUN", help="uid of an align_board run, or its beginning")
+    parser.add_argument("--out", metavar="FILE", help="new board file (.yaml); one that exists is never overwritten")
+
+
+def align(options: argparse.Namespace, say: Say) -> Payload:
+    """Find how a plate lies on its stage from an align_board run, and write a new board file."""
+    from ..catalog import find_run, open_catalog
+    from ..plate_alignment import alignment_from_run, write_aligned_board
+
+    fit = alignment_from_run(find_run(open_catalog(options.data), options.run))
+    say(str(fit))
+    for visit, (x_um, y_um) in zip(fit.visits, fit.residual_um.tolist(), strict=True):
+        say(f"fiducial {fit.board.fiducials[visit.landmark]}: {x_um:+.2f}, {y_um:+.2f} um from the fit")
+    if options.out:
+        say(f"written: {write_aligned_board(fit.board, fit, options.out)}")
+    numbers = {name: value for name, value in vars(fit).items() if isinstance(value, int | float)}
+    return {
+        "run": fit.uid,
+        "board": fit.board.name,
+        "alignment": asdict(fit.alignment),
+        **numbers,
+        "residual_um": fit.residual_um,
+        "revisit_um": fit.revisit_um,
+        "aligned_board_sha256": fit.aligned_board.sha256,
+        "out": options.out,
+    }

@@ -1,0 +1,218 @@
+"""Fiducials looked for and profiled: the exposures of `align_board`, each at a place that those before have told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import bluesky.plan_stubs as bps
+import numpy as np
+from bluesky import Msg
+from numpy.typing import NDArray
+from ophyd.utils import LimitError
+
+from ..board import Alignment, MaskBoard
+from ..devices.marker import MarkedStage
+from ..devices.position import PositionError
+from ..devices.stage import MaskStage
+from ..errors import CxgiError
+from ..plate_alignment import EdgeFit, Visit, fit_edges, profile_offsets_um
+from ..plate_alignment.fit import similarity_of
+from ..plate_alignment.orientation import orientations
+from ..plate_alignment.run import ALONG_X, ALONG_Y, SEARCH, reading
+from ..plate_alignment.search import match, search_grid_um
+from ..plate_alignment.similarity import fit_similarity
+from .exposing import Exposing, Reading, consequence
+from .steps import EXPOSURE_MARGIN_S, Plan, move, wait_for
+
+Array = NDArray[np.float64]
+PlaceMm = tuple[float, float]
+
+SECOND_SEARCH_TILES = 1  # a plate turned by a degree moves the second fiducial by less
+
+
+@dataclass(frozen=True)
+class FiducialPlace:
+    """A place of the stage beside its tiles."""
+
+    device: MarkedStage
+    place_mm: PlaceMm
+    numbers: tuple[int, int]  # landmark, visit
+
+    def reach(self) -> Plan:
+        """Move there and make sure that the stage is there."""
+        yield Msg("set", self.device, self.numbers, group="marked")
+        yield from move(self.device.stage.place, self.place_mm)
+        reading = yield Msg("read", self.device)
+        self.check(reading or {}, exposed=False)
+
+    def check(self, reading: Reading, *, exposed: bool = True) -> None:
+        """Raise `PositionError` unless a reading of the stage is of this place."""
+        stage = self.device.stage
+        for axis, wanted in zip((stage.x, stage.y), self.place_mm, strict=True):
+            reached = reading.get(axis.name, {}).get("value", wanted)
+            if not abs(reached - wanted) * 1000 <= stage.in_position_um:
+                raise PositionError(
+                    f"{axis.name} was sent to {wanted:.4f} mm and is at {reached:.4f} mm "
+                    f"(allowed: {stage.in_position_um:g} um off): check the stage, {consequence(exposed)}"
+                )
+
+
+@dataclass(frozen=True)
+class FiducialExposures:
+    """Exposures around the fiducials of a board."""
+
+    marked: MarkedStage
+    exposing: Exposing
+    board: MaskBoard
+    points: int
+    fields: Mapping[str, Any]
+    dark: float = 0.0
+
+    @property
+    def stage(self) -> MaskStage:
+        """The stage."""
+        return self.marked.stage
+
+    def check_limits(self, places_mm: Sequence[PlaceMm]) -> None:
+        """Raise `CxgiError` unless the profiles around all these places lie within the stage's limits."""
+        reach_mm = float(profile_offsets_um(self.board, self.points).max()) / 1000
+        for x, y in places_mm:
+            for corner in ((x - reach_mm, y - reach_mm), (x + reach_mm, y + reach_mm)):
+                try:
+                    self.stage.place.check_value(corner)
+                except (LimitError, ValueError) as error:
+                    raise CxgiError(
+                        f"the fiducial at x {x:.3f}, y {y:.3f} mm needs {reach_mm:.3f} mm to all sides, beyond the "
+                        f"limits of {self.stage.name}: {error}; widen them, or leave that fiducial out of the board"
+                    ) from error
+
+    def darks(self, count: int) -> Plan:
+        """Set the exposure time, and so many readings with the shutter closed; returns the same with their mean."""
+        diode, exposure_s = self.exposing.diode, self.exposing.exposure_s
+        yield from bps.mv(diode.exposure_s, exposure_s)
+        level = []
+        for _ in range(count):
+            yield Msg("checkpoint")
+            yield Msg("trigger", diode, group="exposure")
+            yield from wait_for("exposure", exposure_s + EXPOSURE_MARGIN_S)
+            yield Msg("create", name="dark")
+            yield Msg("read", self.stage)
+            read = yield Msg("read", diode)
+            yield Msg("save")
+            level.append(read[diode.current.name]["value"] if read else 0.0)
+        level = [value for value in level if math.isfinite(value)]
+        return replace(self, dark=float(np.mean(level)) if level else 0.0)
+
+    def at(self, place_mm: PlaceMm, stream: str, landmark: int, visit: int) -> Plan:
+        """One stored exposure; returns the values that were read, None where the plan is only walked through."""
+        read = yield from self.exposing.at(FiducialPlace(self.marked, place_mm, (landmark, visit)), stream)
+        return {key: entry["value"] for key, entry in read.items()} or None
+
+
+# ---------------------------------------------------------------- search
+
+
+def find_orientation(exposing: FiducialExposures, search_tiles: int) -> Plan:
+    """Roughly how the plate lies: the first orientation of which two fiducials are seen; returns an `Alignment`."""
+    looked: list[str] = []
+    for number, (name, lies) in enumerate(orientations(exposing.board).items()):
+        found = yield from _search(exposing, 0, number, lies, search_tiles)
+        if isinstance(found, Alignment):
+            again = yield from _search(exposing, 1, number, found, SECOND_SEARCH_TILES)
+            if isinstance(again, Alignment):
+                return _through_both(exposing.board, found, again)
+            found = f"first fiducial seen, second one not: {again}"
+        looked.append(f"{name}: {found}")
+    raise CxgiError(
+        f"the plate was not found on {exposing.stage.name} ({'; '.join(looked)}). Is it this board, is the object out, "
+        "is there beam? Else search further (search_tiles) or correct the alignment in the board file by hand"
+    )
+
+
+def _through_both(board: MaskBoard, first: Alignment, second: Alignment) -> Alignment:
+    """Turned and scaled so that both fiducials lie where they were seen."""
+    plate = np.array([board.on_plate_mm(place) for place in board.fiducials[:2]])
+    seen = [
+        replace(board, alignment=lies).place_mm(place)
+        for lies, place in zip((first, second), board.fiducials[:2], strict=True)
+    ]
+    return fit_similarity(plate, np.array(seen), np.ones((2, 2)), mirrored=first.mirrored).alignment
+
+
+def _search(exposing: FiducialExposures, landmark: int, orientation: int, lies: Alignment, reach: int) -> Plan:
+    """The alignment moved so that a fiducial lies where it was seen, else what was seen."""
+    board = exposing.board
+    x, y = replace(board, alignment=lies).place_mm(board.fiducials[landmark])
+    grid = search_grid_um(board, reach)
+    places = [(x + dx / 1000, y + dy / 1000) for dx, dy in grid.tolist()]
+    where = f"x {x:.3f}, y {y:.3f} mm"
+    try:
+        for place in places:
+            exposing.stage.place.check_value(place)
+    except (LimitError, ValueError) as error:
+        return f"{where} +- {reach} tiles is beyond the limits ({error})"
+    readings = []
+    for place in places:
+        readings.append((yield from exposing.at(place, SEARCH, landmark, orientation)))
+    if None in readings:
+        return lies  # a dry run
+    value, sigma = np.array([reading(row, exposing.fields, exposing.dark) for row in readings]).T
+    found = match(board, board.fiducials[landmark], lies, grid, value, sigma)
+    if found is None:
+        seen = f"{np.nanmin(value):.4g} to {np.nanmax(value):.4g}" if np.isfinite(value).any() else "no usable reading"
+        return f"{where} +- {reach} tiles showed {seen} ({len(value)} exposures)"
+    dx, dy = found.offset_um
+    return replace(lies, x0_mm=lies.x0_mm + dx / 1000, y0_mm=lies.y0_mm + dy / 1000)
+
+
+# ---------------------------------------------------------------- profiles
+
+
+def visit_all(exposing: FiducialExposures, lies: Alignment) -> Plan:
+    """Profiles of each fiducial, at the place that those before predict, and of the first one again."""
+    board = exposing.board
+    visits: list[Visit] = []
+    for number, landmark in enumerate([*range(len(board.fiducials)), 0]):
+        place = _predicted(board, visits, landmark, lies)
+        exposing.check_limits([place])
+        visits.append((yield from _visit(exposing, landmark, number, place)))
+
+
+def _predicted(board: MaskBoard, visits: Sequence[Visit], landmark: int, lies: Alignment) -> PlaceMm:
+    if len(visits) == 1:
+        known, (x, y) = replace(board, alignment=lies), (um / 1000 for um in visits[0].centre_um)
+        there, first = known.place_mm(board.fiducials[landmark]), known.place_mm(board.fiducials[visits[0].landmark])
+        return x + there[0] - first[0], y + there[1] - first[1]
+    if visits:
+        lies = similarity_of(board, visits, mirrored=lies.mirrored).alignment
+    return replace(board, alignment=lies).place_mm(board.fiducials[landmark])
+
+
+def _visit(exposing: FiducialExposures, landmark: int, number: int, place_mm: PlaceMm) -> Plan:
+    """Profile along x at the predicted y, then along y at the x found."""
+    x, y = place_mm
+    offsets = profile_offsets_um(exposing.board, exposing.points) / 1000
+    along_x = yield from _profile(exposing, [(x + d, y) for d in offsets], ALONG_X, landmark, number, "x")
+    x = along_x.centre_um / 1000
+    along_y = yield from _profile(exposing, [(x, y + d) for d in offsets], ALONG_Y, landmark, number, "y")
+    return Visit(landmark, along_x, along_y)
+
+
+def _profile(
+    exposing: FiducialExposures, places: Sequence[PlaceMm], stream: str, landmark: int, number: int, axis: str
+) -> Plan:
+    readings = []
+    for x, y in places:
+        readings.append((yield from exposing.at((float(x), float(y)), stream, landmark, number)))
+    if None in readings:
+        middle = float(np.mean([place["xy".index(axis)] for place in places]))
+        return EdgeFit(1000 * middle, 1.0, math.nan, math.nan, 1)  # a dry run
+    value, sigma = np.array([reading(row, exposing.fields, exposing.dark) for row in readings]).T
+    position = [1000 * float(row[exposing.fields[axis]]) for row in readings]
+    try:
+        return fit_edges(position, value, sigma, board=exposing.board)
+    except CxgiError as error:
+        raise CxgiError(f"fiducial {exposing.board.fiducials[landmark]} along {axis}: {error}") from error

@@ -1,0 +1,180 @@
+"""From edge profiles across fiducials to the alignment of the plate, with uncertainties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..board import Alignment, MaskBoard
+from ..errors import CxgiError
+from .profile import EdgeFit
+from .similarity import PARAMETERS, Similarity, fit_similarity
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """The two edge profiles of one fiducial.
+
+    Attributes
+    ----------
+    landmark : int
+        Number of the fiducial in the board.
+    x, y : EdgeFit
+        Along each axis of the stage.
+    """
+
+    landmark: int
+    x: EdgeFit
+    y: EdgeFit
+
+    @property
+    def centre_um(self) -> tuple[float, float]:
+        """Stage position of its centre."""
+        return self.x.centre_um, self.y.centre_um
+
+
+@dataclass(frozen=True, eq=False)
+class AlignmentFit:
+    """How a plate lies, by the centres of its fiducials.
+
+    Attributes
+    ----------
+    board : MaskBoard
+        As its file said.
+    alignment : Alignment
+        As it lies.
+    x0_sigma_um, y0_sigma_um, rotation_sigma_deg, scale_sigma : float
+        One standard deviation of each number; they are not independent, see `tile_sigma_um`.
+    tile_sigma_um : float
+        One standard deviation (both axes together) of the position of the tile that is known worst.
+    visits : tuple of Visit
+    residual_um : ndarray, shape (visits, 2)
+        Measured minus fitted centres.
+    chi_square : float
+        Of the centres, by the noise of the readings.
+    degrees_of_freedom : int
+    noise_factor : float
+        By how much the sigmas have been enlarged because readings or centres scatter more than their noise says.
+    mirror_margin : float
+        Chi-square of the other handedness over this one's; a plate that is told apart has thousands.
+    exposures : int
+    uid : str
+        Of the run.
+    """
+
+    board: MaskBoard
+    alignment: Alignment
+    x0_sigma_um: float
+    y0_sigma_um: float
+    rotation_sigma_deg: float
+    scale_sigma: float
+    tile_sigma_um: float
+    visits: tuple[Visit, ...]
+    residual_um: Array
+    chi_square: float
+    degrees_of_freedom: int
+    noise_factor: float
+    mirror_margin: float
+    exposures: int = 0
+    uid: str = ""
+
+    @cached_property
+    def aligned_board(self) -> MaskBoard:
+        """The board as it lies: ``stage.board = fit.aligned_board``."""
+        return replace(self.board, alignment=self.alignment)
+
+    @property
+    def revisit_um(self) -> tuple[float, float] | None:
+        """How far the first fiducial had moved when it was visited again; None if it was not."""
+        again = [v for v in self.visits[1:] if v.landmark == self.visits[0].landmark]
+        if not again:
+            return None
+        (x0, y0), (x1, y1) = self.visits[0].centre_um, again[-1].centre_um
+        return x1 - x0, y1 - y0
+
+    def __str__(self) -> str:
+        a = self.alignment
+        rms = math.sqrt(float(np.mean(self.residual_um**2)))
+        return (
+            f"tile 0 at x {a.x0_mm:.4f}, y {a.y0_mm:.4f} mm (+- {self.x0_sigma_um:.1f}, {self.y0_sigma_um:.1f} um), "
+            f"rotation {a.rotation_deg:.4f} +- {self.rotation_sigma_deg:.4f} deg, "
+            f"scale {a.scale:.6f} +- {self.scale_sigma:.6f}, {'back to front' if a.mirrored else 'not mirrored'}; "
+            f"worst tile +- {self.tile_sigma_um:.2f} um, centres {rms:.2f} um rms from the fit"
+        )
+
+
+def fit_alignment(board: MaskBoard, visits: Sequence[Visit], *, exposures: int = 0, uid: str = "") -> AlignmentFit:
+    """Fit the alignment to the centres of fiducials; the handedness that fits is taken.
+
+    Parameters
+    ----------
+    board : MaskBoard
+        As its file says; its own alignment does not matter.
+    visits : sequence of Visit
+        Of three or more fiducials that do not lie on a line.
+
+    Raises
+    ------
+    CxgiError
+        If fewer fiducials were measured, or the centres fit neither handedness.
+    """
+    if len({visit.landmark for visit in visits}) < 3:
+        raise CxgiError(f"{len(visits)} measured centres: three fiducials or more are needed, repeat the alignment")
+    fits = {mirrored: similarity_of(board, visits, mirrored=mirrored) for mirrored in (False, True)}
+    good, other = sorted(fits.values(), key=lambda fit: fit.chi_square)
+    profiles = [edges for visit in visits for edges in (visit.x, visit.y)]
+    freedom = 2 * len(visits) - PARAMETERS
+    factor = max(1.0, _scatter(profiles), math.sqrt(good.chi_square / freedom))
+    worst_um = float(np.hypot(*(good.residual_mm.T * 1000)).max())
+    if worst_um > board.tile_um / 4:
+        raise CxgiError(
+            f"the centres of the fiducials lie up to {worst_um:.0f} um from any alignment of board {board.name!r}: "
+            "is this the board on the stage, and does the stage keep its steps?"
+        )
+    sigma = factor * np.sqrt(np.diag(good.covariance))
+    a = good.alignment
+    return AlignmentFit(
+        board=board,
+        alignment=a,
+        x0_sigma_um=1000 * float(sigma[0]),
+        y0_sigma_um=1000 * float(sigma[1]),
+        rotation_sigma_deg=math.degrees(float(sigma[3]) / a.scale),  # a and b have the same variance: the fit is
+        scale_sigma=float(sigma[2]),  # alike in all directions
+        tile_sigma_um=1000 * factor * float(good.sigma_at_mm(_corners_mm(board)).max()),
+        visits=tuple(visits),
+        residual_um=good.residual_mm * 1000,
+        chi_square=good.chi_square,
+        degrees_of_freedom=freedom,
+        noise_factor=factor,
+        mirror_margin=other.chi_square / max(good.chi_square, 1e-12),
+        exposures=exposures,
+        uid=uid,
+    )
+
+
+def similarity_of(board: MaskBoard, visits: Sequence[Visit], *, mirrored: bool) -> Similarity:
+    """The similarity of one handedness through the centres of two fiducials or more."""
+    plate = np.array([board.on_plate_mm(board.fiducials[visit.landmark]) for visit in visits])
+    centre = np.array([visit.centre_um for visit in visits]) / 1000
+    sigma = np.array([(visit.x.sigma_um, visit.y.sigma_um) for visit in visits]) / 1000
+    return fit_similarity(plate, centre, sigma, mirrored=mirrored)
+
+
+def _scatter(profiles: Sequence[EdgeFit]) -> float:
+    """How much more the readings scatter than their own noise says, over all profiles."""
+    told = [p for p in profiles if math.isfinite(p.chi_square)]
+    freedom = sum(p.degrees_of_freedom for p in told)
+    return math.sqrt(sum(p.chi_square for p in told) / freedom) if freedom else 1.0
+
+
+def _corners_mm(board: MaskBoard) -> Array:
+    rows = -(-board.pattern_count // board.columns)
+    corners = [(row, column) for row in (0, rows - 1) for column in (0, board.columns - 1)]
+    return np.array([board.on_plate_mm(corner) for corner in corners])

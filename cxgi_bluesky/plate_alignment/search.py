@@ -1,0 +1,161 @@
+"""Where a fiducial lies, from a few exposures on a grid as wide as a tile: the plate's lay-out is fitted to them.
+
+A tile of side w seen through an aperture of side a passes, along each axis, max(0, min(a, w, (a + w) / 2 - |offset|)):
+light changes linearly with the offset, so that a grid of one tile's step sees every place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..board import Alignment, MaskBoard
+
+Array = NDArray[np.float64]
+
+CELLS = 16  # of the drawn lay-out, per pitch
+STEPS = (1 / 8, 1 / 64)  # of the offsets tried, in pitches: everywhere, then around the best
+LEAST_SHARE = 0.8  # of the readings' power that the lay-out explains
+LEAST_CONTRAST = 0.5  # of the board's D_r
+LEAST_SIGMA = 8.0
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a fiducial lies beside its predicted place.
+
+    Attributes
+    ----------
+    offset_um : (float, float)
+        Along x and y of the stage.
+    share : float
+        Of the readings' power that the lay-out explains.
+    contrast : float
+        1 - metal / open of the fit.
+    """
+
+    offset_um: tuple[float, float]
+    share: float
+    contrast: float
+
+
+def search_grid_um(board: MaskBoard, reach: int) -> Array:
+    """Offsets from the predicted place, to and fro, shape ((2 reach + 1)^2, 2)."""
+    steps = np.arange(-reach, reach + 1) * board.tile_um
+    rows = [[(x, y) for x in (steps if row % 2 == 0 else steps[::-1])] for row, y in enumerate(steps)]
+    return np.array(rows).reshape(-1, 2)
+
+
+def passed_share(offset_um: Array, tile_um: float, aperture_um: float) -> Array:
+    """Share of an aperture that an open tile covers along one axis."""
+    covered = np.clip((tile_um + aperture_um) / 2 - np.abs(offset_um), 0, min(tile_um, aperture_um))
+    return covered / aperture_um
+
+
+def match(
+    board: MaskBoard, landmark: tuple[int, int], lies: Alignment, grid_um: Array, value: Array, sigma: Array
+) -> Match | None:
+    """Find a fiducial in readings around its predicted place.
+
+    Parameters
+    ----------
+    board : MaskBoard
+    landmark : (int, int)
+        Its place on the plate.
+    lies : Alignment
+        That predicted the place.
+    grid_um : ndarray, shape (n, 2)
+        Where was read, from the predicted place, in stage coordinates.
+    value, sigma : ndarray, shape (n,)
+        Readings without the dark.
+
+    Returns
+    -------
+    Match or None
+        None where the readings do not show the fiducial among its neighbours.
+    """
+    usable = np.isfinite(value)
+    if usable.sum() < 5 or np.ptp(value[usable]) == 0:
+        return None
+    grid_um, value = grid_um[usable], value[usable]
+    reach_um = float(np.abs(grid_um).max())
+    layout = _Layout(board, landmark, 2 * reach_um + board.tile_pitch_um)
+    to_plate = np.linalg.inv(lies.matrix)
+    centre, step_um = np.zeros(2), 0.0
+    for share_of_pitch in STEPS:
+        half_um = reach_um if step_um == 0 else step_um
+        step_um = share_of_pitch * board.tile_pitch_um
+        # Beyond the grid one row alone is lit, from which nearer and dimmer cannot be told.
+        tried = np.clip(_lattice(centre, half_um, step_um), -reach_um, reach_um)
+        light = layout.at((grid_um[None] - tried[:, None]) @ to_plate.T)
+        slope, metal, share = _fit(light, value)
+        best = int(np.argmax(np.where(slope > 0, share, -1)))
+        centre = tried[best]
+    height, floor, explained = slope[best], metal[best], share[best]
+    noise = float(np.median(sigma[np.isfinite(sigma)])) if np.isfinite(sigma).any() else 0.0
+    contrast = height / (height + floor) if height + floor > 0 else 0.0
+    if explained < LEAST_SHARE or contrast < LEAST_CONTRAST * board.d_r or height < LEAST_SIGMA * noise:
+        return None
+    return Match((float(centre[0]), float(centre[1])), float(explained), float(contrast))
+
+
+def _lattice(centre: Array, half_um: float, step_um: float) -> Array:
+    steps = np.arange(-half_um, half_um + step_um / 2, step_um)
+    x, y = np.meshgrid(steps, steps)
+    return centre + np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def _fit(light: Array, value: Array) -> tuple[Array, Array, Array]:
+    """Slope, value in the metal, and explained share of a straight line through (light, value), for each row."""
+    mean, centred = light.mean(axis=1), value - value.mean()
+    away = light - mean[:, None]
+    power = (away**2).sum(axis=1)
+    slope = np.divide(away @ centred, power, out=np.zeros(len(light)), where=power > 1e-9)
+    return slope, value.mean() - slope * mean, slope**2 * power / (centred @ centred)
+
+
+class _Layout:
+    """Light behind the aperture, all open = 1 and metal = 0, around a place of the plate."""
+
+    def __init__(self, board: MaskBoard, landmark: tuple[int, int], reach_um: float) -> None:
+        pitch = board.tile_pitch_um
+        self._cell_um = pitch / CELLS
+        self._half = int(np.ceil(reach_um / self._cell_um))
+        along = np.arange(-self._half, self._half + 1, dtype=np.float64) * self._cell_um
+        self._light = np.zeros((len(along), len(along)))
+        far = int(np.ceil((reach_um + board.tile_um + board.aperture_um) / pitch))
+        fills = _fills(board)
+        for row in range(landmark[0] - far, landmark[0] + far + 1):
+            for column in range(landmark[1] - far, landmark[1] + far + 1):
+                fill = fills(row, column)
+                if fill:
+                    down, across = (
+                        passed_share(along - (there - here) * pitch, board.tile_um, board.aperture_um)
+                        for there, here in zip((row, column), landmark, strict=True)
+                    )
+                    self._light += fill * np.multiply.outer(down, across)
+
+    def at(self, plate_um: Array) -> Array:
+        """Light at places (x, y) from the landmark, in plate coordinates; shape (..., 2) to (...)."""
+        from scipy.ndimage import map_coordinates
+
+        cells = plate_um[..., ::-1] / self._cell_um + self._half
+        return map_coordinates(self._light, np.moveaxis(cells, -1, 0), order=1, mode="nearest")
+
+
+def _fills(board: MaskBoard) -> Callable[[int, int], float]:
+    """Open share of the tile at a place."""
+    whole = {board.open_tile, *board.fiducials}
+
+    def fill(row: int, column: int) -> float:
+        if (row, column) in whole:
+            return 1.0
+        tile = row * board.columns + column
+        if not (0 <= column < board.columns and 0 <= tile < board.pattern_count):
+            return 0.0
+        return 1.0 if board.pattern_index[tile] == 0 else 0.5
+
+    return fill
