@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from ophyd import EpicsSignalRO, FormattedComponent, Kind
+from ophyd import EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
@@ -208,12 +208,17 @@ class EpicsShutter(EpicsDevice, Shutter):
         try:
             self.close()
         except Exception:
-            try:
-                super(Shutter, self).unstage()
-            except Exception:
-                logger.exception("%s: could not be unstaged", self.name)
+            self._staged = Staged.partially  # the next staging finishes it
+            if self._connected:
+                self._put_back()
             raise
         return super(Shutter, self).unstage()
+
+    def _put_back(self) -> None:
+        try:
+            super(Shutter, self).unstage()
+        except Exception:
+            logger.exception("%s: could not be unstaged", self.name)
 
     def _send(self, opened: bool) -> None:
         """Command it; whoever waits is woken when the record says that it has done its work."""
@@ -262,7 +267,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     def _is_closed_now(self) -> bool:
         """What the IOC says; an IOC that does not answer says nothing, which closing will tell."""
         try:
-            return says(self.readback, self._ask(), self.pvs.closed_value)
+            return self.readback.connected and says(self.readback, self._ask(), self.pvs.closed_value)
         except Exception:
             return False
 
