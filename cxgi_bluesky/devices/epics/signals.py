@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -206,7 +207,24 @@ def put_and_complete(signal: Any, value: Any, timeout_s: float) -> None:
 
 def fresh(signal: Any) -> Any:
     """The value asked of the IOC now, not the last one that it told; readings that follow are at least as new."""
-    return signal.get(use_monitor=False)
+    with _asking_anew_after_failure(signal):
+        return signal.get(use_monitor=False)
+
+
+@contextmanager
+def _asking_anew_after_failure(signal: Any) -> Iterator[None]:
+    """A request that could not be sent, as the IOC has just gone, is for pyepics on its way for ever.
+
+    It would send no other, and each reading would end in a time-out, also when the IOC is back.
+    """
+    try:
+        yield
+    except Exception:
+        requests: Any = getattr(ca.get_cache(signal.pvname), "get_results", {}) if cl.name == "pyepics" else {}
+        for kind, result in list(requests.items()):
+            if result[0] is ca.GET_PENDING:
+                requests[kind] = [None]
+        raise
 
 
 def fresh_together(*signals: Any) -> list[Any]:
@@ -217,7 +235,8 @@ def fresh_together(*signals: Any) -> list[Any]:
     for signal in signals if cl.name == "pyepics" else ():
         if signal.connected:
             channel = signal._read_pv.chid
-            ca.get_with_metadata(channel, ftype=ca.promote_type(channel, use_time=True), wait=False)
+            with _asking_anew_after_failure(signal):
+                ca.get_with_metadata(channel, ftype=ca.promote_type(channel, use_time=True), wait=False)
     return [fresh(signal) for signal in signals]
 
 
@@ -230,9 +249,10 @@ def fresh_with_time(signal: Any) -> tuple[Any, float]:
         As signals do.
     """
     signal.wait_for_connection(timeout=signal.connection_timeout)
-    told = signal._read_pv.get_with_metadata(form="time", timeout=signal.timeout, use_monitor=False)
-    if told is None:
-        raise ReadTimeoutError(f"{signal.pvname} did not answer within {signal.timeout:g} s")
+    with _asking_anew_after_failure(signal):
+        told = signal._read_pv.get_with_metadata(form="time", timeout=signal.timeout, use_monitor=False)
+        if told is None:
+            raise ReadTimeoutError(f"{signal.pvname} did not answer within {signal.timeout:g} s")
     return told["value"], float(told.get("timestamp") or 0.0)
 
 
