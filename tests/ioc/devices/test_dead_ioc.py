@@ -32,6 +32,7 @@ def test_a_silent_ioc_is_an_alarm_of_the_shutter_and_an_error_of_the_rest(own_io
     assert told["state"] == "closed"
 
 
+@pytest.mark.filterwarnings("ignore:ca.get:UserWarning")
 def test_a_request_that_was_never_sent_is_asked_anew_after_its_time_out(line):
     """As pyepics leaves it when the IOC goes at that moment."""
     signal = line.diode.value
