@@ -18,7 +18,7 @@ from .calibration import Array, Buckets, Drift, calibrate
 from .errors import CxgiError
 from .exposure_streams import counted, level, mean_i0, number, usable, without
 from .patterns import PatternSet
-from .rejection import Exposure, good_open, judge
+from .rejection import Exposure, good_open, judge, lit_alike
 
 SCHEMA = 1
 STREAMS = ("primary", "validation", "open", "dark", "incident", "metal")
@@ -164,8 +164,7 @@ class Exposures:
     def sound(self, stream: str = "primary") -> set[int]:
         """Patterns of a stream with an exposure that can be trusted; the others are missing."""
         dark = self._dark_level(None)
-        opens = [without(dark, exposure) for exposure in self.streams["open"].values()]
-        return set(self._judged(stream, dark, opens)[0])
+        return set(self._judged(stream, dark, self._open_exposures(dark))[0])
 
     @property
     def reference_exposures(self) -> int:
@@ -220,7 +219,7 @@ class Exposures:
                 f"run {self.start['uid']} is a {words['purpose']} scan: it holds no patterns to make an image of"
             )
         dark = self._dark_level(dark)
-        opens = [without(dark, exposure) for exposure in self.streams["open"].values()]
+        opens = self._open_exposures(dark)
         (primary, reasons), (validation, _) = (self._judged(name, dark, opens) for name in _BY_PATTERN)
         if self.streams["primary"] and not primary:
             raise CxgiError(f"all {len(reasons)} exposures were left out: {counted(reasons)}")
@@ -250,7 +249,7 @@ class Exposures:
                     reason: sorted(k for k, why in reasons.items() if why == reason)
                     for reason in sorted(set(reasons.values()))
                 },
-                "open_left_out": len(opens) - len(good_opens),
+                "open_left_out": len(self.streams["open"]) - len(good_opens),
                 "dark_subtracted": dark,
                 "drift_rms": drift.rms,
                 "d_r_measured": self.measured_d_r(dark=dark),
@@ -261,6 +260,11 @@ class Exposures:
     def _dark_level(self, given: float | None) -> float:
         own = self.dark
         return own if own is not None else given or 0.0
+
+    def _open_exposures(self, dark: float) -> list[Exposure]:
+        """Of the open tile with the object in, lit as all the others, dark subtracted."""
+        opens, patterns = self.streams["open"].values(), self.streams["primary"].values()
+        return [without(dark, exposure) for exposure in lit_alike(list(opens), list(patterns))]
 
     def _judged(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
         """The exposure to believe of each pattern of a stream, dark subtracted, and why others have none."""

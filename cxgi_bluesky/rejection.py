@@ -85,6 +85,23 @@ def good_open(opened: Sequence[Exposure]) -> list[Exposure]:
     return [e for place, e in enumerate(usable) if place not in alone]
 
 
+def lit_alike(exposures: Sequence[Exposure], others: Sequence[Exposure]) -> list[Exposure]:
+    """Exposures without those whose incident intensity is unlike that of all together.
+
+    The beam may have been gone, and what is left of an intensity near 0 would be divided by.
+    """
+    usual, largest_change = _usual_i0([*exposures, *others])
+    return [e for e in exposures if not abs(e.i0 / usual - 1) > largest_change]
+
+
+def _usual_i0(every: Sequence[Exposure]) -> tuple[float, float]:
+    """Median of the incident intensity, and the largest change from it that one exposure may have."""
+    i0 = np.array([e.i0 for e in every if math.isfinite(e.i0) and e.i0 > 0] or [1.0])
+    median = float(np.median(i0))
+    usual_change = 1.4826 * float(np.median(np.abs(i0 / median - 1)))
+    return median, max(LARGEST_I0_CHANGE, 5 * usual_change)
+
+
 @dataclass(frozen=True, eq=False)
 class _Limits:
     """What an exposure of this run may be like."""
@@ -96,11 +113,8 @@ class _Limits:
 
     @classmethod
     def of(cls, every: Sequence[Exposure], opened: Sequence[Exposure]) -> _Limits:
-        i0 = np.array([e.i0 for e in every if math.isfinite(e.i0) and e.i0 > 0] or [1.0])
-        median = float(np.median(i0))
-        usual = 1.4826 * float(np.median(np.abs(i0 / median - 1)))
         jumps = _jumps(good_open(opened), np.array([e.time for e in every]))
-        return cls(median, max(LARGEST_I0_CHANGE, 5 * usual), _noise_law(every), jumps)
+        return cls(*_usual_i0(every), _noise_law(every), jumps)
 
     def fault(self, exposure: Exposure) -> str | None:
         """Why the exposure cannot be trusted, None if it can."""

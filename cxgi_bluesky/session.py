@@ -138,8 +138,10 @@ class Session:
         Raises
         ------
         CxgiError
-            Before anything is exposed, for a reference or dark scan that does not belong to such a scan.
+            Before anything is exposed, for a reference or dark scan that does not belong to such a scan, and for PVs
+            that do not answer within half a minute.
         """
+        self.beamline.wait_for_return()
         options.setdefault("object_stage", self.object_stage)
         pattern_set = options.pop("pattern_set", None) or self.pattern_set(fraction)
         if options.get("reference_uid") is not None:
@@ -165,8 +167,10 @@ class Session:
         Raises
         ------
         CxgiError
-            Before anything moves: if nothing is missing, or the scan does not belong to this beamline.
+            Before anything moves: if nothing is missing, the scan does not belong to this beamline, or PVs do not
+            answer within half a minute.
         """
+        self.beamline.wait_for_return()
         run = find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
         earlier = read_whole_scan(self.catalog, run)
         self.references.keep(earlier)
@@ -204,6 +208,7 @@ class Session:
         Its uid goes into the scans that belong to it: ``(uid,) = s.RE(s.reference_scan(0.1875))``, then
         ``s.RE(s.scan(0.1875, reference_uid=uid))``. `options` are those of `plans.reference_scan`.
         """
+        self.beamline.wait_for_return()
         options.setdefault("object_stage", self.object_stage)
         pattern_set = options.pop("pattern_set", None) or self.pattern_set(fraction)
         return self.plans.reference_scan(

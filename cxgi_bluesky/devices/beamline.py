@@ -52,3 +52,6 @@ class Beamline:
         """Also what no scan of an image takes: knife, second barrier and source."""
         others = (self.knife, getattr(self.shutter, "barrier", None), self.source)
         return [*self.devices, *(d for d in others if d is not None)]
+
+    def wait_for_return(self) -> None:
+        """Wait for what was disconnected, where devices can be; soft ones cannot."""

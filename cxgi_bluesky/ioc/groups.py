@@ -28,6 +28,7 @@ class Groups:
     motors: list[MotorGroup]
     shutter: ShutterGroup
     barrier: Barrier
+    source: SourceGroup
     keithley: KeithleyGroup
     settings: SettingsGroup
 
@@ -37,6 +38,7 @@ class Groups:
             await motor.begin()
         await self.shutter.begin()
         await self.barrier.begin()
+        await self.source.begin()
         await self.keithley.begin()
         await self.settings.begin()
 
@@ -58,6 +60,7 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
     keithley = KeithleyGroup(f"{p}KEITHLEY:", bench=bench, exposer=exposer())
     shutter = ShutterGroup(f"{p}SHUTTER:", bench=bench, changed=counters.publish)
     barrier = Barrier(f"{p}SAFETY:", bench=bench)
+    source = SourceGroup(f"{p}SOURCE:", bench=bench)
     settings = SettingsGroup(p, bench=bench)
     records: dict[str, MotorGroup] = {}
     motors = [MotorGroup(f"{p}{name}", bench=bench, axis=axis, records=records) for name, axis in bench.axes.items()]
@@ -65,7 +68,7 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
         *motors,
         shutter,
         barrier,
-        SourceGroup(f"{p}SOURCE:", bench=bench),
+        source,
         DiodeGroup(p, exposer=exposer()),
         keithley,
         TetrammGroup(f"{p}TETRAMM:", exposer=exposer()),
@@ -75,4 +78,4 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
         settings,
     ]
     pvdb = {name: pv for group in groups for name, pv in group.pvdb.items()}
-    return Groups(bench, pvdb, motors, shutter, barrier, keithley, settings)
+    return Groups(bench, pvdb, motors, shutter, barrier, source, keithley, settings)

@@ -29,6 +29,10 @@ class SourceGroup(PVGroup):
     status = pvproperty(value="On", dtype=ChannelType.ENUM, enum_strings=STATES, name="STATUS", read_only=True)
     current = pvproperty(value=0.0, name="CURRENT", units="mA", precision=4, read_only=True, get=_get_current)
 
+    async def begin(self) -> None:
+        """Show the current: a client's first monitor is the value that was written last."""
+        await self.current.write(self.bench.source_ma())
+
     def __init__(self, prefix: str, *, bench: Bench, **kwargs: Any) -> None:
         self.bench = bench
         super().__init__(prefix, **kwargs)

@@ -184,6 +184,7 @@ def raster(
     def exposures() -> Plan:
         yield from read_darks(stage, diode, exposure_s, arguments["dark_exposures"])
         if object_stage is not None and arguments["incident_exposures"]:
+            yield from bps.checkpoint()  # a pause in the move repeats no dark reading
             yield from move(object_stage, OUT)
             yield from tile.of(board.open_tile_number, "incident", arguments["incident_exposures"])
             yield from tile.of(metal_tile, "metal", metal_exposures)

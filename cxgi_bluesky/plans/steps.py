@@ -170,5 +170,5 @@ def read_darks(stage: MaskStage | None, diode: Diode, exposure_s: float, count: 
     for _ in range(count):
         yield from bps.checkpoint()
         yield from bps.trigger(diode, group="exposure")
-        yield from bps.wait(group="exposure", timeout=exposure_s + EXPOSURE_MARGIN_S)
+        yield from wait_for("exposure", exposure_s + EXPOSURE_MARGIN_S)
         yield from store([diode] if stage is None else [stage, diode], "dark")

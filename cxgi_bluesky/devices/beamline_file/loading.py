@@ -19,10 +19,24 @@ from ..epics.quadem import QuadEMDiode
 from ..epics.scaler import ScalerDiode
 from ..epics.shutter import EpicsShutter
 from ..epics.shutter_pvs import ShutterPvs, ShutterTimes
-from ..epics.signals import Timeouts, wait_for_connections
+from ..epics.signals import Timeouts, wait_for_connections, wait_for_return
 from ..epics.source import EpicsSource
 from ..epics.stage import EpicsAxesStage, EpicsMaskStage, EpicsPositionerStage
 from .reading import BeamlineFile, read_beamline_file
+
+
+class EpicsBeamline(Beamline):
+    """A beamline whose devices may lose their IOC."""
+
+    def wait_for_return(self) -> None:
+        """Wait until all PVs are connected; returns at once if they are.
+
+        Raises
+        ------
+        CxgiError
+            Naming the PVs that have not come back within half a minute.
+        """
+        wait_for_return(self.all_devices)
 
 
 def examples() -> list[str]:
@@ -71,7 +85,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
     """`load_beamline` of a file that was read before."""
     timeouts = Timeouts(**file.words["timeouts"])
     try:
-        beamline = Beamline(
+        beamline = EpicsBeamline(
             stage=_stage(file, timeouts),
             shutter=_shutter(file, timeouts),
             diode=_diode(file, timeouts),
@@ -83,7 +97,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
     except CxgiError as error:
         raise CxgiError(f"beamline file {file.path}: {error}") from error
     if connect:
-        wait_for_connections(beamline.all_devices, timeouts)
+        wait_for_connections(beamline.all_devices, timeouts.connection_s)
     return beamline
 
 

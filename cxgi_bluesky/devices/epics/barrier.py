@@ -51,14 +51,21 @@ class EpicsBarrier(EpicsDevice):
         """Whether the readback, asked of the IOC now, says closed."""
         return says(self.readback, fresh(self.readback), self.closed_value)
 
-    def close(self) -> None:
+    def close(self, *, patient: bool = True) -> None:
         """Stop the beam, and return only when the readback says so.
+
+        Parameters
+        ----------
+        patient : bool
+            Wait a little for a connection that was lost.
 
         Raises
         ------
         ShutterError
             If it does not within `closing_s`.
         """
+        if not (patient or self.command.connected):
+            raise ShutterError(f"{self.command.pvname} is not connected")
         deadline = time.monotonic() + self.closing_s
         self.command.put(self.close_value)
         while not self.is_closed:

@@ -163,10 +163,27 @@ class EpicsDiode(EpicsDevice, Diode):
         finally:
             super().stop(success=success)
 
+    def stage(self) -> list[object]:
+        """Stage, when the exposure of an earlier scan that was cut off has ended."""
+        self._wait_until_idle()
+        return super().stage()
+
     def pause(self) -> None:
         """Forget the exposure: the plan repeats it when it is resumed."""
         self.stop()
         super().pause()
+
+    def resume(self) -> None:
+        """Wait until the exposure that was interrupted has ended: the shutter would open, and nothing be exposed."""
+        self._wait_until_idle()
+        super().resume()
+
+    def _wait_until_idle(self) -> None:
+        longest_s = float(self.exposure_s.get()) + _MARGIN_S
+        if not self._busy.acquire(timeout=longest_s):
+            logger.warning("%s: still busy with the exposure before after %g s", self.name, longest_s)
+            return
+        self._busy.release()
 
     def _expose(self, turn: object, exposure_s: float) -> None:
         with self._busy:

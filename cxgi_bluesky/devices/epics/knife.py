@@ -81,6 +81,12 @@ class EpicsKnife(Knife, PseudoPositioner):
         self.motor.check_unit()
         return super().stage()
 
+    def stop(self, success: bool = False) -> None:
+        """Stop the motor. With `success`, as in a pause, the move is forgotten: the plan makes it again."""
+        if success:
+            self._done_moving(success=True)
+        super().stop(success=success)
+
     def _setup_move(self, position: Any, status: StatusBase) -> None:
         wanted = tuple(self.forward(position))
         moved = move_together(self, [self.motor], wanted, window_um=self.in_position_um, timeout_s=self.move_timeout_s)

@@ -10,7 +10,7 @@ from ophyd.status import StatusBase
 from ...errors import CxgiError
 from ..object_stage import IN, OUT, ObjectStage
 from .motors import BoundedMotor, move_together
-from .signals import Timeouts, give_timeouts
+from .signals import Timeouts, finish, finish_unstaging, give_timeouts
 
 BETWEEN = "between"
 
@@ -60,6 +60,7 @@ class EpicsObjectStage(ObjectStage):
         self._motor_pv = motor_pv
         self.in_mm, self.out_mm, self.in_position_um = in_mm, out_mm, in_position_um
         self.move_timeout_s = move_timeout_s
+        self._move: StatusBase | None = None
         kwargs.setdefault("labels", {"stages"})
         super().__init__(prefix, **kwargs)
         self.motor.limits_mm, self.motor.settle_time, self.motor.timeout = limits_mm, settle_s, move_timeout_s
@@ -68,11 +69,21 @@ class EpicsObjectStage(ObjectStage):
     def stage(self) -> list[object]:
         """Stage, if the record is in mm."""
         self.motor.check_unit()
+        finish_unstaging(self)
         return super().stage()
 
     def _command(self, inside: bool) -> StatusBase:
         wanted = self.in_mm if inside else self.out_mm
-        return move_together(self, [self.motor], [wanted], window_um=self.in_position_um, timeout_s=self.move_timeout_s)
+        self._move = move_together(
+            self, [self.motor], [wanted], window_um=self.in_position_um, timeout_s=self.move_timeout_s
+        )
+        return self._move
+
+    def stop(self, *, success: bool = False) -> None:
+        """Stop the motor. With `success`, as in a pause, the move is forgotten: the plan makes it again."""
+        if success and self._move is not None:
+            finish(self._move)
+        super().stop(success=success)
 
     def _is_at(self, place_mm: float) -> bool:
         return abs(self.motor.position - place_mm) * 1000 <= self.in_position_um

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
-from ophyd import EpicsSignalRO, FormattedComponent, Kind
+from ophyd import EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
@@ -27,10 +28,23 @@ from .signals import (
     in_background,
     put_noting,
     says,
+    wait_for_return,
     word_of,
 )
 
 logger = logging.getLogger(__name__)
+
+
+class OvertakenError(ShutterError):
+    """A newer command has come while it opened."""
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A command: an older one gives up, which is no error where the plan was ended or paused (`forgotten`)."""
+
+    forgotten: bool = False
+
 
 LONGEST_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
 _MARGIN_S = 0.5
@@ -74,7 +88,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         self.timeouts = (timeouts or Timeouts()).quick
         self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 2 * self.timeouts.read_s
         self.alarm: str | None = None
-        self._turn = object()  # of the latest command: an older one gives up
+        self._turn = _Turn()  # of the latest command
         self._sending = threading.Lock()
         self._changed = threading.Event()
         self._opened_at: float | None = None
@@ -151,11 +165,12 @@ class EpicsShutter(EpicsDevice, Shutter):
     def _command(self, opened: bool) -> StatusBase:
         if opened:
             self._refuse_with_alarm()
-            return self._start(self._open, self.times.opening_s + self.timeout_s + self.times.settle_s)
+            return self._start(self._open_unless_stopped, self.times.opening_s + self.timeout_s + self.times.settle_s)
+        self._turn.forgotten = True  # a plan waits until it is open, unless it was ended
         return self._start(self._close_after_exposure, self.timeout_s)
 
     def _start(self, action: Any, timeout_s: float) -> StatusBase:
-        self._turn = turn = object()
+        self._turn = turn = _Turn()
         return in_background(self, lambda: action(turn), timeout_s + _MARGIN_S)
 
     def close(self) -> None:
@@ -173,17 +188,37 @@ class EpicsShutter(EpicsDevice, Shutter):
         except Exception as error:
             raise ShutterError(f"{self.name} did not close within {self.timeout_s:g} s: check it now") from error
 
+    def stage(self) -> list[object]:
+        """Stage, unless there is an alarm, and count from what the readback says now."""
+        self._refuse_with_alarm()
+        self._ask()
+        return super().stage()
+
+    def stop(self, *, success: bool = False) -> None:
+        """Close. With `success`, as in a pause, an opening under way is forgotten: the plan makes it again."""
+        self._turn.forgotten = self._turn.forgotten or success
+        self.close()
+
+    def pause(self) -> None:
+        """Close, and forget an opening under way."""
+        self.stop(success=True)
+
     def unstage(self) -> list[object]:
         """Close, then unstage; that it did not close is told first."""
         try:
             self.close()
         except Exception:
-            try:
-                super(Shutter, self).unstage()
-            except Exception:
-                logger.exception("%s: could not be unstaged", self.name)
+            self._staged = Staged.partially  # the next staging finishes it
+            if self._connected:
+                self._put_back()
             raise
         return super(Shutter, self).unstage()
+
+    def _put_back(self) -> None:
+        try:
+            super(Shutter, self).unstage()
+        except Exception:
+            logger.exception("%s: could not be unstaged", self.name)
 
     def _send(self, opened: bool) -> None:
         """Command it; whoever waits is woken when the record says that it has done its work."""
@@ -193,11 +228,18 @@ class EpicsShutter(EpicsDevice, Shutter):
         else:
             put_noting(self.open_pulse if opened else self.close_pulse, self.pvs.pulse_value, self._changed)
 
-    def _open(self, turn: object) -> None:
+    def _open_unless_stopped(self, turn: _Turn) -> None:
+        try:
+            self._open(turn)
+        except OvertakenError:
+            if not turn.forgotten:
+                raise
+
+    def _open(self, turn: _Turn) -> None:
         self._check_permit()
         with self._sending:
             if turn is not self._turn:
-                raise ShutterError(f"{self.name} was closed while it was to open")
+                raise OvertakenError(f"{self.name} was closed while it was to open")
             self._send(True)
         reached = self._wait_until(self.pvs.opened_value, self.times.opening_s, turn)
         if not reached:
@@ -209,7 +251,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         time.sleep(self.times.settle_s)
         self._closed_itself, self._exposing = False, turn is self._turn
 
-    def _close_after_exposure(self, turn: object) -> None:
+    def _close_after_exposure(self, turn: _Turn) -> None:
         """Close; an error if it had closed by itself before."""
         exposing, self._exposing = self._exposing, False
         if exposing and not self._closed_itself:
@@ -225,12 +267,14 @@ class EpicsShutter(EpicsDevice, Shutter):
     def _is_closed_now(self) -> bool:
         """What the IOC says; an IOC that does not answer says nothing, which closing will tell."""
         try:
-            return says(self.readback, self._ask(), self.pvs.closed_value)
+            return self.readback.connected and says(self.readback, self._ask(), self.pvs.closed_value)
         except Exception:
             return False
 
-    def _close(self, turn: object) -> None:
+    def _close(self, turn: _Turn) -> None:
         try:
+            if self.alarm is not None and not self._connected:
+                raise ConnectionError(f"{self.readback.pvname} is not connected")
             with self._sending:
                 self._send(False)
             closed = self._wait_until(self.pvs.closed_value, self.times.closing_s, turn=None)
@@ -240,7 +284,12 @@ class EpicsShutter(EpicsDevice, Shutter):
         if not closed:
             self._raise_alarm(reason)
 
-    def _wait_until(self, wanted: Value, timeout_s: float, turn: object | None) -> bool:
+    @property
+    def _connected(self) -> bool:
+        """Whether the command could be sent now: once an IOC has gone, nobody waits for it again."""
+        return all(s.connected for s in (self.command, self.close_pulse, self.readback) if s is not None)
+
+    def _wait_until(self, wanted: Value, timeout_s: float, turn: _Turn | None) -> bool:
         """Whether the readback comes to say so in time; gives up when a newer command has come (`turn`)."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -249,7 +298,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             if says(self.readback, self._ask(), wanted):
                 return True
             if turn is not None and turn is not self._turn:
-                raise ShutterError(f"{self.name} was closed while it opened")
+                raise OvertakenError(f"{self.name} was closed while it opened")
             if time.monotonic() >= deadline:
                 return False
 
@@ -275,12 +324,13 @@ class EpicsShutter(EpicsDevice, Shutter):
             barrier = "there is no second barrier: stop the beam by hand now"
         else:
             try:
-                self.barrier.close()
+                self.barrier.close(patient=self.alarm is None)
                 barrier = f"second barrier {self.barrier.name} has stopped the beam"
             except Exception as error:
                 barrier = f"second barrier {self.barrier.name} FAILED too ({error}): stop the beam by hand now"
+        level = logging.CRITICAL if self.alarm is None else logging.ERROR
         self.alarm = f"it {reason}; {barrier}"
-        logger.critical("%s: %s", self.name, self.alarm)
+        logger.log(level, "%s: %s", self.name, self.alarm)
         raise ShutterError(f"{self.name} ALARM: {self.alarm}; it opens no more before {self.name}.reset_alarm()")
 
     def reset_alarm(self) -> None:
@@ -290,7 +340,10 @@ class EpicsShutter(EpicsDevice, Shutter):
         ------
         ShutterError
             If its readback does not say closed.
+        CxgiError
+            If its IOC does not answer within half a minute.
         """
+        wait_for_return([self] if self.barrier is None else [self, self.barrier])
         if not says(self.readback, self._ask(), self.pvs.closed_value):
             raise ShutterError(f"{self.name}: the alarm stays, {self._reading()}: close it first")
         if self.reset is not None:

@@ -5,19 +5,24 @@ ophyd waits for ever unless it is told otherwise: a device that is made here cal
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from epics import ca
-from ophyd import Device, EpicsSignal, cl
+from ophyd import Device, EpicsSignal, Staged, cl
 from ophyd.signal import EpicsSignalBase, ReadTimeoutError
 from ophyd.status import Status, StatusBase
 
 from ...errors import CxgiError
 
+logger = logging.getLogger(__name__)
+
+RETURN_S = 30.0  # an IOC that was started again is searched for ever more seldom; about 10 s are usual
 RECONNECTION_S = 0.5  # a channel that was lost is waited for so long: closing a shutter must go on to the next barrier
 POLL_S = 0.25  # a readback is asked for so often when it tells nothing by itself
 
@@ -45,6 +50,11 @@ class EpicsDevice(Device):
         self.extra_signals: dict[str, Any] = {}
         super().__init__(*args, **kwargs)
         give_timeouts(self, self.timeouts)
+
+    def stage(self) -> list[object]:
+        """Stage; what an unstaging without the IOC has left is put back first."""
+        finish_unstaging(self)
+        return list(super().stage())
 
     def optional(self, attr: str, pv: str | None, kind: type[Any] = EpicsSignal, **words: Any) -> Any:
         """A signal that only some beamlines have; None without a PV."""
@@ -98,7 +108,7 @@ def silent_pvs(signal: Any) -> list[str]:
     return [pv for pv in pv_names(signal) if not signal._connection_states.get(pv, False)]
 
 
-def wait_for_connections(devices: list[Any], timeouts: Timeouts) -> None:
+def wait_for_connections(devices: list[Any], timeout_s: float) -> None:
     """Wait until every PV has answered.
 
     Raises
@@ -106,15 +116,37 @@ def wait_for_connections(devices: list[Any], timeouts: Timeouts) -> None:
     CxgiError
         Naming the PVs that have not.
     """
-    missing = [pv for signal in unconnected(devices, timeouts.connection_s) for pv in silent_pvs(signal)]
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    if missing := unconnected(devices, timeout_s):
         raise CxgiError(
-            f"no answer from {', '.join(missing[:5])}{more} within {timeouts.connection_s:g} s: "
+            f"no answer from {_some_pvs(missing)} within {timeout_s:g} s: "
             "run `cxgi check` on the beamline file; is the IOC up, and EPICS_CA_ADDR_LIST right?"
         )
     for device in devices:  # positions of pseudo axes come with the first monitor
-        device.wait_for_connection(timeout=timeouts.connection_s)
+        device.wait_for_connection(timeout=timeout_s)
+
+
+def wait_for_return(devices: list[Any], timeout_s: float = RETURN_S) -> None:
+    """Wait for PVs that were connected before: their IOC may just have been started again.
+
+    Raises
+    ------
+    CxgiError
+        Naming the PVs that have not come back.
+    """
+    if missing := unconnected(devices, 0.0):
+        logger.warning("waiting for %s, at most %g s", _some_pvs(missing), timeout_s)
+        wait_for_connections(devices, timeout_s)
+
+
+def _some_pvs(signals: list[Any]) -> str:
+    names = [pv for signal in signals for pv in silent_pvs(signal)]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def finish_unstaging(device: Any) -> None:
+    """Unstage a device again that could not be unstaged whole, as its IOC was gone: it would refuse to be staged."""
+    if device._staged is Staged.partially:
+        device.unstage()
 
 
 def in_background(device: Any, action: Callable[[], None], timeout_s: float) -> StatusBase:
@@ -175,7 +207,24 @@ def put_and_complete(signal: Any, value: Any, timeout_s: float) -> None:
 
 def fresh(signal: Any) -> Any:
     """The value asked of the IOC now, not the last one that it told; readings that follow are at least as new."""
-    return signal.get(use_monitor=False)
+    with _asking_anew_after_failure(signal):
+        return signal.get(use_monitor=False)
+
+
+@contextmanager
+def _asking_anew_after_failure(signal: Any) -> Iterator[None]:
+    """A request that could not be sent, as the IOC has just gone, is for pyepics on its way for ever.
+
+    It would send no other, and each reading would end in a time-out, also when the IOC is back.
+    """
+    try:
+        yield
+    except Exception:
+        requests: Any = getattr(ca.get_cache(signal.pvname), "get_results", {}) if cl.name == "pyepics" else {}
+        for kind, result in list(requests.items()):
+            if result[0] is ca.GET_PENDING:
+                requests[kind] = [None]
+        raise
 
 
 def fresh_together(*signals: Any) -> list[Any]:
@@ -186,7 +235,8 @@ def fresh_together(*signals: Any) -> list[Any]:
     for signal in signals if cl.name == "pyepics" else ():
         if signal.connected:
             channel = signal._read_pv.chid
-            ca.get_with_metadata(channel, ftype=ca.promote_type(channel, use_time=True), wait=False)
+            with _asking_anew_after_failure(signal):
+                ca.get_with_metadata(channel, ftype=ca.promote_type(channel, use_time=True), wait=False)
     return [fresh(signal) for signal in signals]
 
 
@@ -199,9 +249,10 @@ def fresh_with_time(signal: Any) -> tuple[Any, float]:
         As signals do.
     """
     signal.wait_for_connection(timeout=signal.connection_timeout)
-    told = signal._read_pv.get_with_metadata(form="time", timeout=signal.timeout, use_monitor=False)
-    if told is None:
-        raise ReadTimeoutError(f"{signal.pvname} did not answer within {signal.timeout:g} s")
+    with _asking_anew_after_failure(signal):
+        told = signal._read_pv.get_with_metadata(form="time", timeout=signal.timeout, use_monitor=False)
+        if told is None:
+            raise ReadTimeoutError(f"{signal.pvname} did not answer within {signal.timeout:g} s")
     return told["value"], float(told.get("timestamp") or 0.0)
 
 

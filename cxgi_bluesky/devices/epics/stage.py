@@ -12,7 +12,7 @@ from ...speckle_board import Board
 from ..stage import MaskStage
 from .motors import Axis, BoundedMotor, end_pseudo_move, move_together
 from .positioners import AxisPvs, BoundedPositioner
-from .signals import Timeouts, give_timeouts
+from .signals import Timeouts, finish_unstaging, give_timeouts
 
 Limits = tuple[float, float]
 
@@ -82,7 +82,15 @@ class EpicsAxesStage(MaskStage):
         """Stage, if both axes are in mm."""
         for axis in self.axes:
             axis.check_unit()
+            finish_unstaging(axis)
+        finish_unstaging(self)
         return super().stage()
+
+    def stop(self, success: bool = False) -> None:
+        """Stop both axes. With `success`, as in a pause, the move is forgotten: the plan makes it again."""
+        if success:
+            self._done_moving(success=True)
+        super().stop(success=success)
 
     def move_axes(self, x_mm: float, y_mm: float) -> StatusBase:
         """Move both axes at once, and check where they are."""

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+from epics import ca as library
+from ophyd.signal import ReadTimeoutError
+
+from cxgi_bluesky.devices.epics.signals import fresh
+
 from .children import in_child
 
 
@@ -24,3 +30,16 @@ def test_a_silent_ioc_is_an_alarm_of_the_shutter_and_an_error_of_the_rest(own_io
     assert "has not arrived" in told["move"]
     assert max(told["close_s"], told["move_s"]) < 8
     assert told["state"] == "closed"
+
+
+@pytest.mark.filterwarnings("ignore:ca.get:UserWarning")
+def test_a_request_that_was_never_sent_is_asked_anew_after_its_time_out(line):
+    """As pyepics leaves it when the IOC goes at that moment."""
+    signal = line.diode.value
+    fresh(signal)
+    requests = library.get_cache(signal.pvname).get_results
+    for kind in list(requests):
+        requests[kind] = [library.GET_PENDING]
+    with pytest.raises(ReadTimeoutError):
+        fresh(signal)
+    fresh(signal)

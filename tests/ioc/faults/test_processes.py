@@ -1,0 +1,105 @@
+"""Signals to the scanning process, and its sudden death."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from cxgi_bluesky.exposures import Exposures
+from tests.beamline_files import changed_file
+from tests.ioc.devices.conftest import changes_of
+from tests.ioc.waiting import eventually
+
+from .books import SAME, SET, WHOLE, check_books, check_image, in_exposure, openings_told, rows, stops
+from .scanning import Scanner
+
+SECOND_PATTERN = 3
+CUT_OFF = {"dark": 1, "open": 1, "primary": 1}
+BETWEEN_SIGNALS_S = 0.15  # the RunEngine takes two within 0.1 s for one
+TIMER_S = 1.0  # the most that the IOC lets the shutter be open
+LATE_S = 3.0  # the machine may be busy
+
+
+@pytest.fixture(scope="module")
+def process(shared_ioc, tmp_path_factory):
+    """A scanning process without a session."""
+    folder = tmp_path_factory.mktemp("process")
+    file = changed_file(folder, changes_of(shared_ioc.prefix))
+    scanner = Scanner(file, folder, folder, shared_ioc.environment)
+    scanner.ask("engine")
+    yield scanner
+    scanner.end()
+
+
+@pytest.mark.parametrize("then", ["resume", "abort"])
+def test_two_interrupts_in_an_exposure(ca, process, truth, then):
+    def twice():
+        process.signal(signal.SIGINT)
+        time.sleep(BETWEEN_SIGNALS_S)
+        process.signal(signal.SIGINT)
+
+    known = len(process.documents)
+    with in_exposure(ca, SECOND_PATTERN, twice, real_s=0.6):
+        told = process.ask("scan")
+    assert told["error"].startswith("RunEngineInterrupted")
+    assert told["state"] == "paused"
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+    assert ca.get("COUNT:OPENINGS") == SECOND_PATTERN
+    told = process.ask(then)
+    assert (told["error"], told["state"]) == ("", "idle")
+    documents = process.documents[known:]
+    assert rows(documents) == (WHOLE if then == "resume" else CUT_OFF | {"figures": 1})
+    assert stops(documents) == ["success" if then == "resume" else "abort"]
+    check_books(ca, documents, interrupted=1)
+    assert openings_told(documents) == ca.get("COUNT:OPENINGS")
+    if then == "resume":
+        check_image(Exposures.from_documents(documents), truth)
+
+
+def test_one_interrupt_pauses_after_the_exposure(ca, process, truth):
+    known = len(process.documents)
+    with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(signal.SIGINT)):
+        told = process.ask("scan")
+    assert told["state"] == "paused"
+    assert rows(process.documents[known:]) == {"dark": 1, "open": 1, "primary": 2}  # it was stored
+    check_books(ca, process.documents[known:])
+    assert process.ask("resume")["state"] == "idle"
+    assert rows(process.documents[known:]) == WHOLE
+    check_books(ca, process.documents[known:])
+    check_image(Exposures.from_documents(process.documents[known:]), truth)
+
+
+def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_completes_the_scan(
+    ca, scanner, shared_ioc, beamline_file, truth
+):
+    file = beamline_file(ca.prefix, shutter__max_open_s=TIMER_S)
+    first, second = (scanner(file, shared_ioc.environment) for _ in range(2))
+    second.tell("imports")
+    first.ask("session")
+    times = {}
+
+    def kill():
+        times["open"] = time.monotonic()
+        first.signal(signal.SIGKILL)
+        assert ca.get("SHUTTER:STATUS") == "Open"
+
+    with in_exposure(ca, SECOND_PATTERN, kill, real_s=0.5):
+        first.tell("scan")
+    eventually(lambda: ca.get("SHUTTER:STATUS"), "Closed")
+    assert time.monotonic() - times["open"] < TIMER_S + LATE_S
+    assert ca.get("SHUTTER:TIMED_OUT") == 1
+    assert rows(first.documents) == CUT_OFF
+    uid = first.documents[0][1]["uid"]
+
+    second.hear()
+    second.ask("session")
+    told = second.ask("resume_scan", uid[:8])
+    assert told["error"] == ""
+    check_books(ca, second.documents, interrupted=1)
+    image = second.ask("image", told["result"][0])
+    assert image["uids"] == [uid, told["result"][0]]
+    assert sorted(image["patterns"]) == sorted(truth)
+    assert image["buckets"] == pytest.approx({str(k): truth[k] for k in SET.pattern_index}, rel=SAME)
+    assert image["figures"]["openings"] == ca.get("COUNT:OPENINGS") - 1  # no event tells of the interrupted one
