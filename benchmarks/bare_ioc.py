@@ -1,38 +1,33 @@
-"""A bare IOC of EPICS base (softioc) with the PVs of a beamline and nothing behind them: what the client costs alone.
+"""A bare IOC: records of EPICS base with the PVs of a beamline and nothing behind them, so that the client costs alone.
 
-Run by `exposure_overhead.py` in the peers' environment; prints READY and serves until it is ended.
+Run by `exposure_overhead.py` in the peers' environment (softioc); prints READY and serves until it is ended.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 
-from softioc import asyncio_dispatcher, builder, softioc
+from softioc import asyncio_dispatcher, softioc
 
-dispatcher = asyncio_dispatcher.AsyncioDispatcher()
-builder.SetDeviceName("BARE")
-readbacks = {axis: builder.aIn(f"{axis}:RBV", initial_value=0.0, EGU="mm") for axis in "XY"}
-setpoints = {
-    axis: builder.aOut(
-        f"{axis}:SET",
-        initial_value=0.0,
-        always_update=True,
-        blocking=True,
-        EGU="mm",
-        on_update=readbacks[axis].set,
-    )
-    for axis in "XY"
-}
-status = builder.mbbIn("SHUTTER:STATUS", "Closed", "Open", initial_value=0)
-command = builder.boolOut(
-    "SHUTTER:CMD", "Close", "Open", initial_value=0, always_update=True, blocking=True, on_update=status.set
-)
-permit = builder.boolIn("SHUTTER:PERMIT", "Denied", "Granted", initial_value=1)
-value = builder.aIn("VALUE", initial_value=15.0, EGU="pA")
-spread = builder.aIn("SPREAD", initial_value=0.1, EGU="pA")
-acquire = builder.boolOut("ACQUIRE", always_update=True, blocking=True, on_update=lambda _: value.set(15.0))
-exposure = builder.aOut("EXPOSURE_S", initial_value=1.0, EGU="s")
-builder.LoadDatabase()
-softioc.iocInit(dispatcher)
+RECORDS = """
+record(ao, "BARE:X:SET") { field(EGU, "mm") field(FLNK, "BARE:X:RBV") }
+record(ai, "BARE:X:RBV") { field(EGU, "mm") field(INP, "BARE:X:SET") }
+record(ao, "BARE:Y:SET") { field(EGU, "mm") field(FLNK, "BARE:Y:RBV") }
+record(ai, "BARE:Y:RBV") { field(EGU, "mm") field(INP, "BARE:Y:SET") }
+record(bo, "BARE:SHUTTER:CMD") { field(ZNAM, "Close") field(ONAM, "Open") field(FLNK, "BARE:SHUTTER:STATUS") }
+record(bi, "BARE:SHUTTER:STATUS") { field(ZNAM, "Closed") field(ONAM, "Open") field(INP, "BARE:SHUTTER:CMD") }
+record(bi, "BARE:SHUTTER:PERMIT") { field(ZNAM, "Denied") field(ONAM, "Granted") field(VAL, "1") field(PINI, "YES") }
+record(bo, "BARE:ACQUIRE") { field(FLNK, "BARE:VALUE") }
+record(ai, "BARE:VALUE") { field(EGU, "pA") field(INP, "15") field(PINI, "YES") }
+record(ai, "BARE:SPREAD") { field(EGU, "pA") field(INP, "0.1") field(PINI, "YES") }
+record(ao, "BARE:EXPOSURE_S") { field(EGU, "s") }
+"""
+
+with tempfile.NamedTemporaryFile("w", suffix=".db") as database:
+    database.write(RECORDS)
+    database.flush()
+    softioc.dbLoadDatabase(database.name)
+softioc.iocInit(asyncio_dispatcher.AsyncioDispatcher())
 print("READY", flush=True)
 sys.stdin.read()

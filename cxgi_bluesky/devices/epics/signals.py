@@ -234,9 +234,9 @@ def fresh_together(*signals: Any) -> list[Any]:
     """
     for signal in signals if cl.name == "pyepics" else ():
         if signal.connected:
-            channel = signal._read_pv.chid
+            pv = signal._read_pv
             with _asking_anew_after_failure(signal):
-                ca.get_with_metadata(channel, ftype=ca.promote_type(channel, use_time=True), wait=False)
+                ca.get_with_metadata(pv.chid, ftype=pv.ftype, wait=False)
     return [fresh(signal) for signal in signals]
 
 
