@@ -222,6 +222,7 @@ class Session:
         "new.yaml")``, and ``s.stage.board = fit.aligned_board`` to go on with it. `options` are those of
         `plans.align_board`.
         """
+        self.beamline.wait_for_return()
         options.setdefault("object_stage", self.object_stage)
         return self.plans.align_board(*self.devices, board=self.board, exposure_s=exposure_s, **options)
 

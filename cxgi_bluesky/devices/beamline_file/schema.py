@@ -7,7 +7,7 @@ from typing import Any
 from ..epics.diode import PA_PER_UNIT
 from ..epics.keithley import RATES
 from ..epics.scaler import CHANNELS
-from ..epics.shutter import LONGEST_CLOSING_S
+from ..epics.shutter_pvs import LONGEST_CLOSING_S
 from .keys import Check, Key, block, check_block, flag, level, number, one_of, pv, scales, span, text, whole
 
 VERSION = 1

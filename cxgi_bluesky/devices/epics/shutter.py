@@ -14,10 +14,10 @@ from typing import Any
 from ophyd import EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
-from ...errors import CxgiError
 from ..shutter import Shutter, ShutterError
 from .barrier import EpicsBarrier, Value
-from .shutter_pvs import ShutterPvs, ShutterTimes
+from .open_count import OpenCount
+from .shutter_pvs import ShutterPvs, ShutterTimes, check_times
 from .signals import (
     POLL_S,
     EpicsDevice,
@@ -46,7 +46,6 @@ class _Turn:
     forgotten: bool = False
 
 
-LONGEST_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
 _MARGIN_S = 0.5
 
 
@@ -84,16 +83,14 @@ class EpicsShutter(EpicsDevice, Shutter):
         **kwargs: Any,
     ) -> None:
         self.pvs, self.times, self.barrier = pvs, times or ShutterTimes(), barrier
-        self._check()
+        check_times(self.times, None if barrier is None else barrier.closing_s)
         self.timeouts = (timeouts or Timeouts()).quick
         self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 2 * self.timeouts.read_s
         self.alarm: str | None = None
         self._turn = _Turn()  # of the latest command
         self._sending = threading.Lock()
         self._changed = threading.Event()
-        self._opened_at: float | None = None
-        self._seconds_open, self._times_opened = 0.0, 0
-        self._noting, self._known_since = threading.Lock(), 0.0
+        self._count = OpenCount()
         self._exposing = self._closed_itself = False
         kwargs.setdefault("labels", {"shutters"})
         super().__init__(prefix, **kwargs)
@@ -107,17 +104,6 @@ class EpicsShutter(EpicsDevice, Shutter):
             self.stage_sigs[self.max_open] = self.times.max_open_s
         self.readback.subscribe(self._readback_changed, run=False)
 
-    def _check(self) -> None:
-        pulses = self.pvs.open_pulse is not None and self.pvs.close_pulse is not None
-        if (self.pvs.command is not None) == pulses:
-            raise CxgiError("a shutter has either a command PV or both open_pulse and close_pulse: give one of the two")
-        closing_s = self.times.closing_s + (self.barrier.closing_s if self.barrier else 0.0)
-        for words, seconds in (("opening_s", self.times.opening_s), ("closing_s of shutter and barrier", closing_s)):
-            if not 0 < seconds <= LONGEST_CLOSING_S:
-                raise CxgiError(
-                    f"{words} {seconds:g} s: give more than 0 and at most {LONGEST_CLOSING_S:g}, plans wait 10 s"
-                )
-
     # ------------------------------------------------------------ state
 
     def _says_open(self, value: Any) -> bool:
@@ -129,12 +115,11 @@ class EpicsShutter(EpicsDevice, Shutter):
 
     @property
     def _open_s(self) -> float:
-        since = self._opened_at
-        return self._seconds_open + (0.0 if since is None else time.monotonic() - since)
+        return self._count.seconds
 
     @property
     def _openings(self) -> int:
-        return self._times_opened
+        return self._count.openings
 
     def _readback_changed(self, value: Any = None, timestamp: float | None = None, **_: Any) -> None:
         """Count, and wake whoever waits; called for each update of the readback."""
@@ -148,17 +133,11 @@ class EpicsShutter(EpicsDevice, Shutter):
         return value
 
     def _note(self, value: Any, timestamp: float) -> None:
-        """Count openings and seconds; updates come late, so what is older than what is known tells nothing."""
-        with self._noting:
-            if timestamp < self._known_since or not can_tell(self.readback, value, self.pvs.closed_value):
-                return
-            self._known_since = timestamp
-            opened, now = self._says_open(value), time.monotonic()
-            if opened and self._opened_at is None:
-                self._opened_at, self._times_opened = now, self._times_opened + 1
-            elif not opened and self._opened_at is not None:
-                self._seconds_open, self._opened_at = self._seconds_open + now - self._opened_at, None
-                self._closed_itself = self._closed_itself or self._exposing
+        """Count, once the words of the readback are known."""
+        if not can_tell(self.readback, value, self.pvs.closed_value):
+            return
+        if self._count.note(self._says_open(value), timestamp) and self._exposing:
+            self._closed_itself = True
 
     # ------------------------------------------------------------ commands
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...errors import CxgiError
 from .barrier import Value
+
+LONGEST_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,11 @@ class ShutterPvs:
     """PVs of a shutter, and what their values mean: numbers, or words of an enum.
 
     Either `command` (with `open_value`, `close_value`) or `open_pulse` and `close_pulse` (which get `pulse_value`).
+
+    Raises
+    ------
+    CxgiError
+        For both, or neither.
     """
 
     readback: str
@@ -28,6 +36,11 @@ class ShutterPvs:
     max_open: str | None = None
     reset: str | None = None
 
+    def __post_init__(self) -> None:
+        pulses = self.open_pulse is not None and self.close_pulse is not None
+        if (self.command is not None) == pulses:
+            raise CxgiError("a shutter has either a command PV or both open_pulse and close_pulse: give one of the two")
+
 
 @dataclass(frozen=True)
 class ShutterTimes:
@@ -37,3 +50,13 @@ class ShutterTimes:
     closing_s: float = 3.0
     settle_s: float = 0.0
     max_open_s: float | None = None
+
+
+def check_times(times: ShutterTimes, barrier_s: float | None) -> None:
+    """Raise `CxgiError` for times that are longer than plans wait, the second barrier's closing included."""
+    closing_s = times.closing_s + (barrier_s or 0.0)
+    for words, seconds in (("opening_s", times.opening_s), ("closing_s of shutter and barrier", closing_s)):
+        if not 0 < seconds <= LONGEST_CLOSING_S:
+            raise CxgiError(
+                f"{words} {seconds:g} s: give more than 0 and at most {LONGEST_CLOSING_S:g}, plans wait 10 s"
+            )

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from cxgi_bluesky.devices.epics.open_count import LATE_S, OpenCount
+
+
+def test_readbacks_count_openings_once():
+    count = OpenCount()
+    told = [count.note(opened, stamp) for opened, stamp in [(False, 1), (True, 2), (True, 2), (True, 3), (False, 4)]]
+    assert told == [False, False, False, False, True]
+    assert count.openings == 1
+    assert count.seconds > 0
+
+
+def test_what_is_older_than_what_is_known_tells_nothing():
+    count = OpenCount()
+    count.note(False, 100.0)
+    count.note(True, 101.0)
+    assert count.note(False, 100.0) is False  # of the closing before, which comes late
+    assert count.openings == 1
+    assert count.note(False, 101.5) is True
+
+
+def test_a_clock_that_was_set_back_is_believed():
+    count = OpenCount()
+    count.note(True, 1000.0)
+    assert count.note(False, 1000.0 - LATE_S - 1) is True
+    count.note(True, 1000.0 - LATE_S)
+    assert count.openings == 2
+
+
+def test_readbacks_without_time_are_all_believed():
+    count = OpenCount()
+    for opened in (True, False, True, False):
+        count.note(opened, 0.0)
+    assert count.openings == 2
