@@ -26,7 +26,7 @@ bench: $(STAMP)
 
 # Renews docs/reference/network.md: the network beside all other methods; WEIGHTS=file for others than those shipped.
 bench-network: $(STAMP)
-	$(BIN)/cxgi bench network --seeds 3 $(if $(WEIGHTS),--weights $(WEIGHTS)) \
+	$(BIN)/cxgi bench network --seeds 5 --peer-minutes 15 $(if $(WEIGHTS),--weights $(WEIGHTS)) \
 		--out docs/reference/network.json --markdown docs/reference/network.md
 
 # Renews docs/reproduction.md and its pictures: the paper's figures on the simulated beamline.

@@ -17,7 +17,7 @@ from .conftest import short_scan
 
 SECOND_PATTERN = 3
 ONE_EXPOSURE = [
-    "checkpoint", "set stage_tile", "wait", "read stage", "set shutter", "wait", "trigger diode", "wait", "set shutter",
+    "checkpoint", "set stage_tile", "wait", "set shutter", "wait", "trigger diode", "wait", "set shutter",
     "wait", "create", "read stage", "read diode", "read exposure", "save", "checkpoint",
 ]  # fmt: skip
 
