@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -27,25 +28,40 @@ SMALL = ("--board", "cu32", "--object", "CAS", "--fraction", "0.03125")
 COMMAND = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics"]
 
 
-@pytest.fixture
-def environment(tmp_path):
+def environment_of(folder):
     """Of a user who has set no addresses."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("EPICS_")}
-    return {**clean, "PYTHONPATH": str(ROOT), "CXGI_DATA": str(tmp_path / "data"), "MPLBACKEND": "Agg"}
+    return {**clean, "PYTHONPATH": str(ROOT), "CXGI_DATA": str(folder / "data"), "MPLBACKEND": "Agg"}
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return environment_of(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def demonstrations(tmp_path_factory):
+    """Folder and run of each detector's demonstration, two at a time."""
+
+    def run(detector):
+        folder = tmp_path_factory.mktemp(detector)
+        words = [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"]
+        pipes = {"capture_output": True, "text": True}
+        return folder, subprocess.run(words, **pipes, env=environment_of(folder), cwd=folder, timeout=110)
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        yield {detector: pool.submit(run, detector) for detector in over_epics.EXAMPLES}
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("detector", ["generic", "keithley", "tetramm", "scaler"])
-def test_each_detector_agrees_with_soft_devices_and_the_iocs_counts(environment, tmp_path, detector):
-    run = subprocess.run(
-        [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"],
-        capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=110,
-    )  # fmt: skip
+@pytest.mark.parametrize("detector", over_epics.EXAMPLES)
+def test_each_detector_agrees_with_soft_devices_and_the_iocs_counts(demonstrations, detector):
+    folder, run = demonstrations[detector].result()
     assert run.returncode == 0, run.stderr
     noise = [line for line in re.split(r"[\r\n]+", run.stderr) if line.strip() and "exp/s" not in line]
     assert noise == []  # no word of repeaters or lost connections
     numbers = json.loads(run.stdout)
-    assert numbers == json.loads((tmp_path / "out" / "demo.json").read_text())
+    assert numbers == json.loads((folder / "out" / "demo.json").read_text())
     beside, counts = numbers["beside_soft_devices"], numbers["counts"]
     assert beside["identical_buckets"] == (detector in ("generic", "tetramm"))
     assert beside["verdict"] in (IDENTICAL, AGREES)
@@ -53,7 +69,7 @@ def test_each_detector_agrees_with_soft_devices_and_the_iocs_counts(environment,
     assert counts["shutter"] == "Closed"
     assert counts["run"]["openings"] == numbers["exposures"] + numbers["reference_exposures"]
     assert counts["ioc"]["exposures"] == counts["run"]["openings"] * (10 if detector == "keithley" else 1)
-    assert {"overview.png", "tv.png", "beamline.yml"} <= {file.name for file in (tmp_path / "out").iterdir()}
+    assert {"overview.png", "tv.png", "beamline.yml"} <= {file.name for file in (folder / "out").iterdir()}
 
 
 @pytest.mark.timeout(120)

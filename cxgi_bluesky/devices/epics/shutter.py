@@ -85,7 +85,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         self.pvs, self.times, self.barrier = pvs, times or ShutterTimes(), barrier
         check_times(self.times, None if barrier is None else barrier.closing_s)
         self.timeouts = (timeouts or Timeouts()).quick
-        self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 2 * self.timeouts.read_s
+        self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 3 * self.timeouts.read_s
         self.alarm: str | None = None
         self._turn = _Turn()  # of the latest command
         self._sending = threading.Lock()
@@ -270,12 +270,18 @@ class EpicsShutter(EpicsDevice, Shutter):
 
     def _wait_until(self, wanted: Value, timeout_s: float, turn: _Turn | None) -> bool:
         """Whether the readback comes to say so in time; gives up when a newer command has come (`turn`)."""
-        deadline = time.monotonic() + timeout_s
+        deadline, unanswered = time.monotonic() + timeout_s, 0
         while True:
             self._changed.wait(min(POLL_S, max(deadline - time.monotonic(), 0.0)))
             self._changed.clear()
-            if says(self.readback, self._ask(), wanted):
-                return True
+            try:
+                if says(self.readback, self._ask(), wanted):
+                    return True
+            except TimeoutError:
+                unanswered += 1  # a busy IOC may owe one answer, one that is gone does not get a second chance
+                if unanswered > 1 or not self.readback.connected:
+                    raise
+                continue
             if turn is not None and turn is not self._turn:
                 raise OvertakenError(f"{self.name} was closed while it opened")
             if time.monotonic() >= deadline:

@@ -121,8 +121,16 @@ def wait_for_connections(devices: list[Any], timeout_s: float) -> None:
             f"no answer from {_some_pvs(missing)} within {timeout_s:g} s: "
             "run `cxgi check` on the beamline file; is the IOC up, and EPICS_CA_ADDR_LIST right?"
         )
-    for device in devices:  # positions of pseudo axes come with the first monitor
+    for device in devices:
+        for axis in _axes(device):  # ophyd waits for a first monitor, which may be missed on a channel that others use
+            axis._pos_changed(value=fresh(axis.user_readback))
         device.wait_for_connection(timeout=timeout_s)
+
+
+def _axes(device: Any) -> list[Any]:
+    """Real axes of a device."""
+    parts = [part for _, part in device.walk_subdevices()] if hasattr(device, "walk_subdevices") else []
+    return [part for part in parts if hasattr(part, "user_readback") and hasattr(part, "_pos_changed")]
 
 
 def wait_for_return(devices: list[Any], timeout_s: float = RETURN_S) -> None:

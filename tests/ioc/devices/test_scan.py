@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
-from cxgi_bluesky.plans.suspenders import source_suspenders
 from cxgi_bluesky.reconstruction import reconstruct
 from tests.conftest import QUIET, small_board
 
@@ -62,30 +60,6 @@ def test_the_incident_intensity_is_in_the_run(RE, documents, line):
     assert start["cxgi"]["fields"]["i0"] == "diode_i0"
     measured = Exposures.from_documents(documents)
     assert all(exposure.i0 > 0 for exposure in measured.streams["primary"].values())
-
-
-def test_a_scan_waits_while_there_is_no_beam_and_repeats_the_exposure(RE, documents, ca, make_line):
-    line = make_line(ca.prefix, source__wait_s=0.0)
-    for suspender in source_suspenders(line.source):
-        RE.install_suspender(suspender)
-    told = []
-
-    def off_and_on():
-        ca.put("SOURCE:CMD", "Off")
-        time.sleep(0.3)
-        told.append((RE.state, line.shutter.state.get()))
-        ca.put("SOURCE:CMD", "On")
-
-    def at_the_third_event(name, document):
-        if name == "event" and document["seq_num"] == 3 and not told:
-            told.append("started")
-            threading.Thread(target=off_and_on, daemon=True).start()
-
-    RE.subscribe(at_the_third_event)
-    RE(scan(line, PatternSet(32, 20), object_stage=None))
-    assert told[1][1] == "closed"
-    assert documents.of("stop")[0]["exit_status"] == "success"
-    assert len(Exposures.from_documents(documents)) == 20
 
 
 def test_a_pause_closes_and_the_exposure_is_repeated(RE, documents, ca, line):
