@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cxgi_bluesky.devices.epics.open_count import LATE_S, OpenCount
+from cxgi_bluesky.devices.epics.open_count import CLOCK_SET_BACK_S, OpenCount
 
 
 def test_readbacks_count_openings_once():
@@ -20,12 +20,16 @@ def test_what_is_older_than_what_is_known_tells_nothing():
     assert count.note(False, 101.5) is True
 
 
-def test_a_clock_that_was_set_back_is_believed():
+def test_a_clock_that_was_set_back_is_believed_when_it_was_asked():
     count = OpenCount()
     count.note(True, 1000.0)
-    assert count.note(False, 1000.0 - LATE_S - 1) is True
-    count.note(True, 1000.0 - LATE_S)
-    assert count.openings == 2
+    early = 1000.0 - CLOCK_SET_BACK_S - 1
+    assert count.note(False, early) is False
+    assert count.is_late(early)
+    assert count.set_back(early)
+    assert not count.set_back(1000.0 - CLOCK_SET_BACK_S + 1)
+    count.forget_times()
+    assert count.note(False, early) is True
 
 
 def test_readbacks_without_time_are_all_believed():

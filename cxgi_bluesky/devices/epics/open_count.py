@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-LATE_S = 10.0  # an update that is older than what is known by more tells of a clock that was set back
+CLOCK_SET_BACK_S = 10.0  # an answer that is older than what is known by more was given by another clock
 
 
 class OpenCount:
@@ -23,10 +23,22 @@ class OpenCount:
         since = self._opened_at
         return self._seconds + (0.0 if since is None else time.monotonic() - since)
 
+    def is_late(self, timestamp: float) -> bool:
+        """Whether a readback with this time stamp is older than what is known."""
+        return timestamp < self._known_since
+
+    def forget_times(self) -> None:
+        """The IOC's clock was set back: what it says from now on is news."""
+        self._known_since = 0.0
+
+    def set_back(self, timestamp: float) -> bool:
+        """Whether an answer that was just asked for is so old that the IOC's clock must have been set back."""
+        return 0 < timestamp < self._known_since - CLOCK_SET_BACK_S
+
     def note(self, opened: bool, timestamp: float) -> bool:
         """Take a readback with the IOC's time stamp (s; 0: unknown); whether it tells that the shutter has closed."""
         with self._noting:
-            if 0 < self._known_since - timestamp < LATE_S:
+            if timestamp < self._known_since:
                 return False
             self._known_since, now = timestamp, time.monotonic()
             if opened and self._opened_at is None:
