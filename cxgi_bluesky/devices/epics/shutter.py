@@ -127,7 +127,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         self._changed.set()
 
     def _ask(self) -> Any:
-        """What the readback says now, asked of the IOC; a late answer, meant for another question, is asked for again."""
+        """What the readback says now, asked of the IOC; a late answer to another is asked for again."""
         value, timestamp = fresh_with_time(self.readback)
         if self._count.is_late(timestamp):
             value, timestamp = fresh_with_time(self.readback)
