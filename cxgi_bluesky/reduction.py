@@ -119,16 +119,24 @@ def estimate_sigma(index: Index, coefficient: Array, size: int) -> tuple[Array, 
     origin : str
         `HIGH_SEQUENCY`.
     """
+    others = index != 0
+    largest = float(np.abs(coefficient[others]).max(initial=0.0))
+    if largest == 0:
+        return np.zeros_like(coefficient), HIGH_SEQUENCY
+    relative = coefficient[others] / largest  # the squares of 1e-170 and of 1e+170 are no numbers
+    return np.full_like(coefficient, largest * _relative_sigma(index[others], relative, size)), HIGH_SEQUENCY
+
+
+def _relative_sigma(index: Index, coefficient: Array, size: int) -> float:
+    """Sigma of coefficients, without that of the open mask, of which the largest is 1."""
     u, v = sequency_grid(size)
     fineness = ((u + 1.0) * (v + 1.0))[index]
     order = np.argsort(fineness, kind="stable")
-    order = order[index[order] != 0]
     if len(order) < 8:
-        bound = float(np.sqrt(np.mean(coefficient[order] ** 2))) if len(order) else 0.0
-        return np.full_like(coefficient, bound), HIGH_SEQUENCY
+        return float(np.sqrt(np.mean(coefficient**2)))
     bound = _robust_rms(coefficient[order[-(len(order) // 4) :]])
     floor = _noise_floor(fineness[order], coefficient[order])
-    return np.full_like(coefficient, min(bound, max(floor, bound / 4))), HIGH_SEQUENCY
+    return min(bound, max(floor, bound / 4))
 
 
 def _robust_rms(values: Array) -> float:

@@ -112,6 +112,15 @@ def test_estimated_sigma_of_exact_data_is_small():
     assert 0 <= sigma[0] < 0.05 * np.sqrt(np.mean(m.coefficient[1:] ** 2))
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-116, 1e120, 1e200])
+def test_estimated_sigma_has_the_unit_of_the_coefficients(unit):
+    m = signed_measurement(smooth_image(32), sigma=2.0)
+    others = np.where(m.pattern_index == 0, 1.0, unit)
+    sigma, _ = estimate_sigma(m.pattern_index, m.coefficient * others, 32)
+    expected, _ = estimate_sigma(m.pattern_index, m.coefficient, 32)
+    np.testing.assert_allclose(sigma, expected * unit, rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
