@@ -263,7 +263,8 @@ def start(
     sim : bool
         Simulated devices over the physics twin; real ones come with a `beamline`.
     data : path, optional
-        Data folder; else that of the beamline file, else ``CXGI_DATA``, else the user's data folder.
+        Data folder, or a Tiled server's address (its key in ``TILED_API_KEY``); else that of the beamline file, else
+        ``CXGI_DATA``, else the user's data folder.
     board, object_name, object_parameters, etched, seed, time_scale
         Of the simulated beamline.
     live : bool
@@ -298,8 +299,8 @@ def start(
             seed=seed,
             time_scale=time_scale,
         )
-    folder = data_folder(data if data is not None else beamline.data)
-    catalog = open_catalog(folder)
+    place = data if data is not None else beamline.data
+    folder, catalog = data_folder(place), open_catalog(place)
     engine = make_run_engine(catalog, folder)
     for suspender in source_suspenders(beamline.source) if beamline.source is not None else []:
         engine.install_suspender(suspender)

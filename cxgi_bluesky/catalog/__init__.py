@@ -5,7 +5,7 @@ runs and may be read by other processes at the same time.
 """
 
 from .derived import read_image, record_reconstruction
-from .opening import DATA_VARIABLE, data_folder, journal_folder, open_catalog, recover_journals
+from .opening import DATA_VARIABLE, data_folder, data_place, journal_folder, open_catalog, recover_journals
 from .reading import (
     NO_LINK,
     exposures_of_kind,
@@ -24,6 +24,7 @@ __all__ = [
     "DATA_VARIABLE",
     "NO_LINK",
     "data_folder",
+    "data_place",
     "exposures_of_kind",
     "find_run",
     "journal_folder",

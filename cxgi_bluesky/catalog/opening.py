@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import uuid
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from ..errors import CxgiError
 from ..journal import Document, left_over
+from .server import is_server, open_server
 from .writing import import_warnings_silenced, run_writer
 
 logger = logging.getLogger(__name__)
@@ -20,15 +22,23 @@ logger = logging.getLogger(__name__)
 DATA_VARIABLE = "CXGI_DATA"
 
 
-def data_folder(folder: str | Path | None = None) -> Path:
-    """Where runs are kept: the folder given, else ``CXGI_DATA``, else the user's data folder."""
-    if folder is not None:
-        return Path(folder)
-    if os.environ.get(DATA_VARIABLE):
-        return Path(os.environ[DATA_VARIABLE])
+def data_place(data: str | Path | None = None) -> str | Path | None:
+    """What was given, else ``CXGI_DATA``: a folder or a server's address; None: the user's data folder."""
+    return data if data is not None else os.environ.get(DATA_VARIABLE) or None
+
+
+def data_folder(data: str | Path | None = None) -> Path:
+    """Where runs are kept: the folder given, else ``CXGI_DATA``, else the user's data folder.
+
+    Of a server it is where this machine keeps journals and live pictures of its runs, a folder for each address.
+    """
+    place = data_place(data)
+    if place is not None and not is_server(place):
+        return Path(place)
     from platformdirs import user_data_path
 
-    return user_data_path("cxgi_bluesky", appauthor=False)
+    folder = user_data_path("cxgi_bluesky", appauthor=False)
+    return folder if place is None else folder / "servers" / re.sub(r"\W+", "-", str(place).partition("://")[2])
 
 
 def _writable(folder: Path) -> Path:
@@ -93,8 +103,13 @@ def _was_made_by_this_tiled(folder: Path) -> bool:
         return False
 
 
-def open_catalog(folder: str | Path | None = None) -> Any:
-    """Open the catalog in a folder, making it if there is none; runs that were cut off are recovered.
+def open_catalog(data: str | Path | None = None) -> Any:
+    """Open the catalog in a folder, making it if there is none, or on a server; runs that were cut off are recovered.
+
+    Parameters
+    ----------
+    data : path or str, optional
+        A folder as in `data_folder`, or the address of a Tiled server (``http://host:port``).
 
     Returns
     -------
@@ -104,9 +119,16 @@ def open_catalog(folder: str | Path | None = None) -> Any:
     Raises
     ------
     CxgiError
-        If the folder cannot be written.
+        If the folder cannot be written, or the server does not let us in.
     """
-    place = _writable(data_folder(folder))
+    place, local = data_place(data), _writable(data_folder(data))
+    catalog = open_server(str(place)) if is_server(place) else _embedded(local)
+    recover_journals(catalog, local)
+    return catalog
+
+
+def _embedded(place: Path) -> Any:
+    """The catalog in a folder."""
     (place / "arrays").mkdir(exist_ok=True)
     config = _tree_config(place)
     _write_profile(place, config)
@@ -119,7 +141,6 @@ def open_catalog(folder: str | Path | None = None) -> Any:
         logging.getLogger("tiled.server.app").setLevel(logging.WARNING)  # no greeting on stderr
         catalog = from_context(Context.from_app(build_app_from_config(config)))
     _marker(place).write_text(_tiled_version(), encoding="utf-8")
-    recover_journals(catalog, place)
     return catalog
 
 

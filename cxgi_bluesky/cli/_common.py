@@ -22,7 +22,7 @@ def add_command(commands: Commands, name: str, function: Command, *, data: bool 
     parser.set_defaults(command=function)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
     if data:
-        parser.add_argument("--data", help="data folder (default: CXGI_DATA, else the user's data folder)")
+        parser.add_argument("--data", help="data folder or Tiled server (default: CXGI_DATA, else your data folder)")
     return parser
 
 

@@ -22,16 +22,17 @@ def add(commands: Commands) -> None:
 
 def runs(options: argparse.Namespace, say: Say) -> Payload:
     """List the newest runs, newest last."""
-    from ..catalog import data_folder, open_catalog, summarise
+    from ..catalog import data_folder, data_place, open_catalog, summarise
 
     if options.last < 1:
         raise CxgiError(f"--last {options.last}: give a positive number of runs")
     catalog = open_catalog(options.data)
     listed = [summarise(run) for run in catalog.values().tail(options.last)]
-    say(f"{len(listed)} of {len(catalog)} runs in {data_folder(options.data)}")
+    place = data_place(options.data) or data_folder()
+    say(f"{len(listed)} of {len(catalog)} runs in {place}")
     for row in listed:
         say(_line_of(row))
-    return {"runs": listed, "total": len(catalog), "data": str(data_folder(options.data))}
+    return {"runs": listed, "total": len(catalog), "data": str(place)}
 
 
 def _line_of(row: Payload) -> str:

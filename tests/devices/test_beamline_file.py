@@ -41,7 +41,7 @@ def test_there_is_an_example_for_each_detector_and_all_are_right():
         ("timeouts", {"read_s": -1}, r"timeouts\.read_s -1: give a number of more than 0"),
         ("board", "unknown", r"board 'unknown'.*choose au64, cu32"),
         ("board", "none.yaml", r"board 'none\.yaml'.*cannot be read"),
-        ("data", "http://server:8000", r"data 'http://server:8000': .*folder"),
+        ("data", "ftp://server:8000", r"data 'ftp://server:8000': .*folder"),
     ],
 )
 def test_one_clear_error_names_key_value_and_remedy(tmp_path, path, value, message):

@@ -65,5 +65,5 @@ def _board(name: str, folder: Path) -> MaskBoard:
 
 
 def _check_data(data: str | None) -> None:
-    if data is not None and "://" in data:
-        raise CxgiError(f"data {data!r}: runs are written into a folder, give its path; a server can serve that folder")
+    if data is not None and "://" in data and not data.startswith(("http://", "https://")):
+        raise CxgiError(f"data {data!r}: give the path of a folder, or the address of a Tiled server, http://host:port")

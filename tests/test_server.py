@@ -1,0 +1,139 @@
+"""A session whose catalog is on a real Tiled server, in a process of its own, with the configuration of the docs."""
+
+from __future__ import annotations
+
+import gc
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from cxgi_bluesky import session
+from cxgi_bluesky.catalog import data_folder, find_run, journal_folder, open_catalog, read_exposures
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.journal import Journal
+from tests.conftest import small_board
+
+KEY = "0123456789abcdef"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "use-the-catalog.md"
+ANSWERS_S = 40
+
+
+class Server:
+    """Tiled, with a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "arrays").mkdir()
+        (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+        self.config = folder / "config.yml"
+        self.config.write_text(text.replace("/srv/cxgi", str(folder)).replace("CHOOSEAKEY", KEY), encoding="utf-8")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "log"
+        self.start()
+
+    def start(self) -> None:
+        words = ["serve", "config", str(self.config), "--host", "127.0.0.1", "--port", str(self.port)]
+        tiled = Path(sys.executable).with_name("tiled")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([str(tiled), *words], stdout=log, stderr=log)
+        end = time.monotonic() + ANSWERS_S
+        while not self._answers():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, "the server does not answer"
+            time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/healthz", timeout=2) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return False
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    running = Server(tmp_path_factory.mktemp("server"))
+    yield running
+    running.end()
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch, tmp_path):
+    monkeypatch.setenv("TILED_API_KEY", KEY)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.delenv("CXGI_DATA", raising=False)
+    yield
+    for client in [one for one in gc.get_objects() if isinstance(one, httpx.Client)]:
+        if "TestClient" not in type(client).__name__:  # those are of embedded catalogs
+            client.close()  # Tiled's clients stay open until their process ends
+
+
+def start(address):
+    board = small_board(8, aperture_um=80.0)
+    return session.start(sim=True, data=address, board=board, object_name="CAS", progress=False, live=False, seed=3)
+
+
+@pytest.mark.timeout(120)
+def test_a_session_scans_and_reconstructs_on_a_server(server, tmp_path):
+    s = start(server.address)
+    (uid,) = s.RE(s.scan(1.0, 1.0, md={"sample": "leaf"}))
+    picture = s.reconstruct(uid, method="tv")
+    other = open_catalog(server.address)  # as another machine would
+    assert len(read_exposures(find_run(other, uid[:8]))) == 64
+    assert find_run(other, uid).metadata["start"]["sample"] == "leaf"
+    (derived,) = [run for run in other.values() if "raw_uids" in (run.metadata["start"].get("cxgi") or {})]
+    np.testing.assert_allclose(np.asarray(derived["primary"]["image"].read()).reshape(8, 8), picture.image)
+    assert s.folder == data_folder(server.address)
+    assert s.folder.is_relative_to(tmp_path)
+    assert not list(journal_folder(s.folder).glob("*"))
+
+
+@pytest.mark.timeout(120)
+def test_a_server_that_dies_loses_no_exposure(server):
+    s = start(server.address)
+
+    def kill(name, document):
+        if name == "event" and document["seq_num"] == 20:
+            server.end()
+
+    s.RE.subscribe(kill)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - as the connection ends
+        s.RE(s.scan(1.0, 1.0))
+    assert s.shutter.state.get() == "closed"
+    assert not s.beamline.twin.shutter_open
+    (journal,) = journal_folder(s.folder).glob("*.jsonl")
+    for open_one in (one for one in gc.get_objects() if isinstance(one, Journal)):
+        open_one.close()  # as at the end of the process
+    server.start()
+    again = start(server.address)
+    stored = read_exposures(find_run(again.catalog, journal.stem))
+    assert 20 <= len(stored) < 64
+    (uid,) = again.RE(again.resume_scan(journal.stem))
+    assert again.reconstruct(uid, method="correlation", record=False).exposures == 64
+
+
+def test_a_wrong_key_and_no_server_are_one_error(server, monkeypatch):
+    monkeypatch.setenv("TILED_API_KEY", "wrong")
+    with pytest.raises(CxgiError, match=r"server http.* cannot be used .*TILED_API_KEY"):
+        open_catalog(server.address)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        with pytest.raises(CxgiError, match=f"server {nobody} cannot be used"):
+            open_catalog(nobody)
