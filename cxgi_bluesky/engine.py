@@ -8,8 +8,7 @@ from typing import Any
 
 from bluesky import RunEngine
 
-from .catalog import journal_folder, run_writer
-from .journal import Journal
+from .catalog import RunStore
 
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
 
@@ -23,8 +22,5 @@ def make_run_engine(catalog: Any, folder: Path) -> RunEngine:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "unknown"
-    journal = Journal(journal_folder(folder))
-    engine.subscribe(journal)
-    engine.subscribe(run_writer(catalog))
-    engine.subscribe(journal.forget, "stop")
+    engine.subscribe(RunStore(catalog, folder))
     return engine

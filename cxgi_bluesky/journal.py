@@ -32,8 +32,7 @@ def _plain(value: Any) -> Any:
 class Journal:
     """Writes each document of a run as it comes. Critical: a journal that cannot be written ends the scan.
 
-    Subscribe it before the catalog's writer, and `forget` after it. The file is locked while its
-    process lives, so that no other process takes it for left over.
+    The file is locked until it is closed or its process has ended, so that nobody takes it for left over before.
 
     Parameters
     ----------
@@ -57,7 +56,12 @@ class Journal:
             self._file.write(json.dumps([name, document], default=_plain) + "\n")
             self._file.flush()
 
-    def forget(self, name: str, document: Mapping[str, Any]) -> None:
+    @property
+    def path(self) -> Path | None:
+        """Its file while it is open."""
+        return None if self._file is None else Path(self._file.name)
+
+    def forget(self) -> None:
         """The catalog has the run: remove its journal."""
         if self._file is not None:
             Path(self._file.name).unlink()

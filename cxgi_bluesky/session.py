@@ -36,6 +36,7 @@ from .catalog import (
     open_catalog,
     read_exposures,
     read_whole_scan,
+    recover_journals,
 )
 from .devices.beamline import Beamline
 from .engine import make_run_engine
@@ -171,8 +172,7 @@ class Session:
             answer within half a minute.
         """
         self.beamline.wait_for_return()
-        run = find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
-        earlier = read_whole_scan(self.catalog, run)
+        earlier = read_whole_scan(self.catalog, self._run(uid))
         self.references.keep(earlier)
         return self.plans.resume_scan(
             *self.devices,
@@ -182,6 +182,11 @@ class Session:
             object_stage=self.object_stage,
             md=md,
         )
+
+    def _run(self, uid: str | None) -> Any:
+        """The run named, else the newest scan; a run that the catalog did not take is taken from its journal first."""
+        recover_journals(self.catalog, self.folder)
+        return find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
 
     def _bucket_words(self, exposure_s: float) -> dict[str, Any]:
         return {**bucket_words(self.diode), "exposure_s": exposure_s}
@@ -238,7 +243,7 @@ class Session:
         CxgiError
             If there is no such scan, or too little of it.
         """
-        run = find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
+        run = self._run(uid)
         return reconstruct_run(self.catalog, run, method=method, record=record, folder=self.folder, **options)[0]
 
 

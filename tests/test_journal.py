@@ -39,7 +39,7 @@ def test_what_is_read_back_is_what_was_written(RE, documents, beamline, tmp_path
 def test_a_stored_run_leaves_no_journal(RE, beamline, tmp_path):
     journal = Journal(tmp_path)
     RE.subscribe(journal)
-    RE.subscribe(journal.forget, "stop")
+    RE.subscribe(lambda *_: journal.forget(), "stop")
     RE(small_scan(beamline, 6, dark_exposures=1))
     RE(small_scan(beamline, 6, dark_exposures=1))
     assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky import session
+from cxgi_bluesky.catalog import find_run, read_exposures
 from cxgi_bluesky.cli import knife_edge
 from cxgi_bluesky.cli._common import plain
 from cxgi_bluesky.devices.simulated import KNIFE_GEOMETRY, SimulatedKnife
@@ -153,17 +154,24 @@ def test_a_scan_that_was_cut_off_is_resumed_and_its_pictures_are_of_both_runs(s)
         s.RE(s.resume_scan(uid[:8]))
 
 
-def test_data_that_cannot_be_stored_ends_the_scan_with_the_shutter_closed(s, monkeypatch):
+def test_data_that_cannot_be_stored_ends_the_scan_with_the_shutter_closed_and_nothing_is_lost(s, monkeypatch):
     from tiled.client.dataframe import DataFrameClient
 
     def full(self, *args, **kwargs):
         raise OSError("disk full")
 
+    before = s.shutter.openings.get()
     monkeypatch.setattr(DataFrameClient, "append_partition", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CxgiError, match=r"does not take the run \(OSError: disk full\); every exposure is in .*jsonl"):
         s.RE(s.scan(0.1, 1.0))
     assert s.shutter.state.get() == "closed"
     assert not s.beamline.twin.shutter_open
+    made = s.shutter.openings.get() - before
+    monkeypatch.undo()
+    (uid,) = s.RE(s.resume_scan())
+    resumed = read_exposures(find_run(s.catalog, uid)).start["cxgi"]["resumes"]
+    earlier = read_exposures(find_run(s.catalog, resumed))
+    assert sum(len(stream) for name, stream in earlier.streams.items() if name != "dark") == made
 
 
 def test_an_empty_catalog_has_no_last_scan(tmp_path):

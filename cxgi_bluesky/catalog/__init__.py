@@ -5,7 +5,7 @@ runs and may be read by other processes at the same time.
 """
 
 from .derived import read_image, record_reconstruction
-from .opening import DATA_VARIABLE, data_folder, data_place, journal_folder, open_catalog, recover_journals
+from .opening import DATA_VARIABLE, data_folder, data_place, open_catalog, recover_journals
 from .reading import (
     NO_LINK,
     exposures_of_kind,
@@ -17,12 +17,13 @@ from .reading import (
     read_whole_scan,
     summarise,
 )
-from .writing import BATCH_SIZE, run_writer
+from .writing import BATCH_SIZE, RunStore, journal_folder, run_writer
 
 __all__ = [
     "BATCH_SIZE",
     "DATA_VARIABLE",
     "NO_LINK",
+    "RunStore",
     "data_folder",
     "data_place",
     "exposures_of_kind",

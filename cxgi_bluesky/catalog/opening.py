@@ -15,7 +15,7 @@ import yaml
 from ..errors import CxgiError
 from ..journal import Document, left_over
 from .server import is_server, open_server
-from .writing import import_warnings_silenced, run_writer
+from .writing import import_warnings_silenced, journal_folder, run_writer
 
 logger = logging.getLogger(__name__)
 
@@ -142,11 +142,6 @@ def _embedded(place: Path) -> Any:
         catalog = from_context(Context.from_app(build_app_from_config(config)))
     _marker(place).write_text(_tiled_version(), encoding="utf-8")
     return catalog
-
-
-def journal_folder(folder: Path) -> Path:
-    """Where the journals of a data folder are."""
-    return folder / "journal"
 
 
 def recover_journals(catalog: Any, folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import CxgiError
 from ..exposures import Exposures
+from .server import server_errors
 
 NO_LINK = "none"  # instead of a run's uid
 _OPTIONS = {"reference_uid": "--reference", "dark_uid": "--dark-run"}
@@ -19,10 +20,11 @@ def find_run(catalog: Any, uid: str) -> Any:
     CxgiError
         If there is none, or more than one.
     """
-    try:
-        return catalog[uid]
-    except (KeyError, ValueError) as error:
-        raise CxgiError(f"run {uid!r} is not in the catalog ({error}): cxgi runs lists them") from error
+    with server_errors():
+        try:
+            return catalog[uid]
+        except (KeyError, ValueError) as error:
+            raise CxgiError(f"run {uid!r} is not in the catalog ({error}): cxgi runs lists them") from error
 
 
 def last_scan(catalog: Any) -> Any:
@@ -35,10 +37,11 @@ def last_scan(catalog: Any) -> Any:
     """
     from tiled.queries import Key
 
-    try:
-        return catalog.search(Key("cxgi.purpose") == "image").values().last()
-    except IndexError:
-        raise CxgiError("no scan in the catalog: run one first") from None
+    with server_errors():
+        try:
+            return catalog.search(Key("cxgi.purpose") == "image").values().last()
+        except IndexError:
+            raise CxgiError("no scan in the catalog: run one first") from None
 
 
 def read_exposures(run: Any) -> Exposures:

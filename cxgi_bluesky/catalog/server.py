@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +47,23 @@ def open_server(address: str) -> Any:
             f"server {address} keeps no catalog of runs there (specs {specs}): see docs/how-to/use-the-catalog"
         )
     return catalog
+
+
+@contextmanager
+def server_errors() -> Iterator[None]:
+    """A server that has gone is one error that says what to do.
+
+    Raises
+    ------
+    CxgiError
+        For every failure of the connection.
+    """
+    import httpx
+
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise CxgiError(
+            f"the catalog's server does not answer ({error}): start it again; exposures that it did not take are in "
+            "the journal, and stored as soon as it answers"
+        ) from error
