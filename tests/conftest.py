@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -9,6 +11,7 @@ import pytest
 from bluesky import RunEngine
 
 from cxgi_bluesky.board import Alignment, MaskBoard
+from cxgi_bluesky.catalog import open_catalog
 from cxgi_bluesky.devices.simulated import SimulatedMaskBeamline, simulated_beamline
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet, ranking, walsh_hadamard_2d
@@ -50,6 +53,18 @@ def _tile_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXGI_CACHE", str(tmp_path_factory.mktemp("tiles")))
         yield
+
+
+@pytest.fixture(scope="session")
+def initialised(tmp_path_factory):
+    """Make a data folder whose catalog is initialised: that takes Tiled a process of its own, seconds each."""
+    template = tmp_path_factory.mktemp("initialised")
+    open_catalog(template)
+
+    def make(folder: Path) -> Path:
+        return Path(shutil.copytree(template, folder, dirs_exist_ok=True))
+
+    return make
 
 
 @pytest.fixture

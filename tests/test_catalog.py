@@ -34,8 +34,8 @@ pytestmark = pytest.mark.usefixtures("catalog")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
+def folder(tmp_path_factory, initialised):
+    return initialised(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

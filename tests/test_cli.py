@@ -159,10 +159,10 @@ def test_json_knows_no_nan():
 
 
 @pytest.fixture(scope="module")
-def cxgi(tmp_path_factory):
+def cxgi(tmp_path_factory, initialised):
     """Run the installed command in a process of its own, with a data folder of its own."""
     folder = tmp_path_factory.mktemp("cli")
-    environment = {**os.environ, "CXGI_DATA": str(folder / "data"), "MPLBACKEND": "Agg"}
+    environment = {**os.environ, "CXGI_DATA": str(initialised(folder / "data")), "MPLBACKEND": "Agg"}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cxgi_bluesky.cli", *arguments]
@@ -175,7 +175,7 @@ def cxgi(tmp_path_factory):
 
 
 @pytest.mark.timeout(240)
-def test_scan_list_show_and_reconstruct_in_separate_processes(cxgi):
+def test_scan_list_and_reconstruct_in_separate_processes_and_show(cxgi, monkeypatch, capsys):
     demo = cxgi(
         "demo", "--board", "cu32", "--object", "CAS", "--fraction", "0.0625", "--seed", "5", "--out", "out", "--json"
     )
@@ -200,21 +200,23 @@ def test_scan_list_show_and_reconstruct_in_separate_processes(cxgi):
     again = cxgi("reconstruct", uid, "--method", "correlation", "--out", "again.npy", "--json")
     answer = json.loads(again.stdout)
     assert (answer["method"], answer["exposures"], answer["scale"]) == ("correlation", 64, "relative")
-    shown = json.loads(cxgi("show", live[:8], "--out", "live.npy", "--json").stdout)
-    assert shown["raw_uids"] == [uid]
+    monkeypatch.chdir(cxgi.folder)
+    monkeypatch.setenv("CXGI_DATA", str(cxgi.folder / "data"))
+    assert main(["show", live[:8], "--out", "live.npy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["raw_uids"] == [uid]
     np.testing.assert_array_equal(np.load(cxgi.folder / "again.npy"), np.load(cxgi.folder / "live.npy"))
 
-    text = cxgi("show", uid[:8]).stdout
-    assert "scan, board cu32, 64 of 64 patterns" in text
-    refused = cxgi("reconstruct", uid, "--size", "32")
-    assert refused.returncode == 2
-    assert "--size is for files" in refused.stderr
-    refused = cxgi("show", uid, "--out", "x.png")
-    assert "has no image of its own" in refused.stderr
+    assert main(["show", uid[:8]]) == 0
+    assert "scan, board cu32, 64 of 64 patterns" in capsys.readouterr().out
+    assert main(["reconstruct", uid, "--size", "32"]) == 2
+    assert "--size is for files" in capsys.readouterr().err
+    assert main(["show", uid, "--out", "x.png"]) == 2
+    assert "has no image of its own" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(120)
-def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi):
+def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi, initialised):
+    initialised(cxgi.folder / "stopped")
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", "out", "--data", "stopped"]
     process = subprocess.Popen(command, cwd=cxgi.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     journals = cxgi.folder / "stopped" / "journal"

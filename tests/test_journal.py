@@ -76,7 +76,8 @@ def test_rubbish_is_left_alone(tmp_path):
     assert not list(left_over(tmp_path))
 
 
-def test_a_journal_that_cannot_be_stored_does_not_keep_the_catalog_shut(tmp_path, caplog):
+def test_a_journal_that_cannot_be_stored_does_not_keep_the_catalog_shut(tmp_path, caplog, initialised):
+    initialised(tmp_path)
     journal = tmp_path / "journal" / "bad.jsonl"
     journal.parent.mkdir()
     journal.write_text('["start", {"uid": "bad"}]\n["descriptor", {"uid": "a", "name": "primary"}]\n')
@@ -95,8 +96,8 @@ def test_a_journal_that_cannot_be_written_ends_the_scan_safely(RE, beamline, tmp
 
 
 @pytest.mark.timeout(180)
-def test_a_killed_scan_loses_no_exposure(tmp_path):
-    data = tmp_path / "data"
+def test_a_killed_scan_loses_no_exposure(tmp_path, initialised):
+    data = initialised(tmp_path / "data")
     environment = {**os.environ, "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -20,10 +20,15 @@ from tests.conftest import small_board
 
 
 @pytest.fixture(scope="module")
-def s(tmp_path_factory):
+def s(tmp_path_factory, initialised):
     board = small_board(32, pixel_um=150.0, tile_pitch_um=4900.0, aperture_um=4800.0)
     return session.start(
-        sim=True, data=tmp_path_factory.mktemp("data"), board=board, object_name="CAS", progress=False, seed=3
+        sim=True,
+        data=initialised(tmp_path_factory.mktemp("data")),
+        board=board,
+        object_name="CAS",
+        progress=False,
+        seed=3,
     )
 
 
@@ -174,11 +179,11 @@ def test_data_that_cannot_be_stored_ends_the_scan_with_the_shutter_closed_and_no
     assert sum(len(stream) for name, stream in earlier.streams.items() if name != "dark") == made
 
 
-def test_an_empty_catalog_has_no_last_scan(tmp_path):
+def test_an_empty_catalog_has_no_last_scan(tmp_path, initialised):
     from cxgi_bluesky.catalog import last_scan, open_catalog
 
     with pytest.raises(CxgiError, match="no scan in the catalog"):
-        last_scan(open_catalog(tmp_path))
+        last_scan(open_catalog(initialised(tmp_path)))
 
 
 def test_real_devices_are_not_pretended():

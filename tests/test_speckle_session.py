@@ -21,8 +21,8 @@ def line():
 
 
 @pytest.fixture(scope="module")
-def s(tmp_path_factory, line):
-    return session.start(data=tmp_path_factory.mktemp("data"), beamline=line, progress=False)
+def s(tmp_path_factory, line, initialised):
+    return session.start(data=initialised(tmp_path_factory.mktemp("data")), beamline=line, progress=False)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..demo.asked import Asked
 from ..errors import CxgiError
 from ._common import Commands, Payload, Say, add_command
 
@@ -33,34 +34,25 @@ def add(commands: Commands) -> None:
 
 def demo(options: argparse.Namespace, say: Say) -> Payload:
     """Scan a simulated object and reconstruct it."""
+    asked = Asked(options.object, options.board, options.fraction, options.seed, options.out, options.data)
     if options.epics:
-        return _over_epics(options, say)
+        return _over_epics(asked, options, say)
     if options.detector is not None:
         raise CxgiError(f"--detector {options.detector} is one of the IOC's: it needs --epics")
     from ..demo.run import run_demo
 
-    return run_demo(
-        object_name=options.object,
-        object_parameters=_thickness(options),
-        board=options.board,
-        fraction=options.fraction,
-        seed=options.seed,
-        out=options.out,
-        data=options.data,
-        say=say,
-    )
+    return run_demo(asked, _thickness(options), say)
 
 
-def _over_epics(options: argparse.Namespace, say: Say) -> Payload:
+def _over_epics(asked: Asked, options: argparse.Namespace, say: Say) -> Payload:
     if options.material is not None or options.energy_kev is not None:
         raise CxgiError("--material and --energy-kev: the IOC serves no thickness, leave them out or leave out --epics")
     from ..demo.over_epics import run_epics_demo
     from ..demo.round import run_each_detector
 
-    words = {"object_name": options.object, "board": options.board, "fraction": options.fraction, "seed": options.seed}
     if options.detector == "all":
-        return run_each_detector(**words, out=options.out, data=options.data, quiet=options.json, say=say)
-    return run_epics_demo(**words, detector=options.detector or "generic", out=options.out, data=options.data, say=say)
+        return run_each_detector(asked, quiet=options.json, say=say)
+    return run_epics_demo(asked, options.detector or "generic", say)
 
 
 def _thickness(options: argparse.Namespace) -> dict[str, Any]:

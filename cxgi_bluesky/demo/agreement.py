@@ -15,6 +15,7 @@ from ..measurement import Measurement
 from ..patterns import PatternSet
 from ..plans import mask_scan
 from ..reconstruction import METHODS, Reconstruction, reconstruct
+from .asked import Asked
 from .results import Say
 from .scan import Scanned
 
@@ -81,24 +82,23 @@ class Agreement:
         )
 
 
-def agreement(
-    scanned: Scanned, *, board: MaskBoard, object_name: str, seed: int, incident: bool, say: Say
-) -> Agreement:
+def agreement(scanned: Scanned, asked: Asked, board: MaskBoard, *, incident: bool, say: Say) -> Agreement:
     """Compare a scan with soft devices of the same seed, and these with soft devices of another one.
 
     Parameters
     ----------
     scanned : Scanned
+    asked : Asked
+        Its object and seed.
     board : MaskBoard
-    object_name : str
-    seed : int
     incident : bool
         Whether the scan had an object stage, hence exposures with the object out.
     say : callable
     """
     say("The same scan on soft devices, with the same seed and with another ...")
     mine = Exposures.from_documents(_without_monitor(scanned.run.documents()))
-    soft, other = (_soft_run(board, object_name, number, scanned.pattern_set, incident) for number in (seed, seed + 1))
+    seeds = (asked.seed, asked.seed + 1)
+    soft, other = (_soft_run(board, asked.object_name, seed, scanned.pattern_set, incident) for seed in seeds)
     patterns, identical, chi2 = _compare(mine, soft)
     _, _, of_seeds = _compare(other, soft)
     images = [_images(exposures) for exposures in (mine, soft, other)]

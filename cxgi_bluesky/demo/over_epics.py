@@ -11,6 +11,7 @@ import yaml
 
 from ..board import MaskBoard
 from ..errors import CxgiError
+from .asked import Asked
 from .ioc_process import DemoIoc, leave_channel_access
 
 EXAMPLES = {"generic": "ioc", "keithley": "keithley", "tetramm": "tetramm", "scaler": "scaler"}
@@ -19,44 +20,33 @@ NUMBERS_FILE = "demo.json"
 DISAGREES = 1  # exit code
 
 
-def run_epics_demo(
-    *,
-    detector: str,
-    object_name: str,
-    board: str,
-    fraction: float,
-    seed: int,
-    out: str | Path,
-    data: str | Path | None,
-    say: Any,
-) -> dict[str, Any]:
+def run_epics_demo(asked: Asked, detector: str, say: Any) -> dict[str, Any]:
     """Scan an IOC of its own through a beamline file, and hold everything against soft devices.
 
     To be called in a process that has not talked Channel Access before.
 
     Parameters
     ----------
+    asked : Asked
     detector : {"generic", "keithley", "tetramm", "scaler"}
-    object_name, board, fraction, seed, out, data, say
-        As in `run.run_demo`.
+    say : callable
 
     Returns
     -------
     dict
-        Plain values, also in ``demo.json`` of `out`; ``exit_code`` is 1 if images or counts do not agree.
+        Plain values, also in ``demo.json`` of its folder; ``exit_code`` is 1 if images or counts do not agree.
 
     Raises
     ------
     CxgiError
         For an unknown detector, without the extra ``epics``, or after Ctrl-C; the shutter is closed and the IOC ended.
     """
-    words = beamline_words(detector, board)
+    words = beamline_words(detector, asked.board)
     say(f"Starting an IOC of its own, prefix {words['prefix']}, as fast as it can ...")
-    with DemoIoc(prefix=words["prefix"], board=board, object_name=object_name, seed=seed) as ioc:
+    with DemoIoc(prefix=words["prefix"], board=asked.board, object_name=asked.object_name, seed=asked.seed) as ioc:
         ioc.tell_clients()
-        numbers = _scan_and_show(ioc, words, detector=detector, object_name=object_name, board=board,
-                                 fraction=fraction, seed=seed, out=out, data=data, say=say)  # fmt: skip
-    (Path(out) / NUMBERS_FILE).write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+        numbers = {"detector": detector, **_scan_and_show(ioc, words, asked, say)}
+    (Path(asked.out) / NUMBERS_FILE).write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     return numbers
 
 
@@ -79,54 +69,31 @@ def beamline_words(detector: str, board: str) -> dict[str, Any]:
     return {**words, "stage": stage, "board": str(Path(board).resolve()) if Path(board).is_file() else board}
 
 
-def _scan_and_show(
-    ioc: DemoIoc,
-    words: dict[str, Any],
-    *,
-    detector: str,
-    object_name: str,
-    board: str,
-    fraction: float,
-    seed: int,
-    out: str | Path,
-    data: str | Path | None,
-    say: Any,
-) -> dict[str, Any]:
+def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: Asked, say: Any) -> dict[str, Any]:
     """What follows when the environment is right: from here on ophyd may be imported."""
     from .. import session
     from ..devices.simulated import simulated_beamline
     from .agreement import agreement
     from .counting import Counts
-    from .results import output_folder, show
-    from .run import AFFINE
+    from .results import numbers_of, output_folder, show
     from .scan import scan
 
-    folder = output_folder(out)
+    folder = output_folder(asked.out)
     file = folder / "beamline.yml"
     file.write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")
-    s = session.start(sim=False, beamline=file, data=data)
-    scanned = scan(s, fraction, f"object {object_name!r}, over Channel Access with {file}", say)
+    s = session.start(sim=False, beamline=file, data=asked.data)
+    scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, over Channel Access with {file}", say)
     leave_channel_access()
     counts = Counts.of(scanned, s.diode, ioc.end())
     assert isinstance(s.board, MaskBoard)
-    truth = simulated_beamline(s.board, object_name, seed=seed).twin.truth
+    truth = simulated_beamline(s.board, asked.object_name, seed=asked.seed).twin.truth
     shown = show(s, scanned, truth, folder, say)
-    beside = agreement(
-        scanned, board=s.board, object_name=object_name, seed=seed, incident=s.object_stage is not None, say=say
-    )
+    beside = agreement(scanned, asked, s.board, incident=s.object_stage is not None, say=say)
     say(str(beside))
     say(str(counts))
     return {
-        **scanned.to_dict(),
-        "detector": detector,
-        "object": object_name,
-        "board": s.board.name,
-        "seed": seed,
-        "psnr_and_ssim": AFFINE,
-        "methods": shown.numbers,
+        **numbers_of(asked, s, scanned, shown, folder),
         "beside_soft_devices": beside.to_dict(),
         "counts": counts.to_dict(),
         "exit_code": 0 if beside.good and counts.equal else DISAGREES,
-        "out": str(folder),
-        "data": str(s.folder),
     }

@@ -17,9 +17,11 @@ from ..reconstruction import METHODS, Reconstruction, reconstruct
 from ..reconstruction.held_out import checked_reconstruction
 from ..reconstruction.result import grey_values
 from ..session import Session
+from .asked import Asked
 from .scan import Scanned
 
 Say = Callable[[str], None]
+AFFINE = "after a least-squares affine fit to the truth, for every method"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,20 @@ def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, s
     say(table(numbers))
     say(f"Pictures in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
     return Shown(images, numbers)
+
+
+def numbers_of(asked: Asked, s: Session, scanned: Scanned, shown: Shown, out: Path) -> dict[str, Any]:
+    """What a demonstration has shown, as plain values."""
+    return {
+        **scanned.to_dict(),
+        "object": asked.object_name,
+        "board": s.board.name,
+        "seed": asked.seed,
+        "psnr_and_ssim": AFFINE,
+        "methods": shown.numbers,
+        "out": str(out),
+        "data": str(s.folder),
+    }
 
 
 def output_folder(out: str | Path) -> Path:

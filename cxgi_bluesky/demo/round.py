@@ -5,27 +5,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError
+from .asked import Asked
 from .over_epics import DISAGREES, EXAMPLES, NUMBERS_FILE
 
 WHOLE, SHARE = "generic", 0.25  # the others read more PVs an exposure: a quarter of the patterns shows the same
 
 
-def run_each_detector(
-    *,
-    object_name: str,
-    board: str,
-    fraction: float,
-    seed: int,
-    out: str | Path,
-    data: str | Path | None,
-    quiet: bool,
-    say: Any,
-) -> dict[str, Any]:
+def run_each_detector(asked: Asked, *, quiet: bool, say: Any) -> dict[str, Any]:
     """``cxgi demo --epics`` for every detector, with pictures in a folder of its own each.
+
+    Parameters
+    ----------
+    asked : Asked
+        Its fraction is for the first detector.
+    quiet : bool
+        Nothing is printed.
+    say : callable
 
     Returns
     -------
@@ -39,16 +39,22 @@ def run_each_detector(
     """
     told = {}
     for detector in EXAMPLES:
-        folder = Path(out) / detector
-        share = fraction if detector == WHOLE else SHARE * fraction
+        folder = Path(asked.out) / detector
+        share = asked.fraction if detector == WHOLE else SHARE * asked.fraction
         fewer = "" if detector == WHOLE else f", with {SHARE:.0%} of the patterns asked for: it takes longer"
         say(f"\n=== detector {detector}{fewer} ===")
-        options = {"--object": object_name, "--board": board, "--fraction": str(share), "--seed": str(seed)}
-        options |= {"--detector": detector, "--out": str(folder), **({} if data is None else {"--data": str(data)})}
-        _run([word for option in options.items() for word in option], quiet=quiet)
+        here = replace(asked, fraction=share, out=folder)
+        _run([*_as_words(here), "--detector", detector], quiet=quiet)
         told[detector] = json.loads((folder / NUMBERS_FILE).read_text(encoding="utf-8"))
     say(_table(told))
     return {"detectors": told, "exit_code": max(numbers["exit_code"] for numbers in told.values())}
+
+
+def _as_words(asked: Asked) -> list[str]:
+    """On the command line."""
+    options = {"--object": asked.object_name, "--board": asked.board, "--fraction": asked.fraction,
+               "--seed": asked.seed, "--out": asked.out, "--data": asked.data}  # fmt: skip
+    return [word for name, value in options.items() if value is not None for word in (name, str(value))]
 
 
 def _run(words: list[str], *, quiet: bool) -> None:

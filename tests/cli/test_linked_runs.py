@@ -21,9 +21,9 @@ from tests.conftest import QUIET, small_board, small_scan
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory):
+def stored(tmp_path_factory, initialised):
     """A catalog with a reference scan, two images of it, a metal and a dark scan; and maps of the tiles."""
-    folder = tmp_path_factory.mktemp("data")
+    folder = initialised(tmp_path_factory.mktemp("data"))
     detector = replace(QUIET.detector, background_pa=0.3)
     parameters = replace(QUIET, detector=detector, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3))
     line = simulated_beamline(small_board(), "CAS", parameters=parameters)

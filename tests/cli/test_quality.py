@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +77,8 @@ def test_a_saved_png_gives_what_its_numbers_gave(files, capsys):
 
 
 @pytest.mark.timeout(120)
-def test_a_reconstruction_of_the_catalog_brings_its_pixel_size(files, capsys):
+def test_a_reconstruction_of_the_catalog_brings_its_pixel_size(files, capsys, initialised):
+    initialised(Path("data"))
     result = Reconstruction(NOISY, "transmission", "tv", {}, 0.1, 768)
     uid = record_reconstruction(open_catalog("data"), result, pixel_um=12.5)
     numbers = answer(capsys, uid[:8], "--data", "data")

@@ -32,9 +32,9 @@ def as_images(folder, maps, board, kind):
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory):
+def stored(tmp_path_factory, initialised):
     """Runs on a board of one's own and on one that ships, and maps of their tiles in several shapes."""
-    folder = tmp_path_factory.mktemp("data")
+    folder = initialised(tmp_path_factory.mktemp("data"))
     engine = RunEngine({})
     catalog = open_catalog(folder)
     engine.subscribe(run_writer(catalog))

@@ -28,26 +28,28 @@ SMALL = ("--board", "cu32", "--object", "CAS", "--fraction", "0.03125")
 COMMAND = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics"]
 
 
-def environment_of(folder):
+def environment_of(folder, initialised):
     """Of a user who has set no addresses."""
+    data = initialised(folder / "data")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("EPICS_")}
-    return {**clean, "PYTHONPATH": str(ROOT), "CXGI_DATA": str(folder / "data"), "MPLBACKEND": "Agg"}
+    return {**clean, "PYTHONPATH": str(ROOT), "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}
 
 
 @pytest.fixture
-def environment(tmp_path):
-    return environment_of(tmp_path)
+def environment(tmp_path, initialised):
+    return environment_of(tmp_path, initialised)
 
 
 @pytest.fixture(scope="module")
-def demonstrations(tmp_path_factory):
+def demonstrations(tmp_path_factory, initialised):
     """Folder and run of each detector's demonstration, two at a time."""
 
     def run(detector):
         folder = tmp_path_factory.mktemp(detector)
+        environment = environment_of(folder, initialised)
         words = [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"]
         pipes = {"capture_output": True, "text": True}
-        return folder, subprocess.run(words, **pipes, env=environment_of(folder), cwd=folder, timeout=110)
+        return folder, subprocess.run(words, **pipes, env=environment, cwd=folder, timeout=110)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         yield {detector: pool.submit(run, detector) for detector in over_epics.EXAMPLES}
