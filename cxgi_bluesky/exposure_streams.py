@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -29,11 +28,6 @@ def usable(stream: Mapping[int, Exposure], usual_i0: float) -> Iterator[tuple[in
         intensity = exposure.i0 / usual_i0
         if math.isfinite(exposure.bucket) and intensity > 0:
             yield key, exposure.bucket / intensity, exposure.sigma / intensity, exposure.time
-
-
-def number(value: Any) -> float:
-    """A stored value; NaN for null, as files without NaN have it."""
-    return math.nan if value is None else float(value)
 
 
 def level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from .calibration import Array, Buckets, Drift, calibrate
 from .errors import CxgiError
-from .exposure_streams import counted, level, mean_i0, number, usable, without
+from .event_rows import EventRows, number
+from .exposure_streams import counted, level, mean_i0, usable, without
 from .patterns import PatternSet
 from .rejection import Exposure, good_open, judge, lit_alike
 
@@ -61,7 +62,7 @@ class Exposures:
         self.figures_of: dict[str, dict[str, float]] = {}  # by uid: what each run has cost the sample
         self.streams: dict[str, dict[int, Exposure]] = {name: {} for name in STREAMS}
         self._earlier: dict[tuple[str, int], list[Exposure]] = {}  # exposures that a repeat has replaced
-        self._stream_of: dict[str, str] = {}
+        self._rows = EventRows()
         self._fields: dict[str, str] = {}
 
     @classmethod
@@ -76,15 +77,8 @@ class Exposures:
         """Take one document of any kind."""
         if name == "start":
             self._begin(document)
-        elif name == "descriptor":
-            self._stream_of[document["uid"]] = document.get("name", "primary")
-        elif name == "event":
-            stream = self._stream_of[document["descriptor"]]
-            self._store(stream, document["seq_num"], document["data"], document["time"])
-        elif name == "event_page":
-            stream = self._stream_of[document["descriptor"]]
-            for row, (seq_num, time) in enumerate(zip(document["seq_num"], document["time"], strict=True)):
-                self._store(stream, seq_num, {key: column[row] for key, column in document["data"].items()}, time)
+        for row in self._rows(name, document):
+            self._store(*row)
 
     def _begin(self, start: Mapping[str, Any]) -> None:
         words = start.get("cxgi")
@@ -95,7 +89,7 @@ class Exposures:
                 f"run {start.get('uid')} has event schema {words.get('schema')!r}, this release reads {SCHEMA}"
             )
         self.streams = {name: {} for name in STREAMS}
-        self._earlier, self._stream_of = {}, {}
+        self._earlier, self._rows = {}, EventRows()
         self.start, self.uids = dict(start), [start["uid"]]
         self.figures_of = {start["uid"]: {}}
         self._fields = {name: key for name, key in words["fields"].items() if key is not None}

@@ -151,12 +151,13 @@ def _noise_floor(fineness: Array, coefficient: Array) -> float:
     """Floor c of power = a * fineness ** -b + c, fitted to a dozen groups of equal fineness."""
     groups = np.array_split(np.arange(len(fineness) // 8, len(fineness)), min(12, len(fineness) // 4))
     middle = np.array([np.exp(np.log(fineness[g]).mean()) for g in groups])
-    power = np.array([_robust_rms(coefficient[g]) ** 2 for g in groups])
-    if power.max() <= 0:
+    size = np.array([_robust_rms(coefficient[g]) for g in groups])
+    largest = float(size.max())  # of these groups, which may be the smallest of all: their squares are no numbers
+    if largest == 0:
         return 0.0
-    power = np.maximum(power, power.max() * 1e-12)
+    power = np.maximum((size / largest) ** 2, 1e-12)
     laws = (middle / middle[0]) ** -_EXPONENTS[:, None] / power
-    return float(np.sqrt(_best_floor(laws, 1 / power)))
+    return largest * math.sqrt(_best_floor(laws, 1 / power))
 
 
 def _best_floor(laws: Array, flat: Array) -> float:

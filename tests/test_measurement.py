@@ -112,6 +112,14 @@ def test_estimated_sigma_of_exact_data_is_small():
     assert 0 <= sigma[0] < 0.05 * np.sqrt(np.mean(m.coefficient[1:] ** 2))
 
 
+def test_estimated_sigma_where_only_a_coarse_pattern_is_of_size():
+    m = signed_measurement(smooth_image(8), PatternSet(8, 9))
+    coefficient = 1e-116 * np.arange(9.0)
+    coefficient[[0, 4]] = 1.0
+    sigma, _ = estimate_sigma(m.pattern_index, coefficient, 8)
+    assert 0 <= sigma[0] < 1e-3
+
+
 @pytest.mark.parametrize("unit", [1e-200, 1e-116, 1e120, 1e200])
 def test_estimated_sigma_has_the_unit_of_the_coefficients(unit):
     m = signed_measurement(smooth_image(32), sigma=2.0)

@@ -13,7 +13,7 @@ from .writing import import_warnings_silenced
 
 KEY_VARIABLE = "TILED_API_KEY"
 # Tiled itself asks again for minutes, for which a scan would stand still. The journal has every exposure.
-PATIENCE = {"TILED_RETRY_ATTEMPTS": "3", "TILED_RETRY_TIMEOUT": "10"}
+PATIENCE = {"TILED_RETRY_ATTEMPTS": 3, "TILED_RETRY_TIMEOUT": 10.0}
 
 
 def is_server(data: str | Path | None) -> bool:
@@ -29,8 +29,7 @@ def open_server(address: str) -> Any:
     CxgiError
         If the server does not answer, refuses the key, or keeps no catalog of runs.
     """
-    for name, value in PATIENCE.items():  # read when Tiled is imported
-        os.environ.setdefault(name, value)
+    _limit_patience()
     with import_warnings_silenced():
         from tiled.client import from_uri
 
@@ -47,6 +46,15 @@ def open_server(address: str) -> Any:
             f"server {address} keeps no catalog of runs there (specs {specs}): see docs/how-to/use-the-catalog"
         )
     return catalog
+
+
+def _limit_patience() -> None:
+    """For this process, unless its environment says otherwise, which Tiled reads once and may have read already."""
+    with import_warnings_silenced():
+        from tiled.client import utils
+    for name, value in PATIENCE.items():
+        if name not in os.environ:
+            setattr(utils, name, value)
 
 
 @contextmanager

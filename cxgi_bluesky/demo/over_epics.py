@@ -11,6 +11,7 @@ import yaml
 
 from ..board import MaskBoard
 from ..errors import CxgiError
+from ..whole_file import whole_file
 from .asked import Asked
 from .ioc_process import DemoIoc, leave_channel_access
 
@@ -46,7 +47,8 @@ def run_epics_demo(asked: Asked, detector: str, say: Any) -> dict[str, Any]:
     with DemoIoc(prefix=words["prefix"], board=asked.board, object_name=asked.object_name, seed=asked.seed) as ioc:
         ioc.tell_clients()
         numbers = {"detector": detector, **_scan_and_show(ioc, words, asked, say)}
-    (Path(asked.out) / NUMBERS_FILE).write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    with whole_file(Path(asked.out) / NUMBERS_FILE) as file:
+        file.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     return numbers
 
 

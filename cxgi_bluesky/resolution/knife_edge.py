@@ -11,7 +11,7 @@ error function: the slit's share is in the model, not taken off afterwards.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..calibration import smooth_sigma
 from ..errors import CxgiError
+from ..event_rows import number, read_run
 
 Array = NDArray[np.float64]
 
@@ -259,35 +260,11 @@ def fit_knife_edge(run_or_documents: Any) -> SpotSize:
     CxgiError
         If the run is no knife-edge scan, or shows no edge.
     """
-    documents = run_or_documents.documents() if hasattr(run_or_documents, "documents") else run_or_documents
-    words, rows = _collect(documents)
+    start, streams = read_run(run_or_documents, PURPOSE, "knife-edge scan")
+    words, rows = start["cxgi"], streams.get("primary", [])
     geometry = KnifeGeometry(**{key: words[PURPOSE][key] for key in KnifeGeometry.__dataclass_fields__})
     position, signal, sigma = (
-        np.array([_number(row.get(words["fields"][key])) for row in rows]) for key in ("position", "bucket", "sigma")
+        np.array([number(row.get(words["fields"][key])) for row in rows]) for key in ("position", "bucket", "sigma")
     )
     usable = np.isfinite(position) & np.isfinite(signal)
     return fit_knife_scan(position[usable], signal[usable], geometry, sigma=sigma[usable], axis=words[PURPOSE]["axis"])
-
-
-def _collect(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[Any, list[Mapping[str, Any]]]:
-    """The block `cxgi` and the data of each point; a rewound plan repeats seq_num, and the last one wins."""
-    words: Any = {}
-    primary: set[str] = set()
-    rows: dict[int, Mapping[str, Any]] = {}
-    for name, document in documents:
-        if name == "start":
-            words = document.get("cxgi") or {}
-        elif name == "descriptor" and document.get("name", "primary") == "primary":
-            primary.add(document["uid"])
-        elif name == "event" and document["descriptor"] in primary:
-            rows[document["seq_num"]] = document["data"]
-        elif name == "event_page" and document["descriptor"] in primary:
-            for i, seq_num in enumerate(document["seq_num"]):
-                rows[seq_num] = {key: column[i] for key, column in document["data"].items()}
-    if words.get("purpose") != PURPOSE:
-        raise CxgiError(f"the run is no knife-edge scan: its purpose is {words.get('purpose')!r}")
-    return words, [rows[seq_num] for seq_num in sorted(rows)]
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)

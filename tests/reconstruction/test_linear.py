@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cxgi_bluesky.errors import CxgiError
@@ -40,6 +40,8 @@ def test_correlation_is_the_covariance_of_bucket_and_pattern(count):
 
 
 @given(st.lists(st.tuples(st.integers(0, 63), st.floats(-1e3, 1e3)), min_size=1, max_size=120))
+@example([(1, 0.0), (2, 0.0), (3, 0.0), (4, 1.0), (5, 0.0), (6, 2.5e-116), (7, 0.0), (8, 0.0)])
+@example([(1, 0.0), (2, 0.0), (3, 0.0), (4, 1.0), (5, 0.0), (6, 0.0), (7, 5.5e-155), (8, 0.0)])
 @settings(max_examples=60, deadline=None)
 def test_event_by_event_equals_the_fast_transform_and_the_last_exposure_wins(exposures):
     live = EventByEventCorrelation(8)

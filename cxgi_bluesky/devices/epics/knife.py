@@ -9,7 +9,7 @@ from ophyd.pseudopos import pseudo_position_argument, real_position_argument
 from ophyd.status import StatusBase
 
 from ..knife import Knife
-from .motors import BoundedMotor, end_pseudo_move, move_together
+from .motors import BoundedMotor, end_pseudo_move, move_together, set_bounds
 from .signals import Timeouts, give_timeouts
 
 MM_PER_UM = 1e-3
@@ -53,7 +53,7 @@ class EpicsKnife(Knife, PseudoPositioner):
         kwargs.setdefault("labels", {"knives"})
         super().__init__(prefix, timeout=move_timeout_s + settle_s + 10.0, **kwargs)
         self.move_timeout_s = move_timeout_s
-        self.motor.limits_mm, self.motor.settle_time, self.motor.timeout = limits_mm, settle_s, move_timeout_s
+        set_bounds(self.motor, limits_mm, settle_s, move_timeout_s)
         give_timeouts(self, timeouts or Timeouts())
 
     @pseudo_position_argument

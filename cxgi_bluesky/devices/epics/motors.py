@@ -78,6 +78,11 @@ class BoundedMotor(Named, EpicsMotor):
 Axis = BoundedMotor | BoundedPositioner
 
 
+def set_bounds(axis: Axis, limits_mm: tuple[float, float] | None, settle_s: float, move_timeout_s: float) -> None:
+    """What the beamline file says of an axis: limits beside its own, a wait after each move, its longest move."""
+    axis.limits_mm, axis.settle_time, axis.timeout = limits_mm, settle_s, move_timeout_s
+
+
 def move_together(
     device: Any, axes: Sequence[Axis], wanted_mm: Sequence[float], *, window_um: float, timeout_s: float
 ) -> StatusBase:

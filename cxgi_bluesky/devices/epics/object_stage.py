@@ -9,7 +9,7 @@ from ophyd.status import StatusBase
 
 from ...errors import CxgiError
 from ..object_stage import IN, OUT, ObjectStage
-from .motors import BoundedMotor, move_together
+from .motors import BoundedMotor, move_together, set_bounds
 from .signals import Timeouts, finish, finish_unstaging, give_timeouts
 
 BETWEEN = "between"
@@ -63,7 +63,7 @@ class EpicsObjectStage(ObjectStage):
         self._move: StatusBase | None = None
         kwargs.setdefault("labels", {"stages"})
         super().__init__(prefix, **kwargs)
-        self.motor.limits_mm, self.motor.settle_time, self.motor.timeout = limits_mm, settle_s, move_timeout_s
+        set_bounds(self.motor, limits_mm, settle_s, move_timeout_s)
         give_timeouts(self, timeouts or Timeouts())
 
     def stage(self) -> list[object]:

@@ -38,7 +38,7 @@ class OpenCount:
     def note(self, opened: bool, timestamp: float) -> bool:
         """Take a readback with the IOC's time stamp (s; 0: unknown); whether it tells that the shutter has closed."""
         with self._noting:
-            if timestamp < self._known_since:
+            if self.is_late(timestamp):
                 return False
             self._known_since, now = timestamp, time.monotonic()
             if opened and self._opened_at is None:

@@ -10,7 +10,7 @@ from ophyd.status import StatusBase
 
 from ...speckle_board import Board
 from ..stage import MaskStage
-from .motors import Axis, BoundedMotor, end_pseudo_move, move_together
+from .motors import Axis, BoundedMotor, end_pseudo_move, move_together, set_bounds
 from .positioners import AxisPvs, BoundedPositioner
 from .signals import Timeouts, finish_unstaging, give_timeouts
 
@@ -64,9 +64,7 @@ class EpicsAxesStage(MaskStage):
         super().__init__(prefix, board=board, in_position_um=in_position_um, timeout=longest, **kwargs)
         self.move_timeout_s = move_timeout_s
         for axis, limits in ((self.x, x_limits_mm), (self.y, y_limits_mm)):
-            axis.limits_mm = limits
-            axis.settle_time = settle_s
-            axis.timeout = move_timeout_s
+            set_bounds(axis, limits, settle_s, move_timeout_s)
         give_timeouts(self, timeouts or Timeouts())
 
     @property
