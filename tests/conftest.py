@@ -47,6 +47,13 @@ def small_board(size: int = 8, **changes) -> MaskBoard:
     return MaskBoard(**{**words, **changes})
 
 
+def pytest_collection_modifyitems(items):
+    """For runs in two processes: a file stays in one, and all that share an IOC's time do."""
+    for item in items:
+        folder, *rest = item.path.relative_to(Path(__file__).parent).parts
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "ioc" else "/".join([folder, *rest])))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _tile_cache(tmp_path_factory):
     """Drawn tiles of the tests stay out of the user's cache."""
