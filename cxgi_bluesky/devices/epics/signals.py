@@ -214,7 +214,20 @@ def put_and_complete(signal: Any, value: Any, timeout_s: float) -> None:
 
 
 def fresh(signal: Any) -> Any:
-    """The value asked of the IOC now, not the last one that it told; readings that follow are at least as new."""
+    """The value asked of the IOC now, not the last one that it told; readings that follow are at least as new.
+
+    An answer that is missing while the IOC is connected is asked for once more: an exposure is not lost for it.
+    """
+    try:
+        return _asked(signal)
+    except TimeoutError:
+        if not signal.connected:
+            raise
+        logger.info("%s has not answered, and is asked once more", signal.pvname)
+        return _asked(signal)
+
+
+def _asked(signal: Any) -> Any:
     with _asking_anew_after_failure(signal):
         return signal.get(use_monitor=False)
 
