@@ -15,7 +15,8 @@ from ophyd.status import StatusBase
 
 from ...errors import CxgiError
 from ..diode import Current, Diode
-from .signals import EpicsDevice, Timeouts, fresh, in_background
+from .background import in_background
+from .signals import EpicsDevice, Timeouts, fresh
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from ophyd.status import StatusBase
 from ...errors import CxgiError
 from ..naming import Named
 from ..position import NotArrivedError, PositionError
+from .background import in_background
 from .positioners import UNIT, BoundedPositioner, check_within, described_in_mm
-from .signals import fresh, fresh_together, in_background, put_noting, wait_for_record
+from .signals import fresh, fresh_together, put_noting, wait_for_record
 
 _MARGIN_S = 10.0  # for what is asked of the IOC after the move
 

@@ -9,8 +9,9 @@ from ophyd.status import StatusBase
 
 from ...errors import CxgiError
 from ..object_stage import IN, OUT, ObjectStage
+from .background import finish
 from .motors import BoundedMotor, move_together, set_bounds
-from .signals import Timeouts, finish, finish_unstaging, give_timeouts
+from .signals import Timeouts, finish_unstaging, give_timeouts
 
 BETWEEN = "between"
 

@@ -15,6 +15,7 @@ from ophyd import EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
 from ..shutter import Shutter, ShutterError
+from .background import in_background
 from .barrier import EpicsBarrier, Value
 from .open_count import OpenCount
 from .shutter_pvs import ShutterPvs, ShutterTimes, check_times
@@ -25,7 +26,6 @@ from .signals import (
     can_tell,
     fresh,
     fresh_with_time,
-    in_background,
     put_noting,
     says,
     wait_for_return,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,6 @@ from typing import Any
 from epics import ca
 from ophyd import Device, EpicsSignal, Staged, cl
 from ophyd.signal import EpicsSignalBase, ReadTimeoutError
-from ophyd.status import Status, StatusBase
 
 from ...errors import CxgiError
 
@@ -155,34 +154,6 @@ def finish_unstaging(device: Any) -> None:
     """Unstage a device again that could not be unstaged whole, as its IOC was gone: it would refuse to be staged."""
     if device._staged is Staged.partially:
         device.unstage()
-
-
-def in_background(device: Any, action: Callable[[], None], timeout_s: float) -> StatusBase:
-    """Status of an action that waits for hardware, in a thread of its own; what it raises is the status's error."""
-    status = Status(obj=device, timeout=timeout_s)
-
-    def run() -> None:
-        try:
-            action()
-        except Exception as error:
-            fail(status, error)
-        else:
-            finish(status)
-
-    threading.Thread(target=run, daemon=True, name=f"{device.name} works").start()
-    return status
-
-
-def finish(status: StatusBase) -> None:
-    """Success, unless the status has ended already."""
-    if not status.done:
-        status.set_finished()
-
-
-def fail(status: StatusBase, error: Exception) -> None:
-    """Failure, unless the status has ended already."""
-    if not status.done:
-        status.set_exception(error)
 
 
 def put_noting(signal: Any, value: Any, completed: threading.Event) -> None:

@@ -1,0 +1,126 @@
+"""Actions of devices that wait for hardware: statuses whose work is done in the background, and that always end.
+
+ophyd starts a thread for each status that has a time-out, and each action needs one more. Here the threads of actions
+are kept and used again, and one thread looks after the time-outs of all: a millisecond less an exposure.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ophyd.status import Status, StatusBase
+from ophyd.utils import InvalidState
+
+Job = Callable[[], None]
+
+
+class _Worker:
+    """A thread that does one job after another; one that hangs in a job is never idle again, and not missed."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True, name="cxgi device work").start()
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
+            _idle.append(self)
+
+    def begin(self, job: Job) -> None:
+        """Do this next."""
+        self._jobs.put(job)
+
+
+_idle: list[_Worker] = []
+
+
+def _begin(job: Job) -> None:
+    """Begin a job at once, in an idle thread or a new one."""
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = _Worker()
+    worker.begin(job)
+
+
+class _Watchdog:
+    """Ends statuses whose actions are overdue; a thread that sleeps until the first of them may be."""
+
+    def __init__(self) -> None:
+        self._due: dict[StatusBase, tuple[float, str]] = {}
+        self._wakes = -math.inf  # when the thread looks again
+        self._sooner = threading.Condition()
+        self._started = False
+
+    def watch(self, status: StatusBase, timeout_s: float, name: str) -> None:
+        """End the status with a `TimeoutError` unless it is forgotten by then."""
+        due = time.monotonic() + timeout_s
+        with self._sooner:
+            self._due[status] = due, f"{name}: no end within {timeout_s:g} s"
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._look, daemon=True, name="cxgi device watchdog").start()
+            elif due < self._wakes:
+                self._sooner.notify()
+
+    def forget(self, status: StatusBase) -> None:
+        """Its action has ended."""
+        with self._sooner:
+            self._due.pop(status, None)
+
+    def _look(self) -> None:
+        while True:
+            for status, words in self._overdue():
+                fail(status, TimeoutError(words))
+
+    def _overdue(self) -> list[tuple[StatusBase, str]]:
+        """Wait until there are some; they are forgotten."""
+        with self._sooner:
+            while not (found := [(s, words) for s, (due, words) in self._due.items() if due <= time.monotonic()]):
+                self._wakes = min((due for due, _ in self._due.values()), default=math.inf)
+                self._sooner.wait(None if self._wakes == math.inf else self._wakes - time.monotonic())
+            for status, _ in found:
+                del self._due[status]
+            return found
+
+
+_watchdog = _Watchdog()
+
+
+def in_background(device: Any, action: Job, timeout_s: float) -> StatusBase:
+    """Status of an action that waits for hardware, in another thread; what it raises is the status's error.
+
+    An action that hangs ends its status with a `TimeoutError` all the same, when the time is over.
+    """
+    status = Status(obj=device)
+
+    def run() -> None:
+        try:
+            action()
+        except Exception as error:
+            fail(status, error)
+        else:
+            finish(status)
+        _watchdog.forget(status)
+
+    _watchdog.watch(status, timeout_s, device.name)
+    _begin(run)
+    return status
+
+
+def finish(status: StatusBase) -> None:
+    """Success, unless the status has ended already."""
+    with suppress(InvalidState):
+        status.set_finished()
+
+
+def fail(status: StatusBase, error: Exception) -> None:
+    """Failure, unless the status has ended already."""
+    with suppress(InvalidState):
+        status.set_exception(error)

@@ -1,0 +1,82 @@
+"""Actions in the background end their statuses, whatever they do."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+from ophyd.status import Status
+
+from cxgi_bluesky.devices.epics.background import fail, finish, in_background
+
+DEVICE = SimpleNamespace(name="stage")
+
+
+def test_the_status_ends_with_the_action():
+    go = threading.Event()
+    status = in_background(DEVICE, lambda: go.wait(5), 10)
+    assert not status.done
+    go.set()
+    status.wait(timeout=5)
+    assert status.success
+
+
+def test_what_the_action_raises_is_the_error_of_the_status():
+    def lose_steps():
+        raise ValueError("lost steps")
+
+    assert str(in_background(DEVICE, lose_steps, 10).exception(timeout=5)) == "lost steps"
+
+
+def test_an_action_that_hangs_ends_its_status_and_no_other():
+    go = threading.Event()
+    patient = in_background(DEVICE, lambda: go.wait(20), 20)
+    hanging = in_background(DEVICE, lambda: go.wait(20), 0.1)
+    error = hanging.exception(timeout=5)
+    assert type(error) is TimeoutError
+    assert str(error) == "stage: no end within 0.1 s"
+    assert not patient.done
+    go.set()
+    patient.wait(timeout=5)
+    assert hanging.exception(timeout=0) is error, "its late end changes nothing"
+
+
+def test_a_callback_that_raises_does_not_end_the_thread_of_later_actions():
+    def burst(_):
+        raise RuntimeError("burst")
+
+    go = threading.Event()
+    status = in_background(DEVICE, lambda: go.wait(5), 10)
+    status.add_callback(burst)
+    go.set()
+    status.wait(timeout=5)
+    in_background(DEVICE, lambda: None, 10).wait(timeout=5)
+
+
+def test_threads_are_used_again():
+    for _ in range(3):
+        in_background(DEVICE, lambda: None, 10).wait(timeout=5)
+    before = threading.active_count()
+    for _ in range(50):
+        in_background(DEVICE, lambda: None, 10).wait(timeout=5)
+    assert threading.active_count() <= before + 2
+
+
+def test_actions_do_not_wait_for_one_another():
+    together = threading.Barrier(8)
+    statuses = [in_background(DEVICE, lambda: together.wait(5), 10) for _ in range(8)]
+    for status in statuses:
+        status.wait(timeout=5)
+
+
+def test_a_status_ends_once():
+    status = Status(obj=DEVICE)
+    finish(status)
+    fail(status, ValueError("late"))
+    assert status.success
+    failed = Status(obj=DEVICE)
+    fail(failed, ValueError("early"))
+    finish(failed)
+    with pytest.raises(ValueError, match="early"):
+        failed.wait(timeout=1)
