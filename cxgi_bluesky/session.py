@@ -44,6 +44,7 @@ from .errors import CxgiError
 from .patterns import DEFAULT_ORDER, PatternSet
 from .plans.metadata import bucket_words
 from .plans.suspenders import source_suspenders
+from .process_end import close_at_end
 from .reconstruction import Reconstruction
 from .reference import check_complete, check_reference, dark_level
 from .run_reconstruction import reconstruct_run
@@ -307,6 +308,7 @@ def start(
     place = data if data is not None else beamline.data
     folder, catalog = data_folder(place), open_catalog(place)
     engine = make_run_engine(catalog, folder)
+    close_at_end(engine, beamline.shutter)
     for suspender in source_suspenders(beamline.source) if beamline.source is not None else []:
         engine.install_suspender(suspender)
     pictures: list[LiveReconstruction] = []

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from ophyd.status import Status
+from ophyd.utils import StatusTimeoutError, WaitTimeoutError
 
 from cxgi_bluesky.devices.epics.background import fail, finish, in_background
 
@@ -40,6 +41,30 @@ def test_an_action_that_hangs_ends_its_status_and_no_other():
     go.set()
     patient.wait(timeout=5)
     assert hanging.exception(timeout=0) is error, "its late end changes nothing"
+
+
+@pytest.mark.parametrize("refused", [StatusTimeoutError, WaitTimeoutError])
+def test_a_time_out_of_another_status_is_the_error_too(refused):
+    def ask_in_vain():
+        raise refused("the electrometer has not finished")
+
+    error = in_background(DEVICE, ask_in_vain, 20).exception(timeout=5)
+    assert (type(error), str(error)) == (TimeoutError, "the electrometer has not finished")
+
+
+def test_a_slow_callback_keeps_no_other_status_from_its_end():
+    go = threading.Event()
+    first, second = (in_background(DEVICE, lambda: go.wait(20), limit) for limit in (0.1, 0.2))
+    first.add_callback(lambda _: go.wait(20))
+    assert type(second.exception(timeout=5)) is TimeoutError
+    go.set()
+
+
+def test_the_longest_time_out_ends_no_watch():
+    go = threading.Event()
+    in_background(DEVICE, lambda: go.wait(20), 1e12)
+    assert type(in_background(DEVICE, lambda: go.wait(20), 0.1).exception(timeout=5)) is TimeoutError
+    go.set()
 
 
 def test_a_callback_that_raises_does_not_end_the_thread_of_later_actions():

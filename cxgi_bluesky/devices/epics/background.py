@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ophyd.status import Status, StatusBase
-from ophyd.utils import InvalidState
+from ophyd.utils import InvalidState, StatusTimeoutError, WaitTimeoutError
 
 Job = Callable[[], None]
 
@@ -64,8 +65,8 @@ class _Watchdog:
         with self._sooner:
             self._due[status] = due, f"{name}: no end within {timeout_s:g} s"
             if not self._started:
-                self._started = True
                 threading.Thread(target=self._look, daemon=True, name="cxgi device watchdog").start()
+                self._started = True
             elif due < self._wakes:
                 self._sooner.notify()
 
@@ -77,14 +78,14 @@ class _Watchdog:
     def _look(self) -> None:
         while True:
             for status, words in self._overdue():
-                fail(status, TimeoutError(words))
+                _begin(partial(fail, status, TimeoutError(words)))  # callbacks may take their time
 
     def _overdue(self) -> list[tuple[StatusBase, str]]:
         """Wait until there are some; they are forgotten."""
         with self._sooner:
             while not (found := [(s, words) for s, (due, words) in self._due.items() if due <= time.monotonic()]):
                 self._wakes = min((due for due, _ in self._due.values()), default=math.inf)
-                self._sooner.wait(None if self._wakes == math.inf else self._wakes - time.monotonic())
+                self._sooner.wait(min(self._wakes - time.monotonic(), threading.TIMEOUT_MAX))
             for status, _ in found:
                 del self._due[status]
             return found
@@ -107,7 +108,8 @@ def in_background(device: Any, action: Job, timeout_s: float) -> StatusBase:
             fail(status, error)
         else:
             finish(status)
-        _watchdog.forget(status)
+        finally:
+            _watchdog.forget(status)
 
     _watchdog.watch(status, timeout_s, device.name)
     _begin(run)
@@ -122,5 +124,7 @@ def finish(status: StatusBase) -> None:
 
 def fail(status: StatusBase, error: Exception) -> None:
     """Failure, unless the status has ended already."""
+    if isinstance(error, StatusTimeoutError | WaitTimeoutError):
+        error = TimeoutError(str(error))  # a status does not take these two, which mean its own time-outs
     with suppress(InvalidState):
         status.set_exception(error)

@@ -45,7 +45,8 @@ class Scanner:
             )
 
     def tell(self, *words: str) -> None:
-        """Tell it what to do: engine or session first; scan, resume, abort, resume_scan UID, image UID, reset_alarm."""
+        """Tell it what to do: engine or session first; scan, resume, abort, resume_scan UID, image UID, reset_alarm,
+        open_shutter."""
         self.process.stdin.write(" ".join(words) + "\n")
         self.process.stdin.flush()
 
@@ -140,6 +141,9 @@ class Words:
 
     def reset_alarm(self) -> dict[str, Any]:
         return self._run(self._line.shutter.reset_alarm)
+
+    def open_shutter(self) -> dict[str, Any]:
+        return self._run(self._line.shutter.set("open").wait)
 
     def image(self, uid: str) -> dict[str, Any]:
         """What the catalog has of an image."""

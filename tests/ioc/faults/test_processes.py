@@ -71,6 +71,32 @@ def test_one_interrupt_pauses_after_the_exposure(ca, process, truth):
     check_image(Exposures.from_documents(process.documents[known:]), truth)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_is_told_to_end_closes_first(ca, scanner, shared_ioc, beamline_file, number):
+    """The IOC's own timer would come much later."""
+    process = scanner(beamline_file(ca.prefix, shutter__max_open_s=60.0), shared_ioc.environment)
+    process.ask("session")
+    with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(number), real_s=0.5):
+        process.tell("scan")
+    assert process.process.wait(30) == -number
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+    assert ca.get("SHUTTER:TIMED_OUT") == 0
+    assert rows(process.documents) == CUT_OFF | {"figures": 1}
+    assert stops(process.documents) == ["abort"]
+    check_books(ca, process.documents, interrupted=1)
+
+
+def test_a_process_that_ends_by_itself_closes_first(ca, scanner, shared_ioc, beamline_file):
+    process = scanner(beamline_file(ca.prefix, shutter__max_open_s=60.0), shared_ioc.environment)
+    process.ask("session")
+    process.ask("open_shutter")
+    assert ca.get("SHUTTER:STATUS") == "Open"
+    process.process.stdin.close()
+    assert process.process.wait(30) == 0
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+    assert ca.get("SHUTTER:TIMED_OUT") == 0
+
+
 def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_completes_the_scan(
     ca, scanner, shared_ioc, beamline_file, truth
 ):

@@ -1,0 +1,83 @@
+"""A process that ends closes the shutter first: told to (SIGTERM; SIGHUP, as of a dropped connection), or by itself.
+
+Ctrl-C is the RunEngine's own. A process that is killed (SIGKILL), or whose machine fails, can do nothing: the IOC's
+open-time limit is for that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import threading
+import time
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from bluesky import RunEngine
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+ABORT_S = 30.0  # for the plan's own end, its last document included
+
+_engines: WeakKeyDictionary[Any, RunEngine] = WeakKeyDictionary()  # by their shutters
+
+
+def close_at_end(engine: RunEngine, shutter: Any) -> None:
+    """From now on, an end of the process aborts what the engine runs and closes the shutter.
+
+    Signals that the program handles by itself stay its own, and so do all of them outside the main thread.
+    """
+    if not _engines:
+        atexit.register(_close_those_that_are_open)
+    _engines[shutter] = engine
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _end)
+
+
+def _end(number: int, _: Any) -> None:
+    """End as the signal wants it, after the scan and the shutter."""
+    name = signal.Signals(number).name
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)  # a second one must not come between
+    _leave_dead_terminal()
+    logger.warning("%s: the scan is aborted and the shutter closed", name)
+    for engine in set(_engines.values()):
+        _abort(engine, f"the process was told to end ({name})")
+    _close_those_that_are_open()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _leave_dead_terminal() -> None:
+    """A terminal that hung up fails whoever prints, the RunEngine's abort among them."""
+    for output in (1, 2):
+        try:
+            os.write(output, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+
+
+def _abort(engine: RunEngine, reason: str) -> None:
+    deadline = time.monotonic() + ABORT_S
+    try:
+        if engine.state != "idle":
+            engine.abort(reason)
+        while engine.state != "idle" and time.monotonic() < deadline:
+            time.sleep(0.02)
+    except Exception:
+        logger.exception("the scan could not be aborted")
+
+
+def _close_those_that_are_open() -> None:
+    for shutter in list(_engines):
+        try:
+            if shutter.state.get() != "closed":
+                logger.warning("%s is closed, as the process ends", shutter.name)
+                shutter.close()
+        except Exception:
+            logger.exception("%s could not be closed at the end of the process: CHECK IT NOW", shutter.name)
