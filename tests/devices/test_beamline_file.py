@@ -23,6 +23,13 @@ def test_there_is_an_example_for_each_detector_and_all_are_right():
         ("stage.setle_s", 0.1, r"stage\.setle_s 0\.1: unknown key, did you mean settle_s\?"),
         ("stage.x", GONE, r"stage\.x is missing: give the name of a PV"),
         ("stage.x", "STAGE X", r"stage\.x 'STAGE X': give the name of a PV, without blanks"),
+        ("stage.x", "STAGE:X.RBV", r"stage\.x 'STAGE:X\.RBV': give the name of the record alone, without a field"),
+        ("object_stage.motor", "OBJECT:X.VAL", r"object_stage\.motor 'OBJECT:X\.VAL': .*without a field"),
+        ("stage.y", "STAGE:X", r"stage\.y 'STAGE:X': stage\.x is the same"),
+        ("object_stage.motor", "STAGE:X", r"object_stage\.motor 'STAGE:X': stage\.x is the same"),
+        ("shutter.opened_value", "Closed", r"shutter\.opened_value 'Closed': closed_value is the same"),
+        ("shutter.max_open", GONE, r"shutter\.max_open_s 60: give max_open"),
+        ("shutter.second_barrier.readback", "SHUTTER:STATUS", r"second_barrier\.readback .*the shutter's own"),
         ("stage.in_position_um", 0, r"stage\.in_position_um 0: give a number of more than 0"),
         ("stage.in_position_um", float("nan"), r"stage\.in_position_um nan: give a number"),
         ("stage.move_timeout_s", 600, r"stage\.move_timeout_s 600: .* at most 110"),
@@ -75,6 +82,17 @@ def test_pvs_get_the_prefix(tmp_path):
     file = read_beamline_file(changed_file(tmp_path, {"prefix": "BL:"}))
     assert file.pv("STAGE:X") == "BL:STAGE:X"
     assert file.pv(None) is None
+
+
+@pytest.mark.parametrize("name", examples())
+def test_the_board_of_an_example_lies_within_its_limits(name):
+    file = read_beamline_file(example_path(name))
+    places = [file.board.position_mm(tile) for tile in range(file.board.tile_count)]
+    places += [file.board.place_mm(place) for place in file.board.fiducials]
+    for axis, limits in enumerate(file.words["stage"]["limits_mm"][word] for word in "xy"):
+        if limits is not None:
+            assert limits[0] <= min(place[axis] for place in places)
+            assert max(place[axis] for place in places) <= limits[1]
 
 
 def test_examples_go_by_name():

@@ -96,9 +96,16 @@ def text(value: Any) -> str:
 
 def pv(value: Any) -> str:
     """Name of a PV, without the file's prefix."""
-    if not isinstance(value, str) or not value or any(c.isspace() for c in value) or value.endswith(".VAL."):
+    if not isinstance(value, str) or not value or any(c.isspace() for c in value):
         raise ValueError("give the name of a PV, without blanks")
     return value
+
+
+def record(value: Any) -> str:
+    """Name of a record, whose fields are found by themselves."""
+    if "." in pv(value):
+        raise ValueError("give the name of the record alone, without a field")
+    return str(value)
 
 
 def number(*, above: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Check:

@@ -10,6 +10,7 @@ import yaml
 
 from ...board import MaskBoard, load_board, shipped_boards
 from ...errors import CxgiError
+from .consistency import check_together
 from .keys import check_block
 from .schema import TOP
 
@@ -50,6 +51,7 @@ def read_beamline_file(path: str | Path) -> BeamlineFile:
         raise CxgiError(f"beamline file {path} cannot be read ({' '.join(str(error).split())})") from error
     try:
         checked = check_block(words, TOP, "")
+        check_together(checked)
         _check_data(checked["data"])
         return BeamlineFile(path, checked, _board(checked["board"], path.parent))
     except CxgiError as error:

@@ -8,7 +8,7 @@ from ..epics.diode import PA_PER_UNIT
 from ..epics.keithley import RATES
 from ..epics.scaler import CHANNELS
 from ..epics.shutter_pvs import LONGEST_CLOSING_S
-from .keys import Check, Key, block, check_block, flag, level, number, one_of, pv, scales, span, text, whole
+from .keys import Check, Key, block, check_block, flag, level, number, one_of, pv, record, scales, span, text, whole
 
 VERSION = 1
 LONGEST_MOVE_S = 110.0  # plans wait 120 s
@@ -36,11 +36,9 @@ def axis(where: str) -> Check:
         if isinstance(value, dict):
             return check_block(value, POSITIONER, where)
         try:
-            return pv(value)
-        except ValueError:
-            raise ValueError(
-                "give the name of a PV, without blanks: a motor record; or setpoint and readback of an axis without"
-            ) from None
+            return record(value)
+        except ValueError as error:
+            raise ValueError(f"{error}: a motor record; or setpoint and readback of an axis without") from None
 
     return check
 
@@ -99,7 +97,7 @@ DIODES: dict[str, dict[str, Key]] = {
         **_EVERY_DIODE,
     },
     "scaler": {
-        "record": Key(pv),
+        "record": Key(record),
         "channel": Key(whole(2, CHANNELS), 2),
         "counts_per_pa_s": Key(number(above=0)),
         "counting": Key(flag, False),
@@ -116,7 +114,7 @@ DIODES: dict[str, dict[str, Key]] = {
 }
 MONITOR = {"value": Key(pv), "unit": Key(_unit, "pA")}
 OBJECT_STAGE = {
-    "motor": Key(pv),
+    "motor": Key(record),
     "in_mm": Key(number()),
     "out_mm": Key(number()),
     "in_position_um": Key(_length_um, 10.0),
@@ -125,7 +123,7 @@ OBJECT_STAGE = {
     "limits_mm": Key(span, None),
 }
 KNIFE = {
-    "motor": Key(pv),
+    "motor": Key(record),
     "axis": Key(one_of("x", "y")),
     "in_position_um": Key(_length_um, 1.0),
     "settle_s": Key(_seconds, 0.0),

@@ -12,6 +12,7 @@ from ..epics.signals import Timeouts
 from .answers import connections, readings
 from .findings import Finding, table
 from .moves import axes_move
+from .states import states
 from .values import limits, units, words
 
 
@@ -53,7 +54,7 @@ class Report:
 
 
 def check_beamline(path: str | Path, *, move: bool = False) -> Report:
-    """Connect to everything in a beamline file, read each PV once, and compare units, limits and words.
+    """Connect to everything in a beamline file, read each PV once, and compare units, limits, words and states.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def check_beamline(path: str | Path, *, move: bool = False) -> Report:
     read = 0
     if not (found and found[0].where == "IOC"):
         silent, read = readings(devices)
-        found += silent or [*units(line), *limits(line), *words(line)]
+        found += silent or [*units(line), *limits(line), *(words(line) or states(line))]
         if move and not silent:
             found += axes_move(line)
     return Report(file.words["name"], tuple(found), read, move)

@@ -71,7 +71,9 @@ def limits(line: Any) -> list[Finding]:
             remedy = "widen the limits, or correct the board's alignment"
             hint = f"are x and y swapped? The other axis' tiles would fit; else {remedy}" if swapped else remedy
             low, high = spans[axis]
-            found.append(Finding(f"stage.{axis}", f"tiles lie at {low:g} to {high:g} mm, {outside}", hint))
+            found.append(
+                Finding(f"stage.{axis}", f"tiles and fiducials lie at {low:.4g} to {high:.4g} mm, {outside}", hint)
+            )
     motor = motors.get("object_stage.motor")
     if motor is not None:
         for word in ("in_mm", "out_mm"):

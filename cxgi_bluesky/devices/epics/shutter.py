@@ -91,7 +91,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         self._sending = threading.Lock()
         self._changed = threading.Event()
         self._count = OpenCount()
-        self._exposing = self._closed_itself = False
+        self._exposing = self._closed_itself = self._barrier_seen_open = False
         kwargs.setdefault("labels", {"shutters"})
         super().__init__(prefix, **kwargs)
         self.command = self.optional("command", pvs.command)
@@ -168,13 +168,14 @@ class EpicsShutter(EpicsDevice, Shutter):
             self._start(self._close, self.timeout_s).wait(timeout=self.timeout_s + 2 * _MARGIN_S)
         except ShutterError:
             raise
-        except Exception as error:
-            raise ShutterError(f"{self.name} did not close within {self.timeout_s:g} s: check it now") from error
+        except Exception:  # the command itself hangs
+            self._raise_alarm(f"did not take the command to close within {self.timeout_s:g} s")
 
     def stage(self) -> list[object]:
         """Stage, unless there is an alarm, and count from what the readback says now."""
         self._refuse_with_alarm()
         self._ask()
+        self._barrier_seen_open = False
         return super().stage()
 
     def stop(self, *, success: bool = False) -> None:
@@ -220,6 +221,7 @@ class EpicsShutter(EpicsDevice, Shutter):
 
     def _open(self, turn: _Turn) -> None:
         self._check_permit()
+        self._check_barrier()
         with self._sending:
             if turn is not self._turn:
                 raise OvertakenError(f"{self.name} was closed while it was to open")
@@ -303,6 +305,17 @@ class EpicsShutter(EpicsDevice, Shutter):
                 "get the permit, then go on"
             )
 
+    def _check_barrier(self) -> None:
+        """Once after each staging and alarm: behind a forgotten second barrier all buckets would be dark ones."""
+        if self.barrier is None or self._barrier_seen_open:
+            return
+        if self.barrier.is_closed:
+            raise ShutterError(
+                f"{self.name} does not open: its second barrier is closed ({self.barrier.readback.pvname}), there is "
+                "no beam; open the barrier by hand, then go on"
+            )
+        self._barrier_seen_open = True
+
     def _refuse_with_alarm(self) -> None:
         if self.alarm is not None:
             raise ShutterError(f"{self.name} does not open: {self.alarm}. Mend it, then {self.name}.reset_alarm()")
@@ -337,5 +350,5 @@ class EpicsShutter(EpicsDevice, Shutter):
             raise ShutterError(f"{self.name}: the alarm stays, {self._reading()}: close it first")
         if self.reset is not None:
             self.reset.put(1)
-        self.alarm = None
-        logger.warning("%s: alarm reset", self.name)
+        self.alarm, self._barrier_seen_open = None, False
+        logger.warning("%s: alarm reset; its second barrier, if it was closed, is to be opened by hand", self.name)

@@ -41,13 +41,6 @@ def test_a_wrong_name_is_one_line(ca, beamline_file, capsys):
     assert payload["good"] is False
 
 
-def test_one_record_for_both_axes(ca, beamline_file):
-    report = check_beamline(beamline_file(ca.prefix, stage__y="STAGE:X"), move=True)
-    wrong = {finding.where: finding for finding in report.findings}
-    assert "when stage.x was moved" in wrong["stage.y"].what
-    assert "swapped" in wrong["stage.y"].remedy
-
-
 def test_crossed_wires_of_the_axes_are_one_line_and_all_is_put_back(ca, beamline_file, capsys):
     before = [ca.get(f"STAGE:{axis}.RBV") for axis in "XY"]
     ca.put("FAULT:CROSSED", 1)
@@ -96,8 +89,25 @@ def test_a_word_that_the_enum_lacks(ca, beamline_file):
 
 def test_axes_are_not_moved_in_the_beam(ca, beamline_file):
     ca.put("SHUTTER:CMD", "Open")
-    assert "not closed" in only(check_beamline(beamline_file(ca.prefix), move=True))
+    report = check_beamline(beamline_file(ca.prefix), move=True)
+    assert {finding.where for finding in report.findings} == {"shutter"}
+    assert "not closed: the axes were not moved" in str(report)
     assert ca.get("COUNT:MOVES") == 0
+
+
+@pytest.mark.parametrize(
+    ("pv", "value", "where", "words"),
+    [
+        ("SHUTTER:CMD", "Open", "shutter ", "says Open: light is on the sample | close it before a scan"),
+        ("SAFETY:CMD", "Close", "shutter.second_barrier ", "says Closed: there is no beam | open it by hand"),
+        ("FAULT:PERMIT", 1, "shutter.permit ", "says Denied: the shutter may not open | get the permit"),
+    ],
+)
+def test_what_stands_in_the_way_of_a_scan(ca, beamline_file, pv, value, where, words):
+    ca.put(pv, value)
+    line = only(check_beamline(beamline_file(ca.prefix)))
+    assert line.startswith(where)
+    assert words in line
 
 
 def test_a_stuck_axis_is_found(ca, beamline_file):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -101,8 +102,32 @@ def test_one_that_does_not_close_goes_to_the_second_barrier_and_stays_an_alarm(c
         line.shutter.set("open")
     line.shutter.reset_alarm()
     assert ca.get("SHUTTER:ALARM") == 0
-    assert ca.get("SAFETY:STATUS") == "Closed"  # people open that one
+    with pytest.raises(ShutterError, match=r"second barrier is closed .*SAFETY:STATUS.*open the barrier by hand"):
+        opened(line.shutter)
+    assert ca.get("SHUTTER:STATUS") == ca.get("SAFETY:STATUS") == "Closed"
+    ca.put("SAFETY:CMD", "Open")  # people do that
     opened(line.shutter)
+
+
+def test_a_second_barrier_that_was_forgotten_ends_a_scan_before_it_exposes(RE, documents, ca, line):
+    ca.put("SAFETY:CMD", "Close")
+    with pytest.raises(ShutterError, match="second barrier is closed"):
+        RE(scan(line, PatternSet(32, 8), dark_exposures=0))
+    assert ca.get("COUNT:OPENINGS") == 0
+
+
+def test_a_command_that_hangs_goes_to_the_second_barrier(ca, make_line, monkeypatch):
+    shutter = make_line(ca.prefix).shutter
+    opened(shutter)
+    go_on = threading.Event()
+    monkeypatch.setattr(shutter.command, "put", lambda *_, **__: go_on.wait(30))
+    try:
+        with pytest.raises(ShutterError, match=r"ALARM: it did not take the command .*has stopped the beam"):
+            shutter.close()
+        assert ca.get("SAFETY:STATUS") == "Closed"
+        assert shutter.alarm is not None
+    finally:
+        go_on.set()
 
 
 @pytest.mark.parametrize(
