@@ -10,6 +10,7 @@ Importing this module starts nothing; `start` does.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -320,6 +321,20 @@ def start(
             pictures = [LiveCorrelation(**words), LiveCHMWCNN(**words)]
         else:
             pictures = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
+    _offer_magics(engine)
     for callback in [references, *pictures, *([ScanProgress()] if progress else [])]:
         engine.subscribe(callback)
     return Session(engine, catalog, beamline, folder, pictures, view, references)
+
+
+def _offer_magics(engine: RunEngine) -> None:
+    """In IPython, ``%mov stage.tile 17`` and its like use the session's RunEngine."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if shell is None:
+        return
+    from bluesky.magics import BlueskyMagics
+
+    magics = BlueskyMagics(shell)
+    magics.RE = engine
+    shell.register_magics(magics)

@@ -74,6 +74,21 @@ def test_the_spot_is_measured_with_a_knife(s, monkeypatch):
     assert "spot along y: 3" in said[0]
 
 
+def test_in_ipython_the_magics_move_with_the_sessions_engine(tmp_path):
+    script = textwrap.dedent(f"""
+        from cxgi_bluesky import session
+        s = session.start(board="cu32", object_name="CAS", data={str(tmp_path)!r}, live=False, progress=False)
+        stage = s.stage
+        %mov stage.tile 17
+        print("now at tile", stage.tile.position)
+    """)
+    file = tmp_path / "first.ipy"
+    file.write_text(script, encoding="utf-8")
+    words = [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", str(file)]
+    told = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert "now at tile 17" in told.stdout, told.stderr
+
+
 def test_plans_take_the_sessions_devices(s):
     plan = s.plans.hadamard_scan(*s.devices, board=s.board, pattern_set=s.pattern_set(0.01), exposure_s=1.0)
     (uid,) = s.RE(plan)

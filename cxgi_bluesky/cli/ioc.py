@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--lies-as",
         metavar="X0_MM,Y0_MM,ROTATION_DEG,SCALE[,mirrored]",
-        help="how the plate really lies on the stage (default: as the board's file says)",
+        help="how the plate really lies on the stage; X0, Y0: place of tile 0 (default: as the board's file says)",
     )
     parser.add_argument("--etched", action="store_true", help="a board with the errors of its etching")
     parser.add_argument("--prefix", default="CXGI:", help="of all PVs (default: %(default)s)")

@@ -21,6 +21,7 @@ from ..devices.position import NotArrivedError, PositionError
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..errors import CxgiError
 from ..rejection import INTENSITY, LARGEST_I0_CHANGE, NOT_A_NUMBER
+from .metadata import is_count, is_positive
 from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, BudgetSpentError, Plan, move, store, wait_for
 
 logger = logging.getLogger(__name__)
@@ -72,10 +73,28 @@ class ExposureLimits:
     max_open_s: float | None = None
 
     def __post_init__(self) -> None:
-        if self.max_repeats < 0:
-            raise CxgiError(f"max_repeats {self.max_repeats} is negative: give 0 for no repeats")
-        if self.max_open_s is not None and not 0 < self.max_open_s < math.inf:
-            raise CxgiError(f"max_open_s {self.max_open_s} is no positive number of seconds: leave it out for no limit")
+        if not is_count(self.max_repeats):
+            raise CxgiError(f"max_repeats {self.max_repeats!r}: give a whole number, 0 for no repeats")
+        if self.max_open_s is not None and not is_positive(self.max_open_s):
+            raise CxgiError(
+                f"max_open_s {self.max_open_s!r} is no positive number of seconds: leave it out for no limit"
+            )
+
+    def check_suffices(self, exposures: int, exposure_s: float) -> None:
+        """Raise `CxgiError` if the budget would be spent before the first pattern is exposed.
+
+        Parameters
+        ----------
+        exposures : int
+            Of light, before that.
+        exposure_s : float
+        """
+        needed_s = (exposures + 1) * exposure_s
+        if self.max_open_s is not None and needed_s > self.max_open_s * (1 + 1e-9):
+            raise CxgiError(
+                f"max_open_s {self.max_open_s:g}: {exposures} exposures of {exposure_s:g} s come before the first "
+                f"pattern, give at least {needed_s:g} s, or fewer open_exposures and incident_exposures"
+            )
 
 
 @dataclass

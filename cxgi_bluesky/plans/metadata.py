@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
 
 from ..board import MaskBoard, load_board
@@ -45,15 +46,25 @@ def check_raster(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: 
 
 def check_exposure(exposure_s: float) -> None:
     """Raise `CxgiError` for an impossible exposure time."""
-    if not 0 < exposure_s < float("inf"):
-        raise CxgiError(f"exposure_s {exposure_s} is no positive number of seconds")
+    if not is_positive(exposure_s):
+        raise CxgiError(f"exposure_s {exposure_s!r} is no positive number of seconds")
+
+
+def is_positive(seconds: Any) -> bool:
+    """Whether it is a finite number above zero."""
+    return isinstance(seconds, Real) and 0 < float(seconds) < float("inf")
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number, 0 or more."""
+    return isinstance(value, Integral) and int(value) >= 0
 
 
 def check_counts(**counts: int) -> None:
     """Raise `CxgiError` for a negative number of exposures."""
     for name, count in counts.items():
-        if count < 0:
-            raise CxgiError(f"a number of exposures is negative: {count} ({name})")
+        if not is_count(count):
+            raise CxgiError(f"{name} {count!r}: give a whole number of exposures, 0 or more")
 
 
 def start_metadata(

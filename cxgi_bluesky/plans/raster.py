@@ -179,14 +179,16 @@ def raster(
     metal_tile = mask_board_on(stage, board).metal_tile_number if metal_exposures else NO_TILE
     devices = [stage, shutter, diode, *with_object(object_stage)]
     exposing = Exposing(shutter, diode, exposure_s, work.limits)
+    incident_exposures = 0 if object_stage is None else arguments["incident_exposures"]
+    work.limits.check_suffices(incident_exposures + metal_exposures + arguments["open_exposures"], exposure_s)
     tile = TileExposures(stage, exposing)
 
     def exposures() -> Plan:
         yield from read_darks(stage, diode, exposure_s, arguments["dark_exposures"])
-        if object_stage is not None and arguments["incident_exposures"]:
+        if incident_exposures:
             yield from bps.checkpoint()  # a pause in the move repeats no dark reading
             yield from move(object_stage, OUT)
-            yield from tile.of(board.open_tile_number, "incident", arguments["incident_exposures"])
+            yield from tile.of(board.open_tile_number, "incident", incident_exposures)
             yield from tile.of(metal_tile, "metal", metal_exposures)
             yield from bps.checkpoint()
             yield from move(object_stage, IN)

@@ -110,14 +110,29 @@ def in_one_run(scan: Callable[[], Plan], metadata: dict[str, Any]) -> Plan:
 
 def closing_finally(shutter: Shutter, exposures: Callable[[], Plan], put_back: Callable[[], Plan]) -> Plan:
     """`exposures`; however they end, the shutter is closed, and then, even if that fails, `put_back` is done."""
+    failures: list[Exception] = []
+
+    def failed(error: Exception) -> Plan:
+        failures.append(error)
+        yield from _forget_the_exposure()
+
+    def put_back_all_the_same() -> Plan:
+        try:
+            yield from put_back()
+        except RunEngineControlException:
+            raise
+        except Exception as error:
+            if not failures:
+                raise
+            logger.error("not put back: %s; the run ends for what failed first", error)
 
     def make_safe() -> Plan:
-        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), put_back)
+        yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), put_back_all_the_same)
 
-    yield from bpp.finalize_wrapper(bpp.contingency_wrapper(exposures(), except_plan=_forget_the_exposure), make_safe)
+    yield from bpp.finalize_wrapper(bpp.contingency_wrapper(exposures(), except_plan=failed), make_safe)
 
 
-def _forget_the_exposure(_: Exception) -> Plan:
+def _forget_the_exposure() -> Plan:
     """Drop the event that was begun; a pause from here on must not repeat the exposure, which would open again."""
     with suppress(IllegalMessageSequence):  # no event was begun
         yield Msg("drop")

@@ -127,9 +127,18 @@ def test_a_plan_can_be_summarised_without_devices_moving(beamline, capsys):
     [
         ({"exposure_s": 0}, "exposure_s 0"),
         ({"exposure_s": float("nan")}, "exposure_s nan"),
+        ({"exposure_s": "1"}, "exposure_s '1' is no positive number"),
+        ({"exposure_s": None}, "exposure_s None is no positive number"),
+        ({"max_open_s": "10"}, "max_open_s '10' is no positive number"),
+        ({"max_repeats": 1.5}, r"max_repeats 1\.5: give a whole number"),
+        ({"open_exposures": 2.5}, r"open_exposures 2\.5: give a whole number"),
+        (
+            {"exposure_s": 0.3, "max_open_s": 3.0, "open_exposures": 6, "incident_exposures": 4},
+            r"max_open_s 3: 10 exposures of 0\.3 s come before the first pattern, give at least 3\.3 s",
+        ),
         ({"path": "spiral"}, "'spiral' is unknown"),
         ({"pattern_set": PatternSet(16, 4)}, "size 16"),
-        ({"open_exposures": -1}, "negative: -1"),
+        ({"open_exposures": -1}, "open_exposures -1: give a whole number"),
     ],
 )
 def test_impossible_requests_are_refused_before_anything_moves(RE, documents, beamline, options, message):

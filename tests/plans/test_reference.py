@@ -190,7 +190,11 @@ def test_metal_exposures_of_an_image_tell_d_r_too(RE, etched, incident):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"exposure_s": 0}, "exposure_s 0"), ({"metal_exposures": -1}, "negative: -1"), ({"path": "spiral"}, "'spiral'")],
+    [
+        ({"exposure_s": 0}, "exposure_s 0"),
+        ({"metal_exposures": -1}, "metal_exposures -1"),
+        ({"path": "spiral"}, "'spiral'"),
+    ],
 )
 def test_impossible_requests_are_refused_before_anything_moves(RE, etched, options, message):
     before = etched.twin.exposures

@@ -36,10 +36,11 @@ BESIDE_UM = 100.0  # the window is 20 um
 def test_one_that_is_stuck(RE, documents, ca, make_line, truth):
     line = make_line(ca.prefix, stage__move_timeout_s=0.5)
     token = RE.subscribe(AtEvent("primary", 1, lambda: ca.put("FAULT:STUCK", 1)))
-    with pytest.raises(NotArrivedError, match="has not arrived"):
+    with pytest.raises(NotArrivedError, match=r"^stage_[xy] .* has not arrived"):
         RE(short_scan(line))
     RE.unsubscribe(token)
     assert stops(documents) == ["fail"]
+    assert documents[-1][1]["reason"].startswith("stage_"), "not the object's, which is stuck too when it is put back"
     assert rows(documents) == CUT_OFF
     check_books(ca, documents)
     ca.put("FAULT:STUCK", 0)
