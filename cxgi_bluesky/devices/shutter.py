@@ -32,12 +32,14 @@ class Shutter(Named, Device):
     state : "open" or "closed", from the readback.
     open_s, openings : seconds open and number of openings since the device was made.
     timeout_s : longest time a movement may take.
+    longest_open_s : after so long something else closes it, such as the IOC's own timer; None: nothing does.
     """
 
     state = Component(AttributeSignal, attr="_state", kind=Kind.normal)
     open_s = Component(AttributeSignal, attr="_open_s", kind=Kind.normal)
     openings = Component(AttributeSignal, attr="_openings", kind=Kind.normal)
     timeout_s = 10.0
+    longest_open_s: float | None = None
 
     def _command(self, opened: bool) -> StatusBase:
         """Start opening or closing; the status ends when the readback agrees."""

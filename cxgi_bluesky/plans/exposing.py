@@ -116,6 +116,14 @@ class Exposing:
     limits: ExposureLimits = field(default_factory=ExposureLimits)
 
     def __post_init__(self) -> None:
+        longest_s = self.shutter.longest_open_s
+        if longest_s is not None and self.exposure_s >= longest_s:
+            logger.warning(  # no error: behind a simulated IOC time may pass faster
+                "exposure_s %g: %s is closed by its own timer after %g s (max_open_s of the beamline file)",
+                self.exposure_s,
+                self.shutter.name,
+                longest_s,
+            )
         self.figures = ExposureFigures(self.shutter)
         self._longest_s = self.exposure_s
         self._i0: list[float] = []

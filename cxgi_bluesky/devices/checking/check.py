@@ -9,6 +9,7 @@ from typing import Any
 from ..beamline_file import read_beamline_file
 from ..beamline_file.loading import beamline_path, make_beamline
 from ..epics.signals import Timeouts
+from .access import access
 from .answers import connections, readings
 from .findings import Finding, table
 from .moves import axes_move
@@ -54,7 +55,7 @@ class Report:
 
 
 def check_beamline(path: str | Path, *, move: bool = False) -> Report:
-    """Connect to everything in a beamline file, read each PV once, and compare units, limits, words and states.
+    """Connect to everything in a beamline file and read each PV once: units, write access, limits, words, states.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def check_beamline(path: str | Path, *, move: bool = False) -> Report:
     read = 0
     if not (found and found[0].where == "IOC"):
         silent, read = readings(devices)
-        found += silent or [*units(line), *limits(line), *(words(line) or states(line))]
+        found += silent or [*units(line), *access(line), *limits(line), *(words(line) or states(line))]
         if move and not silent:
             found += axes_move(line)
     return Report(file.words["name"], tuple(found), read, move)

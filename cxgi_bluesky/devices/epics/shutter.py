@@ -84,6 +84,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     ) -> None:
         self.pvs, self.times, self.barrier = pvs, times or ShutterTimes(), barrier
         check_times(self.times, None if barrier is None else barrier.closing_s)
+        self.longest_open_s = self.times.max_open_s
         self.timeouts = (timeouts or Timeouts()).quick
         self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 3 * self.timeouts.read_s
         self.alarm: str | None = None

@@ -110,6 +110,12 @@ def test_what_stands_in_the_way_of_a_scan(ca, beamline_file, pv, value, where, w
     assert words in line
 
 
+def test_a_command_that_may_not_be_written(ca, beamline_file):
+    line = only(check_beamline(beamline_file(ca.prefix, shutter__command="SHUTTER:STATUS")))
+    assert line.startswith("shutter.command")
+    assert "SHUTTER:STATUS is read-only" in line
+
+
 def test_a_stuck_axis_is_found(ca, beamline_file):
     ca.put("FAULT:STUCK", 1)
     report = check_beamline(beamline_file(ca.prefix, stage__move_timeout_s=0.3), move=True)

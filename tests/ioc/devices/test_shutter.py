@@ -116,6 +116,12 @@ def test_a_second_barrier_that_was_forgotten_ends_a_scan_before_it_exposes(RE, d
     assert ca.get("COUNT:OPENINGS") == 0
 
 
+def test_an_exposure_longer_than_the_iocs_timer_is_said_to_be(RE, make_line, ca, caplog):
+    line = make_line(ca.prefix, shutter__max_open_s=1.0)
+    RE(scan(line, PatternSet(32, 2), exposure_s=1.5, object_stage=None))
+    assert "exposure_s 1.5: shutter is closed by its own timer after 1 s" in caplog.text
+
+
 def test_a_command_that_hangs_goes_to_the_second_barrier(ca, make_line, monkeypatch):
     shutter = make_line(ca.prefix).shutter
     opened(shutter)
