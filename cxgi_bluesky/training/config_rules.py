@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CxgiError
 from ..patterns import check_size
+from ..reconstruction.network import LARGEST_WIDTH, MOST_PASSES
 from ..simulation.random_objects import FAMILIES
 
 if TYPE_CHECKING:
@@ -135,8 +136,8 @@ def _check_network(c: TrainingConfig) -> None:
     n = c.network
     for key in ("widths", "sigma_widths"):
         for width in getattr(n, key):
-            _check_least(f"network.{key}", width, 1)
-    _check_least("network.passes", n.passes, 1)
+            _check_between(f"network.{key}", width, 1, LARGEST_WIDTH)
+    _check_between("network.passes", n.passes, 1, MOST_PASSES)
     if n.wavelet == "haar":
         return
     from ..reconstruction.wavelets import wavelet_matrix
@@ -150,6 +151,12 @@ def _check_network(c: TrainingConfig) -> None:
 def _check_least(key: str, value: float, least: float) -> None:
     if not (math.isfinite(value) and value >= least):
         raise _refuse(key, value, f"give at least {least}")
+
+
+def _check_between(key: str, value: float, least: float, most: float) -> None:
+    _check_least(key, value, least)
+    if value > most:
+        raise _refuse(key, value, f"give at most {most}")
 
 
 def _check_share(key: str, value: float) -> None:

@@ -15,7 +15,7 @@ import torch
 from ..errors import CxgiError
 from ..reconstruction.network import CHMWCNN
 from ..reconstruction.torch_threads import torch_threads
-from ..reconstruction.weights_file import load_network
+from ..reconstruction.weights_file import load_network, load_without_card
 from .checking import CHECKPOINT, WEIGHTS, check_and_write, in_time
 from .checkpoint import TrainingState, in_words
 from .checks import Checks, checks_of
@@ -25,6 +25,7 @@ from .history import Line
 from .known_range import known_range
 from .losses import doubt_losses, picture_losses
 from .measuring import Batch
+from .model_card import write_missing_card
 from .processes import Processes, joined_processes
 from .sigma_law import fitted_law
 
@@ -62,7 +63,7 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note =
         raise CxgiError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
     with torch_threads(threads), joined_processes() as processes:
         note: Note = report if processes.is_first else lambda text: None
-        processes.first(lambda: _make_folder(out))
+        processes.first(lambda: _prepare_folder(out))
         data, checks, known = processes.first_then_others(lambda: _prepared(config, processes, note))
         state = processes.together(lambda: begin(config, out, note))
         processes.check_alike(f"{config.to_dict()} {state.step}", list(state.network.state_dict().values()))
@@ -206,14 +207,17 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 def _take_best(state: TrainingState, out: Path) -> None:
     """Go on with the weights that the checks have found best."""
-    state.take(load_network(out / WEIGHTS).network)
+    state.take(load_without_card(out / WEIGHTS).network)
 
 
-def _make_folder(out: Path) -> None:
+def _prepare_folder(out: Path) -> None:
+    """Make it, or see to it that its files belong together."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if (out / CHECKPOINT).exists() and (out / WEIGHTS).exists():
+            write_missing_card(out)
     except OSError as error:
-        raise CxgiError(f"folder {out} cannot be made ({error}): choose another --out") from error
+        raise CxgiError(f"folder {out} cannot be made or written in ({error}): choose another --out") from error
 
 
 def _beginning(state: TrainingState, run: _Run, last: int) -> str:

@@ -30,6 +30,7 @@ from cxgi_bluesky.training.losses import doubt_losses
 from cxgi_bluesky.training.processes import Processes
 from tests.training.tiny import NETWORK, NO_BOARDS, tiny
 
+KNOWN = {"sizes": [32], "shortest": 24, "noise_share": 0.6, "zero_level": [-0.5, 40.0], "etched_masks": False}
 ONE_BOARD = BoardConfig(count={16: 1}, patterns={16: 40}, none=0.5, reference=0.4, ranges=BoardRanges(), seed=300)
 
 
@@ -49,7 +50,7 @@ def finished(tmp_path_factory):
 def begun_with(network: CHMWCNN, folder) -> str:
     """A file of weights to begin a training with."""
     path = folder / "begun.safetensors"
-    save_weights(path, network, {})
+    save_weights(path, network, {"known": KNOWN})
     return str(path)
 
 
@@ -263,6 +264,21 @@ def test_a_checkpoint_from_before_a_key_was_there_goes_on(stopped):
     save_file(load_file(out / checking.CHECKPOINT), out / checking.CHECKPOINT, words)
     state = begin(replace(config, bfloat16=True), out)
     assert (state.step, state.changes) == (2, [])
+
+
+@pytest.mark.parametrize("card", [None, "{", json.dumps({"sha256": "0" * 64})])
+def test_a_stop_between_weights_and_card_is_mended_when_the_training_goes_on(card, stopped):
+    config, out = stopped
+    path = out / "ch_mwcnn.json"
+    whole = path.read_text()
+    path.unlink()
+    if card is not None:
+        path.write_text(card)
+        with pytest.raises(CxgiError, match="model card"):
+            load_network(out / checking.WEIGHTS)
+    train(config, out, report=quiet, stop_at=2)
+    assert json.loads(path.read_text()) == json.loads(whole)
+    load_network(out / checking.WEIGHTS)
 
 
 def test_another_network_is_refused(stopped):
