@@ -103,6 +103,13 @@ def test_details_say_how_much_was_measured_and_what_has_no_uncertainty(file, tmp
     assert "no uncertainty: method tval3 has none" in capsys.readouterr().out
 
 
+def test_whole_sequencies_that_were_left_out_are_said(file, tmp_path, capsys):
+    assert reconstruct(file, tmp_path / "a.npy", "--fraction", "0.5", "--order", "natural") == 0
+    assert "CAUTION: 16 of the 32 row sequencies are not measured" in capsys.readouterr().out
+    assert reconstruct(file, tmp_path / "a.npy", "--fraction", "0.5") == 0
+    assert "CAUTION" not in capsys.readouterr().out
+
+
 def test_too_few_patterns_for_a_verdict_are_said(file, tmp_path, capsys):
     assert reconstruct(file, tmp_path / "a.npy", "--fraction", str(40 / 1024)) == 0
     assert "NOTE: 40 patterns are too few to tell whether the data support the picture" in capsys.readouterr().out

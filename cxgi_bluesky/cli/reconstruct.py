@@ -78,8 +78,7 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     )
     if "held_out" in result.quality:
         _say_whether_to_trust(result.quality["held_out"], result.method, result.exposures, say)
-    for caution in result.cautions:
-        say(f"CAUTION: the network has not been trained on such data: {caution}")
+    _say_cautions(result, say)
     _say_what_the_masks_pass(result.source, say)
     _say_which_maps(result.source, say)
     _say_what_was_left_out(result.source, say)
@@ -101,6 +100,16 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
         "quality": dict(result.quality),
         "source": dict(result.source),
     }
+
+
+def _say_cautions(result: Any, say: Say) -> None:
+    """What the selection of patterns leaves open, and what the network has never seen."""
+    gaps = result.sampling_gaps
+    for gap in gaps:
+        say(f"CAUTION: {gap}")
+    for caution in result.cautions:
+        if caution not in gaps:
+            say(f"CAUTION: the network has not been trained on such data: {caution}")
 
 
 def _say_details(result: Any, details: dict[str, Path], say: Say) -> None:

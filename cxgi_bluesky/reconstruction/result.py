@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..measurement import Scale
 from ..patterns import walsh_hadamard_2d
+from .sampling_gaps import sampling_gaps
 
 MARK = "NOT SUPPORTED BY THE DATA"
 PREDICTS_NOTHING = "PREDICTS NOTHING: DO NOT TRUST"
@@ -88,6 +89,11 @@ class Reconstruction:
     def cautions(self) -> tuple[str, ...]:
         """In what the measurement is unlike any that the method was made for; empty where nothing is."""
         return tuple(self.parameters.get("cautions", ()))
+
+    @property
+    def sampling_gaps(self) -> tuple[str, ...]:
+        """What the selection of patterns leaves open, whatever the method (`sampling_gaps`)."""
+        return () if self.pattern_index is None else sampling_gaps(self.pattern_index, len(self.image))
 
     @cached_property
     def measured(self) -> NDArray[np.float64] | None:

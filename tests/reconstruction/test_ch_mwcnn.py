@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
 from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.network_input import normalised
 from cxgi_bluesky.reconstruction.network_measurement import input_of, prepared
-from cxgi_bluesky.reconstruction.training_range import cautions
+from cxgi_bluesky.reconstruction.training_range import cautions, etched_sizes
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.reconstruction.weights_file import SCHEMA, SHIPPED_WEIGHTS, load_network, save_weights
 from cxgi_bluesky.simulation.objects import block_mean, render_object
@@ -290,6 +291,40 @@ def test_masks_with_errors_are_named_where_the_training_had_none(tmp_path):
     given = input_of(signed_measurement(cas(32), sigma=0.5))
     assert cautions(known, given, model_error=True) == ()
     assert "perfect ones only" in cautions({**known, "etched_masks": False}, given, model_error=True)[0]
+
+
+def test_masks_with_errors_are_named_at_sizes_where_the_training_had_none():
+    card = {"training": {"boards": {"count": {"32": 24, "64": 18, "16": 0}}}}
+    assert etched_sizes(card) == (32, 64)
+    assert etched_sizes({}) is None
+    known = {**KNOWN, "sizes": [32, 64, 128]}
+    for size, named in ((32, False), (64, False), (128, True)):
+        given = input_of(signed_measurement(cas(size), sigma=0.5))
+        found = cautions(known, given, model_error=True, etched_sizes=etched_sizes(card))
+        assert bool(found) == named
+        assert cautions(known, given, model_error=False, etched_sizes=etched_sizes(card)) == ()
+        assert cautions(known, given, model_error=True) == ()
+    assert "trained on perfect ones only at 128 pixels (with errors at 32, 64)" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("noise", "most", "words"),
+    [
+        (0.0004, 0.0001, "errors make up 0.04% of the coefficients' power, trained up to 0.01%"),
+        (0.9504, 0.95, "errors make up 95.04% of the coefficients' power, trained up to 95%"),
+        (99.9, 0.95, r"errors are larger than the coefficients \(100 times their power\), trained up to 95%"),
+    ],
+)
+def test_shares_of_noise_are_told_with_digits_that_say_something(noise, most, words, monkeypatch):
+    given = input_of(signed_measurement(cas(32), sigma=0.5))
+    monkeypatch.setattr("cxgi_bluesky.reconstruction.training_range.noise_share", lambda given: noise)
+    (found,) = cautions({**KNOWN, "noise_share": most}, given, model_error=False)
+    assert re.search(words, found)
+
+
+def test_the_gaps_of_a_selection_are_among_the_cautions(tiny_weights):
+    scan = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.5, "natural"), sigma=0.5)
+    assert "16 of the 32 row sequencies" in reconstruct(scan, method="ch-mwcnn", weights=tiny_weights).cautions[0]
 
 
 # ---------------------------------------------------------------- uncertainty
