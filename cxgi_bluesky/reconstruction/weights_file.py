@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -22,7 +23,15 @@ from .network import CHMWCNN, NetworkConfig
 from .sigma_scale import SigmaLaw
 from .weights_words import SCHEMA, check_card_beside, checked_words
 
-__all__ = ["SCHEMA", "SHIPPED_WEIGHTS", "LoadedNetwork", "load_network", "save_weights"]
+__all__ = [
+    "SCHEMA",
+    "SHIPPED_WEIGHTS",
+    "LoadedNetwork",
+    "load_network",
+    "load_without_card",
+    "save_weights",
+    "write_tensors",
+]
 
 _WORDS = "cxgi"  # key of the metadata
 _LONGEST_REASON = 200  # characters
@@ -65,8 +74,16 @@ def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
     tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
     words = {"schema": SCHEMA, "network": network.config.to_dict(), "card": card}
     metadata = {_WORDS: json.dumps(words, sort_keys=True)}  # one word: several would come in any order, bytes differ
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all, that others may read as far as the umask lets them."""
     with whole_file(path) as part:
-        save_file(tensors, part, metadata)
+        part.touch()
+        usual = stat.S_IMODE(part.stat().st_mode)
+        save_file(tensors, part, metadata)  # puts a file that its owner alone may read in its place
+        part.chmod(usual)
 
 
 def load_network(weights: str | Path | None = None) -> LoadedNetwork:
