@@ -151,7 +151,11 @@ def test_wrong_data_are_called_wrong(tmp_path, capsys):
         (["--size", "64", "--coding", "signed", "--fraction", "0.5"], "too few patterns"),
         (["--size", "32", "--coding", "signed", "--fraction", "2"], "fraction 2.0"),
         (["--size", "32", "--coding", "signed", "--order", "natural"], "needs --fraction"),
-        (["--size", "32", "--coding", "signed", "--fraction", ".5", "--order", "random"], "take a seed"),
+        (["--size", "32", "--coding", "signed", "--fraction", ".5", "--order", "random"], "--order-seed N"),
+        (
+            ["--size", "32", "--coding", "signed", "--fraction", ".5", "--order-seed", "3"],
+            "--order-seed 3 is for random, variable-density, learned-density: leave it out for order zig-zag",
+        ),
         (["--size", "32", "--coding", "binary", "--d-r", "1.5"], "d_r 1.5"),
         (["--size", "32", "--coding", "complementary"], "bucket_complement"),
         (["--size", "512", "--coding", "signed", "--method", "ch-mwcnn"], "size 512 is unknown to the network"),

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from ..bucket_file import SUFFIXES
 from ..errors import CxgiError
 from ..measurement import Coding
+from ..orders import SEEDED
 from ..patterns import DEFAULT_ORDER, ORDERS, PatternSet
 from ._common import Commands, Payload, Say, add_command, refuse_for_signed
 from ._tile_maps import tile_maps_of
@@ -260,4 +261,13 @@ def _chosen_patterns(
         raise CxgiError("--fraction needs a mask scan: this run has no pattern set")
     if options.order is not None or options.order_seed is not None or order is None:
         order, seed = options.order or order or DEFAULT_ORDER, options.order_seed
+        _check_order_seed(order, seed)
     return PatternSet.from_fraction(size, options.fraction, order, seed)
+
+
+def _check_order_seed(order: str, seed: int | None) -> None:
+    """Name the option where the order alone would name the seed."""
+    if order in SEEDED and seed is None:
+        raise CxgiError(f"--order {order} is drawn at random: give the seed that it was drawn with, --order-seed N")
+    if order not in SEEDED and seed is not None:
+        raise CxgiError(f"--order-seed {seed} is for {', '.join(SEEDED)}: leave it out for order {order}")
