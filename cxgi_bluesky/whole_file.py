@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_IDLE_S = 120.0
 
 
 @contextmanager
@@ -20,3 +23,25 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, stems: str) -> None:
+    """Remove what `whole_file` has left of processes that were killed, of all files whose stem fits a glob pattern.
+
+    The process may be one of another machine, whose numbers tell nothing here: what was written to of late stays.
+    """
+    for part in folder.glob(f".{stems}.*.part.*"):
+        number = part.name.split(".part.")[0].rsplit(".", 1)[1]
+        with suppress(OSError):
+            if number.isdigit() and not _lives(int(number)) and time.time() - part.stat().st_mtime > _IDLE_S:
+                part.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import tifffile
 from PIL import Image
 
 from cxgi_bluesky.cli import main, plain
-from cxgi_bluesky.cli.reconstruct import METHOD_NAMES
+from cxgi_bluesky.cli.reconstruct import METHOD_NAMES, _say_whether_to_trust
 from cxgi_bluesky.patterns import walsh_hadamard_2d
 from cxgi_bluesky.quality import affine_fit, psnr
 from cxgi_bluesky.reconstruction import METHODS
+from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
+from cxgi_bluesky.reconstruction.weights_file import save_weights
 from tests.conftest import smooth_image
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "optical_hadamard_32"
@@ -86,6 +89,47 @@ def test_details_say_what_was_not_measured_and_how_uncertain_each_pixel_is(file,
     assert set(json.loads(capsys.readouterr().out)["details"]) == {"measured", "unmeasured", "uncertainty"}
 
 
+def test_details_say_how_much_was_measured_and_what_has_no_uncertainty(file, tmp_path, capsys):
+    assert reconstruct(file, tmp_path / "a.npy", "--fraction", "0.3", "--details") == 0
+    assert re.search(r"power of the picture: \d+\.\d% in measured patterns, \d+\.\d% in", capsys.readouterr().out)
+    weights = tmp_path / "tiny.safetensors"
+    network = CHMWCNN(NetworkConfig(widths=(4, 4, 4), passes=1, sigma_widths=(4, 4, 4)))
+    known = {"sizes": [32], "shortest": 24, "noise_share": 0.6, "zero_level": [0.0, 40.0], "etched_masks": True}
+    save_weights(weights, network, {"known": known})
+    words = ("--method", "ch-mwcnn", "--weights", str(weights), "--fraction", "0.3", "--details")
+    assert reconstruct(file, tmp_path / "a.npy", *words) == 0
+    assert "no uncertainty: these weights were trained without it" in capsys.readouterr().out
+    assert reconstruct(file, tmp_path / "a.npy", "--method", "tval3", "--fraction", "0.3", "--details") == 0
+    assert "no uncertainty: method tval3 has none" in capsys.readouterr().out
+
+
+def test_whole_sequencies_that_were_left_out_are_said(file, tmp_path, capsys):
+    assert reconstruct(file, tmp_path / "a.npy", "--fraction", "0.5", "--order", "natural") == 0
+    assert "CAUTION: 16 of the 32 row sequencies are not measured" in capsys.readouterr().out
+    assert reconstruct(file, tmp_path / "a.npy", "--fraction", "0.5") == 0
+    assert "CAUTION" not in capsys.readouterr().out
+
+
+def test_too_few_patterns_for_a_verdict_are_said(file, tmp_path, capsys):
+    assert reconstruct(file, tmp_path / "a.npy", "--fraction", str(40 / 1024)) == 0
+    assert "NOTE: 40 patterns are too few to tell whether the data support the picture" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("explained", "patterns", "words"),
+    [
+        (0.4, 20, "too few to tell whether"),
+        (-0.4, 20, "WARNING: do not trust this picture, it predicts nothing of the data (20 patterns held back: -40%"),
+        (-0.4, 12, "too few to tell whether"),
+    ],
+)
+def test_few_patterns_can_speak_against_a_picture(explained, patterns, words):
+    said: list[str] = []
+    score = {"patterns": patterns, "explained": explained, "supported": None, "model_sigma": 0.0, "outside": None}
+    _say_whether_to_trust(score, "tv", 100, said.append)
+    assert words in said[0]
+
+
 def test_wrong_data_are_called_wrong(tmp_path, capsys):
     image = smooth_image(32)
     coefficients = walsh_hadamard_2d(image).ravel()
@@ -107,7 +151,11 @@ def test_wrong_data_are_called_wrong(tmp_path, capsys):
         (["--size", "64", "--coding", "signed", "--fraction", "0.5"], "too few patterns"),
         (["--size", "32", "--coding", "signed", "--fraction", "2"], "fraction 2.0"),
         (["--size", "32", "--coding", "signed", "--order", "natural"], "needs --fraction"),
-        (["--size", "32", "--coding", "signed", "--fraction", ".5", "--order", "random"], "take a seed"),
+        (["--size", "32", "--coding", "signed", "--fraction", ".5", "--order", "random"], "--order-seed N"),
+        (
+            ["--size", "32", "--coding", "signed", "--fraction", ".5", "--order-seed", "3"],
+            "--order-seed 3 is for random, variable-density, learned-density: leave it out for order zig-zag",
+        ),
         (["--size", "32", "--coding", "binary", "--d-r", "1.5"], "d_r 1.5"),
         (["--size", "32", "--coding", "complementary"], "bucket_complement"),
         (["--size", "512", "--coding", "signed", "--method", "ch-mwcnn"], "size 512 is unknown to the network"),

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from ..bucket_file import SUFFIXES
 from ..errors import CxgiError
 from ..measurement import Coding
+from ..orders import SEEDED
 from ..patterns import DEFAULT_ORDER, ORDERS, PatternSet
 from ._common import Commands, Payload, Say, add_command, refuse_for_signed
 from ._tile_maps import tile_maps_of
@@ -76,14 +77,14 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
         f"{result.method}: {result.exposures} patterns of {' x '.join(map(str, result.image.shape))}, "
         f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
     )
-    _say_whether_to_trust(result.quality.get("held_out"), result.method, say)
-    for caution in result.cautions:
-        say(f"CAUTION: the network has not been trained on such data: {caution}")
+    if "held_out" in result.quality:
+        _say_whether_to_trust(result.quality["held_out"], result.method, result.exposures, say)
+    _say_cautions(result, say)
     _say_what_the_masks_pass(result.source, say)
     _say_which_maps(result.source, say)
     _say_what_was_left_out(result.source, say)
-    for name, path in details.items():
-        say(f"{name} -> {path}")
+    if options.details:
+        _say_details(result, details, say)
     if derived_uid is not None:
         say(f"stored as run {derived_uid[:8]}")
     return {
@@ -102,12 +103,48 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     }
 
 
-def _say_whether_to_trust(score: Payload | None, method: str, say: Say) -> None:
+def _say_cautions(result: Any, say: Say) -> None:
+    """What the selection of patterns leaves open, and what the network has never seen."""
+    gaps = result.sampling_gaps
+    for gap in gaps:
+        say(f"CAUTION: {gap}")
+    for caution in result.cautions:
+        if caution not in gaps:
+            say(f"CAUTION: the network has not been trained on such data: {caution}")
+
+
+def _say_details(result: Any, details: dict[str, Path], say: Say) -> None:
+    """Where the details are, how much of the picture was measured, and why a detail is missing."""
+    for name, path in details.items():
+        say(f"{name} -> {path}")
+    share = result.quality.get("unmeasured_share")
+    if share is not None:
+        say(f"power of the picture: {1 - share:.1%} in measured patterns, {share:.1%} in patterns not measured")
+    if "uncertainty" in details:
+        return
+    if result.uncertainty is not None:
+        say("no uncertainty: it is not finite for these data, nothing was written")
+    elif result.method == "ch-mwcnn":
+        say("no uncertainty: these weights were trained without it, train them on (doubt_steps), or use method tv")
+    else:
+        say(f"no uncertainty: method {result.method} has none, tv and ch-mwcnn have")
+
+
+def _say_whether_to_trust(score: Payload | None, method: str, exposures: int, say: Say) -> None:
     """What the patterns that were held back, and those outside the set, say of the picture."""
+    from ..reconstruction.model_error import FEWEST_PATTERNS
+    from ..reconstruction.result import predicts_nothing
+
     if score is None:
+        say(
+            f"NOTE: {exposures} patterns are too few to tell whether the data support the picture "
+            f"(from {FEWEST_PATTERNS} on)"
+        )
         return
     text = f"{score['patterns']} patterns held back: {score['explained']:.0%} of their power predicted"
-    if score["supported"] is None:
+    if predicts_nothing(score):
+        text = f"WARNING: do not trust this picture, it predicts nothing of the data ({text})"
+    elif score["supported"] is None:
         text += ", too few to tell whether the data support the picture"
     elif not score["supported"]:
         text = f"WARNING: do not trust this picture, the data do not support it ({text})"
@@ -224,4 +261,13 @@ def _chosen_patterns(
         raise CxgiError("--fraction needs a mask scan: this run has no pattern set")
     if options.order is not None or options.order_seed is not None or order is None:
         order, seed = options.order or order or DEFAULT_ORDER, options.order_seed
+        _check_order_seed(order, seed)
     return PatternSet.from_fraction(size, options.fraction, order, seed)
+
+
+def _check_order_seed(order: str, seed: int | None) -> None:
+    """Name the option where the order alone would name the seed."""
+    if order in SEEDED and seed is None:
+        raise CxgiError(f"--order {order} is drawn at random: give the seed that it was drawn with, --order-seed N")
+    if order not in SEEDED and seed is not None:
+        raise CxgiError(f"--order-seed {seed} is for {', '.join(SEEDED)}: leave it out for order {order}")

@@ -16,6 +16,7 @@ from ..speckle_measurement import SpeckleMeasurement
 from . import correlation
 from .common_error import without_common_part
 from .correlation import EventByEventCorrelation
+from .ordinary_unit import back_from_unit, in_unit, options_in_unit, unit_of
 from .result import Reconstruction
 
 __all__ = ["METHODS", "EventByEventCorrelation", "Reconstruction", "default_method", "reconstruct", "reconstruct_many"]
@@ -73,6 +74,10 @@ def reconstruct(measurement: Measurement | SpeckleMeasurement, *, method: str = 
 
         with _unknown_options_named(method):
             return reconstruct_speckles(measurement, method=method, **options)
+    unit = unit_of(measurement)
+    if unit != 1:
+        made = reconstruct(in_unit(measurement, unit), method=method, **options_in_unit(options, unit))
+        return back_from_unit(made, unit)
     _prepare(method, options)
     started = time.perf_counter()
     with _unknown_options_named(method):
@@ -105,7 +110,7 @@ def reconstruct_many(
         As `reconstruct`.
     """
     check_method(method)
-    if method != "ch-mwcnn" or any(measurement.masks is not None for measurement in measurements):
+    if method != "ch-mwcnn" or any(one.masks is not None or unit_of(one) != 1 for one in measurements):
         return [reconstruct(measurement, method=method, **options) for measurement in measurements]
     from .ch_mwcnn import ch_mwcnn_many
 

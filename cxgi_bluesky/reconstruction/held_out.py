@@ -24,6 +24,7 @@ from ..patterns import coefficients
 from . import reconstruct
 from .common_error import MASK_LEVEL, CommonError, without_common_error
 from .model_error import FEWEST_PATTERNS, ErrorSizes
+from .ordinary_unit import back_from_unit, in_unit, options_in_unit, unit_of
 from .result import Reconstruction
 from .uncertainty import Kind, uncertainty
 
@@ -195,6 +196,11 @@ def checked_reconstruction(
     Neither is part of its `seconds`. The uncertainty is that of the error for tv and ch-mwcnn, of the noise for the
     linear methods; tval3 has none.
     """
+    unit = unit_of(measurement)
+    if unit != 1:
+        scaled = options_in_unit(options, unit)
+        made = checked_reconstruction(in_unit(measurement, unit), method=method, details=details, **scaled)
+        return back_from_unit(made, unit)
     sizes = ErrorSizes()
     shared = {"sizes": sizes} if method in _SIZING else {}
     result = reconstruct(measurement, method=method, **shared, **options)

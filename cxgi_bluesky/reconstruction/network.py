@@ -13,7 +13,7 @@ network is blind to the unit of the buckets.
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
 import torch
@@ -27,6 +27,7 @@ from .unet import WaveletUNet
 
 CONSTANTS = 3  # noise level, sampling fraction, level of zero intensity
 CONDITIONS = CONSTANTS + 2 + OCTAVES**2
+LARGEST_WIDTH, MOST_PASSES = 4096, 64  # more is a slip of whoever wrote it
 LARGEST_NOISE = 4.0  # of what the network is told, in standard deviations of the image
 
 
@@ -45,17 +46,38 @@ class NetworkConfig:
 
     @classmethod
     def from_dict(cls, words: dict[str, Any]) -> NetworkConfig:
-        """Rebuild from `to_dict`."""
+        """Rebuild from `to_dict`.
+
+        Raises
+        ------
+        CxgiError
+            If a value is missing, unknown, of another kind or absurdly large.
+        """
         try:
+            unknown = set(words) - {f.name for f in fields(cls)}
+            if unknown:
+                raise ValueError(f"{min(map(str, unknown))} is unknown")
             widths, sigma_widths = (_three(words[name]) for name in ("widths", "sigma_widths"))
-            return cls(words["wavelet"], widths, words["passes"], sigma_widths)
+            return cls(_word(words["wavelet"]), widths, _whole(words["passes"], MOST_PASSES), sigma_widths)
         except (KeyError, TypeError, ValueError) as error:
-            raise CxgiError(f"network configuration {words!r} is incomplete ({error})") from error
+            raise CxgiError(f"network configuration {words!r} is incomplete or wrong ({error})") from error
 
 
 def _three(widths: Any) -> tuple[int, int, int]:
-    first, second, third = widths
-    return int(first), int(second), int(third)
+    first, second, third = (_whole(width, LARGEST_WIDTH) for width in widths)
+    return first, second, third
+
+
+def _whole(value: Any, most: int) -> int:
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{value!r} is no whole number from 1 to {most}")
+    return value
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no word")
+    return value
 
 
 class CHMWCNN(nn.Module):

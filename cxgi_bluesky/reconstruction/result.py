@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..measurement import Scale
 from ..patterns import walsh_hadamard_2d
+from .sampling_gaps import sampling_gaps
 
 MARK = "NOT SUPPORTED BY THE DATA"
+PREDICTS_NOTHING = "PREDICTS NOTHING: DO NOT TRUST"
+NOT_JUDGED = "NOT JUDGED: TOO FEW PATTERNS"
+FEWEST_AGAINST = 16  # patterns held back that may speak against a picture, though they are too few to speak for it
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 
 
@@ -62,14 +66,34 @@ class Reconstruction:
 
     @property
     def supported(self) -> bool:
-        """False when patterns that were held back speak against the picture (too few of them do not)."""
+        """False when patterns that were held back speak against the picture (too few of them do not).
+
+        True is no judgement where there were too few, or where none were held back: see `mark`.
+        """
         score = self.quality.get("held_out")
         return score is None or score["supported"] is not False
+
+    @property
+    def mark(self) -> str | None:
+        """What a viewer of the picture must be told; None where it is supported, or where nobody has asked."""
+        if "held_out" not in self.quality:
+            return None
+        score = self.quality["held_out"]
+        if not self.supported:
+            return MARK
+        if score is not None and score["supported"]:
+            return None
+        return PREDICTS_NOTHING if predicts_nothing(score) else NOT_JUDGED
 
     @property
     def cautions(self) -> tuple[str, ...]:
         """In what the measurement is unlike any that the method was made for; empty where nothing is."""
         return tuple(self.parameters.get("cautions", ()))
+
+    @property
+    def sampling_gaps(self) -> tuple[str, ...]:
+        """What the selection of patterns leaves open, whatever the method (`sampling_gaps`)."""
+        return () if self.pattern_index is None else sampling_gaps(self.pattern_index, len(self.image))
 
     @cached_property
     def measured(self) -> NDArray[np.float64] | None:
@@ -95,24 +119,34 @@ class Reconstruction:
     def save(self, path: str | Path) -> Path:
         """Write the image: .npy and .tiff keep the numbers, .png stretches them to grey values.
 
-        A .png of a picture that its data do not support says so across its top.
+        A .png of a picture that its data do not support, or that they are too few to judge, says so across its top.
 
         Raises
         ------
         CxgiError
             For another suffix or a place that cannot be written.
         """
-        return _write(check_image_path(path), self.image, None if self.supported else MARK)
+        return _write(check_image_path(path), self.image, self.mark)
 
     def save_details(self, path: str | Path) -> dict[str, Path]:
-        """Write what else is known beside the image: NAME-measured, NAME-unmeasured and NAME-uncertainty."""
+        """Write what else is known beside the image: NAME-measured, NAME-unmeasured and NAME-uncertainty.
+
+        What is not finite everywhere is left out: a .png could not show it.
+        """
         path = check_image_path(path)
         details = {"measured": self.measured, "unmeasured": self.unmeasured, "uncertainty": self.uncertainty}
         return {
-            name: _write(path.with_stem(f"{path.stem}-{name}"), image, None)
+            name: _write(path.with_stem(f"{path.stem}-{name}"), image, self.mark)
             for name, image in details.items()
-            if image is not None
+            if image is not None and np.isfinite(image).all()
         }
+
+
+def predicts_nothing(score: Mapping[str, Any] | None) -> bool:
+    """Whether the patterns held back, too few for a verdict, are predicted worse than by no picture at all."""
+    if score is None or score["supported"] is not None:
+        return False
+    return bool(score["patterns"] >= FEWEST_AGAINST and score["explained"] < 0)
 
 
 def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:

@@ -24,7 +24,18 @@ def noise_share(given: NetworkInput) -> Tensor:
     return noise / given.coefficients.square().sum(dim=(1, 2, 3)).clamp(min=torch.finfo(noise.dtype).tiny)
 
 
-def cautions(known: Mapping[str, Any], given: NetworkInput, *, model_error: bool) -> tuple[str, ...]:
+def etched_sizes(card: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The sizes at which the training had masks with errors, by the boards of its card; None if that does not say."""
+    try:
+        count = card["training"]["boards"]["count"]
+        return tuple(sorted(int(size) for size, boards in count.items() if boards))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def cautions(
+    known: Mapping[str, Any], given: NetworkInput, *, model_error: bool, etched_sizes: tuple[int, ...] | None = None
+) -> tuple[str, ...]:
     """One sentence for each way in which a measurement is not like any of the training.
 
     Parameters
@@ -36,6 +47,8 @@ def cautions(known: Mapping[str, Any], given: NetworkInput, *, model_error: bool
         A batch of one.
     model_error : bool
         Whether the coefficients have errors beyond the detector's noise.
+    etched_sizes : tuple of int, optional
+        At which sizes the training had masks with errors; None: unknown.
     """
     found = []
     patterns = int(given.measured.sum())
@@ -43,13 +56,46 @@ def cautions(known: Mapping[str, Any], given: NetworkInput, *, model_error: bool
         found.append(f"{patterns} patterns, the network was trained on scans from {known['shortest']} on")
     noise, most = float(noise_share(given)), known["noise_share"]
     if noise > most:
-        found.append(f"errors make up {noise:.0%} of the coefficients' power, trained up to {most:.0%}")
+        found.append(_of_noise(noise, most))
     level = float(given.zero_level)
     lowest, highest = known["zero_level"]
     if level > highest:
-        found.append(f"contrast (rms over mean) {1 / level:.2g}, trained from {1 / highest:.2g} on")
+        contrast, least = _told_apart(1 / level, 1 / highest)
+        found.append(f"contrast (rms over mean) {contrast}, trained from {least} on")
     if level < lowest:
-        found.append(f"mean over rms contrast {level:.2g}, trained from {lowest:.2g} on: is the dark level right?")
-    if model_error and not known["etched_masks"]:
-        found.append("masks with errors, trained on perfect ones only")
+        mean, least = _told_apart(level, lowest)
+        found.append(f"mean over rms contrast {mean}, trained from {least} on: is the dark level right?")
+    if model_error:
+        found += _of_masks(given.measured.shape[-1], known["etched_masks"], etched_sizes)
     return tuple(found)
+
+
+def _of_noise(noise: float, most: float) -> str:
+    if not noise <= 1:
+        trained = f"trained up to {_plain(100 * most, 3)}%"
+        return f"errors are larger than the coefficients ({_plain(noise, 2)} times their power), {trained}"
+    share, trained = _told_apart(100 * noise, 100 * most)
+    return f"errors make up {share}% of the coefficients' power, trained up to {trained}%"
+
+
+def _of_masks(size: int, etched: bool, sizes: tuple[int, ...] | None) -> list[str]:
+    if not etched:
+        return ["masks with errors, trained on perfect ones only"]
+    if not sizes or size in sizes:
+        return []
+    known = ", ".join(map(str, sizes))
+    return [f"masks with errors, trained on perfect ones only at {size} pixels (with errors at {known})"]
+
+
+def _told_apart(one: float, other: float) -> tuple[str, str]:
+    """Both numbers with as few digits as tell them apart."""
+    for digits in range(2, 7):
+        texts = _plain(one, digits), _plain(other, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def _plain(value: float, digits: int) -> str:
+    """So many digits that count, without an exponent where the number is of an ordinary length."""
+    return f"{float(f'{value:.{digits}g}'):.6g}"

@@ -88,10 +88,10 @@ class WaveletUNet(nn.Module):
         first, second, third = modulation.split([2 * w for w in self.widths], dim=1)
         given = torch.cat([dwt2(images, self.wavelet), maps, places], dim=1)
         level1 = self._stage(self.down1, given.to(precision), first)
-        level2 = self._stage(self.down2, dwt2(level1, self.wavelet), second)
-        bottom = self._stage(self.bottom, dwt2(level2, self.wavelet), third)
-        level2 = level2 + idwt2(bottom, self.wavelet)
-        level1 = level1 + idwt2(self.up2(level2), self.wavelet)
+        level2 = self._stage(self.down2, dwt2(level1, self.wavelet).to(precision), second)
+        bottom = self._stage(self.bottom, dwt2(level2, self.wavelet).to(precision), third)
+        level2 = (level2 + idwt2(bottom, self.wavelet)).to(precision)  # transforms by a matrix give single precision
+        level1 = (level1 + idwt2(self.up2(level2), self.wavelet)).to(precision)
         return idwt2(self.up1(level1), self.wavelet)
 
     def in_half_precision(self) -> None:

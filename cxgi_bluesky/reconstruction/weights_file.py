@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,9 +21,20 @@ from ..errors import CxgiError
 from ..whole_file import whole_file
 from .network import CHMWCNN, NetworkConfig
 from .sigma_scale import SigmaLaw
+from .weights_words import SCHEMA, check_card_beside, checked_words
 
-SCHEMA = "cxgi-ch-mwcnn-3"
+__all__ = [
+    "SCHEMA",
+    "SHIPPED_WEIGHTS",
+    "LoadedNetwork",
+    "load_network",
+    "load_without_card",
+    "save_weights",
+    "write_tensors",
+]
+
 _WORDS = "cxgi"  # key of the metadata
+_LONGEST_REASON = 200  # characters
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "ch_mwcnn.safetensors"
 
 
@@ -62,8 +74,16 @@ def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
     tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
     words = {"schema": SCHEMA, "network": network.config.to_dict(), "card": card}
     metadata = {_WORDS: json.dumps(words, sort_keys=True)}  # one word: several would come in any order, bytes differ
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all, that others may read as far as the umask lets them."""
     with whole_file(path) as part:
-        save_file(tensors, part, metadata)
+        part.touch()
+        usual = stat.S_IMODE(part.stat().st_mode)
+        save_file(tensors, part, metadata)  # puts a file that its owner alone may read in its place
+        part.chmod(usual)
 
 
 def load_network(weights: str | Path | None = None) -> LoadedNetwork:
@@ -72,30 +92,57 @@ def load_network(weights: str | Path | None = None) -> LoadedNetwork:
     Raises
     ------
     CxgiError
-        If it is missing, truncated, no safetensors file, or of another schema or shape.
+        If it is missing, truncated, no safetensors file, of another schema or shape, holds values that are not finite,
+        or is not the file that the model card beside it names.
     """
     path = Path(weights) if weights is not None else SHIPPED_WEIGHTS
+    return _read(path, card_beside=True)
+
+
+def load_without_card(weights: Path) -> LoadedNetwork:
+    """As `load_network`, whatever the card beside the file says: for whoever writes that card.
+
+    Raises
+    ------
+    CxgiError
+        As `load_network`, but for the card.
+    """
+    return _read(weights, card_beside=False)
+
+
+def _read(path: Path, *, card_beside: bool) -> LoadedNetwork:
     try:
-        return _read_network(path, path.stat().st_mtime_ns)
+        loaded = _read_network(path, path.stat().st_mtime_ns)
     except (OSError, SafetensorError) as error:
         raise CxgiError(f"weights {path} cannot be read ({error}): give another file or reinstall") from error
+    if card_beside:
+        check_card_beside(path, loaded.sha256, needed=path == SHIPPED_WEIGHTS)
+    return loaded
 
 
 @lru_cache(maxsize=4)
 def _read_network(path: Path, modified_ns: int) -> LoadedNetwork:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with safe_open(path, framework="pt") as file:
-        words = _words_of(file.metadata() or {})
-        if words.get("schema") != SCHEMA:
-            raise CxgiError(f"weights {path} have schema {words.get('schema')!r}, this release needs {SCHEMA!r}")
+        config, card = checked_words(path, _words_of(file.metadata() or {}))
         names = file.keys()  # the file is no mapping: it cannot be iterated itself
         tensors = {name: file.get_tensor(name).float() for name in names}
-    network = CHMWCNN(NetworkConfig.from_dict(words["network"]))
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CxgiError(f"weights {path} hold values that are not finite ({name}): bring back a whole file")
+    return LoadedNetwork(_filled(path, config, tensors).eval(), card, digest)
+
+
+def _filled(path: Path, config: NetworkConfig, tensors: dict[str, torch.Tensor]) -> CHMWCNN:
+    """A network of these tensors; it takes no memory before they are found to fit."""
     try:
-        network.load_state_dict(tensors)
+        with torch.device("meta"):
+            network = CHMWCNN(config)
+        network.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
-        raise CxgiError(f"weights {path} do not fit their own network description ({error})") from error
-    return LoadedNetwork(network.eval(), words["card"], digest)
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3])[:_LONGEST_REASON]
+        raise CxgiError(f"weights {path} do not fit their own network description ({reason} ...)") from error
+    return network
 
 
 def _words_of(metadata: dict[str, str]) -> dict[str, Any]:

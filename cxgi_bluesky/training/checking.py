@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from ..errors import CxgiError
+from ..reconstruction.network import CHMWCNN
 from ..reconstruction.sigma_scale import SigmaLaw
 from ..reconstruction.weights_file import save_weights
 from .checkpoint import TrainingState
@@ -17,9 +18,11 @@ from .checks import Checks, judged
 from .config import TrainingConfig
 from .curves import draw_curves
 from .history import Line, add_line
-from .model_card import card_of, write_card
+from .model_card import WEIGHTS, card_of, write_card
 
-WEIGHTS, CHECKPOINT, HISTORY, CURVES = "ch_mwcnn.safetensors", "checkpoint.safetensors", "history.jsonl", "curves.png"
+__all__ = ["CHECKPOINT", "CURVES", "HISTORY", "WEIGHTS", "check_and_write", "in_time", "write_weights"]
+
+CHECKPOINT, HISTORY, CURVES = "checkpoint.safetensors", "history.jsonl", "curves.png"
 
 
 def check_and_write(
@@ -71,15 +74,19 @@ def check_and_write(
         state.best = max(score, state.best)
     try:
         if best:
-            card = card_of(config, line, network, known, state.changes, law)
-            save_weights(out / WEIGHTS, network, card)
-            write_card(out, card)
+            write_weights(out, network, card_of(config, line, network, known, state.changes, law))
         lines = add_line(out / HISTORY, line)
         draw_curves(lines, out / CURVES, config.steps)
         state.save(out / CHECKPOINT, config)
     except (OSError, SafetensorError) as error:
         raise CxgiError(f"files of the training cannot be written in {out} ({error})") from error
     note(_in_words(line, score, config, left, kept=best and pictures))
+
+
+def write_weights(out: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
+    """Weights, then the card beside them."""
+    save_weights(out / WEIGHTS, network, card)
+    write_card(out, card)
 
 
 def _in_words(line: dict[str, Any], score: float, config: TrainingConfig, left: float, *, kept: bool) -> str:

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import CxgiError
 from ..reconstruction.network import CHMWCNN
-from ..whole_file import whole_file
+from ..reconstruction.weights_file import write_tensors
 from .config import TrainingConfig, differing
+from .objects import digest_of_own_images
 
 Change = dict[str, Any]
 _LONGEST_REASON = 200  # characters
@@ -82,9 +82,9 @@ class TrainingState:
             "seconds": repr(self.seconds),
             "changes": json.dumps(self.changes),
             "config": json.dumps(config.to_dict()),
+            "own_images": digest_of_own_images(config.objects.folder),
         }
-        with whole_file(path) as part:
-            save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, part, words)
+        write_tensors(path, {name: value.detach().clone().contiguous() for name, value in tensors.items()}, words)
 
     def restore(self, path: Path, config: TrainingConfig) -> None:
         """Go on from a file; what the configuration has changed since is kept in `changes`.
@@ -100,7 +100,7 @@ class TrainingState:
             self.step, self.best = int(words["step"]), float(words["best"])
             self.seconds = float(words.get("seconds", "0"))
             self.changes = json.loads(words.get("changes", "[]"))
-            changed = differing(then, config.to_dict())
+            changed = differing(then, config.to_dict()) | _other_images(words, config)
             _check_can_go_on(path, self.step, then, config, changed)
             self.network.load_state_dict(_under("network.", tensors))
             self.average = _under("average.", tensors)
@@ -111,6 +111,14 @@ class TrainingState:
             raise _unreadable(path, error) from error
         if changed:
             self.changes.append({"step": self.step, "changed": {key: list(values) for key, values in changed.items()}})
+
+
+def _other_images(words: dict[str, str], config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
+    """The user's folder, if it holds other images than before; which folder it is stays out of all files."""
+    before, now = words.get("own_images"), digest_of_own_images(config.objects.folder)
+    if not before or not now or before == now:
+        return {}
+    return {"objects.folder": ("the user's own images", "other images of the user's own")}
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -125,7 +133,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def _unreadable(path: Path, error: Exception) -> CxgiError:
     words = " ".join(str(error).split())
     short = words if len(words) < _LONGEST_REASON else f"{words[:_LONGEST_REASON]} ..."
-    return CxgiError(f"checkpoint {path} cannot be read ({short}): remove it to begin anew, or bring back a whole one")
+    return CxgiError(f"checkpoint {path} cannot be read ({short}): bring back a whole one, or train in another folder")
 
 
 def _check_can_go_on(

@@ -31,6 +31,18 @@ _WANTED = {
 }
 
 
+class _UniqueKeysLoader(yaml.SafeLoader):
+    """YAML in which a key stands once: of two, the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"{twice} stands twice in the part that begins in line {line}: keep one of them")
+        return super().construct_mapping(node, deep)
+
+
 @dataclass(frozen=True)
 class ObjectConfig:
     """Objects to train on.
@@ -224,7 +236,7 @@ def read_config(path: str | Path) -> TrainingConfig:
         If it cannot be read, or names something unknown or of another type.
     """
     try:
-        words = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        words = _UniqueKeysLoader(Path(path).read_text(encoding="utf-8")).get_single_data()
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CxgiError(f"training configuration {path} cannot be read ({error})") from error
     try:
@@ -260,4 +272,17 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return value
     if expected.endswith("| None") and (value is None or isinstance(value, str)):
         return value
+    if hint is float and isinstance(value, str) and _exponent_in_yaml(value):
+        raise CxgiError(f"{where} {value!r} is a word to YAML: write {_exponent_in_yaml(value)}")
     raise CxgiError(f"{where} {value!r}: give {_WANTED.get(expected, f'something like {expected}')}")
+
+
+def _exponent_in_yaml(text: str) -> str:
+    """A number such as 1e-3 as YAML wants it, with a point and a sign; "" if the text is no such number."""
+    mantissa, _, exponent = text.lower().partition("e")
+    try:
+        number, signed = float(text), f"{float(mantissa)}e{int(exponent):+d}"
+    except ValueError:
+        return ""
+    plain = repr(number)
+    return signed if "e" in plain or not math.isfinite(number) else f"{plain} or {signed}"

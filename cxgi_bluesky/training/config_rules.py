@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CxgiError
 from ..patterns import check_size
+from ..reconstruction.network import LARGEST_WIDTH, MOST_PASSES
 from ..simulation.random_objects import FAMILIES
 
 if TYPE_CHECKING:
     from .config import TrainingConfig
 
+LARGEST_SEED = 10**13  # that of a batch is a million times larger, and torch takes 64 bits
+LARGEST_RATE = 1.0
+SNR_DB = (-100.0, 200.0)
 LEAST_SIZE = 8  # three wavelet levels
 LARGEST_BOARD = 128  # the learned orders, which choose the tiles that are drawn, know no larger ones
 FEWEST_PATTERNS = 8
@@ -38,10 +42,11 @@ def _refuse(key: str, value: Any, remedy: str) -> CxgiError:
 def _check_steps(c: TrainingConfig) -> None:
     for key in ("steps", "batch", "check_every", "validation_objects"):
         _check_least(key, getattr(c, key), 1)
-    for key in ("doubt_steps", "warm_up", "weight_decay", "seed"):
+    for key in ("doubt_steps", "warm_up", "weight_decay"):
         _check_least(key, getattr(c, key), 0)
-    if not c.learning_rate > 0:
-        raise _refuse("learning_rate", c.learning_rate, "give a positive number, such as 0.001")
+    _check_between("seed", c.seed, 0, LARGEST_SEED)
+    if not 0 < c.learning_rate <= LARGEST_RATE:
+        raise _refuse("learning_rate", c.learning_rate, f"give a positive number up to {LARGEST_RATE}, such as 0.001")
     if not 0 < c.last_learning_rate <= c.learning_rate:
         remedy = f"give a positive number, at most learning_rate ({c.learning_rate})"
         raise _refuse("last_learning_rate", c.last_learning_rate, remedy)
@@ -87,13 +92,18 @@ def _check_sampling(c: TrainingConfig) -> None:
             "than 1: they are shares of all scans"
         )
     _check_least("sampling.shortest", s.shortest, FEWEST_PATTERNS)
+    if s.shortest > min(c.sizes) ** 2:
+        remedy = f"size {min(c.sizes)} has only {min(c.sizes) ** 2} patterns, give fewer"
+        raise _refuse("sampling.shortest", s.shortest, remedy)
 
 
 def _check_noise(c: TrainingConfig) -> None:
     low, high = c.noise.snr_db
     if low > high:
         raise _refuse("noise.snr_db", c.noise.snr_db, "give the lower bound first")
-    _check_least("noise.drift", c.noise.drift, 0)
+    if not SNR_DB[0] <= low <= high <= SNR_DB[1]:
+        raise _refuse("noise.snr_db", c.noise.snr_db, f"give decibels between {SNR_DB[0]:g} and {SNR_DB[1]:g}")
+    _check_between("noise.drift", c.noise.drift, 0, 1)  # relative
     _check_least("noise.sigma_error", c.noise.sigma_error, 0)
 
 
@@ -114,7 +124,7 @@ def _check_boards(c: TrainingConfig) -> None:
         if count and not 2 * FEWEST_PATTERNS <= b.patterns.get(size, 0) <= size**2:
             found = b.patterns.get(size, "missing")
             raise _refuse(f"boards.patterns[{size}]", found, f"give {2 * FEWEST_PATTERNS} to {size**2} tiles")
-    _check_least("boards.seed", b.seed, 100)  # the boards of the checks are those of seeds below
+    _check_between("boards.seed", b.seed, 100, LARGEST_SEED)  # the boards of the checks are those of seeds below
     for name, (low, high) in asdict(b.ranges).items():
         _check_range(name, low, high)
 
@@ -135,8 +145,8 @@ def _check_network(c: TrainingConfig) -> None:
     n = c.network
     for key in ("widths", "sigma_widths"):
         for width in getattr(n, key):
-            _check_least(f"network.{key}", width, 1)
-    _check_least("network.passes", n.passes, 1)
+            _check_between(f"network.{key}", width, 1, LARGEST_WIDTH)
+    _check_between("network.passes", n.passes, 1, MOST_PASSES)
     if n.wavelet == "haar":
         return
     from ..reconstruction.wavelets import wavelet_matrix
@@ -150,6 +160,12 @@ def _check_network(c: TrainingConfig) -> None:
 def _check_least(key: str, value: float, least: float) -> None:
     if not (math.isfinite(value) and value >= least):
         raise _refuse(key, value, f"give at least {least}")
+
+
+def _check_between(key: str, value: float, least: float, most: float) -> None:
+    _check_least(key, value, least)
+    if value > most:
+        raise _refuse(key, value, f"give at most {most}")
 
 
 def _check_share(key: str, value: float) -> None:

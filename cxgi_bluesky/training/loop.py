@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from ..errors import CxgiError
 from ..reconstruction.network import CHMWCNN
+from ..reconstruction.sigma_scale import SigmaLaw
 from ..reconstruction.torch_threads import torch_threads
-from ..reconstruction.weights_file import load_network
-from .checking import CHECKPOINT, WEIGHTS, check_and_write, in_time
+from ..reconstruction.weights_file import load_network, load_without_card
+from .checking import CHECKPOINT, HISTORY, WEIGHTS, check_and_write, in_time, write_weights
 from .checkpoint import TrainingState, in_words
 from .checks import Checks, checks_of
 from .config import TrainingConfig
 from .data import TrainingData
-from .history import Line
+from .history import Line, read_history
 from .known_range import known_range
 from .losses import doubt_losses, picture_losses
 from .measuring import Batch
+from .model_card import card_of, write_missing_card
 from .processes import Processes, joined_processes
 from .sigma_law import fitted_law
 
@@ -62,13 +65,14 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note =
         raise CxgiError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
     with torch_threads(threads), joined_processes() as processes:
         note: Note = report if processes.is_first else lambda text: None
-        processes.first(lambda: _make_folder(out))
+        processes.first(lambda: _prepare_folder(out))
+        state = processes.together(lambda: begin(config, out, note))  # its files are looked at before hours of drawing
         data, checks, known = processes.first_then_others(lambda: _prepared(config, processes, note))
-        state = processes.together(lambda: begin(config, out, note))
         processes.check_alike(f"{config.to_dict()} {state.step}", list(state.network.state_dict().values()))
         run = _Run(config, out, data, checks, known, processes, note)
         last = min(config.all_steps, stop_at or config.all_steps)
         note(data.in_words())
+        processes.first(lambda: _bring_back_weights(state, run))
         note(_beginning(state, run, last))
         _go_on(state, run, last)
     return out / WEIGHTS
@@ -132,15 +136,38 @@ def _go_on(state: TrainingState, run: _Run, last: int) -> None:
 
 def _check(state: TrainingState, run: _Run, line: Line, left: float) -> None:
     """Judge and write; at the end of all with the law of sigma's scale."""
-    config, law = run.config, None
-    if config.doubt_steps and state.step == config.all_steps:
-        later = (run.data.batch(config.all_steps + i) for i in range(_LAW_BATCHES))
-        law = fitted_law(state.averaged(), later)
-    check_and_write(state, config, run.out, run.checks, run.known, law, line, left, run.note)
+    check_and_write(state, run.config, run.out, run.checks, run.known, _law(state, run), line, left, run.note)
+
+
+def _law(state: TrainingState, run: _Run) -> SigmaLaw | None:
+    """The law of sigma's scale, once the training is at its end."""
+    config = run.config
+    if not config.doubt_steps or state.step != config.all_steps:
+        return None
+    later = (run.data.batch(config.all_steps + i) for i in range(_LAW_BATCHES))
+    return fitted_law(state.averaged(), later)
+
+
+def _bring_back_weights(state: TrainingState, run: _Run) -> None:
+    """Write weights that are missing from the checkpoint, those of its step: the best ones may have been others."""
+    if not state.step or (run.out / WEIGHTS).exists():
+        return
+    lines = [line for line in read_history(run.out / HISTORY) if line["step"] == state.step]
+    line: Line = lines[-1] if lines else {"step": state.step}
+    scores = list(line.get("psnr_db", {}).values())
+    if state.step <= run.config.steps:
+        state.best = math.fsum(scores) / len(scores) if scores else -math.inf
+    network = state.averaged()
+    card = card_of(run.config, line, network, run.known, state.changes, _law(state, run))
+    try:
+        write_weights(run.out, network, card)
+    except (OSError, SafetensorError) as error:
+        raise CxgiError(f"weights cannot be written in {run.out} ({error})") from error
+    run.note(f"NOTE: {run.out / WEIGHTS} is written again, of step {state.step}")
 
 
 def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> TrainingState:
-    """From the checkpoint, from given weights, or anew.
+    """From the checkpoint, from given weights, or anew; says what is missing beside the checkpoint.
 
     Raises
     ------
@@ -152,6 +179,8 @@ def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> 
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=config.weight_decay, betas=(0.9, 0.99))
     state = TrainingState(network, optimiser)
     if (out / CHECKPOINT).exists():
+        if not (out / WEIGHTS).exists():
+            note(f"NOTE: {out / WEIGHTS} is missing: it will be written again from the checkpoint")
         known = len(state.changes)
         state.restore(out / CHECKPOINT, config)
         for change in state.changes[known:]:
@@ -206,14 +235,30 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 def _take_best(state: TrainingState, out: Path) -> None:
     """Go on with the weights that the checks have found best."""
-    state.take(load_network(out / WEIGHTS).network)
+    state.take(load_without_card(out / WEIGHTS).network)
 
 
-def _make_folder(out: Path) -> None:
+def _prepare_folder(out: Path) -> None:
+    """Make it, or see to it that its files belong together."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if (out / WEIGHTS).exists():
+            _check_weights(out)
     except OSError as error:
-        raise CxgiError(f"folder {out} cannot be made ({error}): choose another --out") from error
+        raise CxgiError(f"folder {out} cannot be made or written in ({error}): choose another --out") from error
+
+
+def _check_weights(out: Path) -> None:
+    """Refuse weights without their checkpoint, which would be overwritten; write the card that they lack."""
+    if not (out / CHECKPOINT).exists():
+        raise CxgiError(
+            f"{out / WEIGHTS} is of another training, its {CHECKPOINT} is gone: a new one would overwrite it; bring "
+            "the checkpoint back, or choose another --out"
+        )
+    try:
+        write_missing_card(out)
+    except CxgiError as error:
+        raise CxgiError(f"{error}; or take the file away, and it is written again from the checkpoint") from error
 
 
 def _beginning(state: TrainingState, run: _Run, last: int) -> str:

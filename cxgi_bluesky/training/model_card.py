@@ -7,14 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..errors import CxgiError
 from ..reconstruction.network import CHMWCNN
 from ..reconstruction.sigma_scale import SigmaLaw
-from ..reconstruction.weights_file import SCHEMA
+from ..reconstruction.weights_file import SCHEMA, load_without_card
+from ..reconstruction.weights_words import check_card_beside
 from ..whole_file import whole_file
 from .checkpoint import Change
 from .config import TrainingConfig
 
-CARD = "ch_mwcnn.json"
+WEIGHTS, CARD = "ch_mwcnn.safetensors", "ch_mwcnn.json"
 
 
 def card_of(
@@ -53,10 +55,25 @@ def card_of(
     }
 
 
-def write_card(folder: Path, card: dict[str, Any], weights: str = "ch_mwcnn.safetensors") -> Path:
+def write_card(folder: Path, card: dict[str, Any]) -> Path:
     """Write the card beside the weights, with the digest of their file."""
-    digest = hashlib.sha256((folder / weights).read_bytes()).hexdigest()
+    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     path = folder / CARD
     with whole_file(path) as part:
-        part.write_text(json.dumps({**card, "weights": weights, "sha256": digest}, indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps({**card, "weights": WEIGHTS, "sha256": digest}, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def write_missing_card(folder: Path) -> None:
+    """Write the card anew where it is not that of the weights: a process may have been killed between the two files.
+
+    Raises
+    ------
+    CxgiError
+        If the weights cannot be used.
+    """
+    inside = load_without_card(folder / WEIGHTS)
+    try:
+        check_card_beside(folder / WEIGHTS, inside.sha256, needed=True)
+    except CxgiError:
+        write_card(folder, inside.card)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..image_file import is_image_path, read_image_file
 from ..simulation.random_objects import DRAWING_VERSION, random_object, spread
-from ..whole_file import whole_file
+from ..whole_file import remove_leftovers, whole_file
 
 Pool = NDArray[np.uint8]
 OwnImage = NDArray[np.float32]
@@ -46,6 +46,7 @@ def object_pool(
         note(f"draws {count} objects, {size} x {size} -> {path}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(folder, "objects-*")
             _write(path, (count, size), shares, np.random.default_rng([seed, size]), note)
         except OSError as error:
             raise CxgiError(f"objects {path} cannot be written ({error}): name another folder as cache") from error
@@ -83,10 +84,22 @@ def own_images(folder: str | None) -> list[OwnImage]:
     """
     if folder is None:
         return []
-    paths = sorted(path for path in Path(folder).glob("*") if is_image_path(path))
+    paths = _image_paths(folder)
     if not paths:
         raise CxgiError(f"objects.folder {folder} holds no image (.png, .npy, .tiff)")
     return [_own_image(path) for path in paths]
+
+
+def digest_of_own_images(folder: str | None) -> str:
+    """Digest of the names and lengths of the files, wherever the folder stands; "" without one."""
+    if folder is None:
+        return ""
+    words = json.dumps([[path.name, path.stat().st_size] for path in _image_paths(folder)])
+    return hashlib.sha256(words.encode()).hexdigest()
+
+
+def _image_paths(folder: str) -> list[Path]:
+    return sorted(path for path in Path(folder).glob("*") if is_image_path(path))
 
 
 def _own_image(path: Path) -> OwnImage:

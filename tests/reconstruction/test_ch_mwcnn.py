@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +19,9 @@ from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
 from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.network_input import normalised
 from cxgi_bluesky.reconstruction.network_measurement import input_of, prepared
-from cxgi_bluesky.reconstruction.training_range import cautions
+from cxgi_bluesky.reconstruction.training_range import cautions, etched_sizes
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
-from cxgi_bluesky.reconstruction.weights_file import SHIPPED_WEIGHTS, load_network, save_weights
+from cxgi_bluesky.reconstruction.weights_file import SCHEMA, SHIPPED_WEIGHTS, load_network, save_weights
 from cxgi_bluesky.simulation.objects import block_mean, render_object
 from tests.conftest import signed_measurement, smooth_image
 
@@ -142,6 +144,86 @@ def test_a_pickle_is_never_opened(tmp_path):
         load_network(tmp_path / "evil.safetensors")
 
 
+def described(path, words, tensors=None):
+    """A weights file with these words of itself."""
+    tensors = CHMWCNN(TINY).state_dict() if tensors is None else tensors
+    save_file({name: t.contiguous() for name, t in tensors.items()}, path, {"cxgi": json.dumps(words)})
+    return path
+
+
+WORDS = {"schema": SCHEMA, "network": TINY.to_dict(), "card": {"known": {**KNOWN, "sizes": [32]}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": None}, "network is None"),
+        ({"network": {}}, "network is {}"),
+        ({"network": {**TINY.to_dict(), "depth": 3}}, "depth is unknown"),
+        ({"network": {**TINY.to_dict(), "widths": [4, 4]}}, "incomplete or wrong"),
+        ({"network": {**TINY.to_dict(), "widths": [4, 4, 10**9]}}, "1000000000 is no whole number from 1 to 4096"),
+        ({"network": {**TINY.to_dict(), "passes": 2.5}}, "2.5 is no whole number"),
+        ({"network": {**TINY.to_dict(), "widths": [4, 4, 4096]}}, "do not fit"),
+        ({"card": []}, r"card is \[\]"),
+        ({"card": {}}, r"card is \{\}"),
+        ({"card": {"step": 4}}, "known is missing"),
+        ({"card": {"known": {}}}, "known is {}"),
+        ({"card": {"known": KNOWN}}, "no known.sizes"),
+        ({"card": {"known": {**KNOWN, "sizes": [32], "zero_level": 3}}}, "known.zero_level of the card is 3"),
+        ({"card": {**WORDS["card"], "sigma_law": {"constant": 1}}}, "is no law of sigma"),
+    ],
+)
+def test_a_broken_description_is_one_clear_error(change, message, tmp_path):
+    load_network(described(tmp_path / "whole.safetensors", WORDS))
+    path = described(tmp_path / "a.safetensors", {**WORDS, **change})
+    with pytest.raises(CxgiError, match=f"weights .*a.safetensors .*{message}") as refused:
+        load_network(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("missing", ["network", "card"])
+def test_a_description_that_lacks_a_part_is_refused(missing, tmp_path):
+    path = described(tmp_path / "a.safetensors", {name: part for name, part in WORDS.items() if name != missing})
+    with pytest.raises(CxgiError, match=f"{missing} is missing"):
+        load_network(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, tmp_path):
+    tensors = {**CHMWCNN(TINY).state_dict(), "first.power.law": torch.tensor([1.0, value, 1.0])}
+    path = described(tmp_path / "a.safetensors", WORDS, tensors)
+    with pytest.raises(CxgiError, match=r"not finite \(first.power.law\)"):
+        load_network(path)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (json.dumps({"sha256": "0" * 64}), "sha256 .*, their model card tiny.json says 000000000000"),
+        ("{", "tiny.json of the weights has no readable sha256"),
+        ("[]", "tiny.json of the weights has no readable sha256"),
+        ("{}", "tiny.json of the weights has no readable sha256"),
+    ],
+)
+def test_weights_that_are_not_those_of_their_card_are_refused(card, message, tiny_weights):
+    digest = load_network(tiny_weights).sha256
+    beside = tiny_weights.with_suffix(".json")
+    beside.write_text(json.dumps({"sha256": digest}))
+    assert load_network(tiny_weights).sha256 == digest
+    beside.write_text(card)
+    with pytest.raises(CxgiError, match=message):
+        load_network(tiny_weights)
+
+
+def test_the_shipped_weights_need_their_card(tmp_path, monkeypatch):
+    copied = tmp_path / SHIPPED_WEIGHTS.name
+    copied.write_bytes(SHIPPED_WEIGHTS.read_bytes())
+    load_network(copied)
+    monkeypatch.setattr("cxgi_bluesky.reconstruction.weights_file.SHIPPED_WEIGHTS", copied)
+    with pytest.raises(CxgiError, match="lost their model card"):
+        load_network()
+
+
 # ---------------------------------------------------------------- many at once
 
 
@@ -209,6 +291,40 @@ def test_masks_with_errors_are_named_where_the_training_had_none(tmp_path):
     given = input_of(signed_measurement(cas(32), sigma=0.5))
     assert cautions(known, given, model_error=True) == ()
     assert "perfect ones only" in cautions({**known, "etched_masks": False}, given, model_error=True)[0]
+
+
+def test_masks_with_errors_are_named_at_sizes_where_the_training_had_none():
+    card = {"training": {"boards": {"count": {"32": 24, "64": 18, "16": 0}}}}
+    assert etched_sizes(card) == (32, 64)
+    assert etched_sizes({}) is None
+    known = {**KNOWN, "sizes": [32, 64, 128]}
+    for size, named in ((32, False), (64, False), (128, True)):
+        given = input_of(signed_measurement(cas(size), sigma=0.5))
+        found = cautions(known, given, model_error=True, etched_sizes=etched_sizes(card))
+        assert bool(found) == named
+        assert cautions(known, given, model_error=False, etched_sizes=etched_sizes(card)) == ()
+        assert cautions(known, given, model_error=True) == ()
+    assert "trained on perfect ones only at 128 pixels (with errors at 32, 64)" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("noise", "most", "words"),
+    [
+        (0.0004, 0.0001, "errors make up 0.04% of the coefficients' power, trained up to 0.01%"),
+        (0.9504, 0.95, "errors make up 95.04% of the coefficients' power, trained up to 95%"),
+        (99.9, 0.95, r"errors are larger than the coefficients \(100 times their power\), trained up to 95%"),
+    ],
+)
+def test_shares_of_noise_are_told_with_digits_that_say_something(noise, most, words, monkeypatch):
+    given = input_of(signed_measurement(cas(32), sigma=0.5))
+    monkeypatch.setattr("cxgi_bluesky.reconstruction.training_range.noise_share", lambda given: noise)
+    (found,) = cautions({**KNOWN, "noise_share": most}, given, model_error=False)
+    assert re.search(words, found)
+
+
+def test_the_gaps_of_a_selection_are_among_the_cautions(tiny_weights):
+    scan = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.5, "natural"), sigma=0.5)
+    assert "16 of the 32 row sequencies" in reconstruct(scan, method="ch-mwcnn", weights=tiny_weights).cautions[0]
 
 
 # ---------------------------------------------------------------- uncertainty

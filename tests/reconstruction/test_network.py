@@ -83,12 +83,16 @@ def test_an_image_of_a_batch_does_not_depend_on_the_others():
     torch.testing.assert_close(together, again, atol=1e-5, rtol=0)
 
 
-def test_half_precision_is_a_copy_and_nearly_the_same():
-    network = CHMWCNN(NetworkConfig(**TINY)).eval()
+@pytest.mark.parametrize("wavelet", ["haar", "db2", "sym4"])
+def test_half_precision_is_a_copy_and_nearly_the_same(wavelet, monkeypatch):
+    monkeypatch.setattr("cxgi_bluesky.reconstruction.network.processor_has_bfloat16", lambda: True)
+    network = CHMWCNN(NetworkConfig(wavelet=wavelet, **TINY)).eval()
     running = network.for_running()
+    assert next(running.passes[0].down1.parameters()).dtype == torch.bfloat16
     with torch.inference_mode():
-        (image, _), (other, _) = network(given()), running(given())
+        (image, sigma), (other, other_sigma) = (one(given(), with_sigma=True) for one in (network, running))
     torch.testing.assert_close(image, other, atol=0.02, rtol=0)
+    torch.testing.assert_close(sigma, other_sigma, atol=0.05, rtol=0)
     assert next(network.passes[0].parameters()).dtype == torch.float32
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
+from cxgi_bluesky.reconstruction.result import MARK, NOT_JUDGED, PREDICTS_NOTHING
 from tests.conftest import signed_measurement, smooth_image
 
 FEW = PatternSet.from_fraction(32, 0.3)
@@ -58,3 +59,42 @@ def test_a_picture_that_its_data_do_not_support_is_marked(tmp_path):
     assert (pictures[1][band] == 255).any()  # letters
     np.testing.assert_array_equal(pictures[0][64:], pictures[1][64:])
     np.testing.assert_array_equal(np.load(doubtful.save(tmp_path / "d.npy")), result.image)  # numbers stay numbers
+
+
+def held_out(patterns: int, explained: float, supported: bool | None) -> dict:
+    return {"patterns": patterns, "explained": explained, "supported": supported}
+
+
+@pytest.mark.parametrize(
+    ("quality", "mark"),
+    [
+        ({}, None),
+        ({"held_out": held_out(64, 0.5, True)}, None),
+        ({"held_out": held_out(64, 0.0, False)}, MARK),
+        ({"held_out": None}, NOT_JUDGED),
+        ({"held_out": held_out(20, 0.5, None)}, NOT_JUDGED),
+        ({"held_out": held_out(20, -0.5, None)}, PREDICTS_NOTHING),
+        ({"held_out": held_out(15, -0.5, None)}, NOT_JUDGED),
+    ],
+)
+def test_the_mark_says_what_the_data_say(quality, mark):
+    result = reconstruct(signed_measurement(smooth_image(8)), method="inverse")
+    assert replace(result, quality=quality).mark == mark
+
+
+def test_every_mark_fits_over_the_picture_and_its_details(tmp_path):
+    result = reconstruct(signed_measurement(smooth_image(32), FEW), method="inverse")
+    for quality in ({"held_out": None}, {"held_out": held_out(64, 0.0, False)}, {"held_out": held_out(16, -1.0, None)}):
+        doubtful = replace(result, quality=quality)
+        for path in (doubtful.save(tmp_path / "a.png"), *doubtful.save_details(tmp_path / "a.png").values()):
+            band = np.asarray(Image.open(path))[: 512 // 16]
+            assert (band == 255).any()
+            assert not band[:, :8].any()
+            assert not band[:, -8:].any()
+
+
+def test_an_uncertainty_that_is_not_finite_is_not_written(tmp_path):
+    result = reconstruct(signed_measurement(smooth_image(32), FEW), method="inverse")
+    broken = replace(result, uncertainty=np.full((32, 32), np.nan), uncertainty_kind="noise")
+    assert set(broken.save_details(tmp_path / "a.png")) == {"measured", "unmeasured"}
+    assert not (tmp_path / "a-uncertainty.png").exists()

@@ -3,10 +3,12 @@ from __future__ import annotations
 from importlib import resources
 
 import pytest
+import torch
 import yaml
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.training.config import TrainingConfig, differing, read_config
+from cxgi_bluesky.training.config_rules import LARGEST_SEED
 
 EXAMPLE = resources.files("cxgi_bluesky").joinpath("training", "example.yml")
 
@@ -77,9 +79,15 @@ def test_what_differs_is_named():
         ("{doubt_steps: -1}", "doubt_steps -1: give at least 0"),
         ("{learning_rate: -0.1}", "learning_rate -0.1: give a positive number"),
         ("{last_learning_rate: 1.0}", "last_learning_rate 1.0: give a positive number, at most learning_rate"),
+        ("{learning_rate: 100}", "learning_rate 100.0: give a positive number up to 1.0"),
+        ("{learning_rate: 1e-3}", "learning_rate '1e-3' is a word to YAML: write 0.001 or 1.0e-3"),
+        ("{learning_rate: 25e-7}", "learning_rate '25e-7' is a word to YAML: write 25.0e-7"),
+        ("{learning_rate: fast}", "learning_rate 'fast': give a number"),
         ("{average: 1.0}", "average 1.0: give the share"),
         ("{weight_decay: -1}", "weight_decay -1.0: give at least 0"),
         ("{seed: -4}", "seed -4: give at least 0"),
+        ("{seed: 10000000000001}", "seed 10000000000001: give at most 10000000000000"),
+        ("{boards: {seed: 18446744073709551616}}", "boards.seed 18446744073709551616: give at most"),
         ("{sizes: {64: 0}}", "sizes {64: 0.0}: give each a share"),
         ("{sizes: {48: 1}}", "48"),
         ("{sizes: {4: 1}}", "sizes 4: .*at least 8"),
@@ -93,6 +101,9 @@ def test_what_differs_is_named():
         ("{sampling: {usual_share: 0.7, short_share: 0.7}}", "usual_share 0.7 .* more than 1"),
         ("{sampling: {shortest: 2}}", "sampling.shortest 2: give at least 8"),
         ("{noise: {snr_db: [30, 10]}}", "noise.snr_db .*lower bound first"),
+        ("{sampling: {shortest: 1025}}", "sampling.shortest 1025: size 32 has only 1024 patterns"),
+        ("{noise: {snr_db: [0, 4000]}}", "noise.snr_db .*give decibels between -100 and 200"),
+        ("{noise: {drift: 1.5}}", "noise.drift 1.5: give at most 1"),
         ("{noise: {drift: -1}}", "noise.drift -1.0: give at least 0"),
         ("{boards: {none: 0.9, reference: 0.9}}", "more than 1"),
         ("{boards: {none: -0.1}}", "boards.none -0.1: give a share"),
@@ -107,6 +118,9 @@ def test_what_differs_is_named():
         ("{network: {wavelet: magic}}", "network.wavelet: wavelet 'magic' is unknown"),
         ("{network: {wavelet: bior2.2}}", "network.wavelet: wavelet 'bior2.2' is not orthogonal"),
         ("{network: {widths: [8, 0, 8]}}", "network.widths 0: give at least 1"),
+        ("{network: {widths: [8, 8, 1000000]}}", "network.widths 1000000: give at most 4096"),
+        ("steps: 3\nsteps: 4", "steps stands twice in the part that begins in line 1: keep one"),
+        ("steps: 3\nsizes: {64: 1, 64: 2}", "64 stands twice in the part that begins in line 2"),
         ("{network: {passes: 0}}", "network.passes 0: give at least 1"),
         ("{steps: [", "cannot be read"),
         ("!!python/object/apply:os.system ['true']", "cannot be read"),
@@ -115,6 +129,10 @@ def test_what_differs_is_named():
 def test_each_wrong_value_is_named_with_a_remedy(text, message, tmp_path):
     with pytest.raises(CxgiError, match=f"training configuration .*c.yml.*{message}"):
         config_of(tmp_path, text)
+
+
+def test_the_largest_seed_is_one_for_torch():
+    torch.Generator().manual_seed(LARGEST_SEED * 1_000_003 + 10**9)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -125,6 +129,24 @@ def test_objects_are_drawn_once_and_a_damaged_file_is_named(tmp_path):
     kept.write_bytes(kept.read_bytes()[:300])
     with pytest.raises(CxgiError, match=r"objects .*npy cannot be read .*drawn anew"):
         object_pool(3, 16, 1, tmp_path, {"gaps": 1.0})
+
+
+def test_leftovers_of_dead_processes_are_removed_before_drawing(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    names = {
+        "dead": f".objects-16-3-1-abc.{ended.pid}.part.npy",
+        "fresh": f".objects-32-3-1-abc.{ended.pid}.part.npy",
+        "alive": f".objects-16-3-1-abc.{os.getppid()}.part.npy",
+        "other": f".board-16.{ended.pid}.part.npz",
+    }
+    for kind, name in names.items():
+        (tmp_path / name).write_bytes(b"half")
+        if kind != "fresh":
+            os.utime(tmp_path / name, (1, 1))
+    object_pool(3, 16, 1, tmp_path, {"gaps": 1.0})
+    left = {kind for kind, name in names.items() if (tmp_path / name).exists()}
+    assert left == {"fresh", "alive", "other"}
 
 
 def test_nothing_that_networks_are_judged_on_is_drawn():
