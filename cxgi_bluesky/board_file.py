@@ -14,6 +14,7 @@ import yaml
 
 from .errors import CxgiError
 from .orders import ORDERS, SEEDED, ranking
+from .unique_yaml import load_yaml
 
 OPTIONAL = {"alignment", "fiducials"}
 _SUFFIXES = (".yaml", ".yml")
@@ -38,7 +39,7 @@ def board_path(name_or_path: str | Path) -> str | Path:
 def read_words(path: str | Path) -> Any:
     """What a YAML file says; `CxgiError` if it cannot be read."""
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return load_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CxgiError(f"board file {path} cannot be read ({error})") from error
 

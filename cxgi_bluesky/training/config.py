@@ -13,6 +13,7 @@ import yaml
 
 from ..errors import CxgiError
 from ..reconstruction.network import NetworkConfig
+from ..unique_yaml import load_yaml
 from .boards import BoardRanges
 from .config_rules import check_config
 
@@ -29,18 +30,6 @@ _WANTED = {
     str(dict[int, float]): "sizes with shares, such as {64: 0.8, 32: 0.2}",
     str(dict[str, float]): "names with shares, such as {letters: 1}",
 }
-
-
-class _UniqueKeysLoader(yaml.SafeLoader):
-    """YAML in which a key stands once: of two, the first would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"{twice} stands twice in the part that begins in line {line}: keep one of them")
-        return super().construct_mapping(node, deep)
 
 
 @dataclass(frozen=True)
@@ -236,7 +225,7 @@ def read_config(path: str | Path) -> TrainingConfig:
         If it cannot be read, or names something unknown or of another type.
     """
     try:
-        words = _UniqueKeysLoader(Path(path).read_text(encoding="utf-8")).get_single_data()
+        words = load_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CxgiError(f"training configuration {path} cannot be read ({error})") from error
     try:

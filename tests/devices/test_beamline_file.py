@@ -66,6 +66,13 @@ def test_files_that_are_no_beamline(tmp_path, text):
         read_beamline_file(file)
 
 
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    file = changed_file(tmp_path, {})
+    file.write_text(file.read_text(encoding="utf-8") + "\nname: another\n", encoding="utf-8")
+    with pytest.raises(CxgiError, match="name stands twice"):
+        read_beamline_file(file)
+
+
 def test_no_object_is_made_of_yaml(tmp_path):
     file = tmp_path / "beamline.yml"
     file.write_text("version: !!python/object/apply:os.getcwd []\n", encoding="utf-8")

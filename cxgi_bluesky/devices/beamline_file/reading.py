@@ -10,6 +10,7 @@ import yaml
 
 from ...board import MaskBoard, load_board, shipped_boards
 from ...errors import CxgiError
+from ...unique_yaml import load_yaml
 from .consistency import check_together
 from .keys import check_block
 from .schema import TOP
@@ -46,7 +47,7 @@ def read_beamline_file(path: str | Path) -> BeamlineFile:
     """
     path = Path(path)
     try:
-        words = yaml.safe_load(path.read_text(encoding="utf-8"))
+        words = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CxgiError(f"beamline file {path} cannot be read ({' '.join(str(error).split())})") from error
     try:
