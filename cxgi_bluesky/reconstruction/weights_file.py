@@ -116,8 +116,14 @@ def _read(path: Path, *, card_beside: bool) -> LoadedNetwork:
     except (OSError, SafetensorError) as error:
         raise CxgiError(f"weights {path} cannot be read ({error}): give another file or reinstall") from error
     if card_beside:
-        check_card_beside(path, loaded.sha256, needed=path == SHIPPED_WEIGHTS)
+        card = path.with_suffix(".json")
+        _check_card(path, loaded.sha256, card.stat().st_mtime_ns if card.exists() else None)
     return loaded
+
+
+@lru_cache(maxsize=4)  # live pictures ask for each picture
+def _check_card(path: Path, sha256: str, modified_ns: int | None) -> None:
+    check_card_beside(path, sha256, needed=path == SHIPPED_WEIGHTS)
 
 
 @lru_cache(maxsize=4)
