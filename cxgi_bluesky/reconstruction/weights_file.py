@@ -117,13 +117,14 @@ def _read(path: Path, *, card_beside: bool) -> LoadedNetwork:
         raise CxgiError(f"weights {path} cannot be read ({error}): give another file or reinstall") from error
     if card_beside:
         card = path.with_suffix(".json")
-        _check_card(path, loaded.sha256, card.stat().st_mtime_ns if card.exists() else None)
+        modified_ns = card.stat().st_mtime_ns if card.exists() else None
+        _check_card(path, loaded.sha256, path == SHIPPED_WEIGHTS, modified_ns)
     return loaded
 
 
 @lru_cache(maxsize=4)  # live pictures ask for each picture
-def _check_card(path: Path, sha256: str, modified_ns: int | None) -> None:
-    check_card_beside(path, sha256, needed=path == SHIPPED_WEIGHTS)
+def _check_card(path: Path, sha256: str, needed: bool, modified_ns: int | None) -> None:
+    check_card_beside(path, sha256, needed=needed)
 
 
 @lru_cache(maxsize=4)
