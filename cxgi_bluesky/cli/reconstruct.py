@@ -105,6 +105,12 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
 
 def _say_cautions(result: Any, say: Say) -> None:
     """What the selection of patterns leaves open, and what the network has never seen."""
+    light = result.quality.get("light_error")
+    if light is not None:
+        say(
+            f"CAUTION: all masks pass {abs(light):.0%} {'more' if light > 0 else 'less'} of the beam than d_r and dark "
+            "level say: give the right --d-r and --dark, or the object is bright in its corner (0, 0) alone"
+        )
     gaps = result.sampling_gaps
     for gap in gaps:
         say(f"CAUTION: {gap}")

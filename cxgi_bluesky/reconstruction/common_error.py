@@ -71,6 +71,19 @@ def common_error(measurement: Measurement, level: float = MASK_LEVEL) -> CommonE
     return CommonError(*map(float, found))
 
 
+def spot_sizes(measurement: Measurement) -> tuple[float, float]:
+    """The constant of the common error and one standard deviation of it, from the data alone: nothing is expected."""
+    index, size = measurement.pattern_index, measurement.size
+    spots = np.array([_gradient_of(shape, index, size) for shape in _shapes(index, size)])
+    image = _gradient_of(measurement.coefficient, index, size)
+    products = spots @ spots.T
+    if np.linalg.matrix_rank(products) < len(products):
+        return 0.0, 0.0
+    found = np.linalg.solve(products, spots @ image)
+    power = float(np.mean((image - found @ spots) ** 2))
+    return float(found[0]), float(np.sqrt(power * np.linalg.inv(products)[0, 0]))
+
+
 def expected_sizes(measurement: Measurement, level: float = MASK_LEVEL) -> tuple[float, float]:
     """One standard deviation of the constant and of the edges' share before the data are asked; 0: there is none.
 

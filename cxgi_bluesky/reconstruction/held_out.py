@@ -23,6 +23,7 @@ from ..measurement import Measurement
 from ..patterns import coefficients
 from . import reconstruct
 from .common_error import MASK_LEVEL, CommonError, without_common_error
+from .light_level import light_error
 from .model_error import FEWEST_PATTERNS, ErrorSizes
 from .ordinary_unit import back_from_unit, in_unit, options_in_unit, unit_of
 from .result import Reconstruction
@@ -193,6 +194,8 @@ def checked_reconstruction(
 ) -> Reconstruction:
     """`reconstruct` with the score under ``quality["held_out"]``; with `details`, with its uncertainty too.
 
+    ``quality["light_error"]`` tells of a d_r or dark level that the data contradict (`light_error`), else it is None.
+
     Neither is part of its `seconds`. The uncertainty is that of the error for tv and ch-mwcnn, of the noise for the
     linear methods; tval3 has none.
     """
@@ -206,7 +209,8 @@ def checked_reconstruction(
     result = reconstruct(measurement, method=method, **shared, **options)
     cold = {name: value for name, value in options.items() if name != "warm"}
     score = held_out_score(measurement, method=method, picture=result.image, sizes=sizes, **cold)
-    result = replace(result, quality={**result.quality, "unmeasured_share": result.unmeasured_share, "held_out": score})
+    told = {"unmeasured_share": result.unmeasured_share, "held_out": score, "light_error": light_error(measurement)}
+    result = replace(result, quality={**result.quality, **told})
     kind = _kind_of_uncertainty(method, options.get("weights"))
     if not details or kind is None:
         return result
