@@ -75,6 +75,7 @@ def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: Asked, say: Any) 
     """What follows when the environment is right: from here on ophyd may be imported."""
     from .. import session
     from ..devices.simulated import simulated_beamline
+    from ..process_end import leave_to_itself
     from .agreement import agreement
     from .counting import Counts
     from .results import numbers_of, output_folder, show
@@ -86,6 +87,7 @@ def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: Asked, say: Any) 
     s = session.start(sim=False, beamline=file, data=asked.data)
     scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, over Channel Access with {file}", say)
     leave_channel_access()
+    leave_to_itself(s.shutter)
     counts = Counts.of(scanned, s.diode, ioc.end())
     assert isinstance(s.board, MaskBoard)
     truth = simulated_beamline(s.board, asked.object_name, seed=asked.seed).twin.truth

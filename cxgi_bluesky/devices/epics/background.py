@@ -6,6 +6,7 @@ are kept and used again, and one thread looks after the time-outs of all: a mill
 
 from __future__ import annotations
 
+import atexit
 import math
 import queue
 import threading
@@ -25,13 +26,19 @@ class _Worker:
     """A thread that does one job after another; one that hangs in a job is never idle again, and not missed."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        threading.Thread(target=self._work, daemon=True, name="cxgi device work").start()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True, name="cxgi device work")
+        self._thread.start()
 
     def _work(self) -> None:
-        while True:
-            self._jobs.get()()
+        while (job := self._jobs.get()) is not None:
+            job()
             _idle.append(self)
+
+    def end(self) -> None:
+        """End an idle thread."""
+        self._jobs.put(None)
+        self._thread.join(1.0)
 
     def begin(self, job: Job) -> None:
         """Do this next."""
@@ -39,6 +46,13 @@ class _Worker:
 
 
 _idle: list[_Worker] = []
+
+
+@atexit.register
+def _end_idle_threads() -> None:
+    """Before libca ends, which was begun before this: it should have no threads of ours then."""
+    while _idle:
+        _idle.pop().end()
 
 
 def _begin(job: Job) -> None:

@@ -23,7 +23,7 @@ def in_child(what: str, ioc: Any, file: Path) -> dict[str, Any]:
     environment = {**os.environ, **ioc.environment, "PYTHONPATH": str(ROOT), "IOC_PID": str(ioc.process.pid)}
     words = [sys.executable, "-m", "tests.ioc.devices.children", what, str(file)]
     run = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=LONGEST_S)
-    assert run.returncode == 0, run.stderr
+    assert run.returncode == 0, f"{run.returncode}: {run.stderr}"
     return json.loads(run.stdout.splitlines()[-1])
 
 
