@@ -115,7 +115,7 @@ def test_the_score_comes_with_the_picture_and_costs_it_no_pattern():
     result = checked_reconstruction(m, method="tv")
     assert result.exposures == FEW.count
     assert result.quality["held_out"] == held_out_score(m, method="tv")
-    assert {"data_misfit", "unmeasured_share", "held_out"} == set(result.quality)
+    assert {"data_misfit", "unmeasured_share", "held_out", "light_error"} == set(result.quality)
 
 
 @pytest.mark.parametrize(("method", "start"), [("tv", WarmStart), ("tval3", MultiplierStart)])

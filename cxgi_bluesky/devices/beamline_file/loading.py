@@ -19,7 +19,7 @@ from ..epics.quadem import QuadEMDiode
 from ..epics.scaler import ScalerDiode
 from ..epics.shutter import EpicsShutter
 from ..epics.shutter_pvs import ShutterPvs, ShutterTimes
-from ..epics.signals import Timeouts, wait_for_connections, wait_for_return
+from ..epics.signals import Timeouts, end_callbacks_before_channels, wait_for_connections, wait_for_return
 from ..epics.source import EpicsSource
 from ..epics.stage import EpicsAxesStage, EpicsMaskStage, EpicsPositionerStage
 from .reading import BeamlineFile, read_beamline_file
@@ -96,6 +96,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
         )
     except CxgiError as error:
         raise CxgiError(f"beamline file {file.path}: {error}") from error
+    end_callbacks_before_channels()
     if connect:
         wait_for_connections(beamline.all_devices, timeouts.connection_s)
     return beamline

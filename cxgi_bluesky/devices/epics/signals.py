@@ -5,12 +5,14 @@ ophyd waits for ever unless it is told otherwise: a device that is made here cal
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from epics import ca
@@ -69,6 +71,16 @@ class EpicsDevice(Device):
         for signal in self.extra_signals.values():
             signal.destroy()
         super().destroy()
+
+
+@cache
+def end_callbacks_before_channels() -> None:
+    """Let no update come in while the process ends; called when there are devices, as what is said last comes first.
+
+    Signals let go of their channels then, and libca crashes when an update makes somebody ask for one of them.
+    """
+    if cl.name == "pyepics":
+        atexit.register(cl.get_dispatcher().stop)
 
 
 def epics_signals(device: Any) -> dict[str, Any]:
