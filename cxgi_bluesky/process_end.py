@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 
 from bluesky import RunEngine
 
+from .devices.shutter import CLOSED
+
 logger = logging.getLogger(__name__)
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -30,8 +32,8 @@ def close_at_end(engine: RunEngine, shutter: Any) -> None:
 
     Signals that the program handles by itself stay its own, and so do all of them outside the main thread.
     """
-    if not _engines:
-        atexit.register(_close_those_that_are_open)
+    atexit.unregister(_close_those_that_are_open)
+    atexit.register(_close_those_that_are_open)  # again: before what the devices of this session do at the end
     _engines[shutter] = engine
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
@@ -81,7 +83,7 @@ def _abort(engine: RunEngine, reason: str) -> None:
 def _close_those_that_are_open() -> None:
     for shutter in list(_engines):
         try:
-            if shutter.state.get() != "closed":
+            if shutter.state.get() != CLOSED:
                 logger.warning("%s is closed, as the process ends", shutter.name)
                 shutter.close()
         except Exception:

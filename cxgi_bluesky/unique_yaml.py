@@ -26,4 +26,4 @@ def load_yaml(text: str) -> Any:
     yaml.YAMLError
         For what is no YAML, and for a key that stands twice in one mapping.
     """
-    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    return _Loader(text).get_single_data()

@@ -26,7 +26,7 @@ def draw(figure: Any, pictures: dict[str, Reconstruction], title: str = "") -> N
     for axis, (name, picture) in zip(axes, pictures.items(), strict=False):
         axis.imshow(picture.image, cmap="gray", interpolation="nearest")
         fraction = picture.exposures / picture.image.size
-        caution = "\nunlike the network's training" if picture.cautions else ""
+        caution = "\nunlike the network's training" if picture.unlike_training else ""
         axis.set_title(f"{name}\n{picture.exposures} patterns ({fraction:.1%}), {picture.scale}{caution}", fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])

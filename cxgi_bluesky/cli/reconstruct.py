@@ -99,6 +99,7 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
         "run_uid": derived_uid,
         "parameters": dict(result.parameters),
         "quality": dict(result.quality),
+        "sampling_gaps": list(result.sampling_gaps),
         "source": dict(result.source),
     }
 
@@ -111,12 +112,10 @@ def _say_cautions(result: Any, say: Say) -> None:
             f"CAUTION: all masks pass {abs(light):.0%} {'more' if light > 0 else 'less'} of the beam than d_r and dark "
             "level say: give the right --d-r and --dark, or the object is bright in its corner (0, 0) alone"
         )
-    gaps = result.sampling_gaps
-    for gap in gaps:
+    for gap in result.sampling_gaps:
         say(f"CAUTION: {gap}")
-    for caution in result.cautions:
-        if caution not in gaps:
-            say(f"CAUTION: the network has not been trained on such data: {caution}")
+    for caution in result.unlike_training:
+        say(f"CAUTION: the network has not been trained on such data: {caution}")
 
 
 def _say_details(result: Any, details: dict[str, Path], say: Say) -> None:

@@ -18,7 +18,6 @@ from .model_error import ErrorSizes
 from .network import CHMWCNN
 from .network_input import NetworkInput, joined
 from .network_measurement import Prepared, prepared
-from .sampling_gaps import sampling_gaps
 from .sigma_scale import log_sigma_to_scale
 from .torch_threads import torch_threads
 from .training_range import cautions, check_known_size, etched_sizes
@@ -55,8 +54,7 @@ def ch_mwcnn(
     -------
     image : ndarray, shape (n, n)
     parameters : dict
-        ``cautions``: in what the measurement is unlike any that the network was trained on, and what its selection of
-        patterns leaves open.
+        ``cautions``: in what the measurement is unlike any that the network was trained on.
 
     Raises
     ------
@@ -131,8 +129,7 @@ def _checked(
     ready = prepared(measurement, sizes, begin)
     model_error = ready.found["model_sigma"] > 0
     cautious = cautions(known, ready.given, model_error=model_error, etched_sizes=etched_sizes(loaded.card))
-    gaps = sampling_gaps(measurement.pattern_index, measurement.size)
-    return replace(ready, found={"weights_sha256": loaded.sha256, **ready.found, "cautions": [*cautious, *gaps]})
+    return replace(ready, found={"weights_sha256": loaded.sha256, **ready.found, "cautions": list(cautious)})
 
 
 def _batches(measurements: Sequence[Measurement]) -> Iterator[list[int]]:

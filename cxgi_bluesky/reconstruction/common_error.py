@@ -60,9 +60,8 @@ def common_error(measurement: Measurement, level: float = MASK_LEVEL) -> CommonE
     wanted = sigmas > 0
     if not wanted.any():
         return CommonError()
-    index, size = measurement.pattern_index, measurement.size
-    spots = np.array([_gradient_of(shape, index, size) for shape in _shapes(index, size)])[wanted]
-    image = _gradient_of(measurement.coefficient, index, size)
+    spots, image = _gradients(measurement)
+    spots = spots[wanted]
     power = float(np.mean(image**2))
     if power == 0:
         return CommonError()
@@ -73,9 +72,7 @@ def common_error(measurement: Measurement, level: float = MASK_LEVEL) -> CommonE
 
 def spot_sizes(measurement: Measurement) -> tuple[float, float]:
     """The constant of the common error and one standard deviation of it, from the data alone: nothing is expected."""
-    index, size = measurement.pattern_index, measurement.size
-    spots = np.array([_gradient_of(shape, index, size) for shape in _shapes(index, size)])
-    image = _gradient_of(measurement.coefficient, index, size)
+    spots, image = _gradients(measurement)
     products = spots @ spots.T
     if np.linalg.matrix_rank(products) < len(products):
         return 0.0, 0.0
@@ -125,6 +122,13 @@ def _shapes(pattern_index: NDArray[np.int64], size: int) -> tuple[Array, Array]:
     u, v = sequency_grid(size)
     others = (pattern_index != 0).astype(np.float64)
     return others, others * (np.ravel(u) + np.ravel(v))[pattern_index] / size
+
+
+def _gradients(measurement: Measurement) -> tuple[Array, Array]:
+    """Of both shapes, and of the zero-filled inverse."""
+    index, size = measurement.pattern_index, measurement.size
+    spots = np.array([_gradient_of(shape, index, size) for shape in _shapes(index, size)])
+    return spots, _gradient_of(measurement.coefficient, index, size)
 
 
 def _gradient_of(values: Array, pattern_index: NDArray[np.int64], size: int) -> Array:

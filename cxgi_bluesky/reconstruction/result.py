@@ -87,7 +87,12 @@ class Reconstruction:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """In what the measurement is unlike any that the method was made for; empty where nothing is."""
+        """In what the measurement is unlike any that the method was made for, and what its patterns leave open."""
+        return (*self.unlike_training, *self.sampling_gaps)
+
+    @property
+    def unlike_training(self) -> tuple[str, ...]:
+        """In what the measurement is unlike any that the network was trained on; empty for other methods."""
         return tuple(self.parameters.get("cautions", ()))
 
     @property

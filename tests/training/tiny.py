@@ -6,12 +6,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cxgi_bluesky.reconstruction.network import NetworkConfig
+import torch
+from safetensors.torch import load_file
+
+from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
+from cxgi_bluesky.reconstruction.weights_file import load_network, save_weights
+from cxgi_bluesky.training import checking
 from cxgi_bluesky.training.boards import BoardRanges, DrawnBoard, draw_board
 from cxgi_bluesky.training.config import BoardConfig, ObjectConfig, TrainingConfig
 
 NETWORK = NetworkConfig(widths=(4, 4, 4), sigma_widths=(4, 4, 4), passes=1)
 NO_BOARDS = BoardConfig(count={})
+KNOWN = {"sizes": [32], "shortest": 24, "noise_share": 0.6, "zero_level": [-0.5, 40.0], "etched_masks": False}
 
 
 def tiny(folder: Path, **changes: Any) -> TrainingConfig:
@@ -40,3 +46,33 @@ def tiny(folder: Path, **changes: Any) -> TrainingConfig:
 def small_board() -> DrawnBoard:
     """Etched masks of 16 x 16."""
     return draw_board(16, 60, BoardRanges(), seed=5)
+
+
+def quiet(text: str) -> None:
+    """Tell nobody."""
+
+
+def begun_with(network: CHMWCNN, folder) -> str:
+    """A file of weights to begin a training with."""
+    path = folder / "begun.safetensors"
+    save_weights(path, network, {"known": KNOWN})
+    return str(path)
+
+
+def state_of(folder) -> dict[str, torch.Tensor]:
+    return load_file(folder / checking.CHECKPOINT)
+
+
+def assert_same_weights(one, two) -> None:
+    """The words in the files stand in any order."""
+    first, second = load_network(one / checking.WEIGHTS), load_network(two / checking.WEIGHTS)
+    assert first.card == second.card
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
+
+
+def assert_same_state(one, two) -> None:
+    first, second = state_of(one), state_of(two)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
