@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
 
-from .catalog import RunStore
+from .catalog import RunStore, last_scan_id, writer_of
+from .engine_metadata import SCAN_ID, EngineMetadata
 
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
 
 
-def make_run_engine(catalog: Any, folder: Path) -> RunEngine:
-    """A RunEngine that stamps package versions into every run and stores it, journal first."""
-    engine = RunEngine({})
-    versions = engine.md.setdefault("versions", {})
+def make_run_engine(catalog: Any) -> RunEngine:
+    """A RunEngine that numbers its scans, stamps package versions into every run and stores it, journal first.
+
+    Metadata (``RE.md``) and the number of the last scan are kept in the data folder.
+    """
+    writer = writer_of(catalog)
+    metadata = EngineMetadata(writer.folder)
+    if SCAN_ID not in metadata:
+        metadata[SCAN_ID] = last_scan_id(catalog)
+    engine = RunEngine(metadata, scan_id_source=metadata.next_scan_id)
+    versions = engine.md["versions"]
     for package in STAMPED_PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "unknown"
-    engine.subscribe(RunStore(catalog, folder))
+    store_runs(engine, catalog)
     return engine
+
+
+def store_runs(engine: RunEngine, catalog: Any) -> None:
+    """Store every run of an engine, which is otherwise left as it is."""
+    engine.subscribe(RunStore(writer_of(catalog)))

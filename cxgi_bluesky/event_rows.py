@@ -11,6 +11,12 @@ from .errors import CxgiError
 Data = Mapping[str, Any]
 
 
+def cxgi_block(start: Data) -> Data:
+    """What the start document of a run of ours says; empty for runs of others, whatever they may call "cxgi"."""
+    block = start.get("cxgi")
+    return block if isinstance(block, Mapping) else {}
+
+
 class Row(NamedTuple):
     """An event: its stream, what identifies it there, what was read, and when (s since 1970)."""
 
@@ -71,7 +77,7 @@ def read_run(run_or_documents: Any, purpose: str, what: str) -> tuple[Data, dict
             start = document
         for row in rows(name, document):
             streams.setdefault(row.stream, {})[row.seq_num] = row.data
-    found = (start.get("cxgi") or {}).get("purpose")
+    found = cxgi_block(start).get("purpose")
     if found != purpose:
         raise CxgiError(f"the run is no {what}: its purpose is {found!r}")
     return start, {name: [stream[seq_num] for seq_num in sorted(stream)] for name, stream in streams.items()}

@@ -88,6 +88,10 @@ class Exposures:
             raise CxgiError(
                 f"run {start.get('uid')} has event schema {words.get('schema')!r}, this release reads {SCHEMA}"
             )
+        needed = ("fields", "board", "pattern_set") if "pattern_set" in words else ("fields",)
+        wrong = [name for name in needed if not isinstance(words.get(name), Mapping)]
+        if wrong:
+            raise CxgiError(f"run {start.get('uid')} is malformed: cxgi.{wrong[0]} of its start document is no mapping")
         self.streams = {name: {} for name in STREAMS}
         self._earlier, self._rows = {}, EventRows()
         self.start, self.uids = dict(start), [start["uid"]]

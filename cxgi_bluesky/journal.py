@@ -1,25 +1,40 @@
 """A journal of documents: every exposure is on disk before the next one begins.
 
-The catalog is written in batches, so a process that is killed loses the last of them. The journal
-is a file of JSON lines per run that is written at once and removed when the catalog has the whole
-run. A journal that is left over belongs to a run that was cut off; `left_over` finds it.
+The catalog is written behind the RunEngine's back and may have to wait for others. The journal, a file of JSON
+lines for each run, is written at once, and removed when the catalog has the whole run. A journal that is left over
+belongs to a run that was cut off, or that the catalog did not take; `catalog.recovery` brings it in.
 """
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import json
 import logging
-import time
-import uuid
-from collections.abc import Iterator, Mapping
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from event_model import DocumentNames
+
+from .whole_file import whole_file
 
 Document = tuple[str, dict[str, Any]]
 
+SUFFIX = ".jsonl"
+SYNC_S = 1.0  # so much of a scan may be lost when the power fails
+_NAMES = frozenset(name.value for name in DocumentNames)
+
 logger = logging.getLogger(__name__)
+
+
+def journal_folder(folder: Path) -> Path:
+    """Where the journals of a data folder are."""
+    return folder / "journal"
 
 
 def _plain(value: Any) -> Any:
@@ -29,92 +44,211 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {value!r} cannot be written into a journal")
 
 
-class Journal:
-    """Writes each document of a run as it comes. Critical: a journal that cannot be written ends the scan.
+def _line(name: str, document: Mapping[str, Any]) -> bytes:
+    return json.dumps([name, document], default=_plain).encode() + b"\n"
 
-    The file is locked until it is closed or its process has ended, so that nobody takes it for left over before.
+
+class Journal:
+    """Writes each document of one run as it comes. Critical: a journal that cannot be written ends the scan.
+
+    The file is locked until it is closed or its process has ended, so that nobody takes it for left over before. It
+    is synchronised with the disk once a second and at the stop document, by a thread of its own.
 
     Parameters
     ----------
     folder : Path
-        Where journals are kept.
+        Where journals are kept; it is made if it is not there.
+    start : mapping
+        The run's start document, which is written at once.
+
+    Raises
+    ------
+    TypeError
+        For a document that JSON cannot hold; nothing is written then.
+    OSError
+        If the file cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file: TextIO | None = None
-        atexit.register(self.close)
+    def __init__(self, folder: Path, start: Mapping[str, Any]) -> None:
+        line = _line("start", start)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{start['uid']}{SUFFIX}"
+        part = self.path.with_suffix(".part")  # not a journal before it is locked and has its first line
+        self._file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        self._torn = False
+        self._closing = threading.Lock()
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._append(line)
+            part.rename(self.path)
+        except BaseException:
+            self.close()
+            part.unlink(missing_ok=True)
+            raise
+        _synchroniser.take(self)
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Write one document."""
-        if name == "start":
-            self.close()
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = (self._folder / f"{document['uid']}.jsonl").open("w", encoding="utf-8")
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        if self._file is not None:
-            self._file.write(json.dumps([name, document], default=_plain) + "\n")
-            self._file.flush()
+        self._append(_line(name, document))
+        _synchroniser.take(self, at_once=name == "stop")
 
-    @property
-    def path(self) -> Path | None:
-        """Its file while it is open."""
-        return None if self._file is None else Path(self._file.name)
+    def _append(self, line: bytes) -> None:
+        whole = b"\n" + line if self._torn else line
+        self._torn = True
+        _write(self._file, whole)
+        self._torn = False
 
-    def forget(self) -> None:
-        """The catalog has the run: remove its journal."""
-        if self._file is not None:
-            Path(self._file.name).unlink()
-            self.close()
+    def synchronise(self) -> None:
+        """Wait until everything that was written is on the disk, the name of the file included."""
+        with self._closing:
+            if self._file < 0:
+                return
+            os.fsync(self._file)
+        with suppress(OSError):  # some network folders have no such thing
+            synchronise_folder(self.path.parent)
+
+    def remove(self) -> None:
+        """Of no more use: the catalog has the run."""
+        self.path.unlink(missing_ok=True)
+        self.close()
 
     def close(self) -> None:
         """Let go of the file; what is in it stays."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with self._closing:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
 
 
-def left_over(folder: Path) -> Iterator[tuple[Path, list[Document]]]:
-    """Journals of runs that were cut off, each with its documents and a stop document."""
-    for path in sorted(folder.glob("*.jsonl")):
-        with path.open("r+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # its scan is running
-            try:
-                documents = _with_stop(_read(file))
-            except (LookupError, TypeError) as error:
-                logger.warning("journal %s is not made of a run's documents (%r) and is left alone", path, error)
-                continue
-            yield path, documents
+def _write(file: int, line: bytes) -> None:
+    rest = memoryview(line)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
-def _read(file: TextIO) -> list[Document]:
-    """All whole lines; the last one may have been cut off."""
-    documents: list[Document] = []
-    for line in file:
+def synchronise_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _Synchroniser:
+    """One thread for all journals of the process: a disk may take its time, which no exposure has to wait for."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._journals: set[Journal] = set()
+        self._at_once = False
+        self._thread: threading.Thread | None = None
+
+    def take(self, journal: Journal, *, at_once: bool = False) -> None:
+        """Something was written."""
+        with self._condition:
+            if self._thread is None or not self._thread.is_alive():  # not alive: the process was forked
+                self._thread = threading.Thread(target=self._work, name="journal-to-disk", daemon=True)
+                self._thread.start()
+            if at_once or not self._journals:
+                self._condition.notify()
+            self._journals.add(journal)
+            self._at_once |= at_once
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._journals)
+                self._condition.wait_for(lambda: self._at_once, timeout=SYNC_S)
+                journals, self._journals, self._at_once = self._journals, set(), False
+            for journal in journals:
+                try:
+                    journal.synchronise()
+                except OSError as error:
+                    logger.warning("%s may not be on the disk (%s): look at the disk", journal.path, error)
+
+
+_synchroniser = _Synchroniser()
+
+
+# ---------------------------------------------------------------- journals that are there
+
+
+@dataclass(frozen=True)
+class JournalContent:
+    """What a journal holds: the documents in its order, and the number of lines that could not be read."""
+
+    documents: list[Document]
+    unreadable: int
+
+
+def journal_files(folder: Path) -> list[Path]:
+    """Everything that is called a journal, in a fixed order; it may be something else."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+
+
+def write_journal(path: Path, documents: Iterable[Document]) -> None:
+    """Write a journal anew, in the place of the one that is there; it is on the disk when this returns."""
+    with whole_file(path) as part, part.open("wb") as file:
+        file.writelines(_line(name, document) for name, document in documents)
+        file.flush()
+        os.fsync(file.fileno())
+    synchronise_folder(path.parent)
+
+
+def read_journal(path: Path) -> JournalContent:
+    """Every line that can be read, of a journal of one's own."""
+    with path.open("rb") as file:
+        return _read(file)
+
+
+@contextmanager
+def open_left_over(path: Path, *, shared: bool = False) -> Iterator[JournalContent | None]:
+    """Read a journal that no process writes, and keep it locked meanwhile.
+
+    None is given while its scan is running, and if another process has brought it in.
+
+    Parameters
+    ----------
+    path : Path
+    shared : bool
+        Only to look, together with others.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is no file: a folder, a link, a pipe.
+    """
+    descriptor = os.open(path, (os.O_RDONLY if shared else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError("it is no file")
         try:
-            name, document = json.loads(line)
-        except (ValueError, TypeError):
-            break
-        documents.append((name, document))
-    return documents
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            gone = not os.path.samestat(os.fstat(descriptor), path.lstat())  # another process has brought it in
+        except (BlockingIOError, FileNotFoundError):
+            gone = True
+        yield None if gone else _read(file)
 
 
-def _with_stop(documents: list[Document]) -> list[Document]:
-    if documents[0][0] != "start":
-        raise LookupError("no start document")
-    if documents[-1][0] == "stop":
-        return documents
-    stream_of = {d["uid"]: d["name"] for name, d in documents if name == "descriptor"}
-    events = [stream_of[d["descriptor"]] for name, d in documents if name == "event"]
-    stop = {
-        "uid": str(uuid.uuid4()),
-        "time": time.time(),
-        "run_start": documents[0][1]["uid"],
-        "exit_status": "abort",
-        "reason": "the process was cut off; recovered from its journal",
-        "num_events": {stream: events.count(stream) for stream in stream_of.values()},
-    }
-    return [*documents, ("stop", stop)]
+def _read(file: Any) -> JournalContent:
+    """Every line that can be read."""
+    documents, unreadable = [], 0
+    for line in file:
+        if not line.strip():
+            continue
+        document = _document_of(line)
+        if document is None:
+            unreadable += 1
+        else:
+            documents.append(document)
+    return JournalContent(documents, unreadable)
+
+
+def _document_of(line: bytes) -> Document | None:
+    try:
+        name, document = json.loads(line)
+    except (ValueError, TypeError, RecursionError):  # a cut line, no UTF-8, no pair, too deep
+        return None
+    known = isinstance(name, str) and name in _NAMES and isinstance(document, dict)
+    return (name, document) if known else None

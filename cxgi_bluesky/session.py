@@ -30,7 +30,6 @@ from .callbacks import (
     ScanProgress,
 )
 from .catalog import (
-    data_folder,
     exposures_of_kind,
     find_run,
     last_scan,
@@ -38,9 +37,10 @@ from .catalog import (
     read_exposures,
     read_whole_scan,
     recover_journals,
+    writer_of,
 )
 from .devices.beamline import Beamline
-from .engine import make_run_engine
+from .engine import make_run_engine, store_runs
 from .errors import CxgiError
 from .patterns import DEFAULT_ORDER, PatternSet
 from .plans.metadata import bucket_words
@@ -187,7 +187,7 @@ class Session:
 
     def _run(self, uid: str | None) -> Any:
         """The run named, else the newest scan; a run that the catalog did not take is taken from its journal first."""
-        recover_journals(self.catalog, self.folder)
+        recover_journals(self.catalog)
         return find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
 
     def _bucket_words(self, exposure_s: float) -> dict[str, Any]:
@@ -262,6 +262,7 @@ def start(
     live: bool = True,
     progress: bool = True,
     beamline: Beamline | str | Path | None = None,
+    engine: RunEngine | None = None,
 ) -> Session:
     """Start a session.
 
@@ -282,6 +283,9 @@ def start(
     beamline : Beamline or path, optional
         A beamline file (or the name of an example), or devices of your own (or `simulated_speckle_beamline`), instead
         of those that would be made. Scans wait while its source, if it tells of one, has no beam.
+    engine : RunEngine, optional
+        One that is there already, with the other runs of the beamline: its runs are stored here, its metadata and scan
+        numbers stay its own. Else one is made that keeps both in the data folder.
 
     Raises
     ------
@@ -307,8 +311,13 @@ def start(
             time_scale=time_scale,
         )
     place = data if data is not None else beamline.data
-    folder, catalog = data_folder(place), open_catalog(place)
-    engine = make_run_engine(catalog, folder)
+    catalog = open_catalog(place, to_write=True)
+    recover_journals(catalog)
+    folder = writer_of(catalog).folder
+    if engine is None:
+        engine = make_run_engine(catalog)
+    else:
+        store_runs(engine, catalog)
     close_at_end(engine, beamline.shutter)
     for suspender in source_suspenders(beamline.source) if beamline.source is not None else []:
         engine.install_suspender(suspender)

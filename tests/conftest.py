@@ -55,10 +55,11 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _tile_cache(tmp_path_factory):
-    """Drawn tiles of the tests stay out of the user's cache."""
+def _user_folders(tmp_path_factory):
+    """Drawn tiles and data of the tests stay out of the user's folders."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXGI_CACHE", str(tmp_path_factory.mktemp("tiles")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user-data")))
         yield
 
 

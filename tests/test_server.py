@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -16,8 +18,9 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky import session
-from cxgi_bluesky.catalog import data_folder, find_run, journal_folder, open_catalog, read_exposures
+from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_exposures, writer
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.journal import journal_folder
 from tests.conftest import small_board
 
 KEY = "0123456789abcdef"
@@ -108,8 +111,8 @@ def test_a_session_scans_and_reconstructs_on_a_server(server, tmp_path):
     assert not list(journal_folder(s.folder).glob("*"))
 
 
-@pytest.mark.timeout(120)
-def test_a_server_that_dies_loses_no_exposure(server):
+@pytest.mark.timeout(300)
+def test_a_server_that_dies_ends_no_scan_and_the_scan_is_stored_later(server, caplog):
     s = start(server.address)
 
     def kill(name, document):
@@ -117,21 +120,40 @@ def test_a_server_that_dies_loses_no_exposure(server):
             server.end()
 
     token = s.RE.subscribe(kill)
-    with pytest.raises(CxgiError, match=r"does not take the run .*every exposure is in .*jsonl"):
-        s.RE(s.scan(1.0, 1.0))
+    (uid,) = s.RE(s.scan(1.0, 1.0))
     s.RE.unsubscribe(token)
-    assert s.shutter.state.get() == "closed"
-    assert not s.beamline.twin.shutter_open
     (journal,) = journal_folder(s.folder).glob("*.jsonl")
+    assert f"run {uid[:8]} is not in the catalog yet" in caplog.text
+    assert str(journal) in caplog.text
     with pytest.raises(CxgiError, match=r"server does not answer .*start it again"):
-        s.resume_scan()
+        s.reconstruct()
     assert journal.exists()
     server.start()
-    (uid,) = s.RE(s.resume_scan(journal.stem))
+    assert s.reconstruct(method="correlation", record=False).source["raw_uids"] == [uid]
+    assert len(read_exposures(find_run(s.catalog, uid))) == 64
     assert not journal.exists()
-    stored = read_exposures(find_run(s.catalog, journal.stem))
-    assert 20 <= len(stored) < 64
-    assert len(stored) + len(read_exposures(find_run(s.catalog, uid))) == 64
+
+
+@pytest.mark.timeout(300)
+def test_a_server_that_is_stopped_holds_no_exposure_up(server, monkeypatch):
+    """The scan, all its exposures made, waits for the catalog at its end alone."""
+    s = start(server.address)
+    monkeypatch.setattr(writer, "STOP_S", 0.5)
+    events, at_stop = [], []
+    s.RE.subscribe(lambda name, document: events.append(document["seq_num"]), "event")
+    s.RE.subscribe(lambda name, document: at_stop.append(len(events)), "stop")
+
+    def halt(name, document):
+        if document["seq_num"] == 5:
+            os.kill(server.process.pid, signal.SIGSTOP)
+
+    s.RE.subscribe(halt, "event")
+    try:
+        (uid,) = s.RE(s.scan(1.0, 1.0))
+        assert at_stop == [len(events)]
+        assert list(journal_folder(s.folder).glob("*.jsonl"))
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
     assert s.reconstruct(uid, method="correlation", record=False).exposures == 64
 
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import textwrap
 
 import numpy as np
 import pytest
+from bluesky import RunEngine
+from ophyd import Signal
 
 from cxgi_bluesky import session
 from cxgi_bluesky.catalog import find_run, read_exposures
@@ -17,6 +20,7 @@ from cxgi_bluesky.devices.simulated import KNIFE_GEOMETRY, SimulatedKnife
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.resolution import fit_knife_edge
 from tests.conftest import small_board
+from tests.nested_runs import log, nested
 
 
 @pytest.fixture(scope="module")
@@ -174,24 +178,45 @@ def test_a_scan_that_was_cut_off_is_resumed_and_its_pictures_are_of_both_runs(s)
         s.RE(s.resume_scan(uid[:8]))
 
 
-def test_data_that_cannot_be_stored_ends_the_scan_with_the_shutter_closed_and_nothing_is_lost(s, monkeypatch):
+def test_a_catalog_that_takes_nothing_ends_no_scan_and_the_scan_is_not_lost(s, monkeypatch, caplog):
     from tiled.client.dataframe import DataFrameClient
 
     def full(self, *args, **kwargs):
         raise OSError("disk full")
 
     before = s.shutter.openings.get()
-    monkeypatch.setattr(DataFrameClient, "append_partition", full)
-    with pytest.raises(CxgiError, match=r"does not take the run \(OSError: disk full\); every exposure is in .*jsonl"):
-        s.RE(s.scan(0.1, 1.0))
-    assert s.shutter.state.get() == "closed"
-    assert not s.beamline.twin.shutter_open
-    made = s.shutter.openings.get() - before
-    monkeypatch.undo()
-    (uid,) = s.RE(s.resume_scan())
-    resumed = read_exposures(find_run(s.catalog, uid)).start["cxgi"]["resumes"]
-    earlier = read_exposures(find_run(s.catalog, resumed))
-    assert sum(len(stream) for name, stream in earlier.streams.items() if name != "dark") == made
+    with monkeypatch.context() as patch:
+        patch.setattr(DataFrameClient, "append_partition", full)
+        (uid,) = s.RE(s.scan(0.1, 1.0))
+        assert re.search(r"is not in the catalog yet \(OSError: disk full\): it is in .*jsonl", caplog.text)
+        with pytest.raises(CxgiError, match="1 run waits to be recovered"):
+            s.reconstruct(method="inverse", record=False)  # an older scan is not what was meant
+    assert s.reconstruct(method="inverse", record=False).source["raw_uids"] == [uid]
+    stored = read_exposures(find_run(s.catalog, uid))
+    opened = sum(len(stream) for name, stream in stored.streams.items() if name != "dark")
+    assert opened == s.shutter.openings.get() - before
+    assert not list((s.folder / "journal").glob("*.jsonl"))
+
+
+def test_a_run_in_the_middle_of_a_scan_harms_neither(s):
+    temperature = Signal(name="temperature", value=300.0)
+    plan = nested(s.scan(0.06, 1.0), lambda: log(temperature, key="temperature", purpose="temperature"), every=20)
+    uid, *others = s.RE(plan)
+    assert len(others) >= 3
+    assert s.wait_for_pictures()["correlation"].exposures == 61
+    assert s.reconstruct(method="inverse", record=False).source["raw_uids"] == [uid]
+    for run, count in [(uid, 61), *((other, 1) for other in others)]:
+        assert find_run(s.catalog, run).metadata["stop"]["num_events"]["primary"] == count
+        assert len(find_run(s.catalog, run)["primary"].base["internal"].read()) == count
+
+
+def test_an_engine_that_is_there_already_keeps_its_own_metadata_and_numbers(s):
+    engine = RunEngine({"proposal": 7, "scan_id": 41})
+    other = session.start(engine=engine, data=s.folder, beamline=s.beamline, live=False, progress=False)
+    assert other.RE is engine
+    (uid,) = engine(other.scan(0.01))
+    start = find_run(s.catalog, uid).metadata["start"]
+    assert (start["proposal"], start["scan_id"]) == (7, 42)
 
 
 def test_an_empty_catalog_has_no_last_scan(tmp_path, initialised):

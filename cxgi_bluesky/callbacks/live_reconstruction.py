@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..event_rows import cxgi_block
 from ..exposures import Exposures
 from ..measurement import Measurement
+from ..per_run import Callback, PerRun
 from ..reconstruction import Reconstruction, check_method, reconstruct
 from ..reconstruction.total_variation import WarmStart
 from ..reconstruction.tval3 import MultiplierStart
@@ -64,8 +66,8 @@ class LiveReconstruction:
         self._on_image = on_image
         self._first, self._every, self._options = first, every, options
         self._references = references
-        self._run: _LiveRun | None = None  # the newest mask scan
-        self._listening = False  # whether the run in progress is that scan
+        self._router = PerRun(self._begin)
+        self._runs: list[_LiveRun] = []  # scans in progress, and the last one; the newest comes last
         self._publishing = threading.Lock()
         atexit.register(self.close)  # torch must not be torn down under a running worker
 
@@ -74,46 +76,42 @@ class LiveReconstruction:
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document; never raises."""
         try:
-            self._take(name, document)
+            self._router(name, document)
         except Exception as error:
             self._fail(error)
 
-    def _take(self, name: str, document: Mapping[str, Any]) -> None:
-        if name == "start":
-            self._begin(document)
-        elif self._run is not None and self._listening:
-            self._run.take(name, document)
-
-    def _begin(self, start: Mapping[str, Any]) -> None:
-        words = start.get("cxgi") or {}
-        pattern_set = words.get("pattern_set")
-        self._listening = (
-            words.get("purpose", "image") == "image"
-            and pattern_set is not None
-            and pattern_set.get("basis", "hadamard") == self.basis
-        )
-        if not self._listening:
-            return  # no image of ours; the last picture of the scan before it may still come
-        if self._run is not None:
-            self._run.cancel()
+    def _begin(self, start: Mapping[str, Any]) -> Callback | None:
+        block = cxgi_block(start)
+        pattern_set = block.get("pattern_set")
+        if block.get("purpose", "image") != "image" or not isinstance(pattern_set, Mapping):
+            return None  # no image; the last picture of the scan before it may still come
+        if pattern_set.get("basis", "hadamard") != self.basis:
+            return None
         run = _LiveRun(start, self._first, self._every)
         with self._publishing:
-            self.latest, self.failure, self.pictures = None, None, 0
-            self._run = run
+            for old in [old for old in self._runs if old.ended]:
+                old.cancel()
+                self._runs.remove(old)
+            if not self._runs:
+                self.latest, self.failure, self.pictures = None, None, 0
+            self._runs.append(run)
         worker = threading.Thread(target=self._work, args=(run,), name=f"live-{self.method}", daemon=True)
         worker.start()
+        return run.take
 
     def wait(self, timeout: float | None = 60.0) -> Reconstruction | None:
         """After the run: wait for the last picture and return it (None if there is none)."""
-        if self._run is not None:
-            self._run.finished.wait(timeout)
+        for run in list(self._runs):
+            run.finished.wait(timeout)
         return self.latest
 
     def close(self, timeout: float = 20.0) -> None:
-        """Give up pictures that were asked for, and wait for the one in work."""
-        if self._run is not None:
-            self._run.cancel()
-            self._run.finished.wait(timeout)
+        """Give up pictures that were asked for, and wait for those in work."""
+        runs = list(self._runs)
+        for run in runs:
+            run.cancel()
+        for run in runs:
+            run.finished.wait(timeout)
 
     # ------------------------------------------------------------ worker thread
 
@@ -139,14 +137,14 @@ class LiveReconstruction:
 
     def _publish(self, run: _LiveRun, picture: Reconstruction) -> None:
         with self._publishing:
-            if run is not self._run:
+            if run not in self._runs:
                 return  # a newer run has begun: its pictures are the ones to show
             self.latest, self.pictures = picture, self.pictures + 1
         if self._on_image is not None:
             self._on_image(picture)
 
     def _fail(self, error: Exception, run: _LiveRun | None = None) -> None:
-        if run is not None and run is not self._run:
+        if run is not None and run not in self._runs:
             return
         first = self.failure is None
         self.failure = error
@@ -167,29 +165,31 @@ class _LiveRun:
         self._exposures("start", start)
         self._first, self._every = first, every
         self._condition = threading.Condition()
-        self._wanted = self._ended = False
+        self._wanted = self.ended = False
 
     def take(self, name: str, document: Mapping[str, Any]) -> None:
         """Store a document; ask for a picture when it is time for one (RunEngine thread)."""
         with self._condition:
-            self._exposures(name, document)
-            count = len(self._exposures)
-            due = name.startswith("event") and count >= self._first and count % self._every == 0
-            self._ended = name == "stop"
-            if due or self._ended:
-                self._wanted = True
-                self._condition.notify()
+            try:
+                self._exposures(name, document)
+            finally:
+                count = len(self._exposures)
+                due = name.startswith("event") and count >= self._first and count % self._every == 0
+                self.ended |= name == "stop"
+                if due or self.ended:
+                    self._wanted = True
+                    self._condition.notify()
 
     def cancel(self) -> None:
         """No more pictures of this run."""
         with self._condition:
-            self._wanted, self._ended = False, True
+            self._wanted, self.ended = False, True
             self._condition.notify()
 
     def next_request(self) -> Exposures | None:
         """Wait for a request and return what is measured then; None after the last one."""
         with self._condition:
-            self._condition.wait_for(lambda: self._wanted or self._ended)
+            self._condition.wait_for(lambda: self._wanted or self.ended)
             if not self._wanted:
                 return None
             self._wanted = False

@@ -7,48 +7,53 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from ..event_rows import EventRows, cxgi_block
+from ..per_run import Callback, PerRun
+
 logger = logging.getLogger(__name__)
 
 
 class ScanProgress:
-    """A progress bar on stderr: exposures done, time left, bucket of the last exposure. Advisory."""
+    """A progress bar on stderr for each scan: exposures done, time left, bucket of the last exposure. Advisory."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
-        self._bar: Any = None
-        self._primary: str | None = None
-        self._bucket = self._index = self._unit = ""
-        self._seen: set[int] = set()
+        self._router = PerRun(self._begin)
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document; never raises."""
         try:
-            self._take(name, document)
+            self._router(name, document)
         except Exception as error:
             logger.debug("progress bar: %s", error)
 
-    def _take(self, name: str, document: Mapping[str, Any]) -> None:
-        if name == "start" and "pattern_set" in (document.get("cxgi") or {}):
-            from tqdm import tqdm
+    def _begin(self, start: Mapping[str, Any]) -> Callback | None:
+        return _Bar(start, self._stream or sys.stderr) if "pattern_set" in cxgi_block(start) else None
 
-            words = document["cxgi"]
-            self._bucket, self._index = words["fields"]["bucket"], words["fields"]["pattern_index"]
-            self._seen, self._primary = set(), None
-            title = f"scan {document.get('scan_id', '')} {document['uid'][:8]}"
-            total = document.get("num_points", words["pattern_set"]["count"])
-            stream = self._stream or sys.stderr
-            pause = 0.5 if stream.isatty() else 10.0  # a log file wants few lines
-            self._bar = tqdm(total=total, desc=title, unit="exp", file=stream, mininterval=pause)
-        elif self._bar is None:
-            return
-        elif name == "descriptor" and document.get("name") == "primary":
-            self._primary = document["uid"]
+
+class _Bar:
+    """The progress of one scan."""
+
+    def __init__(self, start: Mapping[str, Any], stream: TextIO) -> None:
+        from tqdm import tqdm
+
+        block = start["cxgi"]
+        self._bucket, self._index = block["fields"]["bucket"], block["fields"]["pattern_index"]
+        self._rows, self._seen, self._unit = EventRows(), set[int](), ""
+        title = f"scan {start.get('scan_id', '')} {start['uid'][:8]}"
+        total = start.get("num_points", block["pattern_set"]["count"])
+        pause = 0.5 if stream.isatty() else 10.0  # a log file wants few lines
+        self._bar = tqdm(total=total, desc=title, unit="exp", file=stream, mininterval=pause)
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document of the scan."""
+        if name == "descriptor" and document.get("name") == "primary":
             self._unit = (document.get("data_keys", {}).get(self._bucket) or {}).get("units") or ""
-        elif name == "event" and document["descriptor"] == self._primary:
-            self._seen.add(document["data"][self._index])
-            self._bar.set_postfix_str(f"{document['data'][self._bucket]:.3f} {self._unit}", refresh=False)
-            self._bar.update(len(self._seen) - self._bar.n)
-        elif name == "stop":
+        for row in self._rows(name, document):
+            if row.stream == "primary":
+                self._seen.add(row.data[self._index])
+                self._bar.set_postfix_str(f"{row.data[self._bucket]:.3f} {self._unit}", refresh=False)
+                self._bar.update(len(self._seen) - self._bar.n)
+        if name == "stop":
             self._bar.set_postfix_str(document["exit_status"])
             self._bar.close()
-            self._bar = None

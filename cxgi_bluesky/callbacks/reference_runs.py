@@ -6,7 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from ..event_rows import cxgi_block
 from ..exposures import Exposures
+from ..per_run import Callback, PerRun
 
 logger = logging.getLogger(__name__)
 
@@ -19,26 +21,27 @@ class ReferenceRuns:
 
     def __init__(self) -> None:
         self._runs: dict[str, Exposures] = {}
-        self._open: Exposures | None = None
+        self._router = PerRun(self._begin)
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document; never raises."""
         try:
-            self._take(name, document)
+            self._router(name, document)
         except Exception as error:
-            self._open = None
             logger.warning("a reference scan cannot be used for live pictures (%s)", error)
 
-    def _take(self, name: str, document: Mapping[str, Any]) -> None:
-        if name == "start":
-            is_reference = (document.get("cxgi") or {}).get("purpose") == "reference"
-            self._open = Exposures() if is_reference else None
-        if self._open is None:
-            return
-        self._open(name, document)
-        if name == "stop":
-            self.keep(self._open)
-            self._open = None
+    def _begin(self, start: Mapping[str, Any]) -> Callback | None:
+        if cxgi_block(start).get("purpose") != "reference":
+            return None
+        exposures = Exposures()
+        exposures("start", start)
+
+        def take(name: str, document: Mapping[str, Any]) -> None:
+            exposures(name, document)
+            if name == "stop":
+                self.keep(exposures)
+
+        return take
 
     def keep(self, exposures: Exposures) -> None:
         """Keep a run that was read from elsewhere: a reference, or a scan that is to be resumed."""

@@ -6,30 +6,38 @@ runs and may be read by other processes at the same time.
 
 from .derived import read_image, record_reconstruction
 from .opening import DATA_VARIABLE, data_folder, data_place, open_catalog, recover_journals
+from .problems import catalog_errors, catalog_problem
 from .reading import (
     NO_LINK,
     exposures_of_kind,
     find_run,
     last_scan,
+    last_scan_id,
     linked_dark,
     linked_exposures,
     read_exposures,
     read_whole_scan,
     summarise,
 )
-from .writing import BATCH_SIZE, RunStore, journal_folder, run_writer
+from .recovery import Recovery, waiting_runs
+from .writer import CatalogWriter, RunStore, writer_of
+from .writing import BATCH_SIZE, run_writer
 
 __all__ = [
     "BATCH_SIZE",
     "DATA_VARIABLE",
     "NO_LINK",
+    "CatalogWriter",
+    "Recovery",
     "RunStore",
+    "catalog_errors",
+    "catalog_problem",
     "data_folder",
     "data_place",
     "exposures_of_kind",
     "find_run",
-    "journal_folder",
     "last_scan",
+    "last_scan_id",
     "linked_dark",
     "linked_exposures",
     "open_catalog",
@@ -40,4 +48,6 @@ __all__ = [
     "recover_journals",
     "run_writer",
     "summarise",
+    "waiting_runs",
+    "writer_of",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from ..exposures import SCHEMA
 from ..patterns import PatternSet
 from ..reconstruction.result import Reconstruction
-from .writing import run_writer
+from .writer import writer_of
 
 
 def record_reconstruction(
@@ -20,6 +20,13 @@ def record_reconstruction(
     The start document names the raw runs, the method, its parameters, the subset of the patterns
     if it was not all of them, and the pixel size at the object; the one event holds the image, and
     the unmeasured part and the uncertainty where they are known. The raw runs are not touched.
+
+    Raises
+    ------
+    CxgiError
+        For a catalog that `open_catalog` has not opened.
+    OSError
+        If the journal cannot be written.
     """
     from event_model import compose_run
 
@@ -64,11 +71,8 @@ def record_reconstruction(
     }
     stream = run.compose_descriptor(name="primary", data_keys=keys)
     event = stream.compose_event(data=images, timestamps=dict.fromkeys(images, run.start_doc["time"]))
-    writer = run_writer(catalog)
-    writer("start", run.start_doc)
-    writer("descriptor", stream.descriptor_doc)
-    writer("event", event)
-    writer("stop", run.compose_stop())
+    documents = [("start", run.start_doc), ("descriptor", stream.descriptor_doc), ("event", event)]
+    writer_of(catalog).write_run([*documents, ("stop", run.compose_stop())])
     return str(run.start_doc["uid"])
 
 

@@ -1,23 +1,20 @@
-"""Opening a catalog: where it is, its making, and the recovery of runs that were cut off."""
+"""Opening a catalog: where it is, and the runs that wait to be recovered."""
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import uuid
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import yaml
+from urllib.parse import unquote, urlsplit
 
 from ..errors import CxgiError
-from ..journal import Document, left_over
+from .embedded import open_embedded
+from .folder_address import check_name
+from .recovery import Recovery, say_what_waits
 from .server import is_server, open_server
-from .writing import import_warnings_silenced, journal_folder, run_writer
-
-logger = logging.getLogger(__name__)
+from .writer import remember_folder, writer_of
 
 DATA_VARIABLE = "CXGI_DATA"
 
@@ -30,19 +27,38 @@ def data_place(data: str | Path | None = None) -> str | Path | None:
 def data_folder(data: str | Path | None = None) -> Path:
     """Where runs are kept: the folder given, else ``CXGI_DATA``, else the user's data folder.
 
-    Of a server it is where this machine keeps journals and live pictures of its runs, a folder for each address.
+    ``~`` is the user's home, and ``file://`` addresses are folders. Of a server it is where this machine keeps
+    journals and live pictures of its runs, a folder for each address.
+
+    Raises
+    ------
+    CxgiError
+        For an address that is neither a folder's nor a server's.
     """
     place = data_place(data)
     if place is not None and not is_server(place):
-        return Path(place)
+        return _folder_of(place)
     from platformdirs import user_data_path
 
     folder = user_data_path("cxgi_bluesky", appauthor=False)
     return folder if place is None else folder / "servers" / re.sub(r"\W+", "-", str(place).partition("://")[2])
 
 
+def _folder_of(place: str | Path) -> Path:
+    if isinstance(place, str) and re.match(r"[a-z][a-z0-9+.-]*://", place):
+        parts = urlsplit(place)
+        if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+            raise CxgiError(f"data {place!r} is no folder: give a path, file:///PATH, or a server, http(s)://HOST:PORT")
+        return Path(unquote(parts.path))
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:
+        raise CxgiError(f"data folder {place}: {error}") from error
+
+
 def _writable(folder: Path) -> Path:
     """Make the folder and write to it, so that a scan never starts without a place for its data."""
+    check_name(folder.absolute())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{uuid.uuid4().hex}"
@@ -55,61 +71,16 @@ def _writable(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _tree_config(folder: Path) -> dict[str, Any]:
-    """Tiled configuration of the embedded catalog."""
-    return {
-        "trees": [
-            {
-                "path": "/",
-                "tree": "catalog",
-                "args": {
-                    "uri": f"sqlite:///{folder}/catalog.db",
-                    "writable_storage": [f"file://localhost{folder}/arrays", f"sqlite:///{folder}/tables.db"],
-                    "init_if_not_exists": True,
-                    "specs": [{"name": "CatalogOfBlueskyRuns", "version": "3.0"}],
-                },
-            }
-        ],
-        "media_types": {"BlueskyRun": {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"}},
-    }
-
-
-def _write_profile(folder: Path, config: dict[str, Any]) -> None:
-    """A Tiled profile, so that plain ``databroker.catalog["cxgi"]`` opens the same catalog.
-
-    It is found when the environment variable TILED_PROFILES names the folder ``profiles``.
-    """
-    profile = folder / "profiles" / "cxgi.yml"
-    text = yaml.safe_dump({"cxgi": {"direct": config}}, sort_keys=False)
-    if not profile.exists() or profile.read_text(encoding="utf-8") != text:  # new, or the folder has moved
-        profile.parent.mkdir(exist_ok=True)
-        profile.write_text(text, encoding="utf-8")
-
-
-def _marker(folder: Path) -> Path:
-    return folder / "catalog.tiled-version"
-
-
-def _tiled_version() -> str:
-    return f"tiled {version('tiled')}\n"
-
-
-def _was_made_by_this_tiled(folder: Path) -> bool:
-    """Whether the database was made or checked by this version of Tiled: seconds are saved if it need not ask again."""
-    database, marker = folder / "catalog.db", _marker(folder)
-    try:
-        return database.stat().st_size > 0 and marker.read_text(encoding="utf-8") == _tiled_version()
-    except OSError:
-        return False
-
-
-def open_catalog(data: str | Path | None = None) -> Any:
-    """Open the catalog in a folder, making it if there is none, or on a server; runs that were cut off are recovered.
+def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> Any:
+    """Open the catalog in a folder, making it if there is none, or on a server.
 
     Parameters
     ----------
     data : path or str, optional
         A folder as in `data_folder`, or the address of a Tiled server (``http://host:port``).
+    to_write : bool
+        For who is about to scan, and calls `recover_journals` first: databases that are damaged or missing are errors.
+        Else runs can still be listed; what is wrong is said, and how many runs wait to be recovered.
 
     Returns
     -------
@@ -119,54 +90,19 @@ def open_catalog(data: str | Path | None = None) -> Any:
     Raises
     ------
     CxgiError
-        If the folder cannot be written, or the server does not let us in.
+        If the folder cannot be written, its databases are missing or damaged, or the server does not let us in.
     """
     place, local = data_place(data), _writable(data_folder(data))
-    catalog = open_server(str(place)) if is_server(place) else _embedded(local)
-    recover_journals(catalog, local)
+    catalog = open_server(str(place)) if is_server(place) else open_embedded(local, to_write=to_write)
+    remember_folder(catalog, local)
+    if not to_write:
+        say_what_waits(local)
     return catalog
 
 
-def _embedded(place: Path) -> Any:
-    """The catalog in a folder."""
-    (place / "arrays").mkdir(exist_ok=True)
-    config = _tree_config(place)
-    _write_profile(place, config)
-    config["trees"][0]["args"]["init_if_not_exists"] = not _was_made_by_this_tiled(place)
-    with import_warnings_silenced():
-        from tiled.client import from_context
-        from tiled.client.context import Context
-        from tiled.server.app import build_app_from_config
+def recover_journals(catalog: Any) -> Recovery:
+    """Store the runs that were cut off, or that the catalog did not take: whatever it or their journals have of them.
 
-        logging.getLogger("tiled.server.app").setLevel(logging.WARNING)  # no greeting on stderr
-        catalog = from_context(Context.from_app(build_app_from_config(config)))
-    _marker(place).write_text(_tiled_version(), encoding="utf-8")
-    return catalog
-
-
-def recover_journals(catalog: Any, folder: Path) -> list[str]:
-    """Store the runs that were cut off, whole and with exit status "abort"; returns their uids.
-
-    What the catalog already has of such a run is replaced by what its journal has, which is more.
+    Runs that are not finished become "abort". What was recovered, and what is wrong with a journal, is said.
     """
-    recovered = []
-    for path, documents in left_over(journal_folder(folder)):
-        uid = documents[0][1]["uid"]
-        try:
-            _replace_run(catalog, uid, documents)
-        except Exception as error:  # one bad journal must not keep the catalog shut
-            logger.error("run %s could not be recovered (%s); its journal stays at %s", uid[:8], error, path)
-            continue
-        path.unlink()
-        recovered.append(uid)
-        count = sum(name == "event" for name, _ in documents)
-        logger.warning("run %s had been cut off: its %d exposures were recovered from the journal", uid[:8], count)
-    return recovered
-
-
-def _replace_run(catalog: Any, uid: str, documents: list[Document]) -> None:
-    if uid in catalog:
-        catalog.delete_contents([uid], recursive=True, external_only=False)
-    writer = run_writer(catalog)
-    for name, document in documents:
-        writer(name, document)
+    return writer_of(catalog).recover()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CxgiError
+from ..event_rows import cxgi_block
 from ..exposures import Exposures
-from .server import server_errors
+from .problems import catalog_errors
+from .recovery import waits
+from .writer import waiting_starts
+
+logger = logging.getLogger(__name__)
 
 NO_LINK = "none"  # instead of a run's uid
 _OPTIONS = {"reference_uid": "--reference", "dark_uid": "--dark-run"}
@@ -18,13 +25,19 @@ def find_run(catalog: Any, uid: str) -> Any:
     Raises
     ------
     CxgiError
-        If there is none, or more than one.
+        If there is none, or more than one, or it waits to be recovered.
     """
-    with server_errors():
+    waiting = [str(start.get("uid")) for start in waiting_starts(catalog)]
+    with catalog_errors():
         try:
-            return catalog[uid]
+            run = catalog[uid]
         except (KeyError, ValueError) as error:
+            if any(one.startswith(uid) for one in waiting):
+                raise CxgiError(f"run {uid!r} waits to be recovered: cxgi recover") from error
             raise CxgiError(f"run {uid!r} is not in the catalog ({error}): cxgi runs lists them") from error
+    if run.metadata["start"].get("uid") in waiting:
+        logger.warning("run %s is not whole in the catalog, the rest waits to be recovered: cxgi recover", uid)
+    return run
 
 
 def last_scan(catalog: Any) -> Any:
@@ -33,15 +46,33 @@ def last_scan(catalog: Any) -> Any:
     Raises
     ------
     CxgiError
-        If there is none yet.
+        If there is none yet, or a newer one waits to be recovered.
     """
     from tiled.queries import Key
 
-    with server_errors():
+    with catalog_errors():
         try:
-            return catalog.search(Key("cxgi.purpose") == "image").values().last()
+            last = catalog.search(Key("cxgi.purpose") == "image").values().last()
         except IndexError:
-            raise CxgiError("no scan in the catalog: run one first") from None
+            last = None
+    waiting = [start for start in waiting_starts(catalog) if cxgi_block(start).get("purpose") == "image"]
+    if any(last is None or _time(start) >= _time(last.metadata["start"]) for start in waiting):
+        raise CxgiError(f"a newer scan is not in the catalog, {waits(len(waiting))}; or name an older one")
+    if last is None:
+        raise CxgiError("no scan in the catalog: run one first")
+    return last
+
+
+def last_scan_id(catalog: Any) -> int:
+    """The highest number of a scan in the catalog, 0 without any."""
+    with catalog_errors():
+        found = catalog.distinct("start.scan_id")["metadata"]["start.scan_id"]
+    return max((row["value"] for row in found if isinstance(row["value"], int)), default=0)
+
+
+def _time(start: Mapping[str, Any]) -> float:
+    time = start.get("time")
+    return float(time) if isinstance(time, int | float) else 0.0
 
 
 def read_exposures(run: Any) -> Exposures:
@@ -52,12 +83,13 @@ def read_exposures(run: Any) -> Exposures:
     CxgiError
         If the run is no mask scan; for a reconstruction the message names its raw run.
     """
-    words = run.metadata["start"].get("cxgi") or {}
+    words = cxgi_block(run.metadata["start"])
     if "raw_uids" in words:
         raise CxgiError(
             f"run {run.metadata['start']['uid']} is a reconstruction: reconstruct its raw run {words['raw_uids'][0]}"
         )
-    return Exposures.from_documents(run.documents())
+    with catalog_errors():
+        return Exposures.from_documents(run.documents())
 
 
 def read_whole_scan(catalog: Any, run: Any) -> Exposures:
@@ -66,11 +98,17 @@ def read_whole_scan(catalog: Any, run: Any) -> Exposures:
     Raises
     ------
     CxgiError
-        As `read_exposures`, and if a scan that is resumed is not in the catalog.
+        As `read_exposures`, and if a scan that is resumed is not in the catalog, or resumes itself.
     """
-    exposures = read_exposures(run)
-    resumed = exposures.start["cxgi"].get("resumes")
-    return exposures if resumed is None else exposures.continuing(read_whole_scan(catalog, find_run(catalog, resumed)))
+    chain = [read_exposures(run)]
+    while (resumed := chain[-1].start["cxgi"].get("resumes")) is not None:
+        chain.append(read_exposures(find_run(catalog, resumed)))
+        if chain[-1].start["uid"] in [earlier.start["uid"] for earlier in chain[:-1]]:
+            raise CxgiError(f"run {chain[0].start['uid']} resumes itself, by way of {resumed!r}: its metadata are bad")
+    whole = chain.pop()
+    while chain:
+        whole = chain.pop().continuing(whole)
+    return whole
 
 
 def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | None = None) -> Exposures | None:
@@ -141,23 +179,30 @@ def exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
 
 
 def summarise(run: Any) -> dict[str, Any]:
-    """What a list of runs shows: uid, time, purpose, and what it measured or was made from."""
-    start, stop = run.metadata["start"], run.metadata.get("stop") or {}
-    words = start.get("cxgi") or {}
-    pattern_set = words.get("pattern_set") or {}
+    """What a list of runs shows: uid, time, purpose, and what it measured or was made from.
+
+    Of a run whose start document is not as ours are, what can be told.
+    """
+    start, stop = _mapping(run.metadata.get("start")), _mapping(run.metadata.get("stop"))
+    words = cxgi_block(start)
+    pattern_set = _mapping(words.get("pattern_set"))
+    raw_uids = words.get("raw_uids")
+    raw_uids = [str(uid) for uid in raw_uids] if isinstance(raw_uids, list) else None
     return {
-        "uid": start["uid"],
-        "time": start["time"],
+        "uid": str(start.get("uid", "?")),
+        "time": _time(start),
         "scan_id": start.get("scan_id"),
         "purpose": words.get("purpose"),
         "sample": start.get("sample"),
-        "board": (words.get("board") or {}).get("id"),
+        "board": _mapping(words.get("board")).get("id"),
         "size": pattern_set.get("size") or words.get("size"),
         "patterns": pattern_set.get("count"),
-        "exposures": (stop.get("num_events") or {}).get("primary")
-        if "raw_uids" not in words
-        else words.get("exposures"),
+        "exposures": words.get("exposures") if raw_uids else _mapping(stop.get("num_events")).get("primary"),
         "method": words.get("method"),
-        "raw_uids": words.get("raw_uids"),
-        "exit_status": stop.get("exit_status", "unfinished"),
+        "raw_uids": raw_uids,
+        "exit_status": str(stop.get("exit_status", "unfinished")),
     }
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

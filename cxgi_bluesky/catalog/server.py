@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +53,3 @@ def _limit_patience() -> None:
     for name, value in PATIENCE.items():
         if name not in os.environ:
             setattr(utils, name, value)
-
-
-@contextmanager
-def server_errors() -> Iterator[None]:
-    """A server that has gone is one error that says what to do.
-
-    Raises
-    ------
-    CxgiError
-        For every failure of the connection.
-    """
-    import httpx
-
-    try:
-        yield
-    except httpx.TransportError as error:
-        raise CxgiError(
-            f"the catalog's server does not answer ({error}): start it again; exposures that it did not take are in "
-            "the journal, and stored as soon as it answers"
-        ) from error

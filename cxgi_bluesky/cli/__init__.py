@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import CxgiError
 from . import align, bench, catalog, check, convert, d_r, demo, ioc, knife_edge, quality, reconstruct, reproduce, train
-from ._common import Say, plain
+from ._common import Payload, Say, plain, printable
 
 __all__ = ["COMMANDS", "build_parser", "main", "plain"]
 
@@ -24,13 +24,13 @@ COMMANDS = (demo, catalog, reconstruct, convert, quality, d_r, knife_edge, bench
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = build_parser().parse_args(arguments)
-    say: Say = (lambda text: None) if options.json else print
+    say: Say = (lambda text: None) if options.json else (lambda text: print(printable(text)))
     try:
-        payload = options.command(options, say)
+        payload = _run(options, say)
     except CxgiError as error:
         if options.json:
             print(json.dumps({"error": str(error)}))
-        print(f"cxgi: {error}", file=sys.stderr)
+        print(f"cxgi: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 1
@@ -40,6 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(plain(payload), allow_nan=False))
     return int(payload.get("exit_code", 0))
+
+
+def _run(options: argparse.Namespace, say: Say) -> Payload:
+    """What a command returns; what goes wrong in the catalog is one line that says what to do."""
+    try:
+        return options.command(options, say)
+    except (CxgiError, OSError):
+        raise
+    except Exception as error:
+        from ..catalog import catalog_problem
+
+        problem = catalog_problem(error)
+        if problem is None:
+            raise
+        raise problem from error
 
 
 def build_parser() -> argparse.ArgumentParser:

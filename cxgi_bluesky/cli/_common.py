@@ -32,6 +32,11 @@ def refuse_for_signed(options: argparse.Namespace, coding: str | None) -> None:
         raise CxgiError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
 
 
+def printable(text: str) -> str:
+    """Text without what a terminal would obey: metadata of others may hold escape characters."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def plain(value: Any) -> Any:
     """Values that JSON knows: NaN and infinity become None, arrays and numpy numbers plain ones."""
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""``cxgi runs`` and ``cxgi show``: what the catalog holds."""
+"""``cxgi runs``, ``cxgi show`` and ``cxgi recover``: what the catalog holds, and what it lacks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from ..errors import CxgiError
+from ..event_rows import cxgi_block
 from ._common import Commands, Payload, Say, add_command
 
 
@@ -18,6 +19,8 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "show", show)
     parser.add_argument("run", metavar="RUN", help="uid of a run, or its beginning")
     parser.add_argument("--out", help="write the image of a reconstruction: .png, .npy or .tiff")
+
+    add_command(commands, "recover", recover)
 
 
 def runs(options: argparse.Namespace, say: Say) -> Payload:
@@ -33,6 +36,15 @@ def runs(options: argparse.Namespace, say: Say) -> Payload:
     for row in listed:
         say(_line_of(row))
     return {"runs": listed, "total": len(catalog), "data": str(place)}
+
+
+def recover(options: argparse.Namespace, say: Say) -> Payload:
+    """Store the runs whose processes were cut off, or that the catalog did not take, from their journals."""
+    from ..catalog import open_catalog, recover_journals
+
+    done = recover_journals(open_catalog(options.data, to_write=True))
+    say(f"{len(done.recovered)} runs recovered" + (f", {len(done.problems)} problems" if done.problems else ""))
+    return {"recovered": done.recovered, "problems": done.problems, "exit_code": int(bool(done.problems))}
 
 
 def _line_of(row: Payload) -> str:
@@ -83,13 +95,13 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
             )
         from ..reconstruction.result import Reconstruction
 
-        words = payload["start"]["cxgi"]
+        words = cxgi_block(payload["start"])
         image = Reconstruction(
             read_image(run), words["scale"], words["method"], {}, words["seconds"], words["exposures"]
         )
         payload["out"] = str(image.save(options.out))
     say(_line_of(payload))
-    for key, value in payload["start"]["cxgi"].items() if "cxgi" in payload["start"] else ():
+    for key, value in cxgi_block(payload["start"]).items():
         say(f"  {key}: {value}")
     if payload.get("d_r_measured"):
         say("  D_r measured: {:.3f} +- {:.3f}".format(*payload["d_r_measured"]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError
+from ..event_rows import cxgi_block
 from ._common import Commands, Payload, Say, add_command
 
 Four = tuple[float, float, float, float]
@@ -106,7 +107,7 @@ def _picture_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
 
     run = find_run(open_catalog(options.data), options.image)
     start = run.metadata["start"]
-    words = start.get("cxgi") or {}
+    words = cxgi_block(start)
     if "raw_uids" not in words:
         raise CxgiError(
             f"run {start['uid'][:8]} has no image of its own: use cxgi reconstruct {start['uid'][:8]} and give the "

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from ..bucket_file import SUFFIXES
 from ..errors import CxgiError
+from ..event_rows import cxgi_block
 from ..measurement import Coding
 from ..orders import SEEDED
 from ..patterns import DEFAULT_ORDER, ORDERS, PatternSet
@@ -224,8 +225,9 @@ def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
 
     catalog = open_catalog(options.data)
     run = find_run(catalog, options.target)
-    words = run.metadata["start"].get("cxgi") or {}
-    measured = words.get("pattern_set") or {}
+    words = cxgi_block(run.metadata["start"])
+    measured = words.get("pattern_set")
+    measured = measured if isinstance(measured, dict) else {}
     speckled = measured.get("basis") == "speckle"
     if speckled and options.fraction is not None:
         raise CxgiError("--fraction is for Hadamard masks: the run is one of speckle patterns, which have no order")

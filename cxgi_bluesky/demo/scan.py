@@ -95,6 +95,6 @@ def _scan_or_say_what_is_left(s: Session, pattern_set: PatternSet) -> str:
         s.RE.abort("interrupted from the keyboard")
         raise CxgiError(
             f"interrupted: the shutter is {s.shutter.state.get()}, the exposures so far are stored "
-            f"(cxgi reconstruct {uids[-1][:8]} makes a picture of them)"
+            f"(cxgi reconstruct {uids[0][:8]} makes a picture of them)"
         ) from None
-    return uids[-1]
+    return uids[0]

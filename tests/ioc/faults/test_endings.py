@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from bluesky.utils import RunEngineInterrupted
 
+from cxgi_bluesky import journal
+from cxgi_bluesky.catalog.recovery import union
 from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.journal import Journal, left_over
+from cxgi_bluesky.per_run import PerRun
 
 from .books import WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops
 from .conftest import resumed, short_scan
@@ -77,22 +79,17 @@ def test_a_subscriber_that_fails_between_exposures(RE, documents, ca, line, trut
     check_books(ca, documents)
 
 
-class FullDisk:
-    """A file that takes so many lines, half of the next one, and then nothing."""
+def a_small_disk(lines, write=journal._write):
+    """A disk that takes so many lines, half of the next one, and then nothing."""
+    left = iter(range(lines, -1, -1))
 
-    def __init__(self, file, lines):
-        self._file, self._lines = file, lines
-
-    def write(self, text):
-        if self._lines <= 0:
-            self._file.write(text[: len(text) // 2] if self._lines == 0 else "")
-            self._lines -= 1
+    def write_while_there_is_space(file, line):
+        space = next(left, -1)
+        write(file, line if space > 0 else line[: len(line) // 2] if space == 0 else b"")
+        if space <= 0:
             fail()
-        self._lines -= 1
-        return self._file.write(text)
 
-    def __getattr__(self, name):
-        return getattr(self._file, name)
+    return write_while_there_is_space
 
 
 @pytest.mark.parametrize(
@@ -105,21 +102,15 @@ class FullDisk:
     ],
     ids=["dark event", "open event", "second pattern", "figures"],
 )
-def test_a_journal_without_space(RE, ca, line, tmp_path, truth, lines, stored, unstored):
+def test_a_journal_without_space(RE, ca, line, tmp_path, truth, lines, stored, unstored, monkeypatch):
     """The exposure that could not be written is the only one that was made in vain; the journal has all others."""
-    journal = Journal(tmp_path)
-
-    def on_a_small_disk(name, document):
-        journal(name, document)
-        if name == "start":
-            journal._file = FullDisk(journal._file, lines - 1)
-
-    token = RE.subscribe(on_a_small_disk)
+    monkeypatch.setattr(journal, "_write", a_small_disk(lines))
+    token = RE.subscribe(PerRun(lambda start: journal.Journal(tmp_path, start)))
     with pytest.raises(FullDiskError):
         RE(short_scan(line))
     RE.unsubscribe(token)
-    journal.close()
-    ((_, kept),) = left_over(tmp_path)
+    (path,) = journal.journal_files(tmp_path)
+    kept = union(journal.read_journal(path).documents, [])
     assert rows(kept) == stored
     check_books(ca, kept, **unstored)
     if sum(stored.values()) < 7:

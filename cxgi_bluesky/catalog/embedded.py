@@ -1,0 +1,175 @@
+"""The catalog in a folder: its making, its databases, and its name in addresses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import CxgiError
+from ..file_lock import locked, take_alone, take_shared
+from ..whole_file import whole_file
+from .folder_address import WAIT_S, address_of, known_address, recorded_addresses, rewrite_addresses
+from .tables import has_tables, prepare_tables, set_write_ahead_log, wait_for_others
+from .writing import import_warnings_silenced
+
+logger = logging.getLogger(__name__)
+
+_in_use: dict[Path, int] = {}  # descriptors whose locks say that this process has a folder open
+
+
+def open_embedded(folder: Path, *, to_write: bool) -> Any:
+    """The catalog in a folder, which is made, or follows the folder to its new place, under a lock.
+
+    Raises
+    ------
+    CxgiError
+        For databases that are missing or damaged, and a folder that was moved while another process has it open.
+    """
+    with locked(folder, "opening"):
+        recorded = recorded_addresses(folder)
+        _check_databases(folder, bool(recorded), to_write)
+        address = _follow(folder, recorded)
+        config = _tree_config(address)
+        _write_profile(folder, config)
+        config["trees"][0]["args"]["init_if_not_exists"] = not _was_made_by_this_tiled(folder)
+        (folder / "arrays").mkdir(exist_ok=True)
+        _prepare_tables(folder, address, to_write)
+        catalog = _open(folder, config)
+        _prepare_catalog(folder / "catalog.db")
+        return catalog
+
+
+def _prepare_catalog(path: Path) -> None:
+    """As `prepare_tables`: Tiled asks for a write-ahead log within a transaction, where SQLite does not listen."""
+    with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as database:
+        set_write_ahead_log(path, lambda statement: database.execute(statement).fetchone()[0])
+
+
+def _open(folder: Path, config: dict[str, Any]) -> Any:
+    with import_warnings_silenced():
+        from tiled.client import from_context
+        from tiled.client.context import Context
+        from tiled.server.app import build_app_from_config
+
+        logging.getLogger("tiled.server.app").setLevel(logging.WARNING)  # no greeting on stderr
+        try:
+            catalog = from_context(Context.from_app(build_app_from_config(config)))
+        except Exception as error:
+            raise CxgiError(
+                f"{folder / 'catalog.db'} cannot be opened ({type(error).__name__}: {error}): bring it back from a copy"
+            ) from error
+    with whole_file(_marker(folder)) as part:
+        part.write_text(_tiled_version(), encoding="utf-8")
+    return catalog
+
+
+def _check_databases(folder: Path, holds_runs: bool, to_write: bool) -> None:
+    """A database that is gone is never made anew in silence while the other one is full."""
+    catalog, tables = folder / "catalog.db", folder / "tables.db"
+    if not catalog.exists() and has_tables(tables):
+        raise CxgiError(
+            f"{catalog} is missing beside {tables}, which holds exposures: bring it back from a copy, or move "
+            "tables.db and arrays away to begin a new catalog here"
+        )
+    if holds_runs and not has_tables(tables):
+        text = f"{tables} is missing or empty, which held the exposures of the runs in catalog.db: bring it back"
+        cut = Path(re.split("[#?]", str(folder))[0])
+        if cut != folder and cut.is_file():
+            text += f" (an earlier release has put it to {str(cut)!r}: copy that file to its place)"
+        _say(text, to_write)
+
+
+def _follow(folder: Path, recorded: list[str]) -> str:
+    """How the folder is addressed; if it was moved or copied, its catalog follows, while nobody has it open."""
+    address = known_address(recorded, folder) or address_of(folder)
+    old = [path for path in recorded if path != address]
+    if old:
+        alone = None if folder in _in_use else take_alone(folder, "in-use")
+        if alone is None:
+            raise CxgiError(
+                f"data folder {folder} was {old[0]} before and is open in another process: end that first, so that "
+                "the addresses in its catalog can follow it"
+            )
+        try:
+            rewrite_addresses(folder, old, address)
+        finally:
+            os.close(alone)
+    if folder not in _in_use and (shared := take_shared(folder, "in-use")) is not None:
+        _in_use[folder] = shared
+    return address
+
+
+def _prepare_tables(folder: Path, address: str, to_write: bool) -> None:
+    try:
+        prepare_tables(folder / "tables.db")
+        wait_for_others(_tables_uri(address))
+    except CxgiError as error:
+        _say(str(error), to_write)
+
+
+def _say(text: str, to_write: bool) -> None:
+    """Who is about to write must not; who reads can still list the runs."""
+    if to_write:
+        raise CxgiError(text)
+    logger.warning(text)
+
+
+def _tables_uri(address: str) -> str:
+    return f"sqlite:///{address}/tables.db"
+
+
+def _tree_config(address: str) -> dict[str, Any]:
+    """Tiled configuration of the embedded catalog."""
+    return {
+        "trees": [
+            {
+                "path": "/",
+                "tree": "catalog",
+                "args": {
+                    "uri": f"sqlite:///{address}/catalog.db?timeout={WAIT_S:g}",
+                    "writable_storage": [f"file://localhost{address}/arrays", _tables_uri(address)],
+                    "init_if_not_exists": True,
+                    "specs": [{"name": "CatalogOfBlueskyRuns", "version": "3.0"}],
+                },
+            }
+        ],
+        "media_types": {"BlueskyRun": {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"}},
+    }
+
+
+def _write_profile(folder: Path, config: dict[str, Any]) -> None:
+    """A Tiled profile, so that plain ``databroker.catalog["cxgi"]`` opens the same catalog.
+
+    It is found when the environment variable TILED_PROFILES names the folder ``profiles``.
+    """
+    profile = folder / "profiles" / "cxgi.yml"
+    text = yaml.safe_dump({"cxgi": {"direct": config}}, sort_keys=False)
+    if not profile.exists() or profile.read_text(encoding="utf-8") != text:  # new, or the folder has moved
+        profile.parent.mkdir(exist_ok=True)
+        with whole_file(profile) as part:
+            part.write_text(text, encoding="utf-8")
+
+
+def _marker(folder: Path) -> Path:
+    return folder / "catalog.tiled-version"
+
+
+def _tiled_version() -> str:
+    return f"tiled {version('tiled')}\n"
+
+
+def _was_made_by_this_tiled(folder: Path) -> bool:
+    """Whether the database was made or checked by this version of Tiled: seconds are saved if it need not ask again."""
+    database, marker = folder / "catalog.db", _marker(folder)
+    try:
+        return database.stat().st_size > 0 and marker.read_text(encoding="utf-8") == _tiled_version()
+    except OSError:
+        return False

@@ -1,0 +1,145 @@
+"""How the databases of a data folder are addressed, and what happens to the addresses when the folder is moved.
+
+Tiled stores absolute addresses (``sqlite://localhost//data/tables.db``) that it neither escapes nor looks at again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from ..errors import CxgiError
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 30.0  # for others who have a database locked
+_PLAIN = re.compile(r"[\w./ +=@~-]+")  # what Tiled and SQLAlchemy leave as it is in an address
+_TABLES = "/tables.db"
+
+
+def check_name(folder: Path) -> None:
+    """Refuse a folder of which no address can be made, before anything is written.
+
+    Raises
+    ------
+    CxgiError
+        For a name that is no UTF-8, or that needs a link which cannot be addressed either.
+    """
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise CxgiError(f"data folder {str(folder)!r}: its name is no UTF-8: rename it") from error
+    if not (_PLAIN.fullmatch(str(folder)) or _PLAIN.fullmatch(str(_link_to(folder)))):
+        raise CxgiError(f"data folder {folder}: rename it, here with letters, digits, blanks and ._/+=@~- alone")
+
+
+def address_of(folder: Path) -> str:
+    """The path of a folder for addresses: its own, or that of a link to it if its name means something in an address.
+
+    A link is made in the user's data folder where it is missing.
+
+    Raises
+    ------
+    CxgiError
+        If the link cannot be made.
+    """
+    if _PLAIN.fullmatch(str(folder)):
+        return str(folder)
+    link = _link_to(folder)
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not _is_same(link, folder):
+            link.unlink(missing_ok=True)
+            link.symlink_to(folder, target_is_directory=True)
+    except OSError as error:
+        raise CxgiError(
+            f"data folder {folder}: such a name needs a link to it at {link}, which cannot be made ({error}): rename "
+            "the folder, with letters, digits, blanks and ._/+=@~- alone"
+        ) from error
+    return str(link)
+
+
+def _link_to(folder: Path) -> Path:
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    return user_data_path("cxgi_bluesky", appauthor=False) / "links" / name
+
+
+def recorded_addresses(folder: Path) -> list[str]:
+    """The paths under which the catalog of a folder knows it: one, more if it was moved, none if it holds no run.
+
+    Raises
+    ------
+    CxgiError
+        If ``catalog.db`` is damaged.
+    """
+    path = folder / "catalog.db"
+    if not path.exists() or path.stat().st_size == 0:
+        return []
+    try:
+        with closing(_connect(folder)) as database:
+            if not database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'assets'").fetchone()[0]:
+                return []
+            rows = database.execute(f"SELECT data_uri FROM assets WHERE data_uri LIKE 'sqlite:%{_TABLES}'").fetchall()
+    except sqlite3.DatabaseError as error:
+        raise CxgiError(
+            f"{path} cannot be read ({error}): wait if it is locked, else bring it back from a copy"
+        ) from error
+    found = (re.fullmatch(r"sqlite://(?:localhost)?/(/.*)/tables\.db", uri) for (uri,) in rows)
+    return [match[1] for match in found if match is not None]
+
+
+def known_address(recorded: list[str], folder: Path) -> str | None:
+    """That of the recorded paths which leads to the folder, None if it has been moved or copied."""
+    return next((path for path in recorded if _is_same(Path(path), folder)), None)
+
+
+def rewrite_addresses(folder: Path, old: list[str], new: str) -> int:
+    """Rewrite the addresses below the `old` paths of a folder, and no others, in one transaction; returns how many."""
+    with closing(_connect(folder)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        changed = 0
+        for path in old:
+            for before, after in (
+                (f"sqlite://localhost/{path}/", f"sqlite://localhost/{new}/"),
+                (f"file://localhost{path}/", f"file://localhost{new}/"),
+                (f"sqlite:///{path}/", f"sqlite:///{new}/"),
+                (f"file://{path}/", f"file://{new}/"),
+            ):
+                changed += _rewrite(database, before, after)
+        database.execute("COMMIT")
+    logger.warning("data folder %s was %s before: %d addresses in its catalog follow it", folder, old[0], changed)
+    return changed
+
+
+def _rewrite(database: sqlite3.Connection, before: str, after: str) -> int:
+    below = "substr(data_uri, 1, ?) = ?"
+    rows = database.execute(f"SELECT id, data_uri FROM assets WHERE {below}", (len(before), before)).fetchall()
+    for asset, uri in rows:
+        moved = after + uri[len(before) :]
+        there = database.execute("SELECT id FROM assets WHERE data_uri = ?", (moved,)).fetchone()
+        if there is None:
+            database.execute("UPDATE assets SET data_uri = ? WHERE id = ?", (moved, asset))
+        else:  # an earlier release has written here since the folder was moved
+            database.execute(
+                "UPDATE data_source_asset_association SET asset_id = ? WHERE asset_id = ?", (there[0], asset)
+            )
+            database.execute("DELETE FROM assets WHERE id = ?", (asset,))
+    return len(rows)
+
+
+def _connect(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "catalog.db", timeout=WAIT_S, isolation_level=None)
+
+
+def _is_same(path: Path, folder: Path) -> bool:
+    try:
+        return os.path.samefile(path, folder)
+    except OSError:
+        return False

@@ -1,0 +1,51 @@
+"""What the databases and the server say when something is wrong, as one error that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import CxgiError
+
+_OF_THE_CATALOG = ("sqlite3", "sqlalchemy", "aiosqlite", "adbc_driver_manager", "httpx", "tiled", "zarr")
+
+
+def short(error: BaseException) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200] if lines else '-'}"
+
+
+def catalog_problem(error: BaseException) -> CxgiError | None:
+    """The error to show for one that comes out of the catalog; None for all others."""
+    if type(error).__module__.partition(".")[0] not in _OF_THE_CATALOG:
+        return None
+    import httpx
+
+    text = short(error)
+    if isinstance(error, httpx.TransportError):
+        return CxgiError(
+            f"the catalog's server does not answer ({text}): start it again; exposures that it did not take are in the "
+            "journal, and stored as soon as it answers"
+        )
+    if "locked" in str(error) or "busy" in str(error):
+        return CxgiError(f"the catalog is locked by another process ({text}): wait for that, and try again")
+    return CxgiError(f"the catalog cannot be read ({text}): bring the damaged or missing file back from a copy")
+
+
+@contextmanager
+def catalog_errors() -> Iterator[None]:
+    """What goes wrong in the catalog is one error that says what to do.
+
+    Raises
+    ------
+    CxgiError
+        For every failure of its databases, files or server.
+    """
+    try:
+        yield
+    except Exception as error:
+        problem = catalog_problem(error)
+        if problem is None:
+            raise
+        raise problem from error

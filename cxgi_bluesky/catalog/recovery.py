@@ -1,0 +1,334 @@
+"""Runs that were cut off, or that the catalog did not take, out of their journals; a run is never replaced by less.
+
+What a journal holds and what the catalog has of its run are joined by stream, seq_num and time (a rewound plan
+repeats seq_num, and the catalog keeps no uid of an event). The union is on disk, as the journal, before the catalog's
+run is touched, and what was written is read back before the journal moves to ``journal/done``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import CxgiError
+from ..file_lock import locked
+from ..journal import (
+    SUFFIX,
+    Document,
+    JournalContent,
+    journal_files,
+    journal_folder,
+    open_left_over,
+    synchronise_folder,
+    write_journal,
+)
+from .problems import short
+from .writing import run_writer
+
+logger = logging.getLogger(__name__)
+
+DONE_KEPT = 100  # journals of recovered runs
+
+Key = tuple[str, int, float]  # stream, seq_num, time
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A journal that waits to be recovered: the start document of its run (empty if it cannot be read)."""
+
+    path: Path
+    start: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What a recovery has done: uids of the runs that are whole now, and what is wrong with the other journals."""
+
+    recovered: list[str]
+    problems: list[str]
+
+
+def waiting_runs(folder: Path, say: Callable[[str], None] = lambda text: None) -> list[Waiting]:
+    """The journals of a data folder that no process writes; what is no journal of a run is said."""
+    found = []
+    for path in journal_files(journal_folder(folder)):
+        try:
+            with open_left_over(path, shared=True) as content:
+                if content is not None:
+                    _uid_of(path, content)
+                    found.append(Waiting(path, _start_of(content)))
+        except (OSError, _NoRun) as error:
+            say(f"{path} is no journal of a run ({error}): cxgi recover sets it aside")
+    return found
+
+
+def say_what_waits(folder: Path) -> None:
+    """One line for whoever reads: there is more than the catalog has."""
+    if waiting := waiting_runs(folder, logger.warning):
+        logger.warning(waits(len(waiting)))
+
+
+def waits(count: int) -> str:
+    """The line that says it."""
+    return f"{count} run{'s wait' if count > 1 else ' waits'} to be recovered: cxgi recover"
+
+
+def recover(catalog: Any, folder: Path) -> Recovery:
+    """Bring in every journal of a data folder that no process writes.
+
+    For the thread that writes into the catalog; others use `CatalogWriter.recover`.
+    """
+    result = Recovery([], [])
+    with locked(folder, "recovering"):
+        for path in journal_files(journal_folder(folder)):
+            try:
+                with open_left_over(path) as content:
+                    if content is not None:
+                        _recover_or_say(catalog, folder, path, content, result)
+            except (OSError, _NoRun) as error:
+                result.problems.append(_set_aside(path, str(error)))
+    for problem in result.problems:
+        logger.warning(problem)
+    return result
+
+
+def _recover_or_say(catalog: Any, folder: Path, path: Path, content: JournalContent, result: Recovery) -> None:
+    """One bad journal must not keep the others out."""
+    uid = _uid_of(path, content)
+    try:
+        with locked(folder, "writing"):
+            _recover_one(catalog, path, content, uid)
+        result.recovered.append(uid)
+    except Exception as error:
+        result.problems.append(f"run {uid[:8]} could not be recovered ({short(error)}); its journal stays at {path}")
+
+
+class _NoRun(Exception):
+    """A file that is no journal of a run."""
+
+
+def _set_aside(path: Path, why: str) -> str:
+    """Move away what is no journal, whatever it is; says so."""
+    place = path.parent / "set-aside" / f"{path.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        place.parent.mkdir(exist_ok=True)
+        path.rename(place)
+    except OSError as error:
+        return f"{path} is no journal of a run ({why}) and cannot be set aside ({error})"
+    return f"{path} is no journal of a run ({why}): it was set aside as {place}"
+
+
+# ---------------------------------------------------------------- one run
+
+
+def _recover_one(catalog: Any, path: Path, content: JournalContent, uid: str) -> None:
+    documents, new = store_journal(catalog, path, content, uid)
+    keep_done(path)
+    count = sum(name == "event" for name, _ in documents)
+    text = f"run {uid[:8]}: its {count} exposures were recovered from the journal"
+    if not new:
+        text = f"run {uid[:8]}: the catalog has all {count} exposures of its journal"
+    if content.unreadable:
+        text += f"; {content.unreadable} line{'s' if content.unreadable > 1 else ''} of it could not be read"
+    logger.warning(text)
+
+
+def store_journal(catalog: Any, path: Path, content: JournalContent, uid: str) -> tuple[list[Document], bool]:
+    """Make the catalog's run the union of itself and a journal; returns the union, and whether anything was written.
+
+    Raises
+    ------
+    CxgiError
+        If what was written is not what is read back.
+    """
+    stored = stored_documents(catalog, uid)
+    documents = union(content.documents, stored)
+    wanted = _keys(documents)
+    if stored and stored[-1][0] == "stop" and _keys(stored) == wanted:
+        return documents, False
+    write_journal(path, documents)
+    if stored:
+        catalog.delete_contents([uid], recursive=True, external_only=False)
+    writer = run_writer(catalog, batch_size=10_000)
+    for name, document in documents:
+        writer(name, document)
+    there = _keys(stored_documents(catalog, uid))
+    if there != wanted:
+        raise CxgiError(
+            f"the catalog has {there.total()} events of run {uid[:8]} where {wanted.total()} were written: look at it"
+        )
+    return documents, True
+
+
+def keep_done(path: Path) -> None:
+    """Move the journal of a run that is whole to those that are done with, of which the last are kept."""
+    done = path.parent / "done"
+    done.mkdir(exist_ok=True)
+    path.rename(done / path.name)
+    old = sorted(done.glob(f"*{SUFFIX}"), key=lambda file: file.stat().st_mtime)[:-DONE_KEPT]
+    for file in old:
+        file.unlink(missing_ok=True)
+    synchronise_folder(path.parent)
+
+
+def _start_of(content: JournalContent) -> Mapping[str, Any]:
+    return next((d for name, d in content.documents if name == "start" and isinstance(d.get("uid"), str)), {})
+
+
+def _uid_of(path: Path, content: JournalContent) -> str:
+    """The run of a journal: as its start document says, else as its descriptors and its name do."""
+    start = _start_of(content)
+    if start:
+        return str(start["uid"])
+    if any(d.get("run_start") == path.stem for _, d in content.documents):
+        return path.stem
+    raise _NoRun("no start document with a uid")
+
+
+# ---------------------------------------------------------------- documents of both
+
+
+def union(journal: Iterable[Document], stored: Iterable[Document]) -> list[Document]:
+    """All that either of them has of a run, from start to stop, with events one by one.
+
+    Where the catalog has nothing more, this is the journal in its own order; else events are in the order of time.
+    Events whose descriptor neither of them has are left out. Without a stop document the run is said to be aborted.
+
+    Raises
+    ------
+    CxgiError
+        If neither has a start document.
+    """
+    ours, theirs = list(_one_by_one(journal)), list(_one_by_one(stored))
+    start, stop = (next((d for n, d in (*ours, *theirs) if n == name), None) for name in ("start", "stop"))
+    if start is None:
+        raise CxgiError("there is no start document, neither in the journal nor in the catalog")
+    streams = {d["uid"]: d["name"] for name, d in (*ours, *theirs) if name == "descriptor"}
+    described = {d["uid"] for name, d in ours if name == "descriptor"}
+    first = [(n, d) for n, d in theirs if n == "descriptor" and d["uid"] not in described]
+    if not any(name in _EXTERNAL for name, _ in ours):
+        ours += [(n, d) for n, d in theirs if n in _EXTERNAL]
+    events, others = _events_and_others(ours, streams)
+    more = {key: event for key, event in _events_and_others(theirs, streams)[0].items() if key not in events}
+    if more:
+        in_time = sorted((events | more).items(), key=lambda item: item[1][1]["time"])
+        events = dict(in_time)
+        last = [document for document in others if document[0] == "stream_datum"]
+        body = [*(document for document in others if document[0] != "stream_datum"), *events.values(), *last]
+    else:
+        kept = {id(document) for _, document in events.values()}
+        body = [(n, d) for n, d in ours if n not in ("start", "stop") and (n != "event" or id(d) in kept)]
+    if stop is None:
+        stop = _abort(start["uid"], streams.values(), Counter(stream for stream, _, _ in events))
+    return [("start", start), *first, *body, ("stop", stop)]
+
+
+_EXTERNAL = ("resource", "stream_resource", "datum", "datum_page", "stream_datum")
+_NEEDED = {
+    "start": ("uid",),
+    "descriptor": ("uid", "name", "data_keys"),
+    "event": ("descriptor", "seq_num", "time", "data", "timestamps"),
+}
+
+
+def _one_by_one(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents with their pages of events undone, without those that lack what is needed here."""
+    from event_model import unpack_event_page
+
+    for name, document in documents:
+        if name != "event_page":
+            several = [document]
+        else:
+            try:
+                name, several = "event", list(unpack_event_page(document))
+            except (KeyError, TypeError, ValueError, AttributeError):  # a line of JSON that is no page
+                continue
+        yield from ((name, one) for one in several if all(key in one for key in _NEEDED.get(name, ())))
+
+
+def _events_and_others(
+    documents: list[Document], streams: Mapping[str, str]
+) -> tuple[dict[Key, Document], list[Document]]:
+    """Events by what identifies them, the first of each; the other documents but start and stop."""
+    events: dict[Key, Document] = {}
+    for name, d in documents:
+        if name == "event" and d["descriptor"] in streams:
+            events.setdefault((streams[d["descriptor"]], d["seq_num"], d["time"]), (name, d))
+    return events, [(name, d) for name, d in documents if name not in ("start", "stop", "event")]
+
+
+def _abort(uid: str, streams: Iterable[str], counts: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "uid": str(uuid.uuid4()),
+        "time": time.time(),
+        "run_start": uid,
+        "exit_status": "abort",
+        "reason": "the process was cut off; recovered from its journal",
+        "num_events": {stream: counts.get(stream, 0) for stream in streams},
+    }
+
+
+def _keys(documents: list[Document]) -> Counter[Key]:
+    stream_of = {d["uid"]: d["name"] for name, d in documents if name == "descriptor"}
+    return Counter((stream_of[d["descriptor"]], d["seq_num"], d["time"]) for name, d in documents if name == "event")
+
+
+def stored_documents(catalog: Any, uid: str) -> list[Document]:
+    """What the catalog has of a run, also of one that was only begun: every stored row, repeated seq_nums included.
+
+    Tiled's own export gives the last row of each seq_num alone.
+    """
+    if uid not in catalog:
+        return []
+    from bluesky_tiled_plugins.exporters import build_descriptor_docs
+
+    run = catalog[uid]
+    documents: list[Document] = [("start", dict(run.metadata["start"]))]
+    external = False
+    for name, stream in run.items():
+        described = build_descriptor_docs(dict(stream.metadata), name, uid)
+        documents += [("descriptor", document) for document in described]
+        documents += [("event", event) for event in _stored_events(stream.base, described)]
+        external |= any(key.get("external") for key in described[0].get("data_keys", {}).values())
+    if external:
+        documents += [(n, d) for n, d in run.documents() if n in _EXTERNAL]
+    if run.metadata.get("stop"):
+        documents.append(("stop", dict(run.metadata["stop"])))
+    return documents
+
+
+def _stored_events(stream: Any, described: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of a stream, in the order in which they were written; arrays are kept beside the table."""
+    parts, keys = dict(stream.items()), described[0].get("data_keys", {})
+    if any(re.fullmatch(r"internal_\d+", part) for part in parts):
+        raise CxgiError(f"stream {described[0]['name']!r} has more columns than can be compared")
+    if "internal" not in parts:
+        return
+    arrays = [key for key in parts if key in keys and not keys[key].get("external")]
+    columns = {key: parts[key].read() for key in arrays}
+    for place, row in enumerate(parts["internal"].read().to_dict(orient="records")):
+        row |= {key: column[place] for key, column in columns.items() if place < len(column)}
+        before = [d for d in described if d["time"] <= row["time"]] or described[:1]
+        names = [name for name in row if name in keys]
+        yield {
+            "uid": str(uuid.uuid4()),
+            "descriptor": before[-1]["uid"],
+            "seq_num": int(row["seq_num"]),
+            "time": row["time"],
+            "data": {name: _builtin(row[name]) for name in names},
+            "timestamps": {name: row.get(f"ts_{name}", row["time"]) for name in names},
+        }
+
+
+def _builtin(value: Any) -> Any:
+    """Arrays as lists, also arrays of arrays."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return [_builtin(one) for one in value] if isinstance(value, list) else value

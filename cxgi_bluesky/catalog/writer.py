@@ -1,0 +1,332 @@
+"""The thread that writes into a catalog: a RunEngine never waits for a lock, a reader or a server."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import CxgiError
+from ..file_lock import locked
+from ..journal import Document, Journal, journal_folder, read_journal
+from ..per_run import Callback, PerRun
+from .problems import short
+from .recovery import Recovery, keep_done, recover, store_journal, waiting_runs
+from .writing import run_writer
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+STOP_S = 10.0  # so long a RunEngine waits at the end of a run until the run can be read
+BEHIND_S = 0.5  # the same while the catalog is known to keep runs waiting
+END_S = 10.0  # so long a process waits at its end
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0)  # between attempts to write a run anew
+
+
+class CatalogWriter:
+    """Does every write of this process into one catalog, in a thread of its own.
+
+    A document that the catalog did not take is never given to it again: its run is set aside, and written anew from
+    its journal after its end; if that fails again and again, by `recover` in this or another process.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    folder : Path
+        Data folder: where journals and locks are.
+    """
+
+    def __init__(self, catalog: Any, folder: Path) -> None:
+        self.catalog, self.folder = catalog, folder
+        self._condition = threading.Condition()
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = count()
+        self._ended = False
+        self._thread: threading.Thread | None = None
+        self.behind = False  # whether the catalog keeps runs waiting
+        self._unstored: dict[str, _Run] = {}  # runs that have ended, and that the catalog did not take
+
+    def begin(self, start: Mapping[str, Any]) -> Callback:
+        """Begin a run: its journal is written at once, by the thread that calls, and the catalog soon after.
+
+        Returns
+        -------
+        callable
+            For the other documents of the run. At the stop document it waits until the run can be read, `STOP_S`
+            seconds at most.
+
+        Raises
+        ------
+        OSError, TypeError
+            Also the callable: if the journal cannot be written.
+        """
+        run = _Run(self, Journal(journal_folder(self.folder), start), start)
+        self.put(lambda: run.take("start", start))
+        return run
+
+    def write_run(self, documents: list[Document]) -> None:
+        """Store a whole run, journal first; as `begin`."""
+        (_, start), *others = documents
+        run = self.begin(start)
+        for name, document in others:
+            run(name, document)
+
+    def recover(self) -> Recovery:
+        """Bring in all runs whose journals wait.
+
+        Raises
+        ------
+        CxgiError
+            If another process is recovering for too long.
+        """
+        return self._ask(self._recover)
+
+    def _recover(self) -> Recovery:
+        own = list(self._unstored.values())
+        for run in own:
+            run.write_anew()
+        result = recover(self.catalog, self.folder)
+        result.recovered.extend(run.uid for run in own if run.stored)
+        return result
+
+    def unstored(self) -> list[Mapping[str, Any]]:
+        """Start documents of the runs of this process that have ended and are not in the catalog yet."""
+        return [run.start for run in list(self._unstored.values())]
+
+    def settle(self, run: _Run, *, stored: bool) -> None:
+        """Note whether the catalog has a run that has ended."""
+        self.behind = not stored
+        if stored:
+            self._unstored.pop(run.uid, None)
+        else:
+            self._unstored[run.uid] = run
+
+    def close(self, timeout: float = END_S) -> None:
+        """Write what is there, and end; what is not written then stays in the journals."""
+        with self._condition:
+            self._ended = True
+            self._condition.notify()
+        if self._thread is None:
+            return
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            logger.warning("the catalog did not take everything: the rest stays in %s", journal_folder(self.folder))
+
+    def leave(self, run: _Run) -> None:
+        """Leave a run to `recover`."""
+        self._unstored.pop(run.uid, None)
+
+    # ------------------------------------------------------------ the thread
+
+    def exclusively(self) -> AbstractContextManager[None]:
+        """Other processes write into this folder's catalog before or after."""
+        return locked(self.folder, "writing")
+
+    def put(self, task: Callable[[], None], *, in_s: float = 0.0) -> None:
+        """Have something done by the thread."""
+        with self._condition:
+            if in_s:
+                heapq.heappush(self._later, (time.monotonic() + in_s, next(self._number), task))
+            else:
+                self._tasks.append(task)
+            if self._thread is None:
+                self._begin_thread()
+            self._condition.notify()
+
+    def _begin_thread(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="catalog-writer", daemon=True)
+        self._thread.start()
+        # As Tiled does for its own thread, which must end after this one; atexit would come too late.
+        threading._register_atexit(self.close)  # type: ignore[attr-defined]
+
+    def _ask(self, function: Callable[[], Result]) -> Result:
+        """What a function returns or raises in the thread, after all that was handed over before."""
+        answer: list[Result] = []
+        problem: list[BaseException] = []
+        done = threading.Event()
+
+        def task() -> None:
+            try:
+                answer.append(function())
+            except BaseException as error:
+                problem.append(error)
+            finally:
+                done.set()
+
+        self.put(task)
+        while not done.wait(0.5):
+            if self._thread is None or not self._thread.is_alive():
+                raise CxgiError("the catalog's writer has ended with its process")
+        if problem:
+            raise problem[0]
+        return answer[0]
+
+    def _work(self) -> None:
+        while (task := self._next()) is not None:
+            task()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._condition:
+            while True:
+                now = time.monotonic()
+                if self._tasks:
+                    return self._tasks.popleft()
+                if self._ended:
+                    return None
+                if self._later and self._later[0][0] <= now:
+                    return heapq.heappop(self._later)[2]
+                self._condition.wait(self._later[0][0] - now if self._later else None)
+
+
+class _Run:
+    """A run on its way into the catalog, by the journal."""
+
+    def __init__(self, owner: CatalogWriter, journal: Journal, start: Mapping[str, Any]) -> None:
+        self.start, self.uid = start, str(start["uid"])
+        self.stored = False
+        self._owner, self._journal = owner, journal
+        self._write: Callback | None = None
+        self._failure: Exception | None = None
+        self._attempts = 0
+        self._tried = threading.Event()  # stored, or not at the first attempt
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document, in the thread of the RunEngine. Critical."""
+        try:
+            self._journal(name, document)
+        except BaseException:
+            if name == "stop":
+                self._owner.put(self._journal.close)
+            raise
+        self._owner.put(lambda: self.take(name, document))
+        if name == "stop":
+            self._wait()
+
+    def _wait(self) -> None:
+        wait_s = (
+            BEHIND_S if self._owner.behind else STOP_S
+        )  # runs in the middle of a scan must not hold it up each time
+        if not self._tried.wait(wait_s):
+            self._owner.behind = True
+        if not self.stored:
+            why = "" if self._failure is None else f" ({short(self._failure)})"
+            logger.warning(
+                "run %s is not in the catalog yet%s: it is in %s, and stored as soon as the catalog takes it",
+                self.uid[:8],
+                why,
+                self._journal.path,
+            )
+
+    # ------------------------------------------------------------ the writer's thread
+
+    def take(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write one document, unless one before it was not taken."""
+        if self._failure is None:
+            try:
+                with self._owner.exclusively():
+                    self._write = self._write or run_writer(self._owner.catalog)
+                    self._write(name, document)
+            except Exception as error:
+                self._failure, self._write = error, None
+                logger.warning(
+                    "run %s: the catalog does not take it (%s); nothing is lost, it is written anew at its end",
+                    self.uid[:8],
+                    short(error),
+                )
+        if name == "stop":
+            if self._failure is None:
+                self._journal.remove()
+                self._settle(stored=True)
+            else:
+                self.write_anew()
+
+    def write_anew(self) -> None:
+        """Write the whole run from its journal, joined with what the catalog has of it."""
+        if self.stored:
+            return
+        path = self._journal.path
+        try:
+            with self._owner.exclusively():
+                if path.exists():  # else another process has recovered it
+                    store_journal(self._owner.catalog, path, read_journal(path), self.uid)
+                    keep_done(path)
+        except Exception as error:
+            self._failure = error
+            self._settle(stored=False)
+            if self._attempts < len(PAUSES_S):
+                self._owner.put(self.write_anew, in_s=PAUSES_S[self._attempts])
+            elif self._attempts == len(PAUSES_S):
+                logger.warning("run %s waits in %s (%s): cxgi recover", self.uid[:8], path, short(error))
+                self._journal.close()
+                self._owner.leave(self)
+            self._attempts += 1
+        else:
+            if self._tried.is_set():
+                logger.warning("run %s is in the catalog now", self.uid[:8])
+            self._journal.close()
+            self._settle(stored=True)
+
+    def _settle(self, *, stored: bool) -> None:
+        self.stored = stored
+        self._owner.settle(self, stored=stored)
+        self._tried.set()
+
+
+class RunStore:
+    """Every document into the journal, then into the catalog. Critical: a journal that cannot be written ends the scan.
+
+    Several runs may be open at once.
+
+    Parameters
+    ----------
+    writer : CatalogWriter
+
+    Raises
+    ------
+    OSError, TypeError
+        When called, if a document cannot be written into the journal.
+    """
+
+    def __init__(self, writer: CatalogWriter) -> None:
+        self._runs = PerRun(writer.begin)
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Store one document."""
+        self._runs(name, document)
+
+
+_writers: dict[Any, CatalogWriter] = {}  # by the connection of their catalog
+
+
+def remember_folder(catalog: Any, folder: Path) -> None:
+    """Where journals and locks of a catalog are that has been opened."""
+    _writers[catalog.context] = CatalogWriter(catalog, folder)
+
+
+def writer_of(catalog: Any) -> CatalogWriter:
+    """The one writer of a catalog that `open_catalog` has opened.
+
+    Raises
+    ------
+    CxgiError
+        For a catalog that was opened by other means.
+    """
+    try:
+        return _writers[catalog.context]
+    except KeyError:
+        raise CxgiError("only a catalog of open_catalog can be written to: open it with that") from None
+
+
+def waiting_starts(catalog: Any) -> list[Mapping[str, Any]]:
+    """Start documents of the runs that wait for a catalog; none for one that `open_catalog` has not opened."""
+    writer = _writers.get(catalog.context)
+    return [] if writer is None else [*writer.unstored(), *(waiting.start for waiting in waiting_runs(writer.folder))]
