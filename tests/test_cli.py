@@ -268,7 +268,7 @@ def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi, initialised)
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", "out", "--data", "stopped"]
     process = subprocess.Popen(command, cwd=cxgi.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     journals = cxgi.folder / "stopped" / "journal"
-    while sum(f.read_text().count('["event"') for f in journals.glob("*.jsonl")) < 20:
+    while sum(f.read_text().count('["event') for f in journals.glob("*.jsonl")) < 20:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -98,7 +98,7 @@ def test_ctrl_c_closes_the_shutter_ends_the_ioc_and_says_what_is_left(environmen
 
 
 def _events(journals):
-    return sum(file.read_text().count('["event"') for file in journals.glob("*.jsonl"))
+    return sum(file.read_text().count('["event') for file in journals.glob("*.jsonl"))
 
 
 def _runs(pid):
