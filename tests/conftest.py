@@ -19,6 +19,9 @@ from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.detector import Detector
 from cxgi_bluesky.simulation.source import POINT_SOURCE
+from tests.children import heed_signals_in_children
+
+heed_signals_in_children()
 
 QUIET = TwinParameters(
     drift_rms=0.0,
