@@ -22,6 +22,7 @@ from cxgi_bluesky.reconstruction import METHODS
 from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.weights_file import save_weights
 from tests.conftest import smooth_image
+from tests.patience import PATIENCE_S
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "optical_hadamard_32"
 
@@ -274,7 +275,7 @@ def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi, initialised)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert "interrupted: the shutter is closed" in errors
     uid = errors.split("cxgi reconstruct ")[1].split()[0]

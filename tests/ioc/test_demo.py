@@ -20,9 +20,9 @@ from cxgi_bluesky.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement
 from cxgi_bluesky.demo.counting import Counted, Counts
 from cxgi_bluesky.demo.ioc_process import DemoIoc
 from cxgi_bluesky.devices.beamline_file import example_path
+from tests.patience import PATIENCE_S, eventually
 
 from .serving import ROOT
-from .waiting import eventually
 
 SMALL = ("--board", "cu32", "--object", "CAS", "--fraction", "0.03125")
 COMMAND = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics"]
@@ -89,7 +89,7 @@ def test_ctrl_c_closes_the_shutter_ends_the_ioc_and_says_what_is_left(environmen
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=50)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert "interrupted: the shutter is closed" in errors
     assert "cxgi reconstruct " in errors

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[3]
 LONGEST_S = 55
 
@@ -108,13 +110,13 @@ def killed(line: Any) -> dict[str, Any]:
 def silent(line: Any) -> dict[str, Any]:
     """The IOC stops answering with the shutter open, and comes back."""
     errors = {}
-    line.stage.tile.set(0).wait(timeout=5)
-    line.shutter.set("open").wait(timeout=5)
+    line.stage.tile.set(0).wait(timeout=PATIENCE_S)
+    line.shutter.set("open").wait(timeout=PATIENCE_S)
     os.kill(int(os.environ["IOC_PID"]), signal.SIGSTOP)
     try:
         for name, action in {
             "close": line.shutter.close,
-            "move": lambda: line.stage.tile.set(40).wait(timeout=10),
+            "move": lambda: line.stage.tile.set(40).wait(timeout=PATIENCE_S),
         }.items():
             begun = time.monotonic()
             try:

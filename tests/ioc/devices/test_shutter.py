@@ -8,6 +8,7 @@ import pytest
 from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.patterns import PatternSet
 from tests.beamline_files import GONE
+from tests.patience import PATIENCE_S
 
 from .conftest import scan
 
@@ -19,7 +20,7 @@ PULSES = {
 
 
 def opened(shutter):
-    shutter.set("open").wait(timeout=5)
+    shutter.set("open").wait(timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("how", [{}, PULSES], ids=["command", "pulses"])
@@ -28,7 +29,7 @@ def test_it_opens_closes_and_counts(ca, make_line, how):
     opened(shutter)
     assert (shutter.state.get(), ca.get("SHUTTER:STATUS")) == ("open", "Open")
     time.sleep(0.1)
-    shutter.set("closed").wait(timeout=5)
+    shutter.set("closed").wait(timeout=PATIENCE_S)
     assert (shutter.state.get(), ca.get("SHUTTER:STATUS")) == ("closed", "Closed")
     assert shutter.openings.get() == ca.get("COUNT:OPENINGS") == 1
     assert 0.1 <= shutter.open_s.get() < 2
@@ -47,7 +48,7 @@ def test_a_close_overtakes_an_opening(ca, line):
     opening = line.shutter.set("open")
     line.shutter.close()
     with pytest.raises(ShutterError, match="was closed while it"):
-        opening.wait(timeout=5)
+        opening.wait(timeout=PATIENCE_S)
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
 
@@ -64,14 +65,14 @@ def test_a_permit_withdrawn_in_an_exposure_spoils_it(ca, line):
     opened(line.shutter)
     ca.put("FAULT:PERMIT", 1)
     with pytest.raises(ShutterError, match=r"closed by itself during the exposure, which is not stored.*PERMIT"):
-        line.shutter.set("closed").wait(timeout=5)
-    line.shutter.set("closed").wait(timeout=5)  # told once
+        line.shutter.set("closed").wait(timeout=PATIENCE_S)
+    line.shutter.set("closed").wait(timeout=PATIENCE_S)  # told once
 
 
 def test_a_slow_shutter_is_waited_for_and_a_slower_one_is_an_alarm(ca, line):
     ca.put("FAULT:SHUTTER_DELAY_S", 0.2)
     opened(line.shutter)
-    line.shutter.set("closed").wait(timeout=5)
+    line.shutter.set("closed").wait(timeout=PATIENCE_S)
     opened(line.shutter)
     ca.put("FAULT:SHUTTER_DELAY_S", 3.0)
     with pytest.raises(ShutterError, match=r"did not close within 0\.6 s"):
@@ -90,7 +91,7 @@ def test_one_that_does_not_close_goes_to_the_second_barrier_and_stays_an_alarm(c
     opened(line.shutter)
     ca.put("FAULT:SHUTTER_FAIL", "close")
     with pytest.raises(ShutterError, match=r"ALARM: it did not close .*second_barrier has stopped the beam"):
-        line.shutter.set("closed").wait(timeout=5)
+        line.shutter.set("closed").wait(timeout=PATIENCE_S)
     assert ca.get("SAFETY:STATUS") == "Closed"
     with pytest.raises(ShutterError, match=r"does not open: .*reset_alarm"):
         line.shutter.set("open")
@@ -126,7 +127,7 @@ def test_a_command_that_hangs_goes_to_the_second_barrier(ca, make_line, monkeypa
     shutter = make_line(ca.prefix).shutter
     opened(shutter)
     go_on = threading.Event()
-    monkeypatch.setattr(shutter.command, "put", lambda *_, **__: go_on.wait(30))
+    monkeypatch.setattr(shutter.command, "put", lambda *_, **__: go_on.wait(timeout=PATIENCE_S))
     try:
         with pytest.raises(ShutterError, match=r"ALARM: it did not take the command .*has stopped the beam"):
             shutter.close()
@@ -193,5 +194,5 @@ def test_the_iocs_timer_spoils_the_exposure(ca, make_line):
     opened(shutter)
     time.sleep(0.5)
     with pytest.raises(ShutterError, match="closed by itself"):
-        shutter.set("closed").wait(timeout=5)
+        shutter.set("closed").wait(timeout=PATIENCE_S)
     shutter.unstage()

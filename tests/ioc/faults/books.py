@@ -13,7 +13,7 @@ import pytest
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
-from tests.ioc.waiting import eventually
+from tests.patience import PATIENCE_S, eventually
 
 SET = PatternSet(32, 4)
 TILE_TIMES = {"open_exposures": 1, "dark_exposures": 1, "incident_exposures": 0, "open_every": 0}
@@ -139,7 +139,7 @@ def in_exposure(ca: Any, opening: int, action: Callable[[], Any], *, real_s: flo
     try:
         yield
     finally:
-        thread.join(OVER_S)
+        thread.join(PATIENCE_S)
     assert not told, told
     assert not thread.is_alive()
 

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = "documents.jsonl"
 
@@ -73,7 +75,7 @@ class Scanner:
         """End it, by its process id."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(timeout=PATIENCE_S)
         self.process.stdin.close()
         self.process.stdout.close()
 

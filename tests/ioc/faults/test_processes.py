@@ -10,7 +10,7 @@ import pytest
 from cxgi_bluesky.exposures import Exposures
 from tests.beamline_files import changed_file
 from tests.ioc.devices.conftest import changes_of
-from tests.ioc.waiting import eventually
+from tests.patience import PATIENCE_S, eventually
 
 from .books import SAME, SET, WHOLE, check_books, check_image, in_exposure, openings_told, rows, stops
 from .scanning import Scanner
@@ -78,7 +78,7 @@ def test_a_process_that_is_told_to_end_closes_first(ca, scanner, shared_ioc, bea
     process.ask("session")
     with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(number), real_s=0.5):
         process.tell("scan")
-    assert process.process.wait(30) == -number
+    assert process.process.wait(timeout=PATIENCE_S) == -number
     assert ca.get("SHUTTER:STATUS") == "Closed"
     assert ca.get("SHUTTER:TIMED_OUT") == 0
     assert rows(process.documents) == CUT_OFF | {"figures": 1}
@@ -92,7 +92,7 @@ def test_a_process_that_ends_by_itself_closes_first(ca, scanner, shared_ioc, bea
     process.ask("open_shutter")
     assert ca.get("SHUTTER:STATUS") == "Open"
     process.process.stdin.close()
-    assert process.process.wait(30) == 0
+    assert process.process.wait(timeout=PATIENCE_S) == 0
     assert ca.get("SHUTTER:STATUS") == "Closed"
     assert ca.get("SHUTTER:TIMED_OUT") == 0
 

@@ -6,7 +6,7 @@ import pytest
 
 from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.exposures import Exposures
-from tests.ioc.waiting import eventually
+from tests.patience import eventually
 
 from .books import WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops
 from .conftest import resumed, short_scan
