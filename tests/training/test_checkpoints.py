@@ -22,12 +22,7 @@ from tests.training.tiny import (
     state_of,
 )
 
-
-@pytest.fixture
-def stopped(finished, tmp_path):
-    config, _, _ = finished
-    train(config, tmp_path, report=quiet, stop_at=2)
-    return config, tmp_path
+pytestmark = pytest.mark.usefixtures("quick_curves")
 
 
 def test_another_configuration_is_noted(stopped):
@@ -102,7 +97,7 @@ def test_weights_that_cannot_be_read_are_said_before_anything_is_drawn(stopped):
     assert told == []
 
 
-def test_files_may_be_read_by_those_that_the_umask_lets(finished, tmp_path):
+def test_files_may_be_read_by_those_that_the_umask_lets(finished, drawn_curves, tmp_path):
     config, _, _ = finished
     before = os.umask(0o027)
     try:

@@ -38,6 +38,8 @@ from tests.training.tiny import (
     tiny,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_curves")
+
 ONE_BOARD = BoardConfig(count={16: 1}, patterns={16: 40}, none=0.5, reference=0.4, ranges=BoardRanges(), seed=300)
 
 
