@@ -13,7 +13,6 @@ def python_blocks(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("name", "fraction", "few"),
     [

@@ -33,7 +33,9 @@ def test_ophyds_tetramm_reads_it(ca, bucket):
     tetramm.wait_for_connection(timeout=PATIENCE_S)
     tetramm.averaging_time.put(2.0)
     tetramm.stage()
+    ca.put("TIME_SCALE", 0.25)  # so long that its monitor sees both begin and end
     tetramm.trigger().wait(timeout=PATIENCE_S)
+    ca.put("TIME_SCALE", 0.0)
     reading = tetramm.read()["tetramm_current1_mean_value"]["value"]
     tetramm.unstage()
     assert reading == pytest.approx(bucket * 1e-12, rel=0.05)

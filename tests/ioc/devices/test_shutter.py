@@ -8,9 +8,9 @@ import pytest
 from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.patterns import PatternSet
 from tests.beamline_files import GONE
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, eventually
 
-from .conftest import scan
+from .conftest import SOON_S, scan
 
 PULSES = {
     "shutter__command": GONE,
@@ -32,7 +32,7 @@ def test_it_opens_closes_and_counts(ca, make_line, how):
     shutter.set("closed").wait(timeout=PATIENCE_S)
     assert (shutter.state.get(), ca.get("SHUTTER:STATUS")) == ("closed", "Closed")
     assert shutter.openings.get() == ca.get("COUNT:OPENINGS") == 1
-    assert 0.1 <= shutter.open_s.get() < 2
+    assert shutter.open_s.get() >= 0.1
 
 
 @pytest.mark.parametrize("ending", ["unstage", "stop", "pause", "close"])
@@ -69,17 +69,19 @@ def test_a_permit_withdrawn_in_an_exposure_spoils_it(ca, line):
     line.shutter.set("closed").wait(timeout=PATIENCE_S)  # told once
 
 
-def test_a_slow_shutter_is_waited_for_and_a_slower_one_is_an_alarm(ca, line):
+def test_a_slow_shutter_is_waited_for_and_a_slower_one_is_an_alarm(ca, line, hasten):
     ca.put("FAULT:SHUTTER_DELAY_S", 0.2)
     opened(line.shutter)
     line.shutter.set("closed").wait(timeout=PATIENCE_S)
     opened(line.shutter)
+    hasten(line)
     ca.put("FAULT:SHUTTER_DELAY_S", 3.0)
     with pytest.raises(ShutterError, match=r"did not close within 0\.6 s"):
         line.shutter.close()
 
 
-def test_one_that_does_not_open_is_closed_again(ca, line):
+def test_one_that_does_not_open_is_closed_again(ca, line, hasten):
+    hasten(line)
     ca.put("FAULT:SHUTTER_FAIL", "open")
     with pytest.raises(ShutterError, match=r"did not open within 0\.6 s .*closed again"):
         opened(line.shutter)
@@ -87,8 +89,9 @@ def test_one_that_does_not_open_is_closed_again(ca, line):
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
 
-def test_one_that_does_not_close_goes_to_the_second_barrier_and_stays_an_alarm(ca, line):
+def test_one_that_does_not_close_goes_to_the_second_barrier_and_stays_an_alarm(ca, line, hasten):
     opened(line.shutter)
+    hasten(line)
     ca.put("FAULT:SHUTTER_FAIL", "close")
     with pytest.raises(ShutterError, match=r"ALARM: it did not close .*second_barrier has stopped the beam"):
         line.shutter.set("closed").wait(timeout=PATIENCE_S)
@@ -141,18 +144,22 @@ def test_a_command_that_hangs_goes_to_the_second_barrier(ca, make_line, monkeypa
     ("change", "message"),
     [
         ({"shutter__second_barrier": GONE}, "there is no second barrier: stop the beam by hand"),
-        ({"shutter__second_barrier__closed_value": "Failed"}, r"FAILED too .*stop the beam by hand"),
+        (
+            {"shutter__second_barrier__closed_value": "Failed", "shutter__second_barrier__closing_s": SOON_S},
+            r"FAILED too .*stop the beam by hand",
+        ),
     ],
 )
-def test_the_alarm_says_what_became_of_the_second_barrier(ca, make_line, change, message):
+def test_the_alarm_says_what_became_of_the_second_barrier(ca, make_line, hasten, change, message):
     line = make_line(ca.prefix, **change)
     opened(line.shutter)
+    hasten(line)
     ca.put("FAULT:SHUTTER_FAIL", "close")
     with pytest.raises(ShutterError, match=message):
         line.shutter.close()
 
 
-def test_a_source_that_is_switched_off_is_a_second_barrier_too(ca, make_line):
+def test_a_source_that_is_switched_off_is_a_second_barrier_too(ca, make_line, hasten):
     line = make_line(
         ca.prefix,
         shutter__second_barrier__command="SOURCE:CMD",
@@ -161,16 +168,18 @@ def test_a_source_that_is_switched_off_is_a_second_barrier_too(ca, make_line):
         shutter__second_barrier__closed_value="Off",
     )
     opened(line.shutter)
+    hasten(line)
     ca.put("FAULT:SHUTTER_FAIL", "close")
     with pytest.raises(ShutterError, match="has stopped the beam"):
         line.shutter.close()
     assert ca.get("SOURCE:STATUS") == "Off"
 
 
-def test_a_scan_whose_shutter_fails_ends_without_beam(RE, documents, ca, line):
+def test_a_scan_whose_shutter_fails_ends_without_beam(RE, documents, ca, line, hasten):
     def fail(name, document):
         if name == "event" and document["data"].get("pattern_index", -1) >= 0:
             ca.put("FAULT:SHUTTER_FAIL", "close")
+            hasten(line)
 
     RE.subscribe(fail)
     with pytest.raises(ShutterError, match=r"ALARM|does not open|did not close"):
@@ -189,10 +198,10 @@ def test_the_iocs_timer_is_set_while_staged(ca, line):
 
 
 def test_the_iocs_timer_spoils_the_exposure(ca, make_line):
-    shutter = make_line(ca.prefix, shutter__max_open_s=0.2).shutter
+    shutter = make_line(ca.prefix, shutter__max_open_s=1.0).shutter
     shutter.stage()
     opened(shutter)
-    time.sleep(0.5)
+    eventually(lambda: ca.get("SHUTTER:TIMED_OUT"), 1)
     with pytest.raises(ShutterError, match="closed by itself"):
         shutter.set("closed").wait(timeout=PATIENCE_S)
     shutter.unstage()

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -161,13 +160,12 @@ class Words:
         }
 
     def _run(self, work: Any) -> dict[str, Any]:
-        begun = time.monotonic()
         try:
             result = work()
             answer = {"result": list(result) if isinstance(result, tuple) else None, "error": ""}
         except Exception as error:
             answer = {"result": None, "error": f"{type(error).__name__}: {error}"}
-        return {**answer, "state": str(self._engine.state), "seconds": time.monotonic() - begun, "at": time.time()}
+        return {**answer, "state": str(self._engine.state)}
 
 
 def main() -> None:

@@ -19,7 +19,6 @@ SECOND_PATTERN = 3
 CUT_OFF = {"dark": 1, "open": 1, "primary": 1}
 BETWEEN_SIGNALS_S = 0.15  # the RunEngine takes two within 0.1 s for one
 TIMER_S = 1.0  # the most that the IOC lets the shutter be open
-LATE_S = 3.0  # the machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +103,14 @@ def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_complet
     first, second = (scanner(file, shared_ioc.environment) for _ in range(2))
     second.tell("imports")
     first.ask("session")
-    times = {}
 
     def kill():
-        times["open"] = time.monotonic()
         first.signal(signal.SIGKILL)
         assert ca.get("SHUTTER:STATUS") == "Open"
 
     with in_exposure(ca, SECOND_PATTERN, kill, real_s=0.5):
         first.tell("scan")
     eventually(lambda: ca.get("SHUTTER:STATUS"), "Closed")
-    assert time.monotonic() - times["open"] < TIMER_S + LATE_S
     assert ca.get("SHUTTER:TIMED_OUT") == 1
     assert rows(first.documents) == CUT_OFF
     uid = first.documents[0][1]["uid"]
