@@ -19,6 +19,7 @@ from cxgi_bluesky.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement
 from cxgi_bluesky.demo.counting import Counted, Counts
 from cxgi_bluesky.demo.ioc_process import DemoIoc
 from cxgi_bluesky.devices.beamline_file import example_path
+from tests.cases import long_case
 from tests.patience import PATIENCE_S, eventually
 
 from .serving import ROOT
@@ -35,7 +36,7 @@ def environment(tmp_path, initialised):
     return {**clean, "PYTHONPATH": str(ROOT), "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}
 
 
-DETECTORS = [pytest.param(name, marks=[] if name == "generic" else [pytest.mark.long]) for name in over_epics.EXAMPLES]
+DETECTORS = [name if name == "generic" else long_case(name) for name in over_epics.EXAMPLES]
 
 
 def demonstrated(detector, environment, folder):

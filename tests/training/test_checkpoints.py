@@ -16,6 +16,7 @@ from cxgi_bluesky.reconstruction.weights_file import load_network
 from cxgi_bluesky.training import checking
 from cxgi_bluesky.training.config import NoiseConfig
 from cxgi_bluesky.training.loop import begin, train
+from tests.cases import long_case
 from tests.training.tiny import (
     NETWORK,
     quiet,
@@ -69,7 +70,7 @@ def test_weights_without_their_checkpoint_are_never_overwritten(stopped):
     assert (out / checking.WEIGHTS).read_bytes() == before
 
 
-@pytest.mark.parametrize("stop", [2, 4, 6])
+@pytest.mark.parametrize("stop", [2, long_case(4), 6])
 def test_weights_that_are_missing_are_written_again_from_the_checkpoint(stop, finished, tmp_path):
     config, _, _ = finished
     train(config, tmp_path, report=quiet, stop_at=stop)

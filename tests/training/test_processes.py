@@ -92,6 +92,7 @@ def test_two_processes_train_as_one_does(tmp_path):
             torch.testing.assert_close(two[name], value, rtol=0, atol=atol, msg=name)
 
 
+@pytest.mark.long
 def test_what_the_first_cannot_do_ends_all_with_its_message(tmp_path):
     path = written(tiny(tmp_path), tmp_path)
     path.write_text(path.read_text().replace("folder: null", f"folder: {tmp_path / 'nothing'}"))

@@ -30,9 +30,9 @@ def test_a_silent_ioc_is_an_alarm_of_the_shutter_and_an_error_of_the_rest(own_io
 
 
 @pytest.mark.filterwarnings("ignore:ca.get:UserWarning")
-def test_an_answer_that_is_lost_is_asked_for_once_more(line):
+def test_an_answer_that_is_lost_is_asked_for_once_more(ca, make_line):
     """As pyepics leaves it when the IOC goes at that moment: it would send no other request."""
-    signal = line.diode.value
+    signal = make_line(ca.prefix, timeouts={"read_s": 1}).diode.value
     value = fresh(signal)
     requests = library.get_cache(signal.pvname).get_results
     for kind in list(requests):
