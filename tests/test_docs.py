@@ -16,8 +16,8 @@ def python_blocks(page: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "fraction", "few"),
     [
-        ("README.md", "0.1875", "0.0625"),
-        ("docs/tutorials/first-session.md", "0.1875", "0.0625"),
+        ("README.md", "0.1875", "0.02"),
+        ("docs/tutorials/first-session.md", "0.1875", "0.02"),
         ("docs/how-to/correct-for-the-masks.md", "0.05", "0.01"),
     ],
 )
