@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: demo demo-epics test lint bench bench-network bench-peers reproduce clean
+.PHONY: demo demo-epics test test-long lint bench bench-network bench-peers reproduce clean
 
 demo: $(STAMP)
 	$(BIN)/cxgi demo --out demo-output
@@ -15,9 +15,15 @@ demo: $(STAMP)
 demo-epics: $(STAMP)
 	$(BIN)/cxgi demo --epics --detector $(or $(DETECTOR),generic) --out demo-output/epics
 
-# In two processes; those of tests/ioc, which watch a clock, all in one of them.
+# In two processes, a file always in one of them, the slow files first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(PYTEST) -m "not long"
+
+# Kills, soaks, and further cases of what `make test` has one of.
+test-long: $(STAMP)
+	$(PYTEST) -m long
 
 # Renews docs/reference/measured.md; MEASURED=folder adds the measured 32 x 32 files.
 ORDERS ?= zig-zag cake-cutting variable-density learned-density

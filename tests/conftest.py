@@ -19,6 +19,9 @@ from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.detector import Detector
 from cxgi_bluesky.simulation.source import POINT_SOURCE
+from tests.children import heed_signals_in_children
+
+heed_signals_in_children()
 
 QUIET = TwinParameters(
     drift_rms=0.0,
@@ -47,11 +50,40 @@ def small_board(size: int = 8, **changes) -> MaskBoard:
     return MaskBoard(**{**words, **changes})
 
 
+# Begun first, so that two processes end at about the same time: tests with an IOC, catalogs, processes, trainings.
+SLOW_FIRST = (
+    "ioc",
+    "test_catalog.py",
+    "test_session.py",
+    "test_server.py",
+    "training",
+    "test_cli.py",
+    "test_docs.py",
+    "test_speckle_session.py",
+    "cli",
+    "reproduction",
+    "reconstruction",
+    "plans",
+)
+
+
+def place_of(item) -> tuple[str, ...]:
+    """Folders and file of a test."""
+    return item.path.relative_to(Path(__file__).parent).parts
+
+
+def turn_of(item) -> int:
+    """When it is begun."""
+    first = place_of(item)[0]
+    return SLOW_FIRST.index(first) if first in SLOW_FIRST else len(SLOW_FIRST)
+
+
 def pytest_collection_modifyitems(items):
     """For runs in two processes: a file stays in one, and all that share an IOC's time do."""
+    items.sort(key=turn_of)
     for item in items:
-        folder, *rest = item.path.relative_to(Path(__file__).parent).parts
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "ioc" else "/".join([folder, *rest])))
+        group = "ioc" if place_of(item)[0] == "ioc" else "/".join(place_of(item))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -76,7 +76,6 @@ def test_a_saved_png_gives_what_its_numbers_gave(files, capsys):
     assert "width_um" not in picture["edge"]
 
 
-@pytest.mark.timeout(120)
 def test_a_reconstruction_of_the_catalog_brings_its_pixel_size(files, capsys, initialised):
     initialised(Path("data"))
     result = Reconstruction(NOISY, "transmission", "tv", {}, 0.1, 768)

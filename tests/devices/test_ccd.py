@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +22,7 @@ from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.camera import Camera
 from cxgi_bluesky.simulation.detector import Detector
 from tests.conftest import QUIET, small_board
+from tests.patience import PATIENCE_S, eventually
 
 LARGE_PIXELS = Camera(pixel_um=20.0, read_noise_counts=5.0, counts_per_photon=3.0)
 STEADY = replace(TwinParameters(), drift_rms=0.0, stage_rms_um=0.0, source=QUIET.source, detector=Detector(swank=1.0))
@@ -56,9 +56,9 @@ def test_the_unit_is_counts():
 
 def test_the_bucket_is_the_total_of_the_frame_without_its_offset():
     line, ccd = line_with_ccd()
-    line.shutter.set("open").wait(timeout=2)
+    line.shutter.set("open").wait(timeout=PATIENCE_S)
     ccd.exposure_s.put(4.0)
-    ccd.trigger().wait(timeout=2)
+    ccd.trigger().wait(timeout=PATIENCE_S)
     frame = ccd.detector.frame
     assert frame.size == line.twin.frame_pixels(LARGE_PIXELS)
     assert ccd.current.get() == pytest.approx(frame.sum() - 100 * frame.size)
@@ -69,10 +69,10 @@ def test_the_bucket_is_the_total_of_the_frame_without_its_offset():
 
 def test_sigma_is_as_large_as_the_scatter():
     line, ccd = line_with_ccd()
-    line.shutter.set("open").wait(timeout=2)
+    line.shutter.set("open").wait(timeout=PATIENCE_S)
     buckets, sigmas = [], []
     for _ in range(300):
-        ccd.trigger().wait(timeout=2)
+        ccd.trigger().wait(timeout=PATIENCE_S)
         buckets.append(ccd.current.get())
         sigmas.append(ccd.sigma.get())
     assert np.std(buckets) == pytest.approx(np.mean(sigmas), rel=0.15)
@@ -128,8 +128,8 @@ def test_without_a_gain_sigma_is_unknown_and_estimated(RE, documents):
 def test_a_saturated_frame_is_left_out(caplog):
     camera = replace(LARGE_PIXELS, saturation_counts=300.0)
     line, ccd = line_with_ccd(camera)
-    line.shutter.set("open").wait(timeout=2)
-    ccd.trigger().wait(timeout=2)
+    line.shutter.set("open").wait(timeout=PATIENCE_S)
+    ccd.trigger().wait(timeout=PATIENCE_S)
     assert np.isnan(ccd.current.get())
     assert np.isnan(ccd.sigma.get())
     assert "saturated" in caplog.text
@@ -147,7 +147,7 @@ def test_many_pixels_bring_their_read_out_noise():
 
 
 def triggered(ccd):
-    ccd.trigger().wait(timeout=2)
+    ccd.trigger().wait(timeout=PATIENCE_S)
 
 
 def test_a_total_that_is_not_of_this_frame_is_refused():
@@ -170,7 +170,7 @@ def test_a_failed_acquisition_fails_the_exposure():
     _, ccd = line_with_ccd()
 
     def broken():
-        status = Status(timeout=1)
+        status = Status(timeout=PATIENCE_S)
         status.set_exception(OSError("camera off"))
         return status
 
@@ -180,12 +180,11 @@ def test_a_failed_acquisition_fails_the_exposure():
 
 
 def test_an_interrupted_exposure_is_forgotten():
-    line, ccd = line_with_ccd(time_scale=0.2)
-    line.shutter.set("open").wait(timeout=2)
+    line, ccd = line_with_ccd(time_scale=0.5)
+    line.shutter.set("open").wait(timeout=PATIENCE_S)
     first = ccd.trigger()
-    time.sleep(0.05)
-    ccd.trigger().wait(timeout=2)
-    first.wait(timeout=2)
+    ccd.trigger().wait(timeout=PATIENCE_S)
+    first.wait(timeout=PATIENCE_S)
     assert line.twin.exposures == 1
     assert ccd.detector.stats.array_counter.get() == 1
 
@@ -233,7 +232,7 @@ class OneAtATime(Device):
 
     def trigger(self):
         if self.running is None:
-            self.running = Status(timeout=5)
+            self.running = Status(timeout=PATIENCE_S)
             self.begun += 1
             self.cam.acquire.put(1)
         return self.running
@@ -249,40 +248,32 @@ class OneAtATime(Device):
             ended.set_finished()
 
 
-def wait_until(condition) -> None:
-    for _ in range(200):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never happened")
-
-
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_repeated_exposure_has_a_frame_of_its_own(paused):
     ccd = AreaDetectorDiode(name="ccd", detector=OneAtATime(name="one"))
     first = ccd.trigger()
     if paused:
         ccd.pause()
-        first.wait(timeout=2)
+        first.wait(timeout=PATIENCE_S)
         assert ccd.detector.running is None
     again = ccd.trigger()
-    first.wait(timeout=2)
-    wait_until(lambda: ccd.detector.begun == 2 and ccd.detector.running is not None)
+    first.wait(timeout=PATIENCE_S)
+    eventually(lambda: ccd.detector.begun == 2 and ccd.detector.running is not None, True)
     assert not again.done
     ccd.detector.frame(7.0)
-    again.wait(timeout=2)
+    again.wait(timeout=PATIENCE_S)
     assert ccd.current.get() == 7.0
 
 
 def test_a_frame_after_stopping_is_not_taken():
     ccd = AreaDetectorDiode(name="ccd", detector=PlainDetector(name="plain"))
-    pending = Status(timeout=2)
+    pending = Status(timeout=PATIENCE_S)
     ccd.detector.trigger = lambda: pending  # a detector that cannot be stopped
     first = ccd.trigger()
     ccd.stop()
     ccd.detector.stats.total.put(5.0)
     pending.set_finished()
-    first.wait(timeout=2)
+    first.wait(timeout=PATIENCE_S)
     assert ccd.current.get() == 0.0
 
 
@@ -295,7 +286,7 @@ def test_a_detector_that_fails_to_begin_again_fails_the_exposure():
 
     ccd.detector.trigger = broken
     with pytest.raises(OSError, match="camera off"):
-        ccd.trigger().wait(timeout=2)
+        ccd.trigger().wait(timeout=PATIENCE_S)
 
 
 class PlainStats(Device):
@@ -310,7 +301,7 @@ class PlainDetector(Device):
 
     def trigger(self):
         self.stats.total.put(1e5)
-        status = Status(timeout=1)
+        status = Status(timeout=PATIENCE_S)
         status.set_finished()
         return status
 

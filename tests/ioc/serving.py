@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
-END_S = 15
-ANSWER_S = 5
+SEARCH_S = 10  # caproto's searches go astray now and then
+SEARCHES = 12
 
 
 class IocProcess:
@@ -57,7 +59,7 @@ class IocProcess:
         """End it; what it had counted, or nothing if it was killed or had ended before."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        rest, _ = self.process.communicate(timeout=END_S)
+        rest, _ = self.process.communicate(timeout=PATIENCE_S)
         if not self._log.closed:
             self._log.seek(0)
             self.errors = self._log.read()
@@ -81,7 +83,7 @@ class Client:
         name = self.prefix + name
         if name not in PVS:
             PVS[name] = epics.PV(name, auto_monitor=False)
-            assert PVS[name].wait_for_connection(timeout=ANSWER_S), f"no answer from {name}"
+            assert PVS[name].wait_for_connection(timeout=PATIENCE_S), f"no answer from {name}"
         return PVS[name]
 
     def subscribe(self, name: str, hear: Callable[[Any], None]) -> Any:
@@ -90,18 +92,18 @@ class Client:
 
         pv = epics.PV(self.prefix + name, auto_monitor=True, callback=lambda value, **_: hear(value))
         SUBSCRIBED.append(pv)
-        assert pv.wait_for_connection(timeout=ANSWER_S), f"no answer from {pv.pvname}"
+        assert pv.wait_for_connection(timeout=PATIENCE_S), f"no answer from {pv.pvname}"
         return pv
 
     def get(self, name: str) -> Any:
         """Value; an enum's word."""
         pv = self.pv(name)
-        value = pv.get(as_string=pv.type.endswith("enum"), timeout=ANSWER_S, use_monitor=False)
+        value = pv.get(as_string=pv.type.endswith("enum"), timeout=PATIENCE_S, use_monitor=False)
         assert value is not None, f"{name} did not answer"
         return value
 
     def put(self, name: str, value: Any, *, wait: bool = True) -> None:
-        assert self.pv(name).put(value, wait=wait, timeout=20) is not None, f"{name} did not take {value}"
+        assert self.pv(name).put(value, wait=wait, timeout=PATIENCE_S) is not None, f"{name} did not take {value}"
 
     def expose(self) -> float:
         """Bucket of one exposure (pA)."""
@@ -121,7 +123,7 @@ class SlowClient(Client):
         super().__init__(ioc.prefix)
         self.environment = ioc.environment
 
-    def get(self, name: str, *, timeout: float = ANSWER_S) -> Any:
+    def get(self, name: str, *, timeout: float = SEARCH_S) -> Any:
         from caproto.sync.client import read
 
         value = self._ask(lambda: read(self.prefix + name, timeout=timeout, repeater=False).data[0])
@@ -130,19 +132,20 @@ class SlowClient(Client):
     def put(self, name: str, value: Any, *, wait: bool = True) -> None:
         from caproto.sync.client import write
 
-        self._ask(lambda: write(self.prefix + name, value, notify=wait, timeout=ANSWER_S, repeater=False))
+        self._ask(lambda: write(self.prefix + name, value, notify=wait, timeout=SEARCH_S, repeater=False))
 
     def _ask(self, ask: Callable[[], Any]) -> Any:
         """Ask, and again if the search went astray: caproto's sockets share their port with others now and then."""
         from caproto import CaprotoTimeoutError
 
         with self._asking():
-            try:
-                return ask()
-            except CaprotoTimeoutError as error:
-                if "from the search" not in str(error):
-                    raise
-                return ask()
+            for left in reversed(range(SEARCHES)):
+                try:
+                    return ask()
+                except CaprotoTimeoutError as error:
+                    if left == 0 or "from the search" not in str(error):
+                        raise
+            raise AssertionError  # the last one has answered, or has raised
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

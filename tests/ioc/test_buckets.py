@@ -7,9 +7,9 @@ import pytest
 
 from cxgi_bluesky.board import load_board
 from cxgi_bluesky.devices.simulated import simulated_beamline
+from tests.patience import PATIENCE_S, eventually
 
 from .serving import SlowClient
-from .waiting import eventually
 
 BOARD = load_board("cu32")
 
@@ -29,7 +29,7 @@ def test_the_same_seed_gives_the_buckets_of_the_soft_devices(own_ioc):
         go_to(ca, tile)
         line.stage.tile.move(tile)
         bucket = ca.expose()
-        line.diode.trigger().wait(timeout=5)
+        line.diode.trigger().wait(timeout=PATIENCE_S)
         assert bucket == pytest.approx(line.diode.current.get(), rel=1e-9)
         assert ca.get("SPREAD") == pytest.approx(line.diode.sigma.get(), rel=1e-9)
 

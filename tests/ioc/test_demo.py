@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
@@ -20,50 +19,40 @@ from cxgi_bluesky.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement
 from cxgi_bluesky.demo.counting import Counted, Counts
 from cxgi_bluesky.demo.ioc_process import DemoIoc
 from cxgi_bluesky.devices.beamline_file import example_path
+from tests.cases import long_case
+from tests.patience import PATIENCE_S, eventually
 
 from .serving import ROOT
-from .waiting import eventually
 
 SMALL = ("--board", "cu32", "--object", "CAS", "--fraction", "0.03125")
 COMMAND = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics"]
 
 
-def environment_of(folder, initialised):
+@pytest.fixture
+def environment(tmp_path, initialised):
     """Of a user who has set no addresses."""
-    data = initialised(folder / "data")
+    data = initialised(tmp_path / "data")
     clean = {name: value for name, value in os.environ.items() if not name.startswith("EPICS_")}
     return {**clean, "PYTHONPATH": str(ROOT), "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}
 
 
-@pytest.fixture
-def environment(tmp_path, initialised):
-    return environment_of(tmp_path, initialised)
+DETECTORS = [name if name == "generic" else long_case(name) for name in over_epics.EXAMPLES]
 
 
-@pytest.fixture(scope="module")
-def demonstrations(tmp_path_factory, initialised):
-    """Folder and run of each detector's demonstration, two at a time."""
-
-    def run(detector):
-        folder = tmp_path_factory.mktemp(detector)
-        environment = environment_of(folder, initialised)
-        words = [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"]
-        pipes = {"capture_output": True, "text": True}
-        return folder, subprocess.run(words, **pipes, env=environment, cwd=folder, timeout=110)
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        yield {detector: pool.submit(run, detector) for detector in over_epics.EXAMPLES}
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("detector", over_epics.EXAMPLES)
-def test_each_detector_agrees_with_soft_devices_and_the_iocs_counts(demonstrations, detector):
-    folder, run = demonstrations[detector].result()
+def demonstrated(detector, environment, folder):
+    """What a demonstration told as JSON; it says nothing of repeaters or lost connections."""
+    words = [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"]
+    pipes = {"capture_output": True, "text": True}
+    run = subprocess.run(words, **pipes, env=environment, cwd=folder, timeout=2 * PATIENCE_S)
     assert run.returncode == 0, run.stderr
-    noise = [line for line in re.split(r"[\r\n]+", run.stderr) if line.strip() and "exp/s" not in line]
-    assert noise == []  # no word of repeaters or lost connections
-    numbers = json.loads(run.stdout)
-    assert numbers == json.loads((folder / "out" / "demo.json").read_text())
+    assert [line for line in re.split(r"[\r\n]+", run.stderr) if line.strip() and "exp/s" not in line] == []
+    return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_each_detector_agrees_with_soft_devices_and_the_iocs_counts(detector, environment, tmp_path):
+    numbers = demonstrated(detector, environment, tmp_path)
+    assert numbers == json.loads((tmp_path / "out" / "demo.json").read_text())
     beside, counts = numbers["beside_soft_devices"], numbers["counts"]
     assert beside["identical_buckets"] == (detector in ("generic", "tetramm"))
     assert beside["verdict"] in (IDENTICAL, AGREES)
@@ -71,10 +60,10 @@ def test_each_detector_agrees_with_soft_devices_and_the_iocs_counts(demonstratio
     assert counts["shutter"] == "Closed"
     assert counts["run"]["openings"] == numbers["exposures"] + numbers["reference_exposures"]
     assert counts["ioc"]["exposures"] == counts["run"]["openings"] * (10 if detector == "keithley" else 1)
-    assert {"overview.png", "tv.png", "beamline.yml"} <= {file.name for file in (folder / "out").iterdir()}
+    assert {"overview.png", "tv.png", "beamline.yml"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.long
 def test_ctrl_c_closes_the_shutter_ends_the_ioc_and_says_what_is_left(environment, tmp_path):
     process = subprocess.Popen(
         [*COMMAND, "--board", "cu32", "--object", "CAS", "--fraction", "1", "--out", "out"],
@@ -83,13 +72,13 @@ def test_ctrl_c_closes_the_shutter_ends_the_ioc_and_says_what_is_left(environmen
     )  # fmt: skip
     children = f"/proc/{process.pid}/task/{process.pid}/children"
     journals = tmp_path / "data" / "journal"
-    eventually(lambda: _events(journals), lambda seen: seen > 5, seconds=50)
+    eventually(lambda: _events(journals), lambda seen: seen > 5)
     with open(children) as file:
         started = [int(pid) for pid in file.read().split()]
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=50)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert "interrupted: the shutter is closed" in errors
     assert "cxgi reconstruct " in errors

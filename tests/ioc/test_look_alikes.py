@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.patience import PATIENCE_S, eventually
+
 from .test_buckets import BOARD, go_to
-from .waiting import eventually
 
 
 @pytest.fixture
@@ -29,10 +30,12 @@ def test_ophyds_tetramm_reads_it(ca, bucket):
     from ophyd.quadem import TetrAMM
 
     tetramm = TetrAMM(ca.prefix + "TETRAMM:", name="tetramm", read_attrs=["current1.mean_value"])
-    tetramm.wait_for_connection(timeout=5)
+    tetramm.wait_for_connection(timeout=PATIENCE_S)
     tetramm.averaging_time.put(2.0)
     tetramm.stage()
-    tetramm.trigger().wait(timeout=5)
+    ca.put("TIME_SCALE", 0.25)  # so long that its monitor sees both begin and end
+    tetramm.trigger().wait(timeout=PATIENCE_S)
+    ca.put("TIME_SCALE", 0.0)
     reading = tetramm.read()["tetramm_current1_mean_value"]["value"]
     tetramm.unstage()
     assert reading == pytest.approx(bucket * 1e-12, rel=0.05)
@@ -59,10 +62,10 @@ def test_ophyds_scaler_counts_it(ca, bucket):
     from ophyd import EpicsScaler
 
     scaler = EpicsScaler(ca.prefix + "SCALER1", name="scaler")
-    scaler.wait_for_connection(timeout=10)
+    scaler.wait_for_connection(timeout=PATIENCE_S)
     scaler.preset_time.put(2.0)
     scaler.stage()
-    scaler.trigger().wait(timeout=5)
+    scaler.trigger().wait(timeout=PATIENCE_S)
     read = scaler.read()
     scaler.unstage()
     assert read["scaler_channels_chan1"]["value"] == 2e7

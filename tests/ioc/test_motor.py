@@ -5,7 +5,9 @@ import time
 
 import pytest
 
-from .waiting import Heard, eventually
+from tests.patience import PATIENCE_S, eventually
+
+from .waiting import Heard
 
 
 def test_a_move_arrives_within_the_encoders_noise(ca):
@@ -86,9 +88,9 @@ def test_ophyds_motor_drives_it(ca):
 
     # an axis whose readback `ca` never asked for: of channels that pyepics has already ophyd may miss the first monitor
     motor = EpicsMotor(ca.prefix + "OBJECT:X", name="motor")
-    motor.wait_for_connection(timeout=5)
+    motor.wait_for_connection(timeout=PATIENCE_S)
     for target in (0.7, 0.7, -0.3):
-        motor.set(target).wait(timeout=5)
+        motor.set(target).wait(timeout=PATIENCE_S)
         assert motor.position == pytest.approx(target, abs=2e-4)
     assert motor.egu == "mm"
     assert motor.precision == 5
@@ -103,5 +105,5 @@ def test_ophyds_motor_drives_it(ca):
     status = motor.set(1.0)
     status.add_callback(lambda status: stuck.set())
     motor.stop()
-    assert stuck.wait(5)
+    assert stuck.wait(timeout=PATIENCE_S)
     motor.destroy()

@@ -14,9 +14,9 @@ from caproto import CaprotoTimeoutError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.ioc.options import IocOptions
 from cxgi_bluesky.ioc.server import free_port
+from tests.patience import PATIENCE_S, eventually
 
 from .serving import ROOT, SlowClient
-from .waiting import eventually
 
 
 def test_it_listens_at_home_only_and_tells_clients_what_they_need(shared_ioc):
@@ -45,7 +45,7 @@ def test_the_line_for_people_and_the_file_for_scripts(tmp_path):
         line = ioc.stdout.readline()
     finally:
         ioc.send_signal(signal.SIGINT)
-        rest, _ = ioc.communicate(timeout=15)
+        rest, _ = ioc.communicate(timeout=PATIENCE_S)
     said = json.loads((tmp_path / "ready.json").read_text())
     assert f"EPICS_CA_SERVER_PORT={said['udp_port']}" in line
     assert rest.startswith("ended with the shutter Closed")
@@ -143,7 +143,7 @@ def test_it_ends_with_its_parent_if_it_is_asked_to(tmp_path):
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     finally:
         parent.kill()
-        parent.communicate(timeout=5)
+        parent.communicate(timeout=PATIENCE_S)
     eventually(lambda: free_port_or_none(port), port)
 
 

@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+from tests.patience import PATIENCE_S, eventually
+
 from .serving import SlowClient
-from .waiting import Heard, eventually
+from .waiting import Heard
 
 
 def test_it_opens_and_closes_and_is_counted(ca):
@@ -136,7 +138,7 @@ def test_the_timer_counts_from_each_opening(ca):
 
 OPEN_AND_STAY = """
 import sys, time, epics
-assert epics.caput(sys.argv[1] + "SHUTTER:CMD", "Open", wait=True, timeout=10)
+assert epics.caput(sys.argv[1] + "SHUTTER:CMD", "Open", wait=True, timeout=120)
 print(epics.caget(sys.argv[1] + "SHUTTER:STATUS", as_string=True), flush=True)
 time.sleep(60)
 """
@@ -155,7 +157,7 @@ def test_the_timer_closes_it_after_the_client_was_killed(shared_ioc, ca):
         assert child.stdout.readline().strip() == "Open"
     finally:
         child.send_signal(signal.SIGKILL)
-        child.communicate(timeout=5)
+        child.communicate(timeout=PATIENCE_S)
     assert ca.get("COUNT:OPENINGS") == 1
     eventually(lambda: ca.get("SHUTTER:STATUS"), "Closed")
     assert ca.get("SHUTTER:TIMED_OUT") == 1
@@ -176,7 +178,7 @@ def test_barrier_and_source_stop_the_light_too(ca):
 HEAR = """
 import sys, time, epics
 pv = epics.PV(sys.argv[1] + "SHUTTER:STATUS", callback=lambda value, **_: print(value, flush=True))
-pv.wait_for_connection(timeout=10)
+pv.wait_for_connection(timeout=120)
 sys.stdin.read()
 """
 
@@ -196,6 +198,6 @@ def test_the_end_of_the_ioc_closes_it_and_monitors_hear_of_it(own_ioc, how):
         assert listener.stdout.readline() == "0\n"
     finally:
         listener.kill()
-        listener.communicate(timeout=5)
+        listener.communicate(timeout=PATIENCE_S)
     assert ioc.process.returncode == 0
     assert (counted["shutter"], counted["openings"]) == ("Closed", 1)

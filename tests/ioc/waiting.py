@@ -1,22 +1,10 @@
-"""Waiting for what an IOC does by and by, and hearing what it says meanwhile."""
+"""Hearing what an IOC says meanwhile."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
-EVENTUALLY_S = 10.0  # the machine may be busy
-LOOK_S = 0.01
-
-
-def eventually(look: Callable[[], Any], wanted: Any, *, seconds: float = EVENTUALLY_S) -> None:
-    """Look again and again until it is as wanted: equal to a value, or a function of what was seen is true."""
-    end = time.monotonic() + seconds
-    good = wanted if callable(wanted) else lambda seen: seen == wanted
-    while not good(seen := look()):
-        assert time.monotonic() < end, f"after {seconds:g} s it was still {seen!r}"
-        time.sleep(LOOK_S)
+from tests.patience import eventually
 
 
 class Heard(list):

@@ -15,6 +15,7 @@ from cxgi_bluesky.plans import align_board
 from cxgi_bluesky.plate_alignment import alignment_from_run, write_aligned_board
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.simulation.beamline import TwinParameters
+from tests.cases import long_case
 from tests.conftest import QUIET, small_board, small_scan
 from tests.plans.test_endings import Broken, fail_after, interrupted
 from tests.plans.test_raster import shutter_is_closed
@@ -65,10 +66,10 @@ def is_safe(line) -> bool:
 @pytest.mark.parametrize(
     ("name", "lies", "exposures"),
     [
-        ("au64", {"dx_tiles": 0.5, "dy_tiles": -0.5, "rotation_deg": 1.0, "scale": 1.01}, 188),
+        long_case("au64", {"dx_tiles": 0.5, "dy_tiles": -0.5, "rotation_deg": 1.0, "scale": 1.01}, 188),
         ("au64", {"dx_tiles": -0.3, "dy_tiles": 0.45, "rotation_deg": -0.8, "mirrored": "in place"}, 197),
         ("cu32", {"dx_tiles": -0.5, "dy_tiles": -0.2, "rotation_deg": -1.0, "scale": 0.99}, 188),
-        ("cu32", {"dx_tiles": 0.2, "dy_tiles": 0.5, "rotation_deg": 0.4, "mirrored": "about tile 0"}, 206),
+        long_case("cu32", {"dx_tiles": 0.2, "dy_tiles": 0.5, "rotation_deg": 0.4, "mirrored": "about tile 0"}, 206),
     ],
 )
 def test_the_plate_is_found_within_a_quarter_of_a_pixel(RE, documents, name, lies, exposures):

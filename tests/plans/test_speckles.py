@@ -17,6 +17,7 @@ from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpa
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
 from cxgi_bluesky.speckle_measurement import SpeckleMeasurement
 from cxgi_bluesky.speckle_set import SpeckleSet
+from tests.patience import PATIENCE_S
 from tests.plans.test_endings import interrupted
 
 COUNT = 150
@@ -202,7 +203,7 @@ def test_masks_and_speckle_do_not_mix(RE, line, beamline, tmp_path):
 def test_a_trigger_without_a_recording_says_so(line):
     status = line.camera.trigger()
     with pytest.raises(CxgiError, match="records nothing yet"):
-        status.wait(timeout=2)
+        status.wait(timeout=PATIENCE_S)
 
 
 def test_live_pictures_of_a_speckle_run(RE, documents, line, tmp_path):

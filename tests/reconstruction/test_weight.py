@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.bench.workload import measure, pattern_set, truths
-from cxgi_bluesky.board import load_board
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.quality import cnr, psnr
@@ -16,10 +15,8 @@ from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.common_error import without_common_error
 from cxgi_bluesky.reconstruction.model_error import error_size, with_model_error
 from cxgi_bluesky.reconstruction.weight import chosen_weight
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
-from cxgi_bluesky.simulation.objects import render_object
-from cxgi_bluesky.simulation.scan import scan_twin
 from tests.conftest import signed_measurement, smooth_image
+from tests.reconstruction.etched_scan import BOARDS, READINGS, scanned, stored_scan
 
 FACTORS = 2.0 ** np.arange(-3, 4)
 
@@ -44,14 +41,16 @@ def test_within_half_a_decibel_of_the_best_on_the_anchor_workload(order, snr_db)
     assert np.max(lost) < (0.5 if order != "learned-density" else 1.0)
 
 
-@pytest.fixture(scope="module", params=[0, 1])
+@pytest.fixture(scope="module", params=BOARDS)
 def etched(request):
     """All 1024 patterns of the Cu board as etching left it, one exposure each."""
-    board = load_board("cu32")
-    parameters = twin_parameters(board, etched=True)
-    parameters = replace(parameters, defects=replace(parameters.defects, seed=request.param))
-    twin = BeamlineTwin(board, render_object("CAS", 32, 4), parameters, seed=request.param)
-    return scan_twin(twin, PatternSet(32, 1024)), twin.truth
+    return stored_scan(request.param)
+
+
+@pytest.mark.parametrize("seed", BOARDS)
+def test_the_scans_that_are_kept_are_those_that_would_be_made(seed):
+    made = scanned(seed, PatternSet(32, 12))
+    np.testing.assert_allclose(made, np.load(READINGS)[seed, : len(made)], rtol=1e-6)
 
 
 def test_within_a_fifth_of_the_best_contrast_on_an_imperfect_board(etched):

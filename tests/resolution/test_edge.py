@@ -10,6 +10,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.resolution import measure_edge
 from cxgi_bluesky.resolution.edge import pixel_edge, upright, width_of
 from cxgi_bluesky.simulation.objects import block_mean, gold_semi_cylinder
+from tests.cases import long_case
 from tests.resolution.synthetic import edge_image, noise
 
 BOX = (0, 16, 0, 16)
@@ -64,7 +65,7 @@ def test_the_pixel_adds_a_twelfth_of_variance_at_every_angle(normal):
     assert np.trapezoid(grid**2 * spread, grid) == pytest.approx(0.6 + 1 / 12, rel=1e-3)
 
 
-@pytest.mark.parametrize(("angle", "sigma"), [(0.0, 0.7), (8.0, 1.2)])
+@pytest.mark.parametrize(("angle", "sigma"), [long_case(0.0, 0.7), (8.0, 1.2)])
 def test_the_uncertainty_is_calibrated(angle, sigma):
     """The truth lies within one sigma in about 68 % of the noise seeds: here 80 of them, 12 x 12 pixels."""
     image = edge_image(12, angle, 0.37, sigma)

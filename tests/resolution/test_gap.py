@@ -9,6 +9,7 @@ from cxgi_bluesky.resolution import measure_gap
 from cxgi_bluesky.resolution.gap import line_width
 from cxgi_bluesky.resolution.report import gap_numbers
 from cxgi_bluesky.simulation.objects import block_mean, gold_semi_cylinder
+from tests.cases import long_case
 from tests.resolution.synthetic import across, gap_image, noise, pixels
 
 LINE = (11.5, 2, 11.5, 21)
@@ -65,7 +66,14 @@ def test_the_line_need_not_be_perpendicular():
     assert crossing.width_px == pytest.approx(proper.width_px, abs=0.03)
 
 
-@pytest.mark.parametrize(("width", "sigma", "level"), [(2.0, 0.7, 0.1), (6.0, 1.5, 0.25), (1.0, 0.3, 0.1)])
+@pytest.mark.parametrize(
+    ("width", "sigma", "level"),
+    [
+        (2.0, 0.7, 0.1),
+        long_case(6.0, 1.5, 0.25),
+        long_case(1.0, 0.3, 0.1),
+    ],
+)
 def test_the_uncertainty_is_calibrated(width, sigma, level):
     """The truth lies within one sigma in about 68 % of 40 noise seeds, in width, depth and area."""
     image = gap_image(angle_deg=12, width=width, sigma=sigma)

@@ -19,6 +19,7 @@ from cxgi_bluesky.simulation.scan import scan_twin
 from cxgi_bluesky.simulation.tile_camera import record_fine_tile_maps, record_tile_maps
 from cxgi_bluesky.tile_maps import FineTileMaps
 from tests.conftest import QUIET, small_board
+from tests.patience import PATIENCE_S
 
 PARAMETERS = replace(QUIET, defects=Defects(1.5, 1.5, 0.3, 0.4, 0.4, 0.02, seed=1))
 BOARD = small_board(tile_pitch_um=80.0)
@@ -101,7 +102,7 @@ def test_the_beamline_takes_measured_maps():
     maps = record_fine_tile_maps(twin_of(), PATTERNS)
     line = simulated_beamline(BOARD, "CAS", parameters=QUIET, tile_maps=maps)
     line.twin.open_shutter()
-    line.stage.tile.set(9).wait(timeout=2)
+    line.stage.tile.set(9).wait(timeout=PATIENCE_S)
     twin = twin_of()
     twin.open_shutter()
     twin.move_to(*BOARD.position_mm(9))

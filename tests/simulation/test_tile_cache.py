@@ -14,6 +14,7 @@ from cxgi_bluesky.simulation.etching import Defects
 from cxgi_bluesky.simulation.tile_cache import TileFile, clear_tile_cache, from_levels, to_levels
 from cxgi_bluesky.simulation.tiles import EtchedTiles, whole
 from tests.conftest import small_board
+from tests.patience import PATIENCE_S
 
 DEFECTS = Defects(1.5, 1.5, 0.3, 0.4, 0.4, 0.02, seed=1)
 
@@ -142,7 +143,7 @@ def test_two_processes_may_draw_at_the_same_time(folder):
         "for tile in range(64): whole(tiles, tile)\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
-    assert [p.wait(timeout=50) for p in both] == [0, 0]
+    assert [p.wait(timeout=PATIENCE_S) for p in both] == [0, 0]
     file = TileFile(etched()._key(), 32)
     missing = [tile for tile in range(64) if file.read(tile) is None]
     assert len(missing) <= 2  # the one that begins the file may lose the other's first slots

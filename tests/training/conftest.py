@@ -1,12 +1,15 @@
-"""A finished training, for all tests of trainings."""
+"""A finished training, and one that was stopped, for all tests of trainings."""
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
+from cxgi_bluesky.training import checking
 from cxgi_bluesky.training.loop import train
 
-from .tiny import tiny
+from .tiny import quiet, tiny
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,31 @@ def finished(tmp_path_factory):
     config, told = tiny(folder), []
     train(config, folder / "out", report=told.append)
     return config, folder / "out", told
+
+
+@pytest.fixture(scope="session")
+def stopped_once(finished, tmp_path_factory):
+    """The same training, stopped after its first check: configuration and folder."""
+    config, folder = finished[0], tmp_path_factory.mktemp("stopped")
+    train(config, folder, report=quiet, stop_at=2)
+    return config, folder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A copy of it, which a test may change."""
+    config, folder = stopped_once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return config, tmp_path
+
+
+@pytest.fixture
+def quick_curves(finished, stopped_once, monkeypatch):
+    """Trainings of a test's own draw no curves, which takes longer than their steps; the finished one has some."""
+    monkeypatch.setattr(checking, "draw_curves", lambda lines, path, steps: None)
+
+
+@pytest.fixture
+def drawn_curves(quick_curves, monkeypatch):
+    """Trainings of this test draw them."""
+    monkeypatch.undo()

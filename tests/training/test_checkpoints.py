@@ -16,18 +16,14 @@ from cxgi_bluesky.reconstruction.weights_file import load_network
 from cxgi_bluesky.training import checking
 from cxgi_bluesky.training.config import NoiseConfig
 from cxgi_bluesky.training.loop import begin, train
+from tests.cases import long_case
 from tests.training.tiny import (
     NETWORK,
     quiet,
     state_of,
 )
 
-
-@pytest.fixture
-def stopped(finished, tmp_path):
-    config, _, _ = finished
-    train(config, tmp_path, report=quiet, stop_at=2)
-    return config, tmp_path
+pytestmark = pytest.mark.usefixtures("quick_curves")
 
 
 def test_another_configuration_is_noted(stopped):
@@ -74,7 +70,7 @@ def test_weights_without_their_checkpoint_are_never_overwritten(stopped):
     assert (out / checking.WEIGHTS).read_bytes() == before
 
 
-@pytest.mark.parametrize("stop", [2, 4, 6])
+@pytest.mark.parametrize("stop", [2, long_case(4), 6])
 def test_weights_that_are_missing_are_written_again_from_the_checkpoint(stop, finished, tmp_path):
     config, _, _ = finished
     train(config, tmp_path, report=quiet, stop_at=stop)
@@ -102,7 +98,7 @@ def test_weights_that_cannot_be_read_are_said_before_anything_is_drawn(stopped):
     assert told == []
 
 
-def test_files_may_be_read_by_those_that_the_umask_lets(finished, tmp_path):
+def test_files_may_be_read_by_those_that_the_umask_lets(finished, drawn_curves, tmp_path):
     config, _, _ = finished
     before = os.umask(0o027)
     try:

@@ -18,9 +18,9 @@ from cxgi_bluesky.training.config import ObjectConfig, TrainingConfig
 from cxgi_bluesky.training.history import read_history
 from cxgi_bluesky.training.loop import train
 from cxgi_bluesky.training.processes import Processes, is_first_process
+from tests.patience import PATIENCE_S
 from tests.training.tiny import tiny
 
-LONGEST_S = 50  # a training that hangs fails its test
 VANISH = """
 import os
 from cxgi_bluesky.training.processes import joined_processes
@@ -62,7 +62,7 @@ def begun(rank: int, port: int, *arguments: str) -> subprocess.Popen[str]:
 def ended(*processes: subprocess.Popen[str]) -> list[tuple[int, str, str]]:
     """Exit status, stdout and stderr of each; all are ended in any case."""
     try:
-        found = [(p, *p.communicate(timeout=LONGEST_S)) for p in processes]
+        found = [(p, *p.communicate(timeout=PATIENCE_S)) for p in processes]
         return [(p.returncode, out, err) for p, out, err in found]
     finally:
         for process in processes:
@@ -76,7 +76,7 @@ def test_two_processes_train_as_one_does(tmp_path):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command = ["-m", "cxgi_bluesky.cli", "train", str(written(config, tmp_path)), "--out", str(tmp_path / "two")]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launcher, *command], capture_output=True, text=True, timeout=LONGEST_S, env=one_thread)
+    done = subprocess.run([*launcher, *command], capture_output=True, text=True, timeout=PATIENCE_S, env=one_thread)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("step 2 of 6") == 1  # the first one speaks for all
     assert "2 processes" in done.stdout
@@ -92,6 +92,7 @@ def test_two_processes_train_as_one_does(tmp_path):
             torch.testing.assert_close(two[name], value, rtol=0, atol=atol, msg=name)
 
 
+@pytest.mark.long
 def test_what_the_first_cannot_do_ends_all_with_its_message(tmp_path):
     path = written(tiny(tmp_path), tmp_path)
     path.write_text(path.read_text().replace("folder: null", f"folder: {tmp_path / 'nothing'}"))

@@ -27,6 +27,7 @@ from cxgi_bluesky.training.history import add_line, read_history
 from cxgi_bluesky.training.loop import begin, learning_rate, one_step, train
 from cxgi_bluesky.training.losses import doubt_losses
 from cxgi_bluesky.training.processes import Processes
+from tests.cases import long_case
 from tests.training.tiny import (
     NETWORK,
     NO_BOARDS,
@@ -37,6 +38,8 @@ from tests.training.tiny import (
     state_of,
     tiny,
 )
+
+pytestmark = pytest.mark.usefixtures("quick_curves")
 
 ONE_BOARD = BoardConfig(count={16: 1}, patterns={16: 40}, none=0.5, reference=0.4, ranges=BoardRanges(), seed=300)
 
@@ -72,7 +75,7 @@ def test_the_same_configuration_gives_the_same_weights(finished, tmp_path):
     assert not torch.equal(one["network.first.power.law"], other["network.first.power.law"])
 
 
-@pytest.mark.parametrize("stops", [(2,), (4,), (2, 4)])
+@pytest.mark.parametrize("stops", [long_case((2,)), long_case((4,)), (2, 4)])
 def test_a_training_that_was_stopped_goes_on_as_if_it_had_not(stops, finished, tmp_path):
     config, out, _ = finished
     for stop in (*stops, 0):

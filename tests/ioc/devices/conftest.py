@@ -1,6 +1,8 @@
-"""Beamlines over the IOC: the example file of the package with short times, and what a test changes."""
+"""Beamlines over the IOC: the example file of the package with long times, and what a test changes."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
@@ -9,15 +11,17 @@ from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.plans import hadamard_scan
 from tests.beamline_files import changed_file
 
-SHORT = {
+PATIENT = {
     "board": "cu32",
-    "timeouts": {"connection_s": 5, "read_s": 1, "write_s": 2},
+    "timeouts": {"connection_s": 60, "read_s": 10, "write_s": 20},
     "stage.in_position_um": 20,
-    "stage.move_timeout_s": 5,
-    "shutter.opening_s": 0.6,
-    "shutter.closing_s": 0.6,
-    "shutter.second_barrier.closing_s": 0.6,
+    "stage.move_timeout_s": 60,
+    "shutter.opening_s": 8,
+    "shutter.closing_s": 4.5,
+    "shutter.second_barrier.closing_s": 4.5,
 }
+SOON_S = 0.6  # for a shutter that is to be given up
+HASTY = {"timeouts": {"read_s": 0.3, "write_s": 0.5}, "shutter__closing_s": SOON_S, "stage__move_timeout_s": 0.5}
 DIODES = {
     "keithley": {"class": "keithley", "pvs": "KEITHLEY:", "range_settle_s": 0},
     "tetramm": {"class": "quadem", "pvs": "TETRAMM:", "range_settle_s": 0},
@@ -27,7 +31,7 @@ DIODES = {
 
 def changes_of(prefix: str, **changes) -> dict:
     """What a test's file has else than the example; a keyword names its key with two underscores for dots."""
-    return {"prefix": prefix, **SHORT, **{key.replace("__", "."): value for key, value in changes.items()}}
+    return {"prefix": prefix, **PATIENT, **{key.replace("__", "."): value for key, value in changes.items()}}
 
 
 @pytest.fixture
@@ -62,6 +66,17 @@ def line(ca, shared_line):
         device.unstage()
     shared_line.diode.exposure_s.put(1.0)
     return shared_line
+
+
+@pytest.fixture
+def hasten(monkeypatch):
+    """From now on a beamline's shutter is given up soon."""
+
+    def at_once(line):
+        times = replace(line.shutter.times, opening_s=SOON_S, closing_s=SOON_S)
+        monkeypatch.setattr(line.shutter, "times", times)
+
+    return at_once
 
 
 def scan(line, pattern_set, **options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from cxgi_bluesky.board import Alignment
 from cxgi_bluesky.devices.simulated import simulated_beamline
@@ -20,6 +21,7 @@ class Found:
         self.board, self.aligned_board = board, replace(board, alignment=alignment)
 
 
+@pytest.mark.long
 def test_a_plate_is_found_and_then_makes_the_right_picture(own_ioc, beamline_file, tmp_path):
     board = fiducial_board()
     board.to_yaml(tmp_path / "small.yaml")

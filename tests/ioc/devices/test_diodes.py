@@ -8,12 +8,13 @@ from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.rejection import NOT_A_NUMBER
+from tests.patience import PATIENCE_S
 
 from .conftest import DIODES, scan
 
 
 def triggered(diode):
-    diode.trigger().wait(timeout=10)
+    diode.trigger().wait(timeout=PATIENCE_S)
     return diode.current.get()
 
 
@@ -71,7 +72,7 @@ def test_an_exposure_that_was_stopped_is_forgotten(ca, line, bright):
     line.diode.stop()
     line.diode.exposure_s.put(0.1)
     bucket = triggered(line.diode)
-    assert first.exception(timeout=5) is None
+    assert first.exception(timeout=PATIENCE_S) is None
     assert bucket == pytest.approx(ca.get("VALUE"))
 
 
@@ -149,4 +150,4 @@ def test_a_tetramm_at_full_scale_goes_to_its_other_range(ca, make_line, bright):
 def test_a_tetramm_that_has_ended_at_once_has_ended(ca, make_line, monkeypatch):
     detector = make_line(ca.prefix, diode=DIODES["tetramm"]).diode.detector
     monkeypatch.setattr(detector.acquire, "put", lambda *_, **__: detector._acquire_changed(value=0, old_value=1))
-    detector.trigger().wait(timeout=5)
+    detector.trigger().wait(timeout=PATIENCE_S)

@@ -8,13 +8,14 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.ioc.bench import KNIFE_GEOMETRY
 from cxgi_bluesky.plans import knife_edge_scan
 from cxgi_bluesky.resolution import fit_knife_edge
+from tests.patience import PATIENCE_S
 
 WORDS = {"start_um": -70.0, "stop_um": 70.0, "points": 21, "exposure_s": 2.0, "slit": KNIFE_GEOMETRY}
 
 
 def test_the_spot_is_measured_over_channel_access(RE, documents, ca, line):
     ca.put("OBJECT:X", 10.0)
-    line.stage.tile.set(line.board.open_tile_number).wait(timeout=5)
+    line.stage.tile.set(line.board.open_tile_number).wait(timeout=PATIENCE_S)
     RE(knife_edge_scan(line.knife, line.shutter, line.diode, **WORDS))
     fit = fit_knife_edge(documents)
     assert fit.fwhm_um == pytest.approx(37, abs=4 * fit.fwhm_sigma_um)

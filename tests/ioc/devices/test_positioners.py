@@ -11,6 +11,7 @@ from cxgi_bluesky.devices.position import NotArrivedError, PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.patterns import PatternSet
+from tests.patience import PATIENCE_S
 
 from .conftest import scan
 
@@ -28,7 +29,7 @@ def line(ca, make_line):
 
 def test_a_tile_is_reached_and_named_as_with_motors(ca, line, shared_line):
     assert isinstance(line.stage, EpicsPositionerStage)
-    line.stage.tile.set(17).wait(timeout=5)
+    line.stage.tile.set(17).wait(timeout=PATIENCE_S)
     assert line.stage.tile.position == 17
     assert (ca.get("STAGE:X"), ca.get("STAGE:Y")) == pytest.approx(line.board.position_mm(17))
     keys, motors = line.stage.describe(), shared_line.stage.describe()
@@ -70,16 +71,16 @@ def test_a_stuck_axis_ends_the_move(ca, make_line):
     line = make_line(ca.prefix, **AXES, stage__move_timeout_s=0.4)
     ca.put("FAULT:STUCK", 1)
     with pytest.raises(NotArrivedError, match=r"stage_[xy] was sent to .* has not arrived within 0\.4 s"):
-        line.stage.tile.set(40).wait(timeout=10)
+        line.stage.tile.set(40).wait(timeout=PATIENCE_S)
 
 
 def test_a_move_is_stopped(ca, line):
-    line.stage.tile.set(0).wait(timeout=5)
+    line.stage.tile.set(0).wait(timeout=PATIENCE_S)
     ca.put("TIME_SCALE", 1.0)
     status = line.stage.tile.set(900)
     line.stage.stop()
     with pytest.raises(PositionError):
-        status.wait(timeout=10)
+        status.wait(timeout=PATIENCE_S)
     assert ca.get("STAGE:X.DMOV") == ca.get("STAGE:Y.DMOV") == 1
 
 

@@ -8,8 +8,9 @@ import pytest
 from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.patterns import PatternSet
 from tests.beamline_files import GONE
+from tests.patience import PATIENCE_S, eventually
 
-from .conftest import scan
+from .conftest import SOON_S, scan
 
 PULSES = {
     "shutter__command": GONE,
@@ -19,7 +20,7 @@ PULSES = {
 
 
 def opened(shutter):
-    shutter.set("open").wait(timeout=5)
+    shutter.set("open").wait(timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("how", [{}, PULSES], ids=["command", "pulses"])
@@ -28,10 +29,10 @@ def test_it_opens_closes_and_counts(ca, make_line, how):
     opened(shutter)
     assert (shutter.state.get(), ca.get("SHUTTER:STATUS")) == ("open", "Open")
     time.sleep(0.1)
-    shutter.set("closed").wait(timeout=5)
+    shutter.set("closed").wait(timeout=PATIENCE_S)
     assert (shutter.state.get(), ca.get("SHUTTER:STATUS")) == ("closed", "Closed")
     assert shutter.openings.get() == ca.get("COUNT:OPENINGS") == 1
-    assert 0.1 <= shutter.open_s.get() < 2
+    assert shutter.open_s.get() >= 0.1
 
 
 @pytest.mark.parametrize("ending", ["unstage", "stop", "pause", "close"])
@@ -47,7 +48,7 @@ def test_a_close_overtakes_an_opening(ca, line):
     opening = line.shutter.set("open")
     line.shutter.close()
     with pytest.raises(ShutterError, match="was closed while it"):
-        opening.wait(timeout=5)
+        opening.wait(timeout=PATIENCE_S)
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
 
@@ -64,21 +65,23 @@ def test_a_permit_withdrawn_in_an_exposure_spoils_it(ca, line):
     opened(line.shutter)
     ca.put("FAULT:PERMIT", 1)
     with pytest.raises(ShutterError, match=r"closed by itself during the exposure, which is not stored.*PERMIT"):
-        line.shutter.set("closed").wait(timeout=5)
-    line.shutter.set("closed").wait(timeout=5)  # told once
+        line.shutter.set("closed").wait(timeout=PATIENCE_S)
+    line.shutter.set("closed").wait(timeout=PATIENCE_S)  # told once
 
 
-def test_a_slow_shutter_is_waited_for_and_a_slower_one_is_an_alarm(ca, line):
+def test_a_slow_shutter_is_waited_for_and_a_slower_one_is_an_alarm(ca, line, hasten):
     ca.put("FAULT:SHUTTER_DELAY_S", 0.2)
     opened(line.shutter)
-    line.shutter.set("closed").wait(timeout=5)
+    line.shutter.set("closed").wait(timeout=PATIENCE_S)
     opened(line.shutter)
+    hasten(line)
     ca.put("FAULT:SHUTTER_DELAY_S", 3.0)
     with pytest.raises(ShutterError, match=r"did not close within 0\.6 s"):
         line.shutter.close()
 
 
-def test_one_that_does_not_open_is_closed_again(ca, line):
+def test_one_that_does_not_open_is_closed_again(ca, line, hasten):
+    hasten(line)
     ca.put("FAULT:SHUTTER_FAIL", "open")
     with pytest.raises(ShutterError, match=r"did not open within 0\.6 s .*closed again"):
         opened(line.shutter)
@@ -86,11 +89,12 @@ def test_one_that_does_not_open_is_closed_again(ca, line):
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
 
-def test_one_that_does_not_close_goes_to_the_second_barrier_and_stays_an_alarm(ca, line):
+def test_one_that_does_not_close_goes_to_the_second_barrier_and_stays_an_alarm(ca, line, hasten):
     opened(line.shutter)
+    hasten(line)
     ca.put("FAULT:SHUTTER_FAIL", "close")
     with pytest.raises(ShutterError, match=r"ALARM: it did not close .*second_barrier has stopped the beam"):
-        line.shutter.set("closed").wait(timeout=5)
+        line.shutter.set("closed").wait(timeout=PATIENCE_S)
     assert ca.get("SAFETY:STATUS") == "Closed"
     with pytest.raises(ShutterError, match=r"does not open: .*reset_alarm"):
         line.shutter.set("open")
@@ -122,11 +126,13 @@ def test_an_exposure_longer_than_the_iocs_timer_is_said_to_be(RE, make_line, ca,
     assert "exposure_s 1.5: shutter is closed by its own timer after 1 s" in caplog.text
 
 
-def test_a_command_that_hangs_goes_to_the_second_barrier(ca, make_line, monkeypatch):
-    shutter = make_line(ca.prefix).shutter
+def test_a_command_that_hangs_goes_to_the_second_barrier(ca, make_line, hasten, monkeypatch):
+    line = make_line(ca.prefix)
+    shutter = line.shutter
     opened(shutter)
+    hasten(line)
     go_on = threading.Event()
-    monkeypatch.setattr(shutter.command, "put", lambda *_, **__: go_on.wait(30))
+    monkeypatch.setattr(shutter.command, "put", lambda *_, **__: go_on.wait(timeout=PATIENCE_S))
     try:
         with pytest.raises(ShutterError, match=r"ALARM: it did not take the command .*has stopped the beam"):
             shutter.close()
@@ -140,18 +146,22 @@ def test_a_command_that_hangs_goes_to_the_second_barrier(ca, make_line, monkeypa
     ("change", "message"),
     [
         ({"shutter__second_barrier": GONE}, "there is no second barrier: stop the beam by hand"),
-        ({"shutter__second_barrier__closed_value": "Failed"}, r"FAILED too .*stop the beam by hand"),
+        (
+            {"shutter__second_barrier__closed_value": "Failed", "shutter__second_barrier__closing_s": SOON_S},
+            r"FAILED too .*stop the beam by hand",
+        ),
     ],
 )
-def test_the_alarm_says_what_became_of_the_second_barrier(ca, make_line, change, message):
+def test_the_alarm_says_what_became_of_the_second_barrier(ca, make_line, hasten, change, message):
     line = make_line(ca.prefix, **change)
     opened(line.shutter)
+    hasten(line)
     ca.put("FAULT:SHUTTER_FAIL", "close")
     with pytest.raises(ShutterError, match=message):
         line.shutter.close()
 
 
-def test_a_source_that_is_switched_off_is_a_second_barrier_too(ca, make_line):
+def test_a_source_that_is_switched_off_is_a_second_barrier_too(ca, make_line, hasten):
     line = make_line(
         ca.prefix,
         shutter__second_barrier__command="SOURCE:CMD",
@@ -160,16 +170,18 @@ def test_a_source_that_is_switched_off_is_a_second_barrier_too(ca, make_line):
         shutter__second_barrier__closed_value="Off",
     )
     opened(line.shutter)
+    hasten(line)
     ca.put("FAULT:SHUTTER_FAIL", "close")
     with pytest.raises(ShutterError, match="has stopped the beam"):
         line.shutter.close()
     assert ca.get("SOURCE:STATUS") == "Off"
 
 
-def test_a_scan_whose_shutter_fails_ends_without_beam(RE, documents, ca, line):
+def test_a_scan_whose_shutter_fails_ends_without_beam(RE, documents, ca, line, hasten):
     def fail(name, document):
         if name == "event" and document["data"].get("pattern_index", -1) >= 0:
             ca.put("FAULT:SHUTTER_FAIL", "close")
+            hasten(line)
 
     RE.subscribe(fail)
     with pytest.raises(ShutterError, match=r"ALARM|does not open|did not close"):
@@ -188,10 +200,10 @@ def test_the_iocs_timer_is_set_while_staged(ca, line):
 
 
 def test_the_iocs_timer_spoils_the_exposure(ca, make_line):
-    shutter = make_line(ca.prefix, shutter__max_open_s=0.2).shutter
+    shutter = make_line(ca.prefix, shutter__max_open_s=1.0).shutter
     shutter.stage()
     opened(shutter)
-    time.sleep(0.5)
+    eventually(lambda: ca.get("SHUTTER:TIMED_OUT"), 1)
     with pytest.raises(ShutterError, match="closed by itself"):
-        shutter.set("closed").wait(timeout=5)
+        shutter.set("closed").wait(timeout=PATIENCE_S)
     shutter.unstage()

@@ -7,13 +7,13 @@ from ophyd.utils import LimitError
 from cxgi_bluesky.devices.epics.motors import PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.patterns import PatternSet
+from tests.patience import PATIENCE_S, eventually
 
-from ..waiting import eventually
 from .conftest import scan
 
 
 def test_a_tile_is_reached_with_both_axes(ca, line):
-    line.stage.tile.set(17).wait(timeout=5)
+    line.stage.tile.set(17).wait(timeout=PATIENCE_S)
     x, y = line.board.position_mm(17)
     assert (ca.get("STAGE:X.RBV"), ca.get("STAGE:Y.RBV")) == pytest.approx((x, y), abs=0.005)
     assert line.stage.tile.position == 17
@@ -24,8 +24,8 @@ def test_a_tile_is_reached_with_both_axes(ca, line):
 
 def test_between_tiles_the_readback_is_the_nearest_tile_and_its_distance(line):
     x, y = line.board.position_mm(9)
-    line.stage.x.set(x + 0.4).wait(timeout=5)
-    line.stage.y.set(y).wait(timeout=5)
+    line.stage.x.set(x + 0.4).wait(timeout=PATIENCE_S)
+    line.stage.y.set(y).wait(timeout=PATIENCE_S)
     eventually(lambda: line.stage.tile.position, 9)  # an axis that is moved alone ends with its DMOV
     eventually(lambda: line.stage.tile_distance_um.get(), pytest.approx(400, abs=5))
 
@@ -39,13 +39,13 @@ def test_the_magic_moves_to_a_tile(RE, ca, line):
 
 @pytest.mark.parametrize("axis", ["x", "y"])
 def test_an_axis_that_ends_elsewhere_is_one_clear_error(ca, line, axis):
-    line.stage.tile.set(0).wait(timeout=5)
+    line.stage.tile.set(0).wait(timeout=PATIENCE_S)
     wanted = line.board.position_mm(40)["xy".index(axis)]
     ca.put("TIME_SCALE", 0.05)
     status = line.stage.tile.set(40)
     ca.put(f"STAGE:{axis.upper()}.STOP", 1)  # another client stops it; for the record the move is done
     with pytest.raises(PositionError) as caught:
-        status.wait(timeout=10)
+        status.wait(timeout=PATIENCE_S)
     found = ca.get(f"STAGE:{axis.upper()}.RBV")
     assert f"stage_{axis} was sent to {wanted:.4f} mm and reads {found:.2f}" in str(caught.value)
     assert "um off (window 20 um): check the axis for lost steps" in str(caught.value)
@@ -64,7 +64,7 @@ def test_an_axis_that_does_not_arrive_ends_the_move(ca, make_line):
     line = make_line(ca.prefix, stage__move_timeout_s=0.4)
     ca.put("FAULT:STUCK", 1)
     with pytest.raises(PositionError, match=r"stage_[xy] was sent to .* has not arrived"):
-        line.stage.tile.set(40).wait(timeout=10)
+        line.stage.tile.set(40).wait(timeout=PATIENCE_S)
 
 
 def test_limits_of_the_file_are_kept_before_anything_moves(ca, make_line):
@@ -94,11 +94,11 @@ def test_the_velocity_is_put_back(ca, make_line):
 
 
 def test_the_object_goes_out_and_in(ca, line):
-    line.object_stage.set("out").wait(timeout=5)
+    line.object_stage.set("out").wait(timeout=PATIENCE_S)
     assert (line.object_stage.state.get(), ca.get("OBJECT:X.RBV")) == ("out", pytest.approx(10, abs=0.01))
-    line.object_stage.motor.set(5.0).wait(timeout=5)
+    line.object_stage.motor.set(5.0).wait(timeout=PATIENCE_S)
     eventually(lambda: line.object_stage.state.get(), "between")
-    line.object_stage.set("in").wait(timeout=5)
+    line.object_stage.set("in").wait(timeout=PATIENCE_S)
     assert line.object_stage.state.get() == "in"
     with pytest.raises(CxgiError, match="'away'"):
         line.object_stage.set("away")

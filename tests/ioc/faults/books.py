@@ -13,7 +13,7 @@ import pytest
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
-from tests.ioc.waiting import eventually
+from tests.patience import PATIENCE_S, eventually
 
 SET = PatternSet(32, 4)
 TILE_TIMES = {"open_exposures": 1, "dark_exposures": 1, "incident_exposures": 0, "open_every": 0}
@@ -22,7 +22,6 @@ LIT = ("primary", "validation", "open", "incident", "metal", "failed")
 EXPOSURE_S = 2000.0  # simulated seconds: no noise to speak of
 REAL_S = 0.2  # real seconds of an exposure that something is to be done in
 SAME = 2e-3  # of a bucket: 10 sigma of such an exposure; buckets of neighbouring tiles differ by more
-OVER_S = 20.0
 
 
 def events(documents: Iterable[tuple[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
@@ -114,7 +113,7 @@ def wait_for_exposure(ca: Any, opening: int) -> None:
     def under_way() -> bool:
         return ca.get("COUNT:OPENINGS") >= opening and ca.get("ACQUIRE") == 1 and ca.get("SHUTTER:STATUS") == "Open"
 
-    eventually(under_way, True, seconds=OVER_S)
+    eventually(under_way, True)
 
 
 @contextmanager
@@ -139,7 +138,7 @@ def in_exposure(ca: Any, opening: int, action: Callable[[], Any], *, real_s: flo
     try:
         yield
     finally:
-        thread.join(OVER_S)
+        thread.join(PATIENCE_S)
     assert not told, told
     assert not thread.is_alive()
 

@@ -11,9 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
+
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = "documents.jsonl"
@@ -73,7 +74,7 @@ class Scanner:
         """End it, by its process id."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(timeout=PATIENCE_S)
         self.process.stdin.close()
         self.process.stdout.close()
 
@@ -159,13 +160,12 @@ class Words:
         }
 
     def _run(self, work: Any) -> dict[str, Any]:
-        begun = time.monotonic()
         try:
             result = work()
             answer = {"result": list(result) if isinstance(result, tuple) else None, "error": ""}
         except Exception as error:
             answer = {"result": None, "error": f"{type(error).__name__}: {error}"}
-        return {**answer, "state": str(self._engine.state), "seconds": time.monotonic() - begun, "at": time.time()}
+        return {**answer, "state": str(self._engine.state)}
 
 
 def main() -> None:

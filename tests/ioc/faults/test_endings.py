@@ -9,6 +9,7 @@ from cxgi_bluesky import journal
 from cxgi_bluesky.catalog.recovery import union
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.per_run import PerRun
+from tests.cases import long_case
 
 from .books import WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops
 from .conftest import resumed, short_scan
@@ -26,9 +27,16 @@ def test_a_scan_without_faults_stores_each_exposure_once(RE, documents, ca, line
 
 
 @pytest.mark.parametrize(
-    ("ending", "status", "figures"), [("abort", "abort", 1), ("stop", "success", 1), ("halt", "abort", 0)]
+    ("ending", "status", "figures", "paused"),
+    [
+        ("abort", "abort", 1, True),
+        ("stop", "success", 1, False),
+        ("halt", "abort", 0, True),
+        long_case("abort", "abort", 1, False),
+        long_case("stop", "success", 1, True),
+        long_case("halt", "abort", 0, False),
+    ],
 )
-@pytest.mark.parametrize("paused", [True, False], ids=["paused", "running"])
 def test_an_ending_in_an_exposure(RE, documents, ca, line, truth, ending, status, figures, paused):
     end = getattr(RE, ending)
     with in_exposure(ca, SECOND_PATTERN, RE.request_pause if paused else end), pytest.raises(RunEngineInterrupted):
@@ -95,10 +103,10 @@ def a_small_disk(lines, write=journal._write):
 @pytest.mark.parametrize(
     ("lines", "stored", "unstored"),
     [
-        (2, {}, {"dark": 1}),
+        long_case(2, {}, {"dark": 1}),
         (4, {"dark": 1}, {"interrupted": 1}),
         (7, CUT_OFF, {"interrupted": 1}),
-        (12, {"dark": 1, "open": 2, "primary": 4}, {}),
+        long_case(12, {"dark": 1, "open": 2, "primary": 4}, {}),
     ],
     ids=["dark event", "open event", "second pattern", "figures"],
 )

@@ -10,6 +10,7 @@ from bluesky.preprocessors import plan_mutator
 from bluesky.utils import RunEngineInterrupted, ensure_generator
 
 from cxgi_bluesky.exposures import Exposures
+from tests.cases import long_case
 from tests.plans.test_endings import interrupted
 
 from .books import LIT, WHOLE, check_image, counted, rows, stops
@@ -49,7 +50,10 @@ def made(number: int) -> set[tuple[int, int, int]]:
     return {(1, 0, 1)}
 
 
-@pytest.mark.parametrize("number", range(len(ONE_EXPOSURE)))
+EACH_TIME = (ONE_EXPOSURE.index("trigger diode"), ONE_EXPOSURE.index("trigger diode") + 1, len(ONE_EXPOSURE) - 1)
+
+
+@pytest.mark.parametrize("number", [n if n in EACH_TIME else long_case(n) for n in range(len(ONE_EXPOSURE))])
 def test_a_pause_before_each_message(RE, documents, ca, line, truth, number):
     with pytest.raises(RunEngineInterrupted):
         RE(interrupted(short_scan(line), first_message(line) + number))
@@ -80,13 +84,13 @@ def ended(plan, at: int, end):
     return plan_mutator(plan, end_here)
 
 
-@pytest.mark.parametrize(
-    ("number", "ending"),
-    [
-        *((number, "abort") for number in range(1, len(ONE_EXPOSURE) - 1)),
-        *((number, "halt") for number in range(5, 10)),
-    ],
-)
+ENDINGS = [
+    *((number, "abort") for number in range(1, len(ONE_EXPOSURE) - 1)),
+    *((number, "halt") for number in range(5, 10)),
+]
+
+
+@pytest.mark.parametrize(("number", "ending"), [case if case[0] in EACH_TIME else long_case(*case) for case in ENDINGS])
 def test_an_ending_before_each_message(RE, documents, ca, line, number, ending):
     with pytest.raises(RunEngineInterrupted):
         RE(ended(short_scan(line), first_message(line) + number, getattr(RE, ending)))

@@ -9,7 +9,7 @@ from bluesky.utils import RunEngineInterrupted
 
 from cxgi_bluesky.devices.position import NotArrivedError, PositionError
 from cxgi_bluesky.exposures import Exposures
-from tests.ioc.waiting import eventually
+from tests.patience import PATIENCE_S, eventually
 
 from .books import (
     EXPOSURE_S,
@@ -147,7 +147,7 @@ def test_a_pause_in_a_move_is_no_error(RE, documents, ca, line, truth, moving):
     thread.start()
     with pytest.raises(RunEngineInterrupted):
         RE(short_scan(line, exposure_s=0.01, object_stage=line.object_stage, incident_exposures=1))
-    thread.join(10)
+    thread.join(PATIENCE_S)
     assert ca.get(f"{motor}.MOVN") == 0
     ca.put("TIME_SCALE", 0.0)
     RE.resume()

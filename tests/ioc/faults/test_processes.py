@@ -10,7 +10,7 @@ import pytest
 from cxgi_bluesky.exposures import Exposures
 from tests.beamline_files import changed_file
 from tests.ioc.devices.conftest import changes_of
-from tests.ioc.waiting import eventually
+from tests.patience import PATIENCE_S, eventually
 
 from .books import SAME, SET, WHOLE, check_books, check_image, in_exposure, openings_told, rows, stops
 from .scanning import Scanner
@@ -19,7 +19,6 @@ SECOND_PATTERN = 3
 CUT_OFF = {"dark": 1, "open": 1, "primary": 1}
 BETWEEN_SIGNALS_S = 0.15  # the RunEngine takes two within 0.1 s for one
 TIMER_S = 1.0  # the most that the IOC lets the shutter be open
-LATE_S = 3.0  # the machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def test_a_process_that_is_told_to_end_closes_first(ca, scanner, shared_ioc, bea
     process.ask("session")
     with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(number), real_s=0.5):
         process.tell("scan")
-    assert process.process.wait(30) == -number
+    assert process.process.wait(timeout=PATIENCE_S) == -number
     assert ca.get("SHUTTER:STATUS") == "Closed"
     assert ca.get("SHUTTER:TIMED_OUT") == 0
     assert rows(process.documents) == CUT_OFF | {"figures": 1}
@@ -92,7 +91,7 @@ def test_a_process_that_ends_by_itself_closes_first(ca, scanner, shared_ioc, bea
     process.ask("open_shutter")
     assert ca.get("SHUTTER:STATUS") == "Open"
     process.process.stdin.close()
-    assert process.process.wait(30) == 0
+    assert process.process.wait(timeout=PATIENCE_S) == 0
     assert ca.get("SHUTTER:STATUS") == "Closed"
     assert ca.get("SHUTTER:TIMED_OUT") == 0
 
@@ -104,17 +103,14 @@ def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_complet
     first, second = (scanner(file, shared_ioc.environment) for _ in range(2))
     second.tell("imports")
     first.ask("session")
-    times = {}
 
     def kill():
-        times["open"] = time.monotonic()
         first.signal(signal.SIGKILL)
         assert ca.get("SHUTTER:STATUS") == "Open"
 
     with in_exposure(ca, SECOND_PATTERN, kill, real_s=0.5):
         first.tell("scan")
     eventually(lambda: ca.get("SHUTTER:STATUS"), "Closed")
-    assert time.monotonic() - times["open"] < TIMER_S + LATE_S
     assert ca.get("SHUTTER:TIMED_OUT") == 1
     assert rows(first.documents) == CUT_OFF
     uid = first.documents[0][1]["uid"]

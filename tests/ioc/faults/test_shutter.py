@@ -6,7 +6,7 @@ import pytest
 
 from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.exposures import Exposures
-from tests.ioc.waiting import eventually
+from tests.patience import eventually
 
 from .books import WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops
 from .conftest import resumed, short_scan
@@ -15,7 +15,8 @@ SECOND_PATTERN = 3
 CUT_OFF = {"dark": 1, "open": 1, "primary": 1, "figures": 1}
 
 
-def test_one_that_fails_to_open(RE, documents, ca, line, truth):
+def test_one_that_fails_to_open(RE, documents, ca, line, hasten, truth):
+    hasten(line)
     token = RE.subscribe(AtEvent("primary", 1, lambda: ca.put("FAULT:SHUTTER_FAIL", "open")))
     with pytest.raises(ShutterError, match=r"did not open within 0\.6 s .*closed again"):
         RE(short_scan(line))
@@ -28,10 +29,15 @@ def test_one_that_fails_to_open(RE, documents, ca, line, truth):
     check_books(ca, documents)
 
 
-def test_one_that_fails_to_close(RE, documents, ca, line, truth):
+def test_one_that_fails_to_close(RE, documents, ca, line, hasten, truth):
     """The second barrier takes the beam away; nothing is opened any more until the alarm is reset."""
+
+    def fail():
+        hasten(line)
+        ca.put("FAULT:SHUTTER_FAIL", "close")
+
     with (
-        in_exposure(ca, SECOND_PATTERN, lambda: ca.put("FAULT:SHUTTER_FAIL", "close")),
+        in_exposure(ca, SECOND_PATTERN, fail),
         pytest.raises(ShutterError, match=r"ALARM: it did not close .*second_barrier has stopped the beam"),
     ):
         RE(short_scan(line))
@@ -88,8 +94,9 @@ def test_a_slow_one_is_waited_for(RE, documents, ca, line, truth):
     check_image(Exposures.from_documents(documents), truth)
 
 
-def test_one_that_becomes_too_slow_ends_without_beam(RE, documents, ca, line):
+def test_one_that_becomes_too_slow_ends_without_beam(RE, documents, ca, line, hasten):
     def slow():
+        hasten(line)
         ca.put("FAULT:SHUTTER_DELAY_S", 2.0)
 
     with in_exposure(ca, SECOND_PATTERN, slow), pytest.raises(ShutterError, match=r"did not close within 0\.6 s"):

@@ -8,7 +8,7 @@ from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.plans.suspenders import source_suspenders
 from tests.beamline_files import GONE
-from tests.ioc.waiting import eventually
+from tests.patience import eventually
 
 from .books import (
     EXPOSURE_S,
