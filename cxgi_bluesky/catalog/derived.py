@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import CxgiError
+from ..event_rows import cxgi_block
 from ..exposures import SCHEMA
 from ..patterns import PatternSet
 from ..reconstruction.result import Reconstruction
+from .problems import catalog_errors, short
 from .writer import writer_of
 
 
@@ -77,5 +80,16 @@ def record_reconstruction(
 
 
 def read_image(run: Any) -> np.ndarray[Any, Any]:
-    """Image of a derived run, shape (n, n)."""
-    return np.asarray(run["primary"]["image"].read()).reshape(run.metadata["start"]["cxgi"]["size"], -1)
+    """Image of a derived run, shape (n, n).
+
+    Raises
+    ------
+    CxgiError
+        If it holds no image, or the image cannot be read.
+    """
+    start = run.metadata["start"]
+    with catalog_errors():
+        try:
+            return np.asarray(run["primary"]["image"].read()).reshape(cxgi_block(start)["size"], -1)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CxgiError(f"run {start.get('uid')} holds no image that can be read ({short(error)})") from error

@@ -6,7 +6,6 @@ import heapq
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from itertools import count
@@ -19,7 +18,7 @@ from ..journal import Document, Journal, journal_folder, read_journal
 from ..per_run import Callback, PerRun
 from .problems import short
 from .recovery import Recovery, keep_done, recover, store_journal, waiting_runs
-from .writing import run_writer
+from .writing import BATCH_SIZE, run_writer
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +26,7 @@ Result = TypeVar("Result")
 
 STOP_S = 10.0  # so long a RunEngine waits at the end of a run until the run can be read
 BEHIND_S = 0.5  # the same while the catalog is known to keep runs waiting
+LINGER_S = 0.3  # exposures that come fast are handed to the catalog together
 END_S = 10.0  # so long a process waits at its end
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0)  # between attempts to write a run anew
 
@@ -47,7 +47,8 @@ class CatalogWriter:
     def __init__(self, catalog: Any, folder: Path) -> None:
         self.catalog, self.folder = catalog, folder
         self._condition = threading.Condition()
-        self._tasks: deque[Callable[[], None]] = deque()
+        self._tasks: list[Callable[[], None]] = []
+        self._due = 0.0  # when the tasks are to be done
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._number = count()
         self._ended = False
@@ -131,15 +132,24 @@ class CatalogWriter:
         """Other processes write into this folder's catalog before or after."""
         return locked(self.folder, "writing")
 
-    def put(self, task: Callable[[], None], *, in_s: float = 0.0) -> None:
-        """Have something done by the thread."""
+    def put(self, task: Callable[[], None], *, at_once: bool = True) -> None:
+        """Have something done by the thread, in turn; what needs not be done at once waits for more to do."""
         with self._condition:
-            if in_s:
-                heapq.heappush(self._later, (time.monotonic() + in_s, next(self._number), task))
-            else:
-                self._tasks.append(task)
             if self._thread is None:
                 self._begin_thread()
+            first = not self._tasks
+            self._tasks.append(task)
+            if at_once or len(self._tasks) >= BATCH_SIZE:
+                self._due = 0.0
+            elif first:
+                self._due = time.monotonic() + LINGER_S
+            if first or self._due == 0.0:
+                self._condition.notify()
+
+    def put_later(self, task: Callable[[], None], in_s: float) -> None:
+        """Have something done by the thread after a pause."""
+        with self._condition:
+            heapq.heappush(self._later, (time.monotonic() + in_s, next(self._number), task))
             self._condition.notify()
 
     def _begin_thread(self) -> None:
@@ -171,20 +181,22 @@ class CatalogWriter:
         return answer[0]
 
     def _work(self) -> None:
-        while (task := self._next()) is not None:
-            task()
+        while tasks := self._next():
+            for task in tasks:
+                task()
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self) -> list[Callable[[], None]]:
+        """What is to be done now; nothing at the end."""
         with self._condition:
             while True:
                 now = time.monotonic()
-                if self._tasks:
-                    return self._tasks.popleft()
-                if self._ended:
-                    return None
+                if self._ended or (self._tasks and self._due <= now):
+                    tasks, self._tasks = self._tasks, []
+                    return tasks
                 if self._later and self._later[0][0] <= now:
-                    return heapq.heappop(self._later)[2]
-                self._condition.wait(self._later[0][0] - now if self._later else None)
+                    return [heapq.heappop(self._later)[2]]
+                until = min([at for at, _, _ in self._later[:1]] + [self._due] * bool(self._tasks), default=None)
+                self._condition.wait(None if until is None else until - now)
 
 
 class _Run:
@@ -207,7 +219,7 @@ class _Run:
             if name == "stop":
                 self._owner.put(self._journal.close)
             raise
-        self._owner.put(lambda: self.take(name, document))
+        self._owner.put(lambda: self.take(name, document), at_once=name == "stop")
         if name == "stop":
             self._wait()
 
@@ -263,7 +275,7 @@ class _Run:
             self._failure = error
             self._settle(stored=False)
             if self._attempts < len(PAUSES_S):
-                self._owner.put(self.write_anew, in_s=PAUSES_S[self._attempts])
+                self._owner.put_later(self.write_anew, PAUSES_S[self._attempts])
             elif self._attempts == len(PAUSES_S):
                 logger.warning("run %s waits in %s (%s): cxgi recover", self.uid[:8], path, short(error))
                 self._journal.close()

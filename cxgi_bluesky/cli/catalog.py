@@ -95,10 +95,10 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
             )
         from ..reconstruction.result import Reconstruction
 
-        words = cxgi_block(payload["start"])
-        image = Reconstruction(
-            read_image(run), words["scale"], words["method"], {}, words["seconds"], words["exposures"]
-        )
+        words, picture = cxgi_block(payload["start"]), read_image(run)
+        scale: Any = words.get("scale", "relative")
+        facts: tuple[Any, ...] = (words.get("method", "?"), {}, words.get("seconds", 0.0), words.get("exposures", 0))
+        image = Reconstruction(picture, scale, *facts)
         payload["out"] = str(image.save(options.out))
     say(_line_of(payload))
     for key, value in cxgi_block(payload["start"]).items():

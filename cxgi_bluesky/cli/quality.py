@@ -114,7 +114,7 @@ def _picture_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
             "uid of the reconstruction"
         )
     pixel_um = options.pixel_um if options.pixel_um is not None else words.get("pixel_um")
-    zero = "no light" if words["scale"] == "transmission" else "arbitrary"
+    zero = "no light" if words.get("scale") == "transmission" else "arbitrary"
     return read_image(run), {"image": start["uid"], "enlarged_by": 1, "pixel_um": pixel_um, "zero": zero}
 
 

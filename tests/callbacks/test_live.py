@@ -5,9 +5,11 @@ import logging
 import threading
 import time
 
+import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky.plans import count
+from event_model import RunRouter
 from PIL import Image
 
 from cxgi_bluesky.callbacks import (
@@ -17,6 +19,7 @@ from cxgi_bluesky.callbacks import (
     LiveTV,
     LiveTVAL3,
     LiveView,
+    ReferenceRuns,
     ScanProgress,
 )
 from cxgi_bluesky.callbacks import live_reconstruction as module
@@ -26,6 +29,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import reconstruct
 from tests.conftest import QUIET, small_board, small_scan
+from tests.nested_runs import nested
 
 
 @pytest.mark.parametrize("method", ["correlation", "inverse", "tv"])
@@ -36,6 +40,46 @@ def test_last_live_picture_is_the_offline_one(RE, documents, beamline, method):
     offline = reconstruct(Measurement.from_documents(documents), method=method)
     np.testing.assert_array_equal(live.wait(timeout=30).image, offline.image)
     assert live.failure is None
+
+
+def test_pages_of_events_make_the_same_picture(RE, documents, beamline):
+    live, references, text = LiveCorrelation(first=8, every=8), ReferenceRuns(), io.StringIO()
+    several = [live, references, ScanProgress(text)]
+    RE.subscribe(RunRouter([lambda name, start: (several, [])]))
+    RE(small_scan(beamline))
+    offline = reconstruct(Measurement.from_documents(documents), method="correlation")
+    np.testing.assert_array_equal(live.wait().image, offline.image)
+    assert "64/64" in text.getvalue()
+
+
+def test_a_scan_that_began_before_is_left_alone_and_the_next_one_is_not(RE, beamline, caplog):
+    live, seen = LiveCorrelation(first=8, every=8), []
+
+    def late(name, document):
+        if name == "descriptor" and not seen:
+            seen.append(RE.subscribe(live))
+
+    RE.subscribe(late)
+    RE(small_scan(beamline))
+    assert (live.wait(), live.failure, caplog.text) == (None, None, "")
+    RE(small_scan(beamline))
+    assert live.wait().exposures == 64
+
+
+def test_a_scan_in_the_middle_of_a_scan_has_pictures_and_so_has_the_other_afterwards(RE, beamline):
+    seen = []
+    live = LiveCorrelation(first=8, every=8, on_image=lambda picture: seen.append(picture.exposures))
+    RE.subscribe(live)
+
+    other = simulated_beamline(small_board(), "CAS", parameters=QUIET)
+
+    def inner():
+        return bpp.set_run_key_wrapper(small_scan(other, 16), "inner")
+
+    RE(nested(small_scan(beamline), inner, 40))
+    assert live.wait().exposures == 64
+    assert 16 in seen
+    assert seen[-1] == 64
 
 
 def test_pictures_come_while_the_scan_runs(RE, beamline):
