@@ -27,10 +27,12 @@ class PerRun:
         self._begin = begin
         self._runs: dict[str, Callback | None] = {}
         self._run_of: dict[str, str] = {}  # by uid of a descriptor or resource
+        self._said = False
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document of any run."""
         if name == "start":
+            self._said = False
             self._runs[document["uid"]] = self._begin(document)
             return
         run = self._note(name, document)
@@ -38,8 +40,9 @@ class PerRun:
         try:
             if callback is not None:
                 callback(name, document)
-            elif run not in self._runs:
-                logger.debug("a %s of a run that began before is left out", name)
+            elif run not in self._runs and not self._said:
+                self._said = True
+                logger.warning("%s: a run that began before it was subscribed is left out", self._begin.__qualname__)
         finally:
             if name == "stop":
                 self._forget(run)

@@ -45,8 +45,8 @@ def scan(folder: str, scans: str, exposures: str) -> None:
     print(json.dumps(told), flush=True)
 
 
-def nest(folder: str, documents: str) -> None:
-    """Scan with runs in the middle until the process is killed; each event goes to a file once the engine is done."""
+def scan_until_killed(folder: str, documents: str, every: str) -> None:
+    """Scan, with a run after each so many exposures if not 0; each event goes to a file once the engine is done."""
     from ophyd import Signal
 
     from tests.nested_runs import log, nested
@@ -61,7 +61,7 @@ def nest(folder: str, documents: str) -> None:
 
         engine.subscribe(note)
         while True:
-            engine(nested(plan(), lambda: log(temperature, key="temperature"), every=10))
+            engine(nested(plan(), lambda: log(temperature, key="temperature"), every=int(every) or sys.maxsize))
 
 
 def read(folder: str, stop: str) -> None:
@@ -104,4 +104,4 @@ def lock(folder: str, stop: str, seconds: str) -> None:
 
 if __name__ == "__main__":
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)
-    {"scan": scan, "nest": nest, "read": read, "lock": lock}[sys.argv[1]](*sys.argv[2:])
+    {"scan": scan, "until-killed": scan_until_killed, "read": read, "lock": lock}[sys.argv[1]](*sys.argv[2:])

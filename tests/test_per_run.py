@@ -31,7 +31,7 @@ def test_nested_runs_are_kept_apart(RE, documents, temperature):
     assert [name for name, _ in documents].count("event") == 6
 
 
-def test_a_run_that_began_before_is_left_out(RE, temperature):
+def test_a_run_that_began_before_is_left_out_which_is_said_once(RE, temperature, caplog):
     seen, router = [], PerRun(lambda start: lambda name, document: seen.append(name))
 
     def plan():
@@ -43,6 +43,7 @@ def test_a_run_that_began_before_is_left_out(RE, temperature):
 
     RE(plan())
     assert seen == []
+    assert caplog.text.count("is left out") == 1
     RE(log(temperature))
     assert seen == ["descriptor", "event", "stop"]
 

@@ -83,14 +83,16 @@ def test_two_scan_in_a_new_folder_while_others_read_and_lock_it(tmp_path, start,
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("pairs", [1, long_case(10)])
-def test_nested_runs_that_are_killed_while_others_list_lose_nothing(tmp_path, start, initialised, pairs):
+@pytest.mark.parametrize("pairs", [1, long_case(20)])
+def test_scans_that_are_killed_with_and_without_runs_in_the_middle_while_others_list_lose_nothing(
+    tmp_path, start, initialised, pairs
+):
     folder = initialised(tmp_path / "data")
     moments, reader = random.Random(pairs), start("read", folder, tmp_path / "stop")
     begin_together([reader])
     files = [tmp_path / f"documents-{number}" for number in range(2 * pairs)]
     for pair in zip(files[::2], files[1::2], strict=True):
-        scanners = [start("nest", folder, file) for file in pair]
+        scanners = [start("until-killed", folder, file, every) for file, every in zip(pair, (10, 0), strict=True)]
         eventually(lambda pair=pair: [file.exists() and file.stat().st_size > 0 for file in pair], [True, True])
         for scanner in scanners:
             time.sleep(moments.uniform(0.0, 1.0))

@@ -92,4 +92,6 @@ def read_image(run: Any) -> np.ndarray[Any, Any]:
         try:
             return np.asarray(run["primary"]["image"].read()).reshape(cxgi_block(start)["size"], -1)
         except (KeyError, TypeError, ValueError) as error:
-            raise CxgiError(f"run {start.get('uid')} holds no image that can be read ({short(error)})") from error
+            raise CxgiError(
+                f"run {start.get('uid')} holds no image that can be read ({short(error)}): are its arrays there?"
+            ) from error

@@ -22,6 +22,7 @@ from .writing import import_warnings_silenced
 
 logger = logging.getLogger(__name__)
 
+OPENING_S = 300.0  # a first opening takes seconds, on a busy machine many
 _in_use: dict[Path, int] = {}  # descriptors whose locks say that this process has a folder open
 
 
@@ -33,7 +34,7 @@ def open_embedded(folder: Path, *, to_write: bool) -> Any:
     CxgiError
         For databases that are missing or damaged, and a folder that was moved while another process has it open.
     """
-    with locked(folder, "opening"):
+    with locked(folder, "opening", wait_s=OPENING_S):
         recorded = recorded_addresses(folder)
         _check_databases(folder, bool(recorded), to_write)
         address = _follow(folder, recorded)

@@ -183,7 +183,10 @@ class CatalogWriter:
     def _work(self) -> None:
         while tasks := self._next():
             for task in tasks:
-                task()
+                try:
+                    task()
+                except Exception:  # the thread must go on for the other runs
+                    logger.exception("the catalog's writer: what it was doing is left to cxgi recover")
 
     def _next(self) -> list[Callable[[], None]]:
         """What is to be done now; nothing at the end."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-BATCH_SIZE = 32  # exposures between two writes; what lies between is in the journal
+BATCH_SIZE = 64  # exposures between two writes; what lies between is in the journal
 
 
 @contextmanager

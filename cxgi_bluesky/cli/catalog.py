@@ -43,7 +43,7 @@ def recover(options: argparse.Namespace, say: Say) -> Payload:
     from ..catalog import open_catalog, recover_journals
 
     done = recover_journals(open_catalog(options.data, to_write=True))
-    say(f"{len(done.recovered)} runs recovered" + (f", {len(done.problems)} problems" if done.problems else ""))
+    say(f"runs recovered: {len(done.recovered)}; journals that could not be: {len(done.problems)}")
     return {"recovered": done.recovered, "problems": done.problems, "exit_code": int(bool(done.problems))}
 
 
