@@ -15,19 +15,23 @@ WAIT_S = 60.0  # what is done under a lock takes well under a second
 _PAUSE_S = 0.005
 
 
+class LockedError(CxgiError):
+    """Another process keeps a lock for too long."""
+
+
 @contextmanager
 def locked(folder: Path, purpose: str, *, wait_s: float = WAIT_S) -> Iterator[None]:
     """Keep all other processes (and threads) out of what has the same purpose in the same data folder.
 
     Raises
     ------
-    CxgiError
+    LockedError
         If another process holds the lock for longer than `wait_s`.
     """
     file = _open(folder, purpose)
     try:
         if not _take(file, fcntl.LOCK_EX, wait_s):
-            raise CxgiError(
+            raise LockedError(
                 f"data folder {folder}: another process has been busy with it ({purpose}) for {wait_s:g} s: "
                 "wait for it, or end it"
             )

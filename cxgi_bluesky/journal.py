@@ -21,6 +21,7 @@ from typing import Any
 
 from event_model import DocumentNames
 
+from .errors import CxgiError
 from .whole_file import whole_file
 
 Document = tuple[str, dict[str, Any]]
@@ -174,6 +175,10 @@ _synchroniser = _Synchroniser()
 # ---------------------------------------------------------------- journals that are there
 
 
+class NoJournalError(CxgiError):
+    """Something that is called a journal is none."""
+
+
 @dataclass(frozen=True)
 class JournalContent:
     """What a journal holds: the documents in its order, and the number of lines that could not be read."""
@@ -216,13 +221,15 @@ def open_left_over(path: Path, *, shared: bool = False) -> Iterator[JournalConte
 
     Raises
     ------
+    NoJournalError
+        If it is no file: a folder, a link, a pipe.
     OSError
-        If it cannot be opened, or is no file: a folder, a link, a pipe.
+        If it cannot be opened.
     """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise NoJournalError("it is no file")
     descriptor = os.open(path, (os.O_RDONLY if shared else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError("it is no file")
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             gone = not os.path.samestat(os.fstat(descriptor), path.lstat())  # another process has brought it in

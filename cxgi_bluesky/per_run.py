@@ -42,7 +42,8 @@ class PerRun:
                 callback(name, document)
             elif run not in self._runs and not self._said:
                 self._said = True
-                logger.warning("%s: a run that began before it was subscribed is left out", self._begin.__qualname__)
+                whose = getattr(self._begin, "__qualname__", self._begin)
+                logger.warning("%s: a run that began before it was subscribed is left out", whose)
         finally:
             if name == "stop":
                 self._forget(run)

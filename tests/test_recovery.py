@@ -229,6 +229,20 @@ def test_what_is_no_journal_of_a_run_is_set_aside_with_one_line(journals, catalo
     assert recover_journals(catalog).problems == []
 
 
+def test_a_journal_that_may_not_be_opened_stays(catalog, scan, leave, monkeypatch):
+    path = leave(scan)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lambda *a, **k: (_ for _ in ()).throw(PermissionError("not yours")))
+        (problem,) = recover_journals(catalog).problems
+    assert "could not be recovered (PermissionError: not yours); its journal stays" in problem
+    assert path.exists()
+
+
+def test_a_uid_of_which_another_one_is_the_beginning_is_another_run(catalog, scan):
+    store(catalog, scan)
+    assert stored_documents(catalog, uid_of(scan)[:8]) == []
+
+
 def test_a_run_that_cannot_be_stored_stays_and_the_others_are_recovered(catalog, scan, leave, journals):
     bad = journals / "not-a-run.jsonl"
     bad.write_text('["start", {"uid": "not-a-run"}]\n["descriptor", {"uid": "a", "name": "p", "data_keys": 3}]\n')

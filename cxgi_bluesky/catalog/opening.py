@@ -14,7 +14,7 @@ from .embedded import open_embedded
 from .folder_address import check_name
 from .recovery import Recovery, say_what_waits
 from .server import is_server, open_server
-from .writer import remember_folder, writer_of
+from .writer import CatalogWriter, remember_writer, writer_of
 
 DATA_VARIABLE = "CXGI_DATA"
 
@@ -94,7 +94,7 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
     """
     place, local = data_place(data), _writable(data_folder(data))
     catalog = open_server(str(place)) if is_server(place) else open_embedded(local, to_write=to_write)
-    remember_folder(catalog, local)
+    remember_writer(CatalogWriter(catalog, local, reads_back=is_server(place)))
     if not to_write:
         say_what_waits(local)
     return catalog

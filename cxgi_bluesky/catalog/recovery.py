@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError
-from ..file_lock import locked
+from ..file_lock import LockedError, locked
 from ..journal import (
     SUFFIX,
     Document,
     JournalContent,
+    NoJournalError,
     journal_files,
     journal_folder,
     open_left_over,
@@ -64,8 +65,10 @@ def waiting_runs(folder: Path, say: Callable[[str], None] = lambda text: None) -
                 if content is not None:
                     _uid_of(path, content)
                     found.append(Waiting(path, _start_of(content)))
-        except (OSError, _NoRun) as error:
+        except NoJournalError as error:
             say(f"{path} is no journal of a run ({error}): cxgi recover sets it aside")
+        except OSError as error:
+            say(f"{path} cannot be read ({error})")
     return found
 
 
@@ -86,32 +89,35 @@ def recover(catalog: Any, folder: Path) -> Recovery:
     For the thread that writes into the catalog; others use `CatalogWriter.recover`.
     """
     result = Recovery([], [])
-    with locked(folder, "recovering"):
-        for path in journal_files(journal_folder(folder)):
-            try:
-                with open_left_over(path) as content:
-                    if content is not None:
-                        _recover_or_say(catalog, folder, path, content, result)
-            except (OSError, _NoRun) as error:
-                result.problems.append(_set_aside(path, str(error)))
+    try:
+        with locked(folder, "recovering"):
+            for path in journal_files(journal_folder(folder)):
+                _recover_or_say(catalog, folder, path, result)
+    except LockedError as error:
+        result.problems.append(str(error))
     for problem in result.problems:
         logger.warning(problem)
     return result
 
 
-def _recover_or_say(catalog: Any, folder: Path, path: Path, content: JournalContent, result: Recovery) -> None:
+def _recover_or_say(catalog: Any, folder: Path, path: Path, result: Recovery) -> None:
     """One bad journal must not keep the others out."""
-    uid = _uid_of(path, content)
     try:
-        with locked(folder, "writing"):
-            _recover_one(catalog, path, content, uid)
-        result.recovered.append(uid)
+        with open_left_over(path) as content:
+            if content is None:
+                return
+            uid = _uid_of(path, content)
+            with locked(folder, "writing"):
+                if path.exists():  # else the process that left it has brought it in meanwhile
+                    _recover_one(catalog, path, content, uid)
+                    result.recovered.append(uid)
+    except NoJournalError as error:
+        result.problems.append(_set_aside(path, str(error)))
+    except FileNotFoundError:
+        return  # as above
     except Exception as error:
-        result.problems.append(f"run {uid[:8]} could not be recovered ({short(error)}); its journal stays at {path}")
-
-
-class _NoRun(Exception):
-    """A file that is no journal of a run."""
+        name = path.stem[:8]
+        result.problems.append(f"run {name} could not be recovered ({short(error)}); its journal stays at {path}")
 
 
 def _set_aside(path: Path, why: str) -> str:
@@ -132,9 +138,9 @@ def _recover_one(catalog: Any, path: Path, content: JournalContent, uid: str) ->
     documents, new = store_journal(catalog, path, content, uid)
     keep_done(path)
     count = sum(name == "event" for name, _ in documents)
-    text = f"run {uid[:8]}: its {count} exposures were recovered from the journal"
+    text = f"run {uid[:8]}: its {count} events were recovered from the journal"
     if not new:
-        text = f"run {uid[:8]}: the catalog has all {count} exposures of its journal"
+        text = f"run {uid[:8]}: the catalog has all {count} events of its journal"
     if content.unreadable:
         text += f"; {content.unreadable} line{'s' if content.unreadable > 1 else ''} of it could not be read"
     logger.warning(text)
@@ -189,7 +195,7 @@ def _uid_of(path: Path, content: JournalContent) -> str:
         return str(start["uid"])
     if any(d.get("run_start") == path.stem for _, d in content.documents):
         return path.stem
-    raise _NoRun("no start document with a uid")
+    raise NoJournalError("no start document with a uid")
 
 
 # ---------------------------------------------------------------- documents of both
@@ -285,11 +291,14 @@ def stored_documents(catalog: Any, uid: str) -> list[Document]:
 
     Tiled's own export gives the last row of each seq_num alone.
     """
-    if uid not in catalog:
-        return []
     from bluesky_tiled_plugins.exporters import build_descriptor_docs
 
-    run = catalog[uid]
+    try:
+        run = catalog[uid]
+    except (KeyError, ValueError):  # the second for a uid of few characters
+        return []
+    if run.metadata["start"]["uid"] != uid:  # found by the first characters
+        return []
     documents: list[Document] = [("start", dict(run.metadata["start"]))]
     external = False
     for name, stream in run.items():

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 STOP_S = 10.0  # so long a RunEngine waits at the end of a run until the run can be read
-BEHIND_S = 0.5  # the same while the catalog is known to keep runs waiting
+BEHIND_S = 0.5  # the same while the catalog keeps runs waiting: those in the middle of a scan would hold it up
 LINGER_S = 0.3  # exposures that come fast are handed to the catalog together
 END_S = 10.0  # so long a process waits at its end
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0)  # between attempts to write a run anew
@@ -42,10 +42,13 @@ class CatalogWriter:
     catalog : tiled container
     folder : Path
         Data folder: where journals and locks are.
+    reads_back : bool
+        Whether each run is read back at its end, and written anew if it differs: Tiled's client repeats a write to a
+        server whose answer it has missed, which may double events.
     """
 
-    def __init__(self, catalog: Any, folder: Path) -> None:
-        self.catalog, self.folder = catalog, folder
+    def __init__(self, catalog: Any, folder: Path, *, reads_back: bool = False) -> None:
+        self.catalog, self.folder, self.reads_back = catalog, folder, reads_back
         self._condition = threading.Condition()
         self._tasks: list[Callable[[], None]] = []
         self._due = 0.0  # when the tasks are to be done
@@ -227,10 +230,7 @@ class _Run:
             self._wait()
 
     def _wait(self) -> None:
-        wait_s = (
-            BEHIND_S if self._owner.behind else STOP_S
-        )  # runs in the middle of a scan must not hold it up each time
-        if not self._tried.wait(wait_s):
+        if not self._tried.wait(BEHIND_S if self._owner.behind else STOP_S):
             self._owner.behind = True
         if not self.stored:
             why = "" if self._failure is None else f" ({short(self._failure)})"
@@ -258,14 +258,16 @@ class _Run:
                     short(error),
                 )
         if name == "stop":
-            if self._failure is None:
-                self._journal.remove()
-                self._settle(stored=True)
-            else:
+            if self._failure is not None or self._owner.reads_back:
                 self.write_anew()
+                return
+            try:
+                self._journal.remove()
+            finally:
+                self._settle(stored=True)
 
     def write_anew(self) -> None:
-        """Write the whole run from its journal, joined with what the catalog has of it."""
+        """Write the whole run from its journal, joined with what the catalog has of it, unless it is there."""
         if self.stored:
             return
         path = self._journal.path
@@ -322,9 +324,9 @@ class RunStore:
 _writers: dict[Any, CatalogWriter] = {}  # by the connection of their catalog
 
 
-def remember_folder(catalog: Any, folder: Path) -> None:
-    """Where journals and locks of a catalog are that has been opened."""
-    _writers[catalog.context] = CatalogWriter(catalog, folder)
+def remember_writer(writer: CatalogWriter) -> None:
+    """That of a catalog which has been opened."""
+    _writers[writer.catalog.context] = writer
 
 
 def writer_of(catalog: Any) -> CatalogWriter:
@@ -344,4 +346,8 @@ def writer_of(catalog: Any) -> CatalogWriter:
 def waiting_starts(catalog: Any) -> list[Mapping[str, Any]]:
     """Start documents of the runs that wait for a catalog; none for one that `open_catalog` has not opened."""
     writer = _writers.get(catalog.context)
-    return [] if writer is None else [*writer.unstored(), *(waiting.start for waiting in waiting_runs(writer.folder))]
+    if writer is None:
+        return []
+    starts = [waiting.start for waiting in waiting_runs(writer.folder)]
+    there = {start.get("uid") for start in starts}
+    return [*starts, *(start for start in writer.unstored() if start["uid"] not in there)]
