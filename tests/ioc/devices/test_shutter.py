@@ -44,7 +44,7 @@ def test_everything_that_ends_a_scan_closes_it(ca, line, ending):
 
 
 def test_a_close_overtakes_an_opening(ca, line):
-    ca.put("FAULT:SHUTTER_DELAY_S", 0.2)
+    ca.put("FAULT:SHUTTER_DELAY_S", 2.0)
     opening = line.shutter.set("open")
     line.shutter.close()
     with pytest.raises(ShutterError, match="was closed while it"):

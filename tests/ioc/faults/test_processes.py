@@ -18,7 +18,7 @@ from .scanning import Scanner
 
 SECOND_PATTERN = 3
 CUT_OFF = {"dark": 1, "open": 1, "primary": 1}
-BETWEEN_SIGNALS_S = 0.15  # the RunEngine takes two within 0.1 s for one
+BETWEEN_SIGNALS_S = 0.4  # the RunEngine takes two within 0.1 s for one
 TIMER_S = 1.0  # the most that the IOC lets the shutter be open
 
 
