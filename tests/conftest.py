@@ -78,12 +78,12 @@ def turn_of(item) -> int:
     return SLOW_FIRST.index(first) if first in SLOW_FIRST else len(SLOW_FIRST)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
-    """For runs in two processes: a file stays in one, and all that share an IOC's time do."""
+    """For runs in two processes: a file stays in one, and its fixtures are made once."""
     items.sort(key=turn_of)
     for item in items:
-        group = "ioc" if place_of(item)[0] == "ioc" else "/".join(place_of(item))
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group("/".join(place_of(item))))
 
 
 @pytest.fixture(scope="session", autouse=True)

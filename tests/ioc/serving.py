@@ -123,11 +123,23 @@ class SlowClient(Client):
         super().__init__(ioc.prefix)
         self.environment = ioc.environment
 
-    def get(self, name: str, *, timeout: float = SEARCH_S) -> Any:
+    def get(self, name: str) -> Any:
         from caproto.sync.client import read
 
-        value = self._ask(lambda: read(self.prefix + name, timeout=timeout, repeater=False).data[0])
+        value = self._ask(lambda: read(self.prefix + name, timeout=SEARCH_S, repeater=False).data[0])
         return value.decode() if isinstance(value, bytes) else value
+
+    def is_silent(self, name: str, seconds: float) -> bool:
+        """Whether nothing answers for so long."""
+        from caproto import CaprotoTimeoutError
+        from caproto.sync.client import read
+
+        with self._asking():
+            try:
+                read(self.prefix + name, timeout=seconds, repeater=False)
+            except CaprotoTimeoutError:
+                return True
+        return False
 
     def put(self, name: str, value: Any, *, wait: bool = True) -> None:
         from caproto.sync.client import write

@@ -88,15 +88,15 @@ def test_in_real_time_an_exposure_takes_its_time_and_half_the_light_is_half_the_
     go_to(ca, BOARD.open_tile_number)
     ca.put("SHUTTER:CMD", "Open")
     full = ca.expose()
-    ca.put("EXPOSURE_S", 0.6)
+    ca.put("EXPOSURE_S", 2.0)
     ca.put("TIME_SCALE", 1.0)
     ca.put("COUNT:RESET", 1)
     ca.put("ACQUIRE", 1, wait=False)
-    eventually(lambda: ca.get("COUNT:OPEN_S"), lambda seen: seen > 0.2)
+    eventually(lambda: ca.get("COUNT:OPEN_S"), lambda seen: seen > 0.6)
     ca.put("SHUTTER:CMD", "Close")
     eventually(lambda: ca.get("ACQUIRE"), 0)
     assert 0.2 * full < ca.get("VALUE") < 0.9 * full
-    assert ca.get("COUNT:OPEN_S") < 0.6
+    assert ca.get("COUNT:OPEN_S") < 2.0
 
 
 def test_an_exposure_can_be_ended_and_is_void(ca):

@@ -127,10 +127,10 @@ def test_the_timer_tries_again_when_closing_failed(ca):
 
 
 def test_the_timer_counts_from_each_opening(ca):
-    ca.put("SHUTTER:MAX_OPEN_S", 1.0)
+    ca.put("SHUTTER:MAX_OPEN_S", 2.0)
     for _ in range(3):
         ca.put("SHUTTER:CMD", "Open")
-        time.sleep(0.4)
+        time.sleep(0.8)
         assert ca.get("SHUTTER:STATUS") == "Open"
         ca.put("SHUTTER:CMD", "Close")
     assert ca.get("SHUTTER:TIMED_OUT") == 0
@@ -145,7 +145,7 @@ time.sleep(60)
 
 
 def test_the_timer_closes_it_after_the_client_was_killed(shared_ioc, ca):
-    ca.put("SHUTTER:MAX_OPEN_S", 1.0)
+    ca.put("SHUTTER:MAX_OPEN_S", 3.0)
     child = subprocess.Popen(
         [sys.executable, "-c", OPEN_AND_STAY, ca.prefix],
         stdout=subprocess.PIPE,

@@ -21,7 +21,12 @@ PATIENT = {
     "shutter.second_barrier.closing_s": 4.5,
 }
 SOON_S = 0.6  # for a shutter that is to be given up
-HASTY = {"timeouts": {"read_s": 0.3, "write_s": 0.5}, "shutter__closing_s": SOON_S, "stage__move_timeout_s": 0.5}
+HASTY = {  # for an IOC that is to be given up
+    "timeouts": {"connection_s": 60, "read_s": 1, "write_s": 1},
+    "shutter__closing_s": 1,
+    "shutter__second_barrier__closing_s": 1,
+    "stage__move_timeout_s": 1,
+}
 DIODES = {
     "keithley": {"class": "keithley", "pvs": "KEITHLEY:", "range_settle_s": 0},
     "tetramm": {"class": "quadem", "pvs": "TETRAMM:", "range_settle_s": 0},

@@ -11,7 +11,7 @@ from cxgi_bluesky.devices.position import NotArrivedError, PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.patterns import PatternSet
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, eventually
 
 from .conftest import scan
 
@@ -55,8 +55,15 @@ def test_limits_of_the_file_are_kept_before_anything_moves(ca, make_line):
     assert ca.get("COUNT:MOVES") == 0
 
 
-def test_limits_of_the_setpoint_are_kept(ca, make_line):
-    before = ca.get("STAGE:Y.HLM")
+def limits_as_now(signal):
+    """Limits of a setpoint, asked for again: pyepics keeps those that it has seen first."""
+    signal._write_pv.get_ctrlvars()
+    signal._write_pv.run_callbacks()
+    return signal.limits
+
+
+def test_limits_of_the_setpoint_are_kept(ca, make_line, shared_line):
+    shared, before = shared_line.stage.y.user_setpoint, ca.get("STAGE:Y.HLM")
     ca.put("STAGE:Y.HLM", -100.0)
     try:
         line = make_line(ca.prefix, **AXES)
@@ -65,6 +72,7 @@ def test_limits_of_the_setpoint_are_kept(ca, make_line):
         assert ca.get("COUNT:MOVES") == 0
     finally:
         ca.put("STAGE:Y.HLM", before)
+        eventually(lambda: limits_as_now(shared)[1], before)  # other tests have a line with the same channel
 
 
 def test_a_stuck_axis_ends_the_move(ca, make_line):

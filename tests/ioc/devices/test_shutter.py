@@ -10,7 +10,7 @@ from cxgi_bluesky.patterns import PatternSet
 from tests.beamline_files import GONE
 from tests.patience import PATIENCE_S, eventually
 
-from .conftest import SOON_S, scan
+from .conftest import HASTY, SOON_S, scan
 
 PULSES = {
     "shutter__command": GONE,
@@ -44,7 +44,7 @@ def test_everything_that_ends_a_scan_closes_it(ca, line, ending):
 
 
 def test_a_close_overtakes_an_opening(ca, line):
-    ca.put("FAULT:SHUTTER_DELAY_S", 0.2)
+    ca.put("FAULT:SHUTTER_DELAY_S", 2.0)
     opening = line.shutter.set("open")
     line.shutter.close()
     with pytest.raises(ShutterError, match="was closed while it"):
@@ -126,11 +126,9 @@ def test_an_exposure_longer_than_the_iocs_timer_is_said_to_be(RE, make_line, ca,
     assert "exposure_s 1.5: shutter is closed by its own timer after 1 s" in caplog.text
 
 
-def test_a_command_that_hangs_goes_to_the_second_barrier(ca, make_line, hasten, monkeypatch):
-    line = make_line(ca.prefix)
-    shutter = line.shutter
+def test_a_command_that_hangs_goes_to_the_second_barrier(ca, make_line, monkeypatch):
+    shutter = make_line(ca.prefix, **HASTY).shutter
     opened(shutter)
-    hasten(line)
     go_on = threading.Event()
     monkeypatch.setattr(shutter.command, "put", lambda *_, **__: go_on.wait(timeout=PATIENCE_S))
     try:

@@ -41,7 +41,7 @@ def test_the_magic_moves_to_a_tile(RE, ca, line):
 def test_an_axis_that_ends_elsewhere_is_one_clear_error(ca, line, axis):
     line.stage.tile.set(0).wait(timeout=PATIENCE_S)
     wanted = line.board.position_mm(40)["xy".index(axis)]
-    ca.put("TIME_SCALE", 0.05)
+    ca.put("TIME_SCALE", 0.2)
     status = line.stage.tile.set(40)
     ca.put(f"STAGE:{axis.upper()}.STOP", 1)  # another client stops it; for the record the move is done
     with pytest.raises(PositionError) as caught:

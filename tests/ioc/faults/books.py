@@ -6,9 +6,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from bluesky import Msg
+from bluesky.preprocessors import msg_mutator
 
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
@@ -20,7 +23,7 @@ TILE_TIMES = {"open_exposures": 1, "dark_exposures": 1, "incident_exposures": 0,
 WHOLE = {"dark": 1, "open": 2, "primary": 4, "figures": 1}  # events of a scan of `SET` without faults
 LIT = ("primary", "validation", "open", "incident", "metal", "failed")
 EXPOSURE_S = 2000.0  # simulated seconds: no noise to speak of
-REAL_S = 0.2  # real seconds of an exposure that something is to be done in
+REAL_S = 1.0  # real seconds of an exposure that something is to be done in, also by a busy machine
 SAME = 2e-3  # of a bucket: 10 sigma of such an exposure; buckets of neighbouring tiles differ by more
 
 
@@ -116,13 +119,44 @@ def wait_for_exposure(ca: Any, opening: int) -> None:
     eventually(under_way, True)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """At which opening of the next scan exposures begin to take real time, and what makes them."""
+
+    opening: int
+    slow_down: Callable[[], None]
+
+
+PACE: list[Pace] = []  # none, or one
+
+
+def paced(plan: Any, shutter: Any) -> Any:
+    """The plan, slowed down by `PACE`."""
+    opened = 0
+
+    def look(message: Msg) -> Msg:
+        nonlocal opened
+        if (message.command, message.obj, message.args) == ("set", shutter, ("open",)):
+            opened += 1
+            for pace in PACE:
+                if pace.opening == opened:
+                    pace.slow_down()
+        return message
+
+    return msg_mutator(plan, look)
+
+
 @contextmanager
-def in_exposure(ca: Any, opening: int, action: Callable[[], Any], *, real_s: float = REAL_S) -> Iterator[None]:
+def in_exposure(
+    ca: Any, opening: int, action: Callable[[], Any], *, real_s: float = REAL_S
+) -> Iterator[tuple[str, str]]:
     """Do something in another thread while the IOC says that it exposes with so many openings behind it.
 
-    Until then exposures take some real time, from then on none.
+    That exposure takes some real time, those before and after it take none. Yields what a scanning process is to be
+    told for that (`Words.scan`).
     """
     told: list[BaseException] = []
+    scale = real_s / EXPOSURE_S
 
     def act() -> None:
         try:
@@ -133,11 +167,16 @@ def in_exposure(ca: Any, opening: int, action: Callable[[], Any], *, real_s: flo
             told.append(error)
 
     thread = threading.Thread(target=act, daemon=True)
-    ca.put("TIME_SCALE", real_s / EXPOSURE_S)
+    pace = Pace(opening, lambda: ca.put("TIME_SCALE", scale))
+    if ca.get("COUNT:OPENINGS") == opening - 1:
+        pace.slow_down()
+    else:
+        PACE.append(pace)
     thread.start()
     try:
-        yield
+        yield str(opening), str(scale)
     finally:
+        PACE.clear()
         thread.join(PATIENCE_S)
     assert not told, told
     assert not thread.is_alive()

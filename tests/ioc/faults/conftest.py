@@ -10,7 +10,7 @@ from tests.conftest import Recorder
 from tests.ioc.devices.conftest import beamline_file, hasten, line, make_line, scan, shared_line
 from tests.ioc.serving import Client
 
-from .books import EXPOSURE_S, SET, TILE_TIMES
+from .books import EXPOSURE_S, SET, TILE_TIMES, paced
 from .scanning import Scanner
 
 __all__ = ["beamline_file", "hasten", "line", "make_line", "shared_line"]
@@ -35,7 +35,8 @@ def truth(shared_ioc, shared_line) -> dict[int, float]:
 
 def short_scan(line, **options):
     """A scan of `SET`: a dark exposure, an open one, the patterns, an open one."""
-    return scan(line, SET, **{"exposure_s": EXPOSURE_S, **TILE_TIMES, "object_stage": None, **options})
+    words = {"exposure_s": EXPOSURE_S, **TILE_TIMES, "object_stage": None, **options}
+    return paced(scan(line, SET, **words), line.shutter)
 
 
 def resumed(RE, line, documents, **options) -> Exposures:
@@ -50,9 +51,9 @@ def resumed(RE, line, documents, **options) -> Exposures:
 
 
 @pytest.fixture(scope="session")
-def data_folder(tmp_path_factory):
+def data_folder(tmp_path_factory, initialised):
     """Of all sessions: a catalog is slow to make."""
-    return tmp_path_factory.mktemp("data")
+    return initialised(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

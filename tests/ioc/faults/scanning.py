@@ -46,8 +46,8 @@ class Scanner:
             )
 
     def tell(self, *words: str) -> None:
-        """Tell it what to do: engine or session first; scan, resume, abort, resume_scan UID, image UID, reset_alarm,
-        open_shutter."""
+        """Tell it what to do: engine or session first; scan OPENING SCALE, resume, abort, resume_scan UID, image UID,
+        reset_alarm, open_shutter."""
         self.process.stdin.write(" ".join(words) + "\n")
         self.process.stdin.flush()
 
@@ -126,9 +126,15 @@ class Words:
         engine.subscribe(Writer(self._folder / DOCUMENTS))
         return {}
 
-    def scan(self) -> dict[str, Any]:
+    def scan(self, opening: str, scale: str) -> dict[str, Any]:
+        """Scan, slower from an opening on (`in_exposure`)."""
+        import epics
+
+        from .books import PACE, Pace
         from .conftest import short_scan
 
+        name = self._line.shutter.command.pvname.replace("SHUTTER:CMD", "TIME_SCALE")
+        PACE[:] = [Pace(int(opening), lambda: epics.caput(name, float(scale), wait=True))]
         return self._run(lambda: self._engine(short_scan(self._line)))
 
     def resume(self) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from .books import SET, check_books, events, openings_told, rows
 from .conftest import resumed, short_scan
 
-BUDGET_S, ONE_S = 0.5, 0.2
-REAL_TIME = 5.0  # seconds for one of the budget: half a second that the machine is late spends no more than is left
+BUDGET_S, ONE_S = 2.5, 1.0  # half a second by which the machine is late spends no more than is left
 
 
 def test_the_iocs_open_seconds_keep_to_the_budget(RE, documents, ca, line):
     for name in ("STAGE:X.VELO", "STAGE:Y.VELO"):
         ca.put(name, 1e5)
-    ca.put("TIME_SCALE", REAL_TIME)
+    ca.put("TIME_SCALE", 1.0)
     RE(short_scan(line, exposure_s=ONE_S, max_open_s=BUDGET_S))
     (stop,) = (d for name, d in documents if name == "stop")
     assert stop["exit_status"] == "success"

@@ -9,6 +9,7 @@ import pytest
 
 from cxgi_bluesky.exposures import Exposures
 from tests.beamline_files import changed_file
+from tests.cases import long_case
 from tests.ioc.devices.conftest import changes_of
 from tests.patience import PATIENCE_S, eventually
 
@@ -17,7 +18,7 @@ from .scanning import Scanner
 
 SECOND_PATTERN = 3
 CUT_OFF = {"dark": 1, "open": 1, "primary": 1}
-BETWEEN_SIGNALS_S = 0.15  # the RunEngine takes two within 0.1 s for one
+BETWEEN_SIGNALS_S = 0.4  # the RunEngine takes two within 0.1 s for one
 TIMER_S = 1.0  # the most that the IOC lets the shutter be open
 
 
@@ -40,8 +41,8 @@ def test_two_interrupts_in_an_exposure(ca, process, truth, then):
         process.signal(signal.SIGINT)
 
     known = len(process.documents)
-    with in_exposure(ca, SECOND_PATTERN, twice, real_s=0.6):
-        told = process.ask("scan")
+    with in_exposure(ca, SECOND_PATTERN, twice) as pace:
+        told = process.ask("scan", *pace)
     assert told["error"].startswith("RunEngineInterrupted")
     assert told["state"] == "paused"
     assert ca.get("SHUTTER:STATUS") == "Closed"
@@ -59,8 +60,8 @@ def test_two_interrupts_in_an_exposure(ca, process, truth, then):
 
 def test_one_interrupt_pauses_after_the_exposure(ca, process, truth):
     known = len(process.documents)
-    with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(signal.SIGINT)):
-        told = process.ask("scan")
+    with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(signal.SIGINT)) as pace:
+        told = process.ask("scan", *pace)
     assert told["state"] == "paused"
     assert rows(process.documents[known:]) == {"dark": 1, "open": 1, "primary": 2}  # it was stored
     check_books(ca, process.documents[known:])
@@ -70,13 +71,13 @@ def test_one_interrupt_pauses_after_the_exposure(ca, process, truth):
     check_image(Exposures.from_documents(process.documents[known:]), truth)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGHUP, long_case(signal.SIGTERM)])
 def test_a_process_that_is_told_to_end_closes_first(ca, scanner, shared_ioc, beamline_file, number):
     """The IOC's own timer would come much later."""
     process = scanner(beamline_file(ca.prefix, shutter__max_open_s=60.0), shared_ioc.environment)
     process.ask("session")
-    with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(number), real_s=0.5):
-        process.tell("scan")
+    with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(number)) as pace:
+        process.tell("scan", *pace)
     assert process.process.wait(timeout=PATIENCE_S) == -number
     assert ca.get("SHUTTER:STATUS") == "Closed"
     assert ca.get("SHUTTER:TIMED_OUT") == 0
@@ -96,6 +97,7 @@ def test_a_process_that_ends_by_itself_closes_first(ca, scanner, shared_ioc, bea
     assert ca.get("SHUTTER:TIMED_OUT") == 0
 
 
+@pytest.mark.long
 def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_completes_the_scan(
     ca, scanner, shared_ioc, beamline_file, truth
 ):
@@ -108,8 +110,8 @@ def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_complet
         first.signal(signal.SIGKILL)
         assert ca.get("SHUTTER:STATUS") == "Open"
 
-    with in_exposure(ca, SECOND_PATTERN, kill, real_s=0.5):
-        first.tell("scan")
+    with in_exposure(ca, SECOND_PATTERN, kill) as pace:
+        first.tell("scan", *pace)
     eventually(lambda: ca.get("SHUTTER:STATUS"), "Closed")
     assert ca.get("SHUTTER:TIMED_OUT") == 1
     assert rows(first.documents) == CUT_OFF

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from tests.ioc.devices.conftest import HASTY
 from tests.ioc.serving import SlowClient
 
 from .books import SAME, SET, WHOLE, check_books, in_exposure, openings_told, rows, run_of, stops
@@ -19,10 +20,10 @@ REST = {**WHOLE, "primary": 3}
 def test_an_ioc_that_dies_in_an_exposure_and_comes_back(own_ioc, scanner, beamline_file, truth):
     ioc = own_ioc(*QUIET)
     ca = SlowClient(ioc)
-    process = scanner(beamline_file(ioc.prefix), ioc.environment)
+    process = scanner(beamline_file(ioc.prefix, **HASTY), ioc.environment)
     process.ask("session")
-    with in_exposure(ca, SECOND_PATTERN, lambda: ioc.end(signal.SIGKILL), real_s=0.4):
-        told = process.ask("scan")
+    with in_exposure(ca, SECOND_PATTERN, lambda: ioc.end(signal.SIGKILL)) as pace:
+        told = process.ask("scan", *pace)
     assert told["error"].startswith("ShutterError: shutter ALARM: it could not be closed (OWN:SHUTTER:")
     assert "second barrier second_barrier FAILED too" in told["error"]
     assert told["state"] == "idle"

@@ -8,7 +8,7 @@ from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.exposures import Exposures
 from tests.patience import eventually
 
-from .books import WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops
+from .books import REAL_S, WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops
 from .conftest import resumed, short_scan
 
 SECOND_PATTERN = 3
@@ -76,7 +76,7 @@ def test_the_iocs_timer_closes_it_in_an_exposure(RE, documents, ca, make_line, t
         eventually(lambda: ca.get("SHUTTER:TIMED_OUT"), 1)
         closed.append((ca.get("SHUTTER:STATUS"), ca.get("ACQUIRE")))
 
-    with in_exposure(ca, 1, wait, real_s=1.0), pytest.raises(ShutterError, match="closed by itself"):
+    with in_exposure(ca, 1, wait, real_s=2 * REAL_S), pytest.raises(ShutterError, match="closed by itself"):
         RE(short_scan(line))
     assert closed == [("Closed", 1)]
     assert rows(documents) == {"dark": 1, "figures": 1}
