@@ -231,8 +231,12 @@ def test_what_is_no_journal_of_a_run_is_set_aside_with_one_line(journals, catalo
 
 def test_a_journal_that_may_not_be_opened_stays(catalog, scan, leave, monkeypatch):
     path = leave(scan)
+
+    def refuse(path):
+        raise PermissionError("not yours")
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", lambda *a, **k: (_ for _ in ()).throw(PermissionError("not yours")))
+        patch.setattr(module, "open_left_over", refuse)
         (problem,) = recover_journals(catalog).problems
     assert "could not be recovered (PermissionError: not yours); its journal stays" in problem
     assert path.exists()

@@ -108,7 +108,7 @@ def test_a_session_scans_and_reconstructs_on_a_server(server, tmp_path):
     np.testing.assert_allclose(np.asarray(derived["primary"]["image"].read()).reshape(8, 8), picture.image)
     assert s.folder == data_folder(server.address)
     assert s.folder.is_relative_to(tmp_path)
-    assert not list(journal_folder(s.folder).glob("*"))
+    assert not list(journal_folder(s.folder).glob("*.jsonl"))
 
 
 @pytest.mark.timeout(300)
