@@ -6,6 +6,7 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import hypothesis
 import numpy as np
 import pytest
 from bluesky import RunEngine
@@ -22,6 +23,8 @@ from cxgi_bluesky.simulation.source import POINT_SOURCE
 from tests.children import heed_signals_in_children
 
 heed_signals_in_children()
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")  # it says nothing of how fast the machine is
 
 QUIET = TwinParameters(
     drift_rms=0.0,
