@@ -1,0 +1,102 @@
+"""The thread that writes into the catalog: it waits, tries again, and ends before its process does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from tiled.client.dataframe import DataFrameClient
+
+from cxgi_bluesky.catalog import (
+    RunStore,
+    find_run,
+    open_catalog,
+    read_exposures,
+    recover_journals,
+    waiting_runs,
+    writer,
+    writer_of,
+)
+from cxgi_bluesky.errors import CxgiError
+from tests.conftest import small_scan
+from tests.patience import eventually
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, initialised):
+    return initialised(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def catalog(folder):
+    return open_catalog(folder, to_write=True)
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Let the catalog refuse what it is given next, so many times."""
+
+    def times(number):
+        left, append = iter(range(number)), DataFrameClient.append_partition
+
+        def append_or_refuse(self, *arguments):
+            if next(left, None) is not None:
+                raise OSError("disk full")
+            return append(self, *arguments)
+
+        monkeypatch.setattr(DataFrameClient, "append_partition", append_or_refuse)
+
+    return times
+
+
+def test_a_run_that_was_refused_is_written_again_and_again_until_it_is_taken(
+    RE, beamline, folder, catalog, refuse, monkeypatch, caplog
+):
+    monkeypatch.setattr(writer, "PAUSES_S", (0.01,) * 9)
+    RE.subscribe(RunStore(writer_of(catalog)))
+    refuse(4)
+    (uid,) = RE(small_scan(beamline, 12))
+    eventually(lambda: f"run {uid[:8]} is in the catalog now" in caplog.text, True)
+    assert len(read_exposures(find_run(catalog, uid))) == 12
+    assert caplog.text.count("is not in the catalog yet") == 1
+
+
+def test_a_run_that_is_never_taken_is_left_to_be_recovered(RE, beamline, folder, catalog, refuse, monkeypatch, caplog):
+    monkeypatch.setattr(writer, "PAUSES_S", ())
+    RE.subscribe(RunStore(writer_of(catalog)))
+    refuse(2)
+    (uid,) = RE(small_scan(beamline, 12))
+    eventually(lambda: [waiting.path.stem for waiting in waiting_runs(folder)], [uid])
+    assert f"run {uid[:8]} waits in" in caplog.text
+    assert recover_journals(catalog).recovered == [uid]
+    assert len(read_exposures(find_run(catalog, uid))) == 12
+
+
+def test_a_catalog_that_was_opened_by_other_means_has_no_writer():
+    class Other:
+        context = object()
+
+    with pytest.raises(CxgiError, match="only a catalog of open_catalog"):
+        writer_of(Other())
+
+
+def test_a_process_that_ends_at_once_writes_what_is_there_first(folder, catalog):
+    code = """
+        import json, sys
+        from cxgi_bluesky.catalog import writer
+        from tests.sharing import begun
+        writer.STOP_S = 0.0  # the engine does not wait
+        engine, plan = begun(sys.argv[1], 60)
+        print(json.dumps(engine(plan())))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    (uid,) = json.loads(done.stdout)
+    assert len(read_exposures(find_run(catalog, uid))) == 60
+    assert not waiting_runs(folder)
