@@ -25,7 +25,8 @@ from cxgi_bluesky.per_run import PerRun
 from cxgi_bluesky.plans import hadamard_scan
 
 EXPOSURES, EXPOSURE_S = 100, 0.1
-SCANS, SCAN_EXPOSURES = 5, 256
+SCANS, SCAN_EXPOSURES = 7, 256
+BATCH_BEFORE = 32
 
 
 class Clock:
@@ -73,7 +74,10 @@ def per_event(ours: Any, theirs: Any) -> dict[str, Any]:
 
 def in_the_engines_thread(catalog: Any, folder: Path) -> Callable[[str, Any], None]:
     """Journal, then catalog, as before there was a thread for the catalog."""
-    write, journals = run_writer(catalog), PerRun(lambda start: Journal(journal_folder(folder), start))
+    write, journals = (
+        run_writer(catalog, batch_size=BATCH_BEFORE),
+        PerRun(lambda start: Journal(journal_folder(folder), start)),
+    )
 
     def store(name: str, document: Any) -> None:
         journals(name, document)
