@@ -16,7 +16,7 @@ demo-epics: $(STAMP)
 	$(BIN)/cxgi demo --epics --detector $(or $(DETECTOR),generic) --out demo-output/epics
 
 # In two processes, a file always in one of them, the slow files first (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	$(PYTEST) -m "not long"

@@ -74,23 +74,15 @@ SLOW_FIRST = (
 )
 
 
-def place_of(item) -> tuple[str, ...]:
-    """Folders and file of a test."""
-    return item.path.relative_to(Path(__file__).parent).parts
-
-
 def turn_of(item) -> int:
     """When it is begun."""
-    first = place_of(item)[0]
+    first = item.path.relative_to(Path(__file__).parent).parts[0]
     return SLOW_FIRST.index(first) if first in SLOW_FIRST else len(SLOW_FIRST)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items):
-    """For runs in two processes: a file stays in one, and its fixtures are made once."""
+    """In their turn; sorting keeps the tests of a file together."""
     items.sort(key=turn_of)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("/".join(place_of(item))))
 
 
 @pytest.fixture(scope="session", autouse=True)
