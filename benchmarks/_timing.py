@@ -28,3 +28,27 @@ def report(name: str, results: dict[str, Any]) -> None:
 
     machine = {"python": platform.python_version(), "machine": platform.machine(), "cxgi_bluesky": __version__}
     print(json.dumps({"benchmark": name, **machine, **results}, indent=1))
+
+
+class Clock:
+    """Calls a callback and keeps the time of each event."""
+
+    def __init__(self, callback: Any) -> None:
+        self.callback = callback
+        self.ms: list[float] = []
+
+    def __call__(self, name: str, document: Any) -> None:
+        started = time.perf_counter()
+        self.callback(name, document)
+        if name == "event":
+            self.ms.append((time.perf_counter() - started) * 1e3)
+
+    def summary(self) -> dict[str, float]:
+        values = np.array(self.ms)
+        figures = {
+            "mean": values.mean(),
+            "median": np.median(values),
+            "p99": np.percentile(values, 99),
+            "max": values.max(),
+        }
+        return {name: round(float(value), 4) for name, value in figures.items()}

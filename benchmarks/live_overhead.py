@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _timing import report
+from _timing import Clock, report
 from bluesky import RunEngine
 from bluesky.callbacks import CallbackBase, LiveTable
 
@@ -26,30 +25,6 @@ from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.total_variation import WarmStart
 from cxgi_bluesky.reconstruction.tval3 import MultiplierStart
-
-
-class Clock:
-    """Calls a callback and keeps the time of each event."""
-
-    def __init__(self, callback: Any) -> None:
-        self.callback = callback
-        self.ms: list[float] = []
-
-    def __call__(self, name: str, document: Any) -> None:
-        started = time.perf_counter()
-        self.callback(name, document)
-        if name == "event":
-            self.ms.append((time.perf_counter() - started) * 1e3)
-
-    def summary(self) -> dict[str, float]:
-        values = np.array(self.ms)
-        figures = {
-            "mean": values.mean(),
-            "median": np.median(values),
-            "p99": np.percentile(values, 99),
-            "max": values.max(),
-        }
-        return {name: round(float(value), 4) for name, value in figures.items()}
 
 
 def warm_starts() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _timing import report
+from _timing import Clock, report
 from bluesky import RunEngine
 
 from cxgi_bluesky.catalog import RunStore, open_catalog, run_writer, writer_of
@@ -27,26 +27,6 @@ from cxgi_bluesky.plans import hadamard_scan
 EXPOSURES, EXPOSURE_S = 100, 0.1
 SCANS, SCAN_EXPOSURES = 7, 256
 BATCH_BEFORE = 32
-
-
-class Clock:
-    """Calls a callback and keeps the time of each event."""
-
-    def __init__(self, callback: Any) -> None:
-        self.callback = callback
-        self.ms: list[float] = []
-
-    def __call__(self, name: str, document: Any) -> None:
-        started = time.perf_counter()
-        self.callback(name, document)
-        if name == "event":
-            self.ms.append((time.perf_counter() - started) * 1e3)
-
-    def summary(self) -> dict[str, float]:
-        """Of all events."""
-        values = np.array(self.ms)
-        figures = {"median": np.median(values), "p99": np.percentile(values, 99), "max": values.max()}
-        return {name: round(float(value), 4) for name, value in figures.items()}
 
 
 def scan(engine: RunEngine, count: int, time_scale: float) -> float:

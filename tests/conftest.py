@@ -106,6 +106,18 @@ def initialised(tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, initialised) -> Path:
+    """A data folder for the tests of a file."""
+    return initialised(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def catalog(folder):
+    """Its catalog."""
+    return open_catalog(folder)
+
+
 @pytest.fixture
 def board() -> MaskBoard:
     return small_board()

@@ -33,16 +33,6 @@ from tests.conftest import QUIET, small_board, small_scan
 pytestmark = pytest.mark.usefixtures("catalog")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, initialised):
-    return initialised(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def catalog(folder):
-    return open_catalog(folder)
-
-
 @pytest.fixture
 def writer(RE, catalog):
     callback = run_writer(catalog)

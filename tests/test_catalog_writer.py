@@ -13,7 +13,6 @@ from tiled.client.dataframe import DataFrameClient
 from cxgi_bluesky.catalog import (
     RunStore,
     find_run,
-    open_catalog,
     read_exposures,
     recover_journals,
     waiting_runs,
@@ -23,16 +22,6 @@ from cxgi_bluesky.catalog import (
 from cxgi_bluesky.errors import CxgiError
 from tests.conftest import small_scan
 from tests.patience import eventually
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, initialised):
-    return initialised(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def catalog(folder):
-    return open_catalog(folder, to_write=True)
 
 
 @pytest.fixture

@@ -32,11 +32,6 @@ def documents(block, **more):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, initialised):
-    return initialised(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
 def uids(folder):
     """A run of each kind, and one of ours that resumes itself."""
     catalog, uids = open_catalog(folder), {}

@@ -28,16 +28,6 @@ from tests.conftest import small_scan
 pytestmark = pytest.mark.usefixtures("catalog")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, initialised):
-    return initialised(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def catalog(folder):
-    return open_catalog(folder)
-
-
 @pytest.fixture
 def scan(RE, documents, beamline):
     """Documents of a finished scan that is nowhere yet."""
