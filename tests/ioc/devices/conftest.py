@@ -48,8 +48,20 @@ def beamline_file(tmp_path):
 
 @pytest.fixture
 def make_line(beamline_file):
-    """Makes beamlines; their PVs are kept, as other clients in this process share the channels."""
-    return lambda prefix, **changes: load_beamline(beamline_file(prefix, **changes))
+    """Makes beamlines; their PVs are kept, as other clients in this process share the channels.
+
+    Afterwards they hear no more of them: each motor would ask for its direction at each move of a later test, and
+    updates that a test waits for would come after all those.
+    """
+    made = []
+
+    def make(prefix, **changes):
+        made.append(load_beamline(beamline_file(prefix, **changes)))
+        return made[-1]
+
+    yield make
+    for signal in (walk.item for line in made for device in line.all_devices for walk in device.walk_signals()):
+        signal.unsubscribe_all()
 
 
 @pytest.fixture(scope="session")
