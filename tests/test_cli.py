@@ -262,6 +262,7 @@ def test_scan_list_and_reconstruct_in_separate_processes_and_show(cxgi, monkeypa
     assert "has no image of its own" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi, initialised, monkeypatch, capsys):
     initialised(cxgi.folder / "stopped")
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", "out", "--data", "stopped"]

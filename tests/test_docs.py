@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import long_case
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 
@@ -17,8 +19,8 @@ def python_blocks(page: Path) -> list[str]:
     ("name", "fraction", "few"),
     [
         ("README.md", "0.1875", "0.02"),
-        ("docs/tutorials/first-session.md", "0.1875", "0.02"),
-        ("docs/how-to/correct-for-the-masks.md", "0.05", "0.01"),
+        long_case("docs/tutorials/first-session.md", "0.1875", "0.02"),
+        long_case("docs/how-to/correct-for-the-masks.md", "0.05", "0.01"),
     ],
 )
 def test_examples_run(name, fraction, few, tmp_path, monkeypatch, initialised):

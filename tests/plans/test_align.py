@@ -92,6 +92,7 @@ def test_the_plate_is_found_within_a_quarter_of_a_pixel(RE, documents, name, lie
     assert is_safe(line)
 
 
+@pytest.mark.long
 def test_an_etched_plate_is_found_too(RE, documents):
     """Over-etching moves all edges outwards, and rounded corners no centre."""
     board = load_board("au64")
@@ -101,7 +102,7 @@ def test_an_etched_plate_is_found_too(RE, documents):
     assert worst_um(alignment_from_run(documents), lies) < board.pixel_um / 4
 
 
-@pytest.mark.parametrize("mirrored", ["no", "in place", "about tile 0"])
+@pytest.mark.parametrize("mirrored", [long_case("no"), "in place", long_case("about tile 0")])
 def test_afterwards_the_picture_is_right(RE, documents, tmp_path, mirrored):
     board = fiducial_board()
     board.to_yaml(tmp_path / "old.yaml")

@@ -70,6 +70,7 @@ def ended(*processes: subprocess.Popen[str]) -> list[tuple[int, str, str]]:
             process.wait()
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one_does(tmp_path):
     config = tiny(tmp_path, batch=1, sizes={64: 0.5, 32: 0.5}, objects=ObjectConfig({64: 6}))
     train(config, tmp_path / "one", report=lambda text: None)
