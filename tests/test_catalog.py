@@ -29,6 +29,7 @@ from cxgi_bluesky.run_reconstruction import reconstruct_run
 from cxgi_bluesky.simulation.etching import Defects
 from cxgi_bluesky.simulation.tile_camera import record_tile_maps
 from tests.conftest import QUIET, small_board, small_scan
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("catalog")
 
@@ -131,7 +132,12 @@ def test_another_process_reads_while_it_is_open_here(RE, writer, beamline, catal
     code = "import sys, databroker; print(databroker.catalog['cxgi'][sys.argv[1]].metadata['stop']['exit_status'])"
     environment = {**os.environ, "TILED_PROFILES": str(folder / "profiles")}
     done = subprocess.run(
-        [sys.executable, "-c", code, uid], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code, uid],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.stdout.strip() == "success", done.stderr
 

@@ -140,7 +140,6 @@ def test_another_thread_brings_journals_to_the_disk_the_stop_document_at_once(tm
 # ---------------------------------------------------------------- a process that is killed
 
 
-@pytest.mark.timeout(300)
 def test_a_killed_scan_loses_no_exposure(tmp_path, initialised):
     data = initialised(tmp_path / "data")
     environment = {**os.environ, "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}

@@ -22,10 +22,10 @@ from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_expos
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.journal import journal_folder
 from tests.conftest import small_board
+from tests.patience import PATIENCE_S
 
 KEY = "0123456789abcdef"
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "use-the-catalog.md"
-ANSWERS_S = 40
 
 
 class Server:
@@ -48,7 +48,7 @@ class Server:
         tiled = Path(sys.executable).with_name("tiled")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([str(tiled), *words], stdout=log, stderr=log)
-        end = time.monotonic() + ANSWERS_S
+        end = time.monotonic() + PATIENCE_S
         while not self._answers():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < end, "the server does not answer"
@@ -64,7 +64,7 @@ class Server:
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,6 @@ def start(address):
     return session.start(sim=True, data=address, board=board, object_name="CAS", progress=False, live=False, seed=3)
 
 
-@pytest.mark.timeout(120)
 def test_a_session_scans_and_reconstructs_on_a_server(server, tmp_path):
     s = start(server.address)
     (uid,) = s.RE(s.scan(1.0, 1.0, md={"sample": "leaf"}))
@@ -111,7 +110,6 @@ def test_a_session_scans_and_reconstructs_on_a_server(server, tmp_path):
     assert not list(journal_folder(s.folder).glob("*.jsonl"))
 
 
-@pytest.mark.timeout(300)
 def test_a_server_that_dies_ends_no_scan_and_the_scan_is_stored_later(server, caplog):
     s = start(server.address)
 
@@ -134,7 +132,6 @@ def test_a_server_that_dies_ends_no_scan_and_the_scan_is_stored_later(server, ca
     assert not journal.exists()
 
 
-@pytest.mark.timeout(300)
 def test_a_server_that_is_stopped_holds_no_exposure_up(server, monkeypatch):
     """The scan, all its exposures made, waits for the catalog at its end alone."""
     s = start(server.address)

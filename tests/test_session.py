@@ -21,6 +21,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.resolution import fit_knife_edge
 from tests.conftest import small_board
 from tests.nested_runs import log, nested
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_in_ipython_the_magics_move_with_the_sessions_engine(tmp_path):
     file = tmp_path / "first.ipy"
     file.write_text(script, encoding="utf-8")
     words = [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", str(file)]
-    told = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    told = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
     assert "now at tile 17" in told.stdout, told.stderr
 
 
@@ -231,7 +232,7 @@ def test_real_devices_are_not_pretended():
         session.start(sim=False)
 
 
-def run_python(code: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run_python(code: str, timeout: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=timeout, check=False
     )
