@@ -41,6 +41,7 @@ def writer(RE, catalog):
     return callback
 
 
+@pytest.mark.long
 def test_a_catalog_is_initialised_once_and_again_after_a_loss(tmp_path, monkeypatch):
     calls = []
     original = subprocess.run

@@ -28,6 +28,7 @@ from cxgi_bluesky.engine import make_run_engine
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.file_lock import take_shared
 from cxgi_bluesky.run_reconstruction import reconstruct_run
+from tests.cases import long_case
 from tests.conftest import QUIET, small_board, small_scan
 
 
@@ -60,7 +61,7 @@ def copy(tmp_path, scanned):
     return Path(shutil.copytree(scanned, tmp_path / "copy"))
 
 
-@pytest.mark.parametrize("name", ["run #1", "what?x=1", "100%41", "Messung ü; 3"])
+@pytest.mark.parametrize("name", ["run #1", *map(long_case, ("what?x=1", "100%41", "Messung ü; 3"))])
 def test_a_folder_of_any_name_holds_its_own_runs(tmp_path, initialised, name):
     folder = initialised(tmp_path / name)
     before = set(tmp_path.iterdir())
@@ -69,6 +70,7 @@ def test_a_folder_of_any_name_holds_its_own_runs(tmp_path, initialised, name):
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.long
 def test_plain_databroker_opens_a_folder_of_any_name(tmp_path, initialised):
     folder = initialised(tmp_path / "run #1")
     scan_into(folder)
@@ -109,7 +111,7 @@ def test_homes_and_addresses_of_files_are_folders(monkeypatch, tmp_path):
 # ---------------------------------------------------------------- moved and copied
 
 
-@pytest.mark.parametrize("name", ["moved", "moved to #2"])
+@pytest.mark.parametrize("name", [long_case("moved"), "moved to #2"])
 def test_a_folder_that_was_moved_or_copied_opens_with_its_runs_and_images(copy, scanned, caplog, name):
     moved = copy.rename(copy.with_name(name))
     assert read(moved) == (12, 8)

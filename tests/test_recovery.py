@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("catalog")
 @pytest.fixture
 def scan(RE, documents, beamline):
     """Documents of a finished scan that is nowhere yet."""
-    RE(small_scan(beamline, 12, dark_exposures=1))
+    RE(small_scan(beamline, 5, dark_exposures=1))
     return list(documents)
 
 

@@ -110,6 +110,7 @@ def test_a_session_scans_and_reconstructs_on_a_server(server, tmp_path):
     assert not list(journal_folder(s.folder).glob("*.jsonl"))
 
 
+@pytest.mark.long
 def test_a_server_that_dies_ends_no_scan_and_the_scan_is_stored_later(server, caplog):
     s = start(server.address)
 

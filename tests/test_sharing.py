@@ -82,7 +82,7 @@ def test_two_scan_in_a_new_folder_while_others_read_and_lock_it(tmp_path, start,
 
 
 @pytest.mark.timeout(1800)  # forty starts of a process, on a machine that may be busy
-@pytest.mark.parametrize("pairs", [1, long_case(20)])
+@pytest.mark.parametrize("pairs", [1, long_case(10)])
 def test_scans_that_are_killed_with_and_without_runs_in_the_middle_while_others_list_lose_nothing(
     tmp_path, start, initialised, pairs
 ):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ophyd import Component, Device, Signal
 from ophyd.status import Status
+from tqdm import tqdm
 
 from cxgi_bluesky.callbacks.progress import ScanProgress
 from cxgi_bluesky.devices.ccd import AreaDetectorDiode
@@ -96,18 +97,11 @@ def test_a_scan_with_the_ccd_gives_the_picture_of_the_diode(RE, documents):
     assert shows(other, line.twin.truth)
 
 
-def test_start_document_events_and_progress_name_the_ccd(RE, documents):
+def test_start_document_events_and_progress_name_the_ccd(RE, documents, monkeypatch):
     line, ccd = line_with_ccd()
-    terminal = io.StringIO()
-    progress = ScanProgress(terminal)
     shown: list[str] = []
-
-    def listen(name, document):
-        progress(name, document)
-        if name == "event" and progress._bar is not None:
-            shown.append(progress._bar.postfix or "")
-
-    RE(scan(line, ccd), listen)
+    monkeypatch.setattr(tqdm, "set_postfix_str", lambda bar, text="", refresh=True: shown.append(text))
+    RE(scan(line, ccd), ScanProgress(io.StringIO()))
     assert any(text.endswith(" counts") for text in shown)
     words = documents.of("start")[0]["cxgi"]
     assert (words["fields"]["bucket"], words["bucket_unit"]) == ("ccd_current", "counts")

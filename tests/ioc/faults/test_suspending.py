@@ -25,6 +25,7 @@ from .books import (
 from .conftest import resumed, short_scan
 
 SECOND_PATTERN = 3
+LONG_S = 4 * REAL_S  # of an exposure in which the news of the source must arrive, also on a busy machine
 PERMIT = {"source__current": GONE, "source__at_least_ma": GONE, "source__ready": "SHUTTER:PERMIT"}
 AWAY = {
     "source": ({}, lambda ca, away: ca.put("SOURCE:CMD", "Off" if away else "On")),
@@ -42,7 +43,7 @@ def test_a_scan_waits_and_repeats_the_exposure(RE, documents, ca, make_line, tru
 
     def away_and_back_twice():
         for opening in (SECOND_PATTERN, SECOND_PATTERN + 1):
-            ca.put("TIME_SCALE", REAL_S / EXPOSURE_S)
+            ca.put("TIME_SCALE", LONG_S / EXPOSURE_S)
             wait_for_exposure(ca, opening)
             be(ca, True)
             try:
@@ -52,7 +53,7 @@ def test_a_scan_waits_and_repeats_the_exposure(RE, documents, ca, make_line, tru
                 be(ca, False)  # or the scan would wait for good
         ca.put("TIME_SCALE", 0.0)
 
-    with in_exposure(ca, SECOND_PATTERN, away_and_back_twice):
+    with in_exposure(ca, SECOND_PATTERN, away_and_back_twice, real_s=LONG_S):
         RE(short_scan(line))
     RE.clear_suspenders()
     assert stops(documents) == ["success"]
