@@ -15,8 +15,8 @@ demo: $(STAMP)
 demo-epics: $(STAMP)
 	$(BIN)/cxgi demo --epics --detector $(or $(DETECTOR),generic) --out demo-output/epics
 
-# In three processes, as tests wait half of their time; a file always in one of them, the slow ones first (conftest.py).
-PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# In two processes, a file always in one of them, the slow files first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	$(PYTEST) -m "not long"
