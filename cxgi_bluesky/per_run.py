@@ -14,7 +14,7 @@ Callback = Callable[[str, Mapping[str, Any]], None]
 class PerRun:
     """Give each run a callback of its own; subscribe it to a RunEngine.
 
-    As `event_model.RunRouter`, for a tenth of its time; events stay what they are, one by one or in pages. Documents
+    As `event_model.RunRouter`, for a hundredth of its time; events stay what they are, one by one or in pages. Documents
     of a run that began before this was subscribed belong to nobody and are left out.
 
     Parameters

@@ -20,14 +20,13 @@ from .reading import (
     summarise,
 )
 from .recovery import Recovery, waiting_runs
-from .writer import CatalogWriter, RunStore, writer_of
+from .writer import RunStore, writer_of
 from .writing import BATCH_SIZE, run_writer
 
 __all__ = [
     "BATCH_SIZE",
     "DATA_VARIABLE",
     "NO_LINK",
-    "CatalogWriter",
     "Recovery",
     "RunStore",
     "catalog_errors",
