@@ -14,8 +14,8 @@ Callback = Callable[[str, Mapping[str, Any]], None]
 class PerRun:
     """Give each run a callback of its own; subscribe it to a RunEngine.
 
-    As `event_model.RunRouter`, for a hundredth of its time; events stay what they are, one by one or in pages. Documents
-    of a run that began before this was subscribed belong to nobody and are left out.
+    As `event_model.RunRouter`, for a hundredth of its time; events stay what they are, one by one or in pages. What
+    belongs to a run that began before this was subscribed is left out.
 
     Parameters
     ----------
