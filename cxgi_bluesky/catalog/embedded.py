@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +42,9 @@ def open_embedded(folder: Path, *, to_write: bool) -> Any:
         address = _follow(folder, recorded)
         config = _tree_config(address)
         _write_profile(folder, config)
-        config["trees"][0]["args"]["init_if_not_exists"] = not _was_made_by_this_tiled(folder)
+        if not _was_made_by_this_tiled(folder):
+            _make(folder / "catalog.db", _catalog_uri(address))
+        config["trees"][0]["args"]["init_if_not_exists"] = False  # Tiled would start a process, which takes seconds
         (folder / "arrays").mkdir(exist_ok=True)
         _prepare_tables(folder, address, to_write)
         catalog = _open(folder, config)
@@ -64,12 +68,45 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
         try:
             catalog = from_context(Context.from_app(build_app_from_config(config)))
         except Exception as error:
-            raise CxgiError(
-                f"{folder / 'catalog.db'} cannot be opened ({type(error).__name__}: {error}): bring it back from a copy"
-            ) from error
+            raise _not_opened(folder / "catalog.db", error) from error
     with whole_file(_marker(folder)) as part:
         part.write_text(_tiled_version(), encoding="utf-8")
     return catalog
+
+
+@import_warnings_silenced()
+def _make(database: Path, uri: str) -> None:
+    """Make the tables of a new catalog; look at those of one that was made by another release of Tiled."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from tiled.alembic_utils import UninitializedDatabase, check_database, stamp_head
+    from tiled.catalog.alembic_constants import ALEMBIC_DIR, ALEMBIC_INI_TEMPLATE_PATH
+    from tiled.catalog.core import ALL_REVISIONS, REQUIRED_REVISION, initialize_database
+    from tiled.utils import ensure_specified_sql_driver
+
+    uri = ensure_specified_sql_driver(uri)
+
+    async def make() -> None:
+        engine = create_async_engine(uri)
+        try:
+            await check_database(engine, REQUIRED_REVISION, ALL_REVISIONS)
+        except UninitializedDatabase:
+            await initialize_database(engine)
+        finally:
+            await engine.dispose()
+
+    def make_and_stamp() -> None:
+        asyncio.run(make())
+        stamp_head(ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, uri)
+
+    with ThreadPoolExecutor(1) as elsewhere:  # an event loop may be running here, as in a notebook
+        try:
+            elsewhere.submit(make_and_stamp).result()
+        except Exception as error:
+            raise _not_opened(database, error) from error
+
+
+def _not_opened(database: Path, error: Exception) -> CxgiError:
+    return CxgiError(f"{database} cannot be opened ({type(error).__name__}: {error}): bring it back from a copy")
 
 
 def _check_databases(folder: Path, holds_runs: bool, to_write: bool) -> None:
@@ -123,6 +160,10 @@ def _say(text: str, to_write: bool) -> None:
     logger.warning(text)
 
 
+def _catalog_uri(address: str) -> str:
+    return f"sqlite:///{address}/catalog.db?timeout={WAIT_S:g}"
+
+
 def _tables_uri(address: str) -> str:
     return f"sqlite:///{address}/tables.db"
 
@@ -135,7 +176,7 @@ def _tree_config(address: str) -> dict[str, Any]:
                 "path": "/",
                 "tree": "catalog",
                 "args": {
-                    "uri": f"sqlite:///{address}/catalog.db?timeout={WAIT_S:g}",
+                    "uri": _catalog_uri(address),
                     "writable_storage": [f"file://localhost{address}/arrays", _tables_uri(address)],
                     "init_if_not_exists": True,
                     "specs": [{"name": "CatalogOfBlueskyRuns", "version": "3.0"}],

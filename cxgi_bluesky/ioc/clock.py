@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import suppress
 
 from ..errors import CxgiError
 
@@ -13,7 +14,7 @@ class Clock:
     """Simulated seconds.
 
     With a scale above 0 they pass by themselves, each in `scale` real seconds. With scale 0 they pass only in
-    exposures (`spend`), which then take no real time.
+    exposures (`spend`), which then take no real time. A new scale holds at once, also for what is under way.
 
     Raises
     ------
@@ -25,6 +26,7 @@ class Clock:
         self._scale = _checked(scale)
         self._base = 0.0
         self._since = time.monotonic()
+        self._changed = asyncio.Event()
 
     @property
     def scale(self) -> float:
@@ -34,6 +36,8 @@ class Clock:
     @scale.setter
     def scale(self, scale: float) -> None:
         self._base, self._since, self._scale = self.now(), time.monotonic(), _checked(scale)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def now(self) -> float:
         """Simulated seconds since the start."""
@@ -41,13 +45,18 @@ class Clock:
 
     async def wait(self, seconds: float) -> None:
         """Let something take its time; with scale 0 it takes none."""
-        await asyncio.sleep(max(0.0, seconds) * self._scale)
+        end = self.now() + seconds
+        await asyncio.sleep(0)
+        while self._scale and (left := end - self.now()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), left * self._scale)
 
     async def spend(self, seconds: float) -> None:
         """Let simulated seconds pass, whatever the scale."""
+        end = self.now() + seconds
         await self.wait(seconds)
         if not self._scale:
-            self._base += seconds
+            self._base = max(self._base, end)
 
 
 class Stopwatch:

@@ -61,6 +61,18 @@ def test_a_clock_goes_on_when_its_scale_changes():
     assert later == now
 
 
+def test_what_is_under_way_ends_when_time_is_let_go_and_counts_once():
+    async def passed() -> float:
+        clock = Clock(1000.0)
+        exposures = [asyncio.create_task(clock.spend(seconds)) for seconds in (40.0, 50.0)]
+        await asyncio.sleep(0.01)
+        clock.scale = 0
+        await asyncio.gather(*exposures)
+        return clock.now()
+
+    assert asyncio.run(passed()) == pytest.approx(50.0)
+
+
 @pytest.mark.parametrize("scale", [-1.0, float("nan"), float("inf")])
 def test_an_impossible_scale_is_refused(scale):
     with pytest.raises(CxgiError):

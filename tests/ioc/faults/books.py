@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ TILE_TIMES = {"open_exposures": 1, "dark_exposures": 1, "incident_exposures": 0,
 WHOLE = {"dark": 1, "open": 2, "primary": 4, "figures": 1}  # events of a scan of `SET` without faults
 LIT = ("primary", "validation", "open", "incident", "metal", "failed")
 EXPOSURE_S = 2000.0  # simulated seconds: no noise to speak of
-REAL_S = 1.0  # real seconds of an exposure that something is to be done in, also by a busy machine
+SLOW = PATIENCE_S / EXPOSURE_S  # time scale of an exposure in which something is done, however slow the machine
 SAME = 2e-3  # of a bucket: 10 sigma of such an exposure; buckets of neighbouring tiles differ by more
 
 
@@ -121,9 +121,9 @@ def wait_for_exposure(ca: Any, opening: int) -> None:
 
 @dataclass(frozen=True)
 class Pace:
-    """At which opening of the next scan exposures begin to take real time, and what makes them."""
+    """At which openings of the next scan exposures begin to take real time, and what makes them."""
 
-    opening: int
+    openings: Collection[int]
     slow_down: Callable[[], None]
 
 
@@ -139,7 +139,7 @@ def paced(plan: Any, shutter: Any) -> Any:
         if (message.command, message.obj, message.args) == ("set", shutter, ("open",)):
             opened += 1
             for pace in PACE:
-                if pace.opening == opened:
+                if opened in pace.openings:
                     pace.slow_down()
         return message
 
@@ -148,33 +148,48 @@ def paced(plan: Any, shutter: Any) -> Any:
 
 @contextmanager
 def in_exposure(
-    ca: Any, opening: int, action: Callable[[], Any], *, real_s: float = REAL_S
-) -> Iterator[tuple[str, str]]:
+    ca: Any, opening: int, action: Callable[[], Any], *, then: str = "interrupted", times: int = 1
+) -> Iterator[str]:
     """Do something in another thread while the IOC says that it exposes with so many openings behind it.
 
-    That exposure takes some real time, those before and after it take none. Yields what a scanning process is to be
-    told for that (`Words.scan`).
+    All other exposures take no time. Yields what a scanning process is to be told for that (`Words.scan`).
+
+    Parameters
+    ----------
+    ca : Client
+    opening : int
+        Number of the opening, counted from 1.
+    action : callable
+    then : str
+        What becomes of the exposure: "interrupted" by what was done; it "runs out" when that is done; or it is
+        "gone" with the IOC.
+    times : int
+        Do the same in so many exposures, one after the other.
     """
     told: list[BaseException] = []
-    scale = real_s / EXPOSURE_S
+    openings = range(opening, opening + times)
 
     def act() -> None:
         try:
-            wait_for_exposure(ca, opening)
-            ca.put("TIME_SCALE", 0.0)
-            action()
+            for number in openings:
+                wait_for_exposure(ca, number)
+                action()
+                if then == "interrupted":
+                    eventually(lambda at=number: ca.get("ACQUIRE") == 1 and ca.get("COUNT:OPENINGS") == at, False)
+                if then != "gone":
+                    ca.put("TIME_SCALE", 0.0)
         except BaseException as error:
             told.append(error)
 
     thread = threading.Thread(target=act, daemon=True)
-    pace = Pace(opening, lambda: ca.put("TIME_SCALE", scale))
+    pace = Pace(openings, lambda: ca.put("TIME_SCALE", SLOW))
     if ca.get("COUNT:OPENINGS") == opening - 1:
         pace.slow_down()
     else:
         PACE.append(pace)
     thread.start()
     try:
-        yield str(opening), str(scale)
+        yield str(opening)
     finally:
         PACE.clear()
         thread.join(PATIENCE_S)

@@ -34,6 +34,7 @@ class Scanner:
     def __init__(self, file: Path, folder: Path, data: Path, environment: dict[str, str]) -> None:
         words = [sys.executable, "-m", "tests.ioc.faults.scanning", str(file), str(folder), str(data)]
         self.folder = folder
+        self.said: list[str] = []  # what it has printed else
         self._log = folder / "stderr.txt"
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
@@ -42,11 +43,11 @@ class Scanner:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, **environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                env={**os.environ, **environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
             )
 
     def tell(self, *words: str) -> None:
-        """Tell it what to do: engine or session first; scan OPENING SCALE, resume, abort, resume_scan UID, image UID,
+        """Tell it what to do: engine or session first; scan OPENING, resume, abort, resume_scan UID, image UID,
         reset_alarm, open_shutter."""
         self.process.stdin.write(" ".join(words) + "\n")
         self.process.stdin.flush()
@@ -56,6 +57,7 @@ class Scanner:
         while line := self.process.stdout.readline():
             if line.startswith("{"):  # the RunEngine prints, too
                 return json.loads(line)
+            self.said.append(line)
         raise AssertionError(f"the scanning process has ended: {self._log.read_text()}")
 
     def ask(self, *words: str) -> dict[str, Any]:
@@ -126,15 +128,15 @@ class Words:
         engine.subscribe(Writer(self._folder / DOCUMENTS))
         return {}
 
-    def scan(self, opening: str, scale: str) -> dict[str, Any]:
+    def scan(self, opening: str) -> dict[str, Any]:
         """Scan, slower from an opening on (`in_exposure`)."""
         import epics
 
-        from .books import PACE, Pace
+        from .books import PACE, SLOW, Pace
         from .conftest import short_scan
 
         name = self._line.shutter.command.pvname.replace("SHUTTER:CMD", "TIME_SCALE")
-        PACE[:] = [Pace(int(opening), lambda: epics.caput(name, float(scale), wait=True))]
+        PACE[:] = [Pace({int(opening)}, lambda: epics.caput(name, SLOW, wait=True))]
         return self._run(lambda: self._engine(short_scan(self._line)))
 
     def resume(self) -> dict[str, Any]:

@@ -12,8 +12,6 @@ from cxgi_bluesky.exposures import Exposures
 from tests.patience import PATIENCE_S, eventually
 
 from .books import (
-    EXPOSURE_S,
-    REAL_S,
     SAME,
     WHOLE,
     AtEvent,
@@ -24,7 +22,6 @@ from .books import (
     openings_told,
     rows,
     stops,
-    wait_for_exposure,
 )
 from .conftest import resumed, short_scan
 
@@ -82,7 +79,7 @@ def test_moves_that_all_end_beside_their_tile_end_the_scan(RE, documents, ca, li
 
 @pytest.mark.parametrize("pushes", [1, 2])
 def test_one_that_is_pushed_in_an_exposure_goes_back_and_repeats_it(RE, documents, ca, line, truth, pushes):
-    with in_exposure(ca, SECOND_PATTERN, Pushing(ca, pushes)):
+    with in_exposure(ca, SECOND_PATTERN, push(ca), then="runs out", times=pushes):
         RE(short_scan(line))
     assert stops(documents) == ["success"]
     assert rows(documents) == {**WHOLE, "failed": pushes}
@@ -93,7 +90,7 @@ def test_one_that_is_pushed_in_an_exposure_goes_back_and_repeats_it(RE, document
 
 def test_one_that_is_pushed_each_time_ends_the_scan(RE, documents, ca, line, truth):
     with (
-        in_exposure(ca, SECOND_PATTERN, Pushing(ca, 3)),
+        in_exposure(ca, SECOND_PATTERN, push(ca), then="runs out", times=3),
         pytest.raises(PositionError, match="check the stage, the exposure is not used"),
     ):
         RE(short_scan(line))
@@ -103,19 +100,9 @@ def test_one_that_is_pushed_each_time_ends_the_scan(RE, documents, ca, line, tru
     check_books(ca, documents)
 
 
-class Pushing:
-    """Another client moves an axis in so many exposures, one after the other."""
-
-    def __init__(self, ca, times):
-        self._ca, self._times = ca, times
-
-    def __call__(self):
-        for number in range(self._times):
-            if number:
-                wait_for_exposure(self._ca, SECOND_PATTERN + number)
-            self._ca.put("TIME_SCALE", 0.0)
-            self._ca.put("STAGE:X", 1.0)
-            self._ca.put("TIME_SCALE", REAL_S / EXPOSURE_S if number + 1 < self._times else 0.0)
+def push(ca):
+    """Another client moves an axis."""
+    return lambda: ca.put("STAGE:X", 1.0)
 
 
 def test_steps_that_the_readback_does_not_see_are_not_noticed_by_the_scan(RE, documents, ca, line, truth):

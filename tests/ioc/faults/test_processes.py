@@ -41,8 +41,8 @@ def test_two_interrupts_in_an_exposure(ca, process, truth, then):
         process.signal(signal.SIGINT)
 
     known = len(process.documents)
-    with in_exposure(ca, SECOND_PATTERN, twice) as pace:
-        told = process.ask("scan", *pace)
+    with in_exposure(ca, SECOND_PATTERN, twice) as opening:
+        told = process.ask("scan", opening)
     assert told["error"].startswith("RunEngineInterrupted")
     assert told["state"] == "paused"
     assert ca.get("SHUTTER:STATUS") == "Closed"
@@ -59,9 +59,14 @@ def test_two_interrupts_in_an_exposure(ca, process, truth, then):
 
 
 def test_one_interrupt_pauses_after_the_exposure(ca, process, truth):
+    def once():
+        process.signal(signal.SIGINT)
+        eventually(lambda: "Deferred pause acknowledged" in "".join(process.said), True)
+
+    process.said.clear()
     known = len(process.documents)
-    with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(signal.SIGINT)) as pace:
-        told = process.ask("scan", *pace)
+    with in_exposure(ca, SECOND_PATTERN, once, then="runs out") as opening:
+        told = process.ask("scan", opening)
     assert told["state"] == "paused"
     assert rows(process.documents[known:]) == {"dark": 1, "open": 1, "primary": 2}  # it was stored
     check_books(ca, process.documents[known:])
@@ -76,8 +81,8 @@ def test_a_process_that_is_told_to_end_closes_first(ca, scanner, shared_ioc, bea
     """The IOC's own timer would come much later."""
     process = scanner(beamline_file(ca.prefix, shutter__max_open_s=60.0), shared_ioc.environment)
     process.ask("session")
-    with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(number)) as pace:
-        process.tell("scan", *pace)
+    with in_exposure(ca, SECOND_PATTERN, lambda: process.signal(number)) as opening:
+        process.tell("scan", opening)
     assert process.process.wait(timeout=PATIENCE_S) == -number
     assert ca.get("SHUTTER:STATUS") == "Closed"
     assert ca.get("SHUTTER:TIMED_OUT") == 0
@@ -110,8 +115,8 @@ def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_complet
         first.signal(signal.SIGKILL)
         assert ca.get("SHUTTER:STATUS") == "Open"
 
-    with in_exposure(ca, SECOND_PATTERN, kill) as pace:
-        first.tell("scan", *pace)
+    with in_exposure(ca, SECOND_PATTERN, kill, then="runs out") as opening:
+        first.tell("scan", opening)
     eventually(lambda: ca.get("SHUTTER:STATUS"), "Closed")
     assert ca.get("SHUTTER:TIMED_OUT") == 1
     assert rows(first.documents) == CUT_OFF

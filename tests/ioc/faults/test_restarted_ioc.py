@@ -22,8 +22,8 @@ def test_an_ioc_that_dies_in_an_exposure_and_comes_back(own_ioc, scanner, beamli
     ca = SlowClient(ioc)
     process = scanner(beamline_file(ioc.prefix, **HASTY), ioc.environment)
     process.ask("session")
-    with in_exposure(ca, SECOND_PATTERN, lambda: ioc.end(signal.SIGKILL)) as pace:
-        told = process.ask("scan", *pace)
+    with in_exposure(ca, SECOND_PATTERN, lambda: ioc.end(signal.SIGKILL), then="gone") as opening:
+        told = process.ask("scan", opening)
     assert told["error"].startswith("ShutterError: shutter ALARM: it could not be closed (OWN:SHUTTER:")
     assert "second barrier second_barrier FAILED too" in told["error"]
     assert told["state"] == "idle"

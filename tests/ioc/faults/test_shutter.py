@@ -8,7 +8,7 @@ from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.exposures import Exposures
 from tests.patience import eventually
 
-from .books import REAL_S, WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops
+from .books import WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops
 from .conftest import resumed, short_scan
 
 SECOND_PATTERN = 3
@@ -37,7 +37,7 @@ def test_one_that_fails_to_close(RE, documents, ca, line, hasten, truth):
         ca.put("FAULT:SHUTTER_FAIL", "close")
 
     with (
-        in_exposure(ca, SECOND_PATTERN, fail),
+        in_exposure(ca, SECOND_PATTERN, fail, then="runs out"),
         pytest.raises(ShutterError, match=r"ALARM: it did not close .*second_barrier has stopped the beam"),
     ):
         RE(short_scan(line))
@@ -60,7 +60,7 @@ def test_one_whose_barrier_fails_too(RE, documents, ca, make_line):
     barrier = {"shutter__second_barrier__closed_value": "Failed", "shutter__second_barrier__closing_s": 0.2}
     line = make_line(ca.prefix, shutter__closing_s=0.2, **barrier)
     with (
-        in_exposure(ca, SECOND_PATTERN, lambda: ca.put("FAULT:SHUTTER_FAIL", "close")),
+        in_exposure(ca, SECOND_PATTERN, lambda: ca.put("FAULT:SHUTTER_FAIL", "close"), then="runs out"),
         pytest.raises(ShutterError, match=r"second_barrier FAILED too .*stop the beam by hand now"),
     ):
         RE(short_scan(line))
@@ -76,7 +76,7 @@ def test_the_iocs_timer_closes_it_in_an_exposure(RE, documents, ca, make_line, t
         eventually(lambda: ca.get("SHUTTER:TIMED_OUT"), 1)
         closed.append((ca.get("SHUTTER:STATUS"), ca.get("ACQUIRE")))
 
-    with in_exposure(ca, 1, wait, real_s=2 * REAL_S), pytest.raises(ShutterError, match="closed by itself"):
+    with in_exposure(ca, 1, wait, then="runs out"), pytest.raises(ShutterError, match="closed by itself"):
         RE(short_scan(line))
     assert closed == [("Closed", 1)]
     assert rows(documents) == {"dark": 1, "figures": 1}
@@ -99,7 +99,10 @@ def test_one_that_becomes_too_slow_ends_without_beam(RE, documents, ca, line, ha
         hasten(line)
         ca.put("FAULT:SHUTTER_DELAY_S", 2.0)
 
-    with in_exposure(ca, SECOND_PATTERN, slow), pytest.raises(ShutterError, match=r"did not close within 0\.6 s"):
+    with (
+        in_exposure(ca, SECOND_PATTERN, slow, then="runs out"),
+        pytest.raises(ShutterError, match=r"did not close within 0\.6 s"),
+    ):
         RE(short_scan(line))
     assert ca.get("SAFETY:STATUS") == "Closed"
     assert rows(documents) == CUT_OFF

@@ -11,8 +11,6 @@ from tests.beamline_files import GONE
 from tests.patience import eventually
 
 from .books import (
-    EXPOSURE_S,
-    REAL_S,
     WHOLE,
     check_books,
     check_image,
@@ -25,7 +23,6 @@ from .books import (
 from .conftest import resumed, short_scan
 
 SECOND_PATTERN = 3
-LONG_S = 4 * REAL_S  # of an exposure in which the news of the source must arrive, also on a busy machine
 PERMIT = {"source__current": GONE, "source__at_least_ma": GONE, "source__ready": "SHUTTER:PERMIT"}
 AWAY = {
     "source": ({}, lambda ca, away: ca.put("SOURCE:CMD", "Off" if away else "On")),
@@ -43,7 +40,6 @@ def test_a_scan_waits_and_repeats_the_exposure(RE, documents, ca, make_line, tru
 
     def away_and_back_twice():
         for opening in (SECOND_PATTERN, SECOND_PATTERN + 1):
-            ca.put("TIME_SCALE", LONG_S / EXPOSURE_S)
             wait_for_exposure(ca, opening)
             be(ca, True)
             try:
@@ -51,9 +47,8 @@ def test_a_scan_waits_and_repeats_the_exposure(RE, documents, ca, make_line, tru
                 assert ca.get("COUNT:OPENINGS") == opening
             finally:
                 be(ca, False)  # or the scan would wait for good
-        ca.put("TIME_SCALE", 0.0)
 
-    with in_exposure(ca, SECOND_PATTERN, away_and_back_twice, real_s=LONG_S):
+    with in_exposure(ca, SECOND_PATTERN, away_and_back_twice):
         RE(short_scan(line))
     RE.clear_suspenders()
     assert stops(documents) == ["success"]
