@@ -172,6 +172,9 @@ def signed_measurement(image: np.ndarray, pattern_set: PatternSet | None = None,
     return Measurement.from_buckets(size, index, values + noise, coding="signed", sigma=np.full(len(index), sigma))
 
 
+ALONE = {"dark_exposures": 0, "open_exposures": 0, "incident_exposures": 0}  # patterns and figures, no other streams
+
+
 def small_scan(line: SimulatedMaskBeamline, count: int = 64, **options):
     """The plan of a short scan of a simulated beamline."""
     pattern_set = PatternSet(line.board.size, count)

@@ -1,27 +1,97 @@
-"""Processes that share a data folder, for tests: ``python -m tests.sharing WORD FOLDER ...``; each prints JSON.
+"""Processes that share a data folder, for tests.
 
-They say when they are ready, and begin with a line on stdin.
+They are forked from one that has imported what takes long (`PRELOADED`), say when they are ready, begin together, and
+answer with what can be sent.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
+import os
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from .patience import PATIENCE_S
 
-def wait_for_the_others() -> None:
-    """Ready; begin together."""
-    print("ready", flush=True)
-    sys.stdin.readline()
+READY = "ready"
+PRELOADED = ("tiled.server.app", "tiled.client", "adbc_driver_sqlite.dbapi", "scipy.ndimage", "cxgi_bluesky.catalog")
 
 
-def begun(folder: str, count: int) -> tuple[Any, Any]:
+class Child:
+    """A process that does something, and the test's end of it.
+
+    Parameters
+    ----------
+    work : callable
+        Takes a function that waits for the others, and the arguments.
+    errors : Path
+        Where its stderr goes.
+    *arguments
+        Which can be pickled.
+    """
+
+    def __init__(self, work: Callable[..., Any], errors: Path, *arguments: Any) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(PRELOADED))
+        self._pipe, its_end = context.Pipe()
+        self._errors = errors
+        self.process = context.Process(target=_work, args=(work, its_end, str(errors), arguments))
+        self.process.start()
+        its_end.close()
+
+    def hear(self) -> Any:
+        """What it sends next."""
+        assert self._pipe.poll(PATIENCE_S), "hangs"
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            raise AssertionError(self._errors.read_text()) from None
+
+    def begin(self) -> None:
+        """It begins with its work, once all others are ready."""
+        self._pipe.send(None)
+
+    def result(self) -> Any:
+        """What it has found out, when it has ended without complaint."""
+        found = self.hear()
+        self.process.join(PATIENCE_S)
+        errors = self._errors.read_text()
+        assert self.process.exitcode == 0, errors
+        assert "Traceback" not in errors, errors
+        return found
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+
+def _work(work: Callable[..., Any], pipe: Any, errors: str, arguments: tuple[Any, ...]) -> None:
+    """In the process."""
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
+    logging.getLogger("bluesky").setLevel(logging.CRITICAL)
+
+    def wait_for_the_others() -> None:
+        pipe.send(READY)
+        pipe.recv()
+
+    pipe.send(work(wait_for_the_others, *arguments))
+
+
+def begin_together(children: list[Child]) -> None:
+    for child in children:
+        assert child.hear() == READY
+    for child in children:
+        child.begin()
+
+
+def begun(folder: Path, count: int) -> tuple[Any, Any]:
     """An engine that stores its runs, and the plan of one scan."""
     from cxgi_bluesky.catalog import open_catalog, recover_journals
     from cxgi_bluesky.devices.simulated import simulated_beamline
@@ -34,18 +104,18 @@ def begun(folder: str, count: int) -> tuple[Any, Any]:
     return make_run_engine(catalog), lambda: small_scan(line, count)
 
 
-def scan(folder: str, scans: str, exposures: str) -> None:
-    """Scan again and again; prints the number of events of each run, by stream."""
-    engine, plan = begun(folder, int(exposures))
+def scan(wait_for_the_others: Callable[[], None], folder: Path, scans: int, exposures: int) -> dict[str, Any]:
+    """Scan again and again; the number of events of each run, by stream."""
+    engine, plan = begun(folder, exposures)
     told: dict[str, Any] = {}
     engine.subscribe(lambda name, document: told.update({document["run_start"]: document["num_events"]}), "stop")
     wait_for_the_others()
-    for _ in range(int(scans)):
+    for _ in range(scans):
         engine(plan())
-    print(json.dumps(told), flush=True)
+    return told
 
 
-def scan_until_killed(folder: str, documents: str, every: str) -> None:
+def scan_until_killed(wait_for_the_others: Callable[[], None], folder: Path, documents: Path, every: int) -> None:
     """Scan, with a run after each so many exposures if not 0; each event goes to a file once the engine is done."""
     from ophyd import Signal
 
@@ -53,7 +123,7 @@ def scan_until_killed(folder: str, documents: str, every: str) -> None:
 
     engine, plan = begun(folder, 200)
     temperature = Signal(name="temperature", value=300.0)
-    with open(documents, "w", encoding="utf-8") as file:
+    with documents.open("w", encoding="utf-8") as file:
 
         def note(name: str, document: Any) -> None:
             file.write(json.dumps([name, document]) + "\n")
@@ -61,11 +131,11 @@ def scan_until_killed(folder: str, documents: str, every: str) -> None:
 
         engine.subscribe(note)
         while True:
-            engine(nested(plan(), lambda: log(temperature, key="temperature"), every=int(every) or sys.maxsize))
+            engine(nested(plan(), lambda: log(temperature, key="temperature"), every=every or sys.maxsize))
 
 
-def read(folder: str, stop: str) -> None:
-    """List the runs and reconstruct the newest scan until a file is there; prints how often, and what was said."""
+def read(wait_for_the_others: Callable[[], None], folder: Path, stop: Path) -> dict[str, Any]:
+    """List the runs and reconstruct the newest scan until a file is there; how often, and what was said."""
     from cxgi_bluesky.catalog import catalog_errors, find_run, open_catalog, summarise
     from cxgi_bluesky.errors import CxgiError
     from cxgi_bluesky.run_reconstruction import reconstruct_run
@@ -73,7 +143,7 @@ def read(folder: str, stop: str) -> None:
     catalog = open_catalog(folder)
     listed, pictures, said = 0, 0, []
     wait_for_the_others()
-    while not Path(stop).exists():
+    while not stop.exists():
         try:
             with catalog_errors():
                 rows = [summarise(run) for run in catalog.values().tail(50)]
@@ -84,24 +154,19 @@ def read(folder: str, stop: str) -> None:
                     pictures += 1
         except CxgiError as error:
             said.append(str(error))
-    print(json.dumps({"listed": listed, "pictures": pictures, "said": said}), flush=True)
+    return {"listed": listed, "pictures": pictures, "said": said}
 
 
-def lock(folder: str, stop: str, seconds: str) -> None:
-    """Lock each database for so long twice a second, until a file is there; prints how often."""
+def lock(wait_for_the_others: Callable[[], None], folder: Path, stop: Path, seconds: float) -> int:
+    """Lock each database for so long twice a second, until a file is there; how often."""
     locked = 0
     wait_for_the_others()
-    while not Path(stop).exists():
+    while not stop.exists():
         for name in ("catalog.db", "tables.db"):
-            with closing(sqlite3.connect(Path(folder) / name, timeout=60, isolation_level=None)) as database:
+            with closing(sqlite3.connect(folder / name, timeout=60, isolation_level=None)) as database:
                 database.execute("BEGIN EXCLUSIVE")
-                time.sleep(float(seconds))
+                time.sleep(seconds)
                 database.execute("COMMIT")
                 locked += 1
-        time.sleep(max(0.0, 0.5 - 2 * float(seconds)))
-    print(json.dumps(locked), flush=True)
-
-
-if __name__ == "__main__":
-    logging.getLogger("bluesky").setLevel(logging.CRITICAL)
-    {"scan": scan, "until-killed": scan_until_killed, "read": read, "lock": lock}[sys.argv[1]](*sys.argv[2:])
+        time.sleep(max(0.0, 0.5 - 2 * seconds))
+    return locked

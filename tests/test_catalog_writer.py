@@ -20,7 +20,7 @@ from cxgi_bluesky.catalog import (
     writer_of,
 )
 from cxgi_bluesky.errors import CxgiError
-from tests.conftest import small_scan
+from tests.conftest import ALONE, small_scan
 from tests.patience import eventually
 
 
@@ -47,7 +47,7 @@ def test_a_run_that_was_refused_is_written_again_and_again_until_it_is_taken(
     monkeypatch.setattr(writer, "PAUSES_S", (0.01,) * 9)
     RE.subscribe(RunStore(writer_of(catalog)))
     refuse(4)
-    (uid,) = RE(small_scan(beamline, 12))
+    (uid,) = RE(small_scan(beamline, 12, **ALONE))
     eventually(lambda: f"run {uid[:8]} is in the catalog now" in caplog.text, True)
     assert len(read_exposures(find_run(catalog, uid))) == 12
     assert caplog.text.count("is not in the catalog yet") == 1
@@ -57,7 +57,7 @@ def test_a_run_that_is_never_taken_is_left_to_be_recovered(RE, beamline, folder,
     monkeypatch.setattr(writer, "PAUSES_S", ())
     RE.subscribe(RunStore(writer_of(catalog)))
     refuse(2)
-    (uid,) = RE(small_scan(beamline, 12))
+    (uid,) = RE(small_scan(beamline, 12, **ALONE))
     eventually(lambda: [waiting.path.stem for waiting in waiting_runs(folder)], [uid])
     assert f"run {uid[:8]} waits in" in caplog.text
     assert recover_journals(catalog).recovered == [uid]
@@ -76,9 +76,10 @@ def test_a_process_that_ends_at_once_writes_what_is_there_first(folder, catalog)
     code = """
         import json, sys
         from cxgi_bluesky.catalog import writer
+        from pathlib import Path
         from tests.sharing import begun
         writer.STOP_S = 0.0  # the engine does not wait
-        engine, plan = begun(sys.argv[1], 60)
+        engine, plan = begun(Path(sys.argv[1]), 24)
         print(json.dumps(engine(plan())))
     """
     done = subprocess.run(
@@ -87,5 +88,5 @@ def test_a_process_that_ends_at_once_writes_what_is_there_first(folder, catalog)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     (uid,) = json.loads(done.stdout)
-    assert len(read_exposures(find_run(catalog, uid))) == 60
+    assert len(read_exposures(find_run(catalog, uid))) == 24
     assert not waiting_runs(folder)

@@ -29,14 +29,14 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.file_lock import take_shared
 from cxgi_bluesky.run_reconstruction import reconstruct_run
 from tests.cases import long_case
-from tests.conftest import QUIET, small_board, small_scan
+from tests.conftest import ALONE, QUIET, small_board, small_scan
 
 
 def scan_into(folder):
     """A scan of 12 exposures and its picture."""
     catalog = open_catalog(folder, to_write=True)
     engine = make_run_engine(catalog)
-    (uid,) = engine(small_scan(simulated_beamline(small_board(), "CAS", parameters=QUIET), 12))
+    (uid,) = engine(small_scan(simulated_beamline(small_board(), "CAS", parameters=QUIET), 12, **ALONE))
     reconstruct_run(catalog, find_run(catalog, uid), method="inverse")
     return catalog
 

@@ -140,7 +140,8 @@ def test_another_thread_brings_journals_to_the_disk_the_stop_document_at_once(tm
 # ---------------------------------------------------------------- a process that is killed
 
 
-def test_a_killed_scan_loses_no_exposure(tmp_path, initialised):
+@pytest.mark.long
+def test_a_killed_demo_loses_no_exposure(tmp_path, initialised):
     data = initialised(tmp_path / "data")
     environment = {**os.environ, "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", str(tmp_path / "out")]

@@ -23,7 +23,7 @@ from cxgi_bluesky.catalog.recovery import stored_documents, union
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.file_lock import locked
 from cxgi_bluesky.journal import write_journal
-from tests.conftest import small_scan
+from tests.conftest import ALONE, small_scan
 
 pytestmark = pytest.mark.usefixtures("catalog")
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("catalog")
 @pytest.fixture
 def scan(RE, documents, beamline):
     """Documents of a finished scan that is nowhere yet."""
-    RE(small_scan(beamline, 5, dark_exposures=1))
+    RE(small_scan(beamline, 9, **ALONE))
     return list(documents)
 
 

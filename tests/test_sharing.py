@@ -4,53 +4,30 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from cxgi_bluesky.catalog import open_catalog, recover_journals
 from cxgi_bluesky.catalog.recovery import stored_documents
 from tests.cases import long_case
-from tests.patience import PATIENCE_S, eventually
-
-ROOT = Path(__file__).parents[1]
+from tests.patience import eventually
+from tests.sharing import Child, begin_together, lock, read, scan, scan_until_killed
 
 
 @pytest.fixture
-def start():
-    """Start processes of `tests.sharing`; those that still run are killed in the end."""
-    started = []
+def start(tmp_path):
+    """Start processes; those that still run are killed in the end."""
+    children = []
 
-    def begin(*words):
-        command = [sys.executable, "-m", "tests.sharing", *map(str, words)]
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True))
-        return started[-1]
+    def begin(work, *arguments):
+        children.append(Child(work, tmp_path / f"errors-{len(children)}", *arguments))
+        return children[-1]
 
     yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def begin_together(processes):
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-
-
-def result(process):
-    """What a process has printed."""
-    out, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors
-    return json.loads(out.splitlines()[-1])
+    for child in children:
+        child.kill()
 
 
 def stored_counts(catalog, uid):
@@ -62,17 +39,17 @@ def stored_counts(catalog, uid):
     return dict(Counter(stream for stream, _, _ in keys))
 
 
-@pytest.mark.parametrize(("scans", "exposures", "seconds"), [(1, 60, 0.1), long_case(5, 200, 0.3)])
+@pytest.mark.parametrize(("scans", "exposures", "seconds"), [(1, 24, 0.1), long_case(5, 200, 0.3)])
 def test_two_scan_in_a_new_folder_while_others_read_and_lock_it(tmp_path, start, scans, exposures, seconds):
     folder, stop = tmp_path / "data", tmp_path / "stop"
-    scanners = [start("scan", folder, scans, exposures) for _ in range(2)]
-    reader, locker = start("read", folder, stop), start("lock", folder, stop, seconds)
+    scanners = [start(scan, folder, scans, exposures) for _ in range(2)]
+    reader, locker = start(read, folder, stop), start(lock, folder, stop, seconds)
     begin_together([*scanners, reader, locker])
-    told = {uid: count for scanner in scanners for uid, count in result(scanner).items()}
+    told = {uid: count for scanner in scanners for uid, count in scanner.result().items()}
     stop.touch()
-    seen = result(reader)
+    seen = reader.result()
     assert seen["listed"] > 0
-    assert result(locker) > 0
+    assert locker.result() > 0
     catalog = open_catalog(folder, to_write=True)
     recover_journals(catalog)
     assert len(told) == 2 * scans
@@ -81,24 +58,23 @@ def test_two_scan_in_a_new_folder_while_others_read_and_lock_it(tmp_path, start,
     assert sorted(numbers) == list(range(1, 2 * scans + 1))
 
 
-@pytest.mark.timeout(1800)  # forty starts of a process, on a machine that may be busy
+@pytest.mark.timeout(1800)  # forty processes, on a machine that may be busy
 @pytest.mark.parametrize("pairs", [1, long_case(10)])
 def test_scans_that_are_killed_with_and_without_runs_in_the_middle_while_others_list_lose_nothing(
     tmp_path, start, initialised, pairs
 ):
     folder = initialised(tmp_path / "data")
-    moments, reader = random.Random(pairs), start("read", folder, tmp_path / "stop")
+    moments, reader = random.Random(pairs), start(read, folder, tmp_path / "stop")
     begin_together([reader])
     files = [tmp_path / f"documents-{number}" for number in range(2 * pairs)]
     for pair in zip(files[::2], files[1::2], strict=True):
-        scanners = [start("until-killed", folder, file, every) for file, every in zip(pair, (10, 0), strict=True)]
+        scanners = [start(scan_until_killed, folder, file, every) for file, every in zip(pair, (10, 0), strict=True)]
         eventually(lambda pair=pair: [file.exists() and file.stat().st_size > 0 for file in pair], [True, True])
         for scanner in scanners:
             time.sleep(moments.uniform(0.0, 1.0))
             scanner.kill()
-            scanner.communicate()
     (tmp_path / "stop").touch()
-    result(reader)
+    reader.result()
     catalog = open_catalog(folder, to_write=True)
     recover_journals(catalog)
     assert not list((folder / "journal").glob("*.jsonl"))

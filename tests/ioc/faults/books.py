@@ -23,7 +23,8 @@ TILE_TIMES = {"open_exposures": 1, "dark_exposures": 1, "incident_exposures": 0,
 WHOLE = {"dark": 1, "open": 2, "primary": 4, "figures": 1}  # events of a scan of `SET` without faults
 LIT = ("primary", "validation", "open", "incident", "metal", "failed")
 EXPOSURE_S = 2000.0  # simulated seconds: no noise to speak of
-SLOW = PATIENCE_S / EXPOSURE_S  # time scale of an exposure in which something is done, however slow the machine
+SLOW = 60.0 / EXPOSURE_S  # time scale of an exposure in which something is done, however slow the machine
+LIT_S = 4.0  # simulated seconds of light with which the IOC counts such an exposure as one that was lit
 SAME = 2e-3  # of a bucket: 10 sigma of such an exposure; buckets of neighbouring tiles differ by more
 
 
@@ -111,12 +112,14 @@ def check_image(measured: Exposures, truth: dict[int, float], patterns: PatternS
 
 
 def wait_for_exposure(ca: Any, opening: int) -> None:
-    """Until the IOC says that it exposes with so many openings behind it."""
+    """Until the IOC says that it exposes with so many openings behind it, and light has come."""
 
     def under_way() -> bool:
         return ca.get("COUNT:OPENINGS") >= opening and ca.get("ACQUIRE") == 1 and ca.get("SHUTTER:STATUS") == "Open"
 
     eventually(under_way, True)
+    already = ca.get("COUNT:OPEN_S")
+    eventually(lambda: ca.get("COUNT:OPEN_S") > already + LIT_S or not under_way(), True)
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,8 @@ def in_exposure(
         Number of the opening, counted from 1.
     action : callable
     then : str
-        What becomes of the exposure: "interrupted" by what was done; it "runs out" when that is done; or it is
-        "gone" with the IOC.
+        What becomes of the exposure: it is "interrupted" by what was done, which closes the shutter; it "runs out"
+        when that is done; or it is "gone" with the IOC.
     times : int
         Do the same in so many exposures, one after the other.
     """
@@ -175,7 +178,9 @@ def in_exposure(
                 wait_for_exposure(ca, number)
                 action()
                 if then == "interrupted":
-                    eventually(lambda at=number: ca.get("ACQUIRE") == 1 and ca.get("COUNT:OPENINGS") == at, False)
+                    eventually(
+                        lambda at=number: ca.get("SHUTTER:STATUS") == "Open" and ca.get("COUNT:OPENINGS") == at, False
+                    )
                 if then != "gone":
                     ca.put("TIME_SCALE", 0.0)
         except BaseException as error:
@@ -183,7 +188,7 @@ def in_exposure(
 
     thread = threading.Thread(target=act, daemon=True)
     pace = Pace(openings, lambda: ca.put("TIME_SCALE", SLOW))
-    if ca.get("COUNT:OPENINGS") == opening - 1:
+    if ca.get("COUNT:OPENINGS") == opening - 1 > 0:  # a scan that is resumed has no more messages for `paced`
         pace.slow_down()
     else:
         PACE.append(pace)

@@ -91,6 +91,7 @@ def test_a_process_that_is_told_to_end_closes_first(ca, scanner, shared_ioc, bea
     check_books(ca, process.documents, interrupted=1)
 
 
+@pytest.mark.long
 def test_a_process_that_ends_by_itself_closes_first(ca, scanner, shared_ioc, beamline_file):
     process = scanner(beamline_file(ca.prefix, shutter__max_open_s=60.0), shared_ioc.environment)
     process.ask("session")
