@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from platformdirs import user_data_path
+from tiled.catalog.core import ALL_REVISIONS
 
 from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_exposures, read_image
 from cxgi_bluesky.catalog.folder_address import (
@@ -106,6 +108,26 @@ def test_homes_and_addresses_of_files_are_folders(monkeypatch, tmp_path):
     for address in ("sqlite:///x", "file://elsewhere/x", "s3://bucket"):
         with pytest.raises(CxgiError, match="is no folder"):
             data_folder(address)
+
+
+def test_a_new_folder_can_be_made_where_an_event_loop_is_running(tmp_path):
+    """As in a notebook."""
+
+    async def begin():
+        return len(open_catalog(tmp_path))
+
+    assert asyncio.run(begin()) == 0
+
+
+def test_a_database_of_an_earlier_tiled_is_upgraded_by_its_own_command(copy, scanned):
+    with closing(sqlite3.connect(copy / "catalog.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (ALL_REVISIONS[1],))
+        database.commit()
+    (copy / "catalog.tiled-version").write_text("tiled 0.2.0\n")
+    with pytest.raises(
+        CxgiError, match=r"made by an earlier release of Tiled: .*upgrade-database sqlite.*catalog\.db'$"
+    ):
+        open_catalog(copy)
 
 
 # ---------------------------------------------------------------- moved and copied

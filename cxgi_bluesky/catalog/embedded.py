@@ -78,7 +78,7 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
 def _make(database: Path, uri: str) -> None:
     """Make the tables of a new catalog; look at those of one that was made by another release of Tiled."""
     from sqlalchemy.ext.asyncio import create_async_engine
-    from tiled.alembic_utils import UninitializedDatabase, check_database, stamp_head
+    from tiled.alembic_utils import DatabaseUpgradeNeeded, UninitializedDatabase, check_database, stamp_head
     from tiled.catalog.alembic_constants import ALEMBIC_DIR, ALEMBIC_INI_TEMPLATE_PATH
     from tiled.catalog.core import ALL_REVISIONS, REQUIRED_REVISION, initialize_database
     from tiled.utils import ensure_specified_sql_driver
@@ -101,6 +101,11 @@ def _make(database: Path, uri: str) -> None:
     with ThreadPoolExecutor(1) as elsewhere:  # an event loop may be running here, as in a notebook
         try:
             elsewhere.submit(make_and_stamp).result()
+        except DatabaseUpgradeNeeded:
+            raise CxgiError(
+                f"{database} was made by an earlier release of Tiled: copy the folder, then run 'tiled catalog "
+                f"upgrade-database {uri.split('?')[0]}'"
+            ) from None
         except Exception as error:
             raise _not_opened(database, error) from error
 
