@@ -325,7 +325,7 @@ def test_pause_and_end(RE, ending):
 
 @pytest.mark.parametrize("at", [1, 20, 157, 161, 900])
 def test_pause_and_resume(RE, documents, at):
-    """Paused before its first checkpoint, at a dark reading, moving, exposing, half-way: closed, then the plate found."""
+    """At its beginning, at a dark reading, moving, exposing, half-way: shutter closed, and then the plate is found."""
     board = fiducial_board()
     lies = turned(board, 0.2, -0.1, 0.3)
     line = line_on(board, lies, parameters=QUIET)
