@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bluesky import RunEngine
-from bluesky.utils import FailedPause, RunEngineInterrupted
+from bluesky.utils import RunEngineInterrupted
 
 from cxgi_bluesky.board import Alignment, MaskBoard, load_board
 from cxgi_bluesky.devices.simulated import simulated_beamline
@@ -323,19 +323,15 @@ def test_pause_and_end(RE, ending):
         assert is_safe(line)
 
 
-@pytest.mark.parametrize("at", [1, 20, 157, 161, 900])
+@pytest.mark.parametrize("at", [20, 157, 161, 900])
 def test_pause_and_resume(RE, documents, at):
-    """At its beginning, at a dark reading, moving, exposing, half-way: shutter closed, and then the plate is found."""
+    """At a dark reading, moving, exposing, half-way: shutter closed, and after resuming the plate is found."""
     board = fiducial_board()
     lies = turned(board, 0.2, -0.1, 0.3)
     line = line_on(board, lies, parameters=QUIET)
-    try:
+    with pytest.raises(RunEngineInterrupted):
         RE(interrupted(align(line, points=3), at))
-    except FailedPause:  # before the first checkpoint: ends instead
-        assert is_safe(line)
-        return
-    except RunEngineInterrupted:
-        assert shutter_is_closed(line)
-        RE.resume()
+    assert shutter_is_closed(line)
+    RE.resume()
     assert is_safe(line)
     assert worst_um(alignment_from_run(documents), lies) < 0.3
