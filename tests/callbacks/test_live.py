@@ -37,7 +37,7 @@ from tests.patience import PATIENCE_S
 def test_last_live_picture_is_the_offline_one(RE, documents, beamline, method):
     live = LiveReconstruction(method, first=8, every=8)
     RE.subscribe(live)
-    RE(small_scan(beamline))
+    RE(small_scan(beamline, 24))
     offline = reconstruct(Measurement.from_documents(documents), method=method)
     np.testing.assert_array_equal(live.wait(timeout=PATIENCE_S).image, offline.image)
     assert live.failure is None
@@ -47,10 +47,10 @@ def test_pages_of_events_make_the_same_picture(RE, documents, beamline):
     live, references, text = LiveCorrelation(first=8, every=8), ReferenceRuns(), io.StringIO()
     several = [live, references, ScanProgress(text)]
     RE.subscribe(RunRouter([lambda name, start: (several, [])]))
-    RE(small_scan(beamline))
+    RE(small_scan(beamline, 24))
     offline = reconstruct(Measurement.from_documents(documents), method="correlation")
     np.testing.assert_array_equal(live.wait().image, offline.image)
-    assert "64/64" in text.getvalue()
+    assert "24/24" in text.getvalue()
 
 
 def test_a_scan_that_began_before_is_left_alone_and_the_next_one_is_not(RE, beamline):
@@ -61,10 +61,10 @@ def test_a_scan_that_began_before_is_left_alone_and_the_next_one_is_not(RE, beam
             seen.append(RE.subscribe(live))
 
     RE.subscribe(late)
-    RE(small_scan(beamline))
+    RE(small_scan(beamline, 24))
     assert (live.wait(), live.failure) == (None, None)
-    RE(small_scan(beamline))
-    assert live.wait().exposures == 64
+    RE(small_scan(beamline, 24))
+    assert live.wait().exposures == 24
 
 
 def test_a_scan_in_the_middle_of_a_scan_has_pictures_and_so_has_the_other_afterwards(RE, beamline):
@@ -77,20 +77,20 @@ def test_a_scan_in_the_middle_of_a_scan_has_pictures_and_so_has_the_other_afterw
     def inner():
         return bpp.set_run_key_wrapper(small_scan(other, 16), "inner")
 
-    RE(nested(small_scan(beamline), inner, 40))
-    assert live.wait().exposures == 64
+    RE(nested(small_scan(beamline, 24), inner, 20))
+    assert live.wait().exposures == 24
     assert 16 in seen
-    assert seen[-1] == 64
+    assert seen[-1] == 24
 
 
 def test_pictures_come_while_the_scan_runs(RE, beamline):
     seen = []
     live = LiveCorrelation(first=8, every=8, on_image=lambda picture: seen.append(picture.exposures))
     RE.subscribe(live)
-    RE(small_scan(beamline))
+    RE(small_scan(beamline, 24))
     live.wait(timeout=PATIENCE_S)
-    assert seen[0] < 64
-    assert seen[-1] == 64
+    assert seen[0] < 24
+    assert seen[-1] == 24
     assert seen == sorted(seen)
     assert live.pictures == len(seen)
 
@@ -105,9 +105,9 @@ def test_a_slow_worker_drops_stale_requests_and_never_delays_the_scan(RE, beamli
     monkeypatch.setattr(module, "reconstruct", slow)
     live = LiveCorrelation(first=1, every=1)
     RE.subscribe(live)
-    RE(small_scan(beamline))  # would take minutes if the scan waited for pictures
+    RE(small_scan(beamline, 24))  # would take minutes if the scan waited for pictures
     release.set()
-    assert live.wait(timeout=PATIENCE_S).exposures == 64
+    assert live.wait(timeout=PATIENCE_S).exposures == 24
     assert live.pictures <= 3
 
 
@@ -116,7 +116,7 @@ def test_a_failing_reconstruction_is_reported_and_never_stops_the_scan(RE, docum
     live = LiveCorrelation(first=8, every=8)
     RE.subscribe(live)
     with caplog.at_level(logging.WARNING):
-        RE(small_scan(beamline))
+        RE(small_scan(beamline, 24))
         live.wait(timeout=PATIENCE_S)
     assert documents.of("stop")[0]["exit_status"] == "success"
     assert isinstance(live.failure, ZeroDivisionError)
@@ -130,41 +130,41 @@ def test_a_failing_viewer_is_no_reason_to_stop(RE, documents, beamline):
 
     live = LiveCorrelation(first=8, every=8, on_image=broken)
     RE.subscribe(live)
-    RE(small_scan(beamline))
-    assert live.wait(timeout=PATIENCE_S).exposures == 64
+    RE(small_scan(beamline, 24))
+    assert live.wait(timeout=PATIENCE_S).exposures == 24
     assert documents.of("stop")[0]["exit_status"] == "success"
 
 
 def test_weights_that_do_not_know_the_size_are_reported(RE, documents, beamline):
     live = LiveCHMWCNN(first=8, every=8)
     RE.subscribe(live)
-    RE(small_scan(beamline))
+    RE(small_scan(beamline, 24))
     assert live.wait(timeout=PATIENCE_S) is None
     assert isinstance(live.failure, CxgiError)
     assert "size 8" in str(live.failure)
 
 
 def test_live_tv_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE, documents):
-    line = simulated_beamline(small_board(32), "CAS", parameters=QUIET)
+    line = simulated_beamline(small_board(16), "CAS", parameters=QUIET)
     counts = []
-    live = LiveTV(first=64, every=64, weight=0.02, on_image=lambda p: counts.append(p.parameters["iterations"]))
+    live = LiveTV(first=32, every=32, weight=0.02, on_image=lambda p: counts.append(p.parameters["iterations"]))
     RE.subscribe(live)
-    RE(small_scan(line, 300))
+    RE(small_scan(line, 100))
     last = live.wait(timeout=PATIENCE_S)
     fresh = reconstruct(Measurement.from_documents(documents), method="tv", weight=0.02)
-    assert last.exposures == 300
+    assert last.exposures == 100
     assert np.sqrt(np.mean((last.image - fresh.image) ** 2)) < 0.01 * fresh.image.std()
     assert live._fresh_options()["warm"] is not live._fresh_options()["warm"]  # no run starts at another's picture
 
 
 def test_live_tval3_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE, documents):
-    line = simulated_beamline(small_board(32), "CAS", parameters=QUIET)
-    live = LiveTVAL3(first=64, every=64, tolerance=1e-5, iterations=2000)
+    line = simulated_beamline(small_board(16), "CAS", parameters=QUIET)
+    live = LiveTVAL3(first=32, every=32, tolerance=1e-5, iterations=2000)
     RE.subscribe(live)
-    RE(small_scan(line, 300))
+    RE(small_scan(line, 100))
     last = live.wait(timeout=PATIENCE_S)
     fresh = reconstruct(Measurement.from_documents(documents), method="tval3", tolerance=1e-5, iterations=2000)
-    assert last.exposures == 300
+    assert last.exposures == 100
     assert np.sqrt(np.mean((last.image - fresh.image) ** 2)) < 0.01 * fresh.image.std()
     assert live._fresh_options()["warm"] is not live._fresh_options()["warm"]
 
@@ -172,11 +172,11 @@ def test_live_tval3_starts_at_the_picture_before_and_ends_where_a_fresh_one_does
 def test_two_runs_do_not_mix(RE, beamline):
     live = LiveCorrelation(first=8, every=8)
     RE.subscribe(live)
-    RE(small_scan(beamline))
+    RE(small_scan(beamline, 24))
     first = live.wait(timeout=PATIENCE_S)
-    RE(small_scan(beamline, 32))
-    assert live.wait(timeout=PATIENCE_S).exposures == 32
-    assert first.exposures == 64
+    RE(small_scan(beamline, 16))
+    assert live.wait(timeout=PATIENCE_S).exposures == 16
+    assert first.exposures == 24
 
 
 def test_a_late_picture_of_an_old_run_is_not_shown(RE, beamline, monkeypatch):
@@ -194,13 +194,13 @@ def test_a_late_picture_of_an_old_run_is_not_shown(RE, beamline, monkeypatch):
     RE.subscribe(live)
     RE(small_scan(beamline, 16))
     assert started.wait(10)
-    RE(small_scan(beamline, 40))
-    assert live.wait(timeout=PATIENCE_S).exposures == 40
+    RE(small_scan(beamline, 24))
+    assert live.wait(timeout=PATIENCE_S).exposures == 24
     release.set()
     live.close()
     time.sleep(0.1)
-    assert live.latest.exposures == 40
-    assert shown[-1] == 40
+    assert live.latest.exposures == 24
+    assert shown[-1] == 24
 
 
 def test_closing_does_not_wait_for_a_run_that_never_ended():
@@ -218,9 +218,9 @@ def test_other_runs_are_ignored_and_do_not_cost_the_last_picture(RE, beamline):
     RE.subscribe(live)
     RE(count([beamline.diode], 3))
     assert live.wait(timeout=1) is None
-    RE(small_scan(beamline))
+    RE(small_scan(beamline, 24))
     RE(count([beamline.diode], 3))
-    assert live.wait(timeout=PATIENCE_S).exposures == 64
+    assert live.wait(timeout=PATIENCE_S).exposures == 24
     assert live.failure is None
 
 
@@ -240,7 +240,7 @@ def test_view_writes_a_picture_that_updates(RE, beamline, tmp_path):
     view = LiveView(tmp_path / "live.png", interval_s=0.0, window=False)
     live = LiveCorrelation(first=8, every=8, on_image=view.show)
     RE.subscribe(live)
-    RE(small_scan(beamline))
+    RE(small_scan(beamline, 24))
     live.wait(timeout=PATIENCE_S)
     view.flush()
     with Image.open(tmp_path / "live.png") as picture:
@@ -253,7 +253,7 @@ def test_view_draws_no_more_often_than_told(tmp_path, RE, beamline):
     view = LiveView(tmp_path / "live.png", interval_s=3600, window=False)
     live = LiveCorrelation(first=8, every=8, on_image=view.show)
     RE.subscribe(live)
-    RE(small_scan(beamline))
+    RE(small_scan(beamline, 24))
     live.wait(timeout=PATIENCE_S)
     drawn = (tmp_path / "live.png").stat().st_mtime_ns
     time.sleep(0.02)
@@ -279,6 +279,6 @@ def test_no_window_without_a_display(monkeypatch):
 def test_progress_counts_patterns_and_says_how_it_ended(RE, beamline):
     text = io.StringIO()
     RE.subscribe(ScanProgress(text))
-    RE(small_scan(beamline, 32))
-    assert "32/32" in text.getvalue()
+    RE(small_scan(beamline, 8))
+    assert "8/8" in text.getvalue()
     assert "success" in text.getvalue()

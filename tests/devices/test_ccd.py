@@ -34,8 +34,8 @@ def line_with_ccd(camera=LARGE_PIXELS, parameters=STEADY, seed=0, **words):
     return line, SimulatedCCD(name="ccd", twin=line.twin, camera=camera, **words)
 
 
-def scan(line, detector):
-    words = {"board": line.board, "pattern_set": PatternSet(8, 64), "exposure_s": 1.0, "incident_exposures": 8}
+def scan(line, detector, count=64):
+    words = {"board": line.board, "pattern_set": PatternSet(8, count), "exposure_s": 1.0, "incident_exposures": 8}
     words |= {"open_exposures": 8, "dark_exposures": 8, "open_every": 0}
     return hadamard_scan(line.stage, line.shutter, detector, object_stage=line.object_stage, **words)
 
@@ -101,11 +101,11 @@ def test_start_document_events_and_progress_name_the_ccd(RE, documents, monkeypa
     line, ccd = line_with_ccd()
     shown: list[str] = []
     monkeypatch.setattr(tqdm, "set_postfix_str", lambda bar, text="", refresh=True: shown.append(text))
-    RE(scan(line, ccd), ScanProgress(io.StringIO()))
+    RE(scan(line, ccd, 8), ScanProgress(io.StringIO()))
     assert any(text.endswith(" counts") for text in shown)
     words = documents.of("start")[0]["cxgi"]
     assert (words["fields"]["bucket"], words["bucket_unit"]) == ("ccd_current", "counts")
-    assert len(Exposures.from_documents(documents)) == 64
+    assert len(Exposures.from_documents(documents)) == 8
     assert not line.twin.shutter_open
 
 

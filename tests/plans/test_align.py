@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bluesky.utils import FailedPause, RunEngineInterrupted
+from bluesky import RunEngine
+from bluesky.utils import RunEngineInterrupted
 
 from cxgi_bluesky.board import Alignment, MaskBoard, load_board
 from cxgi_bluesky.devices.simulated import simulated_beamline
@@ -16,7 +17,7 @@ from cxgi_bluesky.plate_alignment import alignment_from_run, write_aligned_board
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from tests.cases import long_case
-from tests.conftest import QUIET, small_board, small_scan
+from tests.conftest import QUIET, Recorder, small_board, small_scan
 from tests.plans.test_endings import Broken, fail_after, interrupted
 from tests.plans.test_raster import shutter_is_closed
 
@@ -131,7 +132,7 @@ def test_a_trapezoid_through_a_narrow_aperture(RE, documents):
     board = fiducial_board(aperture_um=50.0)
     lies = turned(board, 0.2, 0.3, 0.5)
     line = line_on(board, lies)
-    RE(align(line, points=10))
+    RE(align(line, points=6))
     assert worst_um(alignment_from_run(documents), lies) < board.pixel_um / 4
 
 
@@ -139,7 +140,7 @@ def test_a_plate_further_away_is_found_by_a_wider_search(RE, documents):
     board = fiducial_board()
     lies = turned(board, 1.2, -1.2, -0.5)
     line = line_on(board, lies)
-    RE(align(line, search_tiles=2))
+    RE(align(line, search_tiles=2, points=3))
     assert worst_um(alignment_from_run(documents), lies) < board.pixel_um / 4
 
 
@@ -148,17 +149,23 @@ def test_a_large_dark_current_makes_no_difference(RE, documents):
     lies = turned(board, 0.3, 0.2)
     leaking = replace(QUIET, detector=replace(QUIET.detector, background_pa=40.0))
     line = line_on(board, lies, parameters=leaking)
-    RE(align(line))
+    RE(align(line, points=3))
     assert worst_um(alignment_from_run(documents), lies) < 0.1
 
 
 # ---------------------------------------------------------------- documents
 
 
-def test_the_documents_say_what_the_fit_needs(RE, documents):
-    board = fiducial_board()
-    line = line_on(board, None)
-    RE(align(line, md={"sample": "none"}))
+@pytest.fixture(scope="module")
+def aligned():
+    """Documents of an alignment, which no test changes."""
+    documents = Recorder()
+    RunEngine({})(align(line_on(fiducial_board(), None), points=3, md={"sample": "none"}), documents)
+    return documents
+
+
+def test_the_documents_say_what_the_fit_needs(aligned):
+    board, documents = fiducial_board(), aligned
     (start,) = documents.of("start")
     assert (start["plan_name"], start["sample"], start["cxgi"]["purpose"]) == ("align_board", "none", "alignment")
     assert start["cxgi"]["board"]["sha256"] == board.sha256
@@ -250,10 +257,9 @@ def test_other_runs_are_refused(RE, documents):
         alignment_from_run(documents)
 
 
-def test_no_picture_is_made_of_an_alignment(RE, documents):
-    RE(align(line_on(fiducial_board(), None)))
+def test_no_picture_is_made_of_an_alignment(aligned):
     with pytest.raises(CxgiError, match="no mask scan"):
-        Exposures.from_documents(documents)
+        Exposures.from_documents(aligned)
 
 
 # ---------------------------------------------------------------- faults
@@ -309,7 +315,7 @@ def test_a_stage_in_the_wrong_place_is_never_exposed(RE, monkeypatch):
 def test_pause_and_end(RE, ending):
     line = line_on(fiducial_board(), None)
     with pytest.raises(RunEngineInterrupted):
-        RE(interrupted(align(line), 900))
+        RE(interrupted(align(line), 400))
     assert shutter_is_closed(line)
     getattr(RE, ending)()
     assert shutter_is_closed(line)
@@ -317,19 +323,15 @@ def test_pause_and_end(RE, ending):
         assert is_safe(line)
 
 
-@pytest.mark.parametrize("at", [1, 20, 151, 153, 155, 157, 159, 161, 163, 165, 900])
+@pytest.mark.parametrize("at", [20, 157, 161, 900])
 def test_pause_and_resume(RE, documents, at):
-    """Wherever it is paused, shutter closed while paused; after resuming the plate is found."""
+    """At a dark reading, moving, exposing, half-way: shutter closed, and after resuming the plate is found."""
     board = fiducial_board()
     lies = turned(board, 0.2, -0.1, 0.3)
     line = line_on(board, lies, parameters=QUIET)
-    try:
+    with pytest.raises(RunEngineInterrupted):
         RE(interrupted(align(line, points=3), at))
-    except FailedPause:  # before the first checkpoint: ends instead
-        assert is_safe(line)
-        return
-    except RunEngineInterrupted:
-        assert shutter_is_closed(line)
-        RE.resume()
+    assert shutter_is_closed(line)
+    RE.resume()
     assert is_safe(line)
     assert worst_um(alignment_from_run(documents), lies) < 0.3

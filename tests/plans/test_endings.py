@@ -13,6 +13,7 @@ from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.reconstruction import reconstruct
+from tests.cases import long_case
 from tests.conftest import QUIET, small_board
 from tests.plans.test_raster import scan, shutter_is_closed
 
@@ -143,7 +144,11 @@ def message_count() -> int:
     return sum(1 for _ in short(line))
 
 
-@pytest.mark.parametrize("at", range(1, message_count() + 1))
+# An exposure has 15 messages, so that every second one of the plan is each of them in turn.
+EVERY = range(1, message_count() + 1)
+
+
+@pytest.mark.parametrize("at", [*EVERY[::2], *map(long_case, EVERY[1::2])])
 def test_pause_at_every_message(RE, documents, beamline, at):
     """Whenever it is paused: shutter closed while paused, every exposure there after resuming, object back in."""
     try:

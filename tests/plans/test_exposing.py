@@ -16,7 +16,10 @@ from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.reconstruction import reconstruct
 from tests.plans.test_endings import Broken, fail_after, interrupted
-from tests.plans.test_raster import scan, shutter_is_closed
+from tests.plans.test_raster import FULL, scan, shutter_is_closed
+
+SOME = PatternSet(8, 24)
+READINGS = 24 + 4 + 4 + 1 + 4  # of patterns, incident, open before, between and after
 
 
 def stream(documents, name):
@@ -39,7 +42,7 @@ def changed_readings(monkeypatch, change):
 
 def test_a_failed_exposure_is_repeated_and_recorded(RE, documents, beamline, monkeypatch):
     changed_readings(monkeypatch, lambda number, value: math.nan if number == 30 else value)
-    RE(scan(beamline))
+    RE(scan(beamline, FULL))
     exposures = Exposures.from_documents(documents)
     assert len(exposures) == 64
     assert Measurement.from_exposures(exposures).source["left_out"] == []
@@ -54,20 +57,20 @@ def test_a_failed_exposure_is_repeated_and_recorded(RE, documents, beamline, mon
 
 
 def test_repeats_are_bounded_and_the_last_one_is_stored_as_it_is(RE, documents, beamline, monkeypatch):
-    changed_readings(monkeypatch, lambda number, value: math.nan if 30 <= number < 40 else value)
-    RE(scan(beamline, max_repeats=4))
+    changed_readings(monkeypatch, lambda number, value: math.nan if 20 <= number < 30 else value)
+    RE(scan(beamline, SOME, max_repeats=4))
     exposures = Exposures.from_documents(documents)
-    assert len(exposures) == 64
+    assert len(exposures) == 24
     assert Measurement.from_exposures(exposures).source["left_out_because"].keys() == {"not a number"}
     assert len(stream(documents, "failed")) == exposures.figures["repeats"] == 8
-    assert beamline.twin.openings == 64 + 15 + 8
+    assert beamline.twin.openings == READINGS + 8
 
 
 def test_no_repeats_on_request(RE, documents, beamline, monkeypatch):
-    changed_readings(monkeypatch, lambda number, value: math.nan if number == 30 else value)
-    RE(scan(beamline, max_repeats=0))
+    changed_readings(monkeypatch, lambda number, value: math.nan if number == 20 else value)
+    RE(scan(beamline, SOME, max_repeats=0))
     assert stream(documents, "failed") == []
-    assert beamline.twin.openings == 64 + 15
+    assert beamline.twin.openings == READINGS
 
 
 @pytest.mark.parametrize("dip", [0.4, 1.9, math.nan, 0.0])
@@ -78,11 +81,11 @@ def test_another_intensity_is_repeated(RE, documents, beamline, monkeypatch, dip
     monkeypatch.setattr(
         beamline.diode, "describe", lambda: {**SimulatedDiode.describe(beamline.diode), **i0.describe()}
     )
-    changed_readings(monkeypatch, lambda number, value: i0.put(7.0 * dip if number == 30 else 7.0) or value)
-    RE(scan(beamline))
+    changed_readings(monkeypatch, lambda number, value: i0.put(7.0 * dip if number == 20 else 7.0) or value)
+    RE(scan(beamline, SOME))
     (failed,) = stream(documents, "failed")
     assert failed["exposure_fault"].startswith("primary: I0 ")
-    assert len(Exposures.from_documents(documents)) == 64
+    assert len(Exposures.from_documents(documents)) == 24
 
 
 def test_a_move_that_ends_beside_is_made_again_before_anything_is_exposed(RE, documents, beamline, monkeypatch):
@@ -91,15 +94,15 @@ def test_a_move_that_ends_beside_is_made_again_before_anything_is_exposed(RE, do
     def sometimes_beside(self, *args, **words):
         x, y = forward(self, *args, **words)
         counter.append(1)
-        return self.RealPosition(x + 0.01 * (len(counter) == 60), y)
+        return self.RealPosition(x + 0.01 * (len(counter) == 20), y)
 
     monkeypatch.setattr(SimulatedMaskStage, "forward", sometimes_beside)
-    RE(scan(beamline))
+    RE(scan(beamline, SOME))
     exposures = Exposures.from_documents(documents)
     assert exposures.figures["moves_repeated"] == 1
     assert exposures.figures["repeats"] == 0
-    assert len(exposures) == 64
-    assert beamline.twin.openings == 64 + 15
+    assert len(exposures) == 24
+    assert beamline.twin.openings == READINGS
 
 
 def bumped(monkeypatch, beamline, numbers):
@@ -114,21 +117,21 @@ def bumped(monkeypatch, beamline, numbers):
 
 
 def test_a_stage_that_is_pushed_in_an_exposure_spoils_it(RE, documents, beamline, monkeypatch):
-    bumped(monkeypatch, beamline, {30})
-    RE(scan(beamline))
+    bumped(monkeypatch, beamline, {20})
+    RE(scan(beamline, SOME))
     (failed,) = stream(documents, "failed")
     assert "20.0 um from tile" in failed["exposure_fault"]
     assert "the exposure is not used" in failed["exposure_fault"]
-    assert len(Exposures.from_documents(documents)) == 64
+    assert len(Exposures.from_documents(documents)) == 24
 
 
 def test_one_that_does_not_stay_ends_the_scan_and_stores_nothing_under_its_name(RE, documents, beamline, monkeypatch):
-    bumped(monkeypatch, beamline, range(30, 1000))
+    bumped(monkeypatch, beamline, range(20, 1000))
     with pytest.raises(RuntimeError, match=r"20\.0 um from tile \d+ .* the exposure is not used"):
-        RE(scan(beamline))
+        RE(scan(beamline, SOME))
     exposures = Exposures.from_documents(documents)
     assert len(stream(documents, "failed")) == 3
-    assert len(exposures) + exposures.reference_exposures + 4 == 30
+    assert len(exposures) + exposures.reference_exposures + 4 == 20
     assert shutter_is_closed(beamline)
 
 
@@ -136,7 +139,7 @@ def test_one_that_does_not_stay_ends_the_scan_and_stores_nothing_under_its_name(
 
 
 def test_the_budget_ends_a_scan_cleanly(RE, documents, beamline):
-    RE(scan(beamline, max_open_s=10.0))  # of 0.5 s each
+    RE(scan(beamline, SOME, max_open_s=10.0))  # of 0.5 s each
     (stop,) = documents.of("stop")
     assert stop["exit_status"] == "success"
     assert "max_open_s 10" in stop["reason"]
@@ -150,15 +153,15 @@ def test_the_budget_ends_a_scan_cleanly(RE, documents, beamline):
 
 
 def test_a_budget_of_exactly_the_scan_is_enough(RE, documents, beamline):
-    RE(scan(beamline, max_open_s=0.5 * 79))
+    RE(scan(beamline, SOME, max_open_s=0.5 * READINGS))
     assert not documents.of("stop")[0].get("reason")
-    assert len(Exposures.from_documents(documents)) == 64
+    assert len(Exposures.from_documents(documents)) == 24
 
 
 @pytest.mark.parametrize("words", [{"max_open_s": 0}, {"max_open_s": math.inf}, {"max_repeats": -1}])
 def test_impossible_limits_are_refused_before_anything_moves(RE, documents, beamline, words):
     with pytest.raises(CxgiError, match=next(iter(words))):
-        RE(scan(beamline, **words))
+        RE(scan(beamline, SOME, **words))
     assert not documents
     assert beamline.twin.exposures == 0
 
@@ -186,16 +189,16 @@ def test_figures_have_units_and_are_in_every_event_of_an_exposure(RE, documents,
 
 
 def test_figures_of_a_scan_that_failed_count_the_exposure_that_is_not_stored(RE, documents, beamline, monkeypatch):
-    fail_after(beamline.diode, "trigger", 40, monkeypatch)
+    fail_after(beamline.diode, "trigger", 30, monkeypatch)
     with pytest.raises(Broken):
-        RE(scan(beamline))
-    assert Exposures.from_documents(documents).figures["openings"] == beamline.twin.openings == 40 - 4
+        RE(scan(beamline, SOME))
+    assert Exposures.from_documents(documents).figures["openings"] == beamline.twin.openings == 30 - 4
 
 
 def test_figures_count_what_a_pause_repeats(RE, documents, beamline):
     with pytest.raises(RunEngineInterrupted):
-        RE(interrupted(scan(beamline), 400))
+        RE(interrupted(scan(beamline, SOME), 305))
     RE.resume()
     exposures = Exposures.from_documents(documents)
-    assert len(exposures) == 64
-    assert exposures.figures["openings"] == beamline.twin.openings > 79
+    assert len(exposures) == 24
+    assert exposures.figures["openings"] == beamline.twin.openings > READINGS

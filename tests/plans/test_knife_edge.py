@@ -143,7 +143,7 @@ def message_count() -> int:
     return sum(1 for _ in short(line, knife_of(line)))
 
 
-@pytest.mark.parametrize("at", range(1, message_count() + 1, 5))
+@pytest.mark.parametrize("at", range(1, message_count() + 1, 11))
 def test_pause_and_resume(RE, documents, line, at):
     """Whenever it is paused: shutter closed while paused, every point there after resuming."""
     knife = knife_of(line)

@@ -12,12 +12,15 @@ from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
+from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.plans import dark_scan, resume_scan
 from cxgi_bluesky.reconstruction import reconstruct
 from tests.conftest import QUIET, Recorder, small_board
 from tests.plans.test_endings import Broken, fail_after
 from tests.plans.test_exposing import changed_readings
 from tests.plans.test_raster import scan
+
+SOME = PatternSet(8, 24)
 
 
 def resume(line, earlier, **options):
@@ -66,12 +69,12 @@ def test_only_what_is_missing_is_exposed_and_both_runs_make_the_image(RE, beamli
 
 def test_a_pattern_whose_exposure_cannot_be_trusted_is_missing_too(RE, beamline, monkeypatch):
     with monkeypatch.context() as patch:
-        changed_readings(patch, lambda number, value: math.nan if 30 <= number < 33 else value)
-        earlier = recorded(RE, scan(beamline))
-    assert len(earlier) == 64
+        changed_readings(patch, lambda number, value: math.nan if 20 <= number < 23 else value)
+        earlier = recorded(RE, scan(beamline, SOME))
+    assert len(earlier) == 24
     rest = recorded(RE, resume(beamline, earlier))
     assert len(rest) == 1
-    assert len(Measurement.from_exposures(rest.continuing(earlier)).pattern_index) == 64
+    assert len(Measurement.from_exposures(rest.continuing(earlier)).pattern_index) == 24
 
 
 def test_a_resumed_scan_can_be_resumed(RE, beamline, cut_off, monkeypatch):
@@ -89,18 +92,16 @@ def test_a_resumed_scan_can_be_resumed(RE, beamline, cut_off, monkeypatch):
 def test_a_scan_without_any_exposure_can_be_resumed(RE, beamline, monkeypatch):
     with monkeypatch.context() as patch:
         fail_after(beamline.diode, "trigger", 1, patch)
-        nothing = recorded(RE, scan(beamline), Broken)
-    assert len(recorded(RE, resume(beamline, nothing))) == 64
+        nothing = recorded(RE, scan(beamline, SOME), Broken)
+    assert len(recorded(RE, resume(beamline, nothing))) == 24
 
 
 def test_the_path_and_the_validation_patterns_are_those_of_the_earlier_scan(RE, beamline, monkeypatch):
-    from cxgi_bluesky.patterns import PatternSet
-
     words = {"path": "snake", "validation": 6, "validation_seed": 4}
-    whole = recorded(RE, scan(beamline, PatternSet(8, 40), **words))
+    whole = recorded(RE, scan(beamline, SOME, **words))
     with monkeypatch.context() as patch:
-        fail_after(beamline.diode, "trigger", 40, patch)
-        earlier = recorded(RE, scan(beamline, PatternSet(8, 40), **words), Broken)
+        fail_after(beamline.diode, "trigger", 30, patch)
+        earlier = recorded(RE, scan(beamline, SOME, **words), Broken)
     rest = recorded(RE, resume(beamline, earlier))
     assert 0 < len(earlier.streams["validation"]) < 6
     both = [*earlier.streams["primary"], *rest.streams["primary"]]

@@ -36,6 +36,14 @@ def binary(image, patterns, sigma, rng, sigma_open=0.0):
     )
 
 
+@pytest.fixture(scope="module")
+def repeated():
+    """Many scans of one image, apart in their noise alone."""
+    image, patterns = smooth_image(8), PatternSet(8, 40)  # fewer than 64: sigma is believed as it is
+    rng = np.random.default_rng(0)
+    return [binary(image, patterns, 0.5, rng, sigma_open=0.3) for _ in range(3000)]
+
+
 @pytest.mark.parametrize(
     ("method", "options"),
     [
@@ -45,12 +53,9 @@ def binary(image, patterns, sigma, rng, sigma_open=0.0):
         ("correlation", {"weighting": "sigma"}),
     ],
 )
-def test_the_closed_form_is_the_scatter_of_repeated_scans(method, options):
-    image, patterns = smooth_image(8), PatternSet(8, 40)  # fewer than 64: sigma is believed as it is
-    rng = np.random.default_rng(0)
-    made = [binary(image, patterns, 0.5, rng, sigma_open=0.3) for _ in range(3000)]
-    scatter = np.std([reconstruct(m, method=method, **options).image for m in made], axis=0)
-    told = uncertainty(made[0], method=method, **options)
+def test_the_closed_form_is_the_scatter_of_repeated_scans(repeated, method, options):
+    scatter = np.std([reconstruct(m, method=method, **options).image for m in repeated], axis=0)
+    told = uncertainty(repeated[0], method=method, **options)
     inner = np.ones((8, 8), bool)
     inner[0, 0] = method == "inverse"  # of a correlation it is filled from neighbours
     np.testing.assert_allclose(told[inner], scatter[inner], rtol=0.06)

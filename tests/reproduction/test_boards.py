@@ -38,7 +38,7 @@ def test_an_etched_board_is_scanned_in_the_order_asked_for(monkeypatch):
 
 
 def test_a_peer_that_is_missing_has_no_row(monkeypatch):
-    monkeypatch.setitem(paper.EXPOSURES, "cu32", 64)
+    monkeypatch.setitem(paper.EXPOSURES, "cu32", 16)
 
     def missing(measurements, minutes):
         return PeerPictures((None,) * len(measurements), (None,) * len(measurements), NOT_INSTALLED)

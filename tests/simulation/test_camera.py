@@ -36,7 +36,7 @@ def direct(source: Source, *, geometry: Geometry = GEOMETRY, angle_deg: float = 
     return direct_image(edge, cell_um, source, geometry, Camera(), photons_per_pixel=1000, seed=2)
 
 
-@pytest.mark.parametrize("spot_um", [10.0, 37.0, 100.0])
+@pytest.mark.parametrize("spot_um", [10.0, 100.0])
 def test_the_direct_image_is_as_sharp_as_the_source_and_the_ghost_image_as_the_mask(spot_um):
     source = Source(spot_um, spot_um)
     parameters = replace(twin_parameters(AU64), source=source)
@@ -53,7 +53,7 @@ def test_the_direct_image_is_as_sharp_as_the_source_and_the_ghost_image_as_the_m
     assert "times as wide" in str(both)
 
 
-@pytest.mark.parametrize("spot_um", [10.0, 37.0, 100.0])
+@pytest.mark.parametrize("spot_um", [10.0, 100.0])
 def test_all_patterns_show_an_edge_as_wide_as_the_mask_pixel(spot_um):
     """Without noise: what is left is the pixel of 10 um, and for the large spot a penumbra of 2 um."""
     board = small_board(16)

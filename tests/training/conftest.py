@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -25,7 +26,8 @@ def finished(tmp_path_factory):
 def stopped_once(finished, tmp_path_factory):
     """The same training, stopped after its first check: configuration and folder."""
     config, folder = finished[0], tmp_path_factory.mktemp("stopped")
-    train(config, folder, report=quiet, stop_at=2)
+    with without_curves():
+        train(config, folder, report=quiet, stop_at=2)
     return config, folder
 
 
@@ -37,13 +39,22 @@ def stopped(stopped_once, tmp_path):
     return config, tmp_path
 
 
-@pytest.fixture
-def quick_curves(finished, stopped_once, monkeypatch):
-    """Trainings of a test's own draw no curves, which takes longer than their steps; the finished one has some."""
-    monkeypatch.setattr(checking, "draw_curves", lambda lines, path, steps: None)
+@contextmanager
+def without_curves():
+    """Trainings draw no curves, which takes longer than their steps; the finished one has some."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checking, "draw_curves", lambda lines, path, steps: None)
+        yield patch
 
 
 @pytest.fixture
-def drawn_curves(quick_curves, monkeypatch):
+def quick_curves(finished):
+    """Trainings of a test's own draw none."""
+    with without_curves() as patch:
+        yield patch
+
+
+@pytest.fixture
+def drawn_curves(quick_curves):
     """Trainings of this test draw them."""
-    monkeypatch.undo()
+    quick_curves.undo()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -71,8 +72,9 @@ def test_weights_without_their_checkpoint_are_never_overwritten(stopped):
 
 
 @pytest.mark.parametrize("stop", [2, long_case(4), 6])
-def test_weights_that_are_missing_are_written_again_from_the_checkpoint(stop, finished, tmp_path):
-    config, _, _ = finished
+def test_weights_that_are_missing_are_written_again_from_the_checkpoint(stop, finished, stopped_once, tmp_path):
+    config, out, _ = finished
+    shutil.copytree(out if stop == config.all_steps else stopped_once[1], tmp_path, dirs_exist_ok=True)
     train(config, tmp_path, report=quiet, stop_at=stop)
     checkpoint = state_of(tmp_path)
     (tmp_path / checking.WEIGHTS).unlink()

@@ -65,12 +65,12 @@ def test_a_training_writes_all_its_files_and_says_so(finished):
     assert told[-1].startswith("nothing to do: step 6 of 6 is done")
 
 
-def test_the_same_configuration_gives_the_same_weights(finished, tmp_path):
-    config, out, _ = finished
-    train(config, tmp_path, report=quiet)
+def test_the_same_configuration_gives_the_same_weights(stopped_once, tmp_path):
+    config, out = stopped_once
+    train(config, tmp_path, report=quiet, stop_at=2)
     assert_same_state(out, tmp_path)
     assert_same_weights(out, tmp_path)
-    train(replace(config, seed=8), tmp_path / "other", report=quiet)
+    train(replace(config, seed=8), tmp_path / "other", report=quiet, stop_at=2)
     one, other = state_of(out), state_of(tmp_path / "other")
     assert not torch.equal(one["network.first.power.law"], other["network.first.power.law"])
 
@@ -118,7 +118,7 @@ def test_training_lowers_the_loss(tmp_path):
     wrong = CHMWCNN(NETWORK).eval()
     wrong.passes[0].up1[-1].bias.data.fill_(0.2)  # untrained it leaves the picture that it begins with as it is
     begun = begun_with(wrong, tmp_path)
-    config = tiny(tmp_path, steps=40, doubt_steps=0, batch=8, sizes={32: 1.0}, check_every=20, warm_up=3, start=begun)
+    config = tiny(tmp_path, steps=20, doubt_steps=0, batch=4, sizes={32: 1.0}, check_every=10, warm_up=3, start=begun)
     train(config, tmp_path, report=quiet)
     first, second = (line["psnr_db"] for line in read_history(tmp_path / checking.HISTORY))
     for name, batches in checks_of(config).items():
@@ -130,7 +130,7 @@ def test_doubt_is_trained_to_cover_and_leaves_the_pictures(finished, tmp_path):
     config, _, _ = finished
     wrong = CHMWCNN(NETWORK)
     wrong.doubt.up1[-1].bias.data[0] = 6.0
-    config = replace(config, steps=1, doubt_steps=60, batch=4, check_every=60, warm_up=3, learning_rate=0.03)
+    config = replace(config, steps=1, doubt_steps=30, batch=2, check_every=30, warm_up=3, learning_rate=0.06)
     config = replace(config, start=begun_with(wrong, tmp_path))
     train(config, tmp_path, report=quiet, stop_at=1)
     before = load_network(tmp_path / checking.WEIGHTS).network
@@ -287,10 +287,16 @@ def test_a_folder_that_cannot_be_made_is_named(finished, tmp_path):
         train(config, tmp_path / "file" / "out", report=quiet)
 
 
-def test_the_number_of_threads_is_as_before_afterwards(finished, tmp_path):
-    config, _, _ = finished
-    before = torch.get_num_threads()
-    train(config, tmp_path, threads=before + 1, report=quiet, stop_at=1)
+def test_the_number_of_threads_is_as_before_afterwards(tmp_path):
+    before, meanwhile = torch.get_num_threads(), []
+
+    def note_and_end(text: str) -> None:
+        meanwhile.append(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(tmp_path), tmp_path, threads=before + 1, report=note_and_end)
+    assert meanwhile == [before + 1]
     assert torch.get_num_threads() == before
     with pytest.raises(CxgiError, match="threads 0"):
-        train(config, tmp_path, threads=0)
+        train(tiny(tmp_path), tmp_path, threads=0)

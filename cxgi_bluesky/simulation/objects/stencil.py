@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,9 @@ def cas_stencil(size: int, subpixels: int, *, samples: float = FONT_SAMPLES) -> 
     return block_mean(np.asarray(canvas, dtype=np.float32) / 255, factor)
 
 
+@lru_cache(maxsize=4)
 def _ink(text: str, height: int) -> Any:
-    """The text in a font of this height (px), cut to its ink."""
+    """The text in a font of this height (px), cut to its ink; drawn once, as nobody changes it."""
     from matplotlib import get_data_path
     from PIL import Image, ImageDraw, ImageFont
 
