@@ -21,7 +21,6 @@ from tests.conftest import small_board
 from tests.nested_runs import log, nested
 from tests.patience import PATIENCE_S
 
-
 SHORT = {"dark_exposures": 0, "open_exposures": 0, "incident_exposures": 0}
 
 
