@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -116,6 +117,14 @@ def folder(tmp_path_factory, initialised) -> Path:
 def catalog(folder):
     """Its catalog."""
     return open_catalog(folder)
+
+
+@pytest.fixture(scope="module")
+def opened_once():
+    """Commands in this process open the catalog of a folder once: a third of a second each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cxgi_bluesky.catalog.open_catalog", cache(open_catalog))
+        yield
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bluesky import RunEngine
 
 from cxgi_bluesky.catalog import (
     data_folder,
+    embedded,
     find_run,
     open_catalog,
     read_exposures,
@@ -23,12 +25,13 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.plans import dark_scan, reference_scan
 from cxgi_bluesky.quality import affine_fit
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.run_reconstruction import reconstruct_run
 from cxgi_bluesky.simulation.etching import Defects
 from cxgi_bluesky.simulation.tile_camera import record_tile_maps
-from tests.conftest import QUIET, small_board, small_scan
+from tests.conftest import QUIET, Recorder, small_board, small_scan
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("catalog")
@@ -41,11 +44,10 @@ def writer(RE, catalog):
     return callback
 
 
-@pytest.mark.long
 def test_a_catalog_is_initialised_once_and_again_after_a_loss(tmp_path, monkeypatch):
     calls = []
-    original = subprocess.run
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: (calls.append(a), original(*a, **k))[1])
+    original = embedded._make
+    monkeypatch.setattr(embedded, "_make", lambda *a: (calls.append(a), original(*a))[1])
     assert len(open_catalog(tmp_path)) == 0
     assert len(calls) == 1
     assert len(open_catalog(tmp_path)) == 0
@@ -58,21 +60,28 @@ def test_a_catalog_is_initialised_once_and_again_after_a_loss(tmp_path, monkeypa
     assert len(calls) == 3
 
 
-@pytest.fixture
-def uneven():
-    """Tiles that pass more or less than designed, and a detector with a dark current."""
-    detector = replace(QUIET.detector, background_pa=0.3)
-    parameters = replace(QUIET, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3), detector=detector)
-    return simulated_beamline(small_board(), "CAS", parameters=parameters)
+@pytest.fixture(scope="module")
+def seen(catalog):
+    """Documents of a scan that is stored."""
+    engine, documents = RunEngine({}), Recorder()
+    engine.subscribe(documents)
+    engine.subscribe(run_writer(catalog))
+    engine(small_scan(simulated_beamline(small_board(), "CAS", parameters=QUIET), 40, md={"sample": "leaf"}))
+    return documents
 
 
-def test_what_is_stored_is_what_was_seen(RE, documents, writer, beamline, catalog):
-    (uid,) = RE(small_scan(beamline, 40, md={"sample": "leaf"}))
+@pytest.fixture(scope="module")
+def uid(seen):
+    """Of that scan."""
+    return seen.of("start")[0]["uid"]
+
+
+def test_what_is_stored_is_what_was_seen(seen, uid, catalog):
     stored = read_exposures(find_run(catalog, uid))
     np.testing.assert_array_equal(
         Measurement.from_run(find_run(catalog, uid)).coefficient, Measurement.from_exposures(stored).coefficient
     )
-    live = Exposures.from_documents(documents)
+    live = Exposures.from_documents(seen)
     assert stored.streams == live.streams
     for method in ("correlation", "tv"):
         one, two = (reconstruct(Measurement.from_exposures(e), method=method).image for e in (stored, live))
@@ -83,15 +92,13 @@ def test_what_is_stored_is_what_was_seen(RE, documents, writer, beamline, catalo
     assert (summary["exposures"], summary["exit_status"], summary["sample"]) == (40, "success", "leaf")
 
 
-def test_units_reach_the_catalog(RE, writer, beamline, catalog):
-    (uid,) = RE(small_scan(beamline, 4))
+def test_units_reach_the_catalog(uid, catalog):
     keys = find_run(catalog, uid)["primary"].metadata["data_keys"]
     assert keys["diode_current"]["units"] == "pA"
     assert keys["stage_x"]["units"] == "mm"
 
 
-def test_a_reconstruction_is_a_run_of_its_own(RE, writer, beamline, catalog):
-    (uid,) = RE(small_scan(beamline, 40))
+def test_a_reconstruction_is_a_run_of_its_own(uid, catalog):
     result = reconstruct(Measurement.from_exposures(read_exposures(find_run(catalog, uid))), method="tv")
     derived = find_run(catalog, record_reconstruction(catalog, result, pixel_um=10.0))
     words = derived.metadata["start"]["cxgi"]
@@ -128,8 +135,7 @@ def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, c
     assert 10 < len(Measurement.from_exposures(read_exposures(run))) < 40
 
 
-def test_another_process_reads_while_it_is_open_here(RE, writer, beamline, catalog, folder):
-    (uid,) = RE(small_scan(beamline, 8))
+def test_another_process_reads_while_it_is_open_here(uid, folder):
     code = "import sys, databroker; print(databroker.catalog['cxgi'][sys.argv[1]].metadata['stop']['exit_status'])"
     environment = {**os.environ, "TILED_PROFILES": str(folder / "profiles")}
     done = subprocess.run(
@@ -175,96 +181,121 @@ def test_where_data_goes(monkeypatch, tmp_path):
 # ---------------------------------------------------------------- runs that belong together
 
 
-def reference(line, **options):
-    from cxgi_bluesky.plans import reference_scan
+@pytest.fixture(scope="module")
+def uneven():
+    """Tiles that pass more or less than designed, and a detector with a dark current."""
+    detector = replace(QUIET.detector, background_pa=0.3)
+    parameters = replace(QUIET, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3), detector=detector)
+    return simulated_beamline(small_board(), "CAS", parameters=parameters)
 
-    words = {"board": line.board, "pattern_set": PatternSet(8, 64), "exposure_s": 1.0, **options}
-    return reference_scan(line.stage, line.shutter, line.diode, object_stage=line.object_stage, **words)
+
+@pytest.fixture(scope="module")
+def stored(catalog, uneven):
+    """Runs a plan and stores its run; returns the uid."""
+    engine = RunEngine({})
+    engine.subscribe(run_writer(catalog))
+    return lambda plan: engine(plan)[0]
 
 
-def test_a_reconstruction_uses_the_reference_that_the_run_names(RE, writer, catalog, uneven):
-    (reference_uid,) = RE(reference(uneven))
-    (uid,) = RE(small_scan(uneven, reference_uid=reference_uid))
-    run = find_run(catalog, uid)
-    corrected, derived = reconstruct_run(catalog, run, method="inverse")
-    plain, _ = reconstruct_run(catalog, run, method="inverse", reference_uid="none", record=False)
-    errors = [np.std(affine_fit(r.image, uneven.twin.truth) - uneven.twin.truth) for r in (corrected, plain)]
-    assert errors[0] < 0.6 * errors[1]
+@pytest.fixture(scope="module")
+def reference(stored, uneven):
+    """A reference scan."""
+    words = {"board": uneven.board, "pattern_set": PatternSet(8, 64), "exposure_s": 1.0}
+    devices = uneven.stage, uneven.shutter, uneven.diode
+    return stored(reference_scan(*devices, object_stage=uneven.object_stage, **words))
+
+
+@pytest.fixture(scope="module")
+def image(stored, uneven, reference):
+    """A scan that names the reference scan."""
+    return stored(small_scan(uneven, reference_uid=reference))
+
+
+@pytest.fixture(scope="module")
+def lost(stored, uneven):
+    """A scan with dark readings of its own that names a reference and a dark scan which are not there."""
+    return stored(small_scan(uneven, reference_uid="feedbeef", dark_uid="feedbeef"))
+
+
+@pytest.fixture(scope="module")
+def maps(uneven):
+    """Of the tiles."""
+    return record_tile_maps(uneven.twin, PatternSet(8, 64), noise=0.001)
+
+
+def error_of(result, line):
+    """Of a picture."""
+    return np.std(affine_fit(result.image, line.twin.truth) - line.twin.truth)
+
+
+@pytest.fixture(scope="module")
+def reconstructed(catalog):
+    """Reconstruct a run without storing the picture."""
+
+    def reconstructed(uid, **words):
+        return reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False, **words)[0]
+
+    return reconstructed
+
+
+def test_a_reconstruction_uses_the_reference_that_the_run_names(catalog, uneven, reference, image, reconstructed):
+    corrected, derived = reconstruct_run(catalog, find_run(catalog, image), method="inverse")
+    plain = reconstructed(image, reference_uid="none")
+    assert error_of(corrected, uneven) < 0.6 * error_of(plain, uneven)
     words = find_run(catalog, derived).metadata["start"]["cxgi"]
-    assert words["reference_uids"] == [reference_uid]
-    assert words["raw_uids"] == [uid]
+    assert words["reference_uids"] == [reference]
+    assert words["raw_uids"] == [image]
     assert plain.source.get("reference_uids") is None
 
 
-def test_another_reference_can_be_named_afterwards(RE, writer, catalog, uneven):
-    (uid,) = RE(small_scan(uneven))
-    (reference_uid,) = RE(reference(uneven))
-    result, _ = reconstruct_run(
-        catalog, find_run(catalog, uid), method="inverse", reference_uid=reference_uid[:8], record=False
-    )
-    assert result.source["reference_uids"] == [reference_uid]
+def test_another_reference_can_be_named_afterwards(reference, lost, reconstructed):
+    assert reconstructed(lost, reference_uid=reference[:8]).source["reference_uids"] == [reference]
 
 
-def test_the_dark_scan_that_the_run_names_is_used(RE, writer, catalog, uneven):
-    from cxgi_bluesky.plans import dark_scan
-
-    (dark_uid,) = RE(dark_scan(uneven.shutter, uneven.diode, exposure_s=1.0, exposures=4))
-    (uid,) = RE(small_scan(uneven, dark_exposures=0, dark_uid=dark_uid))
-    result, _ = reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
+def test_the_dark_scan_that_the_run_names_is_used(stored, uneven, reconstructed):
+    dark = stored(dark_scan(uneven.shutter, uneven.diode, exposure_s=1.0, exposures=4))
+    result = reconstructed(stored(small_scan(uneven, 4, dark_exposures=0, dark_uid=dark)))
     assert result.source["dark_subtracted"] == pytest.approx(0.3)
 
 
-def test_a_run_with_dark_readings_does_not_need_the_dark_scan_that_it_names(RE, writer, catalog, uneven):
-    (uid,) = RE(small_scan(uneven, 4, dark_uid="feedbeef"))
-    run = find_run(catalog, uid)
-    result, _ = reconstruct_run(catalog, run, method="inverse", record=False)
-    assert result.source["dark_subtracted"] == pytest.approx(0.3)
+def test_a_run_with_dark_readings_does_not_need_the_dark_scan_that_it_names(lost, reconstructed):
+    assert reconstructed(lost, reference_uid="none").source["dark_subtracted"] == pytest.approx(0.3)
     with pytest.raises(CxgiError, match="has dark readings of its own"):
-        reconstruct_run(catalog, run, method="inverse", dark_uid="feedbeef", record=False)
+        reconstructed(lost, reference_uid="none", dark_uid="feedbeef")
 
 
-def test_a_dark_scan_that_is_gone_can_be_left_out(RE, writer, catalog, uneven):
-    (uid,) = RE(small_scan(uneven, 4, dark_exposures=0, dark_uid="feedbeef"))
-    run = find_run(catalog, uid)
+def test_a_dark_scan_that_is_gone_can_be_left_out(stored, uneven, reconstructed):
+    uid = stored(small_scan(uneven, 4, dark_exposures=0, dark_uid="feedbeef"))
     with pytest.raises(CxgiError, match=r"the dark run that this image names .*'feedbeef'.*--dark-run none"):
-        reconstruct_run(catalog, run, method="inverse", record=False)
-    result, _ = reconstruct_run(catalog, run, method="inverse", dark_uid="none", record=False)
-    assert result.source["dark_subtracted"] == 0
+        reconstructed(uid)
+    assert reconstructed(uid, dark_uid="none").source["dark_subtracted"] == 0
 
 
-def test_beside_tile_maps_a_reference_that_gave_the_intensity_is_named(RE, writer, catalog, uneven):
-    (reference_uid,) = RE(reference(uneven))
-    (uid,) = RE(small_scan(uneven, reference_uid=reference_uid))
-    maps = record_tile_maps(uneven.twin, PatternSet(8, 64), noise=0.001)
-    result, _ = reconstruct_run(catalog, find_run(catalog, uid), method="inverse", tile_maps=maps, record=False)
+def test_beside_tile_maps_a_reference_that_gave_the_intensity_is_named(reference, image, maps, reconstructed):
+    result = reconstructed(image, tile_maps=maps)
     assert result.scale == "transmission"
-    assert result.source["reference_uids"] == [reference_uid]
+    assert result.source["reference_uids"] == [reference]
     assert "mask_error" not in result.source
 
 
-@pytest.mark.parametrize(("link", "message"), [("reference_uid", "no reference scan"), ("dark_uid", "no dark scan")])
-def test_a_link_to_a_run_of_another_kind_is_refused(RE, writer, catalog, uneven, link, message):
-    (other,) = RE(small_scan(uneven, 4))
-    (uid,) = RE(small_scan(uneven, **{link: other}, dark_exposures=0))
-    with pytest.raises(CxgiError, match=message):
-        reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
+def test_a_link_to_a_run_of_another_kind_is_refused(stored, uneven, image, reconstructed):
+    uid = stored(small_scan(uneven, 4, reference_uid=image, dark_uid=image, dark_exposures=0))
+    with pytest.raises(CxgiError, match="no reference scan"):
+        reconstructed(uid)
+    with pytest.raises(CxgiError, match="no dark scan"):
+        reconstructed(uid, reference_uid="none")
 
 
-def test_a_reference_that_is_not_there_is_said(RE, writer, catalog, uneven):
-    (uid,) = RE(small_scan(uneven, 4, reference_uid="feedbeef"))
+def test_a_reference_that_is_not_there_is_said(lost, reconstructed):
     with pytest.raises(CxgiError, match=r"that this image names .*'feedbeef' is not in the catalog.*--reference none"):
-        reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
+        reconstructed(lost)
 
 
-def test_measured_masks_are_named_in_the_derived_run(RE, writer, catalog, uneven):
-    (uid,) = RE(small_scan(uneven))
-    maps = record_tile_maps(uneven.twin, PatternSet(8, 64), noise=0.001)
-    result, derived = reconstruct_run(catalog, find_run(catalog, uid), method="inverse", tile_maps=maps)
-    plain, _ = reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False)
-    errors = [np.std(affine_fit(r.image, uneven.twin.truth) - uneven.twin.truth) for r in (result, plain)]
-    assert errors[0] < 0.5 * errors[1]
+def test_measured_masks_are_named_in_the_derived_run(catalog, uneven, image, maps, reconstructed):
+    words = {"method": "inverse", "reference_uid": "none"}
+    result, derived = reconstruct_run(catalog, find_run(catalog, image), tile_maps=maps, **words)
+    plain = reconstructed(image, reference_uid="none")
+    assert error_of(result, uneven) < 0.5 * error_of(plain, uneven)
     assert find_run(catalog, derived).metadata["start"]["cxgi"]["tile_maps_sha256"] == maps.sha256
     with pytest.raises(CxgiError, match="of another board"):
-        reconstruct_run(
-            catalog, find_run(catalog, uid), method="inverse", tile_maps=replace(maps, board_sha256="0" * 64)
-        )
+        reconstructed(image, tile_maps=replace(maps, board_sha256="0" * 64))

@@ -208,10 +208,10 @@ def test_json_knows_no_nan():
 
 
 @pytest.fixture(scope="module")
-def cxgi(tmp_path_factory, initialised):
+def cxgi(tmp_path_factory):
     """Run the installed command in a process of its own, with a data folder of its own."""
     folder = tmp_path_factory.mktemp("cli")
-    environment = {**os.environ, "CXGI_DATA": str(initialised(folder / "data")), "MPLBACKEND": "Agg"}
+    environment = {**os.environ, "CXGI_DATA": str(folder / "data"), "MPLBACKEND": "Agg"}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cxgi_bluesky.cli", *arguments]
@@ -263,8 +263,7 @@ def test_scan_list_and_reconstruct_in_separate_processes_and_show(cxgi, monkeypa
 
 
 @pytest.mark.long
-def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi, initialised, monkeypatch, capsys):
-    initialised(cxgi.folder / "stopped")
+def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi, monkeypatch, capsys):
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", "out", "--data", "stopped"]
     process = subprocess.Popen(command, cwd=cxgi.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     journals = cxgi.folder / "stopped" / "journal"

@@ -23,9 +23,7 @@ def python_blocks(page: Path) -> list[str]:
         long_case("docs/how-to/correct-for-the-masks.md", "0.05", "0.01"),
     ],
 )
-def test_examples_run(name, fraction, few, tmp_path, monkeypatch, initialised):
-    if name != "README.md":  # a first start is as it is
-        initialised(tmp_path)
+def test_examples_run(name, fraction, few, tmp_path, monkeypatch):
     monkeypatch.setenv("CXGI_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks(ROOT / name)

@@ -6,7 +6,7 @@ import pytest
 from event_model import compose_run
 
 from cxgi_bluesky.callbacks import LiveCorrelation, ReferenceRuns, ScanProgress
-from cxgi_bluesky.catalog import find_run, open_catalog, read_whole_scan, run_writer
+from cxgi_bluesky.catalog import find_run, read_whole_scan, run_writer
 from cxgi_bluesky.cli import main
 from cxgi_bluesky.errors import CxgiError
 
@@ -31,10 +31,13 @@ def documents(block, **more):
     return [("start", run.start_doc), ("stop", run.compose_stop())]
 
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
+
 @pytest.fixture(scope="module")
-def uids(folder):
-    """A run of each kind, and one of ours that resumes itself."""
-    catalog, uids = open_catalog(folder), {}
+def uids(catalog):
+    """A run of each kind."""
+    uids = {}
     for name, block in BLOCKS.items():
         write = run_writer(catalog)
         for kind, document in documents(block, sample="leaf"):
@@ -72,8 +75,7 @@ def test_callbacks_leave_them_alone(name, callback, caplog):
     assert not getattr(taking, "pictures", 0)
 
 
-def test_a_run_that_resumes_itself_is_one_error(folder, uids):
-    catalog = open_catalog(folder)
+def test_a_run_that_resumes_itself_is_one_error(catalog, uids):
     run = compose_run(metadata={"cxgi": OURS})
     start = {**run.start_doc, "cxgi": {**OURS, "resumes": run.start_doc["uid"]}}
     write = run_writer(catalog)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -13,9 +12,8 @@ from bluesky import RunEngine
 from ophyd import Signal
 
 from cxgi_bluesky import session
-from cxgi_bluesky.catalog import find_run, read_exposures
-from cxgi_bluesky.cli import knife_edge
-from cxgi_bluesky.cli._common import plain
+from cxgi_bluesky.catalog import find_run, last_scan, open_catalog, read_exposures
+from cxgi_bluesky.cli import main
 from cxgi_bluesky.devices.simulated import KNIFE_GEOMETRY, SimulatedKnife
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.resolution import fit_knife_edge
@@ -23,13 +21,15 @@ from tests.conftest import small_board
 from tests.nested_runs import log, nested
 from tests.patience import PATIENCE_S
 
+SHORT = {"dark_exposures": 0, "open_exposures": 0, "incident_exposures": 0}
+
 
 @pytest.fixture(scope="module")
-def s(tmp_path_factory, initialised):
+def s(tmp_path_factory):
     board = small_board(32, pixel_um=150.0, tile_pitch_um=4900.0, aperture_um=4800.0)
     return session.start(
         sim=True,
-        data=initialised(tmp_path_factory.mktemp("data")),
+        data=tmp_path_factory.mktemp("data"),
         board=board,
         object_name="CAS",
         progress=False,
@@ -60,38 +60,43 @@ def test_a_session_scans_shows_stores_and_reconstructs(s):
     assert start["sample"] == "stencil"
 
 
-def test_the_spot_is_measured_with_a_knife(s, monkeypatch):
+def test_the_spot_is_measured_with_a_knife(s, capsys):
     knife = SimulatedKnife(name="knife", axis="y", twin=s.beamline.twin)
     words = {"start_um": -70, "stop_um": 70, "points": 21, "exposure_s": 2.0, "slit": KNIFE_GEOMETRY}
     (uid,) = s.RE(s.plans.knife_edge_scan(knife, s.shutter, s.diode, **words))
     fit = fit_knife_edge(s.catalog[uid])
     assert fit.fwhm_um == pytest.approx(37, abs=4 * fit.fwhm_sigma_um)
 
-    monkeypatch.setattr("cxgi_bluesky.catalog.open_catalog", lambda data: s.catalog)  # opening takes seconds
-    parser = argparse.ArgumentParser()
-    knife_edge.add(parser.add_subparsers())
-    options = parser.parse_args(["knife-edge", uid[:8]])
-    said: list[str] = []
-    payload = json.loads(json.dumps(plain(options.command(options, said.append)), allow_nan=False))
+    words = ["knife-edge", uid[:8], "--data", str(s.folder)]
+    assert main([*words, "--json"]) == 0
+    payload = json.loads(capsys.readouterr().out)
     assert payload["run"] == uid
     assert (payload["axis"], payload["points"]) == ("y", 21)
     assert (payload["fwhm_um"], payload["fwhm_sigma_um"]) == pytest.approx((fit.fwhm_um, fit.fwhm_sigma_um))
-    assert "spot along y: 3" in said[0]
+    assert main(words) == 0
+    assert "spot along y: 3" in capsys.readouterr().out
 
 
-def test_in_ipython_the_magics_move_with_the_sessions_engine(tmp_path):
-    script = textwrap.dedent(f"""
-        from cxgi_bluesky import session
-        s = session.start(board="cu32", object_name="CAS", data={str(tmp_path)!r}, live=False, progress=False)
-        stage = s.stage
-        %mov stage.tile 17
-        print("now at tile", stage.tile.position)
-    """)
-    file = tmp_path / "first.ipy"
-    file.write_text(script, encoding="utf-8")
-    words = [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", str(file)]
-    told = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert "now at tile 17" in told.stdout, told.stderr
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    """IPython in this process."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    shell = InteractiveShell.instance(history_load_length=0)
+    yield shell
+    shell.restore_sys_module_state()
+    InteractiveShell.clear_instance()
+
+
+def test_in_ipython_the_magics_move_with_the_sessions_engine(s, shell):
+    moved = []
+    engine = RunEngine({})
+    engine.msg_hook = lambda message: moved.append(message.command == "set")
+    shell.user_ns["s"] = session.start(engine=engine, data=s.folder, beamline=s.beamline, live=False, progress=False)
+    shell.run_cell("stage = s.stage\n%mov stage.tile 17").raise_error()
+    assert s.stage.tile.position == 17
+    assert any(moved)
 
 
 def test_plans_take_the_sessions_devices(s):
@@ -101,10 +106,16 @@ def test_plans_take_the_sessions_devices(s):
     assert s.shutter.state.get() == "closed"
 
 
-def test_live_pictures_are_corrected_by_the_reference_too(s):
-    (reference,) = s.RE(s.reference_scan(0.06))
-    assert all(worker.latest is None or worker.latest.source["raw_uids"] != [reference] for worker in s.live)
-    (uid,) = s.RE(s.scan(0.06, reference_uid=reference[:8]))
+@pytest.fixture(scope="module")
+def reference(s):
+    """A reference scan, of which there are no live pictures."""
+    (uid,) = s.RE(s.reference_scan(0.03))
+    assert all(worker.latest is None or worker.latest.source["raw_uids"] != [uid] for worker in s.live)
+    return uid
+
+
+def test_live_pictures_are_corrected_by_the_reference_too(s, reference):
+    (uid,) = s.RE(s.scan(0.03, reference_uid=reference[:8]))
     assert s.catalog[uid].metadata["start"]["cxgi"]["reference_uid"] == reference
     for method, picture in s.wait_for_pictures().items():
         assert picture.source["reference_uids"] == [reference]
@@ -112,13 +123,12 @@ def test_live_pictures_are_corrected_by_the_reference_too(s):
         np.testing.assert_allclose(picture.image, again.image, rtol=1e-5, atol=1e-6)
 
 
-def test_a_reference_that_does_not_fit_is_refused_before_anything_is_exposed(s):
-    (reference,) = s.RE(s.reference_scan(0.03))
+def test_a_reference_that_does_not_fit_is_refused_before_anything_is_exposed(s, reference):
     before = s.beamline.twin.exposures
     with pytest.raises(CxgiError, match="another pattern set"):
         s.scan(0.06, reference_uid=reference)
     assert s.beamline.twin.exposures == before
-    (image,) = s.RE(s.scan(0.03))
+    (image,) = s.RE(s.scan(0.01, **SHORT))
     with pytest.raises(CxgiError, match="no reference scan"):
         s.scan(0.03, reference_uid=image)
     with pytest.raises(CxgiError, match="'feedbeef' is not in the catalog"):
@@ -127,7 +137,7 @@ def test_a_reference_that_does_not_fit_is_refused_before_anything_is_exposed(s):
 
 def test_a_dark_scan_that_does_not_fit_is_refused_before_anything_is_exposed(s):
     (dark,) = s.RE(s.plans.dark_scan(s.shutter, s.diode, exposure_s=1.0, exposures=2))
-    (uid,) = s.RE(s.scan(0.01, dark_exposures=0, dark_uid=dark[:8]))
+    (uid,) = s.RE(s.scan(0.01, **SHORT, dark_uid=dark[:8]))
     assert s.catalog[uid].metadata["start"]["cxgi"]["dark_uid"] == dark
     with pytest.raises(CxgiError, match="no dark scan"):
         s.scan(0.01, dark_uid=uid)
@@ -147,19 +157,7 @@ def test_a_reference_that_was_cut_short_is_refused_before_anything_is_exposed(s)
         s.scan(0.03, reference_uid=cut)
 
 
-def test_an_abort_leaves_the_shutter_closed_and_the_exposures_usable(s):
-    from bluesky.utils import RunEngineInterrupted
-
-    from tests.plans.test_endings import interrupted
-
-    with pytest.raises(RunEngineInterrupted):
-        s.RE(interrupted(s.scan(0.06, 1.0), 500))
-    s.RE.abort()
-    assert s.shutter.state.get() == "closed"
-    assert 20 < s.reconstruct(method="correlation", record=False).exposures < 61
-
-
-def test_a_scan_that_was_cut_off_is_resumed_and_its_pictures_are_of_both_runs(s):
+def test_an_abort_leaves_usable_exposures_and_a_resumed_scan_has_pictures_of_both_runs(s):
     from bluesky.utils import RunEngineInterrupted
 
     from tests.plans.test_endings import interrupted
@@ -167,6 +165,8 @@ def test_a_scan_that_was_cut_off_is_resumed_and_its_pictures_are_of_both_runs(s)
     with pytest.raises(RunEngineInterrupted):
         s.RE(interrupted(s.scan(0.06, 1.0), 500))
     (cut_off,) = s.RE.abort()
+    assert s.shutter.state.get() == "closed"
+    assert 20 < s.reconstruct(method="correlation", record=False).exposures < 61
     (uid,) = s.RE(s.resume_scan())
     last = s.wait_for_pictures()["correlation"]
     words = s.catalog[uid].metadata["start"]["cxgi"]
@@ -188,7 +188,7 @@ def test_a_catalog_that_takes_nothing_ends_no_scan_and_the_scan_is_not_lost(s, m
     before = s.shutter.openings.get()
     with monkeypatch.context() as patch:
         patch.setattr(DataFrameClient, "append_partition", full)
-        (uid,) = s.RE(s.scan(0.1, 1.0))
+        (uid,) = s.RE(s.scan(0.07, 1.0))
         assert re.search(r"is not in the catalog yet \(OSError: disk full\): it is in .*jsonl", caplog.text)
         with pytest.raises(CxgiError, match="1 run waits to be recovered"):
             s.reconstruct(method="inverse", record=False)  # an older scan is not what was meant
@@ -201,12 +201,12 @@ def test_a_catalog_that_takes_nothing_ends_no_scan_and_the_scan_is_not_lost(s, m
 
 def test_a_run_in_the_middle_of_a_scan_harms_neither(s):
     temperature = Signal(name="temperature", value=300.0)
-    plan = nested(s.scan(0.06, 1.0), lambda: log(temperature, key="temperature", purpose="temperature"), every=20)
+    plan = nested(s.scan(0.03, 1.0), lambda: log(temperature, key="temperature", purpose="temperature"), every=12)
     uid, *others = s.RE(plan)
     assert len(others) >= 3
-    assert s.wait_for_pictures()["correlation"].exposures == 61
+    assert s.wait_for_pictures()["correlation"].exposures == 31
     assert s.reconstruct(method="inverse", record=False).source["raw_uids"] == [uid]
-    for run, count in [(uid, 61), *((other, 1) for other in others)]:
+    for run, count in [(uid, 31), *((other, 1) for other in others)]:
         assert find_run(s.catalog, run).metadata["stop"]["num_events"]["primary"] == count
         assert len(find_run(s.catalog, run)["primary"].base["internal"].read()) == count
 
@@ -215,16 +215,14 @@ def test_an_engine_that_is_there_already_keeps_its_own_metadata_and_numbers(s):
     engine = RunEngine({"proposal": 7, "scan_id": 41})
     other = session.start(engine=engine, data=s.folder, beamline=s.beamline, live=False, progress=False)
     assert other.RE is engine
-    (uid,) = engine(other.scan(0.01))
+    (uid,) = engine(other.scan(0.01, **SHORT))
     start = find_run(s.catalog, uid).metadata["start"]
     assert (start["proposal"], start["scan_id"]) == (7, 42)
 
 
-def test_an_empty_catalog_has_no_last_scan(tmp_path, initialised):
-    from cxgi_bluesky.catalog import last_scan, open_catalog
-
+def test_an_empty_catalog_has_no_last_scan(tmp_path):
     with pytest.raises(CxgiError, match="no scan in the catalog"):
-        last_scan(open_catalog(initialised(tmp_path)))
+        last_scan(open_catalog(tmp_path))
 
 
 def test_real_devices_are_not_pretended():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,15 @@ from .wavelets import dwt2, idwt2
 PLACES = 4  # maps that tell where a pixel lies in the squares of half and quarter the field
 
 
+def _draw(distribution: Callable[..., Tensor], weight: Tensor, **words: Any) -> None:
+    """Draw weights, unless they are on device "meta" and hold none: torch would import its compiler, seconds."""
+    if not weight.is_meta:
+        distribution(weight, **words)
+
+
 def _convolution(inside: int, outside: int) -> nn.Conv2d:
     layer = nn.Conv2d(inside, outside, 3, padding=1)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    _draw(nn.init.kaiming_normal_, layer.weight, nonlinearity="relu")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
@@ -74,9 +81,8 @@ class WaveletUNet(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         for head in (self.bottom[-1], self.up2[-1], self.up1[-1]):
-            nn.init.normal_(
-                cast(nn.Conv2d, head).weight, std=1e-3
-            )  # start near the identity: an untrained pass changes little
+            # start near the identity: an untrained pass changes little
+            _draw(nn.init.normal_, cast(nn.Conv2d, head).weight, std=1e-3)
 
     def forward(self, images: Tensor, constants: Tensor, conditions: Tensor) -> Tensor:
         """What to add to an image; constants (b, constants), conditions (b, conditions)."""

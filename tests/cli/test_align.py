@@ -15,11 +15,11 @@ from tests.plans.test_align import fiducial_board, line_on, turned, worst_um
 
 
 @pytest.fixture
-def aligned(tmp_path, initialised):
+def aligned(tmp_path):
     """A session that has aligned its board: how the plate lies, the session and the run's uid."""
     board = fiducial_board()
     lies = turned(board, 0.3, -0.4, 0.7, mirrored="in place")
-    s = session.start(beamline=line_on(board, lies), data=initialised(tmp_path / "data"), live=False, progress=False)
+    s = session.start(beamline=line_on(board, lies), data=tmp_path / "data", live=False, progress=False)
     (uid,) = s.RE(s.align_board(1.0, points=4))
     return lies, s, uid
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 
-from cxgi_bluesky.catalog import open_catalog, run_writer
+from cxgi_bluesky.catalog import run_writer
 from cxgi_bluesky.cli import main
 from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.patterns import PatternSet
@@ -19,26 +19,26 @@ from cxgi_bluesky.simulation.etching import Defects
 from cxgi_bluesky.simulation.tile_camera import record_tile_maps
 from tests.conftest import QUIET, small_board, small_scan
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory, initialised):
+def stored(folder, catalog):
     """A catalog with a reference scan, two images of it, a metal and a dark scan; and maps of the tiles."""
-    folder = initialised(tmp_path_factory.mktemp("data"))
     detector = replace(QUIET.detector, background_pa=0.3)
     parameters = replace(QUIET, detector=detector, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3))
     line = simulated_beamline(small_board(), "CAS", parameters=parameters)
     devices = line.stage, line.shutter, line.diode
     engine = RunEngine({})
-    engine.subscribe(run_writer(open_catalog(folder)))
+    engine.subscribe(run_writer(catalog))
     words = {"board": line.board, "exposure_s": 1.0, "object_stage": line.object_stage}
     (reference,) = engine(reference_scan(*devices, pattern_set=PatternSet(8, 64), **words))
     (image,) = engine(small_scan(line, reference_uid=reference))
-    (other,) = engine(small_scan(line, 40))
-    (first_dark,) = engine(dark_scan(line.shutter, line.diode, exposure_s=1.0))
-    (linked,) = engine(small_scan(line, 4, dark_exposures=0, dark_uid=first_dark, metal_exposures=2))
+    (other,) = engine(small_scan(line, 12, dark_exposures=0))
+    (dark,) = engine(dark_scan(line.shutter, line.diode, exposure_s=1.0))
+    (linked,) = engine(small_scan(line, 4, dark_exposures=0, dark_uid=dark, metal_exposures=2))
     (lost,) = engine(small_scan(line, 4, dark_exposures=0, dark_uid="feedbeef", metal_exposures=2))
     (metal,) = engine(metal_scan(*devices, **words))
-    (dark,) = engine(dark_scan(line.shutter, line.diode, exposure_s=1.0))
     maps = folder / "maps.h5"
     record_tile_maps(line.twin, PatternSet(8, 64)).to_file(maps)
     uids = {
@@ -142,7 +142,7 @@ def test_a_reference_of_another_pattern_set_is_refused(stored, tmp_path, capsys)
     words = "reconstruct", stored["other"], "--out", tmp_path / "a.png", "--data", stored["folder"]
     status, answer = call(capsys, *words, "--reference", stored["reference"])
     assert status == 2
-    assert "another pattern set (64 of zig-zag, size 8; the image's is 40 of zig-zag, size 8)" in answer["error"]
+    assert "another pattern set (64 of zig-zag, size 8; the image's is 12 of zig-zag, size 8)" in answer["error"]
 
 
 def test_no_picture_of_a_dark_scan(stored, tmp_path, capsys):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,8 +75,7 @@ def test_a_saved_png_gives_what_its_numbers_gave(files, capsys):
     assert "width_um" not in picture["edge"]
 
 
-def test_a_reconstruction_of_the_catalog_brings_its_pixel_size(files, capsys, initialised):
-    initialised(Path("data"))
+def test_a_reconstruction_of_the_catalog_brings_its_pixel_size(files, capsys):
     result = Reconstruction(NOISY, "transmission", "tv", {}, 0.1, 768)
     uid = record_reconstruction(open_catalog("data"), result, pixel_um=12.5)
     numbers = answer(capsys, uid[:8], "--data", "data")

@@ -9,7 +9,7 @@ import pytest
 from bluesky import RunEngine
 
 from cxgi_bluesky.board import load_board
-from cxgi_bluesky.catalog import find_run, open_catalog, run_writer
+from cxgi_bluesky.catalog import find_run, run_writer
 from cxgi_bluesky.cli import main
 from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.patterns import PatternSet
@@ -31,12 +31,13 @@ def as_images(folder, maps, board, kind):
     return folder
 
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
+
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory, initialised):
+def stored(folder, catalog):
     """Runs on a board of one's own and on one that ships, and maps of their tiles in several shapes."""
-    folder = initialised(tmp_path_factory.mktemp("data"))
     engine = RunEngine({})
-    catalog = open_catalog(folder)
     engine.subscribe(run_writer(catalog))
     parameters = replace(QUIET, subpixels=2, defects=Defects(corner_um=1.0, offset_rms_um=0.8, seed=3))
     line = simulated_beamline(small_board(), "CAS", parameters=parameters)
