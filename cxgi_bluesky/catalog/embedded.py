@@ -9,7 +9,6 @@ import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,6 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
         from tiled.client.context import Context
         from tiled.server.app import build_app_from_config
 
-        _analyse_functions_once()
         logging.getLogger("tiled.server.app").setLevel(logging.WARNING)  # no greeting on stderr
         try:
             catalog = from_context(Context.from_app(build_app_from_config(config)))
@@ -74,27 +72,6 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
     with whole_file(_marker(folder)) as part:
         part.write_text(_tiled_version(), encoding="utf-8")
     return catalog
-
-
-@cache
-def _analyse_functions_once() -> None:
-    """Let FastAPI remember how it calls a function: two thirds of an opening, a quarter of storing a run.
-
-    Else it looks at every function behind a request anew at every request, as Tiled has replaced one of them
-    (``dependency_overrides``), and for every route where it is used.
-    """
-    from fastapi.dependencies import utils
-
-    analyse: Any = utils.get_dependant
-
-    @lru_cache(maxsize=4096)
-    def known(words: tuple[tuple[str, Any], ...]) -> Any:
-        return analyse(**{name: list(value) if isinstance(value, tuple) else value for name, value in words})
-
-    def get_dependant(**words: Any) -> Any:
-        return known(tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in words.items()))
-
-    utils.get_dependant = get_dependant
 
 
 @import_warnings_silenced()
