@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from functools import cache
 from pathlib import Path
 
@@ -95,22 +94,10 @@ def _user_folders(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="session")
-def initialised(tmp_path_factory):
-    """Make a data folder whose catalog is initialised: that takes Tiled a process of its own, seconds each."""
-    template = tmp_path_factory.mktemp("initialised")
-    open_catalog(template)
-
-    def make(folder: Path) -> Path:
-        return Path(shutil.copytree(template, folder, dirs_exist_ok=True))
-
-    return make
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, initialised) -> Path:
+def folder(tmp_path_factory) -> Path:
     """A data folder for the tests of a file."""
-    return initialised(tmp_path_factory.mktemp("data"))
+    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +108,7 @@ def catalog(folder):
 
 @pytest.fixture(scope="module")
 def opened_once():
-    """Commands in this process open the catalog of a folder once: a third of a second each time."""
+    """Commands in this process open the catalog of a folder once: a second each time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cxgi_bluesky.catalog.open_catalog", cache(open_catalog))
         yield

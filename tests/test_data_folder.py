@@ -51,8 +51,8 @@ def read(folder):
 
 
 @pytest.fixture(scope="module")
-def scanned(tmp_path_factory, initialised):
-    folder = initialised(tmp_path_factory.mktemp("scanned") / "data")
+def scanned(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scanned") / "data"
     scan_into(folder)
     return folder
 
@@ -64,8 +64,8 @@ def copy(tmp_path, scanned):
 
 
 @pytest.mark.parametrize("name", ["run #1", *map(long_case, ("what?x=1", "100%41", "Messung ü; 3"))])
-def test_a_folder_of_any_name_holds_its_own_runs(tmp_path, initialised, name):
-    folder = initialised(tmp_path / name)
+def test_a_folder_of_any_name_holds_its_own_runs(tmp_path, name):
+    folder = tmp_path / name
     before = set(tmp_path.iterdir())
     scan_into(folder)
     assert read(folder) == (12, 8)
@@ -73,8 +73,8 @@ def test_a_folder_of_any_name_holds_its_own_runs(tmp_path, initialised, name):
 
 
 @pytest.mark.long
-def test_plain_databroker_opens_a_folder_of_any_name(tmp_path, initialised):
-    folder = initialised(tmp_path / "run #1")
+def test_plain_databroker_opens_a_folder_of_any_name(tmp_path):
+    folder = tmp_path / "run #1"
     scan_into(folder)
     code = "import databroker, json; print(json.dumps(len(databroker.catalog['cxgi'])))"
     environment = {**os.environ, "TILED_PROFILES": str(folder / "profiles")}

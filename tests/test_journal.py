@@ -141,8 +141,8 @@ def test_another_thread_brings_journals_to_the_disk_the_stop_document_at_once(tm
 
 
 @pytest.mark.long
-def test_a_killed_demo_loses_no_exposure(tmp_path, initialised):
-    data = initialised(tmp_path / "data")
+def test_a_killed_demo_loses_no_exposure(tmp_path):
+    data = tmp_path / "data"
     environment = {**os.environ, "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

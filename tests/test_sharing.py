@@ -61,9 +61,9 @@ def test_two_scan_in_a_new_folder_while_others_read_and_lock_it(tmp_path, start,
 @pytest.mark.timeout(1800)  # forty processes, on a machine that may be busy
 @pytest.mark.parametrize("pairs", [1, long_case(10)])
 def test_scans_that_are_killed_with_and_without_runs_in_the_middle_while_others_list_lose_nothing(
-    tmp_path, start, initialised, pairs
+    tmp_path, start, pairs
 ):
-    folder = initialised(tmp_path / "data")
+    folder = tmp_path / "data"
     moments, reader = random.Random(pairs), start(read, folder, tmp_path / "stop")
     begin_together([reader])
     files = [tmp_path / f"documents-{number}" for number in range(2 * pairs)]

@@ -29,9 +29,9 @@ COMMAND = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics"]
 
 
 @pytest.fixture
-def environment(tmp_path, initialised):
+def environment(tmp_path):
     """Of a user who has set no addresses."""
-    data = initialised(tmp_path / "data")
+    data = tmp_path / "data"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("EPICS_")}
     return {**clean, "PYTHONPATH": str(ROOT), "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}
 

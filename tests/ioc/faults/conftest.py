@@ -51,9 +51,9 @@ def resumed(RE, line, documents, **options) -> Exposures:
 
 
 @pytest.fixture(scope="session")
-def data_folder(tmp_path_factory, initialised):
+def data_folder(tmp_path_factory):
     """Of all sessions: a catalog is slow to make."""
-    return initialised(tmp_path_factory.mktemp("data"))
+    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture
