@@ -135,6 +135,7 @@ def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, c
     assert 10 < len(Measurement.from_exposures(read_exposures(run))) < 40
 
 
+@pytest.mark.long
 def test_another_process_reads_while_it_is_open_here(uid, folder):
     code = "import sys, databroker; print(databroker.catalog['cxgi'][sys.argv[1]].metadata['stop']['exit_status'])"
     environment = {**os.environ, "TILED_PROFILES": str(folder / "profiles")}

@@ -19,7 +19,6 @@ from cxgi_bluesky.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement
 from cxgi_bluesky.demo.counting import Counted, Counts
 from cxgi_bluesky.demo.ioc_process import DemoIoc
 from cxgi_bluesky.devices.beamline_file import example_path
-from tests.cases import long_case
 from tests.patience import PATIENCE_S, eventually
 
 from .serving import ROOT
@@ -36,9 +35,6 @@ def environment(tmp_path):
     return {**clean, "PYTHONPATH": str(ROOT), "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}
 
 
-DETECTORS = [name if name == "generic" else long_case(name) for name in over_epics.EXAMPLES]
-
-
 def demonstrated(detector, environment, folder):
     """What a demonstration told as JSON; it says nothing of repeaters or lost connections."""
     words = [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"]
@@ -50,7 +46,8 @@ def demonstrated(detector, environment, folder):
     return json.loads(run.stdout)
 
 
-@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.long
+@pytest.mark.parametrize("detector", over_epics.EXAMPLES)
 def test_each_detector_agrees_with_soft_devices_and_the_iocs_counts(detector, environment, tmp_path):
     numbers = demonstrated(detector, environment, tmp_path)
     assert numbers == json.loads((tmp_path / "out" / "demo.json").read_text())

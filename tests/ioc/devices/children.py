@@ -36,8 +36,8 @@ def _engine() -> tuple[Any, list[Any]]:
     return engine, documents
 
 
-def picture(line: Any) -> dict[str, Any]:
-    """A scan of all patterns, and its picture."""
+def picture(line: Any, patterns: int = 24) -> dict[str, Any]:
+    """A scan, and its picture."""
     from cxgi_bluesky.exposures import Exposures
     from cxgi_bluesky.measurement import Measurement
     from cxgi_bluesky.patterns import PatternSet
@@ -46,7 +46,7 @@ def picture(line: Any) -> dict[str, Any]:
     from .conftest import scan
 
     engine, documents = _engine()
-    engine(scan(line, PatternSet(8, 64)))
+    engine(scan(line, PatternSet(8, patterns)))
     measured = Exposures.from_documents(documents)
     result = reconstruct(Measurement.from_exposures(measured), method="inverse")
     return {
@@ -74,7 +74,7 @@ def aligned(line: Any) -> dict[str, Any]:
         "tile_sigma_um": fit.tile_sigma_um,
         "exposures": fit.exposures,
         "object": line.object_stage.state.get(),
-        **picture(line),
+        **picture(line, 64),
     }
 
 

@@ -29,14 +29,14 @@ def test_a_scan_over_channel_access_makes_the_picture_of_the_soft_devices(
     ioc = own_ioc("--board", str(tmp_path / "small.yaml"), "--object", "CAS")
     file = beamline_file(ioc.prefix, board="small.yaml", stage__in_position_um=2.5)
     told = in_child("picture", ioc, file)
-    assert told["streams"] == {"primary": 64, "validation": 0, "open": 2, "dark": 1, "incident": 1, "metal": 0}
+    assert told["streams"] == {"primary": 24, "validation": 0, "open": 2, "dark": 1, "incident": 1, "metal": 0}
     assert told["scale"] == "transmission"
-    RE(scan(simulated_beamline(board, "CAS"), PatternSet(8, 64)))
+    RE(scan(simulated_beamline(board, "CAS"), PatternSet(8, 24)))
     soft = reconstruct(Measurement.from_documents(documents), method="inverse").image
     image = np.array(told["image"])
     assert np.corrcoef(image.ravel(), soft.ravel())[0, 1] > 0.98
     assert np.abs(image - soft).mean() < 0.05
-    assert told["openings"] == ioc.end()["openings"] == 67
+    assert told["openings"] == ioc.end()["openings"] == 27
 
 
 def test_the_data_keys_are_those_of_the_soft_devices(line):

@@ -17,6 +17,7 @@ CUT_OFF = {"dark": 1, "open": 1, "primary": 1, "figures": 1}
 REST = {**WHOLE, "primary": 3}
 
 
+@pytest.mark.long
 def test_an_ioc_that_dies_in_an_exposure_and_comes_back(own_ioc, scanner, beamline_file, truth):
     ioc = own_ioc(*QUIET)
     ca = SlowClient(ioc)
