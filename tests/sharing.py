@@ -18,10 +18,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .patience import PATIENCE_S
 
 READY = "ready"
-PRELOADED = ("tiled.server.app", "tiled.client", "adbc_driver_sqlite.dbapi", "scipy.ndimage", "cxgi_bluesky.catalog")
+PRELOADED = ("tiled.server.app", "tiled.client", "adbc_driver_sqlite.dbapi", "bluesky_tiled_plugins", "tests.conftest")
+NO_THREADS = ("OPHYD_CONTROL_LAYER", "dummy")  # with pyepics, importing ophyd starts some, which no fork takes along
 
 
 class Child:
@@ -43,7 +46,9 @@ class Child:
         self._pipe, its_end = context.Pipe()
         self._errors = errors
         self.process = context.Process(target=_work, args=(work, its_end, str(errors), arguments))
-        self.process.start()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(*NO_THREADS)
+            self.process.start()
         its_end.close()
 
     def hear(self) -> Any:
