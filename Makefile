@@ -15,8 +15,9 @@ demo: $(STAMP)
 demo-epics: $(STAMP)
 	$(BIN)/cxgi demo --epics --detector $(or $(DETECTOR),generic) --out demo-output/epics
 
-# In two processes, a file always in one of them, the slow files first (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# In three processes, as some always wait for others; a file always in one of them, the slow files first
+# (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: $(STAMP)
 	$(PYTEST) -m "not long"

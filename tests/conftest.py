@@ -53,7 +53,7 @@ def small_board(size: int = 8, **changes) -> MaskBoard:
     return MaskBoard(**{**words, **changes})
 
 
-# Begun first, so that two processes end at about the same time: tests with an IOC, catalogs, processes, trainings.
+# Begun first, so that all processes end at about the same time: tests with an IOC, catalogs, processes, trainings.
 SLOW_FIRST = (
     "ioc",
     "test_catalog.py",

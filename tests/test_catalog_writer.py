@@ -19,6 +19,7 @@ from cxgi_bluesky.catalog import (
     writer,
     writer_of,
 )
+from cxgi_bluesky.catalog.writing import batch_size
 from cxgi_bluesky.errors import CxgiError
 from tests.conftest import ALONE, small_scan
 from tests.patience import eventually
@@ -62,6 +63,14 @@ def test_a_run_that_is_never_taken_is_left_to_be_recovered(RE, beamline, folder,
     assert f"run {uid[:8]} waits in" in caplog.text
     assert recover_journals(catalog).recovered == [uid]
     assert len(read_exposures(find_run(catalog, uid))) == 12
+
+
+@pytest.mark.parametrize(
+    ("exposure_s", "exposures"), [(0.1, 128), (1, 30), (10.0, 3), (100.0, 1), (0, 128), ("long", 128), (None, 128)]
+)
+def test_who_reads_a_scan_that_is_under_way_is_half_a_minute_behind(exposure_s, exposures):
+    assert batch_size({"cxgi": {"exposure_s": exposure_s}}) == exposures
+    assert batch_size({"cxgi": "text"}) == batch_size({}) == 128
 
 
 def test_a_catalog_that_was_opened_by_other_means_has_no_writer():

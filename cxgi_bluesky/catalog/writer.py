@@ -18,7 +18,7 @@ from ..journal import Document, Journal, journal_folder, read_journal
 from ..per_run import Callback, PerRun
 from .problems import short
 from .recovery import Recovery, keep_done, recover, store_journal, waiting_runs
-from .writing import BATCH_SIZE, run_writer
+from .writing import BATCH_SIZE, batch_size, run_writer
 
 logger = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ class _Run:
         if self._failure is None:
             try:
                 with self._owner.exclusively():
-                    self._write = self._write or run_writer(self._owner.catalog)
+                    self._write = self._write or run_writer(self._owner.catalog, batch_size=batch_size(self.start))
                     self._write(name, document)
             except Exception as error:
                 self._failure, self._write = error, None

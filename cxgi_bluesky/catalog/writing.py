@@ -7,7 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-BATCH_SIZE = 64  # exposures between two writes; what lies between is in the journal
+from ..event_rows import cxgi_block
+
+BATCH_SIZE = 128  # exposures between two writes, at most; what lies between is in the journal
+FRESH_S = 30.0  # who reads a scan that is under way sees what is older than that
+
+
+def batch_size(start: Mapping[str, Any]) -> int:
+    """Exposures between two writes of a run: few if they take long, as others read it meanwhile."""
+    exposure_s = cxgi_block(start).get("exposure_s")
+    if not isinstance(exposure_s, int | float) or not exposure_s > 0:
+        return BATCH_SIZE
+    return max(1, min(BATCH_SIZE, int(FRESH_S / exposure_s)))
 
 
 @contextmanager
