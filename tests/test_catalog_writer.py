@@ -22,7 +22,8 @@ from cxgi_bluesky.catalog import (
 from cxgi_bluesky.catalog.writing import batch_size
 from cxgi_bluesky.errors import CxgiError
 from tests.conftest import ALONE, small_scan
-from tests.patience import eventually
+from tests.patience import PATIENCE_S, eventually
+from tests.sharing import Child, begin_together, lock
 
 
 @pytest.fixture
@@ -63,6 +64,41 @@ def test_a_run_that_is_never_taken_is_left_to_be_recovered(RE, beamline, folder,
     assert f"run {uid[:8]} waits in" in caplog.text
     assert recover_journals(catalog).recovered == [uid]
     assert len(read_exposures(find_run(catalog, uid))) == 12
+
+
+@pytest.mark.long
+def test_a_process_ends_while_others_have_the_catalog_locked(folder, catalog, tmp_path):
+    """Tiled in that process would never end, were it told to in the middle of a write."""
+    code = """
+        import json, sys
+        from pathlib import Path
+        from cxgi_bluesky.catalog import writer
+        from tests.sharing import begun
+        writer.STOP_S, writer.END_S = 0.0, 0.1
+        engine, plan = begun(Path(sys.argv[1]), 24)
+        print("begun", flush=True)
+        sys.stdin.readline()
+        print(json.dumps(engine(plan())))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    locker = Child(lock, tmp_path / "errors", folder, tmp_path / "stop", 8.0)
+    try:
+        assert process.stdout.readline() == "begun\n"
+        begin_together([locker])
+        out, errors = process.communicate("\n", timeout=PATIENCE_S)
+        (tmp_path / "stop").touch()
+        assert locker.result() > 0
+    finally:
+        process.kill()
+        locker.kill()
+    assert process.returncode == 0, errors
+    assert "the catalog did not take everything" in errors
+    (uid,) = json.loads(out)
+    recover_journals(catalog)
+    assert len(read_exposures(find_run(catalog, uid))) == 24
 
 
 @pytest.mark.parametrize(

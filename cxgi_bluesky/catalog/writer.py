@@ -55,6 +55,7 @@ class CatalogWriter:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._number = count()
         self._ended = False
+        self._given_up = False
         self._thread: threading.Thread | None = None
         self.behind = False  # whether the catalog keeps runs waiting
         self._unstored: dict[str, _Run] = {}  # runs that have ended, and that the catalog did not take
@@ -114,16 +115,23 @@ class CatalogWriter:
         else:
             self._unstored[run.uid] = run
 
-    def close(self, timeout: float = END_S) -> None:
-        """Write what is there, and end; what is not written then stays in the journals."""
+    def close(self) -> None:
+        """Write what is there, for `END_S` seconds, and end; what is not written then stays in the journals.
+
+        What is being written is waited for (others' locks are, for 30 s at most): told to end in the middle of a
+        write, Tiled in this process would wait for good.
+        """
         with self._condition:
             self._ended = True
             self._condition.notify()
         if self._thread is None:
             return
-        self._thread.join(timeout)
+        self._thread.join(END_S)
         if self._thread.is_alive():
+            self._given_up = True
             logger.warning("the catalog did not take everything: the rest stays in %s", journal_folder(self.folder))
+            if not self.reads_back:  # a server goes on without this process
+                self._thread.join()
 
     def leave(self, run: _Run) -> None:
         """Leave a run to `recover`."""
@@ -186,6 +194,8 @@ class CatalogWriter:
     def _work(self) -> None:
         while tasks := self._next():
             for task in tasks:
+                if self._given_up:
+                    return
                 try:
                     task()
                 except Exception:  # the thread must go on for the other runs
