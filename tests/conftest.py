@@ -55,11 +55,11 @@ def small_board(size: int = 8, **changes) -> MaskBoard:
 
 # Begun first, so that all processes end at about the same time: tests with an IOC, catalogs, processes, trainings.
 SLOW_FIRST = (
+    "test_sharing.py",
     "ioc",
     "test_catalog.py",
     "test_session.py",
     "test_server.py",
-    "test_sharing.py",
     "test_recovery.py",
     "test_data_folder.py",
     "test_catalog_writer.py",
