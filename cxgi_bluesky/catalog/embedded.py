@@ -68,7 +68,7 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
         try:
             catalog = from_context(Context.from_app(build_app_from_config(config)))
         except Exception as error:
-            raise _not_opened(folder / "catalog.db", error) from error
+            raise _explain_failure(folder / "catalog.db", error) from error
     with whole_file(_marker(folder)) as part:
         part.write_text(_tiled_version(), encoding="utf-8")
     return catalog
@@ -107,10 +107,11 @@ def _make(database: Path, uri: str) -> None:
                 f"upgrade-database {uri.split('?')[0]}'"
             ) from None
         except Exception as error:
-            raise _not_opened(database, error) from error
+            raise _explain_failure(database, error) from error
 
 
-def _not_opened(database: Path, error: Exception) -> CxgiError:
+def _explain_failure(database: Path, error: Exception) -> CxgiError:
+    """What Tiled could not open, and what to do."""
     return CxgiError(f"{database} cannot be opened ({type(error).__name__}: {error}): bring it back from a copy")
 
 

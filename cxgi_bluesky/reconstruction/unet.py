@@ -15,7 +15,7 @@ from .wavelets import dwt2, idwt2
 PLACES = 4  # maps that tell where a pixel lies in the squares of half and quarter the field
 
 
-def _draw(distribution: Callable[..., Tensor], weight: Tensor, **words: Any) -> None:
+def _draw_weights(distribution: Callable[..., Tensor], weight: Tensor, **words: Any) -> None:
     """Draw weights, unless they are on device "meta" and hold none: torch would import its compiler, seconds."""
     if not weight.is_meta:
         distribution(weight, **words)
@@ -23,7 +23,7 @@ def _draw(distribution: Callable[..., Tensor], weight: Tensor, **words: Any) -> 
 
 def _convolution(inside: int, outside: int) -> nn.Conv2d:
     layer = nn.Conv2d(inside, outside, 3, padding=1)
-    _draw(nn.init.kaiming_normal_, layer.weight, nonlinearity="relu")
+    _draw_weights(nn.init.kaiming_normal_, layer.weight, nonlinearity="relu")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
@@ -82,7 +82,7 @@ class WaveletUNet(nn.Module):
         nn.init.zeros_(self.modulation.bias)
         for head in (self.bottom[-1], self.up2[-1], self.up1[-1]):
             # start near the identity: an untrained pass changes little
-            _draw(nn.init.normal_, cast(nn.Conv2d, head).weight, std=1e-3)
+            _draw_weights(nn.init.normal_, cast(nn.Conv2d, head).weight, std=1e-3)
 
     def forward(self, images: Tensor, constants: Tensor, conditions: Tensor) -> Tensor:
         """What to add to an image; constants (b, constants), conditions (b, conditions)."""
