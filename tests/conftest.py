@@ -21,6 +21,7 @@ from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.detector import Detector
 from cxgi_bluesky.simulation.source import POINT_SOURCE
 from tests.children import heed_signals_in_children
+from tests.sharing import Child
 
 heed_signals_in_children()
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -56,6 +57,7 @@ def small_board(size: int = 8, **changes) -> MaskBoard:
 # Begun first, so that all processes end at about the same time: tests with an IOC, catalogs, processes, trainings.
 SLOW_FIRST = (
     "test_sharing.py",
+    "test_kills.py",
     "ioc",
     "test_catalog.py",
     "test_session.py",
@@ -92,6 +94,20 @@ def _user_folders(tmp_path_factory):
         patch.setenv("CXGI_CACHE", str(tmp_path_factory.mktemp("tiles")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("user-data")))
         yield
+
+
+@pytest.fixture
+def start_child(tmp_path):
+    """Start processes (`tests/sharing.py`); those that still run are killed in the end."""
+    children = []
+
+    def begin(work, *arguments):
+        children.append(Child(work, tmp_path / f"errors-{len(children)}", *arguments))
+        return children[-1]
+
+    yield begin
+    for child in children:
+        child.kill()
 
 
 @pytest.fixture(scope="module")

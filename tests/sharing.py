@@ -13,6 +13,7 @@ import os
 import sqlite3
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -175,3 +176,14 @@ def lock(wait_for_the_others: Callable[[], None], folder: Path, stop: Path, seco
                 locked += 1
         time.sleep(max(0.0, 0.5 - 2 * seconds))
     return locked
+
+
+def stored_counts(catalog: Any, uid: str) -> dict[str, int]:
+    """Events of a run in the catalog by stream; each is there once."""
+    from cxgi_bluesky.catalog.recovery import stored_documents
+
+    documents = stored_documents(catalog, uid)
+    stream_of = {d["uid"]: d["name"] for name, d in documents if name == "descriptor"}
+    keys = [(stream_of[d["descriptor"]], d["seq_num"], d["time"]) for name, d in documents if name == "event"]
+    assert len(keys) == len(set(keys))
+    return dict(Counter(stream for stream, _, _ in keys))

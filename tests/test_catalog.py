@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -90,6 +95,49 @@ def test_what_is_stored_is_what_was_seen(seen, uid, catalog):
     assert summary["uid"] == uid
     assert (summary["purpose"], summary["board"], summary["size"], summary["patterns"]) == ("image", "test8", 8, 40)
     assert (summary["exposures"], summary["exit_status"], summary["sample"]) == (40, "success", "leaf")
+
+
+@pytest.fixture
+def under_way(seen, folder, catalog):
+    """A scan that is not at its end and, of its streams in the catalog, what Tiled writes last; within a context."""
+    uid, write = str(uuid4()), run_writer(catalog, batch_size=1)
+    write("start", {**seen.of("start")[0], "uid": uid})
+    (descriptor,) = (one for one in seen.of("descriptor") if one["name"] == "primary")
+    write("descriptor", {**descriptor, "run_start": uid})
+    for event in [one for one in seen.of("event") if one["descriptor"] == descriptor["uid"]][:3]:
+        write("event", event)
+    of_the_run = """data_source_id IN (WITH RECURSIVE below(id) AS (SELECT id FROM nodes WHERE key = ? UNION ALL
+        SELECT nodes.id FROM nodes JOIN below ON nodes.parent = below.id)
+        SELECT data_sources.id FROM data_sources JOIN below ON node_id = below.id)"""
+    table = "data_source_asset_association"
+
+    @contextmanager
+    def half_written():
+        with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None, timeout=PATIENCE_S)) as database:
+            rows = database.execute(f"SELECT * FROM {table} WHERE {of_the_run}", (uid,)).fetchall()
+            assert rows
+            database.execute(f"DELETE FROM {table} WHERE {of_the_run}", (uid,))
+            yield
+            database.executemany(f"INSERT INTO {table} VALUES (?, ?, ?, ?)", rows)
+
+    return find_run(catalog, uid), half_written
+
+
+def test_who_reads_a_stream_that_is_half_written_waits_for_the_other_half(under_way, monkeypatch):
+    run, half_written = under_way
+    monkeypatch.setattr("cxgi_bluesky.catalog.reading.HALF_WRITTEN_S", PATIENCE_S)
+    with ThreadPoolExecutor(1) as elsewhere, half_written():
+        reading = elsewhere.submit(read_exposures, run)
+        time.sleep(0.5)
+        assert not reading.done()
+    assert len(reading.result()) == 3
+
+
+def test_a_stream_that_stays_half_written_is_an_error_of_one_line(under_way, monkeypatch):
+    run, half_written = under_way
+    monkeypatch.setattr("cxgi_bluesky.catalog.reading.HALF_WRITTEN_S", 0.0)
+    with half_written(), pytest.raises(CxgiError, match="the catalog cannot be read"):
+        read_exposures(run)
 
 
 def test_units_reach_the_catalog(uid, catalog):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 
 from ..errors import CxgiError
 
 _OF_THE_CATALOG = ("sqlite3", "sqlalchemy", "aiosqlite", "adbc_driver_manager", "httpx", "tiled", "zarr")
+_CATALOG = ("tiled", "bluesky_tiled_plugins")
 
 
 def short(error: BaseException) -> str:
@@ -18,7 +20,7 @@ def short(error: BaseException) -> str:
 
 def catalog_problem(error: BaseException) -> CxgiError | None:
     """The error to show for one that comes out of the catalog; None for all others."""
-    if type(error).__module__.partition(".")[0] not in _OF_THE_CATALOG:
+    if _package(type(error).__module__) not in _OF_THE_CATALOG and not _passed_through_the_catalog(error):
         return None
     import httpx
 
@@ -31,6 +33,16 @@ def catalog_problem(error: BaseException) -> CxgiError | None:
     if "locked" in str(error) or "busy" in str(error):
         return CxgiError(f"the catalog is locked by another process ({text}): wait for that, and try again")
     return CxgiError(f"the catalog cannot be read ({text}): bring the damaged or missing file back from a copy")
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _passed_through_the_catalog(error: BaseException) -> bool:
+    """Whether it was raised below Tiled's code, which takes what is in its databases to be whole."""
+    frames = walk_tb(error.__traceback__)
+    return any(_package(frame.f_globals.get("__name__", "")) in _CATALOG for frame, _ in frames)
 
 
 @contextmanager

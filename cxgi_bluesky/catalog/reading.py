@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from .writer import waiting_starts
 
 logger = logging.getLogger(__name__)
 
+HALF_WRITTEN_S = 5.0  # Tiled writes a stream in several transactions, between which others may write
 NO_LINK = "none"  # instead of a run's uid
 _OPTIONS = {"reference_uid": "--reference", "dark_uid": "--dark-run"}
 
@@ -71,8 +73,8 @@ def last_scan_id(catalog: Any) -> int:
 
 
 def _time(start: Mapping[str, Any]) -> float:
-    time = start.get("time")
-    return float(time) if isinstance(time, int | float) else 0.0
+    begun = start.get("time")
+    return float(begun) if isinstance(begun, int | float) else 0.0
 
 
 def read_exposures(run: Any) -> Exposures:
@@ -89,7 +91,20 @@ def read_exposures(run: Any) -> Exposures:
             f"run {run.metadata['start']['uid']} is a reconstruction: reconstruct its raw run {words['raw_uids'][0]}"
         )
     with catalog_errors():
-        return Exposures.from_documents(run.documents())
+        documents = _documents(run)
+    return Exposures.from_documents(documents)
+
+
+def _documents(run: Any) -> list[tuple[str, Any]]:
+    """A run's documents; of one under way, again in a moment if one of its streams was only half in the catalog."""
+    end = time.monotonic() + HALF_WRITTEN_S
+    while True:
+        try:
+            return list(run.documents())
+        except Exception:
+            if run.metadata.get("stop") or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def read_whole_scan(catalog: Any, run: Any) -> Exposures:
