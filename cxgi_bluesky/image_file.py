@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from .errors import CxgiError
 
 SUFFIXES = (".npy", ".tif", ".tiff", ".png")
+MAX_PIXELS = 32_000_000
 PICTURE_PIXELS = 512  # a saved .png is enlarged by whole factors to about this many pixels
 
 
@@ -41,12 +43,16 @@ def is_image_path(name: str | Path) -> bool:
 
 
 def read_image_file(path: str | Path) -> ImageFile:
-    """Read a grey image.
+    """Read a grey image, the way up that it says, white as its brightest.
+
+    Grey values that are stored in three equal colours or a palette are grey. Of TIFF files the numbers are taken as
+    they are, those of "white is zero" as distances from the whitest.
 
     Raises
     ------
     CxgiError
-        For an unknown suffix, a missing or damaged file, a colour picture, more than one page.
+        For an unknown suffix, a missing or damaged file, colours, transparency, more than one page, more than
+        `MAX_PIXELS`, and for whatever a file says of its numbers that cannot be followed.
     """
     path = Path(path)
     if not is_image_path(path):
@@ -54,47 +60,138 @@ def read_image_file(path: str | Path) -> ImageFile:
     reader = {".npy": _read_npy, ".png": _read_png}.get(path.suffix.lower(), _read_tiff)
     try:
         values = reader(path)
-    except CxgiError:
-        raise
+    except CxgiError as error:
+        raise CxgiError(f"{path} {error}") from error
     except Exception as error:  # damaged files make the readers raise nearly anything
         raise CxgiError(f"{path} cannot be read as an image ({error}): check the file") from error
-    if values.ndim != 2:
-        raise CxgiError(f"{path} has shape {values.shape}: one grey image with two axes is needed")
     if path.suffix.lower() == ".png":
         factor = enlargement(values)
         return ImageFile(values[::factor, ::factor], factor, stretched=True)
     return ImageFile(values)
 
 
+def _check_size(shape: tuple[int, ...]) -> None:
+    """Raise `CxgiError` for what is no image, or a huge one; before its pixels are read."""
+    if len(shape) != 2 or not all(shape):
+        raise CxgiError(f"has shape {shape}: one grey image with two axes is needed")
+    if math.prod(shape) > MAX_PIXELS:
+        raise CxgiError(f"has {shape[0]} x {shape[1]} pixels, at most {MAX_PIXELS} are read: cut it or bin it")
+
+
+# ---------------------------------------------------------------- .npy
+
+
 def _read_npy(path: Path) -> NDArray[np.float64]:
-    values = np.load(path, allow_pickle=False)
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-        raise CxgiError(f"{path} holds no array of real numbers: save one with numpy.save")
-    return values.astype(np.float64)
+        raise CxgiError("holds no array of real numbers: save one with numpy.save")
+    _check_size(values.shape)
+    return np.array(values, dtype=np.float64)
+
+
+# ---------------------------------------------------------------- .tif
+
+_TURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # how a TIFF's orientation is undone
+    1: np.asarray,
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).T,
+    8: np.rot90,
+}
 
 
 def _read_tiff(path: Path) -> NDArray[np.float64]:
     import tifffile
 
-    values = np.squeeze(tifffile.imread(path))
+    with tifffile.TiffFile(path) as file:
+        whole = [series for series in file.series if not series.keyframe.is_reduced]
+        if len(whole) != 1:
+            raise CxgiError(f"has {len(whole)} images: save the one that is meant alone")
+        (series,) = whole
+        page = series.keyframe
+        axes = [
+            (axis, length) for axis, length in zip(series.axes, series.shape, strict=True) if length > 1 or axis in "YX"
+        ]
+        shape = tuple(n for axis, n in axes if axis != "S")
+        _check_size(shape)
+        samples = math.prod(series.shape) // math.prod(shape)
+        if samples > 4:
+            raise CxgiError(f"has {samples} samples a pixel: save it in grey")
+        values = series.asarray().reshape([n for _, n in axes])
+        if axes[0][0] == "S":
+            values = np.moveaxis(values, 0, -1)
+        grey = _grey_of_tiff(page, values)
+        turned = _TURNED.get(page.tags["Orientation"].value if "Orientation" in page.tags else 1)
+    if turned is None:
+        raise CxgiError("says an orientation that TIFF does not know: save it anew")
+    return turned(grey).astype(np.float64)
+
+
+def _grey_of_tiff(page: Any, values: NDArray[Any]) -> NDArray[Any]:
+    """One number a pixel, the larger the brighter."""
+    kind = page.photometric.name if page.photometric is not None else "unsaid"
     if values.dtype.kind not in "fiub":
-        raise CxgiError(f"{path} holds no real numbers but {values.dtype}")
-    return values.astype(np.float64)
+        raise CxgiError(f"holds no real numbers but {values.dtype}")
+    if kind not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE"):
+        raise CxgiError(f"is a picture of the kind {kind}: save it in grey")
+    colours = 3 if kind == "RGB" else 1
+    if values.ndim == 3:
+        values = _without_alpha(values[..., :colours], values[..., colours:], [int(e) for e in page.extrasamples])
+    if kind == "RGB":
+        return _one_of_equal(values)
+    if kind == "PALETTE":
+        return _one_of_equal(np.moveaxis(page.colormap[:, values], 0, -1))
+    if kind == "MINISWHITE":
+        if values.dtype.kind not in "bu":
+            raise CxgiError(f"says that 0 is white, and holds {values.dtype}, which has no black: save it anew")
+        return (2 ** int(page.bitspersample) - 1) - values.astype(np.int64)
+    return values
+
+
+def _without_alpha(values: NDArray[Any], extra: NDArray[Any], kinds: list[int]) -> NDArray[Any]:
+    if extra.shape[-1] != len(kinds) or any(kind not in (1, 2) for kind in kinds):
+        raise CxgiError("has samples that are neither grey, colour nor transparency: save it in grey")
+    if extra.size and extra.min() < (1 if extra.dtype.kind == "f" else np.iinfo(extra.dtype).max):
+        raise CxgiError(_TRANSPARENT)
+    return values[..., 0] if values.shape[-1] == 1 else values
+
+
+# ---------------------------------------------------------------- .png
+
+_TRANSPARENT = "is transparent in places, and has no number there: save it in grey, without transparency"
 
 
 def _read_png(path: Path) -> NDArray[np.float64]:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
-    with Image.open(path) as picture:
-        if picture.mode in ("P", "RGB", "RGBA", "LA", "PA"):
-            colours = np.asarray(picture.convert("RGB"), dtype=np.float64)
-            if np.ptp(colours, axis=2).any():
-                raise CxgiError(f"{path} is a colour picture, and colours are no numbers: save it in grey, or as .npy")
-            return colours[..., 0] / 255
-        values: Any = np.asarray(picture)
+    with Image.open(path, formats=["PNG"]) as picture:
+        _check_size(picture.size[::-1])
+        if getattr(picture, "n_frames", 1) > 1:
+            raise CxgiError("is an animation: save one picture of it")
+        sixteen = "16" in str(picture.tile[0].args)
+        if sixteen and not picture.mode.startswith("I"):
+            raise CxgiError("has colours or transparency of 16 bits: save it in grey, or as .npy")
+        if sixteen and "transparency" in picture.info:
+            raise CxgiError(_TRANSPARENT)
+        if picture.has_transparency_data and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            raise CxgiError(_TRANSPARENT)
+        turned = ImageOps.exif_transpose(picture)
+        if turned.mode in ("P", "RGB", "RGBA", "LA", "PA"):
+            return _one_of_equal(np.asarray(turned.convert("RGB"))).astype(np.float64) / 255
+        values: NDArray[Any] = np.asarray(turned)
     if values.dtype == bool:
         return values.astype(np.float64)
-    return values.astype(np.float64) / (255 if values.dtype == np.uint8 else 65535)
+    return values.astype(np.float64) / (65535 if sixteen else 255)
+
+
+def _one_of_equal(colours: NDArray[Any]) -> NDArray[Any]:
+    """The grey value of colours, shape (rows, columns, 3), that are all grey."""
+    if not (colours == colours[..., :1]).all():
+        raise CxgiError("is a colour picture, and colours are no numbers: save it in grey, or as .npy")
+    return colours[..., 0]
 
 
 def enlargement(picture: NDArray[Any]) -> int:

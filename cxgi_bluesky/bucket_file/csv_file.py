@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
-from ..reduction import Array
+from ..text_table import columns_of, is_content, read_text
 from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from
 
 _COUNT_WORD = "patterns"
-_SHOWN = 100  # characters of a foreign text in a message
 _WORD = re.compile(r"#\s*([A-Za-z][\w-]*)\s*:(.*)")
 
 
@@ -29,23 +26,14 @@ def read_csv(path: Path) -> BucketTable:
     Raises
     ------
     CxgiError
-        If the file cannot be read, a column is missing, a cell is no number, or a word is unknown.
+        If the file cannot be read, a word is unknown, or for a table that `columns_of` refuses.
     """
     text = read_text(path)
     words = _read_words(path, text)
-    columns = _columns_at_once(text) or _columns_line_by_line(path, text)
+    columns = columns_of(path, text, COLUMNS[:2], COLUMNS[2:], whole=COLUMNS[:1])
     if _COUNT_WORD in words:
         _check_whole(path, text, words[_COUNT_WORD], len(columns["pattern_index"]))
     return made_from(path, columns, words)
-
-
-def read_text(path: Path) -> str:
-    """All of a UTF-8 file, its line ends as they are."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            return stream.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CxgiError(f"{path} cannot be read ({error})") from error
 
 
 def _check_whole(path: Path, text: str, said: str, found: int) -> None:
@@ -58,10 +46,6 @@ def _check_whole(path: Path, text: str, said: str, found: int) -> None:
         )
 
 
-def _is_content(line: str) -> bool:
-    return bool(line.strip()) and not line.startswith("#")
-
-
 # ---------------------------------------------------------------- words
 
 
@@ -69,7 +53,7 @@ def _read_words(path: Path, text: str) -> dict[str, Any]:
     """What the comments above the header say; nothing unless they name the version of the format."""
     said: list[tuple[int, str, str]] = []
     for number, line in enumerate(io.StringIO(text, newline=""), 1):
-        if _is_content(line):
+        if is_content(line):
             break
         if match := _WORD.match(line):
             said.append((number, match[1], match[2].strip()))
@@ -87,63 +71,6 @@ def _read_words(path: Path, text: str) -> dict[str, Any]:
             raise CxgiError(f"{path}, line {number}: {name} is said twice: keep one")
         words[name] = f"{words[name]}\n{value}" if name in words else value
     return words
-
-
-# ---------------------------------------------------------------- columns
-
-
-def _columns_at_once(text: str) -> dict[str, Array] | None:
-    """The columns of a file without a fault, read by numpy; None where the lines must be looked at one by one."""
-    stream = io.StringIO(text, newline="")
-    header = next(([name.strip() for name in line.split(",")] for line in stream if _is_content(line)), [])
-    if not {"pattern_index", "bucket"} <= set(header) or not text[stream.tell() :].strip():
-        return None
-    names = [name for name in COLUMNS if name in header]
-    try:
-        rows = np.loadtxt(stream, delimiter=",", comments=None, usecols=[header.index(name) for name in names], ndmin=2)
-    except ValueError:
-        return None
-    columns = dict(zip(names, rows.T, strict=True))
-    index = columns["pattern_index"]
-    return columns if (np.isfinite(index) & (np.floor(index) == index)).all() else None
-
-
-def _columns_line_by_line(path: Path, text: str) -> dict[str, Array]:
-    rows = [
-        (number, _cells_of(path, number, line))
-        for number, line in enumerate(io.StringIO(text, newline=""), 1)
-        if _is_content(line)
-    ]
-    if not rows:
-        raise CxgiError(f"{path} is empty: expected the columns pattern_index,bucket")
-    header = [name.strip() for name in rows[0][1]]
-    missing = {"pattern_index", "bucket"} - set(header)
-    if missing:
-        has = ", ".join(header)[:_SHOWN]
-        raise CxgiError(f"{path} lacks the column {', '.join(sorted(missing))}: it has {has}")
-    return {name: _numbers(path, rows[1:], header.index(name), name) for name in COLUMNS if name in header}
-
-
-def _cells_of(path: Path, number: int, line: str) -> list[str]:
-    try:
-        return next(csv.reader([line.rstrip("\r\n")]))
-    except csv.Error as error:
-        raise CxgiError(f"{path}, line {number} is no row of a table ({error})") from error
-
-
-def _numbers(path: Path, rows: list[tuple[int, list[str]]], place: int, name: str) -> Array:
-    values = []
-    for number, row in rows:
-        cell = row[place] if place < len(row) else ""
-        try:
-            value = float(cell)
-            if name == "pattern_index" and value != int(value):
-                raise ValueError("not a whole number")
-        except (ValueError, OverflowError) as error:
-            reason = f" ({error})" if len(str(error)) <= _SHOWN else ""
-            raise CxgiError(f"{path}, line {number}: {name} {cell[:_SHOWN]!r} is no number{reason}") from error
-        values.append(value)
-    return np.array(values)
 
 
 # ---------------------------------------------------------------- writing

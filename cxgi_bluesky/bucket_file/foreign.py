@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..orders import ORDERS, ranking
 from ..reduction import Coding
-from .csv_file import read_text
+from ..text_table import numbers_of, read_text
 from .npz_file import read_arrays
 from .table import BucketTable, naming, numeric
 
@@ -28,7 +28,8 @@ def read_list(
     Parameters
     ----------
     path : str or Path
-        Text files (.csv, .txt, .dat) hold numbers apart by commas, white space or line ends, without a header.
+        Text files (.csv, .txt, .dat) hold numbers apart by commas, semicolons, white space or line ends, without a
+        header.
     layout : {"list", "pairs"}
         list: one bucket per pattern; pairs: positive, negative, positive, negative, ..., or a
         table of two columns (or of two rows), positive first.
@@ -115,7 +116,7 @@ def _read_numbers(path: Path) -> _Numbers:
     """The numbers of a file, in one or two dimensions, at least one of them."""
     suffix = path.suffix.lower()
     if suffix in _TEXT_SUFFIXES:
-        numbers = _numbers_of_text(path)
+        numbers = numbers_of(path, read_text(path))
     elif suffix == ".npy":
         numbers = _only_array(path)
     elif suffix == ".npz":
@@ -142,19 +143,3 @@ def _only_array(path: Path) -> _Numbers:
     if not isinstance(array, np.ndarray):
         raise CxgiError(f"{path} is an NPZ file: give it the suffix .npz")
     return array
-
-
-def _numbers_of_text(path: Path) -> _Numbers:
-    rows: list[list[float]] = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        if line.startswith("#") or not line.strip():
-            continue
-        try:
-            rows.append([float(cell) for cell in (line.split(",") if "," in line else line.split())])
-        except ValueError as error:
-            raise CxgiError(
-                f"{path}, line {number} is no list of numbers ({error}): a bare list has no header"
-            ) from error
-        if len(rows[-1]) != len(rows[0]):
-            raise CxgiError(f"{path}, line {number} has {len(rows[-1])} numbers, the lines before it {len(rows[0])}")
-    return np.array(rows)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import CxgiError
 from ..patterns import MAX_SIZE
-from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from
+from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from, naming, one_line
 
 GROUP = "buckets"
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
@@ -69,8 +69,13 @@ def _column(path: Path, group: Any, name: str) -> Any:
 
 def _unit(path: Path, group: Any) -> dict[str, Any]:
     """The unit that the columns of signals have in common, from their `units`."""
-    said = {name: group[name].attrs["units"] for name in COLUMNS[1:] if name in group and "units" in group[name].attrs}
-    if len({str(unit) for unit in said.values()}) > 1:
+    with naming(path):
+        said = {
+            name: one_line("units", group[name].attrs["units"])
+            for name in COLUMNS[1:]
+            if name in group and "units" in group[name].attrs
+        }
+    if len(set(said.values())) > 1:
         each = ", ".join(f"{name} in {unit}" for name, unit in said.items())
         raise CxgiError(f"{path}: {each}: give all columns the same units")
     return {"unit": next(iter(said.values()))} if said else {}

@@ -52,6 +52,8 @@ def read_arrays(path: Path, *, only: tuple[str, ...] | None = None) -> dict[str,
     try:
         with path.open("rb") as stream, _opened(stream) as archive:
             names = [name for name in archive.files if only is None or name in only]
+            if len(set(names)) < len(names):
+                raise CxgiError(f"{path} holds {max(names, key=names.count)} twice: keep one of them")
             return {name: _read_array(path, archive, name) for name in names}
     except CxgiError:
         raise

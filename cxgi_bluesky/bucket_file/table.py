@@ -79,12 +79,12 @@ class BucketTable:
     def __post_init__(self) -> None:
         for name, checked in (
             ("size", _whole),
-            ("coding", _text),
+            ("coding", one_line),
             ("d_r", _number),
             ("dark", _number),
-            ("order", _text),
+            ("order", one_line),
             ("seed", _whole),
-            ("unit", _text),
+            ("unit", one_line),
             ("source", _lines),
         ):
             if getattr(self, name) is not None:
@@ -253,7 +253,7 @@ def _number(name: str, value: Any) -> float:
         raise CxgiError(f"{name} {value!r} is no number") from error
 
 
-def _text(name: str, value: Any) -> str | None:
+def one_line(name: str, value: Any) -> str | None:
     """One line of text with single spaces; without any, the word is not said."""
     return " ".join((_lines(name, value) or "").split()) or None
 

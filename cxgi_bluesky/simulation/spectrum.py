@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
+from ..text_table import columns_of, read_text
 
 Array = NDArray[np.float64]
 
 TUBE_ANODES = ("W", "Mo", "Rh", "Cu", "Ag", "Cr")  # that spekpy has data of
 ANODE_ANGLE_DEG = 12.0
-COLUMNS = ["energy_kev", "photons"]
+COLUMNS = ("energy_kev", "photons")
 HIGHEST_KEV = 800.0  # of the attenuation tables
 
 
@@ -109,25 +110,15 @@ def _spekpy() -> Any:
 
 
 def read_spectrum(path: str | Path) -> Spectrum:
-    """Spectrum of a CSV file with the header ``energy_keV,photons``; lines that begin with # are comments.
+    """Spectrum of a text file with the columns ``energy_keV`` and ``photons``, as `columns_of` reads them.
 
     Raises
     ------
     CxgiError
         If it cannot be read, has another header, or holds something that is no spectrum.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CxgiError(f"spectrum file {path} cannot be read ({error})") from error
-    rows = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not rows or [word.strip().lower() for word in rows[0].split(",")] != COLUMNS:
-        raise CxgiError(f"spectrum file {path}: the first line must be energy_keV,photons")
-    try:
-        table = np.array([[float(word) for word in row.split(",")] for row in rows[1:]]).reshape(-1, 2)
-    except ValueError as error:
-        raise CxgiError(f"spectrum file {path}: each line must be two numbers ({error})") from error
-    return Spectrum(table[:, 0], table[:, 1], Path(path).name)
+    table = columns_of(path, read_text(path), COLUMNS)
+    return Spectrum(table["energy_kev"], table["photons"], Path(path).name)
 
 
 def named_spectrum(

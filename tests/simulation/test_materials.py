@@ -122,10 +122,10 @@ def test_a_spectrum_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "first line must be energy_keV,photons"),
-        ("10,3\n", "first line must be"),
-        ("energy_keV,photons\n10,x\n", "two numbers"),
-        ("energy_keV,photons\n10\n", "one number of photons|two numbers"),
+        ("", "is empty: expected the columns energy_kev,photons"),
+        ("10,3\n", "its first line is '10, 3'"),
+        ("energy_keV,photons\n10,x\n", "line 2: photons 'x' is no number"),
+        ("energy_keV,photons\n10\n", "line 2 has 1 cells"),
         ("energy_keV,photons\n", "one number of photons"),
         ("energy_keV,photons\n10,-1\n", "0 or more"),
         ("energy_keV,photons\n10,nan\n", "finite"),
