@@ -15,16 +15,18 @@ demo: $(STAMP)
 demo-epics: $(STAMP)
 	$(BIN)/cxgi demo --epics --detector $(or $(DETECTOR),generic) --out demo-output/epics
 
-# In three processes, as some always wait for others; a file always in one of them, the slow files first
-# (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# In more processes than cores, as some always wait for others; a file always in one of them, the slow files first
+# (tests/conftest.py). They share bytecode, and the loops that are compiled while they begin.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --numprocesses
+COMPILE := $(BIN)/python -c 'from cxgi_bluesky.reconstruction.kernels import compile_kernels as c; c("tv"); c("tval3")'
 
 test: $(STAMP)
-	$(PYTEST) -m "not long"
+	$(COMPILE) & $(PYTEST) 3 -m "not long"
 
 # Kills, soaks, and further cases of what `make test` has one of.
 test-long: $(STAMP)
-	$(PYTEST) -m long
+	$(PYTEST) 4 -m long
 
 # Renews docs/reference/measured.md; MEASURED=folder adds the measured 32 x 32 files.
 ORDERS ?= zig-zag cake-cutting variable-density learned-density
@@ -58,7 +60,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip hatchling editables
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-compile --no-build-isolation --editable '.[dev,session,spectra,epics]'
-	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $(STAMP)
 
 $(PEERS_STAMP): benchmarks/peers/requirements.txt benchmarks/peers/constraints.txt

@@ -7,7 +7,26 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what `__getattr__` loads, for type checkers
+    from .board import MaskBoard as MaskBoard
+    from .board import load_board as load_board
+    from .bucket_file import BucketTable as BucketTable
+    from .bucket_file import read_buckets as read_buckets
+    from .bucket_file import write_buckets as write_buckets
+    from .errors import CxgiError as CxgiError
+    from .measurement import Measurement as Measurement
+    from .patterns import PatternSet as PatternSet
+    from .plans import hadamard_scan as hadamard_scan
+    from .plans import mask_scan as mask_scan
+    from .plans import record_speckles as record_speckles
+    from .reconstruction import Reconstruction as Reconstruction
+    from .reconstruction import reconstruct as reconstruct
+    from .reconstruction import reconstruct_many as reconstruct_many
+    from .speckle_measurement import SpeckleMeasurement as SpeckleMeasurement
+    from .speckle_set import SpeckleSet as SpeckleSet
+    from .speckle_writer import write_speckles as write_speckles
 
 try:
     __version__ = version("cxgi_bluesky")

@@ -33,6 +33,7 @@ from .catalog import (
     exposures_of_kind,
     find_run,
     last_scan,
+    named_run,
     open_catalog,
     read_exposures,
     read_whole_scan,
@@ -42,6 +43,7 @@ from .catalog import (
 from .devices.beamline import Beamline
 from .engine import make_run_engine, store_runs
 from .errors import CxgiError
+from .extras import extras_named
 from .patterns import DEFAULT_ORDER, PatternSet
 from .plans.metadata import bucket_words
 from .plans.suspenders import source_suspenders
@@ -157,7 +159,7 @@ class Session:
 
     def resume_scan(
         self,
-        uid: str | None = None,
+        uid: str | int | None = None,
         *,
         speckles: str | Path | None = None,
         max_open_s: float | None = None,
@@ -185,10 +187,10 @@ class Session:
             md=md,
         )
 
-    def _run(self, uid: str | None) -> Any:
+    def _run(self, uid: str | int | None) -> Any:
         """The run named, else the newest scan; a run that the catalog did not take is taken from its journal first."""
         recover_journals(self.catalog)
-        return find_run(self.catalog, uid) if uid is not None else last_scan(self.catalog)
+        return last_scan(self.catalog) if uid in (None, "last") else named_run(self.catalog, str(uid))
 
     def _bucket_words(self, exposure_s: float) -> dict[str, Any]:
         return {**bucket_words(self.diode), "exposure_s": exposure_s}
@@ -234,10 +236,11 @@ class Session:
         return self.plans.align_board(*self.devices, board=self.board, exposure_s=exposure_s, **options)
 
     def reconstruct(
-        self, uid: str | None = None, *, method: str | None = None, record: bool = True, **options: Any
+        self, uid: str | int | None = None, *, method: str | None = None, record: bool = True, **options: Any
     ) -> Reconstruction:
         """Reconstruct a run of the catalog, by default the last scan, and record the image.
 
+        `uid` is a uid or its beginning, a scan number, or "-2" for the last run but one.
         `method` is by default "tv", and "correlation" for a speckle run.
 
         Raises
@@ -296,7 +299,8 @@ def start(
     if not sim and beamline is None:
         raise CxgiError("sim=False needs the devices: give beamline=FILE, a beamline file")
     if isinstance(beamline, str | Path):
-        from .devices.beamline_file import load_beamline
+        with extras_named():
+            from .devices.beamline_file import load_beamline
 
         beamline = load_beamline(beamline)
     elif beamline is None:

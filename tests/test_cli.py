@@ -252,6 +252,16 @@ def test_scan_list_reconstruct_and_show(tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["raw_uids"] == [uid]
     np.testing.assert_array_equal(np.load("again.npy"), np.load("live.npy"))
 
+    number = str(runs[0]["scan_id"])
+    newest = answer["run_uid"]
+    for name, shown in {"last": newest, "-1": newest, "-2": runs[-1]["uid"], number: uid}.items():
+        assert main(["show", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["uid"] == shown
+    assert main(["reconstruct", "last", "--method", "inverse", "--json"]) == 0
+    assert main(["show", json.loads(capsys.readouterr().out)["run_uid"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["raw_uids"] == [uid]
+    assert main(["show", "-99"]) == 2
+    assert "run -99 from the end: the catalog has 8 runs" in capsys.readouterr().err
     assert main(["show", uid[:8]]) == 0
     assert "scan, board cu32, 64 of 64 patterns" in capsys.readouterr().out
     assert main(["reconstruct", uid, "--size", "32"]) == 2

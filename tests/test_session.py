@@ -157,6 +157,18 @@ def test_a_reference_that_was_cut_short_is_refused_before_anything_is_exposed(s)
         s.scan(0.03, reference_uid=cut)
 
 
+def test_devices_have_the_labels_by_which_ipython_lists_them(s):
+    labels = {device.name: device._ophyd_labels_ for device in (*s.devices, s.object_stage, s.stage.tile, s.stage.x)}
+    assert labels == {
+        "stage": {"stages"},
+        "shutter": {"shutters"},
+        "diode": {"detectors"},
+        "object_stage": {"stages"},
+        "stage_tile": {"motors"},
+        "stage_x": {"motors"},
+    }
+
+
 def test_an_abort_leaves_usable_exposures_and_a_resumed_scan_has_pictures_of_both_runs(s):
     from bluesky.utils import RunEngineInterrupted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..reconstruction import Reconstruction
+
+logger = logging.getLogger(__name__)
 
 
 def has_display() -> bool:
@@ -90,16 +93,25 @@ class LiveView:
         self._drawn_at, self._file_is_old = time.monotonic(), False
 
     def _open_window(self) -> None:
+        """Open the window, if there is a toolkit that can; a session goes on without."""
+        try:
+            self._window = self._make_window()
+        except Exception as error:  # what toolkits raise has no common kind
+            where = "" if self._file is None else f"; the live pictures are in {self._file}"
+            logger.warning("no window for live pictures (%s: %s)%s", type(error).__name__, error, where)
+
+    def _make_window(self) -> Any:
         import matplotlib.pyplot as plt
         from matplotlib.backends.registry import BackendFilter, backend_registry
 
         if plt.get_backend().lower() not in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
-            return  # a display, but no toolkit to draw on it
-        self._window = plt.figure("cxgi live", figsize=(7, 4), layout="constrained")
-        self._timer = self._window.canvas.new_timer(interval=300)
+            return None  # a display, but no toolkit to draw on it
+        window = plt.figure("cxgi live", figsize=(7, 4), layout="constrained")
+        self._timer = window.canvas.new_timer(interval=300)
         self._timer.add_callback(self.refresh_window)
         self._timer.start()
-        self._window.show()
+        window.show()
+        return window
 
     def refresh_window(self) -> None:
         """Draw the newest pictures into the window (main thread)."""

@@ -44,6 +44,7 @@ class _Bar:
         total = start.get("num_points", block["pattern_set"]["count"])
         pause = 0.5 if stream.isatty() else 10.0  # a log file wants few lines
         self._bar = tqdm(total=total, desc=title, unit="exp", file=stream, mininterval=pause)
+        self._others = _Others(self._bar) if stream.isatty() else None
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document of the scan."""
@@ -57,3 +58,58 @@ class _Bar:
         if name == "stop":
             self._bar.set_postfix_str(document["exit_status"])
             self._bar.close()
+            if self._others is not None:
+                self._others.release()
+
+
+class _Others:
+    """What others write to the terminal while a bar is on it: whole lines above the bar, as tables and warnings are."""
+
+    def __init__(self, bar: Any) -> None:
+        self._streams = {name: _AboveTheBar(getattr(sys, name), bar) for name in ("stdout", "stderr")}
+        for name, stream in self._streams.items():
+            if stream.isatty():
+                setattr(sys, name, stream)
+
+    def release(self) -> None:
+        """Give the streams back; those that others have replaced meanwhile stay theirs."""
+        for name, stream in self._streams.items():
+            stream.flush()
+            if getattr(sys, name) is stream:
+                setattr(sys, name, stream.original)
+
+
+class _AboveTheBar:
+    """A text stream that takes the bar away while it writes."""
+
+    def __init__(self, original: TextIO, bar: Any) -> None:
+        self.original, self._bar, self._line = original, bar, ""
+
+    def write(self, text: str) -> int:
+        """Write the lines that are complete; the rest waits for its end, or for a flush."""
+        whole, end, rest = text.rpartition("\n")
+        if end:
+            self._put(self._line + whole + end)
+            self._line = rest
+        else:
+            self._line += text
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what has no end yet, such as a prompt."""
+        if self._line:
+            self._put(self._line)
+            self._line = ""
+        self.original.flush()
+
+    def _put(self, text: str) -> None:
+        with self._bar.get_lock():
+            if not self._bar.disable:
+                self._bar.clear(nolock=True)
+            self.original.write(text)
+            self.original.flush()
+            if not self._bar.disable and text.endswith("\n"):
+                self._bar.refresh(nolock=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)

@@ -13,15 +13,24 @@ from ..errors import CxgiError
 from .embedded import open_embedded
 from .folder_address import check_name
 from .recovery import Recovery, say_what_waits
-from .server import is_server, open_server
+from .server import check_address, is_server, open_server
 from .writer import CatalogWriter, remember_writer, writer_of
 
 DATA_VARIABLE = "CXGI_DATA"
 
 
 def data_place(data: str | Path | None = None) -> str | Path | None:
-    """What was given, else ``CXGI_DATA``: a folder or a server's address; None: the user's data folder."""
-    return data if data is not None else os.environ.get(DATA_VARIABLE) or None
+    """What was given, else ``CXGI_DATA``: a folder or a server's address; None: the user's data folder.
+
+    Raises
+    ------
+    CxgiError
+        For a server's address that holds a key.
+    """
+    place = data if data is not None else os.environ.get(DATA_VARIABLE) or None
+    if is_server(place):
+        check_address(str(place))
+    return place
 
 
 def data_folder(data: str | Path | None = None) -> Path:

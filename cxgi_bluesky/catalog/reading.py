@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import CxgiError
@@ -42,6 +43,55 @@ def find_run(catalog: Any, uid: str) -> Any:
     return run
 
 
+def named_run(catalog: Any, name: str) -> Any:
+    """The run that someone has named: its uid or the beginning of it, its scan number, or its place from the end.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    name : str
+        "last" or "-1" is the newest run, "-2" the one before; up to six digits are a scan number.
+
+    Raises
+    ------
+    CxgiError
+        As `find_run`; if there are not so many runs, or several of that number; if a newer run than the last one waits
+        to be recovered.
+    """
+    name = name.strip()
+    if name == "last" or re.fullmatch(r"-[1-9]\d*", name):
+        return _run_from_the_end(catalog, 1 if name == "last" else -int(name))
+    if re.fullmatch(r"\d{1,6}", name):
+        runs = _runs_of_number(catalog, int(name))
+        if len(runs) > 1:
+            uids = ", ".join(run.metadata["start"]["uid"][:8] for run in runs)
+            raise CxgiError(f"{len(runs)} runs have the scan number {name} ({uids}): give the uid of one")
+        if runs:
+            return runs[0]
+    return find_run(catalog, name)
+
+
+def _run_from_the_end(catalog: Any, place: int) -> Any:
+    with catalog_errors():
+        newest = catalog.values().tail(place)
+    if len(newest) < place:
+        raise CxgiError(f"run {-place} from the end: the catalog has {len(newest)} runs, cxgi runs lists them")
+    _check_nothing_newer_waits(waiting_starts(catalog), newest[-1], "run")
+    return newest[0]
+
+
+def _runs_of_number(catalog: Any, scan_id: int) -> list[Any]:
+    from tiled.queries import Key
+
+    with catalog_errors():
+        return list(catalog.search(Key("scan_id") == scan_id).values())
+
+
+def _check_nothing_newer_waits(waiting: Sequence[Mapping[str, Any]], last: Any, what: str) -> None:
+    if any(last is None or _time(start) >= _time(last.metadata["start"]) for start in waiting):
+        raise CxgiError(f"a newer {what} is not in the catalog, {waits(len(waiting))}; or name an older one")
+
+
 def last_scan(catalog: Any) -> Any:
     """The newest mask scan.
 
@@ -58,8 +108,7 @@ def last_scan(catalog: Any) -> Any:
         except IndexError:
             last = None
     waiting = [start for start in waiting_starts(catalog) if cxgi_block(start).get("purpose") == "image"]
-    if any(last is None or _time(start) >= _time(last.metadata["start"]) for start in waiting):
-        raise CxgiError(f"a newer scan is not in the catalog, {waits(len(waiting))}; or name an older one")
+    _check_nothing_newer_waits(waiting, last, "scan")
     if last is None:
         raise CxgiError("no scan in the catalog: run one first")
     return last

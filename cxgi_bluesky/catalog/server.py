@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import CxgiError
 from .writing import import_warnings_silenced
@@ -16,7 +17,18 @@ PATIENCE = {"TILED_RETRY_ATTEMPTS": 3, "TILED_RETRY_TIMEOUT": 10.0}
 
 def is_server(data: str | Path | None) -> bool:
     """Whether a data folder is the address of a server instead."""
-    return isinstance(data, str) and data.startswith(("http://", "https://"))
+    return isinstance(data, str) and data.lower().startswith(("http://", "https://"))
+
+
+def check_address(address: str) -> None:
+    """Raise `CxgiError` for an address that holds a key or password: it would be shown, logged, and name a folder."""
+    parts = urlsplit(address)
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        raise CxgiError(
+            f"the address of server {bare} has more than host and path, maybe a key: put the key into {KEY_VARIABLE}, "
+            f"and give {bare}"
+        )
 
 
 def open_server(address: str) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import CxgiError
+from ..extras import missing_extra
 from . import align, bench, catalog, check, convert, d_r, demo, ioc, knife_edge, quality, reconstruct, reproduce, train
 from ._common import Payload, Say, plain, printable
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, say: Say) -> Payload:
-    """What a command returns; what goes wrong in the catalog is one line that says what to do."""
+    """What a command returns; an extra that is missing and faults of the catalog are one line that says what to do."""
     try:
         return options.command(options, say)
     except (CxgiError, OSError):
@@ -51,7 +52,7 @@ def _run(options: argparse.Namespace, say: Say) -> Payload:
     except Exception as error:
         from ..catalog import catalog_problem
 
-        problem = catalog_problem(error)
+        problem = missing_extra(error) or catalog_problem(error)
         if problem is None:
             raise
         raise problem from error

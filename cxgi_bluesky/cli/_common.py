@@ -9,6 +9,8 @@ from typing import Any
 
 from ..errors import CxgiError
 
+RUN_HELP = "uid of the run or its beginning, its scan number, last, or -2 for the last but one"
+
 Payload = dict[str, Any]
 Say = Callable[[str], None]
 Command = Callable[[argparse.Namespace, Say], Payload]

@@ -11,16 +11,18 @@ from ._common import Commands, Payload, Say, add_command
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "align", align)
-    parser.add_argument("run", metavar="RUN", help="uid of an align_board run, or its beginning")
+    parser.add_argument(
+        "run", metavar="RUN", help="uid of an align_board run or its beginning, its scan number, or last"
+    )
     parser.add_argument("--out", metavar="FILE", help="new board file (.yaml); one that exists is never overwritten")
 
 
 def align(options: argparse.Namespace, say: Say) -> Payload:
     """Find how a plate lies on its stage from an align_board run, and write a new board file."""
-    from ..catalog import find_run, open_catalog
+    from ..catalog import named_run, open_catalog
     from ..plate_alignment import alignment_from_run, write_aligned_board
 
-    fit = alignment_from_run(find_run(open_catalog(options.data), options.run))
+    fit = alignment_from_run(named_run(open_catalog(options.data), options.run))
     say(str(fit))
     for visit, (x_um, y_um) in zip(fit.visits, fit.residual_um.tolist(), strict=True):
         say(f"fiducial {fit.board.fiducials[visit.landmark]}: {x_um:+.2f}, {y_um:+.2f} um from the fit")

@@ -17,7 +17,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--last", type=int, default=50, help="how many of the newest runs (default: %(default)s)")
 
     parser = add_command(commands, "show", show)
-    parser.add_argument("run", metavar="RUN", help="uid of a run, or its beginning")
+    parser.add_argument(
+        "run", metavar="RUN", help="uid of a run or its beginning, its scan number, last, or -2 (the one before)"
+    )
     parser.add_argument("--out", help="write the image of a reconstruction: .png, .npy or .tiff")
 
     add_command(commands, "recover", recover)
@@ -76,10 +78,10 @@ def _measured_d_r(catalog: Any, exposures: Any, say: Say) -> tuple[float, float]
 
 def show(options: argparse.Namespace, say: Say) -> Payload:
     """Say what a run holds; with --out, write the image of a reconstruction."""
-    from ..catalog import find_run, open_catalog, read_exposures, read_image, summarise
+    from ..catalog import named_run, open_catalog, read_exposures, read_image, summarise
 
     catalog = open_catalog(options.data)
-    run = find_run(catalog, options.run)
+    run = named_run(catalog, options.run)
     payload: Payload = {**summarise(run), "start": dict(run.metadata["start"]), "stop": run.metadata.get("stop")}
     derived = bool(payload["raw_uids"])
     if not derived and (payload["patterns"] or payload["purpose"] in ("dark", "metal")):

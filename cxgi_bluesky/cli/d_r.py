@@ -121,11 +121,11 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
 
 def _measured(options: argparse.Namespace, say: Say) -> Payload:
     """D_r of the open and the metal tile in a run, its sigma, and what the run says of its board."""
-    from ..catalog import find_run, linked_dark, open_catalog, read_exposures
+    from ..catalog import linked_dark, named_run, open_catalog, read_exposures
     from ..reference import dark_level
 
     catalog = open_catalog(options.data)
-    exposures = read_exposures(find_run(catalog, options.run))
+    exposures = read_exposures(named_run(catalog, options.run))
     found = exposures.measured_d_r(dark=dark_level(exposures.start["cxgi"], linked_dark(catalog, exposures)))
     if found is None:
         raise CxgiError(

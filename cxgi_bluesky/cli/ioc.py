@@ -56,10 +56,6 @@ def add(commands: Commands) -> None:
 
 def ioc(options: argparse.Namespace, say: Say) -> Payload:
     """Serve the simulated beamline over EPICS Channel Access, until it is interrupted."""
-    try:
-        import caproto  # noqa: F401
-    except ImportError:
-        raise CxgiError("cxgi ioc needs caproto: pip install 'cxgi_bluesky[epics]'") from None
     import asyncio
 
     from ..ioc.options import IocOptions

@@ -10,15 +10,17 @@ from ._common import Commands, Payload, Say, add_command
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "knife-edge", knife_edge)
-    parser.add_argument("run", metavar="RUN", help="uid of a knife_edge_scan, or its beginning")
+    parser.add_argument(
+        "run", metavar="RUN", help="uid of a knife_edge_scan or its beginning, its scan number, or last"
+    )
 
 
 def knife_edge(options: argparse.Namespace, say: Say) -> Payload:
     """Fit the size of the source's spot to a knife-edge scan."""
-    from ..catalog import find_run, open_catalog
+    from ..catalog import named_run, open_catalog
     from ..resolution import fit_knife_edge
 
-    run = find_run(open_catalog(options.data), options.run)
+    run = named_run(open_catalog(options.data), options.run)
     fit = fit_knife_edge(run)
     say(str(fit))
     say(f"edge at {fit.centre_um:.2f} +- {fit.centre_sigma_um:.2f} um")

@@ -103,9 +103,9 @@ def _picture(options: argparse.Namespace) -> tuple[Any, Payload]:
 
 
 def _picture_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
-    from ..catalog import find_run, open_catalog, read_image
+    from ..catalog import named_run, open_catalog, read_image
 
-    run = find_run(open_catalog(options.data), options.image)
+    run = named_run(open_catalog(options.data), options.image)
     start = run.metadata["start"]
     words = cxgi_block(start)
     if "raw_uids" not in words:

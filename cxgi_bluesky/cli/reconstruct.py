@@ -21,7 +21,11 @@ METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "reconstruct", reconstruct)
-    parser.add_argument("target", metavar="RUN|FILE", help="uid of a run, or a file of buckets: .csv, .npz, .h5")
+    parser.add_argument(
+        "target",
+        metavar="RUN|FILE",
+        help="uid of a run, its scan number, or last (the last scan); or a file of buckets: .csv, .npz, .h5",
+    )
     parser.add_argument("--method", choices=METHOD_NAMES, help="default: tv; for a speckle run correlation")
     parser.add_argument("--weights", metavar="FILE", help="ch-mwcnn: weights of your own training (default: shipped)")
     parser.add_argument("--out", help="image.png, .npy or .tiff (default: NAME-METHOD.png)")
@@ -220,11 +224,11 @@ def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
             raise CxgiError(
                 f"--{name.replace('_', '-')} is for files; a run brings its own (no file {options.target!r} here)"
             )
-    from ..catalog import data_folder, find_run, open_catalog
+    from ..catalog import data_folder, last_scan, named_run, open_catalog
     from ..run_reconstruction import reconstruct_run
 
     catalog = open_catalog(options.data)
-    run = find_run(catalog, options.target)
+    run = last_scan(catalog) if options.target == "last" else named_run(catalog, options.target)
     words = cxgi_block(run.metadata["start"])
     measured = words.get("pattern_set")
     measured = measured if isinstance(measured, dict) else {}

@@ -46,6 +46,8 @@ class Diode(Named, Device):
     i0_name : data key of the incident intensity during the exposure; None without a monitor.
     """
 
+    kind_labels = frozenset({"detectors"})
+
     i0_name: str | None = None
     current = Component(Current, value=0.0, kind=Kind.hinted)
     sigma = Component(Current, value=0.0, kind=Kind.normal)

@@ -26,6 +26,8 @@ class Knife(Named, Device):
         For another axis.
     """
 
+    kind_labels = frozenset({"knives"})
+
     edge: Any
 
     def __init__(self, prefix: str = "", *, axis: str, in_position_um: float = 1.0, **kwargs: Any) -> None:

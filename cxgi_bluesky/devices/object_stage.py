@@ -15,6 +15,8 @@ IN, OUT = "in", "out"
 class ObjectStage(Named, Device):
     """Base of all object stages: ``set("in")``, ``set("out")``; a subclass gives `_command` and `_is_in`."""
 
+    kind_labels = frozenset({"stages"})
+
     state = Component(AttributeSignal, attr="_state", kind=Kind.normal)
 
     def _command(self, inside: bool) -> StatusBase:

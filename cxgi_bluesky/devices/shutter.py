@@ -35,6 +35,8 @@ class Shutter(Named, Device):
     longest_open_s : after so long something else closes it, such as the IOC's own timer; None: nothing does.
     """
 
+    kind_labels = frozenset({"shutters"})
+
     state = Component(AttributeSignal, attr="_state", kind=Kind.normal)
     open_s = Component(AttributeSignal, attr="_open_s", kind=Kind.normal)
     openings = Component(AttributeSignal, attr="_openings", kind=Kind.normal)

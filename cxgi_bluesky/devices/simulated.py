@@ -51,6 +51,8 @@ def finished_after(seconds: float, device: object, action: Any = None) -> Status
 class SimulatedAxis(Named, SoftPositioner):
     """An axis, there at once."""
 
+    kind_labels = frozenset({"motors"})
+
     def describe(self) -> dict[str, Any]:
         """Description with exact type and precision."""
         keys = super().describe()

@@ -17,6 +17,8 @@ from .naming import Named
 class TileAxis(Named, PseudoSingle):
     """The pseudo axis of a mask stage's tile."""
 
+    kind_labels = frozenset({"motors"})
+
 
 class Place:
     """Both axes of a mask stage as one thing that plans move: ``Msg("set", stage.place, (x_mm, y_mm))``."""
@@ -64,6 +66,8 @@ class MaskStage(Named, PseudoPositioner):
     """
 
     checks_arrival = False  # whether the end of a move is its arrival in the window; else a plan looks
+
+    kind_labels = frozenset({"stages"})
 
     tile = Component(TileAxis, egu="", kind=Kind.hinted)
     tile_distance_um = Component(AttributeSignal, attr="_tile_distance_um", kind=Kind.normal)

@@ -2,6 +2,11 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import re
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 
@@ -282,3 +287,20 @@ def test_progress_counts_patterns_and_says_how_it_ended(RE, beamline):
     RE(small_scan(beamline, 8))
     assert "8/8" in text.getvalue()
     assert "success" in text.getvalue()
+
+
+def test_a_window_that_cannot_be_opened_stops_nothing(tmp_path):
+    code = """
+        import logging, sys
+        logging.basicConfig()
+        from cxgi_bluesky.callbacks import LiveView
+        LiveView(sys.argv[1], window=True)
+        print("goes on")
+    """
+    environment = {**os.environ, "DISPLAY": ":0", "MPLBACKEND": "of no toolkit"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "live.png")],
+        env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert done.stdout == "goes on\n", done.stderr
+    assert re.search(r"no window for live pictures \(\w+: .*the live pictures are in .*live.png", done.stderr)

@@ -122,7 +122,6 @@ class EpicsDiode(EpicsDevice, Diode):
         self.ranges, self.max_repeats, self.range_settle_s = tuple(ranges), max_repeats, range_settle_s
         self._turn = object()
         self._busy = threading.Lock()
-        kwargs.setdefault("labels", {"detectors"})
         super().__init__(prefix, **kwargs)
         self.monitor = monitor
         self._monitor_factor = 1.0

@@ -50,7 +50,6 @@ class EpicsKnife(Knife, PseudoPositioner):
         **kwargs: Any,
     ) -> None:
         self._motor_pv = motor_pv
-        kwargs.setdefault("labels", {"knives"})
         super().__init__(prefix, timeout=move_timeout_s + settle_s + 10.0, **kwargs)
         self.move_timeout_s = move_timeout_s
         set_bounds(self.motor, limits_mm, settle_s, move_timeout_s)

@@ -32,10 +32,10 @@ class BoundedMotor(Named, EpicsMotor):
 
     user_setpoint = Component(EpicsSignal, ".VAL", limits=True, auto_monitor=True, kind=Kind.omitted)
 
+    kind_labels = frozenset({"motors"})
     limits_mm: tuple[float, float] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("labels", {"motors"})
         super().__init__(*args, **kwargs)
         self.user_readback.kind = Kind.normal  # what one wants to see is the tile
 

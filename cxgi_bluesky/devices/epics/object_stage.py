@@ -62,7 +62,6 @@ class EpicsObjectStage(ObjectStage):
         self.in_mm, self.out_mm, self.in_position_um = in_mm, out_mm, in_position_um
         self.move_timeout_s = move_timeout_s
         self._move: StatusBase | None = None
-        kwargs.setdefault("labels", {"stages"})
         super().__init__(prefix, **kwargs)
         set_bounds(self.motor, limits_mm, settle_s, move_timeout_s)
         give_timeouts(self, timeouts or Timeouts())

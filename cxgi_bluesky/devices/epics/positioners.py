@@ -58,11 +58,11 @@ class BoundedPositioner(Named, PVPositionerPC):
 
     setpoint = FormattedComponent(EpicsSignal, "{self.setpoint_pv}", auto_monitor=False, kind=Kind.omitted)
     readback = FormattedComponent(EpicsSignalRO, "{self.readback_pv}", auto_monitor=True, kind=Kind.normal)
+    kind_labels = frozenset({"motors"})
     limits_mm: tuple[float, float] | None = None
 
     def __init__(self, prefix: str = "", *, setpoint_pv: str, readback_pv: str, stop_pv: str, **kwargs: Any) -> None:
         self.setpoint_pv, self.readback_pv = setpoint_pv, readback_pv
-        kwargs.setdefault("labels", {"motors"})
         super().__init__(prefix, egu=UNIT, **kwargs)
         self.readback.name = self.name  # as motors are named in events
         self.extra_signals: dict[str, Any] = {}

@@ -93,7 +93,6 @@ class EpicsShutter(EpicsDevice, Shutter):
         self._changed = threading.Event()
         self._count = OpenCount()
         self._exposing = self._closed_itself = self._barrier_seen_open = False
-        kwargs.setdefault("labels", {"shutters"})
         super().__init__(prefix, **kwargs)
         self.command = self.optional("command", pvs.command)
         self.open_pulse = self.optional("open_pulse", pvs.open_pulse)

@@ -59,7 +59,6 @@ class EpicsAxesStage(MaskStage):
         timeouts: Timeouts | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("labels", {"stages"})
         longest = move_timeout_s + settle_s + 10.0  # what is checked after the move takes its time too
         super().__init__(prefix, board=board, in_position_um=in_position_um, timeout=longest, **kwargs)
         self.move_timeout_s = move_timeout_s

@@ -1,0 +1,67 @@
+"""What a terminal shows while a scan has a bar on it and others write lines."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+
+SCAN = """
+    import logging
+    from bluesky import RunEngine
+    from bluesky.callbacks.best_effort import BestEffortCallback
+    from cxgi_bluesky.callbacks import ScanProgress
+    from cxgi_bluesky.devices.simulated import simulated_beamline
+    from tests.conftest import ALONE, QUIET, small_board, small_scan
+    engine, table = RunEngine({}), BestEffortCallback()
+    table.disable_plots()
+    engine.subscribe(table)
+    engine.subscribe(ScanProgress())
+    engine.subscribe(lambda name, document: logging.warning("a warning"), "descriptor")
+    line = simulated_beamline(small_board(), "CAS", parameters=QUIET)
+    engine(small_scan(line, 24, **ALONE))
+    print("after", end="")
+"""
+
+
+def shown(text):
+    """The lines of a terminal that is wide enough: what is written later stands over what was there."""
+    lines, place = [""], 0
+    for character in text:
+        if character == "\r":
+            place = 0
+        elif character == "\n":
+            lines.append("")
+        else:
+            lines[-1] = lines[-1][:place] + character + lines[-1][place + 1 :]
+            place += 1
+    return [line.rstrip() for line in lines]
+
+
+def test_a_table_and_warnings_stand_above_the_bar():
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(SCAN)], stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        text = b""
+        while True:
+            try:
+                text += os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+    os.close(ours)
+    lines = shown(text.decode())
+    assert process.returncode == 0, lines
+    rows = [line for line in lines if re.search(r"\|\s+\d+ \| \d\d:\d\d:", line)]
+    assert len(rows) == 24
+    assert all(re.fullmatch(r"\|.*\|", row) for row in rows)
+    assert "WARNING:root:a warning" in lines
+    (bar,) = [line for line in lines if "exp/s" in line]
+    assert re.match(r"scan 1 \w{8}: 100%.*24/24.*, success]", bar)
+    assert lines[-1] == "after"
