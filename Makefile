@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: demo demo-epics test test-long lint bench bench-network bench-peers reproduce clean
+.PHONY: demo demo-epics test test-long test-beside lint bench bench-network bench-peers reproduce clean
 
 demo: $(STAMP)
 	$(BIN)/cxgi demo --out demo-output
@@ -27,6 +27,17 @@ test: $(STAMP)
 # Kills, soaks, and further cases of what `make test` has one of.
 test-long: $(STAMP)
 	$(PYTEST) 4 -m long
+
+# In one environment with what facilities have beside it, of the versions that pip chooses.
+BESIDE := .venv-beside
+test-beside:
+	$(PYTHON) -m venv $(BESIDE)
+	$(BESIDE)/bin/python -m pip install --quiet --upgrade pip
+	$(BESIDE)/bin/python -m pip install --quiet torch==2.13.0 '.[epics]' apstools==1.7.12 apsbits==2.0.4 bluesky-queueserver \
+		hypothesis pytest pytest-timeout
+	$(BESIDE)/bin/python -m pip check
+	$(BESIDE)/bin/cxgi demo --board cu32 --fraction 0.0625 --out demo-output/beside
+	$(BESIDE)/bin/python -m pytest tests/test_catalog.py
 
 # Renews docs/reference/measured.md; MEASURED=folder adds the measured 32 x 32 files.
 ORDERS ?= zig-zag cake-cutting variable-density learned-density
@@ -58,7 +69,7 @@ lint: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip hatchling editables
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip hatchling hatch-fancy-pypi-readme editables
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-compile --no-build-isolation --editable '.[dev,session,spectra,epics]'
 	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $(STAMP)
@@ -69,5 +80,5 @@ $(PEERS_STAMP): benchmarks/peers/requirements.txt benchmarks/peers/constraints.t
 	touch $(PEERS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(PEERS) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(BESIDE) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from importlib.metadata import version
 from uuid import uuid4
 
 import numpy as np
@@ -183,6 +184,7 @@ def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, c
     assert 10 < len(Measurement.from_exposures(read_exposures(run))) < 40
 
 
+@pytest.mark.skipif(version("databroker").startswith("1."), reason="the first generation knows no Tiled")
 @pytest.mark.long
 def test_another_process_reads_while_it_is_open_here(uid, folder):
     code = "import sys, databroker; print(databroker.catalog['cxgi'][sys.argv[1]].metadata['stop']['exit_status'])"

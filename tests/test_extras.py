@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.metadata import metadata
 from importlib.resources import files
 
 import pytest
@@ -51,6 +53,13 @@ def test_what_type_checkers_see_is_what_is_there():
     ]
     seen = {(name.asname, node.module) for node in block.body for name in node.names}
     assert seen == set(cxgi_bluesky._HOMES.items())
+
+
+def test_links_of_the_readme_work_where_its_files_are_not():
+    text = metadata("cxgi_bluesky").get_payload()
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert len(links) > 5
+    assert [link for link in links if not link.startswith("https://")] == []
 
 
 @pytest.mark.parametrize(
