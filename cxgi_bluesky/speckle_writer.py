@@ -43,6 +43,8 @@ class SpeckleWriter:
         As in `SpeckleSet`.
     source : mapping
         How they are recorded; plain values.
+    full_well : float
+        A pixel that counts so much is saturated, and its frame refused.
 
     Raises
     ------
@@ -61,6 +63,7 @@ class SpeckleWriter:
         grain_um: float | None = None,
         board_sha256: str | None = None,
         source: Mapping[str, Any] | None = None,
+        full_well: float = math.inf,
     ) -> None:
         import h5py
 
@@ -75,6 +78,7 @@ class SpeckleWriter:
         words = {"pixel_um": float(pixel_um), "grain_um": grain_um, "board_sha256": board_sha256}
         self._words = {name: value for name, value in words.items() if value is not None}
         self._words["source"] = json.dumps(dict(source or {}), sort_keys=True)
+        self._full_well = full_well
         self._dark: list[NDArray[np.float64]] = []
         self._done = np.zeros(count, dtype=bool)
         self._finished: SpeckleSet | None = None
@@ -107,7 +111,7 @@ class SpeckleWriter:
         Raises
         ------
         CxgiError
-            If there is no such index, or the frame has another shape or is not finite.
+            If there is no such index, or the frame has another shape, is not finite, or is saturated.
         """
         if not 0 <= index < len(self._done):
             raise CxgiError(f"frame {index} is outside 0..{len(self._done) - 1} of the recording")
@@ -125,6 +129,11 @@ class SpeckleWriter:
             raise CxgiError(f"{name} has shape {values.shape}, the recording {self._frames.shape[1:]}")
         if not np.isfinite(values).all():
             raise CxgiError(f"{name} has pixels that are no numbers: record it again")
+        saturated = np.count_nonzero(values >= self._full_well)
+        if saturated:
+            raise CxgiError(
+                f"{name} is saturated ({saturated} pixels at {self._full_well:g} counts): shorten exposure_s"
+            )
         return values
 
     @property

@@ -113,7 +113,7 @@ def test_a_run_whose_patterns_are_gone_or_damaged(s, run, tmp_path):
         with pytest.raises(CxgiError, match="cannot be read"):
             s.reconstruct(uid)
         twin = simulated_speckle_beamline(board=speckle_board(80, size=12), seed=9).twin
-        other = record_sandpaper(twin, tmp_path / "other.h5", count=3)
+        other = record_sandpaper(twin, tmp_path / "other.h5", count=3, exposure_s=2.0)
         with pytest.raises(CxgiError, match="holds other patterns"):
             s.reconstruct(uid, speckles=other.path)
     finally:

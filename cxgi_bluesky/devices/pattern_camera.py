@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from ophyd import Component, Device, Kind, Signal
 from ophyd.status import Status, StatusBase
@@ -100,7 +99,9 @@ class PatternCamera(Device):
         CxgiError
             As `SpeckleWriter`; nothing of an earlier recording changes.
         """
-        self._writer = SpeckleWriter(path, count, self.size, pixel_um=pixel_um, dtype=self.dtype, **words)
+        self._writer = SpeckleWriter(
+            path, count, self.size, pixel_um=pixel_um, dtype=self.dtype, full_well=self.full_well, **words
+        )
         self.recorded = None
         for signal, value in ((self.asset.sha256, ""), (self.asset.path, ""), (self.asset.frames, 0)):
             signal.put(value)
@@ -139,11 +140,6 @@ class PatternCamera(Device):
         counts = self._last_frame()
         self.mean.put(float(counts.mean()))
         self.largest.put(float(counts.max()))
-        if counts.max() >= self.full_well:
-            raise CxgiError(
-                f"frame {frame} of {self.name} is saturated ({np.count_nonzero(counts >= self.full_well)} pixels at "
-                f"{self.full_well:g} counts): shorten exposure_s"
-            )
         if frame < 0:
             writer.put_dark(counts)
         else:

@@ -29,12 +29,22 @@ def record_sandpaper(
     """Record the reference patterns of the first `count` positions (default: all), object out.
 
     The frames are those of the plan `record_speckles` for the same seeds.
+
+    Raises
+    ------
+    CxgiError
+        If a frame is saturated.
     """
     camera, rng = camera or SpeckleCamera(), np.random.default_rng(camera_seed)
     board = twin.board
     count = board.count if count is None else count
     source = {"recorded_with": "simulated camera", "exposure_s": exposure_s, "dark_frames": dark_frames}
-    words: dict[str, Any] = {"pixel_um": board.pixel_um, "board_sha256": board.sha256, "source": source}
+    words: dict[str, Any] = {
+        "pixel_um": board.pixel_um,
+        "board_sha256": board.sha256,
+        "source": source,
+        "full_well": camera.full_well,
+    }
     with SpeckleWriter(path, count, board.size, **words) as writer:
         for _ in range(dark_frames):
             writer.put_dark(camera.frame(twin, exposure_s, rng))
