@@ -146,6 +146,7 @@ def read(wait_for_the_others: Callable[[], None], folder: Path, stop: Path) -> d
     from cxgi_bluesky.errors import CxgiError
     from cxgi_bluesky.run_reconstruction import reconstruct_run
 
+    folder.mkdir(exist_ok=True)
     catalog = open_catalog(folder)
     listed, pictures, said = 0, 0, []
     wait_for_the_others()

@@ -217,7 +217,13 @@ def test_other_runs_are_no_images(RE, writer, beamline, catalog):
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CxgiError, match=r"data folder .*file.* cannot be written .* --data or CXGI_DATA"):
-        open_catalog(tmp_path / "file" / "data")
+        open_catalog(tmp_path / "file" / "data", to_write=True)
+
+
+def test_who_only_reads_makes_no_folder(tmp_path):
+    with pytest.raises(CxgiError, match=r"there is no data folder .*typo: name another \(--data, CXGI_DATA\), or scan"):
+        open_catalog(tmp_path / "typo")
+    assert not list(tmp_path.iterdir())
 
 
 def test_where_data_goes(monkeypatch, tmp_path):

@@ -84,7 +84,7 @@ def test_plain_databroker_opens_a_folder_of_any_name(tmp_path):
 def test_a_name_that_cannot_be_opened_is_refused_before_anything_is_written(tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     with pytest.raises(CxgiError, match="no UTF-8"):
-        open_catalog(folder)
+        open_catalog(folder, to_write=True)
     assert not list(tmp_path.iterdir())
 
 

@@ -81,7 +81,7 @@ def _writable(folder: Path) -> Path:
 
 
 def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> Any:
-    """Open the catalog in a folder, making it if there is none, or on a server.
+    """Open the catalog in a folder, or on a server; who is about to write makes a folder that is not there.
 
     Parameters
     ----------
@@ -99,9 +99,12 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
     Raises
     ------
     CxgiError
-        If the folder cannot be written, its databases are missing or damaged, or the server does not let us in.
+        If the folder is not there to be read, cannot be written, its databases are missing or damaged, or the server does not let us in.
     """
-    place, local = data_place(data), _writable(data_folder(data))
+    place, folder = data_place(data), data_folder(data)
+    if not (to_write or is_server(place) or folder.exists()):
+        raise CxgiError(f"there is no data folder {folder}: name another (--data, {DATA_VARIABLE}), or scan first")
+    local = _writable(folder)
     catalog = open_server(str(place)) if is_server(place) else open_embedded(local, to_write=to_write)
     remember_writer(CatalogWriter(catalog, local, reads_back=is_server(place)))
     if not to_write:

@@ -77,7 +77,7 @@ def test_a_saved_png_gives_what_its_numbers_gave(files, capsys):
 
 def test_a_reconstruction_of_the_catalog_brings_its_pixel_size(files, capsys):
     result = Reconstruction(NOISY, "transmission", "tv", {}, 0.1, 768)
-    uid = record_reconstruction(open_catalog("data"), result, pixel_um=12.5)
+    uid = record_reconstruction(open_catalog("data", to_write=True), result, pixel_um=12.5)
     numbers = answer(capsys, uid[:8], "--data", "data")
     assert (numbers["image"], numbers["pixel_um"], numbers["zero"]) == (uid, 12.5, "no light")
     assert numbers["edge"] == answer(capsys, "noisy.npy", "--pixel-um", "12.5")["edge"]
