@@ -99,7 +99,8 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
     Raises
     ------
     CxgiError
-        If the folder is not there to be read, cannot be written, its databases are missing or damaged, or the server does not let us in.
+        If the folder is not there to be read or cannot be written, its databases are missing or damaged, or the server
+        does not let us in.
     """
     place, folder = data_place(data), data_folder(data)
     if not (to_write or is_server(place) or folder.exists()):
