@@ -22,11 +22,21 @@ from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..errors import CxgiError
 from ..rejection import INTENSITY, LARGEST_I0_CHANGE, NOT_A_NUMBER
 from .metadata import is_count, is_positive
-from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, BudgetSpentError, Plan, move, store, wait_for
+from .steps import (
+    EXPOSURE_MARGIN_S,
+    SHUTTER_TIMEOUT_S,
+    BudgetSpentError,
+    Plan,
+    move,
+    store,
+    wait_for,
+    wait_for_straggler,
+)
 
 logger = logging.getLogger(__name__)
 
 FAILED = "failed"  # stream of the exposures that were repeated, with the reason
+LATE = "late"  # begin of the reason, where a value has not come in time
 MAX_REPEATS = 2
 _FEWEST_I0, _MOST_I0 = 4, 64  # exposures whose median is the usual incident intensity
 
@@ -204,12 +214,14 @@ class Exposing:
         self.figures.fault.put(f"{stream}: {fault}")
         logger.warning("an exposure (%s) has failed: %s", stream, fault)
         yield from store([place.device, self.diode, self.figures, self.figures.fault], FAILED)
+        if fault.startswith(LATE):  # here, with the shutter closed
+            yield from wait_for_straggler(self.diode)
 
     def _fault(self, reading: Reading) -> str | None:
         """Why an exposure cannot be believed by what its detectors say, None if it can."""
         bucket = _value(reading, self.diode.current.name)
         if bucket is not None and not math.isfinite(bucket):
-            return _overload_or_no_number(self.diode, reading)
+            return _why_no_number(self.diode, reading)
         i0 = _value(reading, self.diode.i0_name)
         if i0 is None:
             return None
@@ -234,6 +246,13 @@ def _value(reading: Reading, key: str | None) -> float | None:
     return float(reading[key]["value"]) if key is not None and key in reading else None
 
 
-def _overload_or_no_number(diode: Diode, reading: Reading) -> str:
-    overload = getattr(diode, "overload", None)
-    return "overload" if overload is not None and _value(reading, overload.name) else NOT_A_NUMBER
+def _why_no_number(diode: Diode, reading: Reading) -> str:
+    if _tells(diode, "late", reading):
+        return f"{LATE}: {getattr(diode, 'fault', '')}"
+    return "overload" if _tells(diode, "overload", reading) else NOT_A_NUMBER
+
+
+def _tells(diode: Diode, flag: str, reading: Reading) -> bool:
+    """Whether a flag that only some detectors have is up."""
+    signal = getattr(diode, flag, None)
+    return signal is not None and bool(_value(reading, signal.name))

@@ -179,6 +179,7 @@ RESET = {
     "FAULT:READING": "none",
     "FAULT:READINGS": 0,
     "FAULT:DIP": 0.5,
+    "FAULT:TETRAMM_LATE_S": 0.0,
     "FAULT:PERMIT": 0,
     "SHUTTER:RESET": 1,
     "SHUTTER:MAX_OPEN_S": 0.0,

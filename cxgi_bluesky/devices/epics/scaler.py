@@ -9,7 +9,7 @@ from ophyd import EpicsScaler, FormattedComponent, Kind
 
 from ...errors import CxgiError
 from .diode import EpicsDiode, Reading
-from .signals import fresh, put_and_complete
+from .signals import put_and_complete
 
 CHANNELS = 32
 MARGIN_S = 10.0
@@ -65,11 +65,16 @@ class ScalerDiode(EpicsDiode):
         self.stage_sigs[self.scaler.preset_time] = self.scaler.preset_time.get()
         return super().stage()
 
+    @property
+    def _results(self) -> tuple[Any, ...]:
+        return self.counts, self.scaler.time
+
     def _measure(self, exposure_s: float) -> Reading:
         if not math.isclose(float(self.scaler.preset_time.get()), exposure_s, rel_tol=1e-6):
             put_and_complete(self.scaler.preset_time, exposure_s, self.timeouts.write_s)
+        self._note()
         put_and_complete(self.scaler.count, 1, exposure_s + MARGIN_S)
-        counts, seconds = float(fresh(self.counts)), float(fresh(self.scaler.time))
+        counts, seconds = map(float, self.arrivals.take(self.counts, self.scaler.time))
         if not seconds > 0:
             return Reading(math.nan, math.nan)
         per_count = 1 / (self._counts_per_pa_s * seconds)
