@@ -99,7 +99,7 @@ class EpicsDiode(EpicsDevice, Diode):
     times and for `REPEATING_S`; if none is good the bucket is NaN, which leaves the exposure out of every picture.
     So is the bucket of an exposure whose values, all of them, have not come within `late_s` (`Arrivals`).
 
-    A subclass gives `_measure` and `_results`, and may give `_abort`; with ranges also `_range_signal` and `ranges`.
+    A subclass gives `_measure` and `results`, and may give `_abort`; with ranges also `_range_signal` and `ranges`.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ class EpicsDiode(EpicsDevice, Diode):
         raise NotImplementedError
 
     @property
-    def _results(self) -> tuple[Any, ...]:
+    def results(self) -> tuple[Any, ...]:
         """Signals that are read after an exposure; the others are published with the first."""
         raise NotImplementedError
 
@@ -239,18 +239,19 @@ class EpicsDiode(EpicsDevice, Diode):
 
     def _note(self) -> None:
         """Note the stamps of all that will be read, just before a trigger."""
-        first, *followers = self._results
-        self.arrivals.note([first, *self._monitor_signals], followers)
+        first, *followers = self.results
+        self.arrivals.note([first, *self.monitor_signals], followers)
 
     @property
-    def _monitor_signals(self) -> list[Any]:
+    def monitor_signals(self) -> list[Any]:
+        """The signal of the incident intensity, if there is one."""
         return [] if self._monitor_signal is None else [self._monitor_signal]
 
     def _measure_in_time(self, exposure_s: float) -> Reading:
         """One exposure and its incident intensity; without a number if something of it has not come in time."""
         try:
             reading = self._measure(exposure_s)
-            if reading.i0 is None and self._monitor_signals:
+            if reading.i0 is None and self.monitor_signals:
                 (i0,) = self.arrivals.take(self._monitor_signal)
                 reading = replace(reading, i0=float(i0))
         except LateError as error:

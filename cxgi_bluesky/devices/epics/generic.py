@@ -75,7 +75,8 @@ class GenericDiode(EpicsDiode):
         return self._reading()
 
     @property
-    def _results(self) -> tuple[Any, ...]:
+    def results(self) -> tuple[Any, ...]:
+        """Signals that are read after an exposure."""
         return tuple(signal for signal in (self.value, self.spread, self.overloaded) if signal is not None)
 
     def _reading(self) -> Reading:

@@ -84,7 +84,8 @@ class KeithleyDiode(EpicsDiode):
         return super().stage()
 
     @property
-    def _results(self) -> tuple[Any, ...]:
+    def results(self) -> tuple[Any, ...]:
+        """Signals that are read after an exposure."""
         return self.reading, self.overflow
 
     def _measure(self, exposure_s: float) -> Reading:

@@ -97,7 +97,8 @@ class QuadEMDiode(EpicsDiode):
         return super().stage()
 
     @property
-    def _results(self) -> tuple[Any, ...]:
+    def results(self) -> tuple[Any, ...]:
+        """Signals that are read after an exposure."""
         return self.mean_value, self.spread
 
     def _measure(self, exposure_s: float) -> Reading:

@@ -66,7 +66,8 @@ class ScalerDiode(EpicsDiode):
         return super().stage()
 
     @property
-    def _results(self) -> tuple[Any, ...]:
+    def results(self) -> tuple[Any, ...]:
+        """Signals that are read after an exposure."""
         return self.counts, self.scaler.time
 
     def _measure(self, exposure_s: float) -> Reading:

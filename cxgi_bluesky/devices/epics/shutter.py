@@ -14,6 +14,7 @@ from typing import Any
 from ophyd import EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
+from ...errors import CxgiError
 from ..shutter import Shutter, ShutterError
 from .background import in_background
 from .barrier import EpicsBarrier, Value
@@ -121,6 +122,15 @@ class EpicsShutter(EpicsDevice, Shutter):
     @property
     def _openings(self) -> int:
         return self._count.openings
+
+    def check_text(self) -> None:
+        """Raise `CxgiError` if the readback is a text, and numbers are expected of it: it would never be closed."""
+        value, known = self._ask(), (self.pvs.opened_value, self.pvs.closed_value)
+        if isinstance(value, str) and not any(isinstance(k, str) or says(self.readback, value, k) for k in known):
+            raise CxgiError(
+                f"{self.readback.pvname} says {value!r}, a text, and opened_value and closed_value of the shutter are "
+                f'{known[0]!r} and {known[1]!r}: give its texts in the beamline file, such as "Open" and "Closed"'
+            )
 
     def _readback_changed(self, value: Any = None, timestamp: float | None = None, **_: Any) -> None:
         """Count, and wake whoever waits; called for each update of the readback."""

@@ -276,7 +276,9 @@ def fresh_with_time(signal: Any) -> tuple[Any, float]:
 
 
 def says(signal: Any, value: Any, wanted: Any) -> bool:
-    """Whether a value of a signal is the wanted one, which may be a number or a word of its enum."""
+    """Whether a value of a signal is the wanted one, which may be a number, a word of its enum, or a text."""
+    if isinstance(value, str) and not isinstance(wanted, str):
+        return value.strip() == f"{wanted:g}"
     if isinstance(wanted, str) and not isinstance(value, str):
         words = signal.enum_strs or ()
         return 0 <= int(value) < len(words) and words[int(value)] == wanted
