@@ -10,6 +10,7 @@ from ophyd import Component, Kind, Signal
 from ophyd.status import Status, StatusBase
 
 from ..errors import CxgiError
+from .configuration import Settings
 from .diode import Diode
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,16 @@ class AreaDetectorDiode(Diode):
         self._exposure = object()
         self._acquisition: StatusBase | None = None
         super().__init__(prefix, **kwargs)
+
+    def settings(self) -> Settings:
+        """What the bucket and its sigma are worked out with."""
+        return {
+            **super().settings(),
+            "background_counts": (self._background, "counts"),
+            "counts_per_photon": (self._gain, "counts"),
+            "read_noise_counts": (math.sqrt(self._read_variance), "counts"),
+            "saturation_counts": (self._saturation, "counts"),
+        }
 
     def stage(self) -> list[object]:
         """Stage the detector, then this."""

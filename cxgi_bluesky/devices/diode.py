@@ -7,6 +7,7 @@ from typing import Any
 from ophyd import Component, Device, Kind, Signal
 
 from ..errors import CxgiError
+from .configuration import Configured, Settings
 from .naming import Named
 
 
@@ -35,7 +36,7 @@ class Current(Signal):
         return keys
 
 
-class Diode(Named, Device):
+class Diode(Named, Configured, Device):
     """Base of all bucket detectors: trigger it, then read the mean current and its sigma.
 
     Attributes
@@ -50,3 +51,7 @@ class Diode(Named, Device):
     current = Component(Current, value=0.0, kind=Kind.hinted)
     sigma = Component(Current, value=0.0, kind=Kind.normal)
     exposure_s = Component(ExposureTime, value=1.0, kind=Kind.normal)
+
+    def settings(self) -> Settings:
+        """Unit of the bucket."""
+        return {"unit": (self.current.describe()[self.current.name]["units"], "")}

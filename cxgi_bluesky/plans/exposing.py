@@ -134,7 +134,9 @@ class Exposing:
                 self.shutter.name,
                 longest_s,
             )
-        self.figures = ExposureFigures(self.shutter)
+        self.figures = ExposureFigures(
+            self.shutter, max_repeats=self.limits.max_repeats, max_open_s=self.limits.max_open_s
+        )
         self._longest_s = self.exposure_s
         self._i0: list[float] = []
 

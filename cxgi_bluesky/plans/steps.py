@@ -68,6 +68,7 @@ def safe_run(
         Before anything moves: when `md` has the key that belongs to the plan.
     """
     check_metadata(md)
+    figures.unread = [device for device in devices if isinstance(device, ObjectStage)]
 
     @bpp.stage_decorator(devices)
     def run() -> Plan:

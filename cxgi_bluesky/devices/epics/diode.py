@@ -14,6 +14,7 @@ from ophyd import Component, EpicsSignalRO, Kind, Signal
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from ..diode import Current, Diode
 from .arrivals import LATE_S, STRAGGLER_S, Arrivals, LateError
 from .background import in_background
@@ -158,6 +159,19 @@ class EpicsDiode(EpicsDevice, Diode):
             self._monitor_signal = self.optional("i0_pv", monitor.pv, EpicsSignalRO)
             self.i0.kind = Kind.normal
             self.i0_name = self.i0.name
+
+    def settings(self) -> Settings:
+        """Of ranges, waits and monitor."""
+        words: Settings = {"late_s": (self.arrivals.late_s, "s")}
+        if self.ranges:
+            words |= {
+                "ranges": (self.ranges, ""),
+                "max_repeats": (self.max_repeats, ""),
+                "range_settle_s": (self.range_settle_s, "s"),
+            }
+        if self.monitor is not None:
+            words |= {"monitor_pv": (self.monitor.pv, ""), "monitor_unit": (self.monitor.unit, "")}
+        return {**super().settings(), **words}
 
     # ------------------------------------------------------------ what a subclass gives
 

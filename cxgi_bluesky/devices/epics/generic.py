@@ -7,6 +7,7 @@ from typing import Any
 
 from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind
 
+from ..configuration import Settings
 from .diode import OVERFLOW, EpicsDiode, Reading, pa_per
 from .signals import put_and_complete
 
@@ -60,6 +61,16 @@ class GenericDiode(EpicsDiode):
         self.exposure = self.optional("exposure", exposure_pv)
         self.overloaded = self.optional("overloaded", overload_pv, EpicsSignalRO)
         self._written_s: float | None = None
+
+    def settings(self) -> Settings:
+        """Which PVs, and their unit."""
+        return {
+            **super().settings(),
+            "acquire_pv": (self._acquire_pv, ""),
+            "acquire_value": (self._acquire_value, ""),
+            "value_pv": (self._value_pv, ""),
+            "value_unit": (self.unit, ""),
+        }
 
     def stage(self) -> list[object]:
         """Stage; the exposure time is written anew, as others may have changed it."""

@@ -8,6 +8,7 @@ import numpy as np
 from ophyd import Component, EpicsSignal, EpicsSignalRO, Kind
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from .diode import EpicsDiode, Reading, pa_per
 from .signals import put_and_complete
 
@@ -72,6 +73,10 @@ class KeithleyDiode(EpicsDiode):
         self.reading_s = {"slow": SLOW_S, "medium": 1 / line_hz, "fast": 0.1 / line_hz}[rate]
         super().__init__(prefix, **kwargs)
         self.stage_sigs.update(scan=PASSIVE, zero_check=0, range_auto=0, rate_set=RATES[rate])
+
+    def settings(self) -> Settings:
+        """Of a reading; range and rate are read of the instrument."""
+        return {**super().settings(), "reading_s": (self.reading_s, "s"), "value_unit": (self.unit, "")}
 
     @property
     def _range_signal(self) -> Any:

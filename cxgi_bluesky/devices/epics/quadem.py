@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ophyd import Component, EpicsSignalRO, FormattedComponent, Kind
@@ -11,6 +11,7 @@ from ophyd.quadem import QuadEM, TetrAMM
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from .diode import EpicsDiode, Reading, pa_per
 from .signals import fresh
 
@@ -85,6 +86,21 @@ class QuadEMDiode(EpicsDiode):
         self.channel, self.unit, self._factor = channel, unit, pa_per(unit)
         self._full_scale_a = dict(full_scale_a or FULL_SCALE_A)
         super().__init__(prefix, **{"ranges": tuple(self._full_scale_a), **kwargs})
+
+    def settings(self) -> Settings:
+        """Channel, unit and full scales, in the order of `ranges`."""
+        return {
+            **super().settings(),
+            "channel": (self.channel, ""),
+            "value_unit": (self.unit, ""),
+            "full_scales": (tuple(self._full_scale_a.values()), "A"),
+        }
+
+    def configured_parts(self) -> Iterator[Any]:
+        """Also what the electrometer is set to."""
+        yield from super().configured_parts()
+        detector = self.detector
+        yield from (detector.em_range, detector.averaging_time, detector.values_per_read, detector.bias_voltage)
 
     @property
     def _range_signal(self) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from ophyd import EpicsScaler, FormattedComponent, Kind
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from .diode import EpicsDiode, Reading
 from .signals import put_and_complete
 
@@ -55,10 +57,25 @@ class ScalerDiode(EpicsDiode):
         if not 0 < counts_per_pa_s < math.inf:
             raise CxgiError(f"counts_per_pa_s {counts_per_pa_s} is no positive number")
         self._scaler_pv, self._counts_per_pa_s, self._counting = scaler_pv, counts_per_pa_s, counting
+        self.channel = channel
         super().__init__(prefix, **kwargs)
         self.counts = getattr(self.scaler.channels, f"chan{channel}")
         self.scaler.stage_sigs.clear()
         self.stage_sigs[self.scaler.count_mode] = "OneShot"
+
+    def settings(self) -> Settings:
+        """Channel, and what a count means."""
+        return {
+            **super().settings(),
+            "channel": (self.channel, ""),
+            "counts_per_pa_s": (self._counts_per_pa_s, "counts/(pA s)"),
+            "counting": (self._counting, ""),
+        }
+
+    def configured_parts(self) -> Iterator[Any]:
+        """Also the preset time and the clock's frequency."""
+        yield from super().configured_parts()
+        yield from (self.scaler.preset_time, self.scaler.freq)
 
     def stage(self) -> list[object]:
         """Stage; the preset time is put back afterwards."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ophyd import EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from ..shutter import Shutter, ShutterError
 from .background import in_background
 from .barrier import EpicsBarrier, Value
@@ -105,6 +106,15 @@ class EpicsShutter(EpicsDevice, Shutter):
         if self.max_open is not None and self.times.max_open_s is not None:
             self.stage_sigs[self.max_open] = self.times.max_open_s
         self.readback.subscribe(self._readback_changed, run=False)
+
+    def settings(self) -> Settings:
+        """PVs, what their values mean, times, and the second barrier."""
+        pvs = asdict(self.pvs).items()
+        words: Settings = {key if key.endswith("_value") else f"{key}_pv": (value, "") for key, value in pvs}
+        words |= {key: (value, "s") for key, value in asdict(self.times).items()}
+        if self.barrier is not None:
+            words["second_barrier"] = (self.barrier.command.pvname, "")
+        return {**super().settings(), **words}
 
     # ------------------------------------------------------------ state
 
