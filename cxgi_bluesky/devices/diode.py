@@ -45,9 +45,13 @@ class Diode(Named, Configured, Device):
     sigma : one standard deviation of that mean (pA), from the readings within the exposure.
     exposure_s : exposure time (s).
     i0_name : data key of the incident intensity during the exposure; None without a monitor.
+    fault : what the last exposure lacks, in words, if its values have not come in time; else "".
+    straggler : to be triggered and waited for after that, where such values may still come; else None.
     """
 
     i0_name: str | None = None
+    fault: str = ""
+    straggler: Any = None
     current = Component(Current, value=0.0, kind=Kind.hinted)
     sigma = Component(Current, value=0.0, kind=Kind.normal)
     exposure_s = Component(ExposureTime, value=1.0, kind=Kind.normal)

@@ -157,6 +157,7 @@ class Exposing:
         for left in range(self.limits.max_repeats, -1, -1):
             yield Msg("checkpoint")
             yield from self._reach(place)
+            yield from wait_for_straggler(self.diode)
             self._check_budget()
             yield from self._expose()
             reading = yield from self._stored(place, stream, last=left == 0)
@@ -216,8 +217,6 @@ class Exposing:
         self.figures.fault.put(f"{stream}: {fault}")
         logger.warning("an exposure (%s) has failed: %s", stream, fault)
         yield from store([place.device, self.diode, self.figures, self.figures.fault], FAILED)
-        if fault.startswith(LATE):  # here, with the shutter closed
-            yield from wait_for_straggler(self.diode)
 
     def _fault(self, reading: Reading) -> str | None:
         """Why an exposure cannot be believed by what its detectors say, None if it can."""
@@ -249,12 +248,7 @@ def _value(reading: Reading, key: str | None) -> float | None:
 
 
 def _why_no_number(diode: Diode, reading: Reading) -> str:
-    if _tells(diode, "late", reading):
-        return f"{LATE}: {getattr(diode, 'fault', '')}"
-    return "overload" if _tells(diode, "overload", reading) else NOT_A_NUMBER
-
-
-def _tells(diode: Diode, flag: str, reading: Reading) -> bool:
-    """Whether a flag that only some detectors have is up."""
-    signal = getattr(diode, flag, None)
-    return signal is not None and bool(_value(reading, signal.name))
+    if diode.fault:
+        return f"{LATE}: {diode.fault}"
+    overload = getattr(diode, "overload", None)
+    return "overload" if overload is not None and _value(reading, overload.name) else NOT_A_NUMBER

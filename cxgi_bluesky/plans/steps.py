@@ -182,10 +182,9 @@ def store(devices: Iterable[Any], stream: str) -> Plan:
 
 
 def wait_for_straggler(diode: Diode) -> Plan:
-    """Wait for values that came too late for their exposure, where a detector can have such."""
-    straggler = getattr(diode, "straggler", None)
-    if straggler is not None:
-        yield Msg("trigger", straggler, group="straggler")
+    """Wait for what the last exposure lacked, with the shutter closed; it would be taken for the next one's."""
+    if diode.fault and diode.straggler is not None:
+        yield Msg("trigger", diode.straggler, group="straggler")
         yield from wait_for("straggler", EXPOSURE_MARGIN_S + SHUTTER_TIMEOUT_S)
 
 
@@ -203,6 +202,6 @@ def _read_dark(diode: Diode, exposure_s: float) -> Plan:
         yield from bps.checkpoint()
         yield from bps.trigger(diode, group="exposure")
         yield from wait_for("exposure", exposure_s + EXPOSURE_MARGIN_S)
-        if not (fault := getattr(diode, "fault", "")):
+        if not diode.fault:
             return
-        logger.warning("a dark reading has failed: %s", fault)
+        logger.warning("a dark reading has failed: %s", diode.fault)

@@ -120,8 +120,7 @@ class EpicsDiode(EpicsDevice, Diode):
     overload : 1 if the reading that was stored was overloaded.
     repeats : readings that were thrown away before it, on more sensitive ranges.
     range : range PV's value of the reading; -1 without ranges.
-    late : 1 if the values did not come in time, and nothing was stored for them.
-    fault : which, in words; "" if they did.
+    late : 1 if the values did not come in time, and the bucket is NaN.
     """
 
     overload = Component(Count, value=0, kind=Kind.normal)
@@ -129,7 +128,6 @@ class EpicsDiode(EpicsDevice, Diode):
     range = Component(Count, value=-1, kind=Kind.normal)
     late = Component(Count, value=0, kind=Kind.normal)
     i0 = Component(Current, value=math.nan, kind=Kind.omitted)
-    fault = ""
 
     def __init__(
         self,
@@ -216,7 +214,7 @@ class EpicsDiode(EpicsDevice, Diode):
         """Stage, when the exposure of an earlier scan that was cut off has ended."""
         self._wait_until_idle()
         self.arrivals.forget()
-        self._told_late = False
+        self.fault, self._told_late = "", False
         return super().stage()
 
     def pause(self) -> None:
