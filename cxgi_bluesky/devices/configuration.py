@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ophyd import Kind
@@ -12,7 +12,6 @@ from ophyd import Kind
 logger = logging.getLogger(__name__)
 
 Settings = dict[str, tuple[Any, str]]  # value and unit by name; None: not known, left out
-Documents = tuple[dict[str, Any], dict[str, Any]]  # readings and their descriptions
 
 
 class Configured:
@@ -22,7 +21,7 @@ class Configured:
     """
 
     name: str
-    _described: Documents | None = None
+    _unread: frozenset[str] = frozenset()  # parts that could not be read, which was said
 
     def settings(self) -> Settings:
         """What it was made with: plain values by their names, with units."""
@@ -33,31 +32,34 @@ class Configured:
         for _, part in self._get_components_of_kind(Kind.config):  # type: ignore[attr-defined]
             yield part
 
-    def describe_configuration(self) -> dict[str, Any]:
-        """Descriptions with types and units, of what the next `read_configuration` gives."""
-        self._described = self._configuration()
-        return self._described[1]
-
     def read_configuration(self) -> dict[str, Any]:
         """Settings, and what the parts have."""
-        described, self._described = self._described, None
-        return (described or self._configuration())[0]
+        now = time.time()
+        own = {key: {"value": value, "timestamp": now} for key, value, _ in self._own_settings()}
+        return {**self._of_parts(lambda part: part.read_configuration()), **own}
 
-    def _configuration(self) -> Documents:
-        readings: dict[str, Any] = {}
-        keys: dict[str, Any] = {}
+    def describe_configuration(self) -> dict[str, Any]:
+        """Their types and units."""
+        own = {key: _describe(key, value, unit) for key, value, unit in self._own_settings()}
+        return {**self._of_parts(lambda part: part.describe_configuration()), **own}
+
+    def _own_settings(self) -> Iterator[tuple[str, Any, str]]:
+        for key, (value, unit) in self.settings().items():
+            if value is not None:
+                yield f"{self.name}_{key}", _plain(value), unit
+
+    def _of_parts(self, ask: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for part in self.configured_parts():
             try:
-                read, described = part.read_configuration(), part.describe_configuration()
+                found |= ask(part)
             except Exception as error:
-                logger.warning("%s: a setting is not in the run: %s (%s)", self.name, part.name, error)
+                if part.name not in self._unread:
+                    logger.warning("%s: a setting is not in the run: %s (%s)", self.name, part.name, error)
+                self._unread |= {part.name}
             else:
-                readings, keys = {**readings, **read}, {**keys, **described}
-        own = {f"{self.name}_{key}": setting for key, setting in self.settings().items() if setting[0] is not None}
-        now = time.time()
-        readings |= {key: {"value": _plain(value), "timestamp": now} for key, (value, _) in own.items()}
-        keys |= {key: _describe(key, _plain(value), unit) for key, (value, unit) in own.items()}
-        return readings, keys
+                self._unread -= {part.name}
+        return found
 
 
 def prefix(word: str, settings: Mapping[str, tuple[Any, str]]) -> Settings:
