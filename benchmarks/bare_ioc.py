@@ -19,7 +19,7 @@ record(bo, "BARE:SHUTTER:CMD") { field(ZNAM, "Close") field(ONAM, "Open") field(
 record(bi, "BARE:SHUTTER:STATUS") { field(ZNAM, "Closed") field(ONAM, "Open") field(INP, "BARE:SHUTTER:CMD") }
 record(bi, "BARE:SHUTTER:PERMIT") { field(ZNAM, "Denied") field(ONAM, "Granted") field(VAL, "1") field(PINI, "YES") }
 record(bo, "BARE:ACQUIRE") { field(FLNK, "BARE:VALUE") }
-record(ai, "BARE:VALUE") { field(EGU, "pA") field(INP, "15") field(PINI, "YES") }
+record(ai, "BARE:VALUE") { field(EGU, "pA") field(INP, "15") field(PINI, "YES") field(FLNK, "BARE:SPREAD") }
 record(ai, "BARE:SPREAD") { field(EGU, "pA") field(INP, "0.1") field(PINI, "YES") }
 record(ao, "BARE:EXPOSURE_S") { field(EGU, "s") }
 """

@@ -14,12 +14,13 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "check", check, data=False)
     parser.add_argument("beamline", metavar="FILE", help="beamline file, or the name of an example")
     parser.add_argument("--move", action="store_true", help="move each axis of the mask stage by 0.1 mm and back")
+    parser.add_argument("--expose", action="store_true", help="try one exposure, with the shutter closed")
 
 
 def check(options: argparse.Namespace, say: Say) -> Payload:
-    """Check a beamline file against its IOCs; nothing moves without --move."""
+    """Check a beamline file against its IOCs; nothing moves without --move, nothing is exposed without --expose."""
     from ..devices.checking import check_beamline
 
-    report = check_beamline(options.beamline, move=options.move)
+    report = check_beamline(options.beamline, move=options.move, expose=options.expose)
     say(str(report))
     return {**report.to_dict(), "exit_code": 0 if report.good else SOMETHING_WRONG}

@@ -16,6 +16,7 @@ NUMBERS = {
     "max_open_s": "the shutter closes by itself after so many real seconds; 0 = never",
     "source_ma": "current of the source (mA)",
     "source_lifetime_h": "lifetime with which it decays (h); 0 = constant",
+    "tetramm_late_s": "the TetrAMM's statistics come so many real seconds after its Acquire has ended",
 }
 OF_THE_BOARD = {
     "diode_open_pa": "current with everything open (pA)",

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from typing import Any
 
 from ophyd import Component, Kind, Signal
 from ophyd.status import Status, StatusBase
 
 from ..errors import CxgiError
+from .configuration import Settings
 from .diode import Diode
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_MARGIN_S = 20.0
+LATE_S, POLL_S = 1.0, 0.01
 LARGEST_TIME_ERROR = 0.01  # of the exposure time, between what was asked for and what the camera says
 
 
@@ -36,7 +39,8 @@ class AreaDetectorDiode(Diode):
     old one), ``stats.max_value`` (saturation) and ``cam.acquire`` (0 ends an acquisition, which ``stop()`` of
     ophyd's detectors does not). The statistics plugin must be enabled, compute statistics and
     block (``stage_sigs`` of ``stats``: ``enable`` 1, ``compute_statistics`` "Yes", ``blocking_callbacks`` "Yes"), so
-    that the total is there when the acquisition is done.
+    that the total is there when the acquisition is done; one that does not block is waited for, for `late_s`, where it
+    counts frames.
 
     Parameters
     ----------
@@ -52,6 +56,8 @@ class AreaDetectorDiode(Diode):
         Rms of a pixel.
     saturation_counts : float, optional
         A frame with a pixel so bright has the bucket NaN, which leaves the exposure out.
+    late_s : float
+        Longest wait for the plugin's count of frames after the acquisition (s).
 
     Attributes
     ----------
@@ -77,6 +83,7 @@ class AreaDetectorDiode(Diode):
         counts_per_photon: float | None = None,
         read_noise_counts: float = 0.0,
         saturation_counts: float | None = None,
+        late_s: float = LATE_S,
         **kwargs: Any,
     ) -> None:
         if (background_per_pixel or read_noise_counts) and not pixels:
@@ -89,10 +96,21 @@ class AreaDetectorDiode(Diode):
         self._background = background_per_pixel * (pixels or 0)
         self._gain = counts_per_photon
         self._read_variance = read_noise_counts**2 * (pixels or 0)
-        self._saturation = saturation_counts
+        self._saturation, self._late_s = saturation_counts, late_s
         self._exposure = object()
         self._acquisition: StatusBase | None = None
         super().__init__(prefix, **kwargs)
+
+    def settings(self) -> Settings:
+        """What the bucket and its sigma are worked out with."""
+        return {
+            **super().settings(),
+            "background_counts": (self._background, "counts"),
+            "counts_per_photon": (self._gain, "counts"),
+            "read_noise_counts": (math.sqrt(self._read_variance), "counts"),
+            "saturation_counts": (self._saturation, "counts"),
+            "late_s": (self._late_s, "s"),
+        }
 
     def stage(self) -> list[object]:
         """Stage the detector, then this."""
@@ -181,16 +199,26 @@ class AreaDetectorDiode(Diode):
         return None if counter is None else int(counter.get())
 
     def _check_frame(self, exposure_s: float, frames_before: int | None) -> None:
-        if frames_before is not None and self._frames() == frames_before:
-            raise RuntimeError(
-                f"{self.detector.name}.stats has seen no new frame: enable the plugin and its blocking callbacks, "
-                "the total would be that of an earlier exposure"
-            )
+        if frames_before is not None:
+            self._wait_for_frame(frames_before)
         taken_s = self.detector.cam.acquire_time.get()
         if abs(taken_s - exposure_s) > LARGEST_TIME_ERROR * exposure_s:
             raise RuntimeError(
                 f"{self.detector.name} exposed for {taken_s:g} s instead of {exposure_s:g} s: check what it allows"
             )
+
+    def _wait_for_frame(self, frames_before: int) -> None:
+        if self._frames() != frames_before:
+            return
+        deadline = time.monotonic() + self._late_s
+        while self._frames() == frames_before:
+            if time.monotonic() >= deadline:
+                raise RuntimeError(
+                    f"{self.detector.name}.stats has seen no new frame within late_s {self._late_s:g} s: enable the "
+                    "plugin and its blocking callbacks, the total would be that of an earlier exposure"
+                )
+            time.sleep(POLL_S)
+        time.sleep(POLL_S)  # the total is published after the count
 
     def _take_total(self) -> None:
         bucket = float(self.detector.stats.total.get()) - self._background

@@ -7,6 +7,7 @@ from typing import Any
 from ophyd import Component, Device, Kind, Signal
 
 from ..errors import CxgiError
+from .configuration import Configured, Settings
 from .naming import Named
 
 
@@ -35,7 +36,7 @@ class Current(Signal):
         return keys
 
 
-class Diode(Named, Device):
+class Diode(Named, Configured, Device):
     """Base of all bucket detectors: trigger it, then read the mean current and its sigma.
 
     Attributes
@@ -44,11 +45,19 @@ class Diode(Named, Device):
     sigma : one standard deviation of that mean (pA), from the readings within the exposure.
     exposure_s : exposure time (s).
     i0_name : data key of the incident intensity during the exposure; None without a monitor.
+    fault : what the last exposure lacks, in words, if its values have not come in time; else "".
+    straggler : to be triggered and waited for after that, where such values may still come; else None.
     """
 
     kind_labels = frozenset({"detectors"})
 
     i0_name: str | None = None
+    fault: str = ""
+    straggler: Any = None
     current = Component(Current, value=0.0, kind=Kind.hinted)
     sigma = Component(Current, value=0.0, kind=Kind.normal)
     exposure_s = Component(ExposureTime, value=1.0, kind=Kind.normal)
+
+    def settings(self) -> Settings:
+        """Unit of the bucket."""
+        return {"unit": (self.current.describe()[self.current.name]["units"], "")}

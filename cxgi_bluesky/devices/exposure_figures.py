@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ophyd import Component, Device, Kind, Signal
 from ophyd.signal import AttributeSignal
 
+from .configuration import Configured, Settings
 from .shutter import Shutter
 
 NAME = "exposure"  # of the device in a run: data keys exposure_open_s, exposure_openings, ...
 
 
-class ExposureFigures(Device):
+class ExposureFigures(Configured, Device):
     """Seconds open, openings and repeats of one run; a soft device that a plan makes for itself.
 
     The shutter counts, events do not: an exposure that was interrupted and repeated has cost both. It is an
@@ -21,12 +23,16 @@ class ExposureFigures(Device):
     Parameters
     ----------
     shutter : Shutter
+    max_repeats : int, optional
+    max_open_s : float, optional
+        Limits of the run, for its configuration.
 
     Attributes
     ----------
     open_s, openings : since `begin`.
     repeats : exposures that failed a check and were made again.
     moves_repeated : moves that ended in the wrong place and were made again, before anything was exposed.
+    unread : devices that no event reads; their settings stand with these figures.
     fault : why the last exposure failed; stored in the stream ``failed`` alone.
     """
 
@@ -36,10 +42,29 @@ class ExposureFigures(Device):
     moves_repeated = Component(AttributeSignal, attr="moved_again", kind=Kind.normal)
     fault = Component(Signal, value="", kind=Kind.omitted)
 
-    def __init__(self, shutter: Shutter, *, name: str = NAME, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        shutter: Shutter,
+        *,
+        max_repeats: int | None = None,
+        max_open_s: float | None = None,
+        name: str = NAME,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
+        self.unread: list[Any] = []
+        self._limits: Settings = {"max_repeats": (max_repeats, ""), "max_open_s": (max_open_s, "s")}
         self._shutter = shutter
         self.begin()
+
+    def settings(self) -> Settings:
+        """Limits of the run."""
+        return self._limits
+
+    def configured_parts(self) -> Iterator[Any]:
+        """Devices of the run that no event reads: the shutter, and what moves the object."""
+        yield self._shutter
+        yield from self.unread
 
     def begin(self) -> None:
         """Count from now on."""

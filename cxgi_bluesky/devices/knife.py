@@ -7,10 +7,11 @@ from typing import Any
 from ophyd import Device
 
 from ..errors import CxgiError
+from .configuration import Configured, Settings
 from .naming import Named
 
 
-class Knife(Named, Device):
+class Knife(Named, Configured, Device):
     """Base of all knives; a subclass gives `edge`, a positioner in um with limits.
 
     Parameters
@@ -36,6 +37,10 @@ class Knife(Named, Device):
         self.axis = axis
         self.in_position_um = in_position_um
         super().__init__(prefix, **kwargs)
+
+    def settings(self) -> Settings:
+        """Axis and window."""
+        return {"axis": (self.axis, ""), "in_position_um": (self.in_position_um, "um")}
 
     @property
     def target_um(self) -> float:

@@ -7,12 +7,13 @@ from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
 from ..errors import CxgiError
+from .configuration import Configured
 from .naming import Named
 
 IN, OUT = "in", "out"
 
 
-class ObjectStage(Named, Device):
+class ObjectStage(Named, Configured, Device):
     """Base of all object stages: ``set("in")``, ``set("out")``; a subclass gives `_command` and `_is_in`."""
 
     kind_labels = frozenset({"stages"})

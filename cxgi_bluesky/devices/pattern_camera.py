@@ -12,6 +12,7 @@ from ophyd.status import Status, StatusBase
 from ..errors import CxgiError
 from ..speckle_set import SpeckleSet
 from ..speckle_writer import SpeckleWriter
+from .configuration import Configured, Settings
 from .diode import ExposureTime
 
 
@@ -54,7 +55,7 @@ class Asset(Device):
         return status
 
 
-class PatternCamera(Device):
+class PatternCamera(Configured, Device):
     """Base of all cameras that record reference patterns; a subclass gives `_take` and `size`.
 
     ``record_to`` names the asset; then each trigger takes a frame and puts it there at `frame`
@@ -83,6 +84,10 @@ class PatternCamera(Device):
         self._writer: SpeckleWriter | None = None
         self.recorded: SpeckleSet | None = None
         super().__init__(*args, **kwargs)
+
+    def settings(self) -> Settings:
+        """Of the frames."""
+        return {"size": (self.size, "pixels"), "full_well": (self.full_well, "counts"), "dtype": (self.dtype, "")}
 
     def _take(self) -> StatusBase:
         """Start an exposure; at the end of the status `_last_frame` is there."""

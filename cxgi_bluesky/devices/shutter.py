@@ -12,6 +12,7 @@ from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
 from ..errors import CxgiError
+from .configuration import Configured, Settings
 from .naming import Named
 
 OPEN, CLOSED = "open", "closed"
@@ -21,7 +22,7 @@ class ShutterError(RuntimeError):
     """The shutter did not reach the state it was sent to; check it before going on."""
 
 
-class Shutter(Named, Device):
+class Shutter(Named, Configured, Device):
     """Base of all shutters: opening is a ``set("open")``, and everything that ends a scan closes it.
 
     ``unstage()``, ``stop()`` and ``pause()`` close it, wait for the readback with a time-out and
@@ -42,6 +43,10 @@ class Shutter(Named, Device):
     openings = Component(AttributeSignal, attr="_openings", kind=Kind.normal)
     timeout_s = 10.0
     longest_open_s: float | None = None
+
+    def settings(self) -> Settings:
+        """Times."""
+        return {"timeout_s": (self.timeout_s, "s"), "longest_open_s": (self.longest_open_s, "s")}
 
     def _command(self, opened: bool) -> StatusBase:
         """Start opening or closing; the status ends when the readback agrees."""

@@ -18,6 +18,7 @@ from ..simulation.knife import Blade
 from ..simulation.objects import render_object
 from ..tile_maps import FineTileMaps
 from .beamline import Beamline
+from .configuration import Settings
 from .diode import Diode
 from .knife import Knife
 from .naming import Named
@@ -104,6 +105,18 @@ class SimulatedDiode(Diode):
         self._time_scale = time_scale
         self._exposure = object()
         super().__init__(*args, **kwargs)
+
+    def settings(self) -> Settings:
+        """Numbers of the simulated detector, and how fast its time passes."""
+        detector = self._twin.detector
+        return {
+            **super().settings(),
+            "readings": (detector.readings, ""),
+            "electrometer_fa": (detector.electrometer_fa, "fA"),
+            "background_pa": (detector.background_pa, "pA"),
+            "photon_energy_kev": (detector.photon_energy_kev, "keV"),
+            "time_scale": (self._time_scale, ""),
+        }
 
     def trigger(self) -> StatusBase:
         """Expose once; an exposure that was interrupted is forgotten."""

@@ -9,8 +9,10 @@ from ophyd.pseudopos import pseudo_position_argument, real_position_argument
 from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
+from ..board import MaskBoard
 from ..errors import CxgiError
 from ..speckle_board import Board
+from .configuration import Configured, Settings, prefix
 from .naming import Named
 
 
@@ -43,7 +45,7 @@ class Place:
         self._stage.stop(success=success)
 
 
-class MaskStage(Named, PseudoPositioner):
+class MaskStage(Named, Configured, PseudoPositioner):
     """Mask stage over a board: real axes `x`, `y` (mm, given by a subclass), pseudo axis `tile`.
 
     ``stage.tile.set(17)`` moves both axes together. Between tiles, the readback of `tile` is the
@@ -81,6 +83,10 @@ class MaskStage(Named, PseudoPositioner):
         super().__init__(prefix, **kwargs)
         self.place = Place(self)
         self.pattern_index.name = "pattern_index"
+
+    def settings(self) -> Settings:
+        """The board, how it lies on the stage, and the window."""
+        return {**prefix("board", board_settings(self.board)), "in_position_um": (self.in_position_um, "um")}
 
     @pseudo_position_argument
     def forward(self, pseudo: Any) -> Any:
@@ -142,3 +148,30 @@ class MaskStage(Named, PseudoPositioner):
             keys[name] |= limits
         keys[self.tile_distance_um.name] |= {"dtype_numpy": "<f8", "units": "um", "precision": 2}
         return keys
+
+
+def board_settings(board: Board) -> Settings:
+    """What a run should know of a board without its file: identity, masks and alignment."""
+    words: Settings = {
+        "name": (board.name, ""),
+        "sha256": (board.sha256, ""),
+        "size": (board.size, "pixels"),
+        "pixel_um": (board.pixel_um, "um"),
+        "columns": (board.columns, ""),
+        "metal": (board.metal, ""),
+    }
+    if not isinstance(board, MaskBoard):
+        place = {name: (getattr(board, name), "mm") for name in ("x0_mm", "y0_mm", "beside_mm")}
+        return {**words, "step_um": (board.step_um, "um"), **place}
+    lies = board.alignment
+    return {
+        **words,
+        "tile_pitch_um": (board.tile_pitch_um, "um"),
+        "aperture_um": (board.aperture_um, "um"),
+        "d_r": (board.d_r, ""),
+        "x0_mm": (lies.x0_mm, "mm"),
+        "y0_mm": (lies.y0_mm, "mm"),
+        "rotation_deg": (lies.rotation_deg, "deg"),
+        "scale": (lies.scale, ""),
+        "mirrored": (lies.mirrored, ""),
+    }

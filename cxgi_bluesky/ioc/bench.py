@@ -35,6 +35,7 @@ class Faults:
     short_moves: int = 0
     crossed: bool = False
     shutter_delay_s: float = 0.0
+    tetramm_late_s: float = 0.0
     shutter_fail: str = "none"
     reading: str = "none"
     readings: int = 0
@@ -84,7 +85,7 @@ class Bench:
         self.twin: ServedTwin = served_twin(options)
         self.clock = Clock(options.time_scale)
         self.open, self.lit = Stopwatch(self.clock), Stopwatch(self.clock)
-        self.faults, self.counts = Faults(), Counts()
+        self.faults, self.counts = Faults(tetramm_late_s=options.tetramm_late_s), Counts()
         self.source_on = True
         self.keithley_range = 0
         self.barrier_open = True

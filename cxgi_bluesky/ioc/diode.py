@@ -12,11 +12,11 @@ from caproto.server import PVGroup, pvproperty
 from .bench import Bench, Reading
 
 OVERLOAD = 9.9e37  # what a Keithley says, too
-Changed = Callable[[], Awaitable[None]]
+Changed = Callable[[Reading | None], Awaitable[None]]
 
 
 class Exposer:
-    """Runs one exposure at a time; a new one, or `stop`, makes an earlier one void."""
+    """Runs one exposure at a time; a new one, or `stop`, makes an earlier one void. Its end is told, None if void."""
 
     def __init__(self, bench: Bench, changed: Changed) -> None:
         self._bench, self._changed = bench, changed
@@ -27,8 +27,9 @@ class Exposer:
         self.stop()
         self._task = task = asyncio.ensure_future(self._bench.expose(exposure_s, drift_steps=drift_steps))
         await asyncio.wait({task})
-        await self._changed()
-        return None if task.cancelled() else task.result()
+        reading = None if task.cancelled() else task.result()
+        await self._changed(reading)
+        return reading
 
     def stop(self) -> None:
         """End the exposure that is under way."""
@@ -37,7 +38,7 @@ class Exposer:
 
 
 class DiodeGroup(PVGroup):
-    """ACQUIRE, VALUE and their kin."""
+    """ACQUIRE, VALUE and their kin; I0:VALUE is of the last exposure of any detector."""
 
     async def _put_acquire(self, instance: Any, value: Any) -> None:
         if not value:
@@ -72,4 +73,3 @@ class DiodeGroup(PVGroup):
         await self.value.write(OVERLOAD if reading.overload else reading.current_pa)
         await self.spread.write(reading.spread_pa)
         await self.overload.write(int(reading.overload))
-        await self.i0.write(reading.i0_pa)

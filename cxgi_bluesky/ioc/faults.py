@@ -67,6 +67,15 @@ class FaultGroup(PVGroup):
         self.bench.faults.shutter_delay_s = float(value)
         return value
 
+    async def _put_late(self, instance: Any, value: float) -> float:
+        if not 0 <= value < math.inf:
+            raise SkipWrite
+        self.bench.faults.tetramm_late_s = float(value)
+        return value
+
+    async def _get_late(self, instance: Any) -> float | None:
+        return self._unless_same(instance, self.bench.faults.tetramm_late_s)
+
     async def _put_fail(self, instance: Any, value: str) -> str:
         self.bench.faults.shutter_fail = value
         return value
@@ -112,6 +121,9 @@ class FaultGroup(PVGroup):
     short_moves = pvproperty(value=0, name="SHORT_MOVES", put=_put_short_moves, get=_get_short_moves)
     crossed = pvproperty(value=0, name="CROSSED", put=_put_crossed)
     delay = pvproperty(value=0.0, name="SHUTTER_DELAY_S", units="s", precision=3, put=_put_delay)
+    late = pvproperty(
+        value=0.0, name="TETRAMM_LATE_S", units="s", precision=3, put=_put_late, get=_get_late
+    )  # fmt: skip
     fail = pvproperty(
         value="none", dtype=ENUM, enum_strings=["none", "open", "close"], name="SHUTTER_FAIL", put=_put_fail
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .bench import Bench
+from .bench import Bench, Reading
 from .counters import CounterGroup
 from .diode import DiodeGroup, Exposer
 from .faults import FaultGroup, SettingsGroup
@@ -54,9 +54,15 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
     bench, p = Bench(options), options.prefix
     counters = CounterGroup(f"{p}COUNT:", bench=bench)
 
-    def exposer() -> Exposer:
-        return Exposer(bench, counters.publish)
+    async def changed(reading: Reading | None) -> None:
+        await counters.publish()
+        if reading is not None:
+            await diode.i0.write(reading.i0_pa)
 
+    def exposer() -> Exposer:
+        return Exposer(bench, changed)
+
+    diode = DiodeGroup(p, exposer=exposer())
     keithley = KeithleyGroup(f"{p}KEITHLEY:", bench=bench, exposer=exposer())
     shutter = ShutterGroup(f"{p}SHUTTER:", bench=bench, changed=counters.publish)
     barrier = Barrier(f"{p}SAFETY:", bench=bench)
@@ -69,9 +75,9 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
         shutter,
         barrier,
         source,
-        DiodeGroup(p, exposer=exposer()),
+        diode,
         keithley,
-        TetrammGroup(f"{p}TETRAMM:", exposer=exposer()),
+        TetrammGroup(f"{p}TETRAMM:", bench=bench, exposer=exposer()),
         ScalerGroup(f"{p}SCALER1", exposer=exposer()),
         counters,
         FaultGroup(f"{p}FAULT:", bench=bench, shutter=shutter, silence=silence),

@@ -42,6 +42,9 @@ class IocOptions:
         Current of the source when it is on.
     source_lifetime_h : float
         It decays with this lifetime; 0 = constant.
+    tetramm_late_s : float
+        The TetrAMM's statistics come so many real seconds after its Acquire has ended, as behind plugins that are not
+        waited for.
     lies_as : Alignment, optional
         How the plate really lies on the stage; by default as the board's file says.
 
@@ -68,6 +71,7 @@ class IocOptions:
     drift_rms: float | None = None
     source_ma: float = 100.0
     source_lifetime_h: float = 0.0
+    tetramm_late_s: float = 0.0
     lies_as: Alignment | None = None
 
     def __post_init__(self) -> None:

@@ -1,10 +1,12 @@
 """TetrAMM as quadEM names its records: as much of it as ophyd.quadem.TetrAMM needs for a reading of channel 1.
 
-Current1 is the diode and Current2 the monitor, in A; Sigma is that of the samples, not of their mean.
+Current1 is the diode and Current2 the monitor, in A; Sigma is that of the samples, not of their mean. The statistics
+may come later than Acquire ends, as those of plugins that are not waited for.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
+from .bench import Bench
 from .diode import Exposer
 
 A_PER_PA = 1e-12
@@ -127,9 +130,10 @@ class TetrammGroup(PVGroup):
     for plugin in PLUGINS:
         locals().update(_plugin(plugin))
 
-    def __init__(self, prefix: str, *, exposer: Exposer, **kwargs: Any) -> None:
-        self.exposer = exposer
+    def __init__(self, prefix: str, *, bench: Bench, exposer: Exposer, **kwargs: Any) -> None:
+        self.bench, self.exposer = bench, exposer
         self._run = 0
+        self._publishing: set[asyncio.Task[None]] = set()
         super().__init__(prefix, **kwargs)
 
     async def _acquire(self, run: int) -> None:
@@ -155,10 +159,23 @@ class TetrammGroup(PVGroup):
         full = FULL_A[RANGES.index(self._value("Range_rbv"))]
         mean = reading.current_pa * A_PER_PA
         await self.averaged.write(samples)
-        for name, value in {
+        statistics = {
             "Current1_mean": full if reading.overload else max(-full, min(mean, full)) if mean == mean else mean,
             "Current1_sigma": 0.0 if reading.overload else reading.spread_pa * A_PER_PA * math.sqrt(samples),
             "Current2_mean": reading.i0_pa * A_PER_PA,
-        }.items():
-            await self.attr_pvdb[name].write(value)
+        }
+        if late_s := self.bench.faults.tetramm_late_s:
+            self._publish_later(statistics, late_s)
+        else:
+            await self._publish(statistics)
         return True
+
+    async def _publish(self, statistics: dict[str, float], late_s: float = 0.0) -> None:
+        await asyncio.sleep(late_s)
+        for name, value in statistics.items():
+            await self.attr_pvdb[name].write(value)
+
+    def _publish_later(self, statistics: dict[str, float], late_s: float) -> None:
+        task = asyncio.ensure_future(self._publish(statistics, late_s))
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)

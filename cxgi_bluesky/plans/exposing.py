@@ -22,11 +22,21 @@ from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..errors import CxgiError
 from ..rejection import INTENSITY, LARGEST_I0_CHANGE, NOT_A_NUMBER
 from .metadata import is_count, is_positive
-from .steps import EXPOSURE_MARGIN_S, SHUTTER_TIMEOUT_S, BudgetSpentError, Plan, move, store, wait_for
+from .steps import (
+    EXPOSURE_MARGIN_S,
+    SHUTTER_TIMEOUT_S,
+    BudgetSpentError,
+    Plan,
+    move,
+    store,
+    wait_for,
+    wait_for_straggler,
+)
 
 logger = logging.getLogger(__name__)
 
 FAILED = "failed"  # stream of the exposures that were repeated, with the reason
+LATE = "late"  # begin of the reason, where a value has not come in time
 MAX_REPEATS = 2
 _FEWEST_I0, _MOST_I0 = 4, 64  # exposures whose median is the usual incident intensity
 
@@ -124,7 +134,9 @@ class Exposing:
                 self.shutter.name,
                 longest_s,
             )
-        self.figures = ExposureFigures(self.shutter)
+        self.figures = ExposureFigures(
+            self.shutter, max_repeats=self.limits.max_repeats, max_open_s=self.limits.max_open_s
+        )
         self._longest_s = self.exposure_s
         self._i0: list[float] = []
 
@@ -145,6 +157,7 @@ class Exposing:
         for left in range(self.limits.max_repeats, -1, -1):
             yield Msg("checkpoint")
             yield from self._reach(place)
+            yield from wait_for_straggler(self.diode)
             self._check_budget()
             yield from self._expose()
             reading = yield from self._stored(place, stream, last=left == 0)
@@ -209,7 +222,7 @@ class Exposing:
         """Why an exposure cannot be believed by what its detectors say, None if it can."""
         bucket = _value(reading, self.diode.current.name)
         if bucket is not None and not math.isfinite(bucket):
-            return _overload_or_no_number(self.diode, reading)
+            return _why_no_number(self.diode, reading)
         i0 = _value(reading, self.diode.i0_name)
         if i0 is None:
             return None
@@ -234,6 +247,8 @@ def _value(reading: Reading, key: str | None) -> float | None:
     return float(reading[key]["value"]) if key is not None and key in reading else None
 
 
-def _overload_or_no_number(diode: Diode, reading: Reading) -> str:
+def _why_no_number(diode: Diode, reading: Reading) -> str:
+    if diode.fault:
+        return f"{LATE}: {diode.fault}"
     overload = getattr(diode, "overload", None)
     return "overload" if overload is not None and _value(reading, overload.name) else NOT_A_NUMBER

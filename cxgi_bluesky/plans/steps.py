@@ -33,6 +33,7 @@ FIGURES = "figures"  # stream of the last event: what the run has cost
 MOVE_TIMEOUT_S = 120.0
 SHUTTER_TIMEOUT_S = 10.0
 EXPOSURE_MARGIN_S = 30.0
+DARK_REPEATS = 2
 _moves = itertools.count()
 
 
@@ -67,6 +68,7 @@ def safe_run(
         Before anything moves: when `md` has the key that belongs to the plan.
     """
     check_metadata(md)
+    figures.unread = [device for device in devices if isinstance(device, ObjectStage)]
 
     @bpp.stage_decorator(devices)
     def run() -> Plan:
@@ -179,11 +181,27 @@ def store(devices: Iterable[Any], stream: str) -> Plan:
     yield Msg("save")
 
 
+def wait_for_straggler(diode: Diode) -> Plan:
+    """Wait for what the last exposure lacked, with the shutter closed; it would be taken for the next one's."""
+    if diode.fault and diode.straggler is not None:
+        yield Msg("trigger", diode.straggler, group="straggler")
+        yield from wait_for("straggler", EXPOSURE_MARGIN_S + SHUTTER_TIMEOUT_S)
+
+
 def read_darks(stage: MaskStage | None, diode: Diode, exposure_s: float, count: int) -> Plan:
     """Set the exposure time, and so many readings with the shutter closed."""
     yield from bps.mv(diode.exposure_s, exposure_s)
     for _ in range(count):
+        yield from _read_dark(diode, exposure_s)
+        yield from store([diode] if stage is None else [stage, diode], "dark")
+
+
+def _read_dark(diode: Diode, exposure_s: float) -> Plan:
+    """One reading, made again if it has not come in time; the last one is stored as it is, NaN, and left out."""
+    for _ in range(1 + DARK_REPEATS):
         yield from bps.checkpoint()
         yield from bps.trigger(diode, group="exposure")
         yield from wait_for("exposure", exposure_s + EXPOSURE_MARGIN_S)
-        yield from store([diode] if stage is None else [stage, diode], "dark")
+        if not diode.fault:
+            return
+        logger.warning("a dark reading has failed: %s", diode.fault)

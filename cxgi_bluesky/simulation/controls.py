@@ -37,7 +37,7 @@ class TwinControls:
         self.openings = 0
         self.exposures = 0
         self.shutter_open_s = 0.0
-        self._detector, self._stage_rms_um = detector, stage_rms_um
+        self.detector, self._stage_rms_um = detector, stage_rms_um
         self._rng = np.random.default_rng(seed)
         self._drift = intensity_drift(self._rng, drift_rms)
 
@@ -76,7 +76,7 @@ class TwinControls:
 
     def expose(self, exposure_s: float) -> tuple[float, float]:
         """Integrate for `exposure_s`; returns the mean current and its sigma (pA)."""
-        return self._detector.read(self._exposed_pa(exposure_s), exposure_s, self._rng)
+        return self.detector.read(self._exposed_pa(exposure_s), exposure_s, self._rng)
 
     def _exposed_pa(self, exposure_s: float) -> float:
         """Current during an exposure, drift included; counts the exposure."""

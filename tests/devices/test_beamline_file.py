@@ -42,6 +42,7 @@ def test_there_is_an_example_for_each_detector_and_all_are_right():
         ("diode.class", "camera", r"diode .*class must be one of keithley, quadem, scaler, generic, and is 'camera'"),
         ("diode.unit", "V", r"diode\.unit 'V': choose A, mA"),
         ("diode.rate", "slow", r"diode\.rate 'slow': unknown key"),
+        ("diode.late_s", 9, r"diode\.late_s 9: give a number of at least 0 and at most 5"),
         ("monitor.value", GONE, r"monitor\.value is missing"),
         ("object_stage.in_mm", "1e1", r"object_stage\.in_mm '1e1': .*write 10\.0"),
         ("source.ready_value", 2, r"source\.ready_value 2: choose 0, 1"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -145,10 +146,20 @@ def triggered(ccd):
 
 
 def test_a_total_that_is_not_of_this_frame_is_refused():
-    _, ccd = line_with_ccd()
+    _, ccd = line_with_ccd(late_s=0.1)
     ccd.detector.stats.array_counter.put = lambda value: None  # callbacks of the plugin switched off
-    with pytest.raises(RuntimeError, match=r"has seen no new frame: enable the plugin"):
+    with pytest.raises(RuntimeError, match=r"has seen no new frame within late_s 0\.1 s: enable the plugin"):
         triggered(ccd)
+
+
+def test_a_plugin_that_does_not_block_is_waited_for():
+    _, ccd = line_with_ccd()
+    stats = ccd.detector.stats
+    total, counter = stats.total.put, stats.array_counter.put
+    stats.total.put = lambda value: threading.Timer(0.2, total, [7e6]).start()
+    stats.array_counter.put = lambda value: threading.Timer(0.2, counter, [value]).start()
+    triggered(ccd)
+    assert ccd.current.get() == 7e6 - ccd._background
 
 
 def test_a_camera_that_changes_the_exposure_time_is_refused():

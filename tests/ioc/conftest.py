@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from .serving import Client, IocProcess
+from .serving import Client, IocProcess, LateIoc
 
 if find_spec("caproto") is None or find_spec("epics") is None:
     collect_ignore_glob = ["test_*.py"]  # they need the extra `epics`
@@ -16,9 +16,28 @@ def shared_ioc():
     """An IOC for all tests of this process; its Channel Access library is told of it before it starts."""
     words = ("--time-scale", "0", "--board", "cu32", "--object", "CAS", "--seed", "7")
     ioc = IocProcess(*words, "--stage-rms-um", "0", "--drift-rms", "0")  # buckets of a tile differ by noise alone
-    os.environ.update(ioc.environment)
+    environment = ioc.environment
+    addresses = f"{environment['EPICS_CA_ADDR_LIST']} 127.0.0.1:{LateIoc.port()}"
+    os.environ.update({**environment, "EPICS_CA_ADDR_LIST": addresses})
     yield ioc
     ioc.end()
+
+
+@pytest.fixture(scope="session")
+def late_ioc(shared_ioc):
+    """The IOC whose readings come late, for all tests of this process."""
+    ioc = LateIoc()
+    yield ioc
+    ioc.end()
+
+
+@pytest.fixture
+def late(late_ioc) -> Client:
+    """Its client; nothing is late yet."""
+    client = Client(late_ioc.prefix)
+    for name, value in late_ioc.RESET.items():
+        client.put(name, value)
+    return client
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -65,6 +66,40 @@ class IocProcess:
             self.errors = self._log.read()
             self._log.close()
         return json.loads(rest) if rest.strip() else {}
+
+
+class LateIoc:
+    """`late_ioc.py` in a process of its own, at a port that clients of the shared IOC know from their start."""
+
+    prefix = "LATE:"
+    RESET: ClassVar = {
+        "STAMPS": 1,
+        "SAME": 0,
+        "NUMBER": 0,
+        "CMD": 0,
+        "VALUE:LATE_S": 0.0,
+        "SPREAD:LATE_S": 0.0,
+        "I0:LATE_S": 0.0,
+    }
+
+    @staticmethod
+    @cache
+    def port() -> int:
+        from cxgi_bluesky.ioc.server import free_port
+
+        return free_port("127.0.0.1")
+
+    def __init__(self) -> None:
+        words = [sys.executable, str(Path(__file__).with_name("late_ioc.py")), self.prefix, str(self.port())]
+        environment = {**os.environ, "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO", "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1"}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(words, **pipes, text=True, env=environment)
+        assert self.process.stdout.readline() == "READY\n"
+
+    def end(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.communicate(timeout=PATIENCE_S)
 
 
 SUBSCRIBED: list[Any] = []
@@ -179,6 +214,7 @@ RESET = {
     "FAULT:READING": "none",
     "FAULT:READINGS": 0,
     "FAULT:DIP": 0.5,
+    "FAULT:TETRAMM_LATE_S": 0.0,
     "FAULT:PERMIT": 0,
     "SHUTTER:RESET": 1,
     "SHUTTER:MAX_OPEN_S": 0.0,

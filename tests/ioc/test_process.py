@@ -96,6 +96,7 @@ IMPOSSIBLE = {
     "FAULT:SHORT_UM": (float("nan"), float("inf")),
     "FAULT:DIP": (-0.1, 1.1, float("nan")),
     "FAULT:SHUTTER_DELAY_S": (-1.0, float("nan"), float("inf")),
+    "FAULT:TETRAMM_LATE_S": (-1.0, float("nan"), float("inf")),
     "FAULT:SILENT_S": (-1.0, float("nan"), 1e9),
     "TIME_SCALE": (-1.0, float("nan"), float("inf")),
     "STAGE:X.VELO": (0.0, -1.0, float("nan"), float("inf")),

@@ -76,7 +76,8 @@ def load_beamline(path: str | Path, *, connect: bool = True) -> Beamline:
     Raises
     ------
     CxgiError
-        If the file is not right, or PVs do not answer within ``timeouts.connection_s``.
+        If the file is not right, PVs do not answer within ``timeouts.connection_s``, or the shutter's readback is a
+        text where the file has numbers.
     """
     return make_beamline(read_beamline_file(beamline_path(path)), connect=connect)
 
@@ -85,9 +86,10 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
     """`load_beamline` of a file that was read before."""
     timeouts = Timeouts(**file.words["timeouts"])
     try:
+        shutter = _shutter(file, timeouts)
         beamline = EpicsBeamline(
             stage=_stage(file, timeouts),
-            shutter=_shutter(file, timeouts),
+            shutter=shutter,
             diode=_diode(file, timeouts),
             object_stage=_object_stage(file, timeouts),
             knife=_knife(file, timeouts),
@@ -99,6 +101,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
     end_callbacks_before_channels()
     if connect:
         wait_for_connections(beamline.all_devices, timeouts.connection_s)
+        shutter.check_text()
     return beamline
 
 

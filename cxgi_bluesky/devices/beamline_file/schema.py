@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..epics.arrivals import LATE_S, LONGEST_LATE_S
 from ..epics.diode import PA_PER_UNIT
 from ..epics.keithley import RATES
 from ..epics.scaler import CHANNELS
@@ -79,7 +80,8 @@ SHUTTER = {
     "settle_s": Key(_seconds, 0.0),
     "second_barrier": Key(block(BARRIER, "shutter.second_barrier"), None),
 }
-_EVERY_DIODE = {"max_repeats": Key(whole(0, 10), 2), "range_settle_s": Key(_seconds, 0.1)}
+_EVERY_DIODE = {"late_s": Key(number(least=0, most=LONGEST_LATE_S), LATE_S)}
+_WITH_RANGES = {"max_repeats": Key(whole(0, 10), 2), "range_settle_s": Key(_seconds, 0.1), **_EVERY_DIODE}
 DIODES: dict[str, dict[str, Key]] = {
     "keithley": {
         "pvs": Key(pv),
@@ -87,20 +89,21 @@ DIODES: dict[str, dict[str, Key]] = {
         "start_range": Key(whole(0, 7), None),
         "line_hz": Key(one_of(50, 60), 50),
         "unit": Key(_unit, "A"),
-        **_EVERY_DIODE,
+        **_WITH_RANGES,
     },
     "quadem": {
         "pvs": Key(pv),
         "channel": Key(whole(1, 4), 1),
         "unit": Key(_unit, "A"),
         "full_scale_a": Key(scales, None),
-        **_EVERY_DIODE,
+        **_WITH_RANGES,
     },
     "scaler": {
         "record": Key(record),
         "channel": Key(whole(2, CHANNELS), 2),
         "counts_per_pa_s": Key(number(above=0)),
         "counting": Key(flag, False),
+        **_EVERY_DIODE,
     },
     "generic": {
         "acquire": Key(pv),
@@ -110,6 +113,7 @@ DIODES: dict[str, dict[str, Key]] = {
         "overload": Key(pv, None),
         "acquire_value": Key(whole(-32768, 32767), 1),
         "unit": Key(_unit, "pA"),
+        **_EVERY_DIODE,
     },
 }
 MONITOR = {"value": Key(pv), "unit": Key(_unit, "pA")}

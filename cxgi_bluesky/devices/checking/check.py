@@ -11,6 +11,7 @@ from ..beamline_file.loading import beamline_path, make_beamline
 from ..epics.signals import Timeouts
 from .access import access
 from .answers import connections, readings
+from .exposing import Exposed, stamps, try_exposure
 from .findings import Finding, table
 from .moves import axes_move
 from .states import states
@@ -31,12 +32,15 @@ class Report:
         PVs that were read.
     moved : bool
         Whether axes were moved.
+    exposed : Exposed, optional
+        The exposure that was tried.
     """
 
     beamline: str
     findings: tuple[Finding, ...]
     read: int
     moved: bool
+    exposed: Exposed | None = None
 
     @property
     def good(self) -> bool:
@@ -46,7 +50,8 @@ class Report:
     def __str__(self) -> str:
         if self.good:
             moved = "axes moved and put back" if self.moved else "nothing moved"
-            return f"{self.beamline}: all is well ({self.read} PVs read, {moved})"
+            exposed = self.exposed or "no exposure tried"
+            return f"{self.beamline}: all is well ({self.read} PVs read, {moved}, {exposed})"
         return table(self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,8 +59,10 @@ class Report:
         return {**asdict(self), "findings": [asdict(finding) for finding in self.findings], "good": self.good}
 
 
-def check_beamline(path: str | Path, *, move: bool = False) -> Report:
+def check_beamline(path: str | Path, *, move: bool = False, expose: bool = False) -> Report:
     """Connect to everything in a beamline file and read each PV once: units, write access, limits, words, states.
+
+    Without `expose` it is not known whether a reading is of its own exposure.
 
     Parameters
     ----------
@@ -63,6 +70,8 @@ def check_beamline(path: str | Path, *, move: bool = False) -> Report:
         Beamline file, or the name of an example.
     move : bool
         Also move each axis of the mask stage a little and back; else nothing moves.
+    expose : bool
+        Also try one exposure, with the shutter closed.
 
     Raises
     ------
@@ -73,10 +82,15 @@ def check_beamline(path: str | Path, *, move: bool = False) -> Report:
     line = make_beamline(file, connect=False)
     devices = line.all_devices
     found = connections(devices, Timeouts(**file.words["timeouts"]))
-    read = 0
+    read, exposed = 0, None
     if not (found and found[0].where == "IOC"):
         silent, read = readings(devices)
         found += silent or [*units(line), *access(line), *limits(line), *(words(line) or states(line))]
         if move and not silent:
             found += axes_move(line)
-    return Report(file.words["name"], tuple(found), read, move)
+        if expose and not silent:
+            wrong, exposed = try_exposure(line)
+            found += wrong
+        elif not silent:
+            found += stamps(line)
+    return Report(file.words["name"], tuple(found), read, move, exposed)

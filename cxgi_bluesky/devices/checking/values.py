@@ -104,6 +104,7 @@ def words(line: Beamline) -> list[Finding]:
         and signal.connected
         and isinstance(wanted, str)
         and wanted not in (signal.enum_strs or ())
+        and not isinstance(fresh(signal), str)
     ]
     if found or not shutter.readback.connected:
         return found
@@ -112,7 +113,10 @@ def words(line: Beamline) -> list[Finding]:
         says(shutter.readback, value, wanted) for wanted in (shutter.pvs.opened_value, shutter.pvs.closed_value)
     ):
         what = f"{shutter.readback.pvname} says {word_of(shutter.readback, value)}, neither open nor closed"
-        found.append(Finding("shutter.readback", what, "see the shutter, or correct opened_value and closed_value"))
+        remedy = "see the shutter, or correct opened_value and closed_value"
+        if isinstance(value, str):
+            remedy += ': it is a text, give texts, such as "Open" and "Closed"'
+        found.append(Finding("shutter.readback", what, remedy))
     return found
 
 

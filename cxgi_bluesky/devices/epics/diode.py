@@ -7,16 +7,18 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ophyd import Component, EpicsSignalRO, Kind, Signal
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from ..diode import Current, Diode
+from .arrivals import LATE_S, STRAGGLER_S, Arrivals, LateError
 from .background import in_background
-from .signals import EpicsDevice, Timeouts, fresh
+from .signals import EpicsDevice, Timeouts
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +46,14 @@ def pa_per(unit: str) -> float:
 class Reading:
     """Mean of an exposure and one standard deviation of that mean (pA); NaN: not known.
 
-    `i0` is what the monitor said, in its own unit, where that was read with the rest.
+    `i0` is what the monitor said, in its own unit, where that was read with the rest; `late` is what has not come.
     """
 
     mean_pa: float
     sigma_pa: float
     overload: bool = False
     i0: float | None = None
+    late: str = ""
 
     @property
     def good(self) -> bool:
@@ -76,13 +79,28 @@ class Monitor:
     unit: str = "pA"
 
 
+class Straggler:
+    """What a detector still owes after an exposure that failed, as a thing that plans trigger and wait for."""
+
+    parent = None
+
+    def __init__(self, diode: EpicsDiode) -> None:
+        self._diode = diode
+        self.name = f"{diode.name}_straggler"
+
+    def trigger(self) -> StatusBase:
+        """Wait until it has come, or is taken to be lost."""
+        return in_background(self, self._diode.arrivals.settle, STRAGGLER_S + _MARGIN_S)
+
+
 class EpicsDiode(EpicsDevice, Diode):
     """Base of the bucket detectors over EPICS.
 
     A reading that is overloaded or NaN is repeated on the next range, where there are ranges, at most `max_repeats`
     times and for `REPEATING_S`; if none is good the bucket is NaN, which leaves the exposure out of every picture.
+    So is the bucket of an exposure whose values, all of them, have not come within `late_s` (`Arrivals`).
 
-    A subclass gives `_measure`, and may give `_abort`; with ranges it gives `_range_signal` and `ranges`.
+    A subclass gives `_measure` and `results`, and may give `_abort`; with ranges also `_range_signal` and `ranges`.
 
     Parameters
     ----------
@@ -93,6 +111,8 @@ class EpicsDiode(EpicsDevice, Diode):
     max_repeats : int
     range_settle_s : float
         Wait after a change of range.
+    late_s : float
+        Longest wait for the values after the end of the acquisition (s).
     timeouts : Timeouts
 
     Attributes
@@ -100,11 +120,13 @@ class EpicsDiode(EpicsDevice, Diode):
     overload : 1 if the reading that was stored was overloaded.
     repeats : readings that were thrown away before it, on more sensitive ranges.
     range : range PV's value of the reading; -1 without ranges.
+    late : 1 if the values did not come in time, and the bucket is NaN.
     """
 
     overload = Component(Count, value=0, kind=Kind.normal)
     repeats = Component(Count, value=0, kind=Kind.normal)
     range = Component(Count, value=-1, kind=Kind.normal)
+    late = Component(Count, value=0, kind=Kind.normal)
     i0 = Component(Current, value=math.nan, kind=Kind.omitted)
 
     def __init__(
@@ -115,6 +137,7 @@ class EpicsDiode(EpicsDevice, Diode):
         ranges: Sequence[int] = (),
         max_repeats: int = 2,
         range_settle_s: float = 0.1,
+        late_s: float = LATE_S,
         timeouts: Timeouts | None = None,
         **kwargs: Any,
     ) -> None:
@@ -123,6 +146,8 @@ class EpicsDiode(EpicsDevice, Diode):
         self._turn = object()
         self._busy = threading.Lock()
         super().__init__(prefix, **kwargs)
+        self.arrivals, self.straggler = Arrivals(self.name, late_s), Straggler(self)
+        self._told_late = False
         self.monitor = monitor
         self._monitor_factor = 1.0
         self._monitor_signal: Any = None
@@ -132,10 +157,31 @@ class EpicsDiode(EpicsDevice, Diode):
             self.i0.kind = Kind.normal
             self.i0_name = self.i0.name
 
+    def settings(self) -> Settings:
+        """Of ranges, waits and monitor."""
+        words: Settings = {"late_s": (self.arrivals.late_s, "s")}
+        if self.ranges:
+            words |= {
+                "ranges": (self.ranges, ""),
+                "max_repeats": (self.max_repeats, ""),
+                "range_settle_s": (self.range_settle_s, "s"),
+            }
+        if self.monitor is not None:
+            words |= {"monitor_pv": (self.monitor.pv, ""), "monitor_unit": (self.monitor.unit, "")}
+        return {**super().settings(), **words}
+
     # ------------------------------------------------------------ what a subclass gives
 
     def _measure(self, exposure_s: float) -> Reading:
-        """One exposure on the present range; waits for it."""
+        """One exposure on the present range; waits for it. `_note` comes just before its trigger.
+
+        What it reads it takes from `arrivals`, which may raise `LateError`.
+        """
+        raise NotImplementedError
+
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """Signals that are read after an exposure; the others are published with the first."""
         raise NotImplementedError
 
     def _abort(self) -> None:
@@ -166,6 +212,8 @@ class EpicsDiode(EpicsDevice, Diode):
     def stage(self) -> list[object]:
         """Stage, when the exposure of an earlier scan that was cut off has ended."""
         self._wait_until_idle()
+        self.arrivals.forget()
+        self.fault, self._told_late = "", False
         return super().stage()
 
     def pause(self) -> None:
@@ -187,16 +235,39 @@ class EpicsDiode(EpicsDevice, Diode):
 
     def _expose(self, turn: object, exposure_s: float) -> None:
         with self._busy:
+            self.arrivals.settle()
             deadline = time.monotonic() + REPEATING_S - exposure_s
             repeats = 0
             while turn is self._turn:
-                reading = self._measure(exposure_s)
-                again = not reading.good and repeats < self.max_repeats and time.monotonic() < deadline
+                reading = self._measure_in_time(exposure_s)
+                again = not (reading.good or reading.late)
+                again = again and repeats < self.max_repeats and time.monotonic() < deadline
                 if not (again and turn is self._turn and self._to_next_range()):
                     break
                 repeats += 1
             if turn is self._turn:
                 self._store(reading, repeats)
+
+    def _note(self) -> None:
+        """Note the stamps of all that will be read, just before a trigger."""
+        first, *followers = self.results
+        self.arrivals.note([first, *self.monitor_signals], followers)
+
+    @property
+    def monitor_signals(self) -> list[Any]:
+        """The signal of the incident intensity, if there is one."""
+        return [] if self._monitor_signal is None else [self._monitor_signal]
+
+    def _measure_in_time(self, exposure_s: float) -> Reading:
+        """One exposure and its incident intensity; without a number if something of it has not come in time."""
+        try:
+            reading = self._measure(exposure_s)
+            if reading.i0 is None and self.monitor_signals:
+                (i0,) = self.arrivals.take(self._monitor_signal)
+                reading = replace(reading, i0=float(i0))
+        except LateError as error:
+            return Reading(math.nan, math.nan, i0=math.nan, late=str(error))
+        return reading
 
     def _to_next_range(self) -> bool:
         """Go to the next less sensitive range; False without one."""
@@ -212,14 +283,26 @@ class EpicsDiode(EpicsDevice, Diode):
         return True
 
     def _store(self, reading: Reading, repeats: int) -> None:
-        if not reading.good:
-            logger.warning("%s: %s, exposure left out", self.name, "overload" if reading.overload else "no number")
+        self._warn_of(reading)
+        self.fault = reading.late
         self.current.put(reading.mean_pa if reading.good else math.nan)
         self.sigma.put(reading.sigma_pa if reading.good else math.nan)
         self.overload.put(int(reading.overload))
+        self.late.put(int(bool(reading.late)))
         self.repeats.put(repeats)
         if self._range_signal is not None:
             self.range.put(int(self._range_signal.get()))
-        if self._monitor_signal is not None:
-            i0 = float(fresh(self._monitor_signal)) if reading.i0 is None else reading.i0
-            self.i0.put(self._monitor_factor * i0)
+        if reading.i0 is not None:
+            self.i0.put(self._monitor_factor * reading.i0)
+
+    def _warn_of(self, reading: Reading) -> None:
+        if reading.late and not self._told_late:
+            logger.warning(
+                "%s: %s: if it comes later, raise late_s of the beamline file, or let the acquisition wait for it "
+                "(WaitForPlugins); if it is never updated, it is the wrong PV",
+                self.name,
+                reading.late,
+            )
+            self._told_late = True
+        elif not (reading.good or reading.late):
+            logger.warning("%s: %s, exposure left out", self.name, "overload" if reading.overload else "no number")

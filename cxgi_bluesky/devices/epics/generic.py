@@ -7,8 +7,9 @@ from typing import Any
 
 from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind
 
+from ..configuration import Settings
 from .diode import OVERFLOW, EpicsDiode, Reading, pa_per
-from .signals import fresh_together, put_and_complete
+from .signals import put_and_complete
 
 MARGIN_S = 10.0
 
@@ -61,6 +62,16 @@ class GenericDiode(EpicsDiode):
         self.overloaded = self.optional("overloaded", overload_pv, EpicsSignalRO)
         self._written_s: float | None = None
 
+    def settings(self) -> Settings:
+        """Which PVs, and their unit."""
+        return {
+            **super().settings(),
+            "acquire_pv": (self._acquire_pv, ""),
+            "acquire_value": (self._acquire_value, ""),
+            "value_pv": (self._value_pv, ""),
+            "value_unit": (self.unit, ""),
+        }
+
     def stage(self) -> list[object]:
         """Stage; the exposure time is written anew, as others may have changed it."""
         self._written_s = None
@@ -70,14 +81,20 @@ class GenericDiode(EpicsDiode):
         if self.exposure is not None and exposure_s != self._written_s:
             put_and_complete(self.exposure, exposure_s, self.timeouts.write_s)
             self._written_s = exposure_s
+        self._note()
         put_and_complete(self.acquire, self._acquire_value, exposure_s + MARGIN_S)
         return self._reading()
+
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """Signals that are read after an exposure."""
+        return tuple(signal for signal in (self.value, self.spread, self.overloaded) if signal is not None)
 
     def _reading(self) -> Reading:
         """All that the IOC tells of the exposure, in the time of one answer."""
         asked = {"value": self.value, "spread": self.spread, "overload": self.overloaded, "i0": self._monitor_signal}
         signals = {name: signal for name, signal in asked.items() if signal is not None}
-        told = dict(zip(signals, map(float, fresh_together(*signals.values())), strict=True))
+        told = dict(zip(signals, map(float, self.arrivals.take(*signals.values())), strict=True))
         overload = abs(told["value"]) >= OVERFLOW or bool(told.get("overload"))
         sigma_pa = self._factor * told.get("spread", math.nan)
         return Reading(self._factor * told["value"], sigma_pa, overload, told.get("i0"))

@@ -8,8 +8,9 @@ import numpy as np
 from ophyd import Component, EpicsSignal, EpicsSignalRO, Kind
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from .diode import EpicsDiode, Reading, pa_per
-from .signals import fresh, put_and_complete
+from .signals import put_and_complete
 
 PASSIVE = 0  # of the field SCAN
 SLOW_S = 0.1  # 5 power line cycles at 50 Hz, 6 at 60 Hz
@@ -73,6 +74,10 @@ class KeithleyDiode(EpicsDiode):
         super().__init__(prefix, **kwargs)
         self.stage_sigs.update(scan=PASSIVE, zero_check=0, range_auto=0, rate_set=RATES[rate])
 
+    def settings(self) -> Settings:
+        """Of a reading; range and rate are read of the instrument."""
+        return {**super().settings(), "reading_s": (self.reading_s, "s"), "value_unit": (self.unit, "")}
+
     @property
     def _range_signal(self) -> Any:
         return self.range_set
@@ -83,16 +88,22 @@ class KeithleyDiode(EpicsDiode):
         self.stage_sigs["range_set"] = int(start)
         return super().stage()
 
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """Signals that are read after an exposure."""
+        return self.reading, self.overflow
+
     def _measure(self, exposure_s: float) -> Reading:
-        readings = np.array([self._read() for _ in range(max(1, round(exposure_s / self.reading_s)))])
-        overload = bool(np.isnan(readings).any()) and bool(fresh(self.overflow))
+        self._note()
+        told = [self._read() for _ in range(max(1, round(exposure_s / self.reading_s)))]
+        readings = np.array([current_pa for current_pa, _ in told])
+        overload = any(overflow for _, overflow in told)
         if len(readings) == 1:
             return Reading(float(readings[0]), float("nan"), overload)
         return Reading(float(readings.mean()), float(readings.std(ddof=1) / len(readings) ** 0.5), overload)
 
-    def _read(self) -> float:
-        """One reading in pA; NaN if it overflows."""
+    def _read(self) -> tuple[float, bool]:
+        """One reading in pA, NaN if it overflows, and whether it does."""
         put_and_complete(self.process, 1, READING_TIMEOUT_S)
-        if fresh(self.overflow):
-            return float("nan")
-        return self._factor * float(fresh(self.reading))
+        current, overflow = self.arrivals.take(self.reading, self.overflow)
+        return float("nan") if overflow else self._factor * float(current), bool(overflow)

@@ -12,6 +12,7 @@ from ophyd import Component, EpicsMotor, EpicsSignal, Kind
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
+from ..configuration import Configured
 from ..naming import Named
 from ..position import NotArrivedError, PositionError
 from .background import in_background
@@ -21,7 +22,7 @@ from .signals import fresh, fresh_together, put_noting, wait_for_record
 _MARGIN_S = 10.0  # for what is asked of the IOC after the move
 
 
-class BoundedMotor(Named, EpicsMotor):
+class BoundedMotor(Named, Configured, EpicsMotor):
     """A motor record in mm that also keeps the limits of the beamline file.
 
     Attributes

@@ -8,6 +8,7 @@ from ophyd import FormattedComponent, Kind
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from ..object_stage import IN, OUT, ObjectStage
 from .background import finish
 from .motors import BoundedMotor, move_together, set_bounds
@@ -65,6 +66,15 @@ class EpicsObjectStage(ObjectStage):
         super().__init__(prefix, **kwargs)
         set_bounds(self.motor, limits_mm, settle_s, move_timeout_s)
         give_timeouts(self, timeouts or Timeouts())
+
+    def settings(self) -> Settings:
+        """Both places, and the window."""
+        return {
+            "in_mm": (self.in_mm, "mm"),
+            "out_mm": (self.out_mm, "mm"),
+            "in_position_um": (self.in_position_um, "um"),
+            "move_timeout_s": (self.move_timeout_s, "s"),
+        }
 
     def stage(self) -> list[object]:
         """Stage, if the record is in mm."""

@@ -10,6 +10,7 @@ from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind, PVPositi
 from ophyd.utils import LimitError
 
 from ...errors import CxgiError
+from ..configuration import Configured, Settings
 from ..naming import Named
 from .signals import Timeouts, give_timeouts
 
@@ -38,7 +39,7 @@ def described_in_mm(key: dict[str, Any], precision: int) -> dict[str, Any]:
     return {**key, "dtype": "number", "dtype_numpy": "<f8", "units": UNIT, "precision": max(precision, 4)}
 
 
-class BoundedPositioner(Named, PVPositionerPC):
+class BoundedPositioner(Named, Configured, PVPositionerPC):
     """An axis of a controller that has no motor record, such as a piezo stage, within limits of the beamline file.
 
     It updates less often than a motor record, so that a move over Channel Access takes a third of the time.
@@ -70,6 +71,10 @@ class BoundedPositioner(Named, PVPositionerPC):
             self.stop_signal = EpicsSignal(stop_pv, name=f"{self.name}_stop")
             self.extra_signals["stop"] = self.stop_signal
         give_timeouts(self, Timeouts())
+
+    def settings(self) -> Settings:
+        """Which PV is set."""
+        return {"setpoint_pv": (self.setpoint_pv, "")}
 
     @property
     def title(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ophyd import Component, EpicsSignalRO, FormattedComponent, Kind
@@ -11,6 +11,7 @@ from ophyd.quadem import QuadEM, TetrAMM
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from .diode import EpicsDiode, Reading, pa_per
 from .signals import fresh
 
@@ -86,6 +87,21 @@ class QuadEMDiode(EpicsDiode):
         self._full_scale_a = dict(full_scale_a or FULL_SCALE_A)
         super().__init__(prefix, **{"ranges": tuple(self._full_scale_a), **kwargs})
 
+    def settings(self) -> Settings:
+        """Channel, unit and full scales, in the order of `ranges`."""
+        return {
+            **super().settings(),
+            "channel": (self.channel, ""),
+            "value_unit": (self.unit, ""),
+            "full_scales": (tuple(self._full_scale_a.values()), "A"),
+        }
+
+    def configured_parts(self) -> Iterator[Any]:
+        """Also what the electrometer is set to."""
+        yield from super().configured_parts()
+        detector = self.detector
+        yield from (detector.em_range, detector.averaging_time, detector.values_per_read, detector.bias_voltage)
+
     @property
     def _range_signal(self) -> Any:
         return self.detector.em_range
@@ -96,13 +112,20 @@ class QuadEMDiode(EpicsDiode):
             self.detector.stage_sigs[signal] = signal.get()
         return super().stage()
 
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """Signals that are read after an exposure."""
+        return self.mean_value, self.spread
+
     def _measure(self, exposure_s: float) -> Reading:
         if not math.isclose(float(self.detector.averaging_time.get()), exposure_s, rel_tol=1e-3):
             self.detector.averaging_time.set(exposure_s).wait(timeout=self.timeouts.write_s)
+        self._note()
         self.detector.trigger().wait(timeout=exposure_s + MARGIN_S)
-        mean_a = float(fresh(self.mean_value)) * self._factor * 1e-12
-        averaged = max(float(fresh(self.detector.num_averaged)), 1.0)
-        sigma_pa = self._factor * float(fresh(self.spread)) / math.sqrt(averaged)
+        mean, spread = map(float, self.arrivals.take(self.mean_value, self.spread))
+        mean_a = mean * self._factor * 1e-12
+        averaged = max(float(fresh(self.detector.num_averaged)), 1.0)  # the same number again is not stamped anew
+        sigma_pa = self._factor * spread / math.sqrt(averaged)
         full_scale_a = self._full_scale_a.get(int(self.detector.em_range.get()), math.inf)
         return Reading(1e12 * mean_a, sigma_pa, abs(mean_a) >= NEAR_FULL_SCALE * full_scale_a)
 

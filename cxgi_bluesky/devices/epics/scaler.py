@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from ophyd import EpicsScaler, FormattedComponent, Kind
 
 from ...errors import CxgiError
+from ..configuration import Settings
 from .diode import EpicsDiode, Reading
-from .signals import fresh, put_and_complete
+from .signals import put_and_complete
 
 CHANNELS = 32
 MARGIN_S = 10.0
@@ -55,21 +57,42 @@ class ScalerDiode(EpicsDiode):
         if not 0 < counts_per_pa_s < math.inf:
             raise CxgiError(f"counts_per_pa_s {counts_per_pa_s} is no positive number")
         self._scaler_pv, self._counts_per_pa_s, self._counting = scaler_pv, counts_per_pa_s, counting
+        self.channel = channel
         super().__init__(prefix, **kwargs)
         self.counts = getattr(self.scaler.channels, f"chan{channel}")
         self.scaler.stage_sigs.clear()
         self.stage_sigs[self.scaler.count_mode] = "OneShot"
+
+    def settings(self) -> Settings:
+        """Channel, and what a count means."""
+        return {
+            **super().settings(),
+            "channel": (self.channel, ""),
+            "counts_per_pa_s": (self._counts_per_pa_s, "counts/(pA s)"),
+            "counting": (self._counting, ""),
+        }
+
+    def configured_parts(self) -> Iterator[Any]:
+        """Also the preset time and the clock's frequency."""
+        yield from super().configured_parts()
+        yield from (self.scaler.preset_time, self.scaler.freq)
 
     def stage(self) -> list[object]:
         """Stage; the preset time is put back afterwards."""
         self.stage_sigs[self.scaler.preset_time] = self.scaler.preset_time.get()
         return super().stage()
 
+    @property
+    def results(self) -> tuple[Any, ...]:
+        """Signals that are read after an exposure."""
+        return self.counts, self.scaler.time
+
     def _measure(self, exposure_s: float) -> Reading:
         if not math.isclose(float(self.scaler.preset_time.get()), exposure_s, rel_tol=1e-6):
             put_and_complete(self.scaler.preset_time, exposure_s, self.timeouts.write_s)
+        self._note()
         put_and_complete(self.scaler.count, 1, exposure_s + MARGIN_S)
-        counts, seconds = float(fresh(self.counts)), float(fresh(self.scaler.time))
+        counts, seconds = map(float, self.arrivals.take(self.counts, self.scaler.time))
         if not seconds > 0:
             return Reading(math.nan, math.nan)
         per_count = 1 / (self._counts_per_pa_s * seconds)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ophyd import EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
+from ...errors import CxgiError
+from ..configuration import Settings
 from ..shutter import Shutter, ShutterError
 from .background import in_background
 from .barrier import EpicsBarrier, Value
@@ -104,6 +106,15 @@ class EpicsShutter(EpicsDevice, Shutter):
             self.stage_sigs[self.max_open] = self.times.max_open_s
         self.readback.subscribe(self._readback_changed, run=False)
 
+    def settings(self) -> Settings:
+        """PVs, what their values mean, times, and the second barrier."""
+        pvs = asdict(self.pvs).items()
+        words: Settings = {key if key.endswith("_value") else f"{key}_pv": (value, "") for key, value in pvs}
+        words |= {key: (value, "s") for key, value in asdict(self.times).items()}
+        if self.barrier is not None:
+            words["second_barrier"] = (self.barrier.command.pvname, "")
+        return {**super().settings(), **words}
+
     # ------------------------------------------------------------ state
 
     def _says_open(self, value: Any) -> bool:
@@ -120,6 +131,15 @@ class EpicsShutter(EpicsDevice, Shutter):
     @property
     def _openings(self) -> int:
         return self._count.openings
+
+    def check_text(self) -> None:
+        """Raise `CxgiError` if the readback is a text, and numbers are expected of it: it would never be closed."""
+        value, known = self._ask(), (self.pvs.opened_value, self.pvs.closed_value)
+        if isinstance(value, str) and not any(isinstance(k, str) or says(self.readback, value, k) for k in known):
+            raise CxgiError(
+                f"{self.readback.pvname} says {value!r}, a text, and opened_value and closed_value of the shutter are "
+                f'{known[0]!r} and {known[1]!r}: give its texts in the beamline file, such as "Open" and "Closed"'
+            )
 
     def _readback_changed(self, value: Any = None, timestamp: float | None = None, **_: Any) -> None:
         """Count, and wake whoever waits; called for each update of the readback."""

@@ -9,7 +9,7 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -201,13 +201,17 @@ def fresh(signal: Any) -> Any:
 
     An answer that is missing while the IOC is connected is asked for once more: an exposure is not lost for it.
     """
+    return _ask_twice(_asked, signal)
+
+
+def _ask_twice(ask: Callable[[Any], Any], signal: Any) -> Any:
     try:
-        return _asked(signal)
+        return ask(signal)
     except TimeoutError:
         if not signal.connected:
             raise
         logger.info("%s has not answered, and is asked once more", signal.pvname)
-        return _asked(signal)
+        return ask(signal)
 
 
 def _asked(signal: Any) -> Any:
@@ -236,12 +240,23 @@ def fresh_together(*signals: Any) -> list[Any]:
 
     pyepics sends no second request for what is already on its way.
     """
+    _request(signals)
+    return [fresh(signal) for signal in signals]
+
+
+def _request(signals: Sequence[Any]) -> None:
+    """Ask for values and time stamps, and wait for nothing."""
     for signal in signals if cl.name == "pyepics" else ():
         if signal.connected:
             pv = signal._read_pv
             with _asking_anew_after_failure(signal):
                 ca.get_with_metadata(pv.chid, ftype=pv.ftype, wait=False)
-    return [fresh(signal) for signal in signals]
+
+
+def stamped_together(*signals: Any) -> list[tuple[Any, float]]:
+    """As `fresh_together`, each value with its time stamp (`fresh_with_time`)."""
+    _request(signals)
+    return [_ask_twice(fresh_with_time, signal) for signal in signals]
 
 
 def fresh_with_time(signal: Any) -> tuple[Any, float]:
@@ -261,7 +276,9 @@ def fresh_with_time(signal: Any) -> tuple[Any, float]:
 
 
 def says(signal: Any, value: Any, wanted: Any) -> bool:
-    """Whether a value of a signal is the wanted one, which may be a number or a word of its enum."""
+    """Whether a value of a signal is the wanted one, which may be a number, a word of its enum, or a text."""
+    if isinstance(value, str) and not isinstance(wanted, str):
+        return value.strip() == f"{wanted:g}"
     if isinstance(wanted, str) and not isinstance(value, str):
         words = signal.enum_strs or ()
         return 0 <= int(value) < len(words) and words[int(value)] == wanted

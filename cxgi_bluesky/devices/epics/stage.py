@@ -9,6 +9,7 @@ from ophyd import FormattedComponent, Kind
 from ophyd.status import StatusBase
 
 from ...speckle_board import Board
+from ..configuration import Settings
 from ..stage import MaskStage
 from .motors import Axis, BoundedMotor, end_pseudo_move, move_together, set_bounds
 from .positioners import AxisPvs, BoundedPositioner
@@ -65,6 +66,16 @@ class EpicsAxesStage(MaskStage):
         for axis, limits in ((self.x, x_limits_mm), (self.y, y_limits_mm)):
             set_bounds(axis, limits, settle_s, move_timeout_s)
         give_timeouts(self, timeouts or Timeouts())
+
+    def settings(self) -> Settings:
+        """Also how it moves."""
+        return {
+            **super().settings(),
+            "move_timeout_s": (self.move_timeout_s, "s"),
+            "settle_s": (float(self.x.settle_time), "s"),
+            "x_limits_mm": (self.x.limits_mm, "mm"),
+            "y_limits_mm": (self.y.limits_mm, "mm"),
+        }
 
     @property
     def axes(self) -> tuple[Axis, Axis]:
