@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date, datetime
 from pathlib import Path
 from uuid import UUID
@@ -38,23 +39,23 @@ def nested(depth: int) -> list:
 
 REFUSED = [
     ({"barcode": 12345678901234567890}, "md.barcode 12345678901234567890 is a whole number beyond 2^53"),
-    ({"flux": 1e17}, r"md.flux 1e\+17 is a whole number beyond 2^53"),
+    ({"flux": 1e17}, "md.flux 1e+17 is a whole number beyond 2^53"),
     ({"gain": float("inf")}, "md.gain inf is not finite"),
-    ({"a": {"b": [0, np.array([1.0, np.nan])]}}, r"md.a.b\[1\]\[1\] nan is not finite"),
-    ({"raw": b"\xff"}, r"md.raw b'.*' is bytes"),
-    ({"name": "\udcff"}, r"md.name '\\udcff' is no UTF-8"),
+    ({"a": {"b": [0, np.array([1.0, np.nan])]}}, "md.a.b[1][1] nan is not finite"),
+    ({"raw": b"\xff"}, r"md.raw b'\xff' is bytes"),
+    ({"name": "\udcff"}, r"md.name '\udcff' is no UTF-8"),
     ({"map": {3: "x"}}, "md.map: the key 3 is no text"),
-    ({"what": object()}, "md.what .* is object"),
-    ({"deep": nested(MAX_DEPTH + 1)}, "md.deep.* lies more than 50 levels deep"),
-    ({"deep": nested(100_000)}, "md.deep.* lies more than 50 levels deep"),
+    ({"what": object()}, " is object, which cannot be kept"),
+    ({"deep": nested(MAX_DEPTH + 1)}, " lies more than 50 levels deep"),
+    ({"deep": nested(100_000)}, " lies more than 50 levels deep"),
     ({"motors": ["x"]}, "md has a key 'motors'"),
     ({"plan_args": {}}, "md has a key 'plan_args'"),
     ({"uid": "mine"}, "md has a key 'uid'"),
     ({"scan_id": 3}, "md has a key 'scan_id'"),
-    ({"hints": 3}, r"md\['hints'\] is not as event-model has it"),
-    ({"a.b": 3}, r"md\['a.b'\] is not as event-model has it"),
-    ({"plan_name": 3}, r"md\['plan_name'\] 3 is no text"),
-    ([1], r"md \[1\]: give a mapping"),
+    ({"hints": 3}, "md['hints'] is not as event-model has it"),
+    ({"a.b": 3}, "md['a.b'] is not as event-model has it"),
+    ({"plan_name": 3}, "md['plan_name'] 3 is no text"),
+    ([1], "md [1]: give a mapping"),
 ]
 
 
@@ -69,7 +70,7 @@ def test_plain_values_are_kept(RE, beamline, documents):
 def test_what_would_be_altered_is_refused_before_anything_moves(RE, beamline, documents, md, message):
     touched = []
     RE.msg_hook = touched.append
-    with pytest.raises(CxgiError, match=message) as caught:
+    with pytest.raises(CxgiError, match=re.escape(message)) as caught:
         RE(small_scan(beamline, 4, **ALONE, md=md))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
