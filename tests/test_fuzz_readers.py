@@ -23,7 +23,7 @@ from cxgi_bluesky.bucket_file import BucketTable, read_buckets, read_list, write
 from cxgi_bluesky.devices.beamline_file import read_beamline_file
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.image_file import read_image_file
-from cxgi_bluesky.simulation.spectrum import Spectrum
+from cxgi_bluesky.simulation.spectrum import read_spectrum
 
 ROOM = 2**30  # bytes
 CRASHES = (-6, -7, -8, -11)  # of the HDF5 library
@@ -48,7 +48,7 @@ def beamline_text() -> str:
 
 
 PICTURE = (np.arange(256).reshape(16, 16) % 251).astype(np.uint8)
-SPECTRUM = "energy_kev,weight\n" + "".join(f"{10 + n},{n + 1}\n" for n in range(20))
+SPECTRUM = "energy_kev,photons\n" + "".join(f"{10 + n},{n + 1}\n" for n in range(20))
 LIST = "".join(f"{n / 7}\n" for n in range(64))
 FORMATS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object]]] = {
     "csv": (".csv", lambda path: write_buckets(path, table()), read_buckets),
@@ -61,7 +61,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object]
     "tiff": (".tif", lambda path: tifffile.imwrite(path, PICTURE), read_image_file),
     "board": (".yaml", lambda path: path.write_bytes(Path(board_path("cu32")).read_bytes()), load_board),
     "beamline": (".yml", lambda path: path.write_text(beamline_text(), encoding="utf-8"), read_beamline_file),
-    "spectrum": (".csv", write_text(SPECTRUM), Spectrum.from_file),
+    "spectrum": (".csv", write_text(SPECTRUM), read_spectrum),
 }
 BITS = [b"\x00", b"\xff", b"[", b"{", b"&a ", b"*a", b"-", b"9" * 30, b"1e999", b"nan", b",", b"\n", b'"', b": ", b"#"]
 
