@@ -52,6 +52,13 @@ def test_a_text_file_of_gigabytes(tmp_path):
     refused(read_buckets, path, "more than 64000000 bytes")
 
 
+def test_a_number_of_endless_digits(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("9" * 300_000 + "x\n")
+    options = {"size": 8, "order": "natural", "seed": None, "coding": "signed"}
+    refused(lambda path: read_list(path, "list", **options), path, "is no list of numbers")
+
+
 @pytest.mark.parametrize("read", YAML_READERS)
 def test_brackets_without_end(tmp_path, read):
     path = tmp_path / "a.yaml"
