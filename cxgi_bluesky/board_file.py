@@ -14,7 +14,7 @@ import yaml
 
 from .errors import CxgiError
 from .orders import ORDERS, SEEDED, ranking
-from .unique_yaml import load_yaml
+from .unique_yaml import read_yaml_file
 
 OPTIONAL = {"alignment", "fiducials"}
 _SUFFIXES = (".yaml", ".yml")
@@ -38,10 +38,7 @@ def board_path(name_or_path: str | Path) -> str | Path:
 
 def read_words(path: str | Path) -> Any:
     """What a YAML file says; `CxgiError` if it cannot be read."""
-    try:
-        return load_yaml(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CxgiError(f"board file {path} cannot be read ({error})") from error
+    return read_yaml_file(path, "board file")
 
 
 def write_words(path: str | Path, words: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import CxgiError
 from .file_lock import locked
+from .plain_values import plain_or_text, require_plain
 from .whole_file import whole_file
 
 NOT_KEPT = ("versions",)  # bluesky and this package stamp them anew
@@ -22,6 +23,7 @@ class EngineMetadata(UserDict[str, Any]):
     """What ``RE.md`` is: a mapping that is kept in ``engine-metadata.json`` of a data folder.
 
     Each key that is set, changed or deleted here is so in the file, under a lock; the keys of other processes stay.
+    Dates, paths and numpy's values are kept as text and numbers.
     ``scan_id`` only grows: setting it to 1000 makes the next scan 1001.
 
     Parameters
@@ -32,7 +34,7 @@ class EngineMetadata(UserDict[str, Any]):
     Raises
     ------
     CxgiError
-        If the file cannot be read; when a key is set, for a value that JSON cannot hold.
+        If the file cannot be read; when a key is set, for a value that `require_plain` refuses.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +46,7 @@ class EngineMetadata(UserDict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         """Set and keep a key."""
         if key not in NOT_KEPT:
-            _check(key, value)
+            value = _checked(key, value)
         self.data[key] = value
         self._keep()
 
@@ -63,8 +65,7 @@ class EngineMetadata(UserDict[str, Any]):
     def _keep(self, *, scans: int = 0) -> int:
         """Bring into the file what was changed here since the last time, also within values; the last scan's number."""
         mine = {key: value for key, value in self.data.items() if key not in (*NOT_KEPT, SCAN_ID)}
-        for key, value in mine.items():
-            _check(key, value)
+        mine, _ = plain_or_text(mine, "")  # what was put into a value since; of the run's the catalog's writer warns
         with self._kept() as kept:
             for key in self._last.keys() - mine.keys() - {SCAN_ID}:
                 kept.pop(key, None)
@@ -89,10 +90,7 @@ class EngineMetadata(UserDict[str, Any]):
             yield kept
 
 
-def _check(key: str, value: Any) -> None:
+def _checked(key: str, value: Any) -> Any:
     if key == SCAN_ID and not isinstance(value, int):
         raise CxgiError(f"scan_id {value!r}: give a whole number")
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise CxgiError(f"metadata {key}={value!r} cannot be kept ({error}): give text, numbers, lists") from error
+    return require_plain(value, f"metadata {key}")

@@ -15,6 +15,7 @@ from .errors import CxgiError
 
 SUFFIXES = (".npy", ".tif", ".tiff", ".png")
 MAX_PIXELS = 32_000_000
+MAX_PAGES = 1000  # of a .tif
 PICTURE_PIXELS = 512  # a saved .png is enlarged by whole factors to about this many pixels
 
 
@@ -63,7 +64,9 @@ def read_image_file(path: str | Path) -> ImageFile:
     except CxgiError as error:
         raise CxgiError(f"{path} {error}") from error
     except Exception as error:  # damaged files make the readers raise nearly anything
-        raise CxgiError(f"{path} cannot be read as an image ({error}): check the file") from error
+        raise CxgiError(
+            f"{path} cannot be read as an image ({' '.join(str(error).split())}): check the file"
+        ) from error
     if path.suffix.lower() == ".png":
         factor = enlargement(values)
         return ImageFile(values[::factor, ::factor], factor, stretched=True)
@@ -107,6 +110,8 @@ def _read_tiff(path: Path) -> NDArray[np.float64]:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
+        if len(file.pages) > MAX_PAGES:  # counted first: series of pages in a circle have no end
+            raise CxgiError(f"has {len(file.pages)} pages: save the one that is meant alone")
         whole = [series for series in file.series if not series.keyframe.is_reduced]
         if len(whole) != 1:
             raise CxgiError(f"has {len(whole)} images: save the one that is meant alone")

@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CxgiError
+from .hdf5_dataset import check_no_link, dataset_in
 
 BASIS = "speckle"
 GROUP, VERSION_WORD, VERSION = "speckles", "cxgi_speckles", 1
 READ_BYTES = 16 * 2**20
+MAX_FRAME = 32_000_000  # pixels
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 
@@ -165,8 +167,8 @@ def _readable(path: Path) -> Iterator[Any]:
         path.open("rb").close()  # h5py's own words for a missing file are long
         with h5py.File(path, "r") as file:
             yield file
-    except CxgiError:
-        raise
+    except CxgiError as error:
+        raise (error if str(path) in str(error) else CxgiError(f"{path}: {error}")) from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
         raise CxgiError(f"speckle patterns {path} cannot be read ({reason}): use a sound copy") from error
@@ -188,18 +190,24 @@ def digest(patterns: Any, dark: Any = None) -> str:
 
 def _dark(file: Any) -> NDArray[np.float32] | None:
     group = file[GROUP]
-    return np.asarray(group["dark"][()], dtype=np.float32) if "dark" in group else None
+    if "dark" not in group:
+        return None
+    return np.asarray(dataset_in(group, "dark", max_values=MAX_FRAME)[()], dtype=np.float32)
 
 
 def _described(path: Path, file: Any) -> SpeckleSet:
     """What a file says of itself."""
+    check_no_link(file, GROUP)
     group = file.get(GROUP)
     if group is None or group.attrs.get(VERSION_WORD) != VERSION:
         raise CxgiError(
             f"{path} holds no speckle patterns: expected the group /{GROUP} with {VERSION_WORD} = {VERSION}"
         )
-    words, patterns = {name: _plain(value) for name, value in group.attrs.items()}, group["patterns"]
+    words = {name: _plain(value) for name, value in group.attrs.items()}
+    patterns = dataset_in(group, "patterns", max_values=2**53)  # they are read a few at a time
     check_patterns(path, patterns.shape, words["pixel_um"])
+    if math.prod(patterns.shape[1:]) > MAX_FRAME:
+        raise CxgiError(f"{path}: patterns of {patterns.shape[1:]} pixels, at most {MAX_FRAME} are read: bin them")
     if "dark" in group and group["dark"].shape != patterns.shape[1:]:
         raise CxgiError(f"{path}: a dark frame of {group['dark'].shape} for patterns of {patterns.shape[1:]}")
     count, rows, columns = patterns.shape

@@ -16,8 +16,9 @@ from .errors import CxgiError
 Array = NDArray[np.float64]
 _Row = tuple[int, list[str]]  # number of the line, cells
 
+MAX_BYTES = 64_000_000
 _SHOWN = 100  # characters of a foreign text in a message
-_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
 _SEPARATORS = (",", ";", "\t", None)  # the last is white space
@@ -30,13 +31,16 @@ def read_text(path: str | Path) -> str:
     Raises
     ------
     CxgiError
-        If it cannot be read, or is no UTF-8.
+        If it cannot be read, is no UTF-8, or has more than `MAX_BYTES`.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
-            return stream.read()
+        with Path(path).open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) <= MAX_BYTES:
+            return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CxgiError(f"{path} cannot be read ({error})") from error
+    raise CxgiError(f"{path} has more than {MAX_BYTES} bytes, more than a table of numbers needs: is it another file?")
 
 
 def is_content(line: str) -> bool:

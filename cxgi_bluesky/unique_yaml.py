@@ -1,11 +1,17 @@
-"""YAML in which a key stands once: of two, the first would be lost without a word. Only plain data is made of it."""
+"""YAML files in which a key stands once: of two, the first would be lost without a word. Only plain data is made."""
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from .errors import CxgiError
+
+MAX_BYTES = 1_000_000
+MAX_VALUES = 1_000_000  # with aliases written out
 
 
 class _Loader(yaml.SafeLoader):
@@ -18,12 +24,61 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def read_yaml_file(path: str | Path, what: str) -> Any:
+    """Plain data of a YAML file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file of `MAX_BYTES` at most.
+    what : str
+        Kind of file, for messages.
+
+    Raises
+    ------
+    CxgiError
+        If it cannot be read or is no YAML; for a key that stands twice in one mapping; and for a file that is too
+        large, nested too deeply, or would become too large by its aliases.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise CxgiError(f"{what} {path} has more than {MAX_BYTES} bytes: is it another file?")
+        return load_yaml(content.decode("utf-8"))
+    except CxgiError:
+        raise
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
+        raise CxgiError(f"{what} {path} cannot be read ({' '.join(str(error).split())})") from error
+
+
 def load_yaml(text: str) -> Any:
     """Plain data of a YAML text.
 
     Raises
     ------
     yaml.YAMLError
-        For what is no YAML, and for a key that stands twice in one mapping.
+        For what is no YAML, a key that stands twice in one mapping, and what is nested too deeply or too large.
     """
-    return _Loader(text).get_single_data()
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _count_values(node, {}) > MAX_VALUES:
+            raise yaml.YAMLError(f"its aliases make more than {MAX_VALUES} values of it: write the values themselves")
+        return loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply: write it flatter") from None
+    finally:
+        loader.dispose()
+
+
+def _count_values(node: yaml.Node, counted: dict[int, int]) -> int:
+    """Values below a node, those behind an alias as often as they are named."""
+    if id(node) not in counted:
+        counted[id(node)] = MAX_VALUES  # an alias of what it stands in has no end
+        parts = node.value if isinstance(node, yaml.SequenceNode | yaml.MappingNode) else []
+        below = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
+        counted[id(node)] = 1 + sum(_count_values(part, counted) for part in below)
+    return counted[id(node)]

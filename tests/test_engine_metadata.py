@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import threading
+from datetime import date
 
+import numpy as np
 import pytest
 from bluesky import RunEngine
 from bluesky.plans import count
@@ -68,12 +70,27 @@ def test_numbers_begin_where_the_user_says_and_never_fall(tmp_path):
     assert starts == [1001, 1002]
 
 
-@pytest.mark.parametrize("value", [object(), float("nan"), {1, 2}])
+@pytest.mark.parametrize("value", [object(), float("nan"), 2**60, b"x"])
 def test_what_json_cannot_hold_is_refused_and_not_kept(tmp_path, value):
     metadata = EngineMetadata(tmp_path)
-    with pytest.raises(CxgiError, match=r"metadata when=.* cannot be kept"):
+    with pytest.raises(CxgiError, match=r"metadata when .* cannot be kept"):
         metadata["when"] = value
     assert "when" not in metadata
+
+
+def test_dates_paths_and_numbers_are_kept_as_json_has_them(tmp_path):
+    metadata = EngineMetadata(tmp_path)
+    metadata["beamtime"] = {"begin": date(2026, 1, 2), "folder": tmp_path, "shifts": {3, 1}, "energy": np.float32(12.5)}
+    expected = {"begin": "2026-01-02", "folder": str(tmp_path), "shifts": [1, 3], "energy": 12.5}
+    assert metadata["beamtime"] == EngineMetadata(tmp_path)["beamtime"] == expected
+
+
+def test_what_is_put_within_a_value_ends_no_scan(tmp_path):
+    metadata = EngineMetadata(tmp_path)
+    metadata["sample"] = {}
+    metadata["sample"]["mass"] = float("inf")
+    assert metadata.next_scan_id(metadata) == 1
+    assert EngineMetadata(tmp_path)["sample"] == {"mass": "inf"}
 
 
 @pytest.mark.parametrize("text", ["{", "3", '{"scan_id": "many"}'])

@@ -12,7 +12,7 @@ from ..errors import CxgiError
 from ..orders import ORDERS, ranking
 from ..reduction import Coding
 from ..text_table import numbers_of, read_text
-from .npz_file import read_arrays
+from .npz_file import MAX_BYTES, read_arrays
 from .table import BucketTable, naming, numeric
 
 LAYOUTS = ("list", "pairs")
@@ -136,9 +136,13 @@ def _read_numbers(path: Path) -> _Numbers:
 
 def _only_array(path: Path) -> _Numbers:
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise CxgiError(f"{path} has {size} bytes, at most {MAX_BYTES} are read: is it another file?")
         with path.open("rb") as stream:
             array = np.load(stream, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    except CxgiError:
+        raise
+    except Exception as error:  # damaged files make numpy raise nearly anything
         raise CxgiError(f"{path} cannot be read as NPY ({' '.join(str(error).split())})") from error
     if not isinstance(array, np.ndarray):
         raise CxgiError(f"{path} is an NPZ file: give it the suffix .npz")

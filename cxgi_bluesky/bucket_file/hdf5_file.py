@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CxgiError
+from ..hdf5_dataset import check_no_link, dataset_in
 from ..patterns import MAX_SIZE
 from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from, naming, one_line
 
@@ -38,6 +39,8 @@ def read_hdf5(path: Path) -> BucketTable:
 
 
 def _contents(path: Path, file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    with naming(path):
+        check_no_link(file, GROUP)
     group = file.get(GROUP)
     if group is None or VERSION_WORD not in group.attrs:
         raise CxgiError(
@@ -56,15 +59,8 @@ def _contents(path: Path, file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _column(path: Path, group: Any, name: str) -> Any:
-    import h5py
-
-    dataset = group[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf" or dataset.shape is None:
-        what = f"holds {dataset.dtype}" if isinstance(dataset, h5py.Dataset) else "is a group"
-        raise CxgiError(f"{path}: /{GROUP}/{name} {what}, not numbers: write it as float64 (pattern_index as int64)")
-    if dataset.size > MAX_SIZE**2:
-        raise CxgiError(f"{path}: /{GROUP}/{name} has {dataset.size} numbers, more than there are patterns")
-    return dataset[()]
+    with naming(path):
+        return dataset_in(group, name, max_values=MAX_SIZE**2)[()]
 
 
 def _unit(path: Path, group: Any) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,19 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
+from ..patterns import MAX_SIZE
 from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from
 
-_DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+MAX_BYTES = MAX_SIZE**2 * 16 + 65_536  # of an array: so many numbers, and the header
 
 
 def read_npz(path: Path) -> BucketTable:
@@ -54,10 +43,11 @@ def read_arrays(path: Path, *, only: tuple[str, ...] | None = None) -> dict[str,
             names = [name for name in archive.files if only is None or name in only]
             if len(set(names)) < len(names):
                 raise CxgiError(f"{path} holds {max(names, key=names.count)} twice: keep one of them")
+            _check_sizes(path, archive, names)
             return {name: _read_array(path, archive, name) for name in names}
     except CxgiError:
         raise
-    except _DAMAGE as error:
+    except Exception as error:  # damaged files make zip and numpy raise nearly anything
         raise CxgiError(f"{path} cannot be read as NPZ ({_in_one_line(error)})") from error
 
 
@@ -68,10 +58,23 @@ def _opened(stream: IO[bytes]) -> Any:
     return archive
 
 
+def _check_sizes(path: Path, archive: Any, names: list[str]) -> None:
+    """Raise `CxgiError` for an array that would be huge; before it is unpacked."""
+    sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.zip.infolist()}
+    for name in names:
+        if sizes[name] > MAX_BYTES:
+            raise CxgiError(
+                f"{path}: array {name} has {sizes[name]} bytes, at most {MAX_BYTES} are read (one number for each of "
+                f"{MAX_SIZE} x {MAX_SIZE} patterns): is it another file?"
+            )
+    if len(names) > len(COLUMNS) + len(WORDS) + 1:
+        raise CxgiError(f"{path} has {len(names)} arrays, more than a table or a list: is it another file?")
+
+
 def _read_array(path: Path, archive: Any, name: str) -> NDArray[Any]:
     try:
         return np.asarray(archive[name])
-    except _DAMAGE as error:
+    except Exception as error:  # damaged files make zip and numpy raise nearly anything
         raise CxgiError(
             f"{path}: array {name} cannot be read ({_in_one_line(error)}): the file is damaged, "
             "or it holds Python objects instead of numbers"

@@ -16,6 +16,7 @@ from ..errors import CxgiError
 from ..file_lock import locked
 from ..journal import Document, Journal, journal_folder, read_journal
 from ..per_run import Callback, PerRun
+from .plain_documents import PlainDocuments
 from .problems import short
 from .recovery import Recovery, keep_done, recover, store_journal, waiting_runs
 from .writing import BATCH_SIZE, batch_size, run_writer
@@ -71,10 +72,12 @@ class CatalogWriter:
 
         Raises
         ------
-        OSError, TypeError
+        OSError
             Also the callable: if the journal cannot be written.
         """
-        run = _Run(self, Journal(journal_folder(self.folder), start), start)
+        make_plain = PlainDocuments(str(start["uid"]))
+        start = make_plain("start", start)
+        run = _Run(self, Journal(journal_folder(self.folder), start), start, make_plain)
         self.put(lambda: run.take("start", start))
         return run
 
@@ -218,8 +221,11 @@ class CatalogWriter:
 class _Run:
     """A run on its way into the catalog, by the journal."""
 
-    def __init__(self, owner: CatalogWriter, journal: Journal, start: Mapping[str, Any]) -> None:
+    def __init__(
+        self, owner: CatalogWriter, journal: Journal, start: Mapping[str, Any], make_plain: PlainDocuments
+    ) -> None:
         self.start, self.uid = start, str(start["uid"])
+        self._make_plain = make_plain
         self.stored = False
         self._owner, self._journal = owner, journal
         self._write: Callback | None = None
@@ -229,6 +235,7 @@ class _Run:
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document, in the thread of the RunEngine. Critical."""
+        document = self._make_plain(name, document)
         try:
             self._journal(name, document)
         except BaseException:
@@ -311,7 +318,7 @@ class _Run:
 class RunStore:
     """Every document into the journal, then into the catalog. Critical: a journal that cannot be written ends the scan.
 
-    Several runs may be open at once.
+    Values that cannot be kept become text (`PlainDocuments`). Several runs may be open at once.
 
     Parameters
     ----------
@@ -319,8 +326,8 @@ class RunStore:
 
     Raises
     ------
-    OSError, TypeError
-        When called, if a document cannot be written into the journal.
+    OSError
+        When called, if the journal cannot be written.
     """
 
     def __init__(self, writer: CatalogWriter) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
+
+from event_model import DocumentNames, schema_validators
 
 from ..board import MaskBoard, load_board
 from ..devices.diode import Diode
@@ -11,6 +14,7 @@ from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..exposures import SCHEMA
 from ..patterns import PatternSet
+from ..plain_values import require_plain
 from ..speckle_board import Board
 from ..speckle_set import SpeckleSet
 
@@ -145,3 +149,48 @@ def start_document(
         metadata["num_points"] = points
         metadata["hints"] = {"dimensions": [([axis.name], "primary")]}
     return metadata
+
+
+# ---------------------------------------------------------------- metadata of the user
+
+_OF_THE_ENGINE = ("uid", "time", "scan_id", "plan_type")
+_OF_BOTH = ("plan_name", "hints")  # a key of the plan that the user may give too
+
+
+def with_user_metadata(metadata: dict[str, Any], md: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A plan's start document with what the user adds; all of it plain values (`require_plain`).
+
+    Parameters
+    ----------
+    metadata : dict
+        Of the plan.
+    md : mapping, optional
+        Of the user: keys of their own; ``hints``, which are added to the plan's; another ``plan_name``.
+
+    Raises
+    ------
+    CxgiError
+        For a key that belongs to the plan or the RunEngine, a value that cannot be kept, or one that the format of
+        documents (event-model) has otherwise.
+    """
+    theirs = require_plain({} if md is None else md, "md")
+    if not isinstance(theirs, dict):
+        raise CxgiError(f"md {md!r}: give a mapping of names to values")
+    taken = next((key for key in theirs if key in {*metadata, *_OF_THE_ENGINE} - {*_OF_BOTH}), None)
+    if taken is not None:
+        raise CxgiError(f"md has a key {taken!r}: that is written by the plan, choose another key")
+    _check_form(theirs)
+    hints = {**metadata.get("hints", {}), **theirs.get("hints", {})}
+    whole: dict[str, Any] = require_plain(metadata, "")
+    return {**whole, **theirs, **({"hints": require_plain(hints, "hints")} if hints else {})}
+
+
+def _check_form(md: dict[str, Any]) -> None:
+    """Raise `CxgiError` for what the RunEngine would refuse only when it opens the run."""
+    if not isinstance(md.get("plan_name", ""), str):
+        raise CxgiError(f"md['plan_name'] {md['plan_name']!r} is no text: give a name")
+    for key, value in md.items():
+        validator = schema_validators[DocumentNames.start]
+        problem = next(validator.iter_errors({"uid": "", "time": 0.0, key: value}), None)
+        if problem is not None:
+            raise CxgiError(f"md[{key!r}] is not as event-model has it ({problem.message[:200]}): choose another key")

@@ -16,12 +16,11 @@ from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..speckle_board import SpeckleBoard
-from .metadata import board_words, start_document
+from .metadata import board_words, start_document, with_user_metadata
 from .steps import (
     EXPOSURE_MARGIN_S,
     SHUTTER_TIMEOUT_S,
     Plan,
-    check_metadata,
     closing_finally,
     move,
     move_object,
@@ -85,7 +84,7 @@ def record_speckles(
     """
     board = _checked_board(stage, camera)
     positions = board.count if count is None else count
-    _check_arguments(board, path, positions, exposure_s, dark_frames, md or {})
+    _check_arguments(board, path, positions, exposure_s, dark_frames)
     devices = [stage, shutter, camera, *with_object(object_stage)]
     source = {"recorded_with": camera.name, "exposure_s": exposure_s, "dark_frames": dark_frames}
     metadata = start_document(
@@ -98,6 +97,7 @@ def record_speckles(
         points=positions,
         words={"board": board_words(board)},
     )
+    whole = with_user_metadata(metadata, md)
     recording = {
         "path": path,
         "count": positions,
@@ -136,7 +136,7 @@ def record_speckles(
         yield from bps.checkpoint()
 
     @bpp.stage_decorator(devices)
-    @bpp.run_decorator(md={**metadata, **(md or {})})
+    @bpp.run_decorator(md=whole)
     def run() -> Plan:
         yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
         yield from bps.configure(camera, recording)
@@ -159,10 +159,7 @@ def _checked_board(stage: MaskStage, camera: PatternCamera) -> SpeckleBoard:
     return board
 
 
-def _check_arguments(
-    board: SpeckleBoard, path: str | Path, count: int, exposure_s: float, dark_frames: int, md: dict[str, Any]
-) -> None:
-    check_metadata(md)
+def _check_arguments(board: SpeckleBoard, path: str | Path, count: int, exposure_s: float, dark_frames: int) -> None:
     if not 1 <= count <= board.count:
         raise CxgiError(f"count {count} is outside 1..{board.count}, the positions of {board.name!r}")
     if not 0 < exposure_s < float("inf") or dark_frames < 0:

@@ -22,7 +22,7 @@ from ..devices.exposure_figures import ExposureFigures
 from ..devices.object_stage import ObjectStage
 from ..devices.shutter import CLOSED, Shutter
 from ..devices.stage import MaskStage
-from ..errors import CxgiError
+from .metadata import with_user_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,6 @@ _moves = itertools.count()
 
 class BudgetSpentError(Exception):
     """The next exposure would keep the shutter open for longer than the scan may."""
-
-
-def check_metadata(md: dict[str, Any] | None) -> None:
-    """Raise `CxgiError` when the user's metadata has the key that belongs to the plan."""
-    if "cxgi" in (md or {}):
-        raise CxgiError("md has a key 'cxgi': that block is written by the plan, choose another key")
 
 
 def safe_run(
@@ -65,15 +59,15 @@ def safe_run(
     Raises
     ------
     CxgiError
-        Before anything moves: when `md` has the key that belongs to the plan.
+        Before anything moves: for metadata that `with_user_metadata` refuses.
     """
-    check_metadata(md)
+    whole = with_user_metadata(metadata, md)
     figures.unread = [device for device in devices if isinstance(device, ObjectStage)]
 
     @bpp.stage_decorator(devices)
     def run() -> Plan:
         figures.begin()
-        return (yield from in_one_run(scan, {**metadata, **(md or {})}))
+        return (yield from in_one_run(scan, whole))
 
     def scan() -> Plan:
         yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from ..board import MaskBoard
 from ..errors import CxgiError
+from ..hdf5_dataset import check_no_link, dataset_in
+from ..patterns import check_size
 
 Map = NDArray[np.float32]
 Words = dict[str, Any]
 
 FORMAT_VERSION = 1
 GROUP = "tile_maps"
+MAX_VALUES = 2**27  # of all maps together: half a GB
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 
@@ -49,6 +52,7 @@ def read_hdf5(path: Path) -> Words:
     try:
         path.open("rb").close()
         with h5py.File(path, "r") as file:
+            check_no_link(file, GROUP)
             return _from_group(path, file.get(GROUP))
     except CxgiError as error:
         raise CxgiError(f"{path}: {error}") from error
@@ -61,15 +65,25 @@ def _from_group(path: Path, group: Any) -> Words:
         raise CxgiError(f"no tile maps: expected the group /{GROUP} with the attribute cxgi_tile_maps")
     if int(group.attrs["cxgi_tile_maps"]) != FORMAT_VERSION:
         raise CxgiError(f"version {group.attrs['cxgi_tile_maps']} of the format; this release reads {FORMAT_VERSION}")
+    size = check_size(int(group.attrs["size"]))
     return {
-        "size": int(group.attrs["size"]),
+        "size": size,
         "subpixels": int(group.attrs["subpixels"]),
-        "pattern_index": np.asarray(group["pattern_index"][()], dtype=np.int64),
-        "maps": np.asarray(group["maps"][()], dtype=np.float32),
-        "open_map": np.asarray(group["open_map"][()], dtype=np.float32) if "open_map" in group else None,
+        "pattern_index": dataset_in(group, "pattern_index", max_values=size**2)[()].astype(np.int64),
+        "maps": _read_maps(group, "maps"),
+        "open_map": _read_maps(group, "open_map") if "open_map" in group else None,
         "board_sha256": _text(group.attrs.get("board_sha256")),
         "source": _text(group.attrs.get("source")) or path.name,
     }
+
+
+def _read_maps(group: Any, name: str) -> Map:
+    """Numbers of a dataset, made float32 as they are read: never twice in memory."""
+    dataset = dataset_in(group, name, max_values=MAX_VALUES)
+    maps = np.empty(dataset.shape, np.float32)
+    if maps.size:
+        dataset.read_direct(maps)
+    return maps
 
 
 def _text(value: Any) -> str | None:
@@ -92,6 +106,8 @@ def read_folder(path: Path, board: MaskBoard | None, size: int | None = None) ->
         if name[1] is None:
             opened = image
             continue
+        if image.size * (len(images) + 1) > MAX_VALUES // 2:  # in a list, then in an array
+            raise CxgiError(f"folder {path} has more than {MAX_VALUES // 2} values in its images: bin them")
         index = _index_of(file, name[1], int(name[2]), board)
         if index in images:
             raise CxgiError(f"{file}: pattern_index {index} has an image already: keep one per tile")

@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
 from ..errors import CxgiError
 from ..reconstruction.network import NetworkConfig
-from ..unique_yaml import load_yaml
+from ..unique_yaml import read_yaml_file
 from .boards import BoardRanges
 from .config_rules import check_config
 
@@ -224,10 +222,7 @@ def read_config(path: str | Path) -> TrainingConfig:
     CxgiError
         If it cannot be read, or names something unknown or of another type.
     """
-    try:
-        words = load_yaml(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CxgiError(f"training configuration {path} cannot be read ({error})") from error
+    words = read_yaml_file(path, "training configuration")
     try:
         config: TrainingConfig = _built(TrainingConfig, {} if words is None else words, "")
     except CxgiError as error:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...board import MaskBoard, load_board, shipped_boards
 from ...errors import CxgiError
-from ...unique_yaml import load_yaml
+from ...unique_yaml import read_yaml_file
 from .consistency import check_together
 from .keys import check_block
 from .schema import TOP
@@ -46,10 +44,7 @@ def read_beamline_file(path: str | Path) -> BeamlineFile:
         If it cannot be read, or for the first key that is unknown, missing or wrong.
     """
     path = Path(path)
-    try:
-        words = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CxgiError(f"beamline file {path} cannot be read ({' '.join(str(error).split())})") from error
+    words = read_yaml_file(path, "beamline file")
     try:
         checked = check_block(words, TOP, "")
         check_together(checked)

@@ -1,0 +1,139 @@
+"""Damaged files: read right, or refused in one clear line; no traceback, no hang, memory within bounds.
+
+HDF5 is read in a process of its own, as the HDF5 library itself may crash over damage; that is out of our reach.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cxgi_bluesky.board import load_board
+from cxgi_bluesky.board_file import board_path
+from cxgi_bluesky.bucket_file import BucketTable, read_buckets, read_list, write_buckets
+from cxgi_bluesky.devices.beamline_file import read_beamline_file
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.image_file import read_image_file
+from cxgi_bluesky.simulation.spectrum import read_spectrum
+
+ROOM = 2**30  # bytes
+CRASHES = (-6, -7, -8, -11)  # of the HDF5 library
+
+
+def table() -> BucketTable:
+    return BucketTable(np.arange(64), np.linspace(0, 3, 64), sigma=np.ones(64), size=8, coding="signed", unit="pA")
+
+
+def a_list(path: Path) -> None:
+    read_list(path, "list", size=8, order="natural", seed=None, coding="signed")
+
+
+def write_text(text: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(text, encoding="utf-8")
+
+
+def beamline_text() -> str:
+    import cxgi_bluesky.beamlines as beamlines
+
+    return next(iter(sorted(Path(beamlines.__path__[0]).glob("*.yml")))).read_text(encoding="utf-8")
+
+
+PICTURE = (np.arange(256).reshape(16, 16) % 251).astype(np.uint8)
+SPECTRUM = "energy_kev,photons\n" + "".join(f"{10 + n},{n + 1}\n" for n in range(20))
+LIST = "".join(f"{n / 7}\n" for n in range(64))
+FORMATS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object]]] = {
+    "csv": (".csv", lambda path: write_buckets(path, table()), read_buckets),
+    "npz": (".npz", lambda path: write_buckets(path, table()), read_buckets),
+    "h5": (".h5", lambda path: write_buckets(path, table()), read_buckets),
+    "list": (".txt", write_text(LIST), a_list),
+    "npy list": (".npy", lambda path: np.save(path, np.arange(64.0)), a_list),
+    "npy": (".npy", lambda path: np.save(path, PICTURE), read_image_file),
+    "png": (".png", lambda path: Image.fromarray(PICTURE).save(path), read_image_file),
+    "tiff": (".tif", lambda path: tifffile.imwrite(path, PICTURE), read_image_file),
+    "board": (".yaml", lambda path: path.write_bytes(Path(board_path("cu32")).read_bytes()), load_board),
+    "beamline": (".yml", lambda path: path.write_text(beamline_text(), encoding="utf-8"), read_beamline_file),
+    "spectrum": (".csv", write_text(SPECTRUM), read_spectrum),
+}
+BITS = [b"\x00", b"\xff", b"[", b"{", b"&a ", b"*a", b"-", b"9" * 30, b"1e999", b"nan", b",", b"\n", b'"', b": ", b"#"]
+
+
+def damaged(raw: bytes, rng: np.random.Generator) -> bytes:
+    """Bytes changed, cut off, put in, taken out or repeated, a few times."""
+    data = bytearray(raw)
+    for _ in range(rng.integers(1, 6)):
+        place, length = int(rng.integers(0, len(data) + 1)), int(rng.integers(1, 17))
+        kind = rng.integers(0, 6)
+        if kind <= 1 and place < len(data):
+            data[place] = int(rng.integers(0, 256))
+        elif kind == 2:
+            data[place : place + length] = rng.bytes(length)
+        elif kind == 3:
+            data[place:place] = BITS[rng.integers(0, len(BITS))] * int(rng.choice([1, 1, 1, 3, 2000]))
+        elif kind == 4:
+            del data[place : place + length]
+        elif rng.random() < 0.3:
+            del data[place:]
+    return bytes(data)
+
+
+def fuzz(name: str, folder: Path, seconds: float, times: int) -> None:
+    """Read damaged files until either is over; raises, with the file kept, for anything but a clear refusal."""
+    suffix, write, read = FORMATS[name]
+    whole, path = folder / f"whole{suffix}", folder / f"damaged{suffix}"
+    write(whole)
+    read(whole)
+    raw, end = whole.read_bytes(), time.monotonic() + seconds
+    for seed in range(times):
+        if time.monotonic() > end:
+            break
+        path.write_bytes(damaged(raw, np.random.default_rng(seed)))
+        try:
+            read(path)
+        except CxgiError as error:
+            message = str(error)
+            assert message.isprintable(), (name, seed, message)
+            assert len(message) < 2000, (name, seed, message)
+        except Exception as error:
+            raise AssertionError(f"{name}, seed {seed}: {error!r}") from error
+
+
+def in_a_process(name: str, folder: Path, seconds: float) -> int:
+    """What it ends with, fuzzing one format within `ROOM` of memory above what it needs to begin."""
+    words = [sys.executable, "-W", "ignore", "-m", "tests.test_fuzz_readers", name, str(folder), str(seconds)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 300, check=False)
+    if done.returncode and done.returncode not in CRASHES:
+        raise AssertionError(done.stderr[-2000:])
+    return done.returncode
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "h5"])
+def test_damaged_files(tmp_path, name):
+    fuzz(name, tmp_path, 1.0, 60)
+
+
+def test_damaged_hdf5_files(tmp_path):
+    in_a_process("h5", tmp_path, 2.0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_files_for_two_minutes(tmp_path, name):
+    crashed = in_a_process(name, tmp_path, 120 / len(FORMATS))
+    assert name == "h5" or not crashed
+
+
+if __name__ == "__main__":
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fuzz(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), 10**9)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < ROOM, f"{sys.argv[1]}: {grown} bytes more"
