@@ -87,8 +87,8 @@ class Queue:
     @property
     def worker(self) -> int:
         """Process that runs the plans, the manager's newest child."""
-        number = self._manager.pid
-        return int(Path(f"/proc/{number}/task/{number}/children").read_text().split()[-1])
+        children = Path(f"/proc/{self._manager.pid}/task").glob("*/children")
+        return max(int(number) for file in children for number in file.read_text().split())
 
     def wait_for(self, word: str, *wanted: Any) -> None:
         """Wait for what the manager says of its state."""
