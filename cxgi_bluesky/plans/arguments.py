@@ -101,5 +101,6 @@ def _check_devices(kinds: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for name, kind in kinds.items():
         device = given.get(name)
         if device is not None and not isinstance(device, kind):
-            what = f"no device is called {device!r}" if isinstance(device, str) else f"{device!r} is none"
-            raise CxgiError(f"{name} must be a {kind.__name__}: {what}")
+            if isinstance(device, str):
+                raise CxgiError(f"{name}: no device is called {device!r}, give the name of a {kind.__name__}")
+            raise CxgiError(f"{name}: {device!r} is no {kind.__name__}")

@@ -74,8 +74,8 @@ def test_a_knife_edge_scan_takes_its_slit_as_a_dict(RE, beamline, documents):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"stage": "stag"}, "stage must be a MaskStage: no device is called 'stag'"),
-        ({"object_stage": 3}, "object_stage must be a ObjectStage: 3 is none"),
+        ({"stage": "stag"}, "stage: no device is called 'stag', give the name of a MaskStage"),
+        ({"object_stage": 3}, "object_stage: 3 is no ObjectStage"),
         ({"pattern_set": {"basis": "speckle", "sha256": "0"}}, "lacks count"),
     ],
 )
