@@ -12,6 +12,8 @@ import os
 import signal
 import threading
 import time
+from multiprocessing import parent_process
+from multiprocessing.util import Finalize
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,14 +32,19 @@ _engines: WeakKeyDictionary[Any, RunEngine] = WeakKeyDictionary()  # by their sh
 def close_at_end(engine: RunEngine, shutter: Any) -> None:
     """From now on, an end of the process aborts what the engine runs and closes the shutter.
 
-    Signals that the program handles by itself stay its own, and so do all of them outside the main thread.
+    Signals that the program handles by itself stay its own, and so do all of them outside the main thread. A child
+    of `multiprocessing`, such as the worker of a queue, is another matter: it inherits handlers that are about its
+    parent, and ends without `atexit`.
     """
+    is_child = parent_process() is not None
+    if is_child:
+        Finalize(None, _close_those_that_are_open, exitpriority=0)
     atexit.unregister(_close_those_that_are_open)
     atexit.register(_close_those_that_are_open)  # again: before what the devices of this session do at the end
     _engines[shutter] = engine
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
-            if signal.getsignal(number) is signal.SIG_DFL:
+            if is_child or signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, _end)
 
 

@@ -11,12 +11,15 @@ Importing this module starts nothing; `start` does.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from bluesky import RunEngine
+from bluesky.utils import MsgGenerator
 
 from . import plans
 from .board import MaskBoard
@@ -41,10 +44,16 @@ from .catalog import (
     writer_of,
 )
 from .devices.beamline import Beamline
+from .devices.diode import Diode
+from .devices.object_stage import ObjectStage
+from .devices.shutter import Shutter
+from .devices.stage import MaskStage
 from .engine import make_run_engine, store_runs
 from .errors import CxgiError
+from .exposures import Exposures
 from .extras import extras_named
 from .patterns import DEFAULT_ORDER, PatternSet
+from .plans.arguments import for_queues, rebuild_patterns
 from .plans.metadata import bucket_words
 from .plans.suspenders import source_suspenders
 from .process_end import close_at_end
@@ -149,10 +158,7 @@ class Session:
         self.beamline.wait_for_return()
         options.setdefault("object_stage", self.object_stage)
         pattern_set = options.pop("pattern_set", None) or self.pattern_set(fraction)
-        if options.get("reference_uid") is not None:
-            options["reference_uid"] = self._reference(options["reference_uid"], pattern_set, exposure_s)
-        if options.get("dark_uid") is not None:
-            options["dark_uid"] = self._dark(options["dark_uid"], exposure_s)
+        self._find_links(options, pattern_set, exposure_s)
         return self.plans.mask_scan(
             *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
         )
@@ -176,16 +182,81 @@ class Session:
             answer within half a minute.
         """
         self.beamline.wait_for_return()
-        earlier = read_whole_scan(self.catalog, self._run(uid))
-        self.references.keep(earlier)
+        earlier, recorded = self._earlier(uid, speckles)
         return self.plans.resume_scan(
             *self.devices,
             earlier=earlier,
-            recorded=None if speckles is None else self.speckles(speckles),
+            recorded=recorded,
             max_open_s=max_open_s,
             object_stage=self.object_stage,
             md=md,
         )
+
+    def plans_by_uid(self) -> tuple[Callable[..., MsgGenerator[Any]], Callable[..., MsgGenerator[Any]]]:
+        """`mask_scan` and `resume_scan` for a queue, which knows other runs by their uids alone.
+
+        ``mask_scan, resume_scan = s.plans_by_uid()`` in a start-up file. They take the arguments of those in `plans`,
+        but that `resume_scan` takes the `uid` of a scan, by default the last one, and `speckles`, a file, instead of
+        what is read there. What uids name is found in this session's catalog, and checked, before anything moves.
+        """
+
+        @wraps(plans.mask_scan)
+        def mask_scan(*devices: Any, **options: Any) -> MsgGenerator[Any]:
+            if "pattern_set" in options and "exposure_s" in options:
+                self._find_links(options, rebuild_patterns(options["pattern_set"]), options["exposure_s"])
+            return (yield from plans.mask_scan(*devices, **options))
+
+        @for_queues
+        def resume_scan(
+            stage: MaskStage,
+            shutter: Shutter,
+            diode: Diode,
+            *,
+            uid: str | None = None,
+            speckles: str | None = None,
+            max_open_s: float | None = None,
+            object_stage: ObjectStage | None = None,
+            md: dict[str, Any] | None = None,
+        ) -> MsgGenerator[Any]:
+            """Expose the tiles that an earlier scan did not come to, or whose exposures cannot be trusted.
+
+            Parameters
+            ----------
+            stage : MaskStage
+                Mask stage.
+            shutter : Shutter
+                Beam shutter.
+            diode : Diode
+                Bucket detector.
+            uid : str, optional
+                The earlier scan, by default the last one.
+            speckles : str, optional
+                File of the recorded patterns of a speckle scan.
+            max_open_s : float, optional
+                Exposure budget of this run; by default what the earlier one has left of its own.
+            object_stage : ObjectStage, optional
+                What moves the object.
+            md : dict, optional
+                Metadata of the user.
+            """
+            earlier, recorded = self._earlier(uid, speckles)
+            words: dict[str, Any] = {"max_open_s": max_open_s, "object_stage": object_stage, "md": md}
+            return (yield from plans.resume_scan(stage, shutter, diode, earlier=earlier, recorded=recorded, **words))
+
+        return mask_scan, resume_scan
+
+    def _earlier(self, uid: str | int | None, speckles: str | Path | None) -> tuple[Exposures, SpeckleSet | None]:
+        """What a scan that is to be resumed has measured, and its recorded patterns."""
+        earlier = read_whole_scan(self.catalog, self._run(uid))
+        self.references.keep(earlier)
+        return earlier, None if speckles is None else self.speckles(speckles)
+
+    def _find_links(self, options: dict[str, Any], pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> None:
+        """Replace the uids of reference and dark among a scan's options by whole ones, if they fit the scan."""
+        if options.get("reference_uid") is not None:
+            options["reference_uid"] = self._reference(options["reference_uid"], pattern_set, exposure_s)
+        if options.get("dark_uid") is not None:
+            options["dark_uid"] = self._dark(options["dark_uid"], exposure_s)
 
     def _run(self, uid: str | int | None) -> Any:
         """The run named, else the newest scan; a run that the catalog did not take is taken from its journal first."""

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 
 def has_display() -> bool:
-    """Whether a window can be shown: a display, and matplotlib not told to do without."""
-    if os.environ.get("MPLBACKEND", "").lower() == "agg":
+    """Whether a window can be shown: a display, matplotlib not told to do without, and no worker of another process."""
+    if os.environ.get("MPLBACKEND", "").lower() == "agg" or parent_process() is not None:
         return False
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 

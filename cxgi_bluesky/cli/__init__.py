@@ -14,12 +14,42 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import CxgiError
 from ..extras import missing_extra
-from . import align, bench, catalog, check, convert, d_r, demo, ioc, knife_edge, quality, reconstruct, reproduce, train
+from . import (
+    align,
+    bench,
+    catalog,
+    check,
+    convert,
+    d_r,
+    demo,
+    ioc,
+    knife_edge,
+    quality,
+    queue_profile,
+    reconstruct,
+    reproduce,
+    train,
+)
 from ._common import Payload, Say, plain, printable
 
 __all__ = ["COMMANDS", "build_parser", "main", "plain"]
 
-COMMANDS = (demo, catalog, reconstruct, convert, quality, d_r, knife_edge, bench, reproduce, train, ioc, check, align)
+COMMANDS = (
+    demo,
+    catalog,
+    reconstruct,
+    convert,
+    quality,
+    d_r,
+    knife_edge,
+    bench,
+    reproduce,
+    train,
+    ioc,
+    check,
+    align,
+    queue_profile,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

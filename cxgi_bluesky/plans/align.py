@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
+from bluesky.utils import MsgGenerator
 
-from ..board import MaskBoard
 from ..board_file import short_words
 from ..devices.diode import Diode
 from ..devices.marker import LANDMARK, VISIT, MarkedStage
@@ -18,18 +18,20 @@ from ..errors import CxgiError
 from ..plate_alignment import PURPOSE
 from ..plate_alignment.orientation import landmarks_of
 from ..plate_alignment.profile import FEWEST_POINTS
+from .arguments import GivenBoard, for_queues
 from .exposing import MAX_REPEATS, Exposing, ExposureLimits
 from .fiducials import FiducialExposures, find_orientation, visit_all
 from .metadata import board_words, bucket_words, check_counts, check_exposure, mask_board_on, start_document
 from .steps import Plan, move_object, safe_run, with_object
 
 
+@for_queues
 def align_board(
     stage: MaskStage,
     shutter: Shutter,
     diode: Diode,
     *,
-    board: MaskBoard | str,
+    board: GivenBoard = None,
     exposure_s: float,
     points: int = 6,
     search_tiles: int = 1,
@@ -38,7 +40,7 @@ def align_board(
     max_open_s: float | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
-) -> Plan:
+) -> MsgGenerator[Any]:
     """Find the plate's offset, rotation, scale and handedness; `alignment_from_run` makes the fit of the run.
 
     The first fiducial of the board is looked for on a grid of one tile's step around its place, then the second one,
@@ -51,10 +53,15 @@ def align_board(
 
     Parameters
     ----------
-    stage, shutter, diode
-        Mask stage, shutter and bucket detector.
-    board : MaskBoard or str
-        The board on the stage, as its file says; it needs three fiducials or more.
+    stage : MaskStage
+        Mask stage.
+    shutter : Shutter
+        Beam shutter.
+    diode : Diode
+        Bucket detector.
+    board : MaskBoard or str, optional
+        The board on the stage, or its name or file; another one is refused. By default the one on the
+        stage. It needs three fiducials or more.
     exposure_s : float
         Exposure time (s).
     points : int
@@ -63,8 +70,11 @@ def align_board(
         How far from its place the first fiducial may lie, in tiles.
     dark_exposures : int
         Readings with the shutter closed.
-    max_repeats, max_open_s
-        As in `hadamard_scan`. An alignment that was cut short by `max_open_s` is to be repeated.
+    max_repeats : int
+        How often an exposure that failed its checks is made again.
+    max_open_s : float, optional
+        Exposure budget, seconds that the shutter may be open in all. An alignment that was cut short by it is to be
+        repeated.
     object_stage : ObjectStage, optional
         Takes the object out meanwhile. Without one the object must have been taken out by hand.
     md : dict, optional
@@ -77,8 +87,8 @@ def align_board(
         the stage's limits, or a number is impossible. Later, when no orientation shows the fiducials where they
         should be: it says where was looked, and what was seen.
     """
-    board = mask_board_on(stage, board)
-    landmarks_of(board)
+    mask_board = mask_board_on(stage, board)
+    landmarks_of(mask_board)
     check_exposure(exposure_s)
     check_counts(dark_exposures=dark_exposures)
     if points < FEWEST_POINTS:
@@ -94,8 +104,8 @@ def align_board(
         "visit": VISIT,
     }
     exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
-    fiducials = FiducialExposures(MarkedStage(stage), exposing, board, points, fields)
-    fiducials.check_limits(list(map(board.place_mm, board.fiducials)))
+    fiducials = FiducialExposures(MarkedStage(stage), exposing, mask_board, points, fields)
+    fiducials.check_limits(list(map(mask_board.place_mm, mask_board.fiducials)))
 
     def exposures() -> Plan:
         with_dark = yield from fiducials.darks(dark_exposures)
@@ -122,8 +132,8 @@ def align_board(
         words={
             **bucket_words(diode, stage),
             "fields": fields,
-            "board": {**board_words(board), "d_r": board.d_r},
-            PURPOSE: {"board": short_words(board.to_dict())},
+            "board": {**board_words(mask_board), "d_r": mask_board.d_r},
+            PURPOSE: {"board": short_words(mask_board.to_dict())},
         },
     )
     put_back = partial(move_object, object_stage, IN)

@@ -8,6 +8,7 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import numpy as np
 from bluesky import Msg
+from bluesky.utils import MsgGenerator
 from ophyd.utils import LimitError
 
 from ..devices.diode import Diode
@@ -16,11 +17,13 @@ from ..devices.position import PositionError
 from ..devices.shutter import Shutter
 from ..errors import CxgiError
 from ..resolution.knife_edge import FEWEST_POINTS, PURPOSE, KnifeGeometry
+from .arguments import for_queues
 from .exposing import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
 from .metadata import check_exposure, start_document
 from .steps import Plan, move, safe_run
 
 
+@for_queues
 def knife_edge_scan(
     knife: Knife,
     shutter: Shutter,
@@ -30,12 +33,12 @@ def knife_edge_scan(
     stop_um: float,
     points: int,
     exposure_s: float,
-    slit: KnifeGeometry,
+    slit: KnifeGeometry | dict[str, float],
     repeats: int = 1,
     max_repeats: int = MAX_REPEATS,
     max_open_s: float | None = None,
     md: dict[str, Any] | None = None,
-) -> Plan:
+) -> MsgGenerator[Any]:
     """Scan a knife through the beam for `fit_knife_edge`.
 
     The mask stage is left where it is: put an open tile into the beam and the object out first. However the plan ends,
@@ -43,18 +46,29 @@ def knife_edge_scan(
 
     Parameters
     ----------
-    knife, shutter, diode
-        Blade, shutter and detector.
-    start_um, stop_um, points
-        Positions, evenly spaced, both ends included; well to both sides of the edge.
+    knife : Knife
+        Blade.
+    shutter : Shutter
+        Beam shutter.
+    diode : Diode
+        Detector.
+    start_um : float
+        First position (um), well to one side of the edge.
+    stop_um : float
+        Last position (um), well to the other side.
+    points : int
+        Number of positions, evenly spaced, both ends included.
     exposure_s : float
         Exposure time at each position (s).
-    slit : KnifeGeometry
-        Distances source-knife and knife-slit, and the slit's width along the knife's axis.
+    slit : KnifeGeometry or dict
+        Distances source_knife_mm and knife_slit_mm, and the slit's width slit_um along the knife's axis.
     repeats : int
         Passes over all positions, each from start to stop, so that backlash is the same and drift averages.
-    max_repeats, max_open_s
-        As in `mask_scan`.
+    max_repeats : int
+        How often an exposure that failed its checks is made again.
+    max_open_s : float, optional
+        Exposure budget: so many seconds may the shutter be open in all. The scan ends cleanly before an exposure
+        that would exceed it.
     md : dict, optional
         Metadata of the user.
 
@@ -64,6 +78,7 @@ def knife_edge_scan(
         Before anything moves, for an impossible number or a position beyond the knife's limits.
     """
     _check(knife, start_um, stop_um, points, exposure_s, repeats)
+    geometry = _geometry(slit)
     exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
     devices: list[Any] = [knife, shutter, diode]
     positions = np.tile(np.linspace(start_um, stop_um, points), repeats).tolist()
@@ -80,12 +95,12 @@ def knife_edge_scan(
         "knife_edge_scan",
         PURPOSE,
         devices,
-        {**arguments, "slit": slit.to_dict()},
+        {**arguments, "slit": geometry.to_dict()},
         detector=diode,
         axis=knife.edge,
         points=len(positions),
         words={
-            PURPOSE: {"axis": knife.axis, **slit.to_dict()},
+            PURPOSE: {"axis": knife.axis, **geometry.to_dict()},
             "fields": {"position": knife.edge.name, "bucket": diode.current.name, "sigma": diode.sigma.name},
         },
     )
@@ -128,6 +143,13 @@ class KnifePlace:
                 f"{knife.name} was sent to {self.position_um:.1f} um and is at {reached:.1f} um "
                 f"(allowed: {knife.in_position_um:g} um off): check the axis, {consequence(exposed)}"
             )
+
+
+def _geometry(slit: KnifeGeometry | dict[str, float]) -> KnifeGeometry:
+    try:
+        return KnifeGeometry(**slit) if isinstance(slit, dict) else slit
+    except TypeError as error:
+        raise CxgiError(f"slit {slit!r}: give the numbers source_knife_mm, knife_slit_mm and slit_um") from error
 
 
 def _check(knife: Knife, start_um: float, stop_um: float, points: int, exposure_s: float, repeats: int) -> None:

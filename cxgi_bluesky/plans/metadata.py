@@ -17,17 +17,20 @@ from ..patterns import PatternSet
 from ..plain_values import require_plain
 from ..speckle_board import Board
 from ..speckle_set import SpeckleSet
+from .arguments import GivenBoard
 
 
-def board_on(stage: MaskStage, board: Board | str) -> Board:
-    """The board, if it is the one on the stage, else `CxgiError`."""
+def board_on(stage: MaskStage, board: GivenBoard) -> Board:
+    """The board, if it is the one on the stage, else `CxgiError`; by default the stage's own."""
+    if board is None:
+        return stage.board
     board = load_board(board) if isinstance(board, str) else board
     if board.sha256 != stage.board.sha256:
         raise CxgiError(f"board {board.name!r} is not the one of {stage.name} ({stage.board.name!r}): give stage.board")
     return board
 
 
-def mask_board_on(stage: MaskStage, board: Board | str) -> MaskBoard:
+def mask_board_on(stage: MaskStage, board: GivenBoard) -> MaskBoard:
     """The mask board, if it is the one on the stage, else `CxgiError`."""
     found = board_on(stage, board)
     if not isinstance(found, MaskBoard):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 import numpy as np
+from bluesky.utils import MsgGenerator
 
 from ..devices.diode import Diode
 from ..devices.object_stage import IN, OUT, ObjectStage
@@ -17,6 +18,7 @@ from ..errors import CxgiError
 from ..patterns import PatternSet
 from ..speckle_board import Board
 from ..speckle_set import SpeckleSet
+from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
 from .exposing import MAX_REPEATS, Exposing, ExposureLimits
 from .metadata import board_on, check_counts, check_raster, mask_board_on, start_metadata
 from .steps import Plan, move, move_object, read_darks, safe_run, with_object
@@ -25,15 +27,16 @@ from .tiles import TileExposures
 NO_TILE = -1
 
 
+@for_queues
 def mask_scan(
     stage: MaskStage,
     shutter: Shutter,
     diode: Diode,
     *,
-    board: Board | str,
-    pattern_set: PatternSet | SpeckleSet,
+    board: GivenBoard = None,
+    pattern_set: GivenPatterns,
     exposure_s: float,
-    path: str = "order",
+    path: Literal["order", "snake"] = "order",
     open_exposures: int = 4,
     open_every: int = 64,
     dark_exposures: int = 4,
@@ -47,7 +50,7 @@ def mask_scan(
     max_open_s: float | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
-) -> Plan:
+) -> MsgGenerator[Any]:
     """Measure one image: one exposure for each pattern of the set, one event each.
 
     The same for the masks of a `MaskBoard` and the random speckle of a `SpeckleBoard`, whose "all-open
@@ -61,32 +64,44 @@ def mask_scan(
 
     Parameters
     ----------
-    stage, shutter, diode
-        Mask stage, shutter and bucket detector.
-    board : MaskBoard, SpeckleBoard or str
-        The board on the stage, or its name or file; another board than the stage's is refused.
-    pattern_set : PatternSet or SpeckleSet
-        What to measure; speckle patterns were recorded before (`record_speckles`).
+    stage : MaskStage
+        Mask stage.
+    shutter : Shutter
+        Beam shutter.
+    diode : Diode
+        Bucket detector.
+    board : MaskBoard, SpeckleBoard or str, optional
+        The board on the stage, or its name or file; another one is refused. By default the one on the stage.
+    pattern_set : PatternSet, SpeckleSet or dict
+        What to measure, or the dict that it makes of itself (basis, size, order, count); speckle patterns were
+        recorded before (`record_speckles`).
     exposure_s : float
         Exposure time per tile (s).
     path : {"order", "snake"}
         "order": most important patterns first, a scan cut short is still an image;
         "snake": along the rows of the board, least travel.
-    open_exposures, open_every : int
-        Open exposures at the start and at the end, and tiles between two open exposures in the
-        scan (0: none).
-    dark_exposures, incident_exposures : int
-        Exposures with the shutter closed, and with the object out.
+    open_exposures : int
+        Exposures of the all-open tile before the first tile, and after the last one.
+    open_every : int
+        Tiles between two exposures of the all-open tile in the scan (0: none).
+    dark_exposures : int
+        Readings with the shutter closed, before the scan.
+    incident_exposures : int
+        Exposures of the all-open tile with the object out, where there is an `object_stage`.
     metal_exposures : int
         Exposures of the all-metal tile (stream ``metal``): the modulation depth ratio D_r as it is, beside the
         board's. The object is out where there are incident exposures, else in, as for the open tile that they
         are compared with.
-    validation, validation_seed : int
-        So many patterns outside the set, drawn at random with that seed and spread over the scan, are
-        measured too (stream ``validation``). No picture is made from them: they tell whether what a
-        picture shows beyond the measured patterns is true.
-    reference_uid, dark_uid : str, optional
-        Runs of `reference_scan` and `dark_scan` that belong to this image; its reconstructions use them.
+    validation : int
+        So many patterns outside the set, drawn at random and spread over the scan, are measured too (stream
+        ``validation``). No picture is made from them: they tell whether what a picture shows beyond the measured
+        patterns is true.
+    validation_seed : int
+        Seed with which the validation patterns are drawn.
+    reference_uid : str, optional
+        Run of `reference_scan` that belongs to this image; its reconstructions use it.
+    dark_uid : str, optional
+        Run of `dark_scan` that belongs to this image; its reconstructions use it.
     max_repeats : int
         How often an exposure that failed its checks (place, overload, no number, incident intensity) is made again;
         what has failed is stored in the stream ``failed``, with the reason.
@@ -117,10 +132,10 @@ def mask_scan(
         "max_repeats": max_repeats,
         "max_open_s": max_open_s,
     }
-    board = board_on(stage, board)
-    work = planned(board, pattern_set, arguments)
+    patterns = rebuild_patterns(pattern_set)
+    work = planned(board_on(stage, board), patterns, arguments)
     links = {"reference_uid": reference_uid, "dark_uid": dark_uid}
-    return (yield from raster(stage, shutter, diode, work, f"{pattern_set.basis}_scan", links, object_stage, md))
+    return (yield from raster(stage, shutter, diode, work, f"{patterns.basis}_scan", links, object_stage, md))
 
 
 hadamard_scan = mask_scan  # the run says by its pattern set which of the two it was

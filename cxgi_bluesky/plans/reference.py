@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
+from bluesky.utils import MsgGenerator
 
-from ..board import MaskBoard
 from ..devices.diode import Diode
 from ..devices.exposure_figures import ExposureFigures
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
-from ..patterns import PatternSet
+from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
 from .exposing import MAX_REPEATS, Exposing, ExposureLimits
 from .metadata import check_counts, check_exposure, check_raster, mask_board_on, start_metadata
 from .steps import Plan, move_object, read_darks, safe_run, with_object
 from .tiles import TileExposures
 
 
+@for_queues
 def reference_scan(
     stage: MaskStage,
     shutter: Shutter,
     diode: Diode,
     *,
-    board: MaskBoard | str,
-    pattern_set: PatternSet,
+    board: GivenBoard = None,
+    pattern_set: GivenPatterns,
     exposure_s: float,
-    path: str = "order",
+    path: Literal["order", "snake"] = "order",
     open_exposures: int = 4,
     open_every: int = 64,
     dark_exposures: int = 4,
@@ -38,7 +39,7 @@ def reference_scan(
     max_open_s: float | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
-) -> Plan:
+) -> MsgGenerator[Any]:
     """Measure what each tile really passes: the exposures of an image with the object out (purpose ``reference``).
 
     One reference serves every image of the same board and pattern set, until the board is moved or
@@ -46,14 +47,34 @@ def reference_scan(
 
     Parameters
     ----------
-    stage, shutter, diode
-        Mask stage, shutter and bucket detector.
-    board, pattern_set, exposure_s, path, open_exposures, open_every, dark_exposures
-        As in `hadamard_scan`; the open tile tells the drift, here with the object out.
+    stage : MaskStage
+        Mask stage.
+    shutter : Shutter
+        Beam shutter.
+    diode : Diode
+        Bucket detector.
+    board : MaskBoard or str, optional
+        The board on the stage, or its name or file; another one is refused. By default the one on the stage.
+    pattern_set : PatternSet or dict
+        What to measure, or the dict that it makes of itself (basis, size, order, count).
+    exposure_s : float
+        Exposure time per tile (s).
+    path : {"order", "snake"}
+        "order": most important patterns first, a scan cut short is still an image;
+        "snake": along the rows of the board, least travel.
+    open_exposures : int
+        Exposures of the all-open tile before the first tile, and after the last one, with the object out.
+    open_every : int
+        Tiles between two exposures of the all-open tile in the scan (0: none).
+    dark_exposures : int
+        Readings with the shutter closed, before the scan.
     metal_exposures : int
         Exposures of the all-metal tile (stream ``metal``): the modulation depth ratio as it is.
-    max_repeats, max_open_s
-        As in `hadamard_scan`.
+    max_repeats : int
+        How often an exposure that failed its checks is made again.
+    max_open_s : float, optional
+        Exposure budget: so many seconds may the shutter be open in all. The scan ends cleanly before an exposure
+        that would exceed it.
     object_stage : ObjectStage, optional
         What moves the object out, and back in however the plan ends. Without one the object must have
         been taken out by hand.
@@ -77,18 +98,18 @@ def reference_scan(
         "max_open_s": max_open_s,
     }
     exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
-    board = mask_board_on(stage, board)
-    check_raster(board, pattern_set, arguments)
-    tiles = board.tiles_along(pattern_set, path)
+    mask_board, patterns = mask_board_on(stage, board), rebuild_patterns(pattern_set)
+    check_raster(mask_board, patterns, arguments)
+    tiles = mask_board.tiles_along(patterns, path)
     devices = [stage, shutter, diode, *with_object(object_stage)]
     tile = TileExposures(stage, exposing)
 
     def exposures() -> Plan:
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
         yield from move_object(object_stage, OUT)
-        yield from tile.of(board.metal_tile_number, "metal", metal_exposures)
+        yield from tile.of(mask_board.metal_tile_number, "metal", metal_exposures)
         yield from tile.along(
-            tiles, open_tile=board.open_tile_number, open_exposures=open_exposures, open_every=open_every
+            tiles, open_tile=mask_board.open_tile_number, open_exposures=open_exposures, open_every=open_every
         )
         yield from bps.checkpoint()
 
@@ -99,8 +120,8 @@ def reference_scan(
         arguments,
         diode=diode,
         stage=stage,
-        board=board,
-        pattern_set=pattern_set,
+        board=mask_board,
+        pattern_set=patterns,
     )
     put_back = partial(move_object, object_stage, IN)
     return (
@@ -110,6 +131,7 @@ def reference_scan(
     )
 
 
+@for_queues
 def dark_scan(
     shutter: Shutter,
     diode: Diode,
@@ -117,15 +139,17 @@ def dark_scan(
     exposure_s: float,
     exposures: int = 32,
     md: dict[str, Any] | None = None,
-) -> Plan:
+) -> MsgGenerator[Any]:
     """Read the detector with the shutter closed (purpose ``dark``).
 
     Its mean is the dark of every image that names this run as `dark_uid` and has no dark readings of its own.
 
     Parameters
     ----------
-    shutter, diode
-        Shutter, which is closed first, and bucket detector.
+    shutter : Shutter
+        Beam shutter, which is closed first.
+    diode : Diode
+        Bucket detector.
     exposure_s : float
         Exposure time of a reading (s).
     exposures : int
@@ -154,12 +178,13 @@ def dark_scan(
     )
 
 
+@for_queues
 def metal_scan(
     stage: MaskStage,
     shutter: Shutter,
     diode: Diode,
     *,
-    board: MaskBoard | str,
+    board: GivenBoard = None,
     exposure_s: float,
     exposures: int = 16,
     dark_exposures: int = 4,
@@ -167,21 +192,30 @@ def metal_scan(
     max_open_s: float | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
-) -> Plan:
+) -> MsgGenerator[Any]:
     """Expose the all-metal and the all-open tile in turn (purpose ``metal``): the floor T0, and D_r = 1 - T0.
 
     Parameters
     ----------
-    stage, shutter, diode
-        Mask stage, shutter and bucket detector.
-    board : MaskBoard or str
-        The board on the stage.
+    stage : MaskStage
+        Mask stage.
+    shutter : Shutter
+        Beam shutter.
+    diode : Diode
+        Bucket detector.
+    board : MaskBoard or str, optional
+        The board on the stage, or its name or file; another one is refused. By default the one on the stage.
     exposure_s : float
         Exposure time (s).
-    exposures, dark_exposures : int
-        Exposures of each of the two tiles, and readings with the shutter closed.
-    max_repeats, max_open_s
-        As in `hadamard_scan`.
+    exposures : int
+        Exposures of each of the two tiles.
+    dark_exposures : int
+        Readings with the shutter closed.
+    max_repeats : int
+        How often an exposure that failed its checks is made again.
+    max_open_s : float, optional
+        Exposure budget: so many seconds may the shutter be open in all. The scan ends cleanly before an exposure
+        that would exceed it.
     object_stage : ObjectStage, optional
         Takes the object out meanwhile. Without one the object stays where it is: the ratio is the same.
     md : dict, optional
@@ -192,7 +226,7 @@ def metal_scan(
     CxgiError
         Before anything moves: when the board is not the stage's, or a number is impossible.
     """
-    board = mask_board_on(stage, board)
+    mask_board = mask_board_on(stage, board)
     check_exposure(exposure_s)
     check_counts(exposures=exposures, dark_exposures=dark_exposures)
     exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
@@ -203,8 +237,8 @@ def metal_scan(
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
         yield from move_object(object_stage, OUT)
         for _ in range(exposures):
-            yield from tile.of(board.metal_tile_number, "metal")
-            yield from tile.of(board.open_tile_number, "open")
+            yield from tile.of(mask_board.metal_tile_number, "metal")
+            yield from tile.of(mask_board.open_tile_number, "open")
         yield from bps.checkpoint()
 
     arguments = {
@@ -214,7 +248,7 @@ def metal_scan(
         "max_repeats": max_repeats,
         "max_open_s": max_open_s,
     }
-    metadata = start_metadata("metal_scan", "metal", devices, arguments, diode=diode, stage=stage, board=board)
+    metadata = start_metadata("metal_scan", "metal", devices, arguments, diode=diode, stage=stage, board=mask_board)
     put_back = partial(move_object, object_stage, IN)
     return (
         yield from safe_run(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from bluesky.utils import MsgGenerator
+
 from ..devices.diode import Diode
 from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
@@ -13,12 +15,13 @@ from ..errors import CxgiError
 from ..exposures import Exposures
 from ..speckle_board import Board
 from ..speckle_set import SpeckleSet
+from .arguments import for_queues
 from .exposing import MAX_REPEATS
 from .metadata import bucket_words
 from .raster import Work, planned, raster
-from .steps import Plan
 
 
+@for_queues
 def resume_scan(
     stage: MaskStage,
     shutter: Shutter,
@@ -29,7 +32,7 @@ def resume_scan(
     max_open_s: float | None = None,
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
-) -> Plan:
+) -> MsgGenerator[Any]:
     """Expose the tiles that an earlier scan did not come to, or whose exposures cannot be trusted.
 
     Exposure time, path, dark, open, incident and validation exposures are those of the earlier scan; the dark, open
@@ -38,10 +41,15 @@ def resume_scan(
 
     Parameters
     ----------
-    stage, shutter, diode
-        Mask stage, shutter and bucket detector.
+    stage : MaskStage
+        Mask stage.
+    shutter : Shutter
+        Beam shutter.
+    diode : Diode
+        Bucket detector.
     earlier : Exposures
-        Of the scan, together with those that it resumed itself.
+        Of the scan, together with those that it resumed itself. A queue, which carries uids only, takes the
+        `resume_scan` of a session (`Session.plans_by_uid`).
     recorded : SpeckleSet, optional
         The recorded patterns of a speckle scan.
     max_open_s : float, optional

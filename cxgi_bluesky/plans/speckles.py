@@ -9,6 +9,7 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky import Msg
+from bluesky.utils import MsgGenerator
 
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.pattern_camera import PatternCamera
@@ -16,6 +17,7 @@ from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..speckle_board import SpeckleBoard
+from .arguments import for_queues
 from .metadata import board_words, start_document, with_user_metadata
 from .steps import (
     EXPOSURE_MARGIN_S,
@@ -34,6 +36,7 @@ FINISH_TIMEOUT_S = 120.0
 DARK_FRAME = -1
 
 
+@for_queues
 def record_speckles(
     stage: MaskStage,
     shutter: Shutter,
@@ -46,7 +49,7 @@ def record_speckles(
     object_stage: ObjectStage | None = None,
     grain_um: float | None = None,
     md: dict[str, Any] | None = None,
-) -> Plan:
+) -> MsgGenerator[Any]:
     """Record the reference patterns: one frame at each position, with the object out, into an asset.
 
     Events tell where and how bright (stream ``primary``), the last one which asset it became (stream
@@ -55,9 +58,13 @@ def record_speckles(
 
     Parameters
     ----------
-    stage, shutter, camera
-        Stage with a `SpeckleBoard`, shutter, and a camera in the object plane.
-    path : path
+    stage : MaskStage
+        Stage with a `SpeckleBoard`.
+    shutter : Shutter
+        Beam shutter.
+    camera : PatternCamera
+        Camera in the object plane.
+    path : path or str
         The asset to make; it must not exist.
     exposure_s : float
         Exposure time of a frame (s).

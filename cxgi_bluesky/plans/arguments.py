@@ -1,0 +1,106 @@
+"""What plans take: devices, and values that a Python caller gives as objects and a queue as text, numbers and dicts.
+
+Queues (bluesky-queueserver, blueapi) read a plan's annotations: they must be types, not text, and builtin ones for
+all that a queue carries. `for_queues` makes them so when the module is loaded; type checkers read the source, in
+which the objects stand too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from functools import reduce, wraps
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, Union, get_args, get_origin, get_type_hints
+
+from bluesky.utils import MsgGenerator
+from ophyd import Device
+
+from ..errors import CxgiError
+from ..patterns import PatternSet
+from ..speckle_assets import find_speckles
+from ..speckle_board import Board
+from ..speckle_set import BASIS, SpeckleSet
+
+GivenPatterns = PatternSet | SpeckleSet | dict[str, Any]
+GivenBoard = Board | str | None
+
+_CARRIED = (str, int, float, bool, list, dict, Literal)
+_Arguments = ParamSpec("_Arguments")
+
+
+def for_queues(plan: Callable[_Arguments, MsgGenerator[Any]]) -> Callable[_Arguments, MsgGenerator[Any]]:
+    """Let queues take a plan (a decorator): annotations that resolve, devices by name, and devices that are checked.
+
+    The plan that is made raises `CxgiError`, before anything moves, for a device of another kind than annotated.
+    """
+    hints = get_type_hints(plan)
+    kinds = {name: kind for name, hint in hints.items() if (kind := _device_class(hint)) is not None}
+    signature = inspect.signature(plan)
+
+    @wraps(plan)
+    def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> MsgGenerator[Any]:
+        _check_devices(kinds, signature.bind(*args, **kwargs).arguments)
+        return (yield from plan(*args, **kwargs))
+
+    seen = {name: _as_carried(hint) for name, hint in hints.items()}
+    parameters = [p.replace(annotation=seen[name]) for name, p in signature.parameters.items()]
+    words = {name: _device_words(hints[name]) for name in kinds}
+    vars(checked).update(
+        __signature__=signature.replace(parameters=parameters, return_annotation=seen["return"]),
+        _custom_parameter_annotation_={"parameters": words},  # what queueserver's own decorator would leave here
+    )
+    checked.__annotations__ = seen
+    return checked
+
+
+def rebuild_patterns(given: GivenPatterns) -> PatternSet | SpeckleSet:
+    """The patterns themselves, from themselves or from the dict of `to_dict`.
+
+    Raises
+    ------
+    CxgiError
+        If the dict names no patterns, or recorded ones that are not where it says.
+    """
+    if not isinstance(given, dict):
+        return given
+    if given.get("basis") == BASIS:
+        if not isinstance(given.get("count"), int):
+            raise CxgiError(f"pattern set {given!r} lacks count, the number of recorded patterns to use")
+        return find_speckles(given)
+    return PatternSet.from_dict(given)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """Of a union its members, else the type alone."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _as_carried(hint: Any) -> Any:
+    """What a queue carries of a union of it and of objects: ``PatternSet | dict[str, Any]`` becomes the dict."""
+    carried = [one for one in _members(hint) if (get_origin(one) or one) in _CARRIED]
+    if not carried:
+        return hint
+    return reduce(operator.or_, [*carried, *(one for one in _members(hint) if one is NoneType)])
+
+
+def _device_class(hint: Any) -> Any:
+    """The kind of device that is annotated, None for anything else."""
+    found = [one for one in _members(hint) if inspect.isclass(one) and issubclass(one, Device)]
+    return found[0] if found else None
+
+
+def _device_words(hint: Any) -> dict[str, Any]:
+    """Queueserver: any device of the start-up by its name, so that it refuses an unknown one when a plan is added."""
+    optional = NoneType in _members(hint)
+    return {"annotation": "typing.Optional[Device]" if optional else "Device", "devices": {"Device": [":^.+$"]}}
+
+
+def _check_devices(kinds: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        device = given.get(name)
+        if device is not None and not isinstance(device, kind):
+            if isinstance(device, str):
+                raise CxgiError(f"{name}: no device is called {device!r}, give the name of a {kind.__name__}")
+            raise CxgiError(f"{name}: {device!r} is no {kind.__name__}")
