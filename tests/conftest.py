@@ -59,6 +59,7 @@ SLOW_FIRST = (
     "test_sharing.py",
     "test_kills.py",
     "ioc",
+    "queue",
     "test_catalog.py",
     "test_session.py",
     "test_server.py",
