@@ -56,7 +56,7 @@ def test_what_type_checkers_see_is_what_is_there():
 
 
 def test_links_of_the_readme_work_where_its_files_are_not():
-    text = metadata("cxgi_bluesky").get_payload()
+    text = metadata("cxgi_bluesky")["Description"]
     links = re.findall(r"\]\(([^)]*)\)", text)
     assert len(links) > 5
     assert [link for link in links if not link.startswith("https://")] == []
