@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from ._common import Commands, Payload, Say, add_command
+from ._common import RUN_HELP, Commands, Payload, Say, add_command
 
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "align", align)
-    parser.add_argument(
-        "run", metavar="RUN", help="uid of an align_board run or its beginning, its scan number, or last"
-    )
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
     parser.add_argument("--out", metavar="FILE", help="new board file (.yaml); one that exists is never overwritten")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import CxgiError
 from ..event_rows import cxgi_block
-from ._common import Commands, Payload, Say, add_command
+from ._common import RUN_HELP, Commands, Payload, Say, add_command
 
 
 def add(commands: Commands) -> None:
@@ -17,9 +17,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--last", type=int, default=50, help="how many of the newest runs (default: %(default)s)")
 
     parser = add_command(commands, "show", show)
-    parser.add_argument(
-        "run", metavar="RUN", help="uid of a run or its beginning, its scan number, last, or -2 (the one before)"
-    )
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
     parser.add_argument("--out", help="write the image of a reconstruction: .png, .npy or .tiff")
 
     add_command(commands, "recover", recover)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from ._common import Commands, Payload, Say, add_command
+from ._common import RUN_HELP, Commands, Payload, Say, add_command
 
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
     parser = add_command(commands, "knife-edge", knife_edge)
-    parser.add_argument(
-        "run", metavar="RUN", help="uid of a knife_edge_scan or its beginning, its scan number, or last"
-    )
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
 
 
 def knife_edge(options: argparse.Namespace, say: Say) -> Payload:
