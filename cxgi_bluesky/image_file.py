@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +111,7 @@ _TURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # how a TIFF's o
 def _read_tiff(path: Path) -> NDArray[np.float64]:
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with _damaged_pages_refused(), tifffile.TiffFile(path) as file:
         if len(file.pages) > MAX_PAGES:  # counted first: series of pages in a circle have no end
             raise CxgiError(f"has {len(file.pages)} pages: save the one that is meant alone")
         whole = [series for series in file.series if not series.keyframe.is_reduced]
@@ -133,6 +135,23 @@ def _read_tiff(path: Path) -> NDArray[np.float64]:
     if turned is None:
         raise CxgiError("says an orientation that TIFF does not know: save it anew")
     return turned(grey).astype(np.float64)
+
+
+@contextmanager
+def _damaged_pages_refused() -> Iterator[None]:
+    """Raise for what tifffile only logs: it goes on with the pages before a link that leads nowhere or back."""
+
+    def refuse(record: logging.LogRecord) -> bool:
+        if record.getMessage().startswith("<tifffile.TiffPages"):
+            raise CxgiError(f"has damaged pages ({record.getMessage()}): save it anew")
+        return True
+
+    library = logging.getLogger("tifffile")
+    library.addFilter(refuse)
+    try:
+        yield
+    finally:
+        library.removeFilter(refuse)
 
 
 def _grey_of_tiff(page: Any, values: NDArray[Any]) -> NDArray[Any]:

@@ -202,6 +202,7 @@ class Session:
 
         @wraps(plans.mask_scan)
         def mask_scan(*devices: Any, **options: Any) -> MsgGenerator[Any]:
+            self.beamline.wait_for_return()
             if "pattern_set" in options and "exposure_s" in options:
                 self._find_links(options, rebuild_patterns(options["pattern_set"]), options["exposure_s"])
             return (yield from plans.mask_scan(*devices, **options))
@@ -239,6 +240,7 @@ class Session:
             md : dict, optional
                 Metadata of the user.
             """
+            self.beamline.wait_for_return()
             earlier, recorded = self._earlier(uid, speckles)
             words: dict[str, Any] = {"max_open_s": max_open_s, "object_stage": object_stage, "md": md}
             return (yield from plans.resume_scan(stage, shutter, diode, earlier=earlier, recorded=recorded, **words))

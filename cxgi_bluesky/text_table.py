@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 _Row = tuple[int, list[str]]  # number of the line, cells
 
 MAX_BYTES = 64_000_000
+MAX_LINES = 2_200_000  # pairs of the largest size; a line takes up to 350 bytes of memory
+MAX_CELLS = 10_000_000  # a cell up to 80
 _SHOWN = 100  # characters of a foreign text in a message
 _NUMBER = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -31,16 +33,25 @@ def read_text(path: str | Path) -> str:
     Raises
     ------
     CxgiError
-        If it cannot be read, is no UTF-8, or has more than `MAX_BYTES`.
+        If it cannot be read, is no UTF-8, or has more than `MAX_BYTES`, `MAX_LINES` or `MAX_CELLS`.
     """
     try:
         with Path(path).open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
-        if len(content) <= MAX_BYTES:
+        if len(content) <= MAX_BYTES and content.count(b"\n") <= MAX_LINES and _count_cells(content) <= MAX_CELLS:
             return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CxgiError(f"{path} cannot be read ({error})") from error
-    raise CxgiError(f"{path} has more than {MAX_BYTES} bytes, more than a table of numbers needs: is it another file?")
+    raise CxgiError(
+        f"{path} has more than {MAX_BYTES} bytes, {MAX_LINES} lines or {MAX_CELLS} numbers, more than the largest "
+        "table needs: is it another file?"
+    )
+
+
+def _count_cells(content: bytes) -> int:
+    """How many numbers a text may hold."""
+    between = np.isin(np.frombuffer(b"\n" + content, dtype=np.uint8), np.frombuffer(b",;\t \r\n", dtype=np.uint8))
+    return int(np.count_nonzero(between[:-1] & ~between[1:]))
 
 
 def is_content(line: str) -> bool:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -222,6 +223,28 @@ def test_a_run_in_the_middle_of_a_scan_harms_neither(s):
     for run, count in [(uid, 31), *((other, 1) for other in others)]:
         assert find_run(s.catalog, run).metadata["stop"]["num_events"]["primary"] == count
         assert len(find_run(s.catalog, run)["primary"].base["internal"].read()) == count
+
+
+def test_an_engine_without_signal_handling_runs_in_a_thread(s):
+    def work():
+        engine = RunEngine({}, context_managers=[])  # as in a queue's worker
+        other = session.start(engine=engine, data=s.folder, beamline=s.beamline, live=False, progress=False)
+        return engine(other.scan(0.01, **SHORT))
+
+    with ThreadPoolExecutor(1) as pool:
+        (uid,) = pool.submit(work).result(PATIENCE_S)
+    assert find_run(s.catalog, uid).metadata["stop"]["exit_status"] == "success"
+
+
+def test_plans_for_a_queue_wait_for_devices_that_come_back(s, monkeypatch):
+    waited = []
+    monkeypatch.setattr(type(s.beamline), "wait_for_return", lambda self: waited.append(self))
+    mask_scan, resume_scan = s.plans_by_uid()
+    patterns = s.pattern_set(0.01).to_dict()
+    (uid,) = s.RE(mask_scan(*s.devices, pattern_set=patterns, exposure_s=1.0, **SHORT))
+    with pytest.raises(CxgiError, match="nothing is missing"):
+        s.RE(resume_scan(*s.devices, uid=uid))
+    assert waited == [s.beamline] * 2
 
 
 def test_an_engine_that_is_there_already_keeps_its_own_metadata_and_numbers(s):

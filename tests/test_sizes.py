@@ -7,15 +7,19 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from cxgi_bluesky.board import load_board
 from cxgi_bluesky.bucket_file import read_buckets, read_list
 from cxgi_bluesky.devices.beamline_file import read_beamline_file
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.image_file import read_image_file
+from cxgi_bluesky.reconstruction.weights_file import load_network
 from cxgi_bluesky.speckle_set import SpeckleSet
 from cxgi_bluesky.tile_maps import TileMaps
 from cxgi_bluesky.training.config import read_config
 
+LIST_OPTIONS = {"size": 8, "order": "natural", "seed": None, "coding": "signed"}
 YAML_READERS = [load_board, read_beamline_file, read_config]
 
 
@@ -41,8 +45,7 @@ def test_a_list_that_says_it_is_huge(tmp_path):
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
         file.truncate(10**9)
-    options = {"size": 8, "order": "natural", "seed": None, "coding": "signed"}
-    refused(lambda path: read_list(path, "list", **options), path, "has 1000000000 bytes, at most")
+    refused(lambda path: read_list(path, "list", **LIST_OPTIONS), path, "has 1000000000 bytes, at most")
 
 
 def test_a_text_file_of_gigabytes(tmp_path):
@@ -52,11 +55,38 @@ def test_a_text_file_of_gigabytes(tmp_path):
     refused(read_buckets, path, "more than 64000000 bytes")
 
 
+@pytest.mark.parametrize("text", ["1\n" * 2_200_001, "1, " * 10_000_001])
+def test_a_text_file_of_millions_of_numbers(tmp_path, text):
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    refused(lambda path: read_list(path, "list", **LIST_OPTIONS), path, "2200000 lines or 10000000 numbers, more than")
+
+
+def test_weights_of_gigabytes(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.truncate(4 * 10**9)
+    refused(load_network, path, "have more than 256000000 bytes")
+
+
+def test_a_tiff_whose_pages_lie_in_a_circle(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for side in (16, 8, 12):  # of one size, the library itself finds the circle
+            file.write(np.zeros((side, side), np.uint8), metadata=None)
+    with tifffile.TiffFile(path) as file:
+        first, last = file.pages[0], file.pages[-1]
+        where = last.offset + 2 + 12 * len(last.tags)  # of the next page, 0 if there is none
+    content = bytearray(path.read_bytes())
+    content[where : where + 4] = first.offset.to_bytes(4, "little")
+    path.write_bytes(content)
+    refused(read_image_file, path, "has damaged pages .*circular")
+
+
 def test_a_number_of_endless_digits(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("9" * 300_000 + "x\n")
-    options = {"size": 8, "order": "natural", "seed": None, "coding": "signed"}
-    refused(lambda path: read_list(path, "list", **options), path, "is no list of numbers")
+    refused(lambda path: read_list(path, "list", **LIST_OPTIONS), path, "is no list of numbers")
 
 
 @pytest.mark.parametrize("read", YAML_READERS)

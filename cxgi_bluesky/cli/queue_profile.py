@@ -69,7 +69,7 @@ catalog when an environment is opened again.
 
 PLAN = (
     '{"name": "mask_scan", "args": ["stage", "shutter", "diode"], "kwargs": {"pattern_set": {"basis": "hadamard", '
-    '"size": %d, "order": "zig-zag", "count": %d}, "exposure_s": 1.0, "object_stage": "object_stage"}}'
+    '"size": %d, "order": "zig-zag", "count": %d}, "exposure_s": 1.0%s}}'
 )
 
 
@@ -84,11 +84,12 @@ def add(commands: Commands) -> None:
 
 def queue_profile(options: argparse.Namespace, say: Say) -> Payload:
     """Write the start-up folder of a queue server (bluesky-queueserver): devices, plans, permissions."""
-    arguments, board = _devices(options.beamline)
+    arguments, board, object_moves = _devices(options.beamline)
     if options.data is not None:
         arguments["data"] = _lasting(options.data)
     words = ", ".join(f"{name}={value!r}" for name, value in {**arguments, "progress": False}.items())
-    plan = PLAN % (board.size, count_for_fraction(board.size, 0.1875))
+    moving = ', "object_stage": "object_stage"' if object_moves else ""
+    plan = PLAN % (board.size, count_for_fraction(board.size, 0.1875), moving)
     folder = options.folder.absolute()
     files = {
         "startup.py": STARTUP.format(arguments=words),
@@ -100,15 +101,15 @@ def queue_profile(options: argparse.Namespace, say: Say) -> Payload:
     return {"folder": str(folder), "files": list(files)}
 
 
-def _devices(beamline: str | None) -> tuple[dict[str, Any], MaskBoard]:
-    """What a session is started with, and the board on its stage."""
+def _devices(beamline: str | None) -> tuple[dict[str, Any], MaskBoard, bool]:
+    """What a session is started with, the board on its stage, and whether an object stage is there."""
     if beamline is None:
-        return {"sim": True}, load_board("au64")
+        return {"sim": True}, load_board("au64"), True
     from ..devices.beamline_file import read_beamline_file
     from ..devices.beamline_file.loading import beamline_path
 
     file = read_beamline_file(beamline_path(beamline).absolute())
-    return {"sim": False, "beamline": str(file.path)}, file.board
+    return {"sim": False, "beamline": str(file.path)}, file.board, file.words["object_stage"] is not None
 
 
 def _lasting(data: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ophyd import Kind
+
+from ..plain_values import plain_or_text
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +70,8 @@ def prefix(word: str, settings: Mapping[str, tuple[Any, str]]) -> Settings:
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    plain, _ = plain_or_text(value, "setting")
+    return list(plain) if isinstance(plain, tuple) else plain
 
 
 def _describe(key: str, value: Any, unit: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ __all__ = [
 
 _WORDS = "cxgi"  # key of the metadata
 _LONGEST_REASON = 200  # characters
+MAX_BYTES = 256_000_000  # the shipped file has 3 MB
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "ch_mwcnn.safetensors"
 
 
@@ -112,6 +113,8 @@ def load_without_card(weights: Path) -> LoadedNetwork:
 
 def _read(path: Path, *, card_beside: bool) -> LoadedNetwork:
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CxgiError(f"weights {path} have more than {MAX_BYTES} bytes: is it another file?")
         loaded = _read_network(path, path.stat().st_mtime_ns)
     except (OSError, SafetensorError) as error:
         raise CxgiError(f"weights {path} cannot be read ({error}): give another file or reinstall") from error

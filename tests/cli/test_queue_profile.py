@@ -30,7 +30,12 @@ def test_a_profile_is_of_a_beamline_file_that_is_right(tmp_path, capsys):
     assert main(["queue-profile", str(tmp_path / "queue"), "--beamline", str(file)]) == 0
     text = (tmp_path / "queue/startup.py").read_text()
     assert f"session.start(sim=False, beamline={str(file)!r}, progress=False)" in text
-    assert '"size": 32' in (tmp_path / "queue/README.md").read_text()
+    plan = (tmp_path / "queue/README.md").read_text()
+    assert '"size": 32' in plan
+    assert '"object_stage": "object_stage"' in plan
+    file = changed_file(tmp_path, {"object_stage": None})
+    assert main(["queue-profile", str(tmp_path / "fixed"), "--beamline", str(file)]) == 0
+    assert "object_stage" not in (tmp_path / "fixed/README.md").read_text()
 
     file = changed_file(tmp_path, {"board": "cu33"})
     capsys.readouterr()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from cxgi_bluesky.catalog import run_writer
@@ -43,6 +44,14 @@ def test_every_setting_is_described_and_plain(RE, documents, beamline):
         for words in descriptor["configuration"].values():
             assert set(words["data"]) == set(words["data_keys"]) == set(words["timestamps"])
             json.dumps(words, allow_nan=False)
+
+
+def test_settings_may_be_numpy_values(beamline, monkeypatch):
+    given = {"a": (np.float64(0.5), "s"), "b": (np.int64(3), ""), "c": (np.arange(2), ""), "d": ((1, 2), "")}
+    monkeypatch.setattr(beamline.shutter, "settings", lambda: given)
+    described, read = beamline.shutter.describe_configuration(), beamline.shutter.read_configuration()
+    found = {key: (described[f"shutter_{key}"]["dtype"], read[f"shutter_{key}"]["value"]) for key in given}
+    assert found == {"a": ("number", 0.5), "b": ("integer", 3), "c": ("array", [0, 1]), "d": ("array", [1, 2])}
 
 
 def test_the_catalog_gives_them_back(RE, documents, beamline, catalog):

@@ -1,7 +1,8 @@
 """An IOC whose readings come later than the put to ACQUIRE completes, by what a test says; run with prefix and port.
 
 VALUE is 1000 + the number of the acquisition, SPREAD that number, I0 2000 + it: a stale one is seen. Each has a PV,
-such as VALUE:LATE_S. With STAMPS 0 no record has a time stamp, with SAME 1 all numbers stay as they are.
+such as VALUE:LATE_S. With STAMPS 0 no record has a time stamp, with SAME 1 all numbers stay as they are. FORGET takes
+back what is still to come.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from caproto import ChannelType
 from caproto.asyncio.server import start_server
@@ -32,6 +33,8 @@ class LateBench(PVGroup):
     stamps = pvproperty(value=1, name="STAMPS")
     same = pvproperty(value=0, name="SAME")
     number = pvproperty(value=0, name="NUMBER")
+    forget = pvproperty(value=0, name="FORGET")
+    to_come: ClassVar[set[asyncio.Task[None]]] = set()
     for word in WHAT:
         locals()[word] = pvproperty(value=0.0, name=word, units="pA")
         locals()[f"{word}_late_s"] = pvproperty(value=0.0, name=f"{word}:LATE_S")
@@ -60,9 +63,16 @@ class LateBench(PVGroup):
             write = self._write(word, self.number.value, stamped=bool(self.stamps.value))
             late_s = self.attr_pvdb[f"{word}_late_s"].value
             if late_s:
-                asyncio.get_running_loop().create_task(_after(late_s, write))
+                task = asyncio.get_running_loop().create_task(_after(late_s, write))
+                self.to_come.add(task)
+                task.add_done_callback(self.to_come.discard)
             else:
                 await write
+
+    @forget.putter
+    async def forget(self, instance: Any, value: int) -> None:
+        for task in list(self.to_come):
+            task.cancel()
 
     async def _write(self, word: str, number: int, *, stamped: bool) -> None:
         value = WHAT[word](0 if self.same.value else number)

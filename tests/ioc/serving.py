@@ -75,6 +75,7 @@ class LateIoc:
     RESET: ClassVar = {
         "STAMPS": 1,
         "SAME": 0,
+        "FORGET": 1,
         "NUMBER": 0,
         "CMD": 0,
         "VALUE:LATE_S": 0.0,

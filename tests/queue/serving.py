@@ -83,6 +83,8 @@ class Queue:
     def open_environment(self) -> None:
         self.do("environment_open")
         self.wait_for("worker_environment_state", "idle")
+        for what in ("plans_allowed", "devices_allowed"):  # the manager takes them over a little later
+            eventually(lambda what=what: len(self.do(what, user_group="primary")[what]) > 0, True)
 
     @property
     def worker(self) -> int:
@@ -105,6 +107,22 @@ class Queue:
         assert answer["success"], answer["msg"]
         self.done = len(self.history())
         self.do("queue_start")
+
+    def run_begun(self) -> str:
+        """Wait for the run of the plan that was begun; its uid. The manager lists the plan's before until then."""
+        known = {uid for item in self.history() for uid in item["result"]["run_uids"]}
+
+        def begun() -> list[str]:
+            return [run["uid"] for run in self.do("re_runs")["run_list"] if run["uid"] not in known]
+
+        eventually(lambda: len(begun()), 1)
+        return begun()[0]
+
+    def pause(self, option: str) -> None:
+        """Pause what runs; asked for again while the engine still resumes."""
+        self.run_begun()
+        eventually(lambda: self.ask("re_pause", option=option)["success"], True)
+        self.wait_for("manager_state", "paused")
 
     def end(self) -> dict[str, Any]:
         """Wait for the end of the plan that was begun; its result."""

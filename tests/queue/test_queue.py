@@ -9,7 +9,6 @@ import pytest
 from cxgi_bluesky.catalog import find_run, open_catalog, read_whole_scan
 from cxgi_bluesky.cli import main
 from cxgi_bluesky.patterns import PatternSet
-from tests.patience import eventually
 
 from .serving import Queue
 
@@ -40,9 +39,7 @@ def test_a_queue_runs_a_scan_and_aborts_another(queue, data):
     assert run.metadata["stop"]["exit_status"] == "success"
 
     queue.begin("mask_scan", pattern_set=ALL, **WORDS)
-    eventually(lambda: len(queue.do("re_runs")["run_list"]), 1)
-    queue.do("re_pause", option="immediate")
-    queue.wait_for("manager_state", "paused")
+    queue.pause("immediate")
     queue.do("re_abort")
     aborted = queue.end()
     assert aborted["exit_status"] == "aborted"
@@ -106,9 +103,7 @@ def test_a_scan_goes_on_after_a_pause_and_what_was_aborted_is_resumed(queue, dat
     some = PatternSet(64, 400)
     queue.begin("mask_scan", pattern_set=some.to_dict(), **WORDS, **SHORT)
     for how, next_step in (("deferred", "re_resume"), ("immediate", "re_abort")):
-        eventually(lambda: len(queue.do("re_runs")["run_list"]), 1)
-        eventually(lambda how=how: queue.ask("re_pause", option=how)["success"], True)  # the engine may still resume
-        queue.wait_for("manager_state", "paused")
+        queue.pause(how)
         queue.do(next_step)
     (first,) = queue.end()["run_uids"]
     (second,) = queue.run("resume_scan", uid=first[:8], object_stage="object_stage")["run_uids"]

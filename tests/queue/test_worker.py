@@ -43,12 +43,11 @@ def test_a_worker_that_is_told_to_end_aborts_its_scan_and_closes_the_shutter(tmp
         assert knife["exit_status"] == "completed", knife["msg"]
 
         queue.begin("mask_scan", pattern_set=PatternSet(32, 1024).to_dict(), exposure_s=0.1)
-        eventually(lambda: len(queue.do("re_runs")["run_list"]), 1)
-        (run,) = queue.do("re_runs")["run_list"]
+        uid = queue.run_begun()
         worker = queue.worker
         os.kill(worker, signal.SIGTERM)
         eventually(lambda: has_ended(worker), True)
         counted = ioc.end()
-    stop = find_run(open_catalog(tmp_path / "data"), run["uid"]).metadata["stop"]
+    stop = find_run(open_catalog(tmp_path / "data"), uid).metadata["stop"]
     assert stop["exit_status"] == "abort"
     assert counted["shutter"] == "Closed"
