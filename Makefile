@@ -24,9 +24,9 @@ COMPILE := $(BIN)/python -c 'from cxgi_bluesky.reconstruction.kernels import com
 test: $(STAMP)
 	$(COMPILE) & $(PYTEST) 3 -m "not long"
 
-# Kills, soaks, and further cases of what `make test` has one of.
+# Kills, soaks, and further cases of what `make test` has one of; only files that have some are collected.
 test-long: $(STAMP)
-	$(PYTEST) 4 -m long
+	$(PYTEST) 4 -m long $$(grep -rlE "mark\.long|long_case\(" --include="test_*.py" tests)
 
 # In one environment with what facilities have beside it, of the versions that pip chooses.
 BESIDE := .venv-beside

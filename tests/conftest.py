@@ -61,6 +61,7 @@ SLOW_FIRST = (
     "ioc",
     "queue",
     "test_catalog.py",
+    "test_fuzz_readers.py",
     "test_session.py",
     "test_server.py",
     "test_recovery.py",
@@ -86,6 +87,25 @@ def turn_of(item) -> int:
 def pytest_collection_modifyitems(items):
     """In their turn; sorting keeps the tests of a file together."""
     items.sort(key=turn_of)
+
+
+def remember_dependencies() -> None:
+    """Let FastAPI analyse each function once; as Tiled replaces some, it would in each request, half of its time."""
+    from fastapi.dependencies import utils
+
+    analyse = utils.get_dependant
+
+    @cache
+    def remembered(words):
+        return analyse(**{key: list(value) if isinstance(value, tuple) else value for key, value in words})
+
+    def get_dependant(**words):
+        return remembered(tuple((key, tuple(v) if isinstance(v, list) else v) for key, v in sorted(words.items())))
+
+    utils.get_dependant = get_dependant
+
+
+remember_dependencies()
 
 
 @pytest.fixture(scope="session", autouse=True)

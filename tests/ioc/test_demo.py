@@ -47,7 +47,7 @@ def demonstrated(detector, environment, folder):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("detector", ["generic", "keithley"])
+@pytest.mark.parametrize("detector", ["keithley"])
 def test_a_detector_agrees_with_soft_devices_and_the_iocs_counts(detector, environment, tmp_path):
     numbers = demonstrated(detector, environment, tmp_path)
     assert numbers == json.loads((tmp_path / "out" / "demo.json").read_text())

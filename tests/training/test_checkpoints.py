@@ -17,7 +17,6 @@ from cxgi_bluesky.reconstruction.weights_file import load_network
 from cxgi_bluesky.training import checking
 from cxgi_bluesky.training.config import NoiseConfig
 from cxgi_bluesky.training.loop import begin, train
-from tests.cases import long_case
 from tests.training.tiny import (
     NETWORK,
     quiet,
@@ -71,7 +70,7 @@ def test_weights_without_their_checkpoint_are_never_overwritten(stopped):
     assert (out / checking.WEIGHTS).read_bytes() == before
 
 
-@pytest.mark.parametrize("stop", [2, long_case(4), 6])
+@pytest.mark.parametrize("stop", [2, 6])
 def test_weights_that_are_missing_are_written_again_from_the_checkpoint(stop, finished, stopped_once, tmp_path):
     config, out, _ = finished
     shutil.copytree(out if stop == config.all_steps else stopped_once[1], tmp_path, dirs_exist_ok=True)
