@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
+from ._files.yaml_file import read_yaml_file
 from .errors import CxgiError
 from .orders import ORDERS, SEEDED, ranking
-from .unique_yaml import read_yaml_file
 
 OPTIONAL = {"alignment", "fiducials"}
 _SUFFIXES = (".yaml", ".yml")

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ._files.atomic_write import whole_file
+from ._files.file_lock import locked
 from .errors import CxgiError
-from .file_lock import locked
 from .plain_values import plain_or_text, require_plain
-from .whole_file import whole_file
 
 NOT_KEPT = ("versions",)  # bluesky and this package stamp them anew
 SCAN_ID = "scan_id"

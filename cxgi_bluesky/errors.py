@@ -4,6 +4,11 @@ Every error that a user can cause or mend is a `CxgiError` whose message names t
 value and the remedy. The command line prints it in one line; anything else is a defect.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 LONGEST = 1500  # characters: a damaged file may have any number of them in a value
 
 
@@ -13,3 +18,33 @@ class CxgiError(ValueError):
     def __init__(self, message: object = "") -> None:
         text = str(message)
         super().__init__(text if len(text) <= LONGEST else f"{text[:LONGEST]} ...")
+
+
+# ---------------------------------------------------------------- optional packages
+
+EXTRAS = {"caproto": "epics", "epics": "epics", "spekpy": "spectra", "IPython": "session"}
+
+
+def missing_extra(error: BaseException) -> CxgiError | None:
+    """The error to show for an import that failed, if an extra brings the package; None for all others."""
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ImportError) or package not in EXTRAS:
+        return None
+    return CxgiError(f"{package} is not installed: pip install 'cxgi_bluesky[{EXTRAS[package]}]'")
+
+
+@contextmanager
+def extras_named() -> Iterator[None]:
+    """An import that fails for want of an extra names it.
+
+    Raises
+    ------
+    CxgiError
+        With the command that installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (missing := missing_extra(error)) is not None:
+            raise missing from error
+        raise

@@ -21,8 +21,8 @@ from typing import Any
 
 from event_model import DocumentNames
 
+from ._files.atomic_write import whole_file
 from .errors import CxgiError
-from .whole_file import whole_file
 
 Document = tuple[str, dict[str, Any]]
 

@@ -49,9 +49,8 @@ from .devices.object_stage import ObjectStage
 from .devices.shutter import Shutter
 from .devices.stage import MaskStage
 from .engine import make_run_engine, store_runs
-from .errors import CxgiError
+from .errors import CxgiError, extras_named
 from .exposures import Exposures
-from .extras import extras_named
 from .patterns import DEFAULT_ORDER, PatternSet
 from .plans.arguments import for_queues, rebuild_patterns
 from .plans.metadata import bucket_words

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from platformdirs import user_data_path
 
+from cxgi_bluesky._files.file_lock import take_shared
 from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_exposures, read_image
 from cxgi_bluesky.catalog.folder_address import (
     address_of,
@@ -27,7 +28,6 @@ from cxgi_bluesky.cli import main
 from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.engine import make_run_engine
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.file_lock import take_shared
 from cxgi_bluesky.run_reconstruction import reconstruct_run
 from tests.cases import long_case
 from tests.conftest import ALONE, QUIET, small_board, small_scan

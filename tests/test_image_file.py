@@ -5,8 +5,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+from cxgi_bluesky._files.image_file import enlargement, read_image_file
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.image_file import enlargement, read_image_file
 from cxgi_bluesky.reconstruction.result import grey_values
 from tests.conftest import smooth_image
 

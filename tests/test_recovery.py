@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxgi_bluesky._files.file_lock import locked
 from cxgi_bluesky.catalog import (
     find_run,
     last_scan,
@@ -21,7 +22,6 @@ from cxgi_bluesky.catalog import (
 from cxgi_bluesky.catalog import recovery as module
 from cxgi_bluesky.catalog.recovery import stored_documents, union
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.file_lock import locked
 from cxgi_bluesky.journal import write_journal
 from tests.conftest import ALONE, small_scan
 

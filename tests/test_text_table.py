@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cxgi_bluesky._files.text_table import columns_of, numbers_of
 from cxgi_bluesky.bucket_file import read_buckets, read_list
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.spectrum import read_spectrum
-from cxgi_bluesky.text_table import columns_of, numbers_of
 
 INDEX, BUCKET = [0.0, 1.0, 2.0], [10.5, 1.0, -2.5]
 
@@ -162,7 +162,7 @@ def test_the_fast_way_finds_what_the_slow_way_finds_or_nothing(names, lines, end
     except CxgiError:
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cxgi_bluesky.text_table._read_at_once", lambda *_: None)
+        patch.setattr("cxgi_bluesky._files.text_table._read_at_once", lambda *_: None)
         slow = read(text)
     assert list(fast) == list(slow)
     for name, column in fast.items():

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from .._files.atomic_write import whole_file
 from ..errors import CxgiError
-from ..whole_file import whole_file
 from .csv_file import read_csv, write_csv
 from .foreign import LAYOUTS, read_list
 from .hdf5_file import read_hdf5, write_hdf5

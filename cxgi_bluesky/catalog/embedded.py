@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
+from .._files.atomic_write import whole_file
+from .._files.file_lock import locked, take_alone, take_shared
 from ..errors import CxgiError
-from ..file_lock import locked, take_alone, take_shared
-from ..whole_file import whole_file
 from .folder_address import WAIT_S, address_of, known_address, recorded_addresses, rewrite_addresses
 from .tables import has_tables, prepare_tables, set_write_ahead_log, wait_for_others
 from .writing import import_warnings_silenced

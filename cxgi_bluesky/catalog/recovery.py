@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._files.file_lock import LockedError, locked
 from ..errors import CxgiError
-from ..file_lock import LockedError, locked
 from ..journal import (
     SUFFIX,
     Document,

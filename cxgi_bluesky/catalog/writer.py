@@ -12,8 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .._files.file_lock import locked
 from ..errors import CxgiError
-from ..file_lock import locked
 from ..journal import Document, Journal, journal_folder, read_journal
 from ..per_run import Callback, PerRun
 from .plain_documents import PlainDocuments

@@ -12,8 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import CxgiError
-from ..extras import missing_extra
+from ..errors import CxgiError, missing_extra
 from . import (
     align,
     bench,

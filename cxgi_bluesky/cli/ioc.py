@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .._files.atomic_write import whole_file
 from ..alignment import Alignment
 from ..errors import CxgiError
-from ..whole_file import whole_file
 from ._common import Commands, Payload, Say, add_command, plain
 
 NUMBERS = {

@@ -92,7 +92,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _picture(options: argparse.Namespace) -> tuple[Any, Payload]:
     """The image and where it comes from; `zero` says whether 0 means no light."""
-    from ..image_file import is_image_path, read_image_file
+    from .._files.image_file import is_image_path, read_image_file
 
     if not is_image_path(options.image) and not Path(options.image).exists():
         return _picture_of_run(options)
@@ -141,7 +141,7 @@ def _tile(options: argparse.Namespace, image: Any, zero: str) -> Payload | None:
 
 def _against_truth(options: argparse.Namespace, image: Any) -> Payload | None:
     """CNR (eq. 1), PSNR and SSIM after an affine fit, and PSNR of the raw numbers."""
-    from ..image_file import read_image_file
+    from .._files.image_file import read_image_file
     from ..quality import compare, psnr
     from ..resolution.regions import check_image
 

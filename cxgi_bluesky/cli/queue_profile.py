@@ -7,10 +7,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from .._files.atomic_write import whole_file
 from ..board import MaskBoard, load_board
 from ..errors import CxgiError
 from ..patterns import count_for_fraction
-from ..whole_file import whole_file
 from ._common import Commands, Payload, Say, add_command
 
 STARTUP = '''\

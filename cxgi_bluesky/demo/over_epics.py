@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from .._files.atomic_write import whole_file
 from ..board import MaskBoard
 from ..errors import CxgiError
-from ..whole_file import whole_file
 from .asked import Asked
 from .ioc_process import DemoIoc, leave_channel_access
 

@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .._files.atomic_write import whole_file
 from ..errors import CxgiError
-from ..whole_file import whole_file
 from .network import CHMWCNN, NetworkConfig
 from .sigma_scale import SigmaLaw
 from .weights_words import SCHEMA, check_card_beside, checked_words

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._files.text_table import columns_of, read_text
 from ..errors import CxgiError
-from ..text_table import columns_of, read_text
 
 Array = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._files.hdf5_dataset import check_no_link, dataset_in
 from ..board import MaskBoard
 from ..errors import CxgiError
-from ..hdf5_dataset import check_no_link, dataset_in
 from ..patterns import check_size
 
 Map = NDArray[np.float32]
@@ -94,7 +94,7 @@ def _text(value: Any) -> str | None:
 
 def read_folder(path: Path, board: MaskBoard | None, size: int | None = None) -> Words:
     """What a folder of images says, by the names of `FineTileMaps`."""
-    from ..image_file import is_image_path, read_image_file
+    from .._files.image_file import is_image_path, read_image_file
 
     images: dict[int, Map] = {}
     opened = None

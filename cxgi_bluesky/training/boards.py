@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._files.atomic_write import whole_file
 from ..errors import CxgiError
 from ..orders import ranking
 from ..patterns import hadamard_matrix
 from ..simulation.drawing import DRAWING_VERSION, Design, draw_tile
 from ..simulation.etching import Defects
-from ..whole_file import whole_file
 
 Masks = NDArray[np.float16]
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from .._files.yaml_file import read_yaml_file
 from ..errors import CxgiError
 from ..reconstruction.network import NetworkConfig
-from ..unique_yaml import read_yaml_file
 from .boards import BoardRanges
 from .config_rules import check_config
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..whole_file import whole_file
+from .._files.atomic_write import whole_file
 from .history import Line
 
 if TYPE_CHECKING:

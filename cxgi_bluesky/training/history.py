@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..whole_file import whole_file
+from .._files.atomic_write import whole_file
 
 Line = dict[str, Any]
 

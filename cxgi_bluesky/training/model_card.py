@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .._files.atomic_write import whole_file
 from ..errors import CxgiError
 from ..reconstruction.network import CHMWCNN
 from ..reconstruction.sigma_scale import SigmaLaw
 from ..reconstruction.weights_file import SCHEMA, load_without_card
 from ..reconstruction.weights_words import check_card_beside
-from ..whole_file import whole_file
 from .checkpoint import Change
 from .config import TrainingConfig
 

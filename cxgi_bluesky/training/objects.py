@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._files.atomic_write import remove_leftovers, whole_file
+from .._files.image_file import is_image_path, read_image_file
 from ..errors import CxgiError
-from ..image_file import is_image_path, read_image_file
 from ..simulation.random_objects import DRAWING_VERSION, random_object, spread
-from ..whole_file import remove_leftovers, whole_file
 
 Pool = NDArray[np.uint8]
 OwnImage = NDArray[np.float32]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..._files.yaml_file import read_yaml_file
 from ...board import MaskBoard, load_board, shipped_boards
 from ...errors import CxgiError
-from ...unique_yaml import read_yaml_file
 from .consistency import check_together
 from .keys import check_block
 from .schema import TOP

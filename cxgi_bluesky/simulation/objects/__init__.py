@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..._files.image_file import is_image_path
 from ...errors import CxgiError
-from ...image_file import is_image_path
 from ...patterns import check_size
 from ..spectrum import Spectrum
 from .bars import resolution_bars

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..._files.image_file import read_image_file
 from ...errors import CxgiError
-from ...image_file import read_image_file
 from ..materials import effective_transmission
 from ..spectrum import Spectrum
 from .grid import Map, resampled

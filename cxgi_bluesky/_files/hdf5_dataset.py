@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .errors import CxgiError
+from ..errors import CxgiError
 
 MAX_CHUNK = 2**25  # numbers: HDF5 unpacks a chunk as a whole
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CxgiError
+from ..errors import CxgiError
 
 SUFFIXES = (".npy", ".tif", ".tiff", ".png")
 MAX_PIXELS = 32_000_000

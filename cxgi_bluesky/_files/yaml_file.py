@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from .errors import CxgiError
+from ..errors import CxgiError
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 1_000_000  # with aliases written out

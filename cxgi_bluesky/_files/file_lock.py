@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import CxgiError
+from ..errors import CxgiError
 
 WAIT_S = 60.0  # what is done under a lock takes well under a second
 _PAUSE_S = 0.005

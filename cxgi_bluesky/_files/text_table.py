@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CxgiError
+from ..errors import CxgiError
 
 Array = NDArray[np.float64]
 _Row = tuple[int, list[str]]  # number of the line, cells
