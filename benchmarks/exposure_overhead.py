@@ -61,7 +61,7 @@ def measure(line: Any, count: int) -> dict[str, Any]:
     """Overhead of an exposure with these devices, and its parts (ms)."""
     from bluesky import RunEngine
 
-    from cxgi_bluesky.patterns import PatternSet
+    from cxgi_bluesky.masks.pattern_set import PatternSet
     from cxgi_bluesky.plans import hadamard_scan
 
     engine = RunEngine({})

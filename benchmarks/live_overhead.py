@@ -20,7 +20,7 @@ from bluesky.callbacks import CallbackBase, LiveTable
 from cxgi_bluesky.bench.workload import measure, truths
 from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveView, ScanProgress
 from cxgi_bluesky.devices.simulated import simulated_beamline
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.total_variation import WarmStart

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from _timing import report
 
-from cxgi_bluesky.board import load_board
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.board import load_board
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.resolution import KnifeGeometry, compare_sharpness, fit_knife_scan
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters

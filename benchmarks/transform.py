@@ -6,7 +6,7 @@ import numpy as np
 from _timing import milliseconds, report
 from scipy.linalg import hadamard
 
-from cxgi_bluesky.patterns import walsh_hadamard_2d
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 
 
 def main() -> None:

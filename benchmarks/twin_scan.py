@@ -19,8 +19,8 @@ from pathlib import Path
 
 from _timing import report
 
-from cxgi_bluesky.board import load_board
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.board import load_board
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
 from cxgi_bluesky.simulation.objects import render_object
 from cxgi_bluesky.simulation.scan import scan_twin

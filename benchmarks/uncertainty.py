@@ -19,8 +19,8 @@ import numpy as np
 from _timing import report
 
 from cxgi_bluesky.bench.workload import measure, truths
-from cxgi_bluesky.orders import SEEDED
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.orders import SEEDED
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.error_law import COVERED, LAW, calibrated, rms, scales, scatter, shape
 from cxgi_bluesky.reconstruction.redrawn import redrawn

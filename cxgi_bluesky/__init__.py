@@ -10,14 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `__getattr__` loads, for type checkers
-    from .board import MaskBoard as MaskBoard
-    from .board import load_board as load_board
     from .bucket_file import BucketTable as BucketTable
     from .bucket_file import read_buckets as read_buckets
     from .bucket_file import write_buckets as write_buckets
     from .errors import CxgiError as CxgiError
+    from .masks.board import MaskBoard as MaskBoard
+    from .masks.board import load_board as load_board
+    from .masks.pattern_set import PatternSet as PatternSet
+    from .masks.speckle_files import write_speckles as write_speckles
+    from .masks.speckle_set import SpeckleSet as SpeckleSet
     from .measurement import Measurement as Measurement
-    from .patterns import PatternSet as PatternSet
     from .plans import hadamard_scan as hadamard_scan
     from .plans import mask_scan as mask_scan
     from .plans import record_speckles as record_speckles
@@ -25,8 +27,6 @@ if TYPE_CHECKING:  # what `__getattr__` loads, for type checkers
     from .reconstruction import reconstruct as reconstruct
     from .reconstruction import reconstruct_many as reconstruct_many
     from .speckle_measurement import SpeckleMeasurement as SpeckleMeasurement
-    from .speckle_set import SpeckleSet as SpeckleSet
-    from .speckle_writer import write_speckles as write_speckles
 
 try:
     __version__ = version("cxgi_bluesky")

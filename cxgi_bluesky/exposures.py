@@ -18,7 +18,7 @@ from .calibration import Array, Buckets, Drift, calibrate
 from .errors import CxgiError
 from .event_rows import EventRows, number
 from .exposure_streams import counted, level, mean_i0, usable, without
-from .patterns import PatternSet
+from .masks.pattern_set import PatternSet
 from .rejection import Exposure, good_open, judge, lit_alike
 
 SCHEMA = 1

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 from .bucket_file import BucketTable, naming, read_buckets, read_csv
 from .errors import CxgiError
 from .exposures import Exposures
-from .patterns import checked_index
+from .masks.pattern_set import checked_index
+from .masks.tile_maps import TileMaps
 from .reduction import (
     Array,
     Coding,
@@ -32,7 +33,6 @@ from .reduction import (
 )
 from .reference import check_reference, dark_level, with_incident, with_reference
 from .signed_coefficients import SignedCoefficients
-from .tile_maps import TileMaps
 
 __all__ = ["Array", "Coding", "Measurement", "Scale"]
 

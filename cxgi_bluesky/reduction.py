@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import CxgiError
-from .orders import sequency_grid
+from .masks.orders import sequency_grid
 
 Coding = Literal["binary", "signed", "complementary"]
 Scale = Literal["transmission", "relative"]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .errors import CxgiError
 from .exposures import Exposures, RunBuckets
-from .patterns import PatternSet
+from .masks.pattern_set import PatternSet
 
 NO_REFERENCE = "not in the reference scan"
 LEAST_COMMON = 0.95  # of the patterns, below which a correction would cost too much of the image

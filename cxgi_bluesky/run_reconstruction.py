@@ -7,13 +7,13 @@ from typing import Any
 
 from .catalog import linked_dark, linked_exposures, read_whole_scan, record_reconstruction
 from .errors import CxgiError
+from .masks.pattern_set import PatternSet
+from .masks.speckle_files import find_speckles
+from .masks.tile_maps import TileMaps
 from .measurement import Measurement
-from .patterns import PatternSet
 from .reconstruction import Reconstruction, check_method, default_method, reconstruct
 from .reconstruction.held_out import checked_reconstruction
-from .speckle_assets import find_speckles
 from .speckle_measurement import SpeckleMeasurement
-from .tile_maps import TileMaps
 
 
 def reconstruct_run(

@@ -22,7 +22,6 @@ from bluesky import RunEngine
 from bluesky.utils import MsgGenerator
 
 from . import plans
-from .board import MaskBoard
 from .callbacks import (
     LiveCHMWCNN,
     LiveCorrelation,
@@ -51,7 +50,12 @@ from .devices.stage import MaskStage
 from .engine import make_run_engine, store_runs
 from .errors import CxgiError, extras_named
 from .exposures import Exposures
-from .patterns import DEFAULT_ORDER, PatternSet
+from .masks.board import MaskBoard
+from .masks.orders import DEFAULT_ORDER
+from .masks.pattern_set import PatternSet
+from .masks.speckle_board import Board
+from .masks.speckle_files import register_speckles
+from .masks.speckle_set import SpeckleSet
 from .plans.arguments import for_queues, rebuild_patterns
 from .plans.metadata import bucket_words
 from .plans.suspenders import source_suspenders
@@ -59,9 +63,6 @@ from .process_end import close_at_end
 from .reconstruction import Reconstruction
 from .reference import check_complete, check_reference, dark_level
 from .run_reconstruction import reconstruct_run
-from .speckle_assets import register_speckles
-from .speckle_board import Board
-from .speckle_set import SpeckleSet
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import CxgiError
-from .patterns import PatternSet, check_size, checked_index, coefficients
+from .masks.pattern_set import PatternSet, checked_index, coefficients
+from .masks.tile_maps import TileMaps
+from .masks.transform import check_size
 from .reduction import HIGH_SEQUENCY, Array, Coefficients, Scale, check_finite, estimate_sigma
-from .tile_maps import TileMaps
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from .errors import CxgiError
 from .exposures import Exposures
+from .masks.speckle_set import BASIS, Patterns, SpeckleSet
 from .reference import dark_level
-from .speckle_set import BASIS, Patterns, SpeckleSet
 
 Array = NDArray[np.float64]
 

@@ -29,8 +29,8 @@ from cxgi_bluesky.catalog import (
 from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.plans import dark_scan, reference_scan
 from cxgi_bluesky.quality import affine_fit
 from cxgi_bluesky.reconstruction import reconstruct

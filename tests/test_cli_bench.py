@@ -27,7 +27,7 @@ def test_without_json_the_tables_are_shown(capsys):
 
 
 def test_every_order_is_run_by_default(capsys):
-    from cxgi_bluesky.orders import ORDERS
+    from cxgi_bluesky.masks.orders import ORDERS
 
     assert main(["bench", "quality", "--seeds", "1", "--methods", "inverse", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["quality"]["rows"]

@@ -5,8 +5,8 @@ import pytest
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.patterns import PatternSet, pattern
 from tests.conftest import smooth_image
 
 IMAGE = smooth_image(4)

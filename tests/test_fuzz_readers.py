@@ -20,15 +20,15 @@ from PIL import Image
 
 import cxgi_bluesky
 from cxgi_bluesky._files.image_file import read_image_file
-from cxgi_bluesky.board import load_board
-from cxgi_bluesky.board_file import board_path
 from cxgi_bluesky.bucket_file import BucketTable, read_buckets, read_list, write_buckets
 from cxgi_bluesky.devices.beamline_file import read_beamline_file
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.board import load_board
+from cxgi_bluesky.masks.board_files import board_path
+from cxgi_bluesky.masks.speckle_files import write_speckles
+from cxgi_bluesky.masks.speckle_set import SpeckleSet
+from cxgi_bluesky.masks.tile_maps import TileMaps
 from cxgi_bluesky.simulation.spectrum import read_spectrum
-from cxgi_bluesky.speckle_set import SpeckleSet
-from cxgi_bluesky.speckle_writer import write_speckles
-from cxgi_bluesky.tile_maps import TileMaps
 from cxgi_bluesky.training.config import read_config
 
 ROOM = 2**30  # bytes

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.patterns import PatternSet, pattern
 from cxgi_bluesky.reduction import estimate_sigma
 from tests.conftest import signed_measurement, smooth_image
 

@@ -9,16 +9,9 @@ from hypothesis import strategies as st
 from scipy.linalg import hadamard
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.orders import SEEDED, sequency_grid
-from cxgi_bluesky.patterns import (
-    ORDERS,
-    PatternSet,
-    count_for_fraction,
-    pattern,
-    ranking,
-    sequency,
-    walsh_hadamard_2d,
-)
+from cxgi_bluesky.masks.orders import ORDERS, SEEDED, ranking, sequency, sequency_grid
+from cxgi_bluesky.masks.pattern_set import PatternSet, count_for_fraction, pattern
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.simulation.random_objects import random_object
 
 SIZES = [2, 4, 8, 16, 32, 64]

@@ -10,13 +10,13 @@ import pytest
 import tifffile
 
 from cxgi_bluesky._files.image_file import read_image_file
-from cxgi_bluesky.board import load_board
 from cxgi_bluesky.bucket_file import read_buckets, read_list
 from cxgi_bluesky.devices.beamline_file import read_beamline_file
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.board import load_board
+from cxgi_bluesky.masks.speckle_set import SpeckleSet
+from cxgi_bluesky.masks.tile_maps import TileMaps
 from cxgi_bluesky.reconstruction.weights_file import load_network
-from cxgi_bluesky.speckle_set import SpeckleSet
-from cxgi_bluesky.tile_maps import TileMaps
 from cxgi_bluesky.training.config import read_config
 
 LIST_OPTIONS = {"size": 8, "order": "natural", "seed": None, "coding": "signed"}

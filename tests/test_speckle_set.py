@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import PatternSet
-from cxgi_bluesky.speckle_assets import find_speckles, register_speckles
-from cxgi_bluesky.speckle_board import SpeckleBoard
-from cxgi_bluesky.speckle_set import SpeckleSet
-from cxgi_bluesky.speckle_writer import SpeckleWriter, write_speckles
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.speckle_board import SpeckleBoard
+from cxgi_bluesky.masks.speckle_files import SpeckleWriter, find_speckles, register_speckles, write_speckles
+from cxgi_bluesky.masks.speckle_set import SpeckleSet
 
 FRAMES = np.random.default_rng(0).integers(50, 4000, size=(40, 9, 7)).astype(np.uint16)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxgi_bluesky.board import Alignment
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import pattern
-from cxgi_bluesky.tile_maps import FineTileMaps, TileMaps
+from cxgi_bluesky.masks.board import Alignment
+from cxgi_bluesky.masks.pattern_set import pattern
+from cxgi_bluesky.masks.tile_maps import FineTileMaps, TileMaps
 from tests.conftest import small_board
 
 BOARD = small_board()

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..board import MaskBoard
-from ..orders import sequency_grid
-from ..patterns import PatternSet, hadamard_matrix
+from ..masks.board import MaskBoard
+from ..masks.orders import sequency_grid
+from ..masks.pattern_set import PatternSet
+from ..masks.transform import hadamard_matrix
 
 
 @lru_cache(maxsize=8)

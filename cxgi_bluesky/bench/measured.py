@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CxgiError
+from ..masks.orders import SEEDED
 from ..measurement import Measurement
-from ..orders import SEEDED
 from ..quality import affine_fit, psnr
 from ..reconstruction import reconstruct
 from .comparison import NETWORK, RIVAL

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError
+from ..masks.pattern_set import PatternSet
 from ..measurement import Measurement
-from ..patterns import PatternSet
 from ..reconstruction import reconstruct
 from .child import ask_child
 from .workload import measure, photograph

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import CxgiError
+from ..masks.pattern_set import count_for_fraction
 from ..measurement import Measurement
-from ..patterns import count_for_fraction
 from ..reconstruction.model_error import ErrorSizes
 from .comparison import RIVAL
 from .first_call import first_call

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..board import load_board
+from ..masks.board import load_board
 from .image_quality import quality
 from .masks import demands
 from .specs import BASELINE, Spec

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import CxgiError
+from ..masks.orders import ORDERS
 from ..measurement import Measurement
-from ..orders import ORDERS
 from ..reconstruction import METHODS, Reconstruction, reconstruct
 
 BASELINE = "inverse"  # the zero-filled inverse of the same coefficients

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import CxgiError
+from ..masks.pattern_set import count_for_fraction
+from ..masks.transform import hadamard_matrix
 from ..measurement import Measurement
-from ..patterns import count_for_fraction, hadamard_matrix
 from ..reconstruction import EventByEventCorrelation, reconstruct
 from .memory import camera_measurement, peak_memory
 from .specs import BASELINE, Spec

@@ -31,9 +31,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..masks.orders import SEEDED
+from ..masks.pattern_set import PatternSet
+from ..masks.transform import walsh_hadamard_2d
 from ..measurement import Measurement
-from ..orders import SEEDED
-from ..patterns import PatternSet, walsh_hadamard_2d
 from ..simulation.objects import render_object
 
 Image = NDArray[np.float64]

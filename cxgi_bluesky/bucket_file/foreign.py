@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._files.text_table import numbers_of, read_text
 from ..errors import CxgiError
-from ..orders import ORDERS, ranking
+from ..masks.orders import ORDERS, ranking
 from ..reduction import Coding
 from .npz_file import MAX_BYTES, read_arrays
 from .table import BucketTable, naming, numeric

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._files.hdf5_dataset import check_no_link, dataset_in
 from ..errors import CxgiError
-from ..patterns import MAX_SIZE
+from ..masks.transform import MAX_SIZE
 from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from, naming, one_line
 
 GROUP = "buckets"

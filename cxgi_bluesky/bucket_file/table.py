@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CxgiError
-from ..orders import ORDERS, SEEDED
-from ..patterns import MAX_SIZE, check_size, checked_index
+from ..masks.orders import ORDERS, SEEDED
+from ..masks.pattern_set import checked_index
+from ..masks.transform import MAX_SIZE, check_size
 from ..reduction import Array, Coding, check_finite, checked_t0
 
 FORMAT_VERSION = 1

@@ -11,14 +11,14 @@ from typing import Any
 
 from ..event_rows import cxgi_block
 from ..exposures import Exposures
+from ..masks.speckle_files import find_speckles
+from ..masks.speckle_set import SpeckleSet
 from ..measurement import Measurement
 from ..per_run import Callback, PerRun
 from ..reconstruction import Reconstruction, check_method, reconstruct
 from ..reconstruction.total_variation import WarmStart
 from ..reconstruction.tval3 import MultiplierStart
-from ..speckle_assets import find_speckles
 from ..speckle_measurement import SpeckleMeasurement
-from ..speckle_set import SpeckleSet
 from .reference_runs import ReferenceRuns
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import CxgiError
 from ..event_rows import cxgi_block
 from ..exposures import SCHEMA
-from ..patterns import PatternSet
+from ..masks.pattern_set import PatternSet
 from ..reconstruction.result import Reconstruction
 from .problems import catalog_errors, short
 from .writer import writer_of

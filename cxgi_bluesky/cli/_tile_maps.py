@@ -10,8 +10,8 @@ from ..errors import CxgiError
 from ._common import Payload, Say
 
 if TYPE_CHECKING:
-    from ..board import MaskBoard
-    from ..tile_maps import TileMaps
+    from ..masks.board import MaskBoard
+    from ..masks.tile_maps import TileMaps
 
 
 def tile_maps_of(
@@ -31,7 +31,7 @@ def tile_maps_of(
     CxgiError
         If they cannot be read, or are of another board or size.
     """
-    from ..tile_maps import TileMaps
+    from ..masks.tile_maps import TileMaps
 
     if options.tile_maps is None:
         return None
@@ -45,7 +45,7 @@ def tile_maps_of(
 
 
 def _given_board(name: str, of_the_run: Payload | None) -> MaskBoard:
-    from ..board import load_board
+    from ..masks.board import load_board
 
     board = load_board(name)
     if of_the_run is not None and of_the_run["sha256"] != board.sha256:
@@ -58,7 +58,8 @@ def _given_board(name: str, of_the_run: Payload | None) -> MaskBoard:
 
 def _shipped_board(of_the_run: Payload | None) -> MaskBoard | None:
     """The board of the run, if it is exactly one that comes with the package."""
-    from ..board import load_board, shipped_boards
+    from ..masks.board import load_board
+    from ..masks.board_files import shipped_boards
 
     if of_the_run is None or of_the_run["id"] not in shipped_boards():
         return None

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 from ..bucket_file import LAYOUTS, BucketTable, check_target, naming, read_buckets, read_list, write_buckets
+from ..masks.orders import ORDERS
 from ..measurement import Coding, Measurement
-from ..patterns import ORDERS
 from ._common import Commands, Payload, Say, add_command, refuse_for_signed
 
 

@@ -97,7 +97,7 @@ def _predicted(options: argparse.Namespace, say: Say) -> Payload:
 
 def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | None]:
     """Metal, substrate, and the D_r that the board says; what is given by itself replaces what the board says."""
-    from ..board import load_board
+    from ..masks.board import load_board
     from ..simulation.materials import Layer, parse_mask
 
     metal, substrate, known = None, None, None

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .._files.atomic_write import whole_file
-from ..alignment import Alignment
 from ..errors import CxgiError
+from ..masks.board import Alignment
 from ._common import Commands, Payload, Say, add_command, plain
 
 NUMBERS = {

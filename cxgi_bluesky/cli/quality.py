@@ -128,7 +128,7 @@ def _tile(options: argparse.Namespace, image: Any, zero: str) -> Payload | None:
     """Modulation depth of the tile in the picture."""
     from dataclasses import asdict
 
-    from ..patterns import pattern
+    from ..masks.pattern_set import pattern
     from ..resolution.modulation import tile_modulation_depth
 
     if options.tile is None:

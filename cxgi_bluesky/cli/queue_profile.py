@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from .._files.atomic_write import whole_file
-from ..board import MaskBoard, load_board
 from ..errors import CxgiError
-from ..patterns import count_for_fraction
+from ..masks.board import MaskBoard, load_board
+from ..masks.pattern_set import count_for_fraction
 from ._common import Commands, Payload, Say, add_command
 
 STARTUP = '''\

@@ -9,9 +9,9 @@ from typing import Any, get_args
 from ..bucket_file import SUFFIXES
 from ..errors import CxgiError
 from ..event_rows import cxgi_block
+from ..masks.orders import DEFAULT_ORDER, ORDERS, SEEDED
+from ..masks.pattern_set import PatternSet
 from ..measurement import Coding
-from ..orders import SEEDED
-from ..patterns import DEFAULT_ORDER, ORDERS, PatternSet
 from ._common import Commands, Payload, Say, add_command, refuse_for_signed
 from ._tile_maps import tile_maps_of
 

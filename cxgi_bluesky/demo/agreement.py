@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from bluesky import RunEngine
 
-from ..board import MaskBoard
 from ..devices.simulated import simulated_beamline
 from ..exposures import Exposures
+from ..masks.board import MaskBoard
+from ..masks.pattern_set import PatternSet
 from ..measurement import Measurement
-from ..patterns import PatternSet
 from ..plans import mask_scan
 from ..reconstruction import METHODS, Reconstruction, reconstruct
 from .asked import Asked

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from .._files.atomic_write import whole_file
-from ..board import MaskBoard
 from ..errors import CxgiError
+from ..masks.board import MaskBoard
 from .asked import Asked
 from .ioc_process import DemoIoc, leave_channel_access
 

@@ -12,7 +12,7 @@ from bluesky.utils import RunEngineInterrupted
 from ..catalog import find_run, read_exposures
 from ..errors import CxgiError
 from ..exposures import Exposures
-from ..patterns import PatternSet
+from ..masks.pattern_set import PatternSet
 from ..reconstruction import Reconstruction
 from ..session import Session
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..speckle_board import Board
+from ..masks.speckle_board import Board
 from .diode import Diode
 from .knife import Knife
 from .object_stage import ObjectStage

@@ -10,8 +10,8 @@ from ophyd import Component, Device, Kind, Signal
 from ophyd.status import Status, StatusBase
 
 from ..errors import CxgiError
-from ..speckle_set import SpeckleSet
-from ..speckle_writer import SpeckleWriter
+from ..masks.speckle_files import SpeckleWriter
+from ..masks.speckle_set import SpeckleSet
 from .configuration import Configured, Settings
 from .diode import ExposureTime
 

@@ -10,13 +10,13 @@ from typing import Any
 from ophyd import Component, SoftPositioner
 from ophyd.status import Status, StatusBase
 
-from ..board import Alignment, MaskBoard, load_board
+from ..masks.board import Alignment, MaskBoard, load_board
+from ..masks.tile_maps import FineTileMaps
 from ..resolution.knife_edge import KnifeGeometry
 from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
 from ..simulation.controls import TwinControls
 from ..simulation.knife import Blade
 from ..simulation.objects import render_object
-from ..tile_maps import FineTileMaps
 from .beamline import Beamline
 from .configuration import Settings
 from .diode import Diode

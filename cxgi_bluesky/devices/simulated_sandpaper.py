@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from ophyd.status import StatusBase
 
 from ..errors import CxgiError
+from ..masks.speckle_board import SpeckleBoard
 from ..simulation.beamline import TwinParameters
 from ..simulation.objects import OBJECTS
 from ..simulation.sandpaper import Sandpaper, SandpaperTwin
 from ..simulation.speckle_camera import SpeckleCamera
-from ..speckle_board import SpeckleBoard
 from .pattern_camera import PatternCamera
 from .simulated import (
     SimulatedBeamline,

@@ -9,9 +9,9 @@ from ophyd.pseudopos import pseudo_position_argument, real_position_argument
 from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
-from ..board import MaskBoard
 from ..errors import CxgiError
-from ..speckle_board import Board
+from ..masks.board import MaskBoard
+from ..masks.speckle_board import Board
 from .configuration import Configured, Settings, prefix
 from .naming import Named
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..board import load_board
+from ..masks.board import load_board
 from ..resolution.knife_edge import KnifeGeometry
 from ..simulation.knife import Blade
 from .axis import Axis

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..board import load_board
+from ..masks.board import load_board
 from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
 from ..simulation.objects import render_object
 from ..simulation.source import intensity_drift

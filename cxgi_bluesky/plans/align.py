@@ -8,13 +8,13 @@ from typing import Any
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
-from ..board_file import short_words
 from ..devices.diode import Diode
 from ..devices.marker import LANDMARK, VISIT, MarkedStage
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
+from ..masks.board_files import short_words
 from ..plate_alignment import PURPOSE
 from ..plate_alignment.orientation import landmarks_of
 from ..plate_alignment.profile import FEWEST_POINTS

@@ -18,10 +18,10 @@ from bluesky.utils import MsgGenerator
 from ophyd import Device
 
 from ..errors import CxgiError
-from ..patterns import PatternSet
-from ..speckle_assets import find_speckles
-from ..speckle_board import Board
-from ..speckle_set import BASIS, SpeckleSet
+from ..masks.pattern_set import PatternSet
+from ..masks.speckle_board import Board
+from ..masks.speckle_files import find_speckles
+from ..masks.speckle_set import BASIS, SpeckleSet
 
 GivenPatterns = PatternSet | SpeckleSet | dict[str, Any]
 GivenBoard = Board | str | None

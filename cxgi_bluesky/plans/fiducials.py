@@ -13,11 +13,11 @@ from bluesky import Msg
 from numpy.typing import NDArray
 from ophyd.utils import LimitError
 
-from ..board import Alignment, MaskBoard
 from ..devices.marker import MarkedStage
 from ..devices.position import PositionError
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
+from ..masks.board import Alignment, MaskBoard
 from ..plate_alignment import EdgeFit, Visit, fit_edges, profile_offsets_um
 from ..plate_alignment.fit import similarity_of
 from ..plate_alignment.orientation import orientations

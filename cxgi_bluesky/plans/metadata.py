@@ -8,15 +8,15 @@ from typing import Any
 
 from event_model import DocumentNames, schema_validators
 
-from ..board import MaskBoard, load_board
 from ..devices.diode import Diode
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..exposures import SCHEMA
-from ..patterns import PatternSet
+from ..masks.board import MaskBoard, load_board
+from ..masks.pattern_set import PatternSet
+from ..masks.speckle_board import Board
+from ..masks.speckle_set import SpeckleSet
 from ..plain_values import require_plain
-from ..speckle_board import Board
-from ..speckle_set import SpeckleSet
 from .arguments import GivenBoard
 
 

@@ -15,9 +15,9 @@ from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
-from ..patterns import PatternSet
-from ..speckle_board import Board
-from ..speckle_set import SpeckleSet
+from ..masks.pattern_set import PatternSet
+from ..masks.speckle_board import Board
+from ..masks.speckle_set import SpeckleSet
 from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
 from .exposing import MAX_REPEATS, Exposing, ExposureLimits
 from .metadata import board_on, check_counts, check_raster, mask_board_on, start_metadata

@@ -13,8 +13,8 @@ from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..exposures import Exposures
-from ..speckle_board import Board
-from ..speckle_set import SpeckleSet
+from ..masks.speckle_board import Board
+from ..masks.speckle_set import SpeckleSet
 from .arguments import for_queues
 from .exposing import MAX_REPEATS
 from .metadata import bucket_words

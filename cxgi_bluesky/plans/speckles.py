@@ -16,7 +16,7 @@ from ..devices.pattern_camera import PatternCamera
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
-from ..speckle_board import SpeckleBoard
+from ..masks.speckle_board import SpeckleBoard
 from .arguments import for_queues
 from .metadata import board_words, start_document, with_user_metadata
 from .steps import (

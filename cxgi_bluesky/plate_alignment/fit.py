@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..board import Alignment, MaskBoard
 from ..errors import CxgiError
+from ..masks.board import Alignment, MaskBoard
 from .profile import EdgeFit
 from .similarity import PARAMETERS, Similarity, fit_similarity
 

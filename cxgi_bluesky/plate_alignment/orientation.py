@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..board import Alignment, MaskBoard
 from ..errors import CxgiError
+from ..masks.board import Alignment, MaskBoard
 
 FEWEST_LANDMARKS = 3
 ALONE_TILES = 3  # an edge profile must see nothing but its own fiducial

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..board import Alignment, MaskBoard
+from ..masks.board import Alignment, MaskBoard
 
 Array = NDArray[np.float64]
 

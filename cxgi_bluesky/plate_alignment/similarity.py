@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..board import Alignment
 from ..errors import CxgiError
+from ..masks.board import Alignment
 
 Array = NDArray[np.float64]
 

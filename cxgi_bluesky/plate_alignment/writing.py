@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..board import MaskBoard
-from ..board_file import yaml_text
 from ..errors import CxgiError
+from ..masks.board import MaskBoard
+from ..masks.board_files import yaml_text
 from .fit import AlignmentFit
 
 

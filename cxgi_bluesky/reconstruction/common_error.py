@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..masks.orders import sequency_grid
+from ..masks.transform import walsh_hadamard_2d
 from ..measurement import Measurement
-from ..orders import sequency_grid
-from ..patterns import walsh_hadamard_2d
 
 Array = NDArray[np.float64]
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
+from ..masks.transform import check_size, walsh_hadamard_2d
 from ..measurement import Measurement
-from ..patterns import check_size, walsh_hadamard_2d
 
 Array = NDArray[np.float64]
 Form = Literal["GI", "DGI", "NGI"]

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..masks.orders import sequency_grid
 from ..measurement import Measurement
-from ..orders import sequency_grid
 from .redrawn import Redrawn
 from .weight import mean_gradient
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..patterns import hadamard_matrix, sequency
+from ..masks.orders import sequency
+from ..masks.transform import hadamard_matrix
 from .network_input import NetworkInput
 
 OCTAVES = 5  # of sequency, from the finest down; the last holds all the rest

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..masks.orders import sequency_grid
+from ..masks.pattern_set import coefficients
 from ..measurement import Measurement
-from ..orders import sequency_grid
-from ..patterns import coefficients
 from ..reduction import estimate_sigma
 from .total_variation import Problem, WarmStart
 from .weight import TRIAL_WEIGHT_IN_SIGMA

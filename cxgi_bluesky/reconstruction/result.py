@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
+from ..masks.transform import walsh_hadamard_2d
 from ..measurement import Scale
-from ..patterns import walsh_hadamard_2d
 from .sampling_gaps import sampling_gaps
 
 MARK = "NOT SUPPORTED BY THE DATA"

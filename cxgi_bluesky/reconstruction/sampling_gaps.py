@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..orders import sequency
+from ..masks.orders import sequency
 
 _TAKEN = 0.75  # of the patterns of a sequency: drawn orders never take so many before every coarser one is met
 _FEWEST = 1 / 16  # of the sequencies: fewer that are missing duplicate nothing that could be seen

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CxgiError
+from ..masks.speckle_set import Patterns
 from ..quality import cnr
 from ..speckle_measurement import SpeckleMeasurement
-from ..speckle_set import Patterns
 from .correlation import Form, check_choice
 from .result import Reconstruction
 

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
+from ..masks.pattern_set import coefficients
 from ..measurement import Measurement
-from ..patterns import coefficients
 from .common_error import without_common_error
 from .correlation import Form, Weighting, check_choice, exposure_shares, fill_corner
 from .model_error import error_size, with_model_error

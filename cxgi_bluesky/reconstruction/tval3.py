@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
+from ..masks.transform import walsh_hadamard_2d
 from ..measurement import Measurement
-from ..patterns import walsh_hadamard_2d
 from .common_error import without_common_error
 from .correlation import check_choice
 

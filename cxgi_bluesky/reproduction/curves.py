@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..board import load_board
+from ..masks.board import load_board
 from ..measurement import Measurement
 from ..quality import cnr
 from ..reconstruction import reconstruct

@@ -11,10 +11,10 @@ import numpy as np
 from bluesky import RunEngine
 from numpy.typing import NDArray
 
-from ..board import load_board
 from ..devices.simulated import SimulatedKnife
+from ..masks.board import load_board
+from ..masks.pattern_set import PatternSet
 from ..measurement import Measurement
-from ..patterns import PatternSet
 from ..plans import knife_edge_scan
 from ..reconstruction import reconstruct
 from ..resolution import compare_sharpness, fit_knife_edge

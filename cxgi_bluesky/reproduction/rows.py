@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..exposures import Exposures
+from ..masks.pattern_set import PatternSet
 from ..measurement import Measurement
-from ..patterns import PatternSet
 from ..peers import NAME as PEER_NAME
 from ..peers import Peer, pnp_bm3d
 from ..quality import compare

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
-from ..board import load_board
 from ..errors import CxgiError
+from ..masks.board import load_board
 from ..simulation.materials import parse_mask, predicted_d_r
 from ..simulation.spectrum import tube_spectrum
 from . import curves, paper, resolution, rows, sandpaper

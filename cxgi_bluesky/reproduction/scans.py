@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from bluesky import RunEngine
 
-from ..board import MaskBoard, load_board
 from ..devices.simulated import SimulatedMaskBeamline, simulated_beamline
 from ..exposures import Exposures
-from ..patterns import PatternSet
+from ..masks.board import MaskBoard, load_board
+from ..masks.pattern_set import PatternSet
 from ..plans import hadamard_scan, reference_scan
 from ..simulation.beamline import TwinParameters, twin_parameters
 from ..simulation.etching import Defects

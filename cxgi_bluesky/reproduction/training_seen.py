@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..board import load_board
+from ..masks.board import load_board
 from ..simulation.beamline import twin_parameters
 from ..simulation.etching import Defects
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..board import MaskBoard
 from ..errors import CxgiError
-from ..tile_maps import FineTileMaps
+from ..masks.board import MaskBoard
+from ..masks.tile_maps import FineTileMaps
 from .camera import Camera, DirectImage, Frame, direct_image, pixels_across, projected
 from .controls import TwinControls
 from .detector import Detector

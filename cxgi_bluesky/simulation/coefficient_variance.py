@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
-from ..orders import LEARNED_SIZE, sequency_grid
-from ..transform import walsh_hadamard_2d
+from ..masks.orders import LEARNED_SIZE, sequency_grid
+from ..masks.transform import walsh_hadamard_2d
 from .random_objects import FAMILIES, random_object
 
 

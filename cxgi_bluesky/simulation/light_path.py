@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..board import MaskBoard
+from ..masks.board import MaskBoard
 from .geometry import Geometry
 from .penumbra import Array, transfer
 from .source import Source, intensity_map

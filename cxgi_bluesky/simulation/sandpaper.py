@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
-from ..speckle_board import SpeckleBoard
+from ..masks.speckle_board import SpeckleBoard
 from .beamline import TwinParameters
 from .controls import TwinControls
 from .detector import ELEMENTARY_CHARGE_C, EV_PER_PAIR

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..exposures import SCHEMA, Exposures
-from ..speckle_set import SpeckleSet
-from ..speckle_writer import SpeckleWriter
+from ..masks.speckle_files import SpeckleWriter
+from ..masks.speckle_set import SpeckleSet
 from .sandpaper import SandpaperTwin
 from .speckle_camera import SpeckleCamera
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..masks.pattern_set import PatternSet
 from ..measurement import Measurement
-from ..patterns import PatternSet
 from .beamline import BeamlineTwin
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from ..errors import CxgiError
-from ..patterns import PatternSet
-from ..tile_maps import LEAST, MOST, FineTileMaps, TileMaps
+from ..masks.pattern_set import PatternSet
+from ..masks.tile_maps import LEAST, MOST, FineTileMaps, TileMaps
 from .beamline import BeamlineTwin
 from .tiles import Map
 

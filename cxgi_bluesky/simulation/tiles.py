@@ -12,10 +12,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..board import MaskBoard
 from ..errors import CxgiError
-from ..patterns import hadamard_matrix
-from ..tile_maps import FineTileMaps
+from ..masks.board import MaskBoard
+from ..masks.tile_maps import FineTileMaps
+from ..masks.transform import hadamard_matrix
 from .drawing import DRAWING_VERSION, Design, draw_tile
 from .etching import Defects
 from .tile_cache import TileFile, from_levels, to_levels

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from .._files.atomic_write import whole_file
 from ..errors import CxgiError
-from ..orders import ranking
-from ..patterns import hadamard_matrix
+from ..masks.orders import ranking
+from ..masks.transform import hadamard_matrix
 from ..simulation.drawing import DRAWING_VERSION, Design, draw_tile
 from ..simulation.etching import Defects
 

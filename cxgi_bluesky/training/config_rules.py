@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CxgiError
-from ..patterns import check_size
+from ..masks.transform import check_size
 from ..reconstruction.network import LARGEST_WIDTH, MOST_PASSES
 from ..simulation.random_objects import FAMILIES
 

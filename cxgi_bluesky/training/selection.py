@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..orders import ranking, sequency_grid
+from ..masks.orders import ranking, sequency_grid
 from .config import SamplingConfig
 from .config_rules import FEWEST_PATTERNS
 

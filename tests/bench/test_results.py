@@ -11,8 +11,8 @@ from cxgi_bluesky.bench.report import run_bench
 from cxgi_bluesky.bench.scores import gaussian_ssim, scale_to_truth, score
 from cxgi_bluesky.bench.speed import speed
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.orders import ORDERS
-from cxgi_bluesky.patterns import walsh_hadamard_2d
+from cxgi_bluesky.masks.orders import ORDERS
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction import METHODS
 from tests.conftest import smooth_image
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.bench import workload
-from cxgi_bluesky.patterns import walsh_hadamard_2d
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 
 
 def test_five_images_of_the_stated_size_and_range():

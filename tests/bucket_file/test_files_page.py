@@ -9,8 +9,8 @@ import pytest
 
 from cxgi_bluesky.bucket_file import FORMAT_VERSION, SUFFIXES, read_buckets
 from cxgi_bluesky.bucket_file.table import COLUMNS, VERSION_WORD, WORDS
+from cxgi_bluesky.masks.orders import ORDERS
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.orders import ORDERS
 from tests.test_docs import ROOT, python_blocks
 
 PAGE = ROOT / "docs/reference/files.md"

@@ -5,7 +5,7 @@ import pytest
 
 from cxgi_bluesky.bucket_file import read_list
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.orders import ranking
+from cxgi_bluesky.masks.orders import ranking
 
 RANKED = ranking("zig-zag", 4)
 VALUES = np.arange(16) * 1.25 - 7

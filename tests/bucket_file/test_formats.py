@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from cxgi_bluesky.bucket_file import SUFFIXES, BucketTable, read_buckets, write_buckets
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.orders import ORDERS, SEEDED
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.orders import ORDERS, SEEDED
 
 FULL = BucketTable(
     np.random.default_rng(1).permutation(64),

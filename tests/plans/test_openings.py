@@ -9,7 +9,7 @@ from bluesky import Msg
 
 from cxgi_bluesky.devices.simulated import SimulatedKnife, simulated_beamline
 from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import (
     align_board,
     hadamard_scan,

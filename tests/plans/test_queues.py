@@ -16,9 +16,9 @@ from cxgi_bluesky import plans
 from cxgi_bluesky.devices.simulated import KNIFE_GEOMETRY, SimulatedKnife
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.plans import knife_edge_scan, mask_scan, reference_scan
-from cxgi_bluesky.speckle_set import SpeckleSet
 
 PLANS = [getattr(plans, name) for name in plans.__all__]
 CARRIED = (str, int, float, bool, list, dict, Literal, type(None))

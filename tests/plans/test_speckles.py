@@ -9,14 +9,14 @@ from cxgi_bluesky.callbacks import LiveCorrelation, LiveSpeckleCorrelation
 from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.plans import hadamard_scan, mask_scan, record_speckles
 from cxgi_bluesky.quality import cnr
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpaper
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
 from cxgi_bluesky.speckle_measurement import SpeckleMeasurement
-from cxgi_bluesky.speckle_set import SpeckleSet
 from tests.patience import PATIENCE_S
 from tests.plans.test_endings import interrupted
 

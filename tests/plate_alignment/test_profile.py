@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxgi_bluesky.board import Alignment
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.board import Alignment
 from cxgi_bluesky.plate_alignment import fit_edges, profile_offsets_um
 from cxgi_bluesky.plate_alignment.orientation import orientations
 from cxgi_bluesky.plate_alignment.search import match, passed_share, search_grid_um

@@ -8,7 +8,7 @@ import pytest
 
 from cxgi_bluesky.catalog import find_run, open_catalog, read_whole_scan
 from cxgi_bluesky.cli import main
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 
 from .serving import Queue
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.quality import affine_fit, psnr
 from cxgi_bluesky.reconstruction import reconstruct, reconstruct_many
 from cxgi_bluesky.reconstruction.ch_mwcnn import ch_mwcnn, ch_mwcnn_many, run_network

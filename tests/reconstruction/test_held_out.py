@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction, held_out_score, judged
 from cxgi_bluesky.reconstruction.total_variation import WarmStart
 from cxgi_bluesky.reconstruction.tval3 import MultiplierStart

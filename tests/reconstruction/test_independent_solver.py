@@ -7,7 +7,8 @@ import pylops
 import pyproximal
 import pytest
 
-from cxgi_bluesky.patterns import PatternSet, hadamard_matrix
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.transform import hadamard_matrix
 from cxgi_bluesky.reconstruction import reconstruct
 from tests.conftest import signed_measurement, smooth_image
 

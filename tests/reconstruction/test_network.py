@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.orders import sequency
+from cxgi_bluesky.masks.orders import sequency
 from cxgi_bluesky.reconstruction.hadamard_layers import (
     OCTAVES,
     DataConsistency,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
 from cxgi_bluesky.reconstruction.result import MARK, NOT_JUDGED, PREDICTS_NOTHING

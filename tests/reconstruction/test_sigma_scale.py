@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.network_measurement import input_of
 from cxgi_bluesky.reconstruction.sigma_scale import SigmaLaw, _held_back, _without, evidence, log_sigma_to_scale

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import PatternSet, pattern
+from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.reconstruction import EventByEventCorrelation, reconstruct, speckle
 from cxgi_bluesky.reconstruction.correlation import fill_corner
 from cxgi_bluesky.reconstruction.speckle import SpeckleCorrelation, speckle_correlation

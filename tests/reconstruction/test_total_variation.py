@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import PatternSet, walsh_hadamard_2d
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.quality import psnr
 from cxgi_bluesky.reconstruction import kernel_transform, kernels, reconstruct
 from cxgi_bluesky.reconstruction.total_variation import Problem, WarmStart

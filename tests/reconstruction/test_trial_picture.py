@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.network_input import joined
 from cxgi_bluesky.reconstruction.network_measurement import input_of, prepared

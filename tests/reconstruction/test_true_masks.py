@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
+from cxgi_bluesky.masks.tile_maps import TileMaps
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.patterns import PatternSet, pattern
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
 from cxgi_bluesky.reconstruction.total_variation import tv
 from cxgi_bluesky.reconstruction.true_masks import MaskSystem, _adjoint, _gradients, without_mask_error
-from cxgi_bluesky.tile_maps import TileMaps
 from tests.conftest import signed_measurement, smooth_image
 
 SET = PatternSet(16, 128)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxgi_bluesky.board import load_board
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.board import load_board
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.resolution import compare_sharpness, measure_sharpness
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.orders import sequency_grid
-from cxgi_bluesky.patterns import pattern
+from cxgi_bluesky.masks.orders import sequency_grid
+from cxgi_bluesky.masks.pattern_set import pattern
 from cxgi_bluesky.simulation.coefficient_variance import coefficient_variance
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxgi_bluesky.board import load_board
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import hadamard_matrix
+from cxgi_bluesky.masks.board import load_board
+from cxgi_bluesky.masks.transform import hadamard_matrix
 from cxgi_bluesky.simulation.beamline import twin_parameters
 from cxgi_bluesky.simulation.drawing import Design, cells_per_pixel, draw_tile
 from cxgi_bluesky.simulation.etching import COPPER_DEFECTS, DEFECT_NAMES, GOLD_DEFECTS, Defects

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxgi_bluesky.board import load_board
 from cxgi_bluesky.cli import d_r
 from cxgi_bluesky.cli._common import plain
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.simulation.materials import (
     Layer,
     effective_transmission,

@@ -6,6 +6,7 @@ import pytest
 from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.masks.speckle_board import SpeckleBoard
 from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.quality import cnr
 from cxgi_bluesky.reconstruction import reconstruct
@@ -14,7 +15,6 @@ from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.sandpaper import Sandpaper, SandpaperTwin, pixel_means
 from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpaper
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
-from cxgi_bluesky.speckle_board import SpeckleBoard
 from cxgi_bluesky.speckle_measurement import SpeckleMeasurement
 from tests.conftest import QUIET
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cxgi_bluesky.exposures import RunBuckets
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.patterns import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.common_error import without_common_error
 from cxgi_bluesky.reconstruction.network_measurement import input_of
 from cxgi_bluesky.reference import with_reference

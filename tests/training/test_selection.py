@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxgi_bluesky.orders import ranking
+from cxgi_bluesky.masks.orders import ranking
 from cxgi_bluesky.training.config import SamplingConfig
 from cxgi_bluesky.training.selection import random_fractions, random_selection
 

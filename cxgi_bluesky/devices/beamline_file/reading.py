@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..._files.yaml_file import read_yaml_file
-from ...board import MaskBoard, load_board, shipped_boards
 from ...errors import CxgiError
+from ...masks.board import MaskBoard, load_board
+from ...masks.board_files import shipped_boards
 from .consistency import check_together
 from .keys import check_block
 from .schema import TOP

@@ -8,7 +8,7 @@ from typing import Any
 from ophyd import FormattedComponent, Kind
 from ophyd.status import StatusBase
 
-from ...speckle_board import Board
+from ...masks.speckle_board import Board
 from ..configuration import Settings
 from ..stage import MaskStage
 from .motors import Axis, BoundedMotor, end_pseudo_move, move_together, set_bounds

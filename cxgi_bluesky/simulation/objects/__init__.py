@@ -13,7 +13,7 @@ from typing import Any
 
 from ..._files.image_file import is_image_path
 from ...errors import CxgiError
-from ...patterns import check_size
+from ...masks.transform import check_size
 from ..spectrum import Spectrum
 from .bars import resolution_bars
 from .gear import gear, gear_aperture

@@ -39,8 +39,8 @@ def _engine() -> tuple[Any, list[Any]]:
 def picture(line: Any, patterns: int = 24) -> dict[str, Any]:
     """A scan, and its picture."""
     from cxgi_bluesky.exposures import Exposures
+    from cxgi_bluesky.masks.pattern_set import PatternSet
     from cxgi_bluesky.measurement import Measurement
-    from cxgi_bluesky.patterns import PatternSet
     from cxgi_bluesky.reconstruction import reconstruct
 
     from .conftest import scan
@@ -81,7 +81,7 @@ def aligned(line: Any) -> dict[str, Any]:
 def killed(line: Any) -> dict[str, Any]:
     """The IOC dies in a scan, with the shutter open in half of all cases."""
     from cxgi_bluesky.devices.shutter import ShutterError
-    from cxgi_bluesky.patterns import PatternSet
+    from cxgi_bluesky.masks.pattern_set import PatternSet
 
     from .conftest import scan
 

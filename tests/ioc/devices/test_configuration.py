@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cxgi_bluesky.catalog import run_writer
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.devices.test_configuration import configuration
 
 from .conftest import DIODES, scan

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from cxgi_bluesky.exposures import Exposures
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.patterns import PatternSet
 from cxgi_bluesky.rejection import NOT_A_NUMBER
 from tests.patience import PATIENCE_S
 

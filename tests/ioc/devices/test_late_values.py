@@ -10,7 +10,7 @@ from cxgi_bluesky.cli import main
 from cxgi_bluesky.devices.beamline_file import load_beamline
 from cxgi_bluesky.devices.checking import check_beamline
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.ioc.faults.books import events, stops
 from tests.ioc.waiting import Heard
 from tests.patience import eventually

@@ -10,7 +10,7 @@ from cxgi_bluesky.devices.epics.stage import EpicsPositionerStage
 from cxgi_bluesky.devices.position import NotArrivedError, PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.patience import PATIENCE_S, eventually
 
 from .conftest import scan

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cxgi_bluesky.devices.shutter import ShutterError
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.beamline_files import GONE
 from tests.patience import PATIENCE_S, eventually
 

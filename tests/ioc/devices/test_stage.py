@@ -6,7 +6,7 @@ from ophyd.utils import LimitError
 
 from cxgi_bluesky.devices.epics.motors import PositionError
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.patterns import PatternSet
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.patience import PATIENCE_S, eventually
 
 from .conftest import scan

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files.hdf5_dataset import check_no_link, dataset_in
-from ..board import MaskBoard
 from ..errors import CxgiError
-from ..patterns import check_size
+from .board import MaskBoard
+from .transform import check_size
 
 Map = NDArray[np.float32]
 Words = dict[str, Any]

@@ -18,13 +18,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .alignment import Alignment
-from .board_file import board_path, check_names, read_words, shipped_boards, typed, write_words
-from .errors import CxgiError
-from .patterns import PatternSet, checked_index
+from ..errors import CxgiError
+from .board_files import board_path, check_names, read_words, typed, write_words
+from .pattern_set import PatternSet, checked_index
 from .speckle_set import SpeckleSet
 
-__all__ = ["NO_PATTERN", "PATHS", "Alignment", "MaskBoard", "load_board", "shipped_boards"]
+
+@dataclass(frozen=True)
+class Alignment:
+    """How the plate sits on the stage: position of tile 0, rotation, scale, handedness.
+
+    Attributes
+    ----------
+    x0_mm, y0_mm : float
+        Stage position with tile 0 in the beam.
+    rotation_deg : float
+        Rotation of the plate's rows against the stage's x axis, counter-clockwise.
+    scale : float
+        Real tile pitch over nominal tile pitch.
+    mirrored : bool
+        True when the plate is mounted back to front (columns run towards -x).
+    """
+
+    x0_mm: float = 0.0
+    y0_mm: float = 0.0
+    rotation_deg: float = 0.0
+    scale: float = 1.0
+    mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(v) for v in (self.x0_mm, self.y0_mm, self.rotation_deg, self.scale)):
+            raise CxgiError(f"alignment {self} has a value that is not finite")
+        if not 0.5 < self.scale < 2:
+            raise CxgiError(f"alignment scale {self.scale} is not near 1: it is real pitch over nominal pitch")
+
+    @cached_property
+    def matrix(self) -> NDArray[np.float64]:
+        """Plate coordinates to stage coordinates, shape (2, 2)."""
+        c, s = math.cos(math.radians(self.rotation_deg)), math.sin(math.radians(self.rotation_deg))
+        flip = -1.0 if self.mirrored else 1.0
+        return self.scale * np.array([[c, -s], [s, c]]) @ np.diag([flip, 1.0])
+
+
+# ---------------------------------------------------------------- the board
+
 
 PATHS = ("order", "snake")  # of the stage over the board
 Places = NDArray[np.float64]

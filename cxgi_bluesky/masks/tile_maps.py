@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..board import MaskBoard
 from ..errors import CxgiError
-from ..patterns import check_size, checked_index
-from .files import read_folder, read_hdf5, write_hdf5
+from .board import MaskBoard
+from .pattern_set import checked_index
+from .tile_map_files import read_folder, read_hdf5, write_hdf5
+from .transform import check_size
 
 Map = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CxgiError
+from ..errors import CxgiError
 
 MAX_SIZE = 1024
 _BLOCK_BITS = 6  # Hadamard factors of up to 64 x 64 keep BLAS busy and stay in cache

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files.hdf5_dataset import check_no_link, dataset_in
-from .errors import CxgiError
+from .._files.hdf5_dataset import check_no_link, dataset_in
+from ..errors import CxgiError
 
 BASIS = "speckle"
 GROUP, VERSION_WORD, VERSION = "speckles", "cxgi_speckles", 1

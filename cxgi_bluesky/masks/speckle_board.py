@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import CxgiError
 from .board import NO_PATTERN, PATHS, MaskBoard
-from .errors import CxgiError
-from .patterns import PatternSet
+from .pattern_set import PatternSet
 from .speckle_set import SpeckleSet
 
 

@@ -13,7 +13,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CxgiError
+from ..errors import CxgiError
 from .transform import check_size, hadamard_matrix
 
 Index = NDArray[np.int64]
@@ -94,7 +94,7 @@ LEARNED_DENSITY_KEPT = 64
 @lru_cache(maxsize=1)
 def _learned_table() -> NDArray[np.float64]:
     """log10 of the mean share of each sequency (u, v) in the power of random objects, shape (128, 128)."""
-    with resources.files(__package__).joinpath("learned_variance.npy").open("rb") as file:
+    with resources.files(__package__).joinpath("data", "learned_variance.npy").open("rb") as file:
         table: NDArray[np.float64] = np.load(file, allow_pickle=False).astype(np.float64)
     return table
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import CxgiError
+from ..errors import CxgiError
 from .orders import DEFAULT_ORDER, ORDERS, ranking, sequency
 from .transform import MAX_SIZE, check_size, hadamard_matrix, walsh_hadamard_2d
 

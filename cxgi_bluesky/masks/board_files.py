@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ._files.yaml_file import read_yaml_file
-from .errors import CxgiError
+from .._files.yaml_file import read_yaml_file
+from ..errors import CxgiError
 from .orders import ORDERS, SEEDED, ranking
 
 OPTIONAL = {"alignment", "fiducials"}
@@ -22,15 +23,17 @@ _SUFFIXES = (".yaml", ".yml")
 
 def shipped_boards() -> list[str]:
     """Names of the boards that come with the package."""
-    return sorted(
-        f.name.removesuffix(".yaml") for f in files("cxgi_bluesky.boards").iterdir() if f.name.endswith(".yaml")
-    )
+    return sorted(f.name.removesuffix(".yaml") for f in _data().iterdir() if f.name.endswith(".yaml"))
+
+
+def _data() -> Traversable:
+    return files(__package__) / "data"
 
 
 def board_path(name_or_path: str | Path) -> str | Path:
     """File of a shipped board by its name, or the file itself; `CxgiError` for an unknown name."""
     if str(name_or_path) in shipped_boards():
-        return str(files("cxgi_bluesky.boards") / f"{name_or_path}.yaml")
+        return str(_data() / f"{name_or_path}.yaml")
     if not str(name_or_path).endswith(_SUFFIXES):
         raise CxgiError(f"board {name_or_path!r} is unknown: choose {', '.join(shipped_boards())} or give a .yaml file")
     return name_or_path

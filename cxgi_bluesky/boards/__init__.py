@@ -1,1 +1,0 @@
-"""Mask boards that come with the package, as YAML files."""

@@ -1,0 +1,1 @@
+"""Masks: patterns, orders, boards, recorded speckle patterns, maps of tiles."""
