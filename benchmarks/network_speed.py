@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from _timing import milliseconds, report
+from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.bench.workload import measure, truths
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.ch_mwcnn import ch_mwcnn, ch_mwcnn_many
 from cxgi_bluesky.reconstruction.network import CHMWCNN, processor_has_bfloat16

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from _timing import report
+from cxgi_bluesky.measurement.measurement import Measurement
 from uncertainty import CONDITIONS, Case, summary
 
 from cxgi_bluesky.bench.workload import measure, truths
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.ch_mwcnn import ch_mwcnn_sigma
 from cxgi_bluesky.reconstruction.model_error import ErrorSizes

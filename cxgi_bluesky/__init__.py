@@ -10,23 +10,23 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what `__getattr__` loads, for type checkers
-    from .bucket_file import BucketTable as BucketTable
-    from .bucket_file import read_buckets as read_buckets
-    from .bucket_file import write_buckets as write_buckets
     from .errors import CxgiError as CxgiError
     from .masks.board import MaskBoard as MaskBoard
     from .masks.board import load_board as load_board
     from .masks.pattern_set import PatternSet as PatternSet
     from .masks.speckle_files import write_speckles as write_speckles
     from .masks.speckle_set import SpeckleSet as SpeckleSet
-    from .measurement import Measurement as Measurement
+    from .measurement.bucket_files.read_write import read_buckets as read_buckets
+    from .measurement.bucket_files.read_write import write_buckets as write_buckets
+    from .measurement.bucket_files.table import BucketTable as BucketTable
+    from .measurement.measurement import Measurement as Measurement
+    from .measurement.speckle import SpeckleMeasurement as SpeckleMeasurement
     from .plans import hadamard_scan as hadamard_scan
     from .plans import mask_scan as mask_scan
     from .plans import record_speckles as record_speckles
     from .reconstruction import Reconstruction as Reconstruction
     from .reconstruction import reconstruct as reconstruct
     from .reconstruction import reconstruct_many as reconstruct_many
-    from .speckle_measurement import SpeckleMeasurement as SpeckleMeasurement
 
 try:
     __version__ = version("cxgi_bluesky")
@@ -34,23 +34,23 @@ except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
 _HOMES = {
-    "BucketTable": "bucket_file",
+    "BucketTable": "measurement.bucket_files",
     "CxgiError": "errors",
-    "MaskBoard": "board",
-    "Measurement": "measurement",
-    "PatternSet": "patterns",
-    "SpeckleMeasurement": "speckle_measurement",
-    "SpeckleSet": "speckle_set",
+    "MaskBoard": "masks.board",
+    "Measurement": "measurement.measurement",
+    "PatternSet": "masks.pattern_set",
+    "SpeckleMeasurement": "measurement.speckle",
+    "SpeckleSet": "masks.speckle_set",
     "Reconstruction": "reconstruction",
     "hadamard_scan": "plans",
-    "load_board": "board",
+    "load_board": "masks.board",
     "mask_scan": "plans",
-    "read_buckets": "bucket_file",
+    "read_buckets": "measurement.bucket_files",
     "reconstruct": "reconstruction",
     "reconstruct_many": "reconstruction",
     "record_speckles": "plans",
-    "write_buckets": "bucket_file",
-    "write_speckles": "speckle_writer",
+    "write_buckets": "measurement.bucket_files",
+    "write_speckles": "masks.speckle_files",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -13,7 +13,7 @@ from typing import Any
 from ._files.atomic_write import whole_file
 from ._files.file_lock import locked
 from .errors import CxgiError
-from .plain_values import plain_or_text, require_plain
+from .measurement.plain_values import plain_or_text, require_plain
 
 NOT_KEPT = ("versions",)  # bluesky and this package stamp them anew
 SCAN_ID = "scan_id"

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CxgiError
-from .measurement import Measurement
+from .measurement.measurement import Measurement
 from .reconstruction import reconstruct
 from .reconstruction.common_error import without_common_error
 from .reconstruction.model_error import error_size, with_model_error

@@ -10,10 +10,10 @@ from .errors import CxgiError
 from .masks.pattern_set import PatternSet
 from .masks.speckle_files import find_speckles
 from .masks.tile_maps import TileMaps
-from .measurement import Measurement
+from .measurement.measurement import Measurement
+from .measurement.speckle import SpeckleMeasurement
 from .reconstruction import Reconstruction, check_method, default_method, reconstruct
 from .reconstruction.held_out import checked_reconstruction
-from .speckle_measurement import SpeckleMeasurement
 
 
 def reconstruct_run(

@@ -49,19 +49,19 @@ from .devices.shutter import Shutter
 from .devices.stage import MaskStage
 from .engine import make_run_engine, store_runs
 from .errors import CxgiError, extras_named
-from .exposures import Exposures
 from .masks.board import MaskBoard
 from .masks.orders import DEFAULT_ORDER
 from .masks.pattern_set import PatternSet
 from .masks.speckle_board import Board
 from .masks.speckle_files import register_speckles
 from .masks.speckle_set import SpeckleSet
+from .measurement.exposures import Exposures
+from .measurement.reference import check_complete, check_reference, dark_level
 from .plans.arguments import for_queues, rebuild_patterns
 from .plans.metadata import bucket_words
 from .plans.suspenders import source_suspenders
 from .process_end import close_at_end
 from .reconstruction import Reconstruction
-from .reference import check_complete, check_reference, dark_level
 from .run_reconstruction import reconstruct_run
 
 

@@ -14,6 +14,8 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.catalog import (
     data_folder,
@@ -28,9 +30,7 @@ from cxgi_bluesky.catalog import (
 )
 from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.plans import dark_scan, reference_scan
 from cxgi_bluesky.quality import affine_fit
 from cxgi_bluesky.reconstruction import reconstruct

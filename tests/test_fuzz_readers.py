@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
+from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets, write_buckets
+from cxgi_bluesky.measurement.bucket_files.table import BucketTable
 from PIL import Image
 
 import cxgi_bluesky
 from cxgi_bluesky._files.image_file import read_image_file
-from cxgi_bluesky.bucket_file import BucketTable, read_buckets, read_list, write_buckets
 from cxgi_bluesky.devices.beamline_file import read_beamline_file
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board

@@ -4,11 +4,20 @@ import math
 
 import numpy as np
 import pytest
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.measurement.outliers import (
+    DRIFT,
+    INTENSITY,
+    NOT_A_NUMBER,
+    REPEATS,
+    SPREAD,
+    Exposure,
+    good_open,
+    judge,
+)
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.measurement import Measurement
-from cxgi_bluesky.rejection import DRIFT, INTENSITY, NOT_A_NUMBER, REPEATS, SPREAD, Exposure, good_open, judge
 from tests.test_exposures import ALL, run_documents
 
 

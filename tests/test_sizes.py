@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
+from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets
 
 from cxgi_bluesky._files.image_file import read_image_file
-from cxgi_bluesky.bucket_file import read_buckets, read_list
 from cxgi_bluesky.devices.beamline_file import read_beamline_file
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board

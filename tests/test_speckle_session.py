@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 
 from cxgi_bluesky import session
 from cxgi_bluesky.catalog import find_run, read_exposures, read_image, summarise
@@ -12,7 +13,6 @@ from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline,
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.plans import record_speckles
 from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper
-from cxgi_bluesky.speckle_measurement import SpeckleMeasurement
 
 
 @pytest.fixture(scope="module")

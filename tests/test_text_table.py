@@ -6,11 +6,12 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
+from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cxgi_bluesky._files.text_table import columns_of, numbers_of
-from cxgi_bluesky.bucket_file import read_buckets, read_list
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.spectrum import read_spectrum
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..peers import NAME as PEER_NAME
 from ..peers import Peer
 from ..quality import affine_fit

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import CxgiError
 from ..masks.orders import SEEDED
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..quality import affine_fit, psnr
 from ..reconstruction import reconstruct
 from .comparison import NETWORK, RIVAL

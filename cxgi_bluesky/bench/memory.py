@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CxgiError
 from ..masks.pattern_set import PatternSet
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..reconstruction import reconstruct
 from .child import ask_child
 from .workload import measure, photograph

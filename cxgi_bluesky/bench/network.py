@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import CxgiError
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..peers import NAME as PEER_NAME
 from ..peers import Peer, PeerPictures, pnp_bm3d
 from . import network_cases, workload

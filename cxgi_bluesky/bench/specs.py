@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import CxgiError
 from ..masks.orders import ORDERS
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..reconstruction import METHODS, Reconstruction, reconstruct
 
 BASELINE = "inverse"  # the zero-filled inverse of the same coefficients

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import CxgiError
 from ..masks.pattern_set import count_for_fraction
 from ..masks.transform import hadamard_matrix
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..reconstruction import EventByEventCorrelation, reconstruct
 from .memory import camera_measurement, peak_memory
 from .specs import BASELINE, Spec

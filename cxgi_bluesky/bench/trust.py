@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..reconstruction.held_out import held_out_score
 from .comparison import Case
 from .specs import Spec

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from ..masks.orders import SEEDED
 from ..masks.pattern_set import PatternSet
 from ..masks.transform import walsh_hadamard_2d
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..simulation.objects import render_object
 
 Image = NDArray[np.float64]

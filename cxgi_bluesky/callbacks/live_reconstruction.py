@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..event_rows import cxgi_block
-from ..exposures import Exposures
 from ..masks.speckle_files import find_speckles
 from ..masks.speckle_set import SpeckleSet
-from ..measurement import Measurement
+from ..measurement.documents import cxgi_block
+from ..measurement.exposures import Exposures
+from ..measurement.measurement import Measurement
+from ..measurement.speckle import SpeckleMeasurement
 from ..per_run import Callback, PerRun
 from ..reconstruction import Reconstruction, check_method, reconstruct
 from ..reconstruction.total_variation import WarmStart
 from ..reconstruction.tval3 import MultiplierStart
-from ..speckle_measurement import SpeckleMeasurement
 from .reference_runs import ReferenceRuns
 
 logger = logging.getLogger(__name__)

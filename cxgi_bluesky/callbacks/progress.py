@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from ..event_rows import EventRows, cxgi_block
+from ..measurement.documents import EventRows, cxgi_block
 from ..per_run import Callback, PerRun
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from ..event_rows import cxgi_block
-from ..exposures import Exposures
+from ..measurement.documents import cxgi_block
+from ..measurement.exposures import Exposures
 from ..per_run import Callback, PerRun
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import CxgiError
-from ..event_rows import cxgi_block
-from ..exposures import SCHEMA
 from ..masks.pattern_set import PatternSet
+from ..measurement.documents import cxgi_block
+from ..measurement.exposures import SCHEMA
 from ..reconstruction.result import Reconstruction
 from .problems import catalog_errors, short
 from .writer import writer_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..plain_values import is_utf8, plain_or_text
+from ..measurement.plain_values import is_utf8, plain_or_text
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import CxgiError
-from ..event_rows import cxgi_block
-from ..exposures import Exposures
+from ..measurement.documents import cxgi_block
+from ..measurement.exposures import Exposures
 from .problems import catalog_errors
 from .recovery import waits
 from .writer import waiting_starts

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..event_rows import cxgi_block
+from ..measurement.documents import cxgi_block
 
 BATCH_SIZE = 128  # exposures between two writes, at most; what lies between is in the journal
 FRESH_S = 30.0  # who reads a scan that is under way sees what is older than that

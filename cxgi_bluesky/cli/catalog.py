@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ..errors import CxgiError
-from ..event_rows import cxgi_block
+from ..measurement.documents import cxgi_block
 from ._common import RUN_HELP, Commands, Payload, Say, add_command
 
 
@@ -63,7 +63,7 @@ def _line_of(row: Payload) -> str:
 def _measured_d_r(catalog: Any, exposures: Any, say: Say) -> tuple[float, float] | None:
     """D_r without the dark, be it of a run that this one names; None, with the reason, if that cannot be had."""
     from ..catalog import linked_dark
-    from ..reference import dark_level
+    from ..measurement.reference import dark_level
 
     try:
         dark = dark_level(exposures.start["cxgi"], linked_dark(catalog, exposures))

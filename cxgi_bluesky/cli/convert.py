@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from ..bucket_file import LAYOUTS, BucketTable, check_target, naming, read_buckets, read_list, write_buckets
 from ..masks.orders import ORDERS
-from ..measurement import Coding, Measurement
+from ..measurement.bucket_files.plain_lists import LAYOUTS, read_list
+from ..measurement.bucket_files.read_write import check_target, read_buckets, write_buckets
+from ..measurement.bucket_files.table import BucketTable, naming
+from ..measurement.coefficients import Coding
+from ..measurement.measurement import Measurement
 from ._common import Commands, Payload, Say, add_command, refuse_for_signed
 
 

@@ -122,7 +122,7 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
 def _measured(options: argparse.Namespace, say: Say) -> Payload:
     """D_r of the open and the metal tile in a run, its sigma, and what the run says of its board."""
     from ..catalog import linked_dark, named_run, open_catalog, read_exposures
-    from ..reference import dark_level
+    from ..measurement.reference import dark_level
 
     catalog = open_catalog(options.data)
     exposures = read_exposures(named_run(catalog, options.run))

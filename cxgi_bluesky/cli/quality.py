@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError
-from ..event_rows import cxgi_block
+from ..measurement.documents import cxgi_block
 from ._common import Commands, Payload, Say, add_command
 
 Four = tuple[float, float, float, float]

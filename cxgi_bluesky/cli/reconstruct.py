@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
-from ..bucket_file import SUFFIXES
 from ..errors import CxgiError
-from ..event_rows import cxgi_block
 from ..masks.orders import DEFAULT_ORDER, ORDERS, SEEDED
 from ..masks.pattern_set import PatternSet
-from ..measurement import Coding
+from ..measurement.bucket_files.read_write import SUFFIXES
+from ..measurement.coefficients import Coding
+from ..measurement.documents import cxgi_block
 from ._common import Commands, Payload, Say, add_command, refuse_for_signed
 from ._tile_maps import tile_maps_of
 
@@ -193,7 +193,7 @@ def _say_what_was_left_out(source: Payload, say: Say) -> None:
 
 
 def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
-    from ..measurement import Measurement
+    from ..measurement.measurement import Measurement
     from ..reconstruction import default_method
     from ..reconstruction.held_out import checked_reconstruction
 

@@ -9,10 +9,10 @@ import numpy as np
 from bluesky import RunEngine
 
 from ..devices.simulated import simulated_beamline
-from ..exposures import Exposures
 from ..masks.board import MaskBoard
 from ..masks.pattern_set import PatternSet
-from ..measurement import Measurement
+from ..measurement.exposures import Exposures
+from ..measurement.measurement import Measurement
 from ..plans import mask_scan
 from ..reconstruction import METHODS, Reconstruction, reconstruct
 from .asked import Asked

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..catalog import record_reconstruction
 from ..errors import CxgiError
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..quality import cnr, compare
 from ..reconstruction import METHODS, Reconstruction, reconstruct
 from ..reconstruction.held_out import checked_reconstruction

@@ -11,8 +11,8 @@ from bluesky.utils import RunEngineInterrupted
 
 from ..catalog import find_run, read_exposures
 from ..errors import CxgiError
-from ..exposures import Exposures
 from ..masks.pattern_set import PatternSet
+from ..measurement.exposures import Exposures
 from ..reconstruction import Reconstruction
 from ..session import Session
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ophyd import Kind
 
-from ..plain_values import plain_or_text
+from ..measurement.plain_values import plain_or_text
 
 logger = logging.getLogger(__name__)
 

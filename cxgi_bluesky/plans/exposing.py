@@ -20,7 +20,7 @@ from ..devices.exposure_figures import ExposureFigures
 from ..devices.position import NotArrivedError, PositionError
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..errors import CxgiError
-from ..rejection import INTENSITY, LARGEST_I0_CHANGE, NOT_A_NUMBER
+from ..measurement.outliers import INTENSITY, LARGEST_I0_CHANGE, NOT_A_NUMBER
 from .metadata import is_count, is_positive
 from .steps import (
     EXPOSURE_MARGIN_S,

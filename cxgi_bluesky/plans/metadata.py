@@ -11,12 +11,12 @@ from event_model import DocumentNames, schema_validators
 from ..devices.diode import Diode
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
-from ..exposures import SCHEMA
 from ..masks.board import MaskBoard, load_board
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import SpeckleSet
-from ..plain_values import require_plain
+from ..measurement.exposures import SCHEMA
+from ..measurement.plain_values import require_plain
 from .arguments import GivenBoard
 
 

@@ -12,9 +12,9 @@ from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
-from ..exposures import Exposures
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import SpeckleSet
+from ..measurement.exposures import Exposures
 from .arguments import for_queues
 from .exposing import MAX_REPEATS
 from .metadata import bucket_words

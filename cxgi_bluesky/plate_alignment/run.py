@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CxgiError
-from ..event_rows import Data, number, read_run
 from ..masks.board import MaskBoard
+from ..measurement.documents import Data, number, read_run
 from .fit import AlignmentFit, Visit, fit_alignment
 from .orientation import landmarks_of
 from .profile import EdgeFit, fit_edges

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
-from ..measurement import Measurement
-from ..speckle_measurement import SpeckleMeasurement
+from ..measurement.measurement import Measurement
+from ..measurement.speckle import SpeckleMeasurement
 from . import correlation
 from .common_error import without_common_part
 from .correlation import EventByEventCorrelation

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import CxgiError
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .model_error import ErrorSizes
 from .network import CHMWCNN
 from .network_input import NetworkInput, joined

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..masks.orders import sequency_grid
 from ..masks.transform import walsh_hadamard_2d
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 
 Array = NDArray[np.float64]
 

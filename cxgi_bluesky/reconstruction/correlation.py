@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..masks.transform import check_size, walsh_hadamard_2d
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 
 Array = NDArray[np.float64]
 Form = Literal["GI", "DGI", "NGI"]

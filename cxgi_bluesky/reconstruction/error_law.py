@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..masks.orders import sequency_grid
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .redrawn import Redrawn
 from .weight import mean_gradient
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..masks.pattern_set import coefficients
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from . import reconstruct
 from .common_error import MASK_LEVEL, CommonError, without_common_error
 from .light_level import light_error

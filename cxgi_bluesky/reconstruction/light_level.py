@@ -6,7 +6,7 @@ can be. Held-back patterns have it too, so that they do not contradict it.
 
 from __future__ import annotations
 
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .common_error import spot_sizes
 
 _LEAST = 0.05  # of the light of the open beam

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ..masks.orders import sequency_grid
 from ..masks.pattern_set import coefficients
-from ..measurement import Measurement
-from ..reduction import estimate_sigma
+from ..measurement.coefficients import estimate_sigma
+from ..measurement.measurement import Measurement
 from .total_variation import Problem, WarmStart
 from .weight import TRIAL_WEIGHT_IN_SIGMA
 

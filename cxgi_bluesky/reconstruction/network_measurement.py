@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .common_error import without_common_error
 from .model_error import ErrorSizes, MaskKnowledge, mask_knowledge, with_model_error
 from .network_input import NetworkInput, normalised

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .result import Reconstruction
 
 _ORDINARY = (1e-13, 1e15)  # largest coefficient over N, mostly the image's mean: what varies is a good deal smaller

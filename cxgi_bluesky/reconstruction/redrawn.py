@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..masks.pattern_set import coefficients
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .common_error import without_common_error
 from .model_error import ErrorSizes, held_back_rows, with_model_error
 from .total_variation import Norm, Problem, WarmStart

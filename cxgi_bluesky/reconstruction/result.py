@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..masks.transform import walsh_hadamard_2d
-from ..measurement import Scale
+from ..measurement.coefficients import Scale
 from .sampling_gaps import sampling_gaps
 
 MARK = "NOT SUPPORTED BY THE DATA"

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CxgiError
 from ..masks.speckle_set import Patterns
+from ..measurement.speckle import SpeckleMeasurement
 from ..quality import cnr
-from ..speckle_measurement import SpeckleMeasurement
 from .correlation import Form, check_choice
 from .result import Reconstruction
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .common_error import MASK_LEVEL, without_common_error
 from .correlation import check_choice
 

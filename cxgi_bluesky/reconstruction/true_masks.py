@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..masks.pattern_set import coefficients
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .common_error import without_common_error
 from .correlation import Form, Weighting, check_choice, exposure_shares, fill_corner
 from .model_error import error_size, with_model_error

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..masks.transform import walsh_hadamard_2d
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .common_error import without_common_error
 from .correlation import check_choice
 

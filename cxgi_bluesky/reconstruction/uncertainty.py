@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..masks.transform import walsh_hadamard_2d
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .correlation import Weighting, check_choice, exposure_shares
 from .error_law import calibrated, scales, scatter
 from .model_error import ErrorSizes, with_model_error

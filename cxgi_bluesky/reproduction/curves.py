@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..masks.board import load_board
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..quality import cnr
 from ..reconstruction import reconstruct
 from ..simulation.beamline import TwinParameters

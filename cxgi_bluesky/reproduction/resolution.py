@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..devices.simulated import SimulatedKnife
 from ..masks.board import load_board
 from ..masks.pattern_set import PatternSet
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from ..plans import knife_edge_scan
 from ..reconstruction import reconstruct
 from ..resolution import compare_sharpness, fit_knife_edge

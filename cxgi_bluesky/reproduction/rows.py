@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
-from ..exposures import Exposures
 from ..masks.pattern_set import PatternSet
-from ..measurement import Measurement
+from ..measurement.exposures import Exposures
+from ..measurement.measurement import Measurement
 from ..peers import NAME as PEER_NAME
 from ..peers import Peer, pnp_bm3d
 from ..quality import compare

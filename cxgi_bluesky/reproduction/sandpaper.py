@@ -10,13 +10,13 @@ from bluesky import RunEngine
 from numpy.typing import NDArray
 
 from ..devices.simulated_sandpaper import simulated_speckle_beamline
-from ..exposures import Exposures
 from ..masks.speckle_set import SpeckleSet
+from ..measurement.exposures import Exposures
+from ..measurement.speckle import SpeckleMeasurement
 from ..plans import mask_scan, record_speckles
 from ..reconstruction import reconstruct
 from ..reconstruction.speckle import cnr_curve
 from ..simulation.sandpaper import Sandpaper
-from ..speckle_measurement import SpeckleMeasurement
 from . import paper
 from .curves import SANDPAPER_EXPOSURES
 from .scans import EXPOSURE_S

@@ -9,9 +9,9 @@ import numpy as np
 from bluesky import RunEngine
 
 from ..devices.simulated import SimulatedMaskBeamline, simulated_beamline
-from ..exposures import Exposures
 from ..masks.board import MaskBoard, load_board
 from ..masks.pattern_set import PatternSet
+from ..measurement.exposures import Exposures
 from ..plans import hadamard_scan, reference_scan
 from ..simulation.beamline import TwinParameters, twin_parameters
 from ..simulation.etching import Defects

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..calibration import smooth_sigma
 from ..errors import CxgiError
-from ..event_rows import number, read_run
+from ..measurement.documents import number, read_run
+from ..measurement.normalization import smooth_sigma
 
 Array = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..exposures import SCHEMA, Exposures
 from ..masks.speckle_files import SpeckleWriter
 from ..masks.speckle_set import SpeckleSet
+from ..measurement.exposures import SCHEMA, Exposures
 from .sandpaper import SandpaperTwin
 from .speckle_camera import SpeckleCamera
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..masks.pattern_set import PatternSet
-from ..measurement import Measurement
+from ..measurement.measurement import Measurement
 from .beamline import BeamlineTwin
 
 

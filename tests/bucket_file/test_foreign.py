@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
 
-from cxgi_bluesky.bucket_file import read_list
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import ranking
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from ophyd import Component, Device, Signal
 from ophyd.status import Status
 from tqdm import tqdm
@@ -15,9 +17,7 @@ from cxgi_bluesky.devices.ccd import AreaDetectorDiode
 from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.devices.simulated_ccd import SimulatedCam, SimulatedCCD, SimulatedStats
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.simulation.beamline import TwinParameters

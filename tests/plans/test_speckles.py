@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from bluesky.simulators import summarize_plan
 from bluesky.utils import RunEngineInterrupted
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 
 from cxgi_bluesky.callbacks import LiveCorrelation, LiveSpeckleCorrelation
 from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.plans import hadamard_scan, mask_scan, record_speckles
@@ -16,7 +17,6 @@ from cxgi_bluesky.quality import cnr
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpaper
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
-from cxgi_bluesky.speckle_measurement import SpeckleMeasurement
 from tests.patience import PATIENCE_S
 from tests.plans.test_endings import interrupted
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from cxgi_bluesky.measurement.measurement import Measurement
 from numpy.typing import NDArray
 
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
 from cxgi_bluesky.simulation.objects import render_object
 from cxgi_bluesky.simulation.scan import scan_twin

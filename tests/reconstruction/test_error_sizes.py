@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import model_error, reconstruct
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction, held_out_score
 from cxgi_bluesky.reconstruction.model_error import ErrorSizes, error_size

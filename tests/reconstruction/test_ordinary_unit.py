@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import reconstruct, reconstruct_many
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
 from cxgi_bluesky.reconstruction.ordinary_unit import unit_of

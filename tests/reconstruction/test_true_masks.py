@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.masks.tile_maps import TileMaps
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
 from cxgi_bluesky.reconstruction.total_variation import tv

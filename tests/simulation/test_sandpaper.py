@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 
 from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.masks.speckle_board import SpeckleBoard
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.quality import cnr
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.speckle import cnr_curve, speckle_correlation
@@ -15,7 +16,6 @@ from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.sandpaper import Sandpaper, SandpaperTwin, pixel_means
 from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpaper
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
-from cxgi_bluesky.speckle_measurement import SpeckleMeasurement
 from tests.conftest import QUIET
 
 PERFECT = SpeckleCamera(psf_um=0, photon_noise=False, read_noise=0, counts_per_photon=2000)

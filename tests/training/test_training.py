@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cxgi_bluesky.measurement.measurement import Measurement
 from PIL import Image
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.measurement import Measurement
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.network import CHMWCNN
 from cxgi_bluesky.reconstruction.weights_file import SCHEMA, load_network

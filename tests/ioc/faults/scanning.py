@@ -162,8 +162,9 @@ class Words:
 
     def image(self, uid: str) -> dict[str, Any]:
         """What the catalog has of an image."""
+        from cxgi_bluesky.measurement.measurement import Measurement
+
         from cxgi_bluesky.catalog import find_run, read_whole_scan
-        from cxgi_bluesky.measurement import Measurement
 
         whole = read_whole_scan(self._session.catalog, find_run(self._session.catalog, uid))
         return {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from cxgi_bluesky.exposures import Exposures
-from cxgi_bluesky.measurement import Measurement
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 
 from .books import WHOLE, AtEvent, check_books, check_image, events, openings_told, rows, stops
 from .conftest import resumed, short_scan

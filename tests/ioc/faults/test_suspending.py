@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from cxgi_bluesky.measurement.exposures import Exposures
 
 from cxgi_bluesky.devices.shutter import ShutterError
-from cxgi_bluesky.exposures import Exposures
 from cxgi_bluesky.plans.suspenders import source_suspenders
 from tests.beamline_files import GONE
 from tests.patience import eventually

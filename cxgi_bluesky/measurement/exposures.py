@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .calibration import Array, Buckets, Drift, calibrate
-from .errors import CxgiError
-from .event_rows import EventRows, number
-from .exposure_streams import counted, level, mean_i0, usable, without
-from .masks.pattern_set import PatternSet
-from .rejection import Exposure, good_open, judge, lit_alike
+from ..errors import CxgiError
+from ..masks.pattern_set import PatternSet
+from .documents import EventRows, number
+from .normalization import Array, Buckets, Drift, calibrate, counted, level, mean_i0, usable, without
+from .outliers import Exposure, good_open, judge, lit_alike
 
 SCHEMA = 1
 STREAMS = ("primary", "validation", "open", "dark", "incident", "metal")

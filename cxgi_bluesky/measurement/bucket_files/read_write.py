@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .._files.atomic_write import whole_file
-from ..errors import CxgiError
+from ..._files.atomic_write import whole_file
+from ...errors import CxgiError
 from .csv_file import read_csv, write_csv
-from .foreign import LAYOUTS, read_list
 from .hdf5_file import read_hdf5, write_hdf5
 from .npz_file import read_npz, write_npz
+from .plain_lists import LAYOUTS, read_list
 from .table import FORMAT_VERSION, BucketTable, naming
 
 __all__ = [

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CxgiError
+from ..errors import CxgiError
+from ..masks.speckle_set import BASIS, Patterns, SpeckleSet
 from .exposures import Exposures
-from .masks.speckle_set import BASIS, Patterns, SpeckleSet
 from .reference import dark_level
 
 Array = NDArray[np.float64]

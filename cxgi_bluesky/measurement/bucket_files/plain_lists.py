@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files.text_table import numbers_of, read_text
-from ..errors import CxgiError
-from ..masks.orders import ORDERS, ranking
-from ..reduction import Coding
+from ..._files.text_table import numbers_of, read_text
+from ...errors import CxgiError
+from ...masks.orders import ORDERS, ranking
+from ..coefficients import Coding
 from .npz_file import MAX_BYTES, read_arrays
 from .table import BucketTable, naming, numeric
 

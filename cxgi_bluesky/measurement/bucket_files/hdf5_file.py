@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .._files.hdf5_dataset import check_no_link, dataset_in
-from ..errors import CxgiError
-from ..masks.transform import MAX_SIZE
+from ..._files.hdf5_dataset import check_no_link, dataset_in
+from ...errors import CxgiError
+from ...masks.transform import MAX_SIZE
 from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from, naming, one_line
 
 GROUP = "buckets"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .errors import CxgiError
+from ..errors import CxgiError
 
 Data = Mapping[str, Any]
 

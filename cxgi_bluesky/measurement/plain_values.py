@@ -11,7 +11,7 @@ from uuid import UUID
 
 import numpy as np
 
-from .errors import CxgiError
+from ..errors import CxgiError
 
 MAX_WHOLE = 2**53 - 1  # JSON's largest certain whole number; catalogs cut off what is larger, also of floats
 MAX_DEPTH = 50

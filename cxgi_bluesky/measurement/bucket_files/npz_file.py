@@ -8,8 +8,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
-from ..masks.transform import MAX_SIZE
+from ...errors import CxgiError
+from ...masks.transform import MAX_SIZE
 from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from
 
 MAX_BYTES = MAX_SIZE**2 * 16 + 65_536  # of an array: so many numbers, and the header

@@ -13,11 +13,11 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CxgiError
-from ..masks.orders import ORDERS, SEEDED
-from ..masks.pattern_set import checked_index
-from ..masks.transform import MAX_SIZE, check_size
-from ..reduction import Array, Coding, check_finite, checked_t0
+from ...errors import CxgiError
+from ...masks.orders import ORDERS, SEEDED
+from ...masks.pattern_set import checked_index
+from ...masks.transform import MAX_SIZE, check_size
+from ..coefficients import Array, Coding, check_finite, checked_t0
 
 FORMAT_VERSION = 1
 VERSION_WORD = "cxgi_buckets"

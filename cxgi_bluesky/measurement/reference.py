@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CxgiError
+from ..errors import CxgiError
+from ..masks.pattern_set import PatternSet
 from .exposures import Exposures, RunBuckets
-from .masks.pattern_set import PatternSet
 
 NO_REFERENCE = "not in the reference scan"
 LEAST_COMMON = 0.95  # of the patterns, below which a correction would cost too much of the image

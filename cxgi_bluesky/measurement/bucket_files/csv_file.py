@@ -10,8 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .._files.text_table import columns_of, is_content, read_text
-from ..errors import CxgiError
+from ..._files.text_table import columns_of, is_content, read_text
+from ...errors import CxgiError
 from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from
 
 _COUNT_WORD = "patterns"

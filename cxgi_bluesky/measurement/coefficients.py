@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import CxgiError
-from .masks.orders import sequency_grid
+from ..errors import CxgiError
+from ..masks.orders import sequency_grid
 
 Coding = Literal["binary", "signed", "complementary"]
 Scale = Literal["transmission", "relative"]

@@ -1,0 +1,1 @@
+"""Measurement: from the readings of exposures, or a file, to one `Measurement`."""
