@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from _timing import report
 
+from cxgi_bluesky.analysis.metrics import psnr
 from cxgi_bluesky.bench.workload import measure
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.quality import psnr
 from cxgi_bluesky.reconstruction import weight as module
 from cxgi_bluesky.reconstruction.total_variation import Problem, WarmStart
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object

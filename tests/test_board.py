@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import yaml
 
+from cxgi_bluesky.analysis.plate_alignment.search import landmarks_of
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment, MaskBoard, load_board
 from cxgi_bluesky.masks.board_files import shipped_boards
-from cxgi_bluesky.plate_alignment.orientation import landmarks_of
 from tests.conftest import small_board
 
 

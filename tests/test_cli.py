@@ -14,10 +14,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from cxgi_bluesky.analysis.metrics import affine_fit, psnr
 from cxgi_bluesky.cli import main, plain
 from cxgi_bluesky.cli.reconstruct import METHOD_NAMES, _say_whether_to_trust
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.quality import affine_fit, psnr
 from cxgi_bluesky.reconstruction import METHODS
 from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.weights_file import save_weights

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxgi_bluesky.analysis.metrics import affine_fit, cnr, compare, modulation_depth, picture_levels, psnr, ssim
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.quality import affine_fit, cnr, compare, modulation_depth, picture_levels, psnr, ssim
 from tests.conftest import smooth_image
 
 TRUTH = (smooth_image(32) > 0.4).astype(float)

@@ -20,6 +20,7 @@ import numpy as np
 from _shared import Case, Reconstruct, timed_images
 from cxgi_bluesky.measurement.measurement import Measurement
 
+from cxgi_bluesky.analysis.metrics import affine_fit
 from cxgi_bluesky.bench import workload
 from cxgi_bluesky.bench.report import machine
 from cxgi_bluesky.bench.scores import Scores, mean_scores, score
@@ -27,7 +28,6 @@ from cxgi_bluesky.bench.specs import BASELINE, Spec, chosen_orders, chosen_specs
 from cxgi_bluesky.bench.tables import number, short, table, write_markdown
 from cxgi_bluesky.bench.timing import one_thread
 from cxgi_bluesky.cli import plain
-from cxgi_bluesky.quality import affine_fit
 from cxgi_bluesky.simulation.random_objects import random_object
 
 HERE = Path(__file__).parent

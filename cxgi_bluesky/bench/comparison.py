@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.metrics import affine_fit
 from ..errors import CxgiError
 from ..measurement.measurement import Measurement
 from ..peers import NAME as PEER_NAME
 from ..peers import Peer
-from ..quality import affine_fit
 from ..reconstruction import Reconstruction
 from .scores import Scores, scale_to_truth, score
 from .specs import Spec

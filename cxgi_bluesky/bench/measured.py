@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..analysis.metrics import affine_fit, psnr
 from ..errors import CxgiError
 from ..masks.orders import SEEDED
 from ..measurement.measurement import Measurement
-from ..quality import affine_fit, psnr
 from ..reconstruction import reconstruct
 from .comparison import NETWORK, RIVAL
 from .image_quality import with_gain

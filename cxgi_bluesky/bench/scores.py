@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..quality import affine_fit, cnr, psnr
+from ..analysis.metrics import affine_fit, cnr, psnr
 from ..reconstruction import Reconstruction
 
 Image = NDArray[Any]

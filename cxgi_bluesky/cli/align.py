@@ -17,8 +17,8 @@ def add(commands: Commands) -> None:
 
 def align(options: argparse.Namespace, say: Say) -> Payload:
     """Find how a plate lies on its stage from an align_board run, and write a new board file."""
+    from ..analysis.plate_alignment.run import alignment_from_run, write_aligned_board
     from ..catalog import named_run, open_catalog
-    from ..plate_alignment import alignment_from_run, write_aligned_board
 
     fit = alignment_from_run(named_run(open_catalog(options.data), options.run))
     say(str(fit))

@@ -15,8 +15,8 @@ def add(commands: Commands) -> None:
 
 def knife_edge(options: argparse.Namespace, say: Say) -> Payload:
     """Fit the size of the source's spot to a knife-edge scan."""
+    from ..analysis.knife_edge import fit_knife_edge
     from ..catalog import named_run, open_catalog
-    from ..resolution import fit_knife_edge
 
     run = named_run(open_catalog(options.data), options.run)
     fit = fit_knife_edge(run)

@@ -37,9 +37,9 @@ def add(commands: Commands) -> None:
 
 def quality(options: argparse.Namespace, say: Say) -> Payload:
     """Measure sharpness, gap width and levels of a picture; with the truth, how near it comes."""
-    from ..quality import picture_levels
-    from ..resolution import figure
-    from ..resolution.regions import check_image
+    from ..analysis.metrics import picture_levels
+    from ..analysis.resolution import report as figure
+    from ..analysis.resolution.roi import check_image
 
     _check(options)
     image, facts = _picture(options)
@@ -119,7 +119,7 @@ def _picture_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
 
 
 def _mask_d_r(options: argparse.Namespace) -> float | None:
-    from ..quality import modulation_depth
+    from ..analysis.metrics import modulation_depth
 
     return None if options.open is None else modulation_depth(options.open, options.metal)
 
@@ -128,8 +128,8 @@ def _tile(options: argparse.Namespace, image: Any, zero: str) -> Payload | None:
     """Modulation depth of the tile in the picture."""
     from dataclasses import asdict
 
+    from ..analysis.resolution.modulation_depth import tile_modulation_depth
     from ..masks.pattern_set import pattern
-    from ..resolution.modulation import tile_modulation_depth
 
     if options.tile is None:
         return None
@@ -142,8 +142,8 @@ def _tile(options: argparse.Namespace, image: Any, zero: str) -> Payload | None:
 def _against_truth(options: argparse.Namespace, image: Any) -> Payload | None:
     """CNR (eq. 1), PSNR and SSIM after an affine fit, and PSNR of the raw numbers."""
     from .._files.image_file import read_image_file
-    from ..quality import compare, psnr
-    from ..resolution.regions import check_image
+    from ..analysis.metrics import compare, psnr
+    from ..analysis.resolution.roi import check_image
 
     if options.truth is None:
         return None
@@ -185,8 +185,9 @@ def _say_levels(payload: Payload, say: Say) -> None:
 def _edge(
     options: argparse.Namespace, image: Any, pixel_um: float | None, say: Say
 ) -> tuple[Any, Payload | None, Payload | None]:
-    from ..resolution import edge_mtf, edge_spread, measure_edge
-    from ..resolution.report import edge_numbers, edge_text, mtf_numbers
+    from ..analysis.resolution.edge import measure_edge
+    from ..analysis.resolution.mtf import edge_mtf, edge_spread
+    from ..analysis.resolution.report import edge_numbers, edge_text, mtf_numbers
 
     if options.edge == "none":
         return None, None, None
@@ -211,8 +212,8 @@ def _edge(
 def _gap(
     options: argparse.Namespace, image: Any, blur_px: float | None, contrast: float, pixel_um: float | None, say: Say
 ) -> tuple[Any, Payload | None]:
-    from ..resolution import measure_gap
-    from ..resolution.report import gap_numbers, gap_text
+    from ..analysis.resolution.gap import measure_gap
+    from ..analysis.resolution.report import gap_numbers, gap_text
 
     if options.gap is None:
         return None, None

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..analysis.metrics import cnr, compare
 from ..catalog import record_reconstruction
 from ..errors import CxgiError
 from ..measurement.measurement import Measurement
-from ..quality import cnr, compare
 from ..reconstruction import METHODS, Reconstruction, reconstruct
 from ..reconstruction.held_out import checked_reconstruction
 from ..reconstruction.result import grey_values

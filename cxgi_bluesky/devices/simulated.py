@@ -10,9 +10,9 @@ from typing import Any
 from ophyd import Component, SoftPositioner
 from ophyd.status import Status, StatusBase
 
+from ..analysis.knife_edge import KnifeGeometry
 from ..masks.board import Alignment, MaskBoard, load_board
 from ..masks.tile_maps import FineTileMaps
-from ..resolution.knife_edge import KnifeGeometry
 from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
 from ..simulation.controls import TwinControls
 from ..simulation.knife import Blade

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..analysis.knife_edge import KnifeGeometry
 from ..masks.board import load_board
-from ..resolution.knife_edge import KnifeGeometry
 from ..simulation.knife import Blade
 from .axis import Axis
 from .clock import Clock, Stopwatch

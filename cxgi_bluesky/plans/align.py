@@ -8,6 +8,9 @@ from typing import Any
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
+from ..analysis.plate_alignment.profile import FEWEST_POINTS
+from ..analysis.plate_alignment.run import PURPOSE
+from ..analysis.plate_alignment.search import landmarks_of
 from ..devices.diode import Diode
 from ..devices.marker import LANDMARK, VISIT, MarkedStage
 from ..devices.object_stage import IN, OUT, ObjectStage
@@ -15,9 +18,6 @@ from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..masks.board_files import short_words
-from ..plate_alignment import PURPOSE
-from ..plate_alignment.orientation import landmarks_of
-from ..plate_alignment.profile import FEWEST_POINTS
 from .arguments import GivenBoard, for_queues
 from .exposing import MAX_REPEATS, Exposing, ExposureLimits
 from .fiducials import FiducialExposures, find_orientation, visit_all

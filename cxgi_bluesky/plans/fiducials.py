@@ -13,17 +13,15 @@ from bluesky import Msg
 from numpy.typing import NDArray
 from ophyd.utils import LimitError
 
+from ..analysis.plate_alignment.fit import Visit, fit_similarity, similarity_of
+from ..analysis.plate_alignment.profile import EdgeFit, fit_edges, profile_offsets_um
+from ..analysis.plate_alignment.run import ALONG_X, ALONG_Y, SEARCH, reading
+from ..analysis.plate_alignment.search import match, orientations, search_grid_um
 from ..devices.marker import MarkedStage
 from ..devices.position import PositionError
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..masks.board import Alignment, MaskBoard
-from ..plate_alignment import EdgeFit, Visit, fit_edges, profile_offsets_um
-from ..plate_alignment.fit import similarity_of
-from ..plate_alignment.orientation import orientations
-from ..plate_alignment.run import ALONG_X, ALONG_Y, SEARCH, reading
-from ..plate_alignment.search import match, search_grid_um
-from ..plate_alignment.similarity import fit_similarity
 from .exposing import Exposing, Reading, consequence
 from .steps import EXPOSURE_MARGIN_S, Plan, move, wait_for
 

@@ -11,12 +11,12 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from ophyd.utils import LimitError
 
+from ..analysis.knife_edge import FEWEST_POINTS, PURPOSE, KnifeGeometry
 from ..devices.diode import Diode
 from ..devices.knife import Knife
 from ..devices.position import PositionError
 from ..devices.shutter import Shutter
 from ..errors import CxgiError
-from ..resolution.knife_edge import FEWEST_POINTS, PURPOSE, KnifeGeometry
 from .arguments import for_queues
 from .exposing import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
 from .metadata import check_exposure, start_document

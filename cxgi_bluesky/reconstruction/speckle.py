@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..analysis.metrics import cnr
 from ..errors import CxgiError
 from ..masks.speckle_set import Patterns
 from ..measurement.speckle import SpeckleMeasurement
-from ..quality import cnr
 from .correlation import Form, check_choice
 from .result import Reconstruction
 

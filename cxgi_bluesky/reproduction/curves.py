@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.metrics import cnr
 from ..masks.board import load_board
 from ..measurement.measurement import Measurement
-from ..quality import cnr
 from ..reconstruction import reconstruct
 from ..simulation.beamline import TwinParameters
 from . import paper

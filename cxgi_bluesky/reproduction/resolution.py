@@ -11,13 +11,14 @@ import numpy as np
 from bluesky import RunEngine
 from numpy.typing import NDArray
 
+from ..analysis.knife_edge import fit_knife_edge
+from ..analysis.resolution.comparison import compare_sharpness
 from ..devices.simulated import SimulatedKnife
 from ..masks.board import load_board
 from ..masks.pattern_set import PatternSet
 from ..measurement.measurement import Measurement
 from ..plans import knife_edge_scan
 from ..reconstruction import reconstruct
-from ..resolution import compare_sharpness, fit_knife_edge
 from ..simulation.camera import Camera, expected_edge_um
 from ..simulation.objects.gold import GOLD_COLUMN_UM, GOLD_FIELD_UM, GOLD_GAP_UM, GOLD_RADIUS_UM, GOLD_TILT_DEG
 from ..simulation.tile_camera import record_tile_maps

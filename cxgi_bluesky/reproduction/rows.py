@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.metrics import compare
+from ..analysis.resolution.gap import measure_gap
 from ..errors import CxgiError
 from ..masks.pattern_set import PatternSet
 from ..measurement.exposures import Exposures
 from ..measurement.measurement import Measurement
 from ..peers import NAME as PEER_NAME
 from ..peers import Peer, pnp_bm3d
-from ..quality import compare
 from ..reconstruction import reconstruct
 from ..reconstruction.held_out import held_out_score
-from ..resolution import measure_gap
 from ..simulation.tile_camera import record_tile_maps
 from . import paper
 from .scans import ORDER, beamline, scan_image, scan_reference

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..resolution.knife_edge import KnifeGeometry
+from ..analysis.knife_edge import KnifeGeometry
 from .penumbra import transfer
 from .source import Source
 

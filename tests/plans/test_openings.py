@@ -8,6 +8,7 @@ import pytest
 from bluesky import Msg
 from cxgi_bluesky.measurement.exposures import Exposures
 
+from cxgi_bluesky.analysis.knife_edge import KnifeGeometry
 from cxgi_bluesky.devices.simulated import SimulatedKnife, simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import (
@@ -19,7 +20,6 @@ from cxgi_bluesky.plans import (
     reference_scan,
     resume_scan,
 )
-from cxgi_bluesky.resolution.knife_edge import KnifeGeometry
 from tests.conftest import QUIET, small_board
 from tests.plans.test_speckles import make_line
 

@@ -7,13 +7,13 @@ from bluesky.utils import RunEngineInterrupted
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 
+from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.callbacks import LiveCorrelation, LiveSpeckleCorrelation
 from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.plans import hadamard_scan, mask_scan, record_speckles
-from cxgi_bluesky.quality import cnr
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpaper
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxgi_bluesky.analysis.plate_alignment.profile import fit_edges, profile_offsets_um
+from cxgi_bluesky.analysis.plate_alignment.search import match, orientations, passed_share, search_grid_um
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment
-from cxgi_bluesky.plate_alignment import fit_edges, profile_offsets_um
-from cxgi_bluesky.plate_alignment.orientation import orientations
-from cxgi_bluesky.plate_alignment.search import match, passed_share, search_grid_um
 from tests.plans.test_align import fiducial_board
 
 BOARD = fiducial_board()

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from cxgi_bluesky.analysis.metrics import affine_fit, psnr
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.quality import affine_fit, psnr
 from cxgi_bluesky.reconstruction import reconstruct, reconstruct_many
 from cxgi_bluesky.reconstruction.ch_mwcnn import ch_mwcnn, ch_mwcnn_many, run_network
 from cxgi_bluesky.reconstruction.hadamard_layers import orthonormal_hadamard

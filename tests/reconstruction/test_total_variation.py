@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cxgi_bluesky.analysis.metrics import psnr
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.quality import psnr
 from cxgi_bluesky.reconstruction import kernel_transform, kernels, reconstruct
 from cxgi_bluesky.reconstruction.total_variation import Problem, WarmStart
 from cxgi_bluesky.reconstruction.tval3 import MultiplierStart

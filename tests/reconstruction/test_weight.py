@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from cxgi_bluesky.measurement.measurement import Measurement
 
+from cxgi_bluesky.analysis.metrics import cnr, psnr
 from cxgi_bluesky.bench.workload import measure, pattern_set, truths
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.quality import cnr, psnr
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.common_error import without_common_error
 from cxgi_bluesky.reconstruction.model_error import error_size, with_model_error

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
+from cxgi_bluesky.analysis.resolution.gap import line_width, measure_gap
+from cxgi_bluesky.analysis.resolution.report import gap_numbers
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.resolution import measure_gap
-from cxgi_bluesky.resolution.gap import line_width
-from cxgi_bluesky.resolution.report import gap_numbers
 from cxgi_bluesky.simulation.objects import block_mean, gold_semi_cylinder
 from tests.cases import long_case
 from tests.resolution.synthetic import across, gap_image, noise, pixels

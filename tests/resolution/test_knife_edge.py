@@ -7,9 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cxgi_bluesky.analysis.knife_edge import KnifeGeometry, covered_share, fit_knife_edge, fit_knife_scan
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.resolution import KnifeGeometry, fit_knife_edge, fit_knife_scan
-from cxgi_bluesky.resolution.knife_edge import covered_share
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters
 from cxgi_bluesky.simulation.knife import Blade
 from cxgi_bluesky.simulation.source import Source

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxgi_bluesky.analysis.resolution.modulation_depth import tile_modulation_depth
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import pattern
-from cxgi_bluesky.resolution.modulation import tile_modulation_depth
 from cxgi_bluesky.simulation.etching import COPPER_DEFECTS, GOLD_DEFECTS
 from cxgi_bluesky.simulation.mask import tile_transmission
 from tests.cases import long_case

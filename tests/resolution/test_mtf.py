@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxgi_bluesky.resolution import edge_mtf, edge_spread, measure_edge
-from cxgi_bluesky.resolution.report import edge_numbers, mtf_numbers
+from cxgi_bluesky.analysis.resolution.edge import measure_edge
+from cxgi_bluesky.analysis.resolution.mtf import edge_mtf, edge_spread
+from cxgi_bluesky.analysis.resolution.report import edge_numbers, mtf_numbers
 from tests.resolution.synthetic import edge_image, noise
 
 BOX = (0, 32, 0, 32)

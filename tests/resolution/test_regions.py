@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cxgi_bluesky.analysis.resolution.roi import box_region, check_image, line_region
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.resolution.regions import box_region, check_image, line_region
 
 IMAGE = np.arange(20.0 * 30).reshape(20, 30)
 

@@ -6,10 +6,10 @@ from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 
+from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.speckle_board import SpeckleBoard
-from cxgi_bluesky.quality import cnr
 from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.reconstruction.speckle import cnr_curve, speckle_correlation
 from cxgi_bluesky.simulation.beamline import TwinParameters

@@ -62,8 +62,8 @@ def aligned(line: Any) -> dict[str, Any]:
     """The plate's alignment by its fiducials, and a picture with the board as it lies."""
     from dataclasses import asdict
 
+    from cxgi_bluesky.analysis.plate_alignment.run import alignment_from_run
     from cxgi_bluesky.plans import align_board
-    from cxgi_bluesky.plate_alignment import alignment_from_run
 
     engine, documents = _engine()
     options = {"board": line.board, "exposure_s": 1.0, "points": 4, "object_stage": line.object_stage}

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CxgiError
-from ..masks.board import MaskBoard
-from ..measurement.normalization import smooth_sigma
+from ...errors import CxgiError
+from ...masks.board import MaskBoard
+from ...measurement.normalization import smooth_sigma
 
 Array = NDArray[np.float64]
 

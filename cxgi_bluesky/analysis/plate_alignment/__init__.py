@@ -6,8 +6,7 @@ its documents: orientations that are possible, a search, edge profiles, and the 
 
 from .fit import AlignmentFit, Visit, fit_alignment
 from .profile import EdgeFit, fit_edges, profile_offsets_um
-from .run import PURPOSE, alignment_from_run
-from .writing import write_aligned_board
+from .run import PURPOSE, alignment_from_run, write_aligned_board
 
 __all__ = [
     "PURPOSE",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .regions import Region, Values
+from .roi import Region, Values
 
 PASSES = 3  # fits with a prior: each weighs it by the noise that the last one left
 LAG = 2  # pixels: how far the residual's correlation is followed

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
-from .regions import Box, Region, Values, check_image
+from ...errors import CxgiError
+from .roi import Box, Region, Values, check_image
 
 ANGLES = np.deg2rad(np.arange(0, 180, 7.5))
 

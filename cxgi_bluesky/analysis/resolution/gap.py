@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ...errors import CxgiError
 from .edge import LEAST_VARIANCE, PIXEL_VARIANCE, pixel_edge, upright
 from .fitting import Fit, fit_pixels
-from .regions import Box, Region, Values, line_region
-from .search import GapGuess, best_gap, narrow_gaps
+from .initial_guess import GapGuess, best_gap, narrow_gaps
+from .roi import Box, Region, Values, line_region
 
 Verdict = Literal["resolved", "resolution limit", "unresolved"]
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ...errors import CxgiError
 from .edge import Edge
 from .gap import Gap
 from .mtf import EdgeSpread, Mtf
+from .roi import Region, Values
 
 Numbers = dict[str, Any]
 
@@ -166,3 +171,136 @@ def _number(value: float) -> str:
 
 def _px(value: float) -> str:
     return f"{_number(value)} px"
+
+
+# ---------------------------------------------------------------- figure
+
+
+EDGE, GAP, POINTS = "tab:orange", "tab:cyan", "0.55"
+
+
+def draw(
+    path: str | Path,
+    image: Values,
+    *,
+    edge: tuple[Edge, EdgeSpread, Mtf] | None = None,
+    gap: Gap | None = None,
+    pixel_um: float | None = None,
+    title: str = "",
+) -> Path:
+    """Write the figure (.png, .pdf or .svg).
+
+    Raises
+    ------
+    CxgiError
+        If it cannot be written there.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = 1 + (2 if edge else 0) + (1 if gap else 0)
+    rows, cols = (2, 2) if panels == 4 else (1, panels)
+    figure = Figure(figsize=(5.2 * cols, 4.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = iter(np.atleast_1d(figure.subplots(rows, cols)).ravel())
+    _picture(next(axes), image, edge[0] if edge else None, gap)
+    if edge:
+        _edge_profile(next(axes), *edge[:2], pixel_um)
+        _mtf(next(axes), edge[2], pixel_um)
+    if gap:
+        _gap_profile(next(axes), gap, pixel_um)
+    figure.suptitle(title)
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise CxgiError(f"figure {path} cannot be written ({error}): choose another --out, ending in .png") from error
+    return Path(path)
+
+
+def _picture(axis: Any, image: Values, edge: Edge | None, gap: Gap | None) -> None:
+    low, high = np.percentile(image, [0.5, 99.5])
+    axis.imshow(image, cmap="gray", vmin=low, vmax=high if high > low else low + 1)
+    for found, colour, name in ((edge, EDGE, "edge"), (gap, GAP, "gap")):
+        if found is not None:
+            row0, row1, col0, col1 = found.region.outline()
+            axis.plot(
+                np.array([col0, col1, col1, col0, col0]) - 0.5,
+                np.array([row0, row0, row1, row1, row0]) - 0.5,
+                color=colour,
+                linewidth=1,
+                linestyle=":",
+            )
+            rows, cols = _line_in(found.region, found.row, found.col, found.normal)
+            axis.plot(cols, rows, color=colour, linewidth=2, label=name)
+    axis.set_xlabel("column (px)")
+    axis.set_ylabel("row (px)")
+    if edge or gap:
+        axis.legend(loc="upper right", fontsize="small")
+
+
+def _line_in(region: Region, row: float, col: float, normal: float) -> tuple[Values, Values]:
+    """The piece of the line that lies in the region: rows and columns of its two ends."""
+    along = (region.rows - row) * math.cos(normal) - (region.cols - col) * math.sin(normal)
+    near = np.abs((region.rows - row) * math.sin(normal) + (region.cols - col) * math.cos(normal)) <= 1
+    ends = np.array([along[near].min(), along[near].max()])
+    return row + ends * math.cos(normal), col - ends * math.sin(normal)
+
+
+def _edge_profile(axis: Any, edge: Edge, spread: EdgeSpread, pixel_um: float | None) -> None:
+    distance = edge.distance
+    fine = np.linspace(distance.min(), distance.max(), 400)
+    axis.plot(distance, edge.region.values, ".", color=POINTS, markersize=3, label="pixels")
+    axis.plot(spread.distance, spread.value, color="tab:blue", linewidth=1, label="mean of the pixels")
+    axis.plot(fine, edge.model(fine), color=EDGE, linewidth=2, label="fit")
+    for share in (0.1, 0.9):
+        axis.axhline(edge.low + share * edge.contrast, color="0.8", linewidth=0.8, zorder=0)
+    axis.axvspan(-edge.width_px / 2, edge.width_px / 2, color=EDGE, alpha=0.15, linewidth=0)
+    width = _with_um(edge.width_px, edge.width_sigma_px, pixel_um)
+    _finish(axis, f"edge, 10-90 % width {width}", "distance from the edge (px)", "image")
+    axis.legend(loc="upper left", fontsize="small")
+
+
+def _mtf(axis: Any, mtf: Mtf, pixel_um: float | None) -> None:
+    axis.plot(mtf.frequency, mtf.empirical, color="tab:blue", linewidth=1, label="from the pixels")
+    axis.plot(mtf.frequency, mtf.fitted, color=EDGE, linewidth=2, label="fit (pixel included)")
+    axis.axvline(0.5, color="0.6", linewidth=1, linestyle="--", label="Nyquist")
+    for level, place in ((0.5, mtf.mtf50), (0.1, mtf.mtf10)):
+        if place <= 1:
+            axis.plot([place, place, 0], [0, level, level], color="0.6", linewidth=0.8, zorder=0)
+            axis.plot(place, level, "o", color=EDGE, markersize=5)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1.1)
+    per_mm = "" if pixel_um is None else f" = {mtf.mtf50 * 1000 / pixel_um:.3g} cycles/mm"
+    _finish(axis, f"MTF50 {mtf.mtf50:.3g} cycles/px{per_mm}", "frequency (cycles/px)", "MTF")
+    axis.legend(loc="upper right", fontsize="small")
+
+
+def _gap_profile(axis: Any, gap: Gap, pixel_um: float | None) -> None:
+    distance = gap.distance
+    fine = np.linspace(distance.min(), distance.max(), 400)
+    model = gap.model(fine)
+    axis.plot(distance, gap.region.values, ".", color=POINTS, markersize=3, label="pixels")
+    axis.plot(fine, model, color=GAP, linewidth=2, label="fit")
+    if not math.isnan(gap.width_px):
+        top = model.max() if gap.bright else model.min()
+        middle = float(fine[np.argmax(model) if gap.bright else np.argmin(model)])
+        level = (top + sum(gap.shoulders) / 2) / 2
+        ends = middle - gap.width_px / 2, middle + gap.width_px / 2
+        axis.annotate("", (ends[0], level), (ends[1], level), arrowprops={"arrowstyle": "<->", "color": "tab:red"})
+        name = f"gap, width {_with_um(gap.width_px, gap.width_sigma_px, pixel_um)}\n({gap.verdict})"
+    else:
+        name = "gap: unresolved"
+    _finish(axis, name, "distance from the gap's middle (px)", "image")
+    axis.legend(loc="upper left", fontsize="small")
+
+
+def _with_um(value: float, sigma: float, pixel_um: float | None) -> str:
+    text = f"{value:.2f} ± {sigma:.2f} px"
+    return text if pixel_um is None else f"{text} = {value * pixel_um:.3g} ± {sigma * pixel_um:.2g} um"
+
+
+def _finish(axis: Any, title: str, x: str, y: str) -> None:
+    axis.set_title(title, fontsize="medium")
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.grid(alpha=0.3)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ...errors import CxgiError
 
 Values = NDArray[np.float64]
 Box = tuple[float, float, float, float]

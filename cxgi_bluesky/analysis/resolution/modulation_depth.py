@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
-from .regions import check_image
+from ...errors import CxgiError
+from .roi import check_image
 
 Values = NDArray[np.float64]
 Chosen = NDArray[np.bool_]

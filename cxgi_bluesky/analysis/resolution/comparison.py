@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ...errors import CxgiError
 from .edge import Edge, measure_edge
 from .mtf import Mtf, edge_mtf
-from .regions import Box
+from .roi import Box
 
 
 @dataclass(frozen=True, eq=False)

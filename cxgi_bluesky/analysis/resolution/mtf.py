@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .edge import PIXEL_VARIANCE, TEN_TO_NINETY, Edge
-from .regions import Values
+from .roi import Values
 
 OVERSAMPLING = 4
 NYQUIST = 0.5  # cycles per pixel

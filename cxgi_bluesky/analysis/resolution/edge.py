@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ...errors import CxgiError
 from .fitting import Fit, fit_pixels
-from .regions import Box, Region, Values, box_region, line_region
-from .search import Split, best_split, straight_edges
+from .initial_guess import Split, best_split, straight_edges
+from .roi import Box, Region, Values, box_region, line_region
 
 PIXEL_VARIANCE = 1 / 12  # px^2, of a unit square along any direction
 TEN_TO_NINETY = 2.5631031310892007  # 10-90 % width of a Gaussian edge in units of its sigma
