@@ -24,9 +24,9 @@ if TYPE_CHECKING:  # what `__getattr__` loads, for type checkers
     from .plans import hadamard_scan as hadamard_scan
     from .plans import mask_scan as mask_scan
     from .plans import record_speckles as record_speckles
-    from .reconstruction import Reconstruction as Reconstruction
-    from .reconstruction import reconstruct as reconstruct
-    from .reconstruction import reconstruct_many as reconstruct_many
+    from .reconstruction.api import reconstruct as reconstruct
+    from .reconstruction.api import reconstruct_many as reconstruct_many
+    from .reconstruction.result import Reconstruction as Reconstruction
 
 try:
     __version__ = version("cxgi_bluesky")

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from .errors import CxgiError
 from .measurement.measurement import Measurement
-from .reconstruction import reconstruct
-from .reconstruction.common_error import without_common_error
-from .reconstruction.model_error import error_size, with_model_error
+from .reconstruction.api import reconstruct
+from .reconstruction.error_model.common_mode import without_common_error
+from .reconstruction.error_model.noise import error_size, with_model_error
 
 Image = NDArray[Any]
 
@@ -104,7 +104,7 @@ def pnp_bm3d(
 def prepared(measurement: Measurement) -> tuple[Measurement, float]:
     """Coefficients of the masks as designed with the sigma that the data support; and the unit of the picture."""
     if measurement.masks is not None:
-        from .reconstruction.true_masks import without_mask_error
+        from .reconstruction.methods.measured_masks import without_mask_error
 
         measurement = without_mask_error(measurement)
     cleaned, _ = without_common_error(measurement)

@@ -12,8 +12,9 @@ from .masks.speckle_files import find_speckles
 from .masks.tile_maps import TileMaps
 from .measurement.measurement import Measurement
 from .measurement.speckle import SpeckleMeasurement
-from .reconstruction import Reconstruction, check_method, default_method, reconstruct
-from .reconstruction.held_out import checked_reconstruction
+from .reconstruction.api import check_method, default_method, reconstruct
+from .reconstruction.cross_validation import checked_reconstruction
+from .reconstruction.result import Reconstruction
 
 
 def reconstruct_run(

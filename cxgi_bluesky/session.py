@@ -61,7 +61,7 @@ from .plans.arguments import for_queues, rebuild_patterns
 from .plans.metadata import bucket_words
 from .plans.suspenders import source_suspenders
 from .process_end import close_at_end
-from .reconstruction import Reconstruction
+from .reconstruction.result import Reconstruction
 from .run_reconstruction import reconstruct_run
 
 

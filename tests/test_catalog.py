@@ -16,6 +16,7 @@ import pytest
 from bluesky import RunEngine
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.analysis.metrics import affine_fit
 from cxgi_bluesky.catalog import (
@@ -33,7 +34,6 @@ from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import dark_scan, reference_scan
-from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.run_reconstruction import reconstruct_run
 from cxgi_bluesky.simulation.etching import Defects
 from cxgi_bluesky.simulation.tile_camera import record_tile_maps

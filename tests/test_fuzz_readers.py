@@ -64,15 +64,15 @@ def copy_of(source: Path) -> Callable[[Path], object]:
 
 
 def write_network(path: Path) -> None:
-    from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
-    from cxgi_bluesky.reconstruction.weights_file import load_network, save_weights
+    from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
+    from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network, save_weights
 
     tiny = NetworkConfig(widths=(1, 1, 1), passes=1, sigma_widths=(1, 1, 1))
     save_weights(path, CHMWCNN(tiny), load_network().card)
 
 
 def read_network(path: Path) -> None:
-    from cxgi_bluesky.reconstruction.weights_file import load_network
+    from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 
     load_network(path)
 

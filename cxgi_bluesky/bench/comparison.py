@@ -15,7 +15,7 @@ from ..errors import CxgiError
 from ..measurement.measurement import Measurement
 from ..peers import NAME as PEER_NAME
 from ..peers import Peer
-from ..reconstruction import Reconstruction
+from ..reconstruction.result import Reconstruction
 from .scores import Scores, scale_to_truth, score
 from .specs import Spec
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..reconstruction import reconstruct
+from ..reconstruction.api import reconstruct
 from .child import ask_child
 from .memory import camera_measurement
 

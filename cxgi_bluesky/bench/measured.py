@@ -12,7 +12,7 @@ from ..analysis.metrics import affine_fit, psnr
 from ..errors import CxgiError
 from ..masks.orders import SEEDED
 from ..measurement.measurement import Measurement
-from ..reconstruction import reconstruct
+from ..reconstruction.api import reconstruct
 from .comparison import NETWORK, RIVAL
 from .image_quality import with_gain
 from .specs import BASELINE, Spec

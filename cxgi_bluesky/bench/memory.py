@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import CxgiError
 from ..masks.pattern_set import PatternSet
 from ..measurement.measurement import Measurement
-from ..reconstruction import reconstruct
+from ..reconstruction.api import reconstruct
 from .child import ask_child
 from .workload import measure, photograph
 

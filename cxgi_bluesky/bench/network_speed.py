@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import CxgiError
 from ..masks.pattern_set import count_for_fraction
 from ..measurement.measurement import Measurement
-from ..reconstruction.model_error import ErrorSizes
+from ..reconstruction.error_model.noise import ErrorSizes
 from .comparison import RIVAL
 from .first_call import first_call
 from .memory import camera_measurement, peak_memory

@@ -85,7 +85,7 @@ def run_bench(
 
 def _check_weights(weights: str) -> None:
     """Said before minutes are spent; else every row of the network would be left out for it."""
-    from ..reconstruction.weights_file import load_network
+    from ..reconstruction.ch_mwcnn.weights import load_network
 
     load_network(weights)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.metrics import affine_fit, cnr, psnr
-from ..reconstruction import Reconstruction
+from ..reconstruction.result import Reconstruction
 
 Image = NDArray[Any]
 

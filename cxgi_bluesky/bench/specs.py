@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import CxgiError
 from ..masks.orders import ORDERS
 from ..measurement.measurement import Measurement
-from ..reconstruction import METHODS, Reconstruction, reconstruct
+from ..reconstruction.api import METHODS, reconstruct
+from ..reconstruction.result import Reconstruction
 
 BASELINE = "inverse"  # the zero-filled inverse of the same coefficients
 

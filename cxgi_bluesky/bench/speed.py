@@ -9,7 +9,8 @@ from ..errors import CxgiError
 from ..masks.pattern_set import count_for_fraction
 from ..masks.transform import hadamard_matrix
 from ..measurement.measurement import Measurement
-from ..reconstruction import EventByEventCorrelation, reconstruct
+from ..reconstruction.api import reconstruct
+from ..reconstruction.methods.linear import EventByEventCorrelation
 from .memory import camera_measurement, peak_memory
 from .specs import BASELINE, Spec
 from .timing import BUDGET_S, milliseconds

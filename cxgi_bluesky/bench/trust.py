@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..measurement.measurement import Measurement
-from ..reconstruction.held_out import held_out_score
+from ..reconstruction.cross_validation import held_out_score
 from .comparison import Case
 from .specs import Spec
 

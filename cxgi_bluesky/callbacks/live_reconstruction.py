@@ -16,9 +16,10 @@ from ..measurement.exposures import Exposures
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
 from ..per_run import Callback, PerRun
-from ..reconstruction import Reconstruction, check_method, reconstruct
-from ..reconstruction.total_variation import WarmStart
-from ..reconstruction.tval3 import MultiplierStart
+from ..reconstruction.api import check_method, reconstruct
+from ..reconstruction.methods.tv import WarmStart
+from ..reconstruction.methods.tval3 import MultiplierStart
+from ..reconstruction.result import Reconstruction
 from .reference_runs import ReferenceRuns
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
-from ..reconstruction import Reconstruction
+from ..reconstruction.result import Reconstruction
 
 logger = logging.getLogger(__name__)
 

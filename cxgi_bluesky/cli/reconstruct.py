@@ -142,7 +142,7 @@ def _say_details(result: Any, details: dict[str, Path], say: Say) -> None:
 
 def _say_whether_to_trust(score: Payload | None, method: str, exposures: int, say: Say) -> None:
     """What the patterns that were held back, and those outside the set, say of the picture."""
-    from ..reconstruction.model_error import FEWEST_PATTERNS
+    from ..reconstruction.error_model.noise import FEWEST_PATTERNS
     from ..reconstruction.result import predicts_nothing
 
     if score is None:
@@ -194,8 +194,8 @@ def _say_what_was_left_out(source: Payload, say: Say) -> None:
 
 def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
     from ..measurement.measurement import Measurement
-    from ..reconstruction import default_method
-    from ..reconstruction.held_out import checked_reconstruction
+    from ..reconstruction.api import default_method
+    from ..reconstruction.cross_validation import checked_reconstruction
 
     if options.reference is not None:
         raise CxgiError("--reference is for runs: a file has no reference scan")

@@ -14,7 +14,8 @@ from ..masks.pattern_set import PatternSet
 from ..measurement.exposures import Exposures
 from ..measurement.measurement import Measurement
 from ..plans import mask_scan
-from ..reconstruction import METHODS, Reconstruction, reconstruct
+from ..reconstruction.api import METHODS, reconstruct
+from ..reconstruction.result import Reconstruction
 from .asked import Asked
 from .results import Say
 from .scan import Scanned

@@ -13,9 +13,9 @@ from ..analysis.metrics import cnr, compare
 from ..catalog import record_reconstruction
 from ..errors import CxgiError
 from ..measurement.measurement import Measurement
-from ..reconstruction import METHODS, Reconstruction, reconstruct
-from ..reconstruction.held_out import checked_reconstruction
-from ..reconstruction.result import grey_values
+from ..reconstruction.api import METHODS, reconstruct
+from ..reconstruction.cross_validation import checked_reconstruction
+from ..reconstruction.result import Reconstruction, grey_values
 from ..session import Session
 from .asked import Asked
 from .scan import Scanned

@@ -13,7 +13,7 @@ from ..catalog import find_run, read_exposures
 from ..errors import CxgiError
 from ..masks.pattern_set import PatternSet
 from ..measurement.exposures import Exposures
-from ..reconstruction import Reconstruction
+from ..reconstruction.result import Reconstruction
 from ..session import Session
 
 

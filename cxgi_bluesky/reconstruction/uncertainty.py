@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..masks.transform import walsh_hadamard_2d
 from ..measurement.measurement import Measurement
-from .correlation import Weighting, check_choice, exposure_shares
-from .error_law import calibrated, scales, scatter
-from .model_error import ErrorSizes, with_model_error
-from .redrawn import redrawn
+from .error_model.calibration import calibrated, scales, scatter
+from .error_model.noise import ErrorSizes, with_model_error
+from .error_model.resampling import redrawn
+from .methods.linear import Weighting, check_choice, exposure_shares
 
 Array = NDArray[np.float64]
 Kind = Literal["noise", "error"]
@@ -65,7 +65,7 @@ def uncertainty(
         deviation = scatter(drawn)
         return calibrated(deviation, scales(drawn, deviation)) if deviation.any() else deviation
     if method == "ch-mwcnn" and kind == "error":
-        from .ch_mwcnn import ch_mwcnn_sigma
+        from .ch_mwcnn.predict import ch_mwcnn_sigma
 
         return ch_mwcnn_sigma(measurement, weights=options.get("weights"), sizes=sizes)
     if kind == "error" or method not in ("inverse", "correlation"):

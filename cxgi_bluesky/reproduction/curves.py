@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..analysis.metrics import cnr
 from ..masks.board import load_board
 from ..measurement.measurement import Measurement
-from ..reconstruction import reconstruct
+from ..reconstruction.api import reconstruct
 from ..simulation.beamline import TwinParameters
 from . import paper
 from .scans import beamline, etched_parameters, scan_image, without_defects, without_noise

@@ -18,7 +18,7 @@ from ..masks.board import load_board
 from ..masks.pattern_set import PatternSet
 from ..measurement.measurement import Measurement
 from ..plans import knife_edge_scan
-from ..reconstruction import reconstruct
+from ..reconstruction.api import reconstruct
 from ..simulation.camera import Camera, expected_edge_um
 from ..simulation.objects.gold import GOLD_COLUMN_UM, GOLD_FIELD_UM, GOLD_GAP_UM, GOLD_RADIUS_UM, GOLD_TILT_DEG
 from ..simulation.tile_camera import record_tile_maps

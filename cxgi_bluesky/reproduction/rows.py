@@ -18,8 +18,8 @@ from ..measurement.exposures import Exposures
 from ..measurement.measurement import Measurement
 from ..peers import NAME as PEER_NAME
 from ..peers import Peer, pnp_bm3d
-from ..reconstruction import reconstruct
-from ..reconstruction.held_out import held_out_score
+from ..reconstruction.api import reconstruct
+from ..reconstruction.cross_validation import held_out_score
 from ..simulation.tile_camera import record_tile_maps
 from . import paper
 from .scans import ORDER, beamline, scan_image, scan_reference

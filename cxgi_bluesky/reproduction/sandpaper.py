@@ -14,8 +14,8 @@ from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import Exposures
 from ..measurement.speckle import SpeckleMeasurement
 from ..plans import mask_scan, record_speckles
-from ..reconstruction import reconstruct
-from ..reconstruction.speckle import cnr_curve
+from ..reconstruction.api import reconstruct
+from ..reconstruction.methods.speckle import cnr_curve
 from ..simulation.sandpaper import Sandpaper
 from . import paper
 from .curves import SANDPAPER_EXPOSURES

@@ -48,7 +48,7 @@ class TrainingSeen:
 
 def training_seen(weights: str | Path | None = None) -> TrainingSeen:
     """What the model card in the weights says (by default of those shipped)."""
-    from ..reconstruction.weights_file import load_network
+    from ..reconstruction.ch_mwcnn.weights import load_network
 
     return seen_by(load_network(weights).card)
 

@@ -10,9 +10,9 @@ from typing import Any
 from safetensors import SafetensorError
 
 from ..errors import CxgiError
-from ..reconstruction.network import CHMWCNN
-from ..reconstruction.sigma_scale import SigmaLaw
-from ..reconstruction.weights_file import save_weights
+from ..reconstruction.ch_mwcnn.network import CHMWCNN
+from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw
+from ..reconstruction.ch_mwcnn.weights import save_weights
 from .checkpoint import TrainingState
 from .checks import Checks, judged
 from .config import TrainingConfig

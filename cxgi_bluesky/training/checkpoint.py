@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import CxgiError
-from ..reconstruction.network import CHMWCNN
-from ..reconstruction.weights_file import write_tensors
+from ..reconstruction.ch_mwcnn.network import CHMWCNN
+from ..reconstruction.ch_mwcnn.weights import write_tensors
 from .config import TrainingConfig, differing
 from .objects import digest_of_own_images
 

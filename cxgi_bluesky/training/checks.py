@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..reconstruction.network import CHMWCNN
-from ..reconstruction.sigma_scale import SigmaLaw, log_sigma_to_scale
-from ..reconstruction.trial_picture import trial_pictures
+from ..reconstruction.ch_mwcnn.initial_image import trial_pictures
+from ..reconstruction.ch_mwcnn.network import CHMWCNN
+from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, log_sigma_to_scale
 from ..simulation.random_objects import random_object
 from .boards import DrawnBoard, board_pool
 from .config import NoiseConfig, SamplingConfig, TrainingConfig

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from .._files.yaml_file import read_yaml_file
 from ..errors import CxgiError
-from ..reconstruction.network import NetworkConfig
+from ..reconstruction.ch_mwcnn.network import NetworkConfig
 from .boards import BoardRanges
 from .config_rules import check_config
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CxgiError
 from ..masks.transform import check_size
-from ..reconstruction.network import LARGEST_WIDTH, MOST_PASSES
+from ..reconstruction.ch_mwcnn.network import LARGEST_WIDTH, MOST_PASSES
 from ..simulation.random_objects import FAMILIES
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _check_network(c: TrainingConfig) -> None:
     _check_between("network.passes", n.passes, 1, MOST_PASSES)
     if n.wavelet == "haar":
         return
-    from ..reconstruction.wavelets import wavelet_matrix
+    from ..reconstruction.ch_mwcnn.layers import wavelet_matrix
 
     try:
         wavelet_matrix(LEAST_SIZE, n.wavelet)

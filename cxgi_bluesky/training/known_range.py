@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..reconstruction.training_range import noise_share
+from ..reconstruction.ch_mwcnn.training_domain import noise_share
 from .data import TrainingData
 
 _BATCHES = 60

@@ -14,10 +14,10 @@ import torch
 from safetensors import SafetensorError
 
 from ..errors import CxgiError
-from ..reconstruction.network import CHMWCNN
-from ..reconstruction.sigma_scale import SigmaLaw
-from ..reconstruction.torch_threads import torch_threads
-from ..reconstruction.weights_file import load_network, load_without_card
+from ..reconstruction.ch_mwcnn.network import CHMWCNN
+from ..reconstruction.ch_mwcnn.predict import torch_threads
+from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw
+from ..reconstruction.ch_mwcnn.weights import load_network, load_without_card
 from .checking import CHECKPOINT, HISTORY, WEIGHTS, check_and_write, in_time, write_weights
 from .checkpoint import TrainingState, in_words
 from .checks import Checks, checks_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..reconstruction.error_law import COVERED
-from ..reconstruction.network import CHMWCNN
+from ..reconstruction.ch_mwcnn.network import CHMWCNN
+from ..reconstruction.error_model.calibration import COVERED
 from .measuring import Batch
 
 _BEST_MSE = 1e-5  # 50 dB: better than that is not striven for

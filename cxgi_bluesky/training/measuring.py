@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..reconstruction.common_error import MASK_LEVEL
-from ..reconstruction.hadamard_layers import orthonormal_hadamard, tables
-from ..reconstruction.model_error import error_shares
-from ..reconstruction.network_input import NetworkInput, normalised
-from ..reconstruction.network_measurement import DOUBT
+from ..reconstruction.ch_mwcnn.inputs import NetworkInput, normalised
+from ..reconstruction.ch_mwcnn.layers import orthonormal_hadamard, tables
+from ..reconstruction.ch_mwcnn.prepare import DOUBT
+from ..reconstruction.error_model.common_mode import MASK_LEVEL
+from ..reconstruction.error_model.noise import error_shares
 from .boards import DrawnBoard
 from .config import NoiseConfig, SamplingConfig
 from .selection import Selection, random_fractions, random_selection

@@ -9,10 +9,9 @@ from typing import Any
 
 from .._files.atomic_write import whole_file
 from ..errors import CxgiError
-from ..reconstruction.network import CHMWCNN
-from ..reconstruction.sigma_scale import SigmaLaw
-from ..reconstruction.weights_file import SCHEMA, load_without_card
-from ..reconstruction.weights_words import check_card_beside
+from ..reconstruction.ch_mwcnn.network import CHMWCNN
+from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw
+from ..reconstruction.ch_mwcnn.weights import SCHEMA, check_card_beside, load_without_card
 from .checkpoint import Change
 from .config import TrainingConfig
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..reconstruction.error_law import COVERED
-from ..reconstruction.network import CHMWCNN
-from ..reconstruction.sigma_scale import SigmaLaw, enough_patterns, evidence
-from ..reconstruction.trial_picture import trial_pictures
+from ..reconstruction.ch_mwcnn.initial_image import trial_pictures
+from ..reconstruction.ch_mwcnn.network import CHMWCNN
+from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, enough_patterns, evidence
+from ..reconstruction.error_model.calibration import COVERED
 from .losses import errors_in_log
 from .measuring import Batch
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
 from ophyd import Component, Device, Signal
 from ophyd.status import Status
 from tqdm import tqdm
@@ -19,7 +20,6 @@ from cxgi_bluesky.devices.simulated_ccd import SimulatedCam, SimulatedCCD, Simul
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import hadamard_scan
-from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.camera import Camera
 from cxgi_bluesky.simulation.detector import Detector

@@ -7,21 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cxgi_bluesky.reconstruction.api import reconstruct, reconstruct_many
+from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import normalised
+from cxgi_bluesky.reconstruction.ch_mwcnn.layers import orthonormal_hadamard
+from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
+from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn, ch_mwcnn_many, run_network
+from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepared
+from cxgi_bluesky.reconstruction.ch_mwcnn.training_domain import cautions, etched_sizes
+from cxgi_bluesky.reconstruction.ch_mwcnn.weights import SCHEMA, SHIPPED_WEIGHTS, load_network, save_weights
 from safetensors.torch import save_file
 
 from cxgi_bluesky.analysis.metrics import affine_fit, psnr
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.reconstruction import reconstruct, reconstruct_many
-from cxgi_bluesky.reconstruction.ch_mwcnn import ch_mwcnn, ch_mwcnn_many, run_network
-from cxgi_bluesky.reconstruction.hadamard_layers import orthonormal_hadamard
-from cxgi_bluesky.reconstruction.held_out import checked_reconstruction
-from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
-from cxgi_bluesky.reconstruction.network_input import normalised
-from cxgi_bluesky.reconstruction.network_measurement import input_of, prepared
-from cxgi_bluesky.reconstruction.training_range import cautions, etched_sizes
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
-from cxgi_bluesky.reconstruction.weights_file import SCHEMA, SHIPPED_WEIGHTS, load_network, save_weights
 from cxgi_bluesky.simulation.objects import block_mean, render_object
 from tests.conftest import signed_measurement, smooth_image
 
@@ -219,7 +219,7 @@ def test_the_shipped_weights_need_their_card(tmp_path, monkeypatch):
     copied = tmp_path / SHIPPED_WEIGHTS.name
     copied.write_bytes(SHIPPED_WEIGHTS.read_bytes())
     load_network(copied)
-    monkeypatch.setattr("cxgi_bluesky.reconstruction.weights_file.SHIPPED_WEIGHTS", copied)
+    monkeypatch.setattr("cxgi_bluesky.reconstruction.ch_mwcnn.weights.SHIPPED_WEIGHTS", copied)
     with pytest.raises(CxgiError, match="lost their model card"):
         load_network()
 
@@ -317,7 +317,7 @@ def test_masks_with_errors_are_named_at_sizes_where_the_training_had_none():
 )
 def test_shares_of_noise_are_told_with_digits_that_say_something(noise, most, words, monkeypatch):
     given = input_of(signed_measurement(cas(32), sigma=0.5))
-    monkeypatch.setattr("cxgi_bluesky.reconstruction.training_range.noise_share", lambda given: noise)
+    monkeypatch.setattr("cxgi_bluesky.reconstruction.ch_mwcnn.training_domain.noise_share", lambda given: noise)
     (found,) = cautions({**KNOWN, "noise_share": most}, given, model_error=False)
     assert re.search(words, found)
 

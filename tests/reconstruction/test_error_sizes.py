@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction, held_out_score
+from cxgi_bluesky.reconstruction.error_model import noise as model_error
+from cxgi_bluesky.reconstruction.error_model.noise import ErrorSizes, error_size
+from cxgi_bluesky.reconstruction.methods.tv import WarmStart
 
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.reconstruction import model_error, reconstruct
-from cxgi_bluesky.reconstruction.held_out import checked_reconstruction, held_out_score
-from cxgi_bluesky.reconstruction.model_error import ErrorSizes, error_size
-from cxgi_bluesky.reconstruction.total_variation import WarmStart
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects import block_mean, render_object
 

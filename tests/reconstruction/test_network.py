@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.orders import sequency
-from cxgi_bluesky.reconstruction.hadamard_layers import (
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import NetworkInput, joined, normalised
+from cxgi_bluesky.reconstruction.ch_mwcnn.layers import (
     OCTAVES,
     DataConsistency,
     MaskErrorFit,
@@ -18,9 +16,10 @@ from cxgi_bluesky.reconstruction.hadamard_layers import (
     sampling_summary,
     tables,
 )
-from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig, noise_level
-from cxgi_bluesky.reconstruction.network_input import NetworkInput, joined, normalised
-from cxgi_bluesky.reconstruction.unet import place_maps
+from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig, noise_level, place_maps
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.orders import sequency
 
 TINY = {"widths": (4, 4, 4), "passes": 2, "sigma_widths": (4, 4, 4)}
 
@@ -85,7 +84,7 @@ def test_an_image_of_a_batch_does_not_depend_on_the_others():
 
 @pytest.mark.parametrize("wavelet", ["haar", "db2", "sym4"])
 def test_half_precision_is_a_copy_and_nearly_the_same(wavelet, monkeypatch):
-    monkeypatch.setattr("cxgi_bluesky.reconstruction.network.processor_has_bfloat16", lambda: True)
+    monkeypatch.setattr("cxgi_bluesky.reconstruction.ch_mwcnn.network.processor_has_bfloat16", lambda: True)
     network = CHMWCNN(NetworkConfig(wavelet=wavelet, **TINY)).eval()
     running = network.for_running()
     assert next(running.passes[0].down1.parameters()).dtype == torch.bfloat16

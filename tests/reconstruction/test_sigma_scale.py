@@ -7,13 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import trial_pictures
+from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
+from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of
+from cxgi_bluesky.reconstruction.ch_mwcnn.sigma_calibration import (
+    SigmaLaw,
+    _held_back,
+    _without,
+    evidence,
+    log_sigma_to_scale,
+)
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.reconstruction.network import CHMWCNN, NetworkConfig
-from cxgi_bluesky.reconstruction.network_measurement import input_of
-from cxgi_bluesky.reconstruction.sigma_scale import SigmaLaw, _held_back, _without, evidence, log_sigma_to_scale
-from cxgi_bluesky.reconstruction.trial_picture import trial_pictures
 from cxgi_bluesky.training.measuring import Batch
 from cxgi_bluesky.training.sigma_law import fitted_law
 from tests.conftest import signed_measurement, smooth_image

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cxgi_bluesky.reconstruction.api import reconstruct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
@@ -13,7 +14,6 @@ from scipy.ndimage import gaussian_filter1d
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters
 from cxgi_bluesky.simulation.geometry import Geometry
 from cxgi_bluesky.simulation.light_path import blurred

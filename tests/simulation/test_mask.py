@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cxgi_bluesky.reconstruction.api import reconstruct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import rotate
@@ -11,7 +12,6 @@ from scipy.ndimage import rotate
 from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.masks.board import Alignment, load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
-from cxgi_bluesky.reconstruction import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
 from cxgi_bluesky.simulation.etching import Defects
 from cxgi_bluesky.simulation.mask import tile_transmission, view_transmission

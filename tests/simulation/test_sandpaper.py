@@ -5,13 +5,13 @@ import pytest
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.methods.speckle import cnr_curve, speckle_correlation
 
 from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.speckle_board import SpeckleBoard
-from cxgi_bluesky.reconstruction import reconstruct
-from cxgi_bluesky.reconstruction.speckle import cnr_curve, speckle_correlation
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.sandpaper import Sandpaper, SandpaperTwin, pixel_means
 from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpaper
@@ -209,7 +209,7 @@ def test_a_perfect_scan_makes_the_picture(quiet_scan):
 
 
 def test_the_curve_is_that_of_separate_correlations(quiet_scan, monkeypatch):
-    from cxgi_bluesky.reconstruction import speckle
+    from cxgi_bluesky.reconstruction.methods import speckle
 
     t, speckles, exposures = quiet_scan
     measurement = SpeckleMeasurement.from_exposures(exposures, speckles)

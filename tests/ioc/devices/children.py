@@ -40,9 +40,9 @@ def picture(line: Any, patterns: int = 24) -> dict[str, Any]:
     """A scan, and its picture."""
     from cxgi_bluesky.measurement.exposures import Exposures
     from cxgi_bluesky.measurement.measurement import Measurement
+    from cxgi_bluesky.reconstruction.api import reconstruct
 
     from cxgi_bluesky.masks.pattern_set import PatternSet
-    from cxgi_bluesky.reconstruction import reconstruct
 
     from .conftest import scan
 

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..measurement.measurement import Measurement
+from ...measurement.measurement import Measurement
 
 TRIAL_WEIGHT_IN_SIGMA = 0.5
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..measurement.measurement import Measurement
-from .common_error import without_common_error
-from .model_error import ErrorSizes, MaskKnowledge, mask_knowledge, with_model_error
-from .network_input import NetworkInput, normalised
-from .trial_picture import trial_pictures
+from ...measurement.measurement import Measurement
+from ..error_model.common_mode import without_common_error
+from ..error_model.noise import ErrorSizes, MaskKnowledge, mask_knowledge, with_model_error
+from .initial_image import trial_pictures
+from .inputs import NetworkInput, normalised
 
 DOUBT: dict[MaskKnowledge, float] = {"none": 1.0, "reference": 0.5, "exact": 0.0}  # NetworkInput.masks_doubted
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..masks.pattern_set import coefficients
-from ..measurement.measurement import Measurement
-from .common_error import without_common_error
-from .model_error import ErrorSizes, held_back_rows, with_model_error
-from .total_variation import Norm, Problem, WarmStart
-from .weight import chosen_weight
+from ...masks.pattern_set import coefficients
+from ...measurement.measurement import Measurement
+from ..methods.tv import Norm, Problem, WarmStart
+from ..solvers.regularization import chosen_weight
+from .common_mode import without_common_error
+from .noise import ErrorSizes, held_back_rows, with_model_error
 
 Image = NDArray[np.float32]
 

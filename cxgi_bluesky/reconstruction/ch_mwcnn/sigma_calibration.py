@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import CxgiError
-from .hadamard_layers import orthonormal_hadamard
-from .model_error import FEWEST_PATTERNS
+from ...errors import CxgiError
+from ..error_model.noise import FEWEST_PATTERNS
+from .initial_image import finite_level, trial_pictures
+from .inputs import NetworkInput, joined, normalised
+from .layers import orthonormal_hadamard
 from .network import CHMWCNN, noise_level
-from .network_input import NetworkInput, joined, normalised
-from .trial_picture import finite_level, trial_pictures
 
 _DRAWS = 6
 _SHARE = 8  # one of so many patterns is held back

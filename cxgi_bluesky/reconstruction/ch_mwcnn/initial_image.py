@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .network_input import NetworkInput
-from .total_variation import Norm, Problem, WarmStart, importance_of
-from .weight import TRIAL_WEIGHT_IN_SIGMA, mean_gradient, weight_by_law
+from ..methods.tv import Norm, Problem, WarmStart, importance_of
+from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA, mean_gradient, weight_by_law
+from .inputs import NetworkInput
 
 Image = NDArray[np.float32]
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import CxgiError
-from .network_input import NetworkInput
+from ...errors import CxgiError
+from .inputs import NetworkInput
 
 
 def check_known_size(known: Mapping[str, Any], size: int) -> None:

@@ -19,9 +19,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
-from ..masks.transform import check_size, walsh_hadamard_2d
-from ..measurement.measurement import Measurement
+from ...errors import CxgiError
+from ...masks.transform import check_size, walsh_hadamard_2d
+from ...measurement.measurement import Measurement
 
 Array = NDArray[np.float64]
 Form = Literal["GI", "DGI", "NGI"]

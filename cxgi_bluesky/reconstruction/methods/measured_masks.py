@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
-from ..masks.pattern_set import coefficients
-from ..measurement.measurement import Measurement
-from .common_error import without_common_error
-from .correlation import Form, Weighting, check_choice, exposure_shares, fill_corner
-from .model_error import error_size, with_model_error
-from .weight import TRIAL_WEIGHT_IN_SIGMA, chosen_weight
+from ...errors import CxgiError
+from ...masks.pattern_set import coefficients
+from ...measurement.measurement import Measurement
+from ..error_model.common_mode import without_common_error
+from ..error_model.noise import error_size, with_model_error
+from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA, chosen_weight
+from .linear import Form, Weighting, check_choice, exposure_shares, fill_corner
 
 Image = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -91,7 +91,7 @@ def reconstruct_with_masks(
     the true masks; tval3: from coefficients without the masks' error; ch-mwcnn: the same, beginning with the picture
     of tv.
     """
-    from . import METHODS
+    from ..api import METHODS
 
     for unused in ("warm", "mask_level"):  # the masks are known
         options.pop(unused, None)
@@ -203,7 +203,7 @@ def mask_tv(
 
 def mask_network(measurement: Measurement, **options: Any) -> tuple[Image, dict[str, Any]]:
     """`ch_mwcnn`, beginning with the picture of `mask_tv`, from coefficients without the masks' error by it."""
-    from .ch_mwcnn import ch_mwcnn
+    from ..ch_mwcnn.predict import ch_mwcnn
 
     picture, _ = mask_tv(measurement)
     return ch_mwcnn(_corrected(measurement, picture), begin=picture, **options)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,26 +19,95 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from .._files.atomic_write import whole_file
-from ..errors import CxgiError
+from ..._files.atomic_write import whole_file
+from ...errors import CxgiError
 from .network import CHMWCNN, NetworkConfig
-from .sigma_scale import SigmaLaw
-from .weights_words import SCHEMA, check_card_beside, checked_words
+from .sigma_calibration import SigmaLaw
 
-__all__ = [
-    "SCHEMA",
-    "SHIPPED_WEIGHTS",
-    "LoadedNetwork",
-    "load_network",
-    "load_without_card",
-    "save_weights",
-    "write_tensors",
-]
+SCHEMA = "cxgi-ch-mwcnn-3"
+
+
+def checked_words(path: Path, words: Mapping[str, Any]) -> tuple[NetworkConfig, dict[str, Any]]:
+    """The network's shape and the model card in the words of a file.
+
+    Raises
+    ------
+    CxgiError
+        If they are of another schema, incomplete, or no words of a network.
+    """
+    if words.get("schema") != SCHEMA:
+        raise CxgiError(f"weights {path} have schema {words.get('schema')!r}, this release needs {SCHEMA!r}")
+    try:
+        config, card = NetworkConfig.from_dict(_mapping(words, "network")), _mapping(words, "card")
+        _check_known(_mapping(card, "known"))
+        if card.get("sigma_law") is not None:
+            SigmaLaw.from_dict(card["sigma_law"])
+    except CxgiError as error:
+        raise CxgiError(f"weights {path} have a broken description ({error}): bring back a whole file") from error
+    return config, card
+
+
+def check_card_beside(path: Path, sha256: str, *, needed: bool) -> None:
+    """Hold the digest of a weights file against the one in the model card of the same name beside it.
+
+    Raises
+    ------
+    CxgiError
+        If the card names another digest or none, or is not there although it is `needed`.
+    """
+    card = path.with_suffix(".json")
+    if not card.exists():
+        if needed:
+            raise CxgiError(f"weights {path} have lost their model card {card.name}: reinstall")
+        return
+    try:
+        words = json.loads(card.read_text(encoding="utf-8"))
+        told = words["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise CxgiError(
+            f"model card {card} of the weights has no readable sha256 ({reason}): bring it back, or take it away"
+        ) from error
+    if told != sha256:
+        raise CxgiError(
+            f"weights {path} have sha256 {sha256[:12]}, their model card {card.name} says {str(told)[:12]}: one of the "
+            "two is damaged or of another training, bring back both"
+        )
+
+
+def _mapping(words: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = words.get(key)
+    if not isinstance(found, dict) or not found:
+        raise CxgiError(f"{key} is {found!r}" if key in words else f"{key} is missing")
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_KNOWN: dict[str, Callable[[Any], bool]] = {
+    "sizes": lambda v: isinstance(v, list) and bool(v) and all(type(size) is int for size in v),
+    "shortest": _is_number,
+    "noise_share": _is_number,
+    "zero_level": lambda v: isinstance(v, list) and len(v) == 2 and all(map(_is_number, v)),
+    "etched_masks": lambda v: isinstance(v, bool),
+}
+
+
+def _check_known(known: Mapping[str, Any]) -> None:
+    for key, fits in _KNOWN.items():
+        if not fits(known.get(key)):
+            raise CxgiError(f"known.{key} of the card is {known.get(key)!r}" if key in known else f"no known.{key}")
+
+
+# ---------------------------------------------------------------- weights file
+
 
 _WORDS = "cxgi"  # key of the metadata
 _LONGEST_REASON = 200  # characters
 MAX_BYTES = 256_000_000  # the shipped file has 3 MB
-SHIPPED_WEIGHTS = Path(__file__).parent / "weights" / "ch_mwcnn.safetensors"
+SHIPPED_WEIGHTS = Path(__file__).parent / "data" / "ch_mwcnn.safetensors"
 
 
 @dataclass(frozen=True, eq=False)

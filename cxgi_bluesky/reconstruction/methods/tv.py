@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
-from ..measurement.measurement import Measurement
-from .common_error import MASK_LEVEL, without_common_error
-from .correlation import check_choice
+from ...errors import CxgiError
+from ...measurement.measurement import Measurement
+from ..error_model.common_mode import MASK_LEVEL, without_common_error
+from .linear import check_choice
 
 if TYPE_CHECKING:
-    from .model_error import ErrorSizes
+    from ..error_model.noise import ErrorSizes
 
 Image = NDArray[np.float32]
 Norm = Literal["symmetric", "isotropic", "anisotropic"]
@@ -133,8 +133,8 @@ def _choose(
     measurement: Measurement, nonnegative: bool, warm: WarmStart | None, sizes: ErrorSizes | None
 ) -> tuple[Measurement, float, WarmStart, dict[str, Any]]:
     """Measurement with its full sigma, the weight, where to start, and what is to be told of it."""
-    from .model_error import ErrorSizes, with_model_error
-    from .weight import chosen_weight
+    from ..error_model.noise import ErrorSizes, with_model_error
+    from ..solvers.regularization import chosen_weight
 
     size, trial = (sizes or ErrorSizes()).of(measurement, nonnegative=nonnegative)
     measurement = with_model_error(measurement, size)
@@ -186,8 +186,11 @@ class Problem:
 
     def solve(self, weight: float, warm: WarmStart, *, iterations: int, tolerance: float) -> tuple[int, str]:
         """Continue from `warm` and leave the solution there; returns iterations and what stopped them."""
-        from .kernel_transform import walsh_hadamard  # compiled on first use
-        from .kernels import primal_dual, symmetric_primal_dual
+        from ..solvers.kernels import (
+            primal_dual,
+            symmetric_primal_dual,
+            walsh_hadamard,  # compiled on first use
+        )
 
         size = len(self.coefficient)
         field = (4, 2, size, size) if self.norm == "symmetric" else (2, size, size)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..analysis.metrics import cnr
-from ..errors import CxgiError
-from ..masks.speckle_set import Patterns
-from ..measurement.speckle import SpeckleMeasurement
-from .correlation import Form, check_choice
-from .result import Reconstruction
+from ...analysis.metrics import cnr
+from ...errors import CxgiError
+from ...masks.speckle_set import Patterns
+from ...measurement.speckle import SpeckleMeasurement
+from ..result import Reconstruction
+from .linear import Form, check_choice
 
 Array = NDArray[np.float64]
 CHUNK_BYTES = 32 * 2**20

@@ -17,12 +17,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..masks.orders import sequency_grid
-from ..masks.pattern_set import coefficients
-from ..measurement.coefficients import estimate_sigma
-from ..measurement.measurement import Measurement
-from .total_variation import Problem, WarmStart
-from .weight import TRIAL_WEIGHT_IN_SIGMA
+from ...masks.orders import sequency_grid
+from ...masks.pattern_set import coefficients
+from ...measurement.coefficients import estimate_sigma
+from ...measurement.measurement import Measurement
+from ..methods.tv import Problem, WarmStart
+from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA
 
 Array = NDArray[np.float64]
 

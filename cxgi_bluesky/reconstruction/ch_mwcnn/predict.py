@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import CxgiError
-from ..measurement.measurement import Measurement
-from .model_error import ErrorSizes
+from ...errors import CxgiError
+from ...measurement.measurement import Measurement
+from ..error_model.noise import ErrorSizes
+from .inputs import NetworkInput, joined
 from .network import CHMWCNN
-from .network_input import NetworkInput, joined
-from .network_measurement import Prepared, prepared
-from .sigma_scale import log_sigma_to_scale
-from .torch_threads import torch_threads
-from .training_range import cautions, check_known_size, etched_sizes
-from .weights_file import LoadedNetwork, load_network
+from .prepare import Prepared, prepared
+from .sigma_calibration import log_sigma_to_scale
+from .training_domain import cautions, check_known_size, etched_sizes
+from .weights import LoadedNetwork, load_network
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Within it torch has `number` threads, afterwards as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# ---------------------------------------------------------------- the images
+
 
 Image = NDArray[np.float32]
 Found = dict[str, Any]

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..masks.orders import sequency_grid
-from ..measurement.measurement import Measurement
-from .redrawn import Redrawn
-from .weight import mean_gradient
+from ...masks.orders import sequency_grid
+from ...measurement.measurement import Measurement
+from ..solvers.regularization import mean_gradient
+from .resampling import Redrawn
 
 Array = NDArray[np.float64]
 

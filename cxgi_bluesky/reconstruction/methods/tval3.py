@@ -17,11 +17,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
-from ..masks.transform import walsh_hadamard_2d
-from ..measurement.measurement import Measurement
-from .common_error import without_common_error
-from .correlation import check_choice
+from ...errors import CxgiError
+from ...masks.transform import walsh_hadamard_2d
+from ...measurement.measurement import Measurement
+from ..error_model.common_mode import without_common_error
+from .linear import check_choice
 
 Norm = Literal["isotropic", "anisotropic"]
 
@@ -93,7 +93,7 @@ def tval3(
     CxgiError
         If a penalty is not positive, or the norm unknown.
     """
-    from .tval3_kernel import augmented_lagrangian
+    from ..solvers.kernels import augmented_lagrangian
 
     check_choice("norm", norm, Norm)
     for name, value in (("mu", mu), ("beta", beta)):

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..masks.orders import sequency_grid
-from ..masks.transform import walsh_hadamard_2d
-from ..measurement.measurement import Measurement
+from ...masks.orders import sequency_grid
+from ...masks.transform import walsh_hadamard_2d
+from ...measurement.measurement import Measurement
 
 Array = NDArray[np.float64]
 
@@ -136,3 +136,23 @@ def _gradient_of(values: Array, pattern_index: NDArray[np.int64], size: int) -> 
     grid[pattern_index] = values
     image = walsh_hadamard_2d(grid.reshape(size, size))
     return np.concatenate([np.diff(image, axis=0).ravel(), np.diff(image, axis=1).ravel()])
+
+
+# ---------------------------------------------------------------- light level
+
+
+_LEAST = 0.05  # of the light of the open beam
+_SIGMAS = 8.0
+
+
+def light_error(measurement: Measurement) -> float | None:
+    """How much more light all masks pass than d_r and dark level say, as a share of the open beam's; else None.
+
+    Only for binary masks, and only where it is beyond what etching, noise and an object could be.
+    """
+    if measurement.source.get("coding") != "binary" or "tile_maps_sha256" in measurement.source:
+        return None
+    light = float(measurement.coefficient[measurement.pattern_index == 0][0])
+    constant, sigma = spot_sizes(measurement)
+    share = constant * measurement.d_r / (2 * light) if light else 0.0
+    return share if abs(share) > _LEAST and abs(constant) > _SIGMAS * sigma else None

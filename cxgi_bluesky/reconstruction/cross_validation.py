@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..masks.pattern_set import coefficients
 from ..measurement.measurement import Measurement
-from . import reconstruct
-from .common_error import MASK_LEVEL, CommonError, without_common_error
-from .light_level import light_error
-from .model_error import FEWEST_PATTERNS, ErrorSizes
-from .ordinary_unit import back_from_unit, in_unit, options_in_unit, unit_of
+from .api import reconstruct
+from .error_model.common_mode import MASK_LEVEL, CommonError, light_error, without_common_error
+from .error_model.noise import FEWEST_PATTERNS, ErrorSizes
 from .result import Reconstruction
+from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
 from .uncertainty import Kind, uncertainty
 
 Array = NDArray[np.float64]
@@ -220,7 +219,7 @@ def checked_reconstruction(
 
 def _kind_of_uncertainty(method: str, weights: Any) -> Kind | None:
     if method == "ch-mwcnn":
-        from .weights_file import load_network
+        from .ch_mwcnn.weights import load_network
 
         return "error" if load_network(weights).says_sigma else None
     return "error" if method == "tv" else "noise" if method in _LINEAR else None
@@ -230,6 +229,6 @@ def _of_designed_masks(measurement: Measurement) -> Measurement:
     """The measurement as if its masks were the design, where their maps can take their error off."""
     if measurement.masks is None:
         return measurement
-    from .true_masks import without_mask_error
+    from .methods.measured_masks import without_mask_error
 
     return without_mask_error(measurement)

@@ -1,0 +1,1 @@
+"""CH-MWCNN: a compressed Hadamard set inside a multi-level wavelet CNN."""

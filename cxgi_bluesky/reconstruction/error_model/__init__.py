@@ -1,0 +1,1 @@
+"""The error of a measurement: noise, common mode, resampling, calibration."""
