@@ -34,7 +34,7 @@ def serve_as_it_comes() -> None:
     from caproto.asyncio.server import Context
 
     from cxgi_bluesky.cli import main
-    from cxgi_bluesky.ioc import server
+    from cxgi_bluesky.simulation.ioc import server
 
     server.BATCHING_S = 0.01
     server.Server.tcp_handler = Context.tcp_handler  # type: ignore[method-assign]

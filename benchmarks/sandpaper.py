@@ -21,7 +21,7 @@ from cxgi_bluesky.reconstruction.methods.speckle import cnr_curve
 
 from cxgi_bluesky.devices.simulated_sandpaper import SimulatedSpeckleBeamline, simulated_speckle_beamline
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
-from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpaper
+from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper
 
 COUNTS = (128, 300, 512, 1024, 2048, 5000, 10000)
 

@@ -23,7 +23,7 @@ from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
 from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
 from cxgi_bluesky.simulation.knife import Blade
 from cxgi_bluesky.simulation.materials import Layer, predicted_d_r
-from cxgi_bluesky.simulation.scan import scan_twin
+from cxgi_bluesky.simulation.scans import scan_twin
 from cxgi_bluesky.simulation.source import Source
 from cxgi_bluesky.simulation.spectrum import tube_spectrum
 

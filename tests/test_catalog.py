@@ -35,7 +35,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import dark_scan, reference_scan
 from cxgi_bluesky.run_reconstruction import reconstruct_run
-from cxgi_bluesky.simulation.etching import Defects
+from cxgi_bluesky.simulation.plate.etching import Defects
 from cxgi_bluesky.simulation.tile_camera import record_tile_maps
 from tests.conftest import QUIET, Recorder, small_board, small_scan
 from tests.patience import PATIENCE_S

@@ -12,7 +12,7 @@ from cxgi_bluesky.cli import main
 from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.plans import record_speckles
-from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper
+from cxgi_bluesky.simulation.scans import record_sandpaper
 
 
 @pytest.fixture(scope="module")

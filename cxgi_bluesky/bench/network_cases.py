@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..simulation.objects import block_mean, render_object
+from ..simulation.objects.registry import render_object
+from ..simulation.objects.rendering import block_mean
 from ..simulation.random_objects import FAMILIES, random_object
 from . import workload
 from .comparison import Case

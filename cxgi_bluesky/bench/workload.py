@@ -35,7 +35,7 @@ from ..masks.orders import SEEDED
 from ..masks.pattern_set import PatternSet
 from ..masks.transform import walsh_hadamard_2d
 from ..measurement.measurement import Measurement
-from ..simulation.objects import render_object
+from ..simulation.objects.registry import render_object
 
 Image = NDArray[np.float64]
 

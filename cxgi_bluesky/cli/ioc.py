@@ -59,8 +59,8 @@ def ioc(options: argparse.Namespace, say: Say) -> Payload:
     """Serve the simulated beamline over EPICS Channel Access, until it is interrupted."""
     import asyncio
 
-    from ..ioc.options import IocOptions
-    from ..ioc.server import serve
+    from ..simulation.ioc.options import IocOptions
+    from ..simulation.ioc.server import serve
 
     words = {NAMES.get(name, name): getattr(options, name) for name in (*NUMBERS, *OF_THE_BOARD)}
     asked = IocOptions(

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import session
 from ..devices.simulated import SimulatedBeamline
-from ..simulation.objects import check_object
+from ..simulation.objects.registry import check_object
 from .asked import Asked
 from .results import Say, numbers_of, output_folder, show
 from .scan import scan

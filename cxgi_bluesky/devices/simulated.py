@@ -13,10 +13,10 @@ from ophyd.status import Status, StatusBase
 from ..analysis.knife_edge import KnifeGeometry
 from ..masks.board import Alignment, MaskBoard, load_board
 from ..masks.tile_maps import FineTileMaps
+from ..simulation.base import TwinControls
 from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
-from ..simulation.controls import TwinControls
 from ..simulation.knife import Blade
-from ..simulation.objects import render_object
+from ..simulation.objects.registry import render_object
 from .beamline import Beamline
 from .configuration import Settings
 from .diode import Diode

@@ -12,7 +12,7 @@ from ophyd.status import StatusBase
 from ..errors import CxgiError
 from ..masks.speckle_board import SpeckleBoard
 from ..simulation.beamline import TwinParameters
-from ..simulation.objects import OBJECTS
+from ..simulation.objects.registry import OBJECTS
 from ..simulation.sandpaper import Sandpaper, SandpaperTwin
 from ..simulation.speckle_camera import SpeckleCamera
 from .pattern_camera import PatternCamera

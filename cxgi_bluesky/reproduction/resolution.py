@@ -20,7 +20,7 @@ from ..measurement.measurement import Measurement
 from ..plans import knife_edge_scan
 from ..reconstruction.api import reconstruct
 from ..simulation.camera import Camera, expected_edge_um
-from ..simulation.objects.gold import GOLD_COLUMN_UM, GOLD_FIELD_UM, GOLD_GAP_UM, GOLD_RADIUS_UM, GOLD_TILT_DEG
+from ..simulation.objects.paper import GOLD_COLUMN_UM, GOLD_FIELD_UM, GOLD_GAP_UM, GOLD_RADIUS_UM, GOLD_TILT_DEG
 from ..simulation.tile_camera import record_tile_maps
 from . import paper
 from .rows import CAMERA_NOISE

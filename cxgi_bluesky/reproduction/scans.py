@@ -14,7 +14,7 @@ from ..masks.pattern_set import PatternSet
 from ..measurement.exposures import Exposures
 from ..plans import hadamard_scan, reference_scan
 from ..simulation.beamline import TwinParameters, twin_parameters
-from ..simulation.etching import Defects
+from ..simulation.plate.etching import Defects
 
 # Of the orders that we know, the one whose first 768 patterns give the paper's TVAL3 picture its contrast.
 ORDER = "cake-cutting"

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..masks.board import load_board
 from ..simulation.beamline import twin_parameters
-from ..simulation.etching import Defects
+from ..simulation.plate.etching import Defects
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..masks.board import MaskBoard
 from ..masks.tile_maps import FineTileMaps
+from .base import TwinControls
 from .camera import Camera, DirectImage, Frame, direct_image, pixels_across, projected
-from .controls import TwinControls
 from .detector import Detector
-from .etching import COPPER_DEFECTS, GOLD_DEFECTS, Defects
 from .geometry import Geometry
 from .knife import Blade
 from .light_path import behind_mask
-from .mask import view
-from .objects import block_mean
+from .objects.rendering import block_mean
+from .plate.etching import COPPER_DEFECTS, GOLD_DEFECTS, Defects
+from .plate.mask import view
+from .plate.tiles import tiles_of
 from .source import Source
-from .tiles import tiles_of
 
 Map = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import CxgiError
 from ..masks.speckle_board import SpeckleBoard
+from .base import TwinControls
 from .beamline import TwinParameters
-from .controls import TwinControls
 from .detector import ELEMENTARY_CHARGE_C, EV_PER_PAIR
 
 Map = NDArray[np.float32]

@@ -10,7 +10,7 @@ from ..errors import CxgiError
 from ..masks.pattern_set import PatternSet
 from ..masks.tile_maps import LEAST, MOST, FineTileMaps, TileMaps
 from .beamline import BeamlineTwin
-from .tiles import Map
+from .plate.tiles import Map
 
 
 def record_fine_tile_maps(

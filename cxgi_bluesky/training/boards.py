@@ -24,8 +24,8 @@ from .._files.atomic_write import whole_file
 from ..errors import CxgiError
 from ..masks.orders import ranking
 from ..masks.transform import hadamard_matrix
-from ..simulation.drawing import DRAWING_VERSION, Design, draw_tile
-from ..simulation.etching import Defects
+from ..simulation.plate.drawing import DRAWING_VERSION, Design, draw_tile
+from ..simulation.plate.etching import Defects
 
 Masks = NDArray[np.float16]
 

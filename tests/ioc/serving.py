@@ -86,7 +86,7 @@ class LateIoc:
     @staticmethod
     @cache
     def port() -> int:
-        from cxgi_bluesky.ioc.server import free_port
+        from cxgi_bluesky.simulation.ioc.server import free_port
 
         return free_port("127.0.0.1")
 

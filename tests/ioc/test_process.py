@@ -10,8 +10,8 @@ from contextlib import suppress
 import pytest
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.ioc.options import IocOptions
-from cxgi_bluesky.ioc.server import free_port
+from cxgi_bluesky.simulation.ioc.options import IocOptions
+from cxgi_bluesky.simulation.ioc.server import free_port
 from tests.patience import PATIENCE_S, eventually
 
 from .serving import ROOT, SlowClient

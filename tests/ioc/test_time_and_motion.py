@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.ioc.axis import SHORTEST_RAMP_S, Ramp
-from cxgi_bluesky.ioc.clock import Clock, Stopwatch
+from cxgi_bluesky.simulation.ioc.axis import SHORTEST_RAMP_S, Ramp
+from cxgi_bluesky.simulation.ioc.clock import Clock, Stopwatch
 
 lengths = st.floats(0.0, 100.0)
 

@@ -16,7 +16,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import dark_scan, hadamard_scan, metal_scan, reference_scan
 from cxgi_bluesky.simulation.detector import Detector
-from cxgi_bluesky.simulation.etching import Defects
+from cxgi_bluesky.simulation.plate.etching import Defects
 from tests.conftest import QUIET, small_board
 from tests.plans.test_endings import interrupted
 

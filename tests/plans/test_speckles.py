@@ -15,7 +15,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.plans import hadamard_scan, mask_scan, record_speckles
-from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpaper
+from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
 from tests.patience import PATIENCE_S
 from tests.plans.test_endings import interrupted

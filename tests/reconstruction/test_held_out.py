@@ -9,11 +9,12 @@ from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction, held_out_score, judged
 from cxgi_bluesky.reconstruction.methods.tv import WarmStart
 from cxgi_bluesky.reconstruction.methods.tval3 import MultiplierStart
+from cxgi_bluesky.simulation.objects.registry import render_object
+from cxgi_bluesky.simulation.objects.rendering import block_mean
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.simulation.objects import block_mean, render_object
 from cxgi_bluesky.simulation.random_objects import random_object
 from tests.conftest import signed_measurement
 

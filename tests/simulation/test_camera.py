@@ -13,7 +13,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
 from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
 from cxgi_bluesky.simulation.geometry import Geometry
-from cxgi_bluesky.simulation.scan import scan_twin
+from cxgi_bluesky.simulation.scans import scan_twin
 from cxgi_bluesky.simulation.source import Source
 from tests.conftest import QUIET, small_board
 from tests.resolution.synthetic import across

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.simulation.objects.registry import render_object
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import rotate
@@ -13,10 +14,9 @@ from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.masks.board import Alignment, load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
-from cxgi_bluesky.simulation.etching import Defects
-from cxgi_bluesky.simulation.mask import tile_transmission, view_transmission
-from cxgi_bluesky.simulation.objects import render_object
-from cxgi_bluesky.simulation.scan import scan_twin
+from cxgi_bluesky.simulation.plate.etching import Defects
+from cxgi_bluesky.simulation.plate.mask import tile_transmission, view_transmission
+from cxgi_bluesky.simulation.scans import scan_twin
 from tests.conftest import QUIET, small_board
 
 TILE = small_board().tile_of(3 * 8 + 4)  # its negative when mirrored, another pattern when transposed

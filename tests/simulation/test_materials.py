@@ -13,13 +13,7 @@ from cxgi_bluesky.cli import d_r
 from cxgi_bluesky.cli._common import plain
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
-from cxgi_bluesky.simulation.materials import (
-    Layer,
-    effective_transmission,
-    parse_mask,
-    predicted_d_r,
-    signal_weights,
-)
+from cxgi_bluesky.simulation.materials import Layer, effective_transmission, parse_mask, predicted_d_r, signal_weights
 from cxgi_bluesky.simulation.spectrum import Spectrum, named_spectrum, one_energy, read_spectrum, tube_spectrum
 
 BOARD_LIGHT = np.array([17.5, 22.0, 30.0, 40.0])

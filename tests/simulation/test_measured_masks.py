@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cxgi_bluesky.simulation.objects.registry import render_object
+from cxgi_bluesky.simulation.objects.rendering import block_mean
 
 from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
@@ -13,10 +15,9 @@ from cxgi_bluesky.masks.board import Alignment
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.tile_maps import FineTileMaps
 from cxgi_bluesky.simulation.beamline import BeamlineTwin
-from cxgi_bluesky.simulation.etching import Defects
-from cxgi_bluesky.simulation.mask import tile_transmission
-from cxgi_bluesky.simulation.objects import block_mean, render_object
-from cxgi_bluesky.simulation.scan import scan_twin
+from cxgi_bluesky.simulation.plate.etching import Defects
+from cxgi_bluesky.simulation.plate.mask import tile_transmission
+from cxgi_bluesky.simulation.scans import scan_twin
 from cxgi_bluesky.simulation.tile_camera import record_fine_tile_maps, record_tile_maps
 from tests.conftest import QUIET, small_board
 from tests.patience import PATIENCE_S

@@ -14,7 +14,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.speckle_board import SpeckleBoard
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.sandpaper import Sandpaper, SandpaperTwin, pixel_means
-from cxgi_bluesky.simulation.sandpaper_scan import record_sandpaper, scan_sandpaper
+from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
 from tests.conftest import QUIET
 

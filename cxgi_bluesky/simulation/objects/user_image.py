@@ -11,7 +11,7 @@ from ..._files.image_file import read_image_file
 from ...errors import CxgiError
 from ..materials import effective_transmission
 from ..spectrum import Spectrum
-from .grid import Map, resampled
+from .rendering import Map, resampled
 
 
 def image_object(

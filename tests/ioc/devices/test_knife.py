@@ -6,8 +6,8 @@ import pytest
 
 from cxgi_bluesky.analysis.knife_edge import fit_knife_edge
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.ioc.bench import KNIFE_GEOMETRY
 from cxgi_bluesky.plans import knife_edge_scan
+from cxgi_bluesky.simulation.ioc.beamline import KNIFE_GEOMETRY
 from tests.patience import PATIENCE_S
 
 WORDS = {"start_um": -70.0, "stop_um": 70.0, "points": 21, "exposure_s": 2.0, "slit": KNIFE_GEOMETRY}

@@ -8,7 +8,7 @@ from typing import Any
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from .bench import Bench
+from .beamline import Bench
 
 TRAVEL_S = 0.02  # simulated seconds that the blades take
 COMMANDS = ["Close", "Open"]

@@ -7,7 +7,7 @@ from typing import Any
 from caproto import ChannelType
 from caproto.server import PVGroup, pvproperty
 
-from .bench import Bench
+from .beamline import Bench
 
 STATES = ["Off", "On"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from caproto import SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from .bench import Bench
+from .beamline import Bench
 
 
 def _count(name: str) -> Callable[..., Any]:

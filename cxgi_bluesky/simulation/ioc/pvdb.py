@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .bench import Bench, Reading
-from .counters import CounterGroup
+from .beamline import Bench, Reading
+from .diagnostics import CounterGroup
 from .diode import DiodeGroup, Exposer
 from .faults import FaultGroup, SettingsGroup
 from .keithley import KeithleyGroup
 from .motor import MotorGroup
 from .options import IocOptions
+from .outage import Silence
 from .scaler import ScalerGroup
 from .shutter import Barrier, ShutterGroup
-from .silence import Silence
 from .source import SourceGroup
 from .tetramm import TetrammGroup
 

@@ -9,7 +9,7 @@ from typing import Any
 from caproto import SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from .bench import Bench, Reading
+from .beamline import Bench, Reading
 
 OVERLOAD = 9.9e37  # what a Keithley says, too
 Changed = Callable[[Reading | None], Awaitable[None]]

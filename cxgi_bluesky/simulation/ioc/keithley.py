@@ -10,7 +10,7 @@ from typing import Any
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from .bench import Bench
+from .beamline import Bench
 from .diode import OVERLOAD, Exposer
 
 A_PER_PA = 1e-12

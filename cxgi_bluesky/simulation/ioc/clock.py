@@ -7,7 +7,7 @@ import math
 import time
 from contextlib import suppress
 
-from ..errors import CxgiError
+from ...errors import CxgiError
 
 
 class Clock:

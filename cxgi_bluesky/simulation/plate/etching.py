@@ -23,7 +23,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ..errors import CxgiError
+from ...errors import CxgiError
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
-from ..masks.board import MaskBoard
-from ..masks.tile_maps import FineTileMaps
-from ..masks.transform import hadamard_matrix
+from ...errors import CxgiError
+from ...masks.board import MaskBoard
+from ...masks.tile_maps import FineTileMaps
+from ...masks.transform import hadamard_matrix
+from .cache import TileFile, from_levels, to_levels
 from .drawing import DRAWING_VERSION, Design, draw_tile
 from .etching import Defects
-from .tile_cache import TileFile, from_levels, to_levels
 
 Map = NDArray[np.float32]
 

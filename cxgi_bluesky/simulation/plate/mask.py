@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..masks.board import MaskBoard
+from ...masks.board import MaskBoard
 from .etching import Defects
 from .tiles import Tiles, metal_transmission, tiles_of, whole
 

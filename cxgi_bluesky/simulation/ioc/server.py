@@ -14,11 +14,11 @@ from typing import Any
 from caproto.asyncio.server import Context, VirtualCircuit
 from caproto.server import common
 
-from ..errors import CxgiError
-from .groups import Groups, make_groups
+from ...errors import CxgiError
 from .options import IocOptions
+from .outage import Silence
+from .pvdb import Groups, make_groups
 from .repeater import Repeater
-from .silence import Silence
 
 BATCHING_S = 0.001  # how long caproto waits for more monitors before it sends what it has; its 10 ms were for each move
 PARENT_S = 0.5  # between looks for the parent

@@ -16,7 +16,7 @@ from caproto.server import PVGroup, pvproperty
 from caproto.server.server import PvpropertyDouble
 
 from .axis import SHORTEST_RAMP_S, Axis, Ramp
-from .bench import Bench
+from .beamline import Bench
 
 TICK_S = 0.02  # real time between readbacks of a moving motor
 STEP_MM = 1e-5

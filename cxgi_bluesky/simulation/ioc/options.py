@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from ..errors import CxgiError
-from ..masks.board import Alignment
+from ...errors import CxgiError
+from ...masks.board import Alignment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from typing import Any
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from ..errors import CxgiError
-from .bench import Bench
+from ...errors import CxgiError
+from .beamline import Bench
+from .outage import Silence
 from .shutter import ShutterGroup
-from .silence import Silence
 
 ENUM = ChannelType.ENUM
 LONGEST_SILENCE_S = 3600.0

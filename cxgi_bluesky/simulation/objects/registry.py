@@ -1,0 +1,116 @@
+"""Objects of the twin: transmission maps on sub-pixels of the field.
+
+Each takes the pixels per side and the sub-pixels per pixel and returns an array of
+shape (size * subpixels, size * subpixels) with values 0..1.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..._files.image_file import is_image_path
+from ...errors import CxgiError
+from ...masks.transform import check_size
+from ..spectrum import Spectrum
+from .paper import cas_stencil, gear, gear_aperture, gold_semi_cylinder, resolution_bars
+from .rendering import Map, block_mean
+from .user_image import image_object
+
+__all__ = [
+    "OBJECTS",
+    "Map",
+    "block_mean",
+    "cas_stencil",
+    "check_object",
+    "gear",
+    "gear_aperture",
+    "gold_semi_cylinder",
+    "image_object",
+    "render_object",
+    "resolution_bars",
+]
+
+OBJECTS: dict[str, Callable[..., Map]] = {
+    "CAS": cas_stencil,
+    "gold": gold_semi_cylinder,
+    "gear": gear,
+    "gear-aperture": gear_aperture,
+    "bars": resolution_bars,
+}
+
+
+def check_object(name: str) -> None:
+    """Raise `CxgiError` unless `render_object` knows the name, or it is the path of an image."""
+    _drawing(name)
+
+
+def render_object(name: str | Path, size: int, subpixels: int = 4, **parameters: Any) -> Map:
+    """A named object, or the user's image, as a transmission map.
+
+    Parameters
+    ----------
+    name : str or Path
+        One of `OBJECTS`, or a .png, .npy or .tiff file (see `image_object`). Parameters may follow a name,
+        as in ``"gear:diameter_px=20"`` or ``"bars:line_pairs_um=80/40"``.
+    size, subpixels : int
+    **parameters
+        Of the object's own function, such as ``gap_um`` of "gold".
+
+    Raises
+    ------
+    CxgiError
+        For an unknown name or parameter, a file that is no object, or fewer than one sub-pixel.
+    """
+    if subpixels < 1:
+        raise CxgiError(f"{subpixels} sub-pixels per pixel: at least 1, and 4 for numbers to be quoted")
+    draw, said = _drawing(str(name))
+    return draw(check_size(size), subpixels, **{**said, **_known(str(name), draw, parameters)})
+
+
+def _drawing(name: str) -> tuple[Callable[..., Map], dict[str, Any]]:
+    """The function that draws an object and the parameters in its name."""
+    word, _, tail = name.partition(":")
+    if word in OBJECTS:
+        return OBJECTS[word], _known(name, OBJECTS[word], _parameters(name, tail))
+    if not is_image_path(name):
+        raise CxgiError(
+            f"object {name!r} is unknown: choose one of {', '.join(OBJECTS)}, or a .png, .npy or .tiff file"
+        )
+
+    def draw_image(
+        size: int,
+        subpixels: int,
+        *,
+        attenuation_length_um: float | None = None,
+        material: str | None = None,
+        spectrum: Spectrum | None = None,
+    ) -> Map:
+        words: dict[str, Any] = {"attenuation_length_um": attenuation_length_um, "material": material}
+        words["spectrum"] = spectrum
+        return image_object(name, size, subpixels, **words)
+
+    return draw_image, {}
+
+
+def _parameters(name: str, text: str) -> dict[str, Any]:
+    """Numbers of ``a=1,b=2/3``; several parted by slashes are a tuple."""
+    parameters: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        try:
+            numbers = tuple(float(number) for number in value.split("/"))
+        except ValueError:
+            raise CxgiError(f"object {name!r}: give parameters as NAME=NUMBER, parted by commas") from None
+        parameters[key.strip()] = numbers if "/" in value or key.strip().startswith("line_pairs") else numbers[0]
+    return parameters
+
+
+def _known(name: str, draw: Callable[..., Map], parameters: dict[str, Any]) -> dict[str, Any]:
+    own = [p.name for p in inspect.signature(draw).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for key in parameters:
+        if key not in own:
+            raise CxgiError(f"object {name!r} has no parameter {key!r}: it has {', '.join(own) or 'none'}")
+    return parameters
