@@ -12,8 +12,8 @@ from _timing import milliseconds, report
 from cxgi_bluesky.training.boards import DrawnBoard, _early_patterns, signed_patterns
 from cxgi_bluesky.training.config import BoardConfig, TrainingConfig
 from cxgi_bluesky.training.data import TrainingData
+from cxgi_bluesky.training.distributed import Processes
 from cxgi_bluesky.training.loop import begin, one_step
-from cxgi_bluesky.training.processes import Processes
 
 SIZE, TILES = 64, 1536
 SHARES = {"perfect": {}, "none": {"none": 1.0}, "reference": {"reference": 1.0}}

@@ -39,12 +39,11 @@ def train(options: argparse.Namespace, say: Say) -> Payload:
         raise CxgiError(f"--threads {options.threads}: give at least 1")
     if options.stop_at < 0:
         raise CxgiError(f"--stop-at {options.stop_at}: give a step, or leave it out to train to the end")
-    from ..training.checking import CHECKPOINT, CURVES, HISTORY
     from ..training.config import read_config
-    from ..training.history import read_history
+    from ..training.distributed import is_first_process
     from ..training.loop import train as train_network
     from ..training.model_card import CARD
-    from ..training.processes import is_first_process
+    from ..training.validation import CHECKPOINT, CURVES, HISTORY, read_history
 
     config, out = read_config(options.config), Path(options.out)
     weights = train_network(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .boards import DrawnBoard, board_pool
 from .config import TrainingConfig
-from .measuring import Batch, Masks, simulate
+from .measurements import Batch, Masks, simulate
 from .objects import OwnImage, Pool, object_pool, own_images, random_crop
 
 _TWO_VALUED = 0.75  # share of pixels that are nearly 0 or 1

@@ -18,18 +18,25 @@ from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.predict import torch_threads
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw
 from ..reconstruction.ch_mwcnn.weights import load_network, load_without_card
-from .checking import CHECKPOINT, HISTORY, WEIGHTS, check_and_write, in_time, write_weights
 from .checkpoint import TrainingState, in_words
-from .checks import Checks, checks_of
 from .config import TrainingConfig
 from .data import TrainingData
-from .history import Line, read_history
-from .known_range import known_range
+from .distributed import Processes, joined_processes
 from .losses import doubt_losses, picture_losses
-from .measuring import Batch
-from .model_card import card_of, write_missing_card
-from .processes import Processes, joined_processes
-from .sigma_law import fitted_law
+from .measurements import Batch
+from .model_card import WEIGHTS, card_of, known_range, write_missing_card
+from .sigma_calibration import fitted_law
+from .validation import (
+    CHECKPOINT,
+    HISTORY,
+    Checks,
+    Line,
+    check_and_write,
+    checks_of,
+    in_time,
+    read_history,
+    write_weights,
+)
 
 _LARGEST_GRADIENT = 1.0
 _MOST_SKIPPED = 100  # steps after a check

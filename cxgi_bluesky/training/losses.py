@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.error_model.calibration import COVERED
-from .measuring import Batch
+from .measurements import Batch
 
 _BEST_MSE = 1e-5  # 50 dB: better than that is not striven for
 _LEAST_ERROR = 1e-3  # of the log in the loss of the uncertainty, in standard deviations of the image

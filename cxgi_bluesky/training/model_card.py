@@ -7,13 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .._files.atomic_write import whole_file
 from ..errors import CxgiError
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw
+from ..reconstruction.ch_mwcnn.training_domain import noise_share
 from ..reconstruction.ch_mwcnn.weights import SCHEMA, check_card_beside, load_without_card
 from .checkpoint import Change
 from .config import TrainingConfig
+from .data import TrainingData
 
 WEIGHTS, CARD = "ch_mwcnn.safetensors", "ch_mwcnn.json"
 
@@ -76,3 +80,31 @@ def write_missing_card(folder: Path) -> None:
         check_card_beside(folder / WEIGHTS, inside.sha256, needed=True)
     except CxgiError:
         write_card(folder, inside.card)
+
+
+# ---------------------------------------------------------------- known range
+
+
+_BATCHES = 60
+_BEYOND = 0.002  # share of the training on either side that is called beyond it
+_ALL_NOISE = 0.95  # sigma may be told too large, so that it seems to be more than all
+
+
+def known_range(data: TrainingData) -> dict[str, Any]:
+    """Block ``known`` of the model card (`reconstruction.training_range`)."""
+    config = data.config
+    batches = [data.batch(config.all_steps + number).given for number in range(_BATCHES)]
+    noise, level = (
+        torch.cat(values) for values in zip(*((noise_share(b), b.zero_level) for b in batches), strict=True)
+    )
+    return {
+        "sizes": sorted(config.sizes),
+        "shortest": config.sampling.shortest,
+        "noise_share": min(_ALL_NOISE, _limits(noise)[1]),
+        "zero_level": _limits(level),
+        "etched_masks": bool(data.boards),
+    }
+
+
+def _limits(values: torch.Tensor) -> list[float]:
+    return [round(float(torch.quantile(values, share)), 4) for share in (_BEYOND, 1 - _BEYOND)]

@@ -20,8 +20,8 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.sigma_calibration import (
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.training.measuring import Batch
-from cxgi_bluesky.training.sigma_law import fitted_law
+from cxgi_bluesky.training.measurements import Batch
+from cxgi_bluesky.training.sigma_calibration import fitted_law
 from tests.conftest import signed_measurement, smooth_image
 
 FEW = PatternSet.from_fraction(32, 0.2)

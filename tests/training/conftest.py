@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cxgi_bluesky.training import checking
+from cxgi_bluesky.training import validation as checking
 from cxgi_bluesky.training.loop import train
 
 from .tiny import quiet, tiny

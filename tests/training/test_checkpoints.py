@@ -14,7 +14,7 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 from safetensors.torch import load_file, save_file
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.training import checking
+from cxgi_bluesky.training import validation as checking
 from cxgi_bluesky.training.config import NoiseConfig
 from cxgi_bluesky.training.loop import begin, train
 from tests.training.tiny import (

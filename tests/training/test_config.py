@@ -7,8 +7,7 @@ import torch
 import yaml
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.training.config import TrainingConfig, differing, read_config
-from cxgi_bluesky.training.config_rules import LARGEST_SEED
+from cxgi_bluesky.training.config import LARGEST_SEED, TrainingConfig, differing, read_config
 
 EXAMPLE = resources.files("cxgi_bluesky").joinpath("training", "example.yml")
 

@@ -13,17 +13,16 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from cxgi_bluesky.training.checking import CHECKPOINT, HISTORY
 from cxgi_bluesky.training.config import ObjectConfig, TrainingConfig
-from cxgi_bluesky.training.history import read_history
+from cxgi_bluesky.training.distributed import Processes, is_first_process
 from cxgi_bluesky.training.loop import train
-from cxgi_bluesky.training.processes import Processes, is_first_process
+from cxgi_bluesky.training.validation import CHECKPOINT, HISTORY, read_history
 from tests.patience import PATIENCE_S
 from tests.training.tiny import tiny
 
 VANISH = """
 import os
-from cxgi_bluesky.training.processes import joined_processes
+from cxgi_bluesky.training.distributed import joined_processes
 with joined_processes() as processes:
     processes.together(lambda: None)
     os._exit(9)

@@ -17,17 +17,15 @@ from PIL import Image
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.training import checking
+from cxgi_bluesky.training import validation as checking
 from cxgi_bluesky.training.boards import BoardRanges
 from cxgi_bluesky.training.checkpoint import TrainingState
-from cxgi_bluesky.training.checks import Judgement, checks_of, judged
 from cxgi_bluesky.training.config import BoardConfig, ObjectConfig, TrainingConfig
-from cxgi_bluesky.training.curves import curves
 from cxgi_bluesky.training.data import TrainingData
-from cxgi_bluesky.training.history import add_line, read_history
+from cxgi_bluesky.training.distributed import Processes
 from cxgi_bluesky.training.loop import begin, learning_rate, one_step, train
 from cxgi_bluesky.training.losses import doubt_losses
-from cxgi_bluesky.training.processes import Processes
+from cxgi_bluesky.training.validation import Judgement, add_line, checks_of, curves, judged, read_history
 from tests.training.tiny import (
     NETWORK,
     NO_BOARDS,

@@ -11,7 +11,7 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network, save_weights
 from safetensors.torch import load_file
 
-from cxgi_bluesky.training import checking
+from cxgi_bluesky.training import validation as checking
 from cxgi_bluesky.training.boards import BoardRanges, DrawnBoard, draw_board
 from cxgi_bluesky.training.config import BoardConfig, ObjectConfig, TrainingConfig
 

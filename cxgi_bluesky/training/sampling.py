@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ..masks.orders import ranking, sequency_grid
-from .config import SamplingConfig
-from .config_rules import FEWEST_PATTERNS
+from .config import FEWEST_PATTERNS, SamplingConfig
 
 _ORDERS = ("cake-cutting", "zig-zag", "russian-dolls")
 _UNORDERED_SHARE = 0.05  # of the scans: natural order or plainly random

@@ -16,7 +16,7 @@ from ..reconstruction.error_model.common_mode import MASK_LEVEL
 from ..reconstruction.error_model.noise import error_shares
 from .boards import DrawnBoard
 from .config import NoiseConfig, SamplingConfig
-from .selection import Selection, random_fractions, random_selection
+from .sampling import Selection, random_fractions, random_selection
 
 Etched = Literal["none", "reference"]  # what is known of etched masks
 Masks = Etched | Literal["perfect"]

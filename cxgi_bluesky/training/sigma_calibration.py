@@ -13,7 +13,7 @@ from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, enough_patterns, evidence
 from ..reconstruction.error_model.calibration import COVERED
 from .losses import errors_in_log
-from .measuring import Batch
+from .measurements import Batch
 
 _FEWEST_IMAGES = 20  # per coefficient a handful; below it there is no law
 _OUTLYING = 0.15  # residuals of the logarithm beyond it count by their size only

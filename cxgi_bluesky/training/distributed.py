@@ -20,7 +20,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from ..errors import CxgiError
-from .measuring import Batch
+from .measurements import Batch
 
 T = TypeVar("T")
 
