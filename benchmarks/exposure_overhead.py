@@ -110,14 +110,14 @@ def measure(line: Any, count: int) -> dict[str, Any]:
 
 def client(file: str, count: int) -> None:
     """In a process of its own, as libca is set up once."""
-    from cxgi_bluesky.devices.beamline_file import load_beamline
+    from cxgi_bluesky.devices.config.load import load_beamline
 
     print(json.dumps(measure(load_beamline(file), count)), flush=True)
 
 
 def soft(count: int) -> dict[str, Any]:
     """The same with soft devices."""
-    from cxgi_bluesky.devices.simulated import simulated_beamline
+    from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 
     return measure(simulated_beamline(BOARD, "CAS"), count)
 
@@ -187,7 +187,7 @@ def all_of_them(count: int) -> dict[str, Any]:
     """Each kind of devices, in one run."""
     import yaml
 
-    from cxgi_bluesky.devices.beamline_file import example_path
+    from cxgi_bluesky.devices.config.load import example_path
 
     results = {"soft": soft(count)}
     example = yaml.safe_load(example_path("ioc").read_text(encoding="utf-8"))

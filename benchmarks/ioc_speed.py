@@ -89,7 +89,7 @@ def through_channel_access(words: list[str], count: int) -> dict[str, float]:
 
 def soft(count: int) -> dict[str, float]:
     """Rates of the soft devices."""
-    from cxgi_bluesky.devices.simulated import simulated_beamline
+    from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 
     line = simulated_beamline()
 

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from _timing import report
+from cxgi_bluesky.devices.simulated.sandpaper import SimulatedSpeckleBeamline, simulated_speckle_beamline
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 from cxgi_bluesky.reconstruction.methods.speckle import cnr_curve
 
-from cxgi_bluesky.devices.simulated_sandpaper import SimulatedSpeckleBeamline, simulated_speckle_beamline
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper
 

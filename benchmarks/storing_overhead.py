@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from _timing import Clock, report
 from bluesky import RunEngine
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 
 from cxgi_bluesky.catalog import RunStore, open_catalog, run_writer, writer_of
-from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.journal import Journal, journal_folder
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.per_run import PerRun

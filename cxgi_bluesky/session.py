@@ -373,11 +373,11 @@ def start(
         raise CxgiError("sim=False needs the devices: give beamline=FILE, a beamline file")
     if isinstance(beamline, str | Path):
         with extras_named():
-            from .devices.beamline_file import load_beamline
+            from .devices.config.load import load_beamline
 
         beamline = load_beamline(beamline)
     elif beamline is None:
-        from .devices.simulated import simulated_beamline
+        from .devices.simulated.beamline import simulated_beamline
 
         beamline = simulated_beamline(
             board,

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cxgi_bluesky.devices.beamline_file import example_path
+from cxgi_bluesky.devices.config.load import example_path
 
 GONE = object()  # a key that a test takes out
 

@@ -10,10 +10,10 @@ import hypothesis
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from cxgi_bluesky.devices.simulated.beamline import SimulatedMaskBeamline, simulated_beamline
 from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.catalog import open_catalog
-from cxgi_bluesky.devices.simulated import SimulatedMaskBeamline, simulated_beamline
 from cxgi_bluesky.masks.board import Alignment, MaskBoard
 from cxgi_bluesky.masks.orders import ranking
 from cxgi_bluesky.masks.pattern_set import PatternSet

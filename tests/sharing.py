@@ -99,8 +99,9 @@ def begin_together(children: list[Child]) -> None:
 
 def begun(folder: Path, count: int) -> tuple[Any, Any]:
     """An engine that stores its runs, and the plan of one scan."""
+    from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+
     from cxgi_bluesky.catalog import open_catalog, recover_journals
-    from cxgi_bluesky.devices.simulated import simulated_beamline
     from cxgi_bluesky.engine import make_run_engine
     from tests.conftest import QUIET, small_board, small_scan
 

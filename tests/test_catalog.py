@@ -14,6 +14,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
@@ -30,7 +31,6 @@ from cxgi_bluesky.catalog import (
     run_writer,
     summarise,
 )
-from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import dark_scan, reference_scan

@@ -23,7 +23,7 @@ from PIL import Image
 
 import cxgi_bluesky
 from cxgi_bluesky._files.image_file import read_image_file
-from cxgi_bluesky.devices.beamline_file import read_beamline_file
+from cxgi_bluesky.devices.config import example_path, read_beamline_file
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.board_files import board_path
@@ -82,9 +82,7 @@ def write_text(text: str) -> Callable[[Path], object]:
 
 
 def beamline_text() -> str:
-    import cxgi_bluesky.beamlines as beamlines
-
-    return next(iter(sorted(Path(beamlines.__path__[0]).glob("*.yml")))).read_text(encoding="utf-8")
+    return example_path("ioc").read_text(encoding="utf-8")
 
 
 PICTURE = (np.arange(256).reshape(16, 16) % 251).astype(np.uint8)

@@ -13,7 +13,7 @@ from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 
 from cxgi_bluesky._files.image_file import read_image_file
-from cxgi_bluesky.devices.beamline_file import read_beamline_file
+from cxgi_bluesky.devices.config.load import read_beamline_file
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.speckle_set import SpeckleSet

@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
 
 def check(options: argparse.Namespace, say: Say) -> Payload:
     """Check a beamline file against its IOCs; nothing moves without --move, nothing is exposed without --expose."""
-    from ..devices.checking import check_beamline
+    from ..devices.diagnostics.check import check_beamline
 
     report = check_beamline(options.beamline, move=options.move, expose=options.expose)
     say(str(report))

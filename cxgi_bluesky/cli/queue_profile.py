@@ -105,8 +105,7 @@ def _devices(beamline: str | None) -> tuple[dict[str, Any], MaskBoard, bool]:
     """What a session is started with, the board on its stage, and whether an object stage is there."""
     if beamline is None:
         return {"sim": True}, load_board("au64"), True
-    from ..devices.beamline_file import read_beamline_file
-    from ..devices.beamline_file.loading import beamline_path
+    from ..devices.config.load import beamline_path, read_beamline_file
 
     file = read_beamline_file(beamline_path(beamline).absolute())
     return {"sim": False, "beamline": str(file.path)}, file.board, file.words["object_stage"] is not None

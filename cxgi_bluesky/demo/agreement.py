@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from bluesky import RunEngine
 
-from ..devices.simulated import simulated_beamline
+from ..devices.simulated.beamline import simulated_beamline
 from ..masks.board import MaskBoard
 from ..masks.pattern_set import PatternSet
 from ..measurement.exposures import Exposures

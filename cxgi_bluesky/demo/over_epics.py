@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from .._files.atomic_write import whole_file
+from ..devices.config import example_path
 from ..errors import CxgiError
 from ..masks.board import MaskBoard
 from .asked import Asked
@@ -62,7 +62,7 @@ def beamline_words(detector: str, board: str) -> dict[str, Any]:
     """
     if detector not in EXAMPLES:
         raise CxgiError(f"detector {detector!r} is unknown: choose {', '.join(EXAMPLES)} or all")
-    text = (files("cxgi_bluesky.beamlines") / f"{EXAMPLES[detector]}.yml").read_text(encoding="utf-8")
+    text = example_path(EXAMPLES[detector]).read_text(encoding="utf-8")
     words: dict[str, Any] = yaml.safe_load(text)
     words.pop("data", None)
     if board == words["board"]:
@@ -74,7 +74,7 @@ def beamline_words(detector: str, board: str) -> dict[str, Any]:
 def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: Asked, say: Any) -> dict[str, Any]:
     """What follows when the environment is right: from here on ophyd may be imported."""
     from .. import session
-    from ..devices.simulated import simulated_beamline
+    from ..devices.simulated.beamline import simulated_beamline
     from ..process_end import leave_to_itself
     from .agreement import agreement
     from .counting import Counts

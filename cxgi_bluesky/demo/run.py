@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import session
-from ..devices.simulated import SimulatedBeamline
+from ..devices.simulated.beamline import SimulatedBeamline
 from ..simulation.objects.registry import check_object
 from .asked import Asked
 from .results import Say, numbers_of, output_folder, show

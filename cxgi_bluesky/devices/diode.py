@@ -7,8 +7,8 @@ from typing import Any
 from ophyd import Component, Device, Kind, Signal
 
 from ..errors import CxgiError
+from .base import Named
 from .configuration import Configured, Settings
-from .naming import Named
 
 
 class ExposureTime(Signal):

@@ -7,8 +7,8 @@ from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
 from ..errors import CxgiError
+from .base import Named
 from .configuration import Configured
-from .naming import Named
 
 IN, OUT = "in", "out"
 

@@ -12,8 +12,8 @@ from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
 from ..errors import CxgiError
+from .base import Named
 from .configuration import Configured, Settings
-from .naming import Named
 
 OPEN, CLOSED = "open", "closed"
 

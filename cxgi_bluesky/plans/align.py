@@ -12,10 +12,9 @@ from ..analysis.plate_alignment.profile import FEWEST_POINTS
 from ..analysis.plate_alignment.run import PURPOSE
 from ..analysis.plate_alignment.search import landmarks_of
 from ..devices.diode import Diode
-from ..devices.marker import LANDMARK, VISIT, MarkedStage
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
-from ..devices.stage import MaskStage
+from ..devices.stage import LANDMARK, VISIT, MarkedStage, MaskStage
 from ..errors import CxgiError
 from ..masks.board_files import short_words
 from .arguments import GivenBoard, for_queues

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from bluesky import Msg
 
 from ..devices.diode import Diode
-from ..devices.exposure_figures import ExposureFigures
-from ..devices.position import NotArrivedError, PositionError
+from ..devices.exposure_counter import ExposureFigures
 from ..devices.shutter import CLOSED, OPEN, Shutter
+from ..devices.stage import NotArrivedError, PositionError
 from ..errors import CxgiError
 from ..measurement.outliers import INTENSITY, LARGEST_I0_CHANGE, NOT_A_NUMBER
 from .metadata import is_count, is_positive

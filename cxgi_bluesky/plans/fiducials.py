@@ -17,9 +17,7 @@ from ..analysis.plate_alignment.fit import Visit, fit_similarity, similarity_of
 from ..analysis.plate_alignment.profile import EdgeFit, fit_edges, profile_offsets_um
 from ..analysis.plate_alignment.run import ALONG_X, ALONG_Y, SEARCH, reading
 from ..analysis.plate_alignment.search import match, orientations, search_grid_um
-from ..devices.marker import MarkedStage
-from ..devices.position import PositionError
-from ..devices.stage import MaskStage
+from ..devices.stage import MarkedStage, MaskStage, PositionError
 from ..errors import CxgiError
 from ..masks.board import Alignment, MaskBoard
 from .exposing import Exposing, Reading, consequence

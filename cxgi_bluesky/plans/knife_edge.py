@@ -14,8 +14,8 @@ from ophyd.utils import LimitError
 from ..analysis.knife_edge import FEWEST_POINTS, PURPOSE, KnifeGeometry
 from ..devices.diode import Diode
 from ..devices.knife import Knife
-from ..devices.position import PositionError
 from ..devices.shutter import Shutter
+from ..devices.stage import PositionError
 from ..errors import CxgiError
 from .arguments import for_queues
 from .exposing import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence

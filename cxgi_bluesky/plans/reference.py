@@ -9,7 +9,7 @@ import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
 from ..devices.diode import Diode
-from ..devices.exposure_figures import ExposureFigures
+from ..devices.exposure_counter import ExposureFigures
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage

@@ -11,8 +11,8 @@ import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
+from ..devices.area_detector import PatternCamera
 from ..devices.object_stage import IN, OUT, ObjectStage
-from ..devices.pattern_camera import PatternCamera
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError

@@ -18,7 +18,7 @@ from bluesky import Msg
 from bluesky.utils import FailedStatus, IllegalMessageSequence, RunEngineControlException
 
 from ..devices.diode import Diode
-from ..devices.exposure_figures import ExposureFigures
+from ..devices.exposure_counter import ExposureFigures
 from ..devices.object_stage import ObjectStage
 from ..devices.shutter import CLOSED, Shutter
 from ..devices.stage import MaskStage

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from bluesky import Msg
 
-from ..devices.position import PositionError
-from ..devices.stage import MaskStage
+from ..devices.stage import MaskStage, PositionError
 from .exposing import Exposing, Reading, consequence
 from .steps import Plan, move
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..analysis.knife_edge import fit_knife_edge
 from ..analysis.resolution.comparison import compare_sharpness
-from ..devices.simulated import SimulatedKnife
+from ..devices.simulated.beamline import SimulatedKnife
 from ..masks.board import load_board
 from ..masks.pattern_set import PatternSet
 from ..measurement.measurement import Measurement

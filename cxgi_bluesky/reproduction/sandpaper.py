@@ -9,7 +9,7 @@ from typing import Any
 from bluesky import RunEngine
 from numpy.typing import NDArray
 
-from ..devices.simulated_sandpaper import simulated_speckle_beamline
+from ..devices.simulated.sandpaper import simulated_speckle_beamline
 from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import Exposures
 from ..measurement.speckle import SpeckleMeasurement

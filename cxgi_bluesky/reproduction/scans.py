@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from bluesky import RunEngine
 
-from ..devices.simulated import SimulatedMaskBeamline, simulated_beamline
+from ..devices.simulated.beamline import SimulatedMaskBeamline, simulated_beamline
 from ..masks.board import MaskBoard, load_board
 from ..masks.pattern_set import PatternSet
 from ..measurement.exposures import Exposures

@@ -17,7 +17,7 @@ SCAN = """
     from bluesky import RunEngine
     from bluesky.callbacks.best_effort import BestEffortCallback
     from cxgi_bluesky.callbacks import ScanProgress
-    from cxgi_bluesky.devices.simulated import simulated_beamline
+    from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
     from tests.conftest import ALONE, QUIET, small_board, small_scan
     engine, table = RunEngine({}), BestEffortCallback()
     table.disable_plots()

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bluesky import RunEngine
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 
 from cxgi_bluesky.catalog import find_run, run_writer
 from cxgi_bluesky.cli import main
-from cxgi_bluesky.devices.simulated import simulated_beamline
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.run_reconstruction import reconstruct_run

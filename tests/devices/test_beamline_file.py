@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxgi_bluesky.devices.beamline_file import example_path, examples, read_beamline_file
-from cxgi_bluesky.devices.beamline_file.loading import beamline_path
+from cxgi_bluesky.devices.config.load import beamline_path, example_path, examples, read_beamline_file
 from cxgi_bluesky.errors import CxgiError
 from tests.beamline_files import GONE, changed_file
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+from cxgi_bluesky.devices.simulated.ccd import SimulatedCam, SimulatedCCD, SimulatedStats
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
@@ -14,9 +16,7 @@ from ophyd.status import Status
 from tqdm import tqdm
 
 from cxgi_bluesky.callbacks.progress import ScanProgress
-from cxgi_bluesky.devices.ccd import AreaDetectorDiode
-from cxgi_bluesky.devices.simulated import simulated_beamline
-from cxgi_bluesky.devices.simulated_ccd import SimulatedCam, SimulatedCCD, SimulatedStats
+from cxgi_bluesky.devices.area_detector import AreaDetectorDiode
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import hadamard_scan

@@ -8,15 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from cxgi_bluesky.devices.checking import Finding, table
+from cxgi_bluesky.devices.diagnostics.findings import Finding, table
 from cxgi_bluesky.devices.epics.diode import pa_per
-from cxgi_bluesky.devices.epics.generic import GenericDiode
+from cxgi_bluesky.devices.epics.diodes import GenericDiode, ScalerDiode
 from cxgi_bluesky.devices.epics.keithley import KeithleyDiode
-from cxgi_bluesky.devices.epics.object_stage import EpicsObjectStage
 from cxgi_bluesky.devices.epics.quadem import QuadEMDiode
-from cxgi_bluesky.devices.epics.scaler import ScalerDiode
-from cxgi_bluesky.devices.epics.shutter import EpicsShutter
-from cxgi_bluesky.devices.epics.shutter_pvs import ShutterPvs, ShutterTimes
+from cxgi_bluesky.devices.epics.shutter import EpicsShutter, ShutterPvs, ShutterTimes
+from cxgi_bluesky.devices.epics.single_axis import EpicsObjectStage
 from cxgi_bluesky.devices.epics.source import EpicsSource
 from cxgi_bluesky.errors import CxgiError
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cxgi_bluesky.devices.epics.open_count import CLOCK_SET_BACK_S, OpenCount
+from cxgi_bluesky.devices.epics.shutter_counter import CLOCK_SET_BACK_S, OpenCount
 
 
 def test_readbacks_count_openings_once():

@@ -18,7 +18,7 @@ from cxgi_bluesky.demo import over_epics
 from cxgi_bluesky.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement
 from cxgi_bluesky.demo.counting import Counted, Counts
 from cxgi_bluesky.demo.ioc_process import DemoIoc
-from cxgi_bluesky.devices.beamline_file import example_path
+from cxgi_bluesky.devices.config.load import example_path
 from tests.patience import PATIENCE_S, eventually
 
 from .serving import ROOT

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from bluesky.simulators import summarize_plan
 from bluesky.utils import RunEngineInterrupted
+from cxgi_bluesky.devices.simulated.sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.callbacks import LiveCorrelation, LiveSpeckleCorrelation
-from cxgi_bluesky.devices.simulated_sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.speckle_set import SpeckleSet

@@ -17,8 +17,8 @@ from ...errors import CxgiError
 from ..configuration import Settings
 from ..diode import Current, Diode
 from .arrivals import LATE_S, STRAGGLER_S, Arrivals, LateError
-from .background import in_background
 from .signals import EpicsDevice, Timeouts
+from .status import in_background
 
 logger = logging.getLogger(__name__)
 

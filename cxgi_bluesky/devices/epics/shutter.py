@@ -11,16 +11,13 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ophyd import EpicsSignalRO, FormattedComponent, Kind, Staged
+from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
 from ...errors import CxgiError
 from ..configuration import Settings
 from ..shutter import Shutter, ShutterError
-from .background import in_background
-from .barrier import EpicsBarrier, Value
-from .open_count import OpenCount
-from .shutter_pvs import ShutterPvs, ShutterTimes, check_times
+from .shutter_counter import OpenCount
 from .signals import (
     POLL_S,
     EpicsDevice,
@@ -33,6 +30,135 @@ from .signals import (
     wait_for_return,
     word_of,
 )
+from .status import in_background
+
+Value = int | float | str
+
+
+class EpicsBarrier(EpicsDevice):
+    """Second barrier: one command and a readback that confirms it. Nothing here opens it again; people do.
+
+    Parameters
+    ----------
+    command_pv, readback_pv : str
+    close_value, closed_value : int, float or str
+        What to write, and what the readback says then: a number or a word of its enum.
+    closing_s : float
+        Longest time from the command to the readback.
+    timeouts : Timeouts
+    """
+
+    command = FormattedComponent(EpicsSignal, "{self._command_pv}", kind=Kind.omitted)
+    readback = FormattedComponent(EpicsSignalRO, "{self._readback_pv}", kind=Kind.normal)
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        command_pv: str,
+        readback_pv: str,
+        close_value: Value = 0,
+        closed_value: Value = 0,
+        closing_s: float = 3.0,
+        timeouts: Timeouts | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._command_pv, self._readback_pv = command_pv, readback_pv
+        self.close_value, self.closed_value, self.closing_s = close_value, closed_value, closing_s
+        self.timeouts = (timeouts or Timeouts()).quick
+        super().__init__(prefix, **kwargs)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the readback, asked of the IOC now, says closed."""
+        return says(self.readback, fresh(self.readback), self.closed_value)
+
+    def close(self, *, patient: bool = True) -> None:
+        """Stop the beam, and return only when the readback says so.
+
+        Parameters
+        ----------
+        patient : bool
+            Wait a little for a connection that was lost.
+
+        Raises
+        ------
+        ShutterError
+            If it does not within `closing_s`.
+        """
+        if not (patient or self.command.connected):
+            raise ShutterError(f"{self.command.pvname} is not connected")
+        deadline = time.monotonic() + self.closing_s
+        self.command.put(self.close_value)
+        while not self.is_closed:
+            if time.monotonic() > deadline:
+                raise ShutterError(
+                    f"{self.readback.pvname} says {word_of(self.readback, self.readback.get())} "
+                    f"{self.closing_s:g} s after {self.command.pvname} was set to {self.close_value!r}"
+                )
+            time.sleep(min(POLL_S, 0.05))
+
+
+# ---------------------------------------------------------------- shutter pvs
+
+
+LONGEST_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
+
+
+@dataclass(frozen=True)
+class ShutterPvs:
+    """PVs of a shutter, and what their values mean: numbers, or words of an enum.
+
+    Either `command` (with `open_value`, `close_value`) or `open_pulse` and `close_pulse` (which get `pulse_value`).
+
+    Raises
+    ------
+    CxgiError
+        For both, or neither.
+    """
+
+    readback: str
+    command: str | None = None
+    open_pulse: str | None = None
+    close_pulse: str | None = None
+    open_value: Value = 1
+    close_value: Value = 0
+    pulse_value: Value = 1
+    opened_value: Value = 1
+    closed_value: Value = 0
+    permit: str | None = None
+    permit_value: Value = 1
+    max_open: str | None = None
+    reset: str | None = None
+
+    def __post_init__(self) -> None:
+        pulses = self.open_pulse is not None and self.close_pulse is not None
+        if (self.command is not None) == pulses:
+            raise CxgiError("a shutter has either a command PV or both open_pulse and close_pulse: give one of the two")
+
+
+@dataclass(frozen=True)
+class ShutterTimes:
+    """Longest times (s) to open and to close, a wait after opening, and the most that the IOC lets it be open."""
+
+    opening_s: float = 3.0
+    closing_s: float = 3.0
+    settle_s: float = 0.0
+    max_open_s: float | None = None
+
+
+def check_times(times: ShutterTimes, barrier_s: float | None) -> None:
+    """Raise `CxgiError` for times that are longer than plans wait, the second barrier's closing included."""
+    closing_s = times.closing_s + (barrier_s or 0.0)
+    for words, seconds in (("opening_s", times.opening_s), ("closing_s of shutter and barrier", closing_s)):
+        if not 0 < seconds <= LONGEST_CLOSING_S:
+            raise CxgiError(
+                f"{words} {seconds:g} s: give more than 0 and at most {LONGEST_CLOSING_S:g}, plans wait 10 s"
+            )
+
+
+# ---------------------------------------------------------------- shutter
+
 
 logger = logging.getLogger(__name__)
 

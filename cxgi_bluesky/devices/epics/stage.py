@@ -11,8 +11,7 @@ from ophyd.status import StatusBase
 from ...masks.speckle_board import Board
 from ..configuration import Settings
 from ..stage import MaskStage
-from .motors import Axis, BoundedMotor, end_pseudo_move, move_together, set_bounds
-from .positioners import AxisPvs, BoundedPositioner
+from .axes import Axis, AxisPvs, BoundedMotor, BoundedPositioner, end_pseudo_move, move_together, set_bounds
 from .signals import Timeouts, finish_unstaging, give_timeouts
 
 Limits = tuple[float, float]

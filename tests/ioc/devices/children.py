@@ -129,7 +129,7 @@ def silent(line: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from cxgi_bluesky.devices.beamline_file import load_beamline
+    from cxgi_bluesky.devices.config.load import load_beamline
 
     function = {"picture": picture, "aligned": aligned, "killed": killed, "silent": silent}[sys.argv[1]]
     print(json.dumps(function(load_beamline(sys.argv[2]))))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cxgi_bluesky.devices.beamline_file import load_beamline
+from cxgi_bluesky.devices.config.load import load_beamline
 from cxgi_bluesky.devices.shutter import ShutterError
 from cxgi_bluesky.plans import hadamard_scan
 from tests.beamline_files import changed_file

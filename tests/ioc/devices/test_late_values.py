@@ -7,8 +7,8 @@ import math
 import pytest
 
 from cxgi_bluesky.cli import main
-from cxgi_bluesky.devices.beamline_file import load_beamline
-from cxgi_bluesky.devices.checking import check_beamline
+from cxgi_bluesky.devices.config.load import load_beamline
+from cxgi_bluesky.devices.diagnostics.check import check_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.ioc.faults.books import events, stops

@@ -6,9 +6,9 @@ import pytest
 from cxgi_bluesky.measurement.exposures import Exposures
 from ophyd.utils import LimitError
 
-from cxgi_bluesky.devices.checking import check_beamline
+from cxgi_bluesky.devices.diagnostics.check import check_beamline
 from cxgi_bluesky.devices.epics.stage import EpicsPositionerStage
-from cxgi_bluesky.devices.position import NotArrivedError, PositionError
+from cxgi_bluesky.devices.stage import NotArrivedError, PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.patience import PATIENCE_S, eventually

@@ -108,7 +108,7 @@ class Words:
         """A RunEngine and the devices alone."""
         from bluesky import RunEngine
 
-        from cxgi_bluesky.devices.beamline_file import load_beamline
+        from cxgi_bluesky.devices.config.load import load_beamline
 
         return self._begun(RunEngine({}), load_beamline(self._file))
 
@@ -124,7 +124,7 @@ class Words:
         import bluesky_tiled_plugins
         import tiled.server.app
 
-        import cxgi_bluesky.devices.beamline_file
+        import cxgi_bluesky.devices.config  # was cxgi_bluesky.devices.beamline_file
         import cxgi_bluesky.session
 
         return {"imported": len([bluesky_tiled_plugins, tiled.server.app, cxgi_bluesky])}

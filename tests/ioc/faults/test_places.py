@@ -8,7 +8,7 @@ import pytest
 from bluesky.utils import RunEngineInterrupted
 from cxgi_bluesky.measurement.exposures import Exposures
 
-from cxgi_bluesky.devices.position import NotArrivedError, PositionError
+from cxgi_bluesky.devices.stage import NotArrivedError, PositionError
 from tests.patience import PATIENCE_S, eventually
 
 from .books import (

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from ophyd.status import StatusBase
 
-from ..errors import CxgiError
-from ..masks.speckle_board import SpeckleBoard
-from ..simulation.beamline import TwinParameters
-from ..simulation.objects.registry import OBJECTS
-from ..simulation.sandpaper import Sandpaper, SandpaperTwin
-from ..simulation.speckle_camera import SpeckleCamera
-from .pattern_camera import PatternCamera
-from .simulated import (
+from ...errors import CxgiError
+from ...masks.speckle_board import SpeckleBoard
+from ...simulation.beamline import TwinParameters
+from ...simulation.objects.registry import OBJECTS
+from ...simulation.sandpaper import Sandpaper, SandpaperTwin
+from ...simulation.speckle_camera import SpeckleCamera
+from ..area_detector import PatternCamera
+from .beamline import (
     SimulatedBeamline,
     SimulatedDiode,
     SimulatedMaskStage,

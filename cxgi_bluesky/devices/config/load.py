@@ -1,28 +1,84 @@
-"""From a beamline file to its devices."""
+"""Reading and checking a beamline file; nothing connects here."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ..._files.yaml_file import read_yaml_file
 from ...errors import CxgiError
+from ...masks.board import MaskBoard, load_board
+from ...masks.board_files import shipped_boards
 from ..beamline import Beamline
-from ..epics.barrier import EpicsBarrier
+from ..epics.axes import AxisPvs
 from ..epics.diode import EpicsDiode, Monitor
-from ..epics.generic import GenericDiode
+from ..epics.diodes import GenericDiode, ScalerDiode
 from ..epics.keithley import KeithleyDiode
-from ..epics.knife import EpicsKnife
-from ..epics.object_stage import EpicsObjectStage
-from ..epics.positioners import AxisPvs
 from ..epics.quadem import QuadEMDiode
-from ..epics.scaler import ScalerDiode
-from ..epics.shutter import EpicsShutter
-from ..epics.shutter_pvs import ShutterPvs, ShutterTimes
+from ..epics.shutter import EpicsBarrier, EpicsShutter, ShutterPvs, ShutterTimes
 from ..epics.signals import Timeouts, end_callbacks_before_channels, wait_for_connections, wait_for_return
+from ..epics.single_axis import EpicsKnife, EpicsObjectStage
 from ..epics.source import EpicsSource
 from ..epics.stage import EpicsAxesStage, EpicsMaskStage, EpicsPositionerStage
-from .reading import BeamlineFile, read_beamline_file
+from .models import TOP, check_block, check_together
+
+
+@dataclass(frozen=True)
+class BeamlineFile:
+    """A beamline file, checked: blocks with all their keys, and the board.
+
+    Attributes
+    ----------
+    path : Path
+    words : dict
+        Blocks and values as in the file, defaults included, PVs without the prefix.
+    board : MaskBoard
+    """
+
+    path: Path
+    words: dict[str, Any]
+    board: MaskBoard
+
+    def pv(self, name: Any) -> Any:
+        """Whole name of a PV; None stays None."""
+        return None if name is None else f"{self.words['prefix']}{name}"
+
+
+def read_beamline_file(path: str | Path) -> BeamlineFile:
+    """Read and check a beamline file.
+
+    Raises
+    ------
+    CxgiError
+        If it cannot be read, or for the first key that is unknown, missing or wrong.
+    """
+    path = Path(path)
+    words = read_yaml_file(path, "beamline file")
+    try:
+        checked = check_block(words, TOP, "")
+        check_together(checked)
+        _check_data(checked["data"])
+        return BeamlineFile(path, checked, _board(checked["board"], path.parent))
+    except CxgiError as error:
+        raise CxgiError(f"beamline file {path}: {error}") from error
+
+
+def _board(name: str, folder: Path) -> MaskBoard:
+    """The board: one that ships with the package, or a file beside the beamline file."""
+    try:
+        return load_board(name if name in shipped_boards() else str(folder / name))
+    except CxgiError as error:
+        raise CxgiError(f"board {name!r}: {error}") from error
+
+
+def _check_data(data: str | None) -> None:
+    if data is not None and "://" in data and not data.startswith(("http://", "https://")):
+        raise CxgiError(f"data {data!r}: give the path of a folder, or the address of a Tiled server, http://host:port")
+
+
+# ---------------------------------------------------------------- loading
 
 
 class EpicsBeamline(Beamline):
@@ -39,18 +95,19 @@ class EpicsBeamline(Beamline):
         wait_for_return(self.all_devices)
 
 
+_EXAMPLES = files(__package__) / "examples"
+
+
 def examples() -> list[str]:
     """Names of the example files that come with the package."""
-    return sorted(
-        f.name.removesuffix(".yml") for f in files("cxgi_bluesky.beamlines").iterdir() if f.name.endswith(".yml")
-    )
+    return sorted(f.name.removesuffix(".yml") for f in _EXAMPLES.iterdir() if f.name.endswith(".yml"))
 
 
 def example_path(name: str) -> Path:
     """File of an example; `CxgiError` for an unknown name."""
     if name not in examples():
         raise CxgiError(f"example {name!r} of a beamline file is unknown: choose {', '.join(examples())}")
-    return Path(str(files("cxgi_bluesky.beamlines") / f"{name}.yml"))
+    return Path(str(_EXAMPLES / f"{name}.yml"))
 
 
 def beamline_path(name_or_path: str | Path) -> Path:

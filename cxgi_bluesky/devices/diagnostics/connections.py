@@ -6,8 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ophyd import EpicsSignal
+
+from ..beamline import Beamline
 from ..epics.signals import Timeouts, epics_signals, fresh, silent_pvs, unconnected
 from .findings import Finding
+from .values import axes_of
 
 MOST_SILENT = 3  # readings that time out before the rest is not asked for
 
@@ -74,3 +78,24 @@ def readings(devices: Sequence[Any]) -> tuple[list[Finding], int]:
             if len(found) >= MOST_SILENT:
                 return found, read
     return found, read
+
+
+# ---------------------------------------------------------------- access
+
+
+def access(line: Beamline) -> list[Finding]:
+    """PVs that move, open, close or expose, and that may not be written from here."""
+    return [
+        Finding(where, f"{signal.setpoint_pvname} is read-only from here", "correct the name, or get write access")
+        for where, signal in _written(line)
+        if isinstance(signal, EpicsSignal) and signal.connected and not signal.write_access
+    ]
+
+
+def _written(line: Any) -> list[tuple[str, Any]]:
+    shutter = line.shutter
+    signals = [(place, axis.user_setpoint) for place, axis in axes_of(line).items()]
+    signals += [(f"shutter.{key}", getattr(shutter, key)) for key in ("command", "open_pulse", "close_pulse")]
+    if shutter.barrier is not None:
+        signals.append(("shutter.second_barrier.command", shutter.barrier.command))
+    return [*signals, ("diode.acquire", getattr(line.diode, "acquire", None))]

@@ -6,16 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..beamline_file import read_beamline_file
-from ..beamline_file.loading import beamline_path, make_beamline
+from ..config.load import beamline_path, make_beamline, read_beamline_file
 from ..epics.signals import Timeouts
-from .access import access
-from .answers import connections, readings
+from .connections import access, connections, readings
 from .exposing import Exposed, stamps, try_exposure
 from .findings import Finding, table
 from .moves import axes_move
-from .states import states
-from .values import limits, units, words
+from .values import limits, states, units, words
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,21 @@ from typing import Any
 from ophyd import Component, SoftPositioner
 from ophyd.status import Status, StatusBase
 
-from ..analysis.knife_edge import KnifeGeometry
-from ..masks.board import Alignment, MaskBoard, load_board
-from ..masks.tile_maps import FineTileMaps
-from ..simulation.base import TwinControls
-from ..simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
-from ..simulation.knife import Blade
-from ..simulation.objects.registry import render_object
-from .beamline import Beamline
-from .configuration import Settings
-from .diode import Diode
-from .knife import Knife
-from .naming import Named
-from .object_stage import ObjectStage
-from .shutter import Shutter
-from .stage import MaskStage
+from ...analysis.knife_edge import KnifeGeometry
+from ...masks.board import Alignment, MaskBoard, load_board
+from ...masks.tile_maps import FineTileMaps
+from ...simulation.base import TwinControls
+from ...simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
+from ...simulation.knife import Blade
+from ...simulation.objects.registry import render_object
+from ..base import Named
+from ..beamline import Beamline
+from ..configuration import Settings
+from ..diode import Diode
+from ..knife import Knife
+from ..object_stage import ObjectStage
+from ..shutter import Shutter
+from ..stage import MaskStage
 
 
 def finished_after(seconds: float, device: object, action: Any = None) -> StatusBase:

@@ -1,6 +1,5 @@
 """Beamline files: which device is behind which PVs, in YAML, checked key by key."""
 
-from .loading import example_path, examples, load_beamline
-from .reading import BeamlineFile, read_beamline_file
+from .load import BeamlineFile, example_path, examples, load_beamline, read_beamline_file
 
 __all__ = ["BeamlineFile", "example_path", "examples", "load_beamline", "read_beamline_file"]

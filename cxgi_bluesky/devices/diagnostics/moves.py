@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..epics.motors import Axis
+from ..epics.axes import Axis
 from ..epics.signals import fresh, says
 from .findings import Finding
 

@@ -7,10 +7,10 @@ from typing import Any
 from ophyd import Component, Device, Signal
 from ophyd.status import StatusBase
 
-from ..simulation.beamline import BeamlineTwin
-from ..simulation.camera import Camera
-from .ccd import AreaDetectorDiode
-from .simulated import finished_after
+from ...simulation.beamline import BeamlineTwin
+from ...simulation.camera import Camera
+from ..area_detector import AreaDetectorDiode
+from .beamline import finished_after
 
 
 class SimulatedCam(Device):
