@@ -126,7 +126,7 @@ def under_way(seen, folder, catalog):
 
 def test_who_reads_a_stream_that_is_half_written_waits_for_the_other_half(under_way, monkeypatch):
     run, half_written = under_way
-    monkeypatch.setattr("cxgi_bluesky.catalog.reading.HALF_WRITTEN_S", PATIENCE_S)
+    monkeypatch.setattr("cxgi_bluesky.catalog.read.HALF_WRITTEN_S", PATIENCE_S)
     with ThreadPoolExecutor(1) as elsewhere, half_written():
         reading = elsewhere.submit(read_exposures, run)
         time.sleep(0.5)
@@ -136,7 +136,7 @@ def test_who_reads_a_stream_that_is_half_written_waits_for_the_other_half(under_
 
 def test_a_stream_that_stays_half_written_is_an_error_of_one_line(under_way, monkeypatch):
     run, half_written = under_way
-    monkeypatch.setattr("cxgi_bluesky.catalog.reading.HALF_WRITTEN_S", 0.0)
+    monkeypatch.setattr("cxgi_bluesky.catalog.read.HALF_WRITTEN_S", 0.0)
     with half_written(), pytest.raises(CxgiError, match="the catalog cannot be read"):
         read_exposures(run)
 

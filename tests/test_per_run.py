@@ -7,7 +7,7 @@ import pytest
 from event_model import RunRouter
 from ophyd import Signal
 
-from cxgi_bluesky.per_run import PerRun
+from cxgi_bluesky.measurement.per_run import PerRun
 from tests.nested_runs import log, nested
 
 

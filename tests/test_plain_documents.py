@@ -14,7 +14,7 @@ from cxgi_bluesky.measurement.plain_values import plain_or_text
 from ophyd import Signal
 
 from cxgi_bluesky.catalog import RunStore, find_run, writer_of
-from cxgi_bluesky.journal import journal_files, journal_folder
+from cxgi_bluesky.catalog.journal import journal_files, journal_folder
 from tests.conftest import ALONE, small_scan
 
 ODD = {

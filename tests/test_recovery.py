@@ -20,9 +20,9 @@ from cxgi_bluesky.catalog import (
     waiting_runs,
 )
 from cxgi_bluesky.catalog import recovery as module
+from cxgi_bluesky.catalog.journal import write_journal
 from cxgi_bluesky.catalog.recovery import stored_documents, union
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.journal import write_journal
 from tests.conftest import ALONE, small_scan
 
 pytestmark = pytest.mark.usefixtures("catalog")

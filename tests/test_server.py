@@ -19,8 +19,8 @@ import pytest
 
 from cxgi_bluesky import session
 from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_exposures, writer
+from cxgi_bluesky.catalog.journal import journal_folder
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.journal import journal_folder
 from tests.conftest import small_board
 from tests.patience import PATIENCE_S
 

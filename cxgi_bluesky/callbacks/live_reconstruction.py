@@ -14,8 +14,8 @@ from ..masks.speckle_set import SpeckleSet
 from ..measurement.documents import cxgi_block
 from ..measurement.exposures import Exposures
 from ..measurement.measurement import Measurement
+from ..measurement.per_run import Callback, PerRun
 from ..measurement.speckle import SpeckleMeasurement
-from ..per_run import Callback, PerRun
 from ..reconstruction.api import check_method, reconstruct
 from ..reconstruction.methods.tv import WarmStart
 from ..reconstruction.methods.tval3 import MultiplierStart

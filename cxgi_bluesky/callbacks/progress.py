@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from ..measurement.documents import EventRows, cxgi_block
-from ..per_run import Callback, PerRun
+from ..measurement.per_run import Callback, PerRun
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..measurement.documents import cxgi_block
 from ..measurement.exposures import Exposures
-from ..per_run import Callback, PerRun
+from ..measurement.per_run import Callback, PerRun
 
 logger = logging.getLogger(__name__)
 

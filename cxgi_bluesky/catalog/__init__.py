@@ -5,9 +5,9 @@ runs and may be read by other processes at the same time.
 """
 
 from .derived import read_image, record_reconstruction
-from .opening import DATA_VARIABLE, data_folder, data_place, open_catalog, recover_journals
+from .open import DATA_VARIABLE, data_folder, data_place, open_catalog, recover_journals
 from .problems import catalog_errors, catalog_problem
-from .reading import (
+from .read import (
     NO_LINK,
     exposures_of_kind,
     find_run,
@@ -21,8 +21,8 @@ from .reading import (
     summarise,
 )
 from .recovery import Recovery, waiting_runs
+from .tiled_writer import BATCH_SIZE, run_writer
 from .writer import RunStore, writer_of
-from .writing import BATCH_SIZE, run_writer
 
 __all__ = [
     "BATCH_SIZE",

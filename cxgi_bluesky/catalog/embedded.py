@@ -20,7 +20,7 @@ from .._files.file_lock import locked, take_alone, take_shared
 from ..errors import CxgiError
 from .folder_address import WAIT_S, address_of, known_address, recorded_addresses, rewrite_addresses
 from .tables import has_tables, prepare_tables, set_write_ahead_log, wait_for_others
-from .writing import import_warnings_silenced
+from .tiled_writer import import_warnings_silenced
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from .._files.file_lock import LockedError, locked
 from ..errors import CxgiError
-from ..journal import (
+from .journal import (
     SUFFIX,
     Document,
     JournalContent,
@@ -31,7 +31,7 @@ from ..journal import (
     write_journal,
 )
 from .problems import short
-from .writing import run_writer
+from .tiled_writer import run_writer
 
 logger = logging.getLogger(__name__)
 

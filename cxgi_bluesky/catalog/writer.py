@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 from .._files.file_lock import locked
 from ..errors import CxgiError
-from ..journal import Document, Journal, journal_folder, read_journal
-from ..per_run import Callback, PerRun
+from ..measurement.per_run import Callback, PerRun
+from .journal import Document, Journal, journal_folder, read_journal
 from .plain_documents import PlainDocuments
 from .problems import short
 from .recovery import Recovery, keep_done, recover, store_journal, waiting_runs
-from .writing import BATCH_SIZE, batch_size, run_writer
+from .tiled_writer import BATCH_SIZE, batch_size, run_writer
 
 logger = logging.getLogger(__name__)
 

@@ -114,7 +114,7 @@ def _devices(beamline: str | None) -> tuple[dict[str, Any], MaskBoard, bool]:
 def _lasting(data: str) -> str:
     """A data folder by its whole path, as a manager may be started anywhere; a server's address as it is."""
     from ..catalog import data_folder
-    from ..catalog.server import is_server
+    from ..catalog.open import is_server
 
     return data if is_server(data) else str(data_folder(data).absolute())
 

@@ -6,9 +6,9 @@ import pytest
 from bluesky.utils import RunEngineInterrupted
 from cxgi_bluesky.measurement.exposures import Exposures
 
-from cxgi_bluesky import journal
+from cxgi_bluesky.catalog import journal
 from cxgi_bluesky.catalog.recovery import union
-from cxgi_bluesky.per_run import PerRun
+from cxgi_bluesky.measurement.per_run import PerRun
 from tests.cases import long_case
 
 from .books import WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops

@@ -21,8 +21,8 @@ from typing import Any
 
 from event_model import DocumentNames
 
-from ._files.atomic_write import whole_file
-from .errors import CxgiError
+from .._files.atomic_write import whole_file
+from ..errors import CxgiError
 
 Document = tuple[str, dict[str, Any]]
 
