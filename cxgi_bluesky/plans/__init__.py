@@ -1,11 +1,11 @@
 """Bluesky plans."""
 
-from .align import align_board
+from .align_board import align_board
 from .knife_edge import knife_edge_scan
-from .raster import hadamard_scan, mask_scan
+from .mask_scan import hadamard_scan, mask_scan
+from .record_speckles import record_speckles
 from .reference import dark_scan, metal_scan, reference_scan
 from .resume import resume_scan
-from .speckles import record_speckles
 
 __all__ = [
     "align_board",

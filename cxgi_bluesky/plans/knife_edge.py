@@ -18,9 +18,9 @@ from ..devices.shutter import Shutter
 from ..devices.stage import PositionError
 from ..errors import CxgiError
 from .arguments import for_queues
-from .exposing import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
+from .exposure import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
 from .metadata import check_exposure, start_document
-from .steps import Plan, move, safe_run
+from .stubs import Plan, move, safe_run
 
 
 @for_queues

@@ -15,10 +15,10 @@ from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
-from .exposing import MAX_REPEATS, Exposing, ExposureLimits
+from .exposure import MAX_REPEATS, Exposing, ExposureLimits
+from .mask_scan import TileExposures
 from .metadata import check_counts, check_exposure, check_raster, mask_board_on, start_metadata
-from .steps import Plan, move_object, read_darks, safe_run, with_object
-from .tiles import TileExposures
+from .stubs import Plan, move_object, read_darks, safe_run, with_object
 
 
 @for_queues

@@ -16,9 +16,9 @@ from ..masks.speckle_board import Board
 from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import Exposures
 from .arguments import for_queues
-from .exposing import MAX_REPEATS
+from .exposure import MAX_REPEATS
+from .mask_scan import Work, planned, raster
 from .metadata import bucket_words
-from .raster import Work, planned, raster
 
 
 @for_queues

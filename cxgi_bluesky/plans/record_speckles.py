@@ -18,8 +18,9 @@ from ..devices.stage import MaskStage
 from ..errors import CxgiError
 from ..masks.speckle_board import SpeckleBoard
 from .arguments import for_queues
+from .mask_scan import TilePlace
 from .metadata import board_words, start_document, with_user_metadata
-from .steps import (
+from .stubs import (
     EXPOSURE_MARGIN_S,
     SHUTTER_TIMEOUT_S,
     Plan,
@@ -30,7 +31,6 @@ from .steps import (
     wait_for,
     with_object,
 )
-from .tiles import TilePlace
 
 FINISH_TIMEOUT_S = 120.0
 DARK_FRAME = -1

@@ -22,7 +22,7 @@ from ..devices.stage import NotArrivedError, PositionError
 from ..errors import CxgiError
 from ..measurement.outliers import INTENSITY, LARGEST_I0_CHANGE, NOT_A_NUMBER
 from .metadata import is_count, is_positive
-from .steps import (
+from .stubs import (
     EXPOSURE_MARGIN_S,
     SHUTTER_TIMEOUT_S,
     BudgetSpentError,
