@@ -10,7 +10,7 @@ from .live_reconstruction import (
 )
 from .live_view import LiveView
 from .progress import ScanProgress
-from .reference_runs import ReferenceRuns
+from .reference_cache import ReferenceRuns
 
 __all__ = [
     "LiveCHMWCNN",

@@ -20,7 +20,7 @@ from ..reconstruction.api import check_method, reconstruct
 from ..reconstruction.methods.tv import WarmStart
 from ..reconstruction.methods.tval3 import MultiplierStart
 from ..reconstruction.result import Reconstruction
-from .reference_runs import ReferenceRuns
+from .reference_cache import ReferenceRuns
 
 logger = logging.getLogger(__name__)
 
