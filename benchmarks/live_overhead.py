@@ -16,15 +16,15 @@ import numpy as np
 from _timing import Clock, report
 from bluesky import RunEngine
 from bluesky.callbacks import CallbackBase, LiveTable
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.methods.tv import WarmStart
-from cxgi_bluesky.reconstruction.methods.tval3 import MultiplierStart
 
 from cxgi_bluesky.bench.workload import measure, truths
 from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveView, ScanProgress
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import hadamard_scan
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.methods.tv import WarmStart
+from cxgi_bluesky.reconstruction.methods.tval3 import MultiplierStart
 
 
 def warm_starts() -> dict[str, Any]:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from _timing import report
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.error_model.noise import ErrorSizes
-from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn_sigma
 from uncertainty import CONDITIONS, Case, summary
 
 from cxgi_bluesky.bench.workload import measure, truths
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn_sigma
+from cxgi_bluesky.reconstruction.error_model.noise import ErrorSizes
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
 
 

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from _timing import report
+
 from cxgi_bluesky.devices.simulated.sandpaper import SimulatedSpeckleBeamline, simulated_speckle_beamline
+from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 from cxgi_bluesky.reconstruction.methods.speckle import cnr_curve
-
-from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper
 
 COUNTS = (128, 300, 512, 1024, 2048, 5000, 10000)

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 from _timing import report
-from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.analysis.knife_edge import KnifeGeometry, fit_knife_scan
 from cxgi_bluesky.analysis.resolution.comparison import compare_sharpness
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
 from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
 from cxgi_bluesky.simulation.knife import Blade

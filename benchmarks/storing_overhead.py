@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from _timing import Clock, report
 from bluesky import RunEngine
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 
 from cxgi_bluesky.catalog import RunStore, open_catalog, run_writer, writer_of
 from cxgi_bluesky.catalog.journal import Journal, journal_folder
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.per_run import PerRun
 from cxgi_bluesky.plans import hadamard_scan

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from _timing import report
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.objects.registry import render_object
 
 from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
+from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.scans import scan_twin
 
 CASES = {"cu32": "CAS", "au64": "gold"}

@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from _timing import report
-from cxgi_bluesky.simulation.objects.registry import render_object
 
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
+from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.scans import scan_twin
 
 

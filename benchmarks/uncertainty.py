@@ -17,6 +17,10 @@ from typing import Any
 
 import numpy as np
 from _timing import report
+
+from cxgi_bluesky.bench.workload import measure, truths
+from cxgi_bluesky.masks.orders import SEEDED
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.error_model.calibration import (
     COVERED,
@@ -28,10 +32,6 @@ from cxgi_bluesky.reconstruction.error_model.calibration import (
     shape,
 )
 from cxgi_bluesky.reconstruction.error_model.resampling import redrawn
-
-from cxgi_bluesky.bench.workload import measure, truths
-from cxgi_bluesky.masks.orders import SEEDED
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
 
 LEAST, MOST = 0.60, 0.75  # coverage that may be called one sigma

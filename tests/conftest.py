@@ -10,14 +10,14 @@ import hypothesis
 import numpy as np
 import pytest
 from bluesky import RunEngine
-from cxgi_bluesky.devices.simulated.beamline import SimulatedMaskBeamline, simulated_beamline
-from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.catalog import open_catalog
+from cxgi_bluesky.devices.simulated.beamline import SimulatedMaskBeamline, simulated_beamline
 from cxgi_bluesky.masks.board import Alignment, MaskBoard
 from cxgi_bluesky.masks.orders import ranking
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.detector import Detector

@@ -99,10 +99,9 @@ def begin_together(children: list[Child]) -> None:
 
 def begun(folder: Path, count: int) -> tuple[Any, Any]:
     """An engine that stores its runs, and the plan of one scan."""
-    from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
-
     from cxgi_bluesky.catalog import open_catalog, recover_journals
-    from cxgi_bluesky.engine import make_run_engine
+    from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+    from cxgi_bluesky.session.run_engine import make_run_engine
     from tests.conftest import QUIET, small_board, small_scan
 
     catalog = open_catalog(folder, to_write=True)
@@ -145,7 +144,7 @@ def read(wait_for_the_others: Callable[[], None], folder: Path, stop: Path) -> d
     """List the runs and reconstruct the newest scan until a file is there; how often, and what was said."""
     from cxgi_bluesky.catalog import catalog_errors, find_run, open_catalog, summarise
     from cxgi_bluesky.errors import CxgiError
-    from cxgi_bluesky.run_reconstruction import reconstruct_run
+    from cxgi_bluesky.session.reconstruct_run import reconstruct_run
 
     folder.mkdir(exist_ok=True)
     catalog = open_catalog(folder)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from cxgi_bluesky.measurement.normalization import Buckets, Drift, calibrate, smooth_sigma
 
 NO_DRIFT = Drift(np.empty(0), np.empty(0))

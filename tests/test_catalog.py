@@ -14,10 +14,6 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from bluesky import RunEngine
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.analysis.metrics import affine_fit
 from cxgi_bluesky.catalog import (
@@ -31,10 +27,14 @@ from cxgi_bluesky.catalog import (
     run_writer,
     summarise,
 )
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import dark_scan, reference_scan
-from cxgi_bluesky.run_reconstruction import reconstruct_run
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.session.reconstruct_run import reconstruct_run
 from cxgi_bluesky.simulation.plate.etching import Defects
 from cxgi_bluesky.simulation.tile_camera import record_tile_maps
 from tests.conftest import QUIET, Recorder, small_board, small_scan

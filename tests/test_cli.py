@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from cxgi_bluesky.reconstruction.api import METHODS
-from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
-from cxgi_bluesky.reconstruction.ch_mwcnn.weights import save_weights
 from PIL import Image
 
 from cxgi_bluesky.analysis.metrics import affine_fit, psnr
 from cxgi_bluesky.cli import main, plain
 from cxgi_bluesky.cli.reconstruct import METHOD_NAMES, _say_whether_to_trust
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
+from cxgi_bluesky.reconstruction.api import METHODS
+from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
+from cxgi_bluesky.reconstruction.ch_mwcnn.weights import save_weights
 from tests.conftest import smooth_image
 from tests.patience import PATIENCE_S
 

@@ -13,7 +13,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from platformdirs import user_data_path
 
 from cxgi_bluesky._files.file_lock import take_shared
@@ -26,9 +25,10 @@ from cxgi_bluesky.catalog.folder_address import (
 )
 from cxgi_bluesky.catalog.tables import prepare_tables
 from cxgi_bluesky.cli import main
-from cxgi_bluesky.engine import make_run_engine
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.run_reconstruction import reconstruct_run
+from cxgi_bluesky.session.reconstruct_run import reconstruct_run
+from cxgi_bluesky.session.run_engine import make_run_engine
 from tests.cases import long_case
 from tests.conftest import ALONE, QUIET, small_board, small_scan
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from tests.conftest import smooth_image
 
 IMAGE = smooth_image(4)

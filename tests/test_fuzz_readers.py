@@ -16,9 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
-from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets, write_buckets
-from cxgi_bluesky.measurement.bucket_files.table import BucketTable
 from PIL import Image
 
 import cxgi_bluesky
@@ -30,6 +27,9 @@ from cxgi_bluesky.masks.board_files import board_path
 from cxgi_bluesky.masks.speckle_files import write_speckles
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.masks.tile_maps import TileMaps
+from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
+from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets, write_buckets
+from cxgi_bluesky.measurement.bucket_files.table import BucketTable
 from cxgi_bluesky.simulation.spectrum import read_spectrum
 from cxgi_bluesky.training.config import read_config
 

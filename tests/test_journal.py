@@ -9,12 +9,12 @@ import time
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.catalog import find_run, open_catalog, read_exposures, recover_journals, summarise
 from cxgi_bluesky.catalog import journal as module
 from cxgi_bluesky.catalog.journal import Journal, journal_files, open_left_over, read_journal
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.per_run import PerRun
 from tests.conftest import small_scan
 

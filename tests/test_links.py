@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.measurement.reference import check_complete, dark_level
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.measurement.reference import check_complete, dark_level
 from tests.test_exposures import ALL, T0, bucket
 
 OPEN = [("open", -1, bucket(0))]

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.coefficients import estimate_sigma
-from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
+from cxgi_bluesky.measurement.coefficients import estimate_sigma
+from cxgi_bluesky.measurement.measurement import Measurement
 from tests.conftest import signed_measurement, smooth_image
 
 SIZE = 8

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.coefficients import _best_floor
 from scipy.optimize import nnls
+
+from cxgi_bluesky.measurement.coefficients import _best_floor
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -4,12 +4,12 @@ import sys
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky import peers
 from cxgi_bluesky.bench import workload
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
+from cxgi_bluesky.measurement.measurement import Measurement
 from tests.conftest import smooth_image
 
 # Stands where the package of that name is in the peers' environment; its own licence keeps it out of this one.

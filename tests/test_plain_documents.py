@@ -10,11 +10,11 @@ import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky.plans import count
-from cxgi_bluesky.measurement.plain_values import plain_or_text
 from ophyd import Signal
 
 from cxgi_bluesky.catalog import RunStore, find_run, writer_of
 from cxgi_bluesky.catalog.journal import journal_files, journal_folder
+from cxgi_bluesky.measurement.plain_values import plain_or_text
 from tests.conftest import ALONE, small_scan
 
 ODD = {

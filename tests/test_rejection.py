@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+
+from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.outliers import (
@@ -16,8 +18,6 @@ from cxgi_bluesky.measurement.outliers import (
     good_open,
     judge,
 )
-
-from cxgi_bluesky.errors import CxgiError
 from tests.test_exposures import ALL, run_documents
 
 

@@ -8,9 +8,6 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
-from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets
-from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 
 from cxgi_bluesky._files.image_file import read_image_file
 from cxgi_bluesky.devices.config.load import read_beamline_file
@@ -18,6 +15,9 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.masks.tile_maps import TileMaps
+from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
+from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets
+from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 from cxgi_bluesky.training.config import read_config
 
 LIST_OPTIONS = {"size": 8, "order": "natural", "seed": None, "coding": "signed"}

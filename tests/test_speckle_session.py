@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from cxgi_bluesky.devices.simulated.sandpaper import simulated_speckle_beamline, speckle_board
-from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 
 from cxgi_bluesky import session
 from cxgi_bluesky.catalog import find_run, read_exposures, read_image, summarise
 from cxgi_bluesky.cli import main
+from cxgi_bluesky.devices.simulated.sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 from cxgi_bluesky.plans import record_speckles
 from cxgi_bluesky.simulation.scans import record_sandpaper
 

@@ -6,13 +6,13 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
-from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cxgi_bluesky._files.text_table import columns_of, numbers_of
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
+from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets
 from cxgi_bluesky.simulation.spectrum import read_spectrum
 
 INDEX, BUCKET = [0.0, 1.0, 2.0], [10.5, 1.0, -2.5]

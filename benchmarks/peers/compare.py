@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from _shared import Case, Reconstruct, timed_images
-from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.analysis.metrics import affine_fit
 from cxgi_bluesky.bench import workload
@@ -28,6 +27,7 @@ from cxgi_bluesky.bench.specs import BASELINE, Spec, chosen_orders, chosen_specs
 from cxgi_bluesky.bench.tables import number, short, table, write_markdown
 from cxgi_bluesky.bench.timing import one_thread
 from cxgi_bluesky.cli import plain
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.simulation.random_objects import random_object
 
 HERE = Path(__file__).parent

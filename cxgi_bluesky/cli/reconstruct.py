@@ -225,7 +225,7 @@ def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
                 f"--{name.replace('_', '-')} is for files; a run brings its own (no file {options.target!r} here)"
             )
     from ..catalog import data_folder, last_scan, named_run, open_catalog
-    from ..run_reconstruction import reconstruct_run
+    from ..session.reconstruct_run import reconstruct_run
 
     catalog = open_catalog(options.data)
     run = last_scan(catalog) if options.target == "last" else named_run(catalog, options.target)

@@ -75,7 +75,7 @@ def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: Asked, say: Any) 
     """What follows when the environment is right: from here on ophyd may be imported."""
     from .. import session
     from ..devices.simulated.beamline import simulated_beamline
-    from ..process_end import leave_to_itself
+    from ..session.shutdown import leave_to_itself
     from .agreement import agreement
     from .counting import Counts
     from .results import numbers_of, output_folder, show

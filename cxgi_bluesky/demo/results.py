@@ -16,7 +16,7 @@ from ..measurement.measurement import Measurement
 from ..reconstruction.api import METHODS, reconstruct
 from ..reconstruction.cross_validation import checked_reconstruction
 from ..reconstruction.result import Reconstruction, grey_values
-from ..session import Session
+from ..session.session import Session
 from .asked import Asked
 from .scan import Scanned
 

@@ -14,7 +14,7 @@ from ..errors import CxgiError
 from ..masks.pattern_set import PatternSet
 from ..measurement.exposures import Exposures
 from ..reconstruction.result import Reconstruction
-from ..session import Session
+from ..session.session import Session
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.bench import network_cases, specs, trust
 from cxgi_bluesky.bench.comparison import METHODS, NETWORK, RIVAL, Case, cells, difference, method_rows, peer_rows
@@ -13,6 +12,7 @@ from cxgi_bluesky.cli import plain
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.peers import NAME as PEER_NAME
 from cxgi_bluesky.peers import NOT_INSTALLED, PeerPictures
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.random_objects import FAMILIES
 from cxgi_bluesky.training.config import TrainingConfig
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.reconstruction.api import METHODS
 
 from cxgi_bluesky.bench import specs, workload
 from cxgi_bluesky.bench.image_quality import quality
@@ -14,6 +13,7 @@ from cxgi_bluesky.bench.speed import speed
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import ORDERS
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
+from cxgi_bluesky.reconstruction.api import METHODS
 from tests.conftest import smooth_image
 
 

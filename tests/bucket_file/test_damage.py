@@ -7,9 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.bucket_files.read_write import SUFFIXES, read_buckets, write_buckets
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.measurement.bucket_files.read_write import SUFFIXES, read_buckets, write_buckets
 from tests.bucket_file.test_formats import FULL
 
 # ---------------------------------------------------------------- damage

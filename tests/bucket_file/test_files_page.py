@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
+
+from cxgi_bluesky.masks.orders import ORDERS
 from cxgi_bluesky.measurement.bucket_files.read_write import SUFFIXES, read_buckets
 from cxgi_bluesky.measurement.bucket_files.table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS
 from cxgi_bluesky.measurement.measurement import Measurement
-
-from cxgi_bluesky.masks.orders import ORDERS
 from tests.test_docs import ROOT, python_blocks
 
 PAGE = ROOT / "docs/reference/files.md"

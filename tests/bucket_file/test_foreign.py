@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import ranking
+from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
 
 RANKED = ranking("zig-zag", 4)
 VALUES = np.arange(16) * 1.25 - 7

@@ -8,14 +8,14 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.bucket_files.read_write import SUFFIXES, read_buckets, write_buckets
-from cxgi_bluesky.measurement.bucket_files.table import BucketTable
-from cxgi_bluesky.measurement.measurement import Measurement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import ORDERS, SEEDED
+from cxgi_bluesky.measurement.bucket_files.read_write import SUFFIXES, read_buckets, write_buckets
+from cxgi_bluesky.measurement.bucket_files.table import BucketTable
+from cxgi_bluesky.measurement.measurement import Measurement
 
 FULL = BucketTable(
     np.random.default_rng(1).permutation(64),

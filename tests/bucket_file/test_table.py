@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.bucket_files.table import BucketTable
-from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.measurement.bucket_files.table import BucketTable
+from cxgi_bluesky.measurement.measurement import Measurement
 from tests.bucket_file.test_formats import FULL
 
 

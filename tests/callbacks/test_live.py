@@ -14,9 +14,6 @@ import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky.plans import count
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
 from event_model import RunRouter
 from PIL import Image
 
@@ -32,7 +29,10 @@ from cxgi_bluesky.callbacks import (
 )
 from cxgi_bluesky.callbacks import live_reconstruction as module
 from cxgi_bluesky.callbacks.live_view import has_display
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
 from tests.conftest import QUIET, small_board, small_scan
 from tests.nested_runs import nested
 from tests.patience import PATIENCE_S

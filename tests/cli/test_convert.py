@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets, write_buckets
-from cxgi_bluesky.measurement.bucket_files.table import BucketTable
-from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.cli import main
 from cxgi_bluesky.masks.orders import ranking
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
+from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets, write_buckets
+from cxgi_bluesky.measurement.bucket_files.table import BucketTable
+from cxgi_bluesky.measurement.measurement import Measurement
 from tests.bucket_file.test_formats import FULL, same
 from tests.conftest import smooth_image
 

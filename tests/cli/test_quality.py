@@ -4,8 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
-from cxgi_bluesky.simulation.objects.rendering import block_mean
 from PIL import Image
 
 from cxgi_bluesky.analysis.metrics import compare
@@ -13,6 +11,8 @@ from cxgi_bluesky.catalog import open_catalog, record_reconstruction
 from cxgi_bluesky.cli import main
 from cxgi_bluesky.masks.pattern_set import pattern
 from cxgi_bluesky.reconstruction.result import Reconstruction, grey_values
+from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
+from cxgi_bluesky.simulation.objects.rendering import block_mean
 
 GOLD = block_mean(gold_semi_cylinder(64, 4), 4).astype(float)
 NOISY = GOLD + 0.1 * np.random.default_rng(0).normal(size=GOLD.shape)

@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
-from cxgi_bluesky.devices.simulated.ccd import SimulatedCam, SimulatedCCD, SimulatedStats
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
 from ophyd import Component, Device, Signal
 from ophyd.status import Status
 from tqdm import tqdm
 
 from cxgi_bluesky.callbacks.progress import ScanProgress
 from cxgi_bluesky.devices.area_detector import AreaDetectorDiode
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+from cxgi_bluesky.devices.simulated.ccd import SimulatedCam, SimulatedCCD, SimulatedStats
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import hadamard_scan
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.camera import Camera
 from cxgi_bluesky.simulation.detector import Detector

@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
+
+from cxgi_bluesky.catalog import run_writer
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.devices.simulated.ccd import SimulatedCCD
 from cxgi_bluesky.devices.simulated.sandpaper import simulated_speckle_beamline
-
-from cxgi_bluesky.catalog import run_writer
 from tests.conftest import ALONE, QUIET, small_scan
 
 

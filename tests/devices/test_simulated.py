@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.devices.simulated.beamline import SimulatedShutter, simulated_beamline
 from ophyd.utils import LimitError
 
 from cxgi_bluesky.devices.shutter import ShutterError
+from cxgi_bluesky.devices.simulated.beamline import SimulatedShutter, simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from tests.conftest import QUIET
 from tests.patience import PATIENCE_S, eventually

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.board import load_board
 from tests.patience import PATIENCE_S, eventually
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.analysis.plate_alignment.run import alignment_from_run, write_aligned_board
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment, MaskBoard, load_board
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import align_board
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from tests.cases import long_case
 from tests.conftest import QUIET, Recorder, small_board, small_scan

@@ -7,12 +7,12 @@ import pytest
 from bluesky import Msg
 from bluesky.preprocessors import plan_mutator
 from bluesky.utils import FailedPause, RunEngineInterrupted, ensure_generator
+
 from cxgi_bluesky.devices.simulated.beamline import SimulatedMaskStage, SimulatedShutter, simulated_beamline
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.cases import long_case
 from tests.conftest import QUIET, small_board
 from tests.plans.test_raster import scan, shutter_is_closed

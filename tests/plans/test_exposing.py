@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 from bluesky.utils import RunEngineInterrupted
+
+from cxgi_bluesky.devices.diode import Current
 from cxgi_bluesky.devices.simulated.beamline import SimulatedDiode, SimulatedMaskStage
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import FIGURES, Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-
-from cxgi_bluesky.devices.diode import Current
-from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.plans.test_endings import Broken, fail_after, interrupted
 from tests.plans.test_raster import FULL, scan, shutter_is_closed
 

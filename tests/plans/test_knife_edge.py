@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bluesky.utils import FailedPause, RunEngineInterrupted
+
+from cxgi_bluesky.analysis.knife_edge import fit_knife_edge
+from cxgi_bluesky.devices.knife import Knife
 from cxgi_bluesky.devices.simulated.beamline import (
     KNIFE_GEOMETRY,
     SimulatedAxis,
     SimulatedKnife,
     simulated_beamline,
 )
-
-from cxgi_bluesky.analysis.knife_edge import fit_knife_edge
-from cxgi_bluesky.devices.knife import Knife
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.plans import knife_edge_scan
 from cxgi_bluesky.simulation.source import Source

@@ -6,11 +6,11 @@ from functools import cache
 
 import pytest
 from bluesky import Msg
-from cxgi_bluesky.devices.simulated.beamline import SimulatedKnife, simulated_beamline
-from cxgi_bluesky.measurement.exposures import Exposures
 
 from cxgi_bluesky.analysis.knife_edge import KnifeGeometry
+from cxgi_bluesky.devices.simulated.beamline import SimulatedKnife, simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.plans import (
     align_board,
     hadamard_scan,

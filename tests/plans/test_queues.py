@@ -10,14 +10,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from bluesky import Msg
 from bluesky_queueserver.manager.profile_ops import existing_plans_and_devices_from_nspace
-from cxgi_bluesky.devices.simulated.beamline import KNIFE_GEOMETRY, SimulatedKnife
-from cxgi_bluesky.measurement.exposures import Exposures
 from ophyd import Device
 
 from cxgi_bluesky import plans
+from cxgi_bluesky.devices.simulated.beamline import KNIFE_GEOMETRY, SimulatedKnife
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
+from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.plans import knife_edge_scan, mask_scan, reference_scan
 
 PLANS = [getattr(plans, name) for name in plans.__all__]

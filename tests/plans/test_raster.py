@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 from bluesky.simulators import summarize_plan
-from cxgi_bluesky.devices.simulated.beamline import SimulatedDiode, simulated_beamline
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
 
+from cxgi_bluesky.devices.simulated.beamline import SimulatedDiode, simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import hadamard_scan
+from cxgi_bluesky.reconstruction.api import reconstruct
 from tests.conftest import QUIET, Recorder, small_board
 
 FULL = PatternSet(8, 64)

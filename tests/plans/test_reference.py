@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
 
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import dark_scan, hadamard_scan, metal_scan, reference_scan
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.detector import Detector
 from cxgi_bluesky.simulation.plate.etching import Defects
 from tests.conftest import QUIET, small_board

@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 import pytest
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
 
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import dark_scan, resume_scan
+from cxgi_bluesky.reconstruction.api import reconstruct
 from tests.conftest import QUIET, Recorder, small_board
 from tests.plans.test_endings import Broken, fail_after
 from tests.plans.test_exposing import changed_readings

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from bluesky.simulators import summarize_plan
 from bluesky.utils import RunEngineInterrupted
-from cxgi_bluesky.devices.simulated.sandpaper import simulated_speckle_beamline, speckle_board
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
-from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.callbacks import LiveCorrelation, LiveSpeckleCorrelation
+from cxgi_bluesky.devices.simulated.sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 from cxgi_bluesky.plans import hadamard_scan, mask_scan, record_speckles
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
 from tests.patience import PATIENCE_S

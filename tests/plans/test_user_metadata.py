@@ -10,9 +10,9 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.plain_values import MAX_DEPTH
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.measurement.plain_values import MAX_DEPTH
 from tests.conftest import ALONE, small_scan
 
 KEPT = {

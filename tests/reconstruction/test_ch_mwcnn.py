@@ -7,8 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+
+from cxgi_bluesky.analysis.metrics import affine_fit, psnr
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct, reconstruct_many
-from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
 from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import normalised
 from cxgi_bluesky.reconstruction.ch_mwcnn.layers import orthonormal_hadamard
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
@@ -16,14 +20,10 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn, ch_mwcnn_many
 from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepared
 from cxgi_bluesky.reconstruction.ch_mwcnn.training_domain import cautions, etched_sizes
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import SCHEMA, SHIPPED_WEIGHTS, load_network, save_weights
+from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
+from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
-from safetensors.torch import save_file
-
-from cxgi_bluesky.analysis.metrics import affine_fit, psnr
-from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from tests.conftest import signed_measurement, smooth_image
 
 TINY = NetworkConfig(widths=(4, 4, 4), passes=2, sigma_widths=(4, 4, 4))

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.error_model.common_mode import CommonError, common_error, without_common_error
 
 from cxgi_bluesky.analysis.metrics import psnr
 from cxgi_bluesky.masks.orders import sequency_grid
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.error_model.common_mode import CommonError, common_error, without_common_error
 from cxgi_bluesky.simulation.random_objects import random_object
 from tests.conftest import signed_measurement, smooth_image
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction, held_out_score
 from cxgi_bluesky.reconstruction.error_model import noise as model_error
 from cxgi_bluesky.reconstruction.error_model.noise import ErrorSizes, error_size
 from cxgi_bluesky.reconstruction.methods.tv import WarmStart
+from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
-
-from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 
 KINDS = {"tv": "error", "inverse": "noise", "correlation": "noise", "ch-mwcnn": None}
 

@@ -4,6 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.coefficients import Coefficients
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction, held_out_score, judged
@@ -11,10 +15,6 @@ from cxgi_bluesky.reconstruction.methods.tv import WarmStart
 from cxgi_bluesky.reconstruction.methods.tval3 import MultiplierStart
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
-
-from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.simulation.random_objects import random_object
 from tests.conftest import signed_measurement
 

@@ -6,10 +6,10 @@ import numpy as np
 import pylops
 import pyproximal
 import pytest
-from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import hadamard_matrix
+from cxgi_bluesky.reconstruction.api import reconstruct
 from tests.conftest import signed_measurement, smooth_image
 
 SIZE = 16

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.methods.linear import EventByEventCorrelation, fill_corner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.methods.linear import EventByEventCorrelation, fill_corner
 from tests.conftest import signed_measurement, smooth_image
 
 

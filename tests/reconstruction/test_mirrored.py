@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+from cxgi_bluesky.masks.board import Alignment
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
-from cxgi_bluesky.simulation.objects.registry import render_object
-
-from cxgi_bluesky.masks.board import Alignment
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters
+from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.scans import scan_twin
 from cxgi_bluesky.simulation.tile_camera import record_tile_maps
 from tests.conftest import QUIET, small_board, small_scan

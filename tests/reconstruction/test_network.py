@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.orders import sequency
 from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import NetworkInput, joined, normalised
 from cxgi_bluesky.reconstruction.ch_mwcnn.layers import (
     OCTAVES,
@@ -17,9 +20,6 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.layers import (
     tables,
 )
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig, noise_level, place_maps
-
-from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.orders import sequency
 
 TINY = {"widths": (4, 4, 4), "passes": 2, "sigma_widths": (4, 4, 4)}
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct, reconstruct_many
 from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
 from cxgi_bluesky.reconstruction.scaling import unit_of
-
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.conftest import signed_measurement, smooth_image
 
 SCAN = signed_measurement(smooth_image(32), PatternSet.from_fraction(32, 0.3), sigma=0.5)

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
 from PIL import Image
 
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
 from cxgi_bluesky.reconstruction.result import MARK, NOT_JUDGED, PREDICTS_NOTHING
 from tests.conftest import signed_measurement, smooth_image
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.masks.orders import ORDERS, SEEDED, ranking
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.sampling_gaps import sampling_gaps
 from tests.conftest import signed_measurement, smooth_image
 

@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import trial_pictures
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of
@@ -17,9 +20,6 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.sigma_calibration import (
     evidence,
     log_sigma_to_scale,
 )
-
-from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.training.measurements import Batch
 from cxgi_bluesky.training.sigma_calibration import fitted_law
 from tests.conftest import signed_measurement, smooth_image

@@ -3,13 +3,13 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.methods import speckle
 from cxgi_bluesky.reconstruction.methods.linear import EventByEventCorrelation, fill_corner
 from cxgi_bluesky.reconstruction.methods.speckle import SpeckleCorrelation, speckle_correlation
-
-from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from tests.conftest import signed_measurement, smooth_image
 
 RNG = np.random.default_rng(0)

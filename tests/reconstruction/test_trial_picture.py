@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import trial_pictures
 from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import joined
 from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepared
-
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.conftest import signed_measurement, smooth_image
 
 FEW = PatternSet.from_fraction(32, 0.2)

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
+from cxgi_bluesky.masks.tile_maps import TileMaps
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
 from cxgi_bluesky.reconstruction.methods.measured_masks import MaskSystem, _adjoint, _gradients, without_mask_error
 from cxgi_bluesky.reconstruction.methods.tv import tv
-
-from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
-from cxgi_bluesky.masks.tile_maps import TileMaps
 from tests.conftest import signed_measurement, smooth_image
 
 SET = PatternSet(16, 128)

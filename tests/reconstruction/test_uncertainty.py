@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.error_model.calibration import LAW, calibrated, expected_error
-from cxgi_bluesky.simulation.objects.registry import render_object
-from cxgi_bluesky.simulation.objects.rendering import block_mean
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import sequency_grid
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.error_model.calibration import LAW, calibrated, expected_error
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
+from cxgi_bluesky.simulation.objects.registry import render_object
+from cxgi_bluesky.simulation.objects.rendering import block_mean
 from tests.conftest import signed_measurement, smooth_image
 
 TRUTH = block_mean(render_object("CAS", 32, 4), 4).astype(float)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import pywt
 import torch
-from cxgi_bluesky.reconstruction.ch_mwcnn.layers import dwt2, idwt2, wavelet_matrix
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.reconstruction.ch_mwcnn.layers import dwt2, idwt2, wavelet_matrix
 
 WAVELETS = ["haar", "db2", "db4", "sym4", "coif1"]
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from cxgi_bluesky.analysis.metrics import cnr, psnr
+from cxgi_bluesky.bench.workload import measure, pattern_set, truths
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.error_model.common_mode import without_common_error
 from cxgi_bluesky.reconstruction.error_model.noise import error_size, with_model_error
 from cxgi_bluesky.reconstruction.solvers.regularization import chosen_weight
-
-from cxgi_bluesky.analysis.metrics import cnr, psnr
-from cxgi_bluesky.bench.workload import measure, pattern_set, truths
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.conftest import signed_measurement, smooth_image
 from tests.reconstruction.etched_scan import BOARDS, READINGS, scanned, stored_scan
 

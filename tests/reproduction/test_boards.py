@@ -4,10 +4,10 @@ import copy
 from dataclasses import asdict
 
 import pytest
-from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.peers import NAME as PEER_NAME
 from cxgi_bluesky.peers import NOT_INSTALLED, PeerPictures
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reproduction import boards, paper, training_seen
 from cxgi_bluesky.reproduction.rows import REFERENCES
 from cxgi_bluesky.training.boards import BoardRanges

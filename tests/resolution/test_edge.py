@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
-from cxgi_bluesky.simulation.objects.rendering import block_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from cxgi_bluesky.analysis.resolution.edge import measure_edge, pixel_edge, upright, width_of
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
+from cxgi_bluesky.simulation.objects.rendering import block_mean
 from tests.cases import long_case
 from tests.resolution.synthetic import edge_image, noise
 

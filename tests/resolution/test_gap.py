@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
-from cxgi_bluesky.simulation.objects.rendering import block_mean
 from scipy.signal import fftconvolve
 
 from cxgi_bluesky.analysis.resolution.gap import line_width, measure_gap
 from cxgi_bluesky.analysis.resolution.report import gap_numbers
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
+from cxgi_bluesky.simulation.objects.rendering import block_mean
 from tests.cases import long_case
 from tests.resolution.synthetic import across, gap_image, noise, pixels
 

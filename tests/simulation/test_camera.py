@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cxgi_bluesky.reconstruction.api import reconstruct
 
 from cxgi_bluesky.analysis.resolution.comparison import compare_sharpness, measure_sharpness
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
 from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
 from cxgi_bluesky.simulation.geometry import Geometry

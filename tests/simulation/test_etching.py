@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cxgi_bluesky.simulation.objects.rendering import block_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.transform import hadamard_matrix
 from cxgi_bluesky.simulation.beamline import twin_parameters
+from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.plate.drawing import Design, cells_per_pixel, draw_tile
 from cxgi_bluesky.simulation.plate.etching import COPPER_DEFECTS, DEFECT_NAMES, GOLD_DEFECTS, Defects
 from cxgi_bluesky.simulation.plate.mask import tile_transmission

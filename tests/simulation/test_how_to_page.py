@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-from cxgi_bluesky.simulation.objects.registry import OBJECTS
 
+from cxgi_bluesky.simulation.objects.registry import OBJECTS
 from tests.test_docs import ROOT, python_blocks
 
 PAGE = ROOT / "docs/how-to/simulate-a-board.md"

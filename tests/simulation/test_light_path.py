@@ -6,9 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.objects.registry import render_object
-from cxgi_bluesky.simulation.objects.rendering import block_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
@@ -16,9 +13,12 @@ from scipy.ndimage import gaussian_filter1d
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters
 from cxgi_bluesky.simulation.geometry import Geometry
 from cxgi_bluesky.simulation.light_path import blurred
+from cxgi_bluesky.simulation.objects.registry import render_object
+from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.penumbra import FWHM_PER_SIGMA, transfer
 from cxgi_bluesky.simulation.plate.mask import tile_transmission
 from cxgi_bluesky.simulation.scans import scan_twin

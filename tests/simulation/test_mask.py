@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.objects.registry import render_object
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import rotate
@@ -13,7 +11,9 @@ from scipy.ndimage import rotate
 from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.masks.board import Alignment, load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
+from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
+from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.plate.etching import Defects
 from cxgi_bluesky.simulation.plate.mask import tile_transmission, view_transmission
 from cxgi_bluesky.simulation.scans import scan_twin

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
-from cxgi_bluesky.simulation.objects.registry import render_object
-from cxgi_bluesky.simulation.objects.rendering import block_mean
 
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.tile_maps import FineTileMaps
 from cxgi_bluesky.simulation.beamline import BeamlineTwin
+from cxgi_bluesky.simulation.objects.registry import render_object
+from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.plate.etching import Defects
 from cxgi_bluesky.simulation.plate.mask import tile_transmission
 from cxgi_bluesky.simulation.scans import scan_twin

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
-from cxgi_bluesky.simulation.objects.registry import OBJECTS, check_object, render_object
-from cxgi_bluesky.simulation.objects.rendering import block_mean, resampled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.materials import Layer
+from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
+from cxgi_bluesky.simulation.objects.registry import OBJECTS, check_object, render_object
+from cxgi_bluesky.simulation.objects.rendering import block_mean, resampled
 from cxgi_bluesky.simulation.spectrum import one_energy
 
 

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.devices.simulated.sandpaper import simulated_speckle_beamline, speckle_board
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.speckle_board import SpeckleBoard
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.methods.speckle import cnr_curve, speckle_correlation
-
-from cxgi_bluesky.analysis.metrics import cnr
-from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.speckle_board import SpeckleBoard
 from cxgi_bluesky.simulation.beamline import TwinParameters
 from cxgi_bluesky.simulation.sandpaper import Sandpaper, SandpaperTwin, pixel_means
 from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 from safetensors.torch import load_file, save_file
 
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 from cxgi_bluesky.training import validation as checking
 from cxgi_bluesky.training.config import NoiseConfig
 from cxgi_bluesky.training.loop import begin, train

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN
-from cxgi_bluesky.reconstruction.ch_mwcnn.weights import SCHEMA, load_network
 from PIL import Image
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN
+from cxgi_bluesky.reconstruction.ch_mwcnn.weights import SCHEMA, load_network
 from cxgi_bluesky.training import validation as checking
 from cxgi_bluesky.training.boards import BoardRanges
 from cxgi_bluesky.training.checkpoint import TrainingState

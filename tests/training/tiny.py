@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
-from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network, save_weights
 from safetensors.torch import load_file
 
+from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
+from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network, save_weights
 from cxgi_bluesky.training import validation as checking
 from cxgi_bluesky.training.boards import BoardRanges, DrawnBoard, draw_board
 from cxgi_bluesky.training.config import BoardConfig, ObjectConfig, TrainingConfig

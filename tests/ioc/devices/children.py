@@ -38,11 +38,10 @@ def _engine() -> tuple[Any, list[Any]]:
 
 def picture(line: Any, patterns: int = 24) -> dict[str, Any]:
     """A scan, and its picture."""
+    from cxgi_bluesky.masks.pattern_set import PatternSet
     from cxgi_bluesky.measurement.exposures import Exposures
     from cxgi_bluesky.measurement.measurement import Measurement
     from cxgi_bluesky.reconstruction.api import reconstruct
-
-    from cxgi_bluesky.masks.pattern_set import PatternSet
 
     from .conftest import scan
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.board import Alignment
 from tests.plans.test_align import fiducial_board, turned, worst_um
 

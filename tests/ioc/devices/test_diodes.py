@@ -3,11 +3,11 @@ from __future__ import annotations
 import math
 
 import pytest
+
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.outliers import NOT_A_NUMBER
-
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.patience import PATIENCE_S
 
 from .conftest import DIODES, scan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from cxgi_bluesky.measurement.exposures import Exposures
 from ophyd.utils import LimitError
 
 from cxgi_bluesky.devices.diagnostics.check import check_beamline
@@ -11,6 +10,7 @@ from cxgi_bluesky.devices.epics.stage import EpicsPositionerStage
 from cxgi_bluesky.devices.stage import NotArrivedError, PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.exposures import Exposures
 from tests.patience import PATIENCE_S, eventually
 
 from .conftest import scan

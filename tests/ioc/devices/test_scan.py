@@ -7,12 +7,12 @@ import threading
 import numpy as np
 import pytest
 from bluesky.utils import RunEngineInterrupted
+
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-
-from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.conftest import QUIET, small_board
 
 from .children import in_child

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from bluesky import Msg
 from bluesky.preprocessors import msg_mutator
-from cxgi_bluesky.measurement.exposures import Exposures
-from cxgi_bluesky.measurement.measurement import Measurement
 
 from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
 from tests.patience import PATIENCE_S, eventually
 
 SET = PatternSet(32, 4)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cxgi_bluesky.measurement.exposures import Exposures
 
+from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.plans import resume_scan
 from tests.conftest import Recorder
 from tests.ioc.devices.conftest import beamline_file, hasten, line, make_line, scan, shared_line

@@ -114,7 +114,7 @@ class Words:
 
     def session(self) -> dict[str, Any]:
         """A session, with catalog and journal."""
-        from cxgi_bluesky.session import start
+        from cxgi_bluesky.session.session import start
 
         self._session = start(beamline=self._file, data=self._data, live=False, progress=False)
         return self._begun(self._session.RE, self._session.beamline)
@@ -124,7 +124,7 @@ class Words:
         import bluesky_tiled_plugins
         import tiled.server.app
 
-        import cxgi_bluesky.devices.config  # was cxgi_bluesky.devices.beamline_file
+        import cxgi_bluesky.devices.config
         import cxgi_bluesky.session
 
         return {"imported": len([bluesky_tiled_plugins, tiled.server.app, cxgi_bluesky])}
@@ -162,9 +162,8 @@ class Words:
 
     def image(self, uid: str) -> dict[str, Any]:
         """What the catalog has of an image."""
-        from cxgi_bluesky.measurement.measurement import Measurement
-
         from cxgi_bluesky.catalog import find_run, read_whole_scan
+        from cxgi_bluesky.measurement.measurement import Measurement
 
         whole = read_whole_scan(self._session.catalog, find_run(self._session.catalog, uid))
         return {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from bluesky.utils import RunEngineInterrupted
-from cxgi_bluesky.measurement.exposures import Exposures
 
 from cxgi_bluesky.catalog import journal
 from cxgi_bluesky.catalog.recovery import union
+from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.per_run import PerRun
 from tests.cases import long_case
 

@@ -8,8 +8,8 @@ import pytest
 from bluesky import Msg
 from bluesky.preprocessors import plan_mutator
 from bluesky.utils import RunEngineInterrupted, ensure_generator
-from cxgi_bluesky.measurement.exposures import Exposures
 
+from cxgi_bluesky.measurement.exposures import Exposures
 from tests.cases import long_case
 from tests.plans.test_endings import interrupted
 

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 from bluesky.utils import RunEngineInterrupted
-from cxgi_bluesky.measurement.exposures import Exposures
 
 from cxgi_bluesky.devices.stage import NotArrivedError, PositionError
+from cxgi_bluesky.measurement.exposures import Exposures
 from tests.patience import PATIENCE_S, eventually
 
 from .books import (

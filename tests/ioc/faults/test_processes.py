@@ -6,8 +6,8 @@ import signal
 import time
 
 import pytest
-from cxgi_bluesky.measurement.exposures import Exposures
 
+from cxgi_bluesky.measurement.exposures import Exposures
 from tests.beamline_files import changed_file
 from tests.cases import long_case
 from tests.ioc.devices.conftest import changes_of

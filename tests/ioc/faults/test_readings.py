@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from cxgi_bluesky.measurement.exposures import Exposures
 
 from cxgi_bluesky.devices.shutter import ShutterError
+from cxgi_bluesky.measurement.exposures import Exposures
 from tests.patience import eventually
 
 from .books import WHOLE, AtEvent, check_books, check_image, in_exposure, openings_told, rows, stops

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from cxgi_bluesky.measurement.exposures import Exposures
 
 from cxgi_bluesky.devices.shutter import ShutterError
-from cxgi_bluesky.plans.suspenders import source_suspenders
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.session.run_engine import source_suspenders
 from tests.beamline_files import GONE
 from tests.patience import eventually
 

@@ -1,12 +1,4 @@
-"""One start-up for IPython, queue and command line: RunEngine, catalog, devices, live pictures.
-
-    from cxgi_bluesky import session
-    s = session.start(sim=True)
-    s.RE(s.plans.hadamard_scan(*s.devices, board=s.board, pattern_set=s.pattern_set(0.1875), exposure_s=1.0))
-    s.reconstruct()
-
-Importing this module starts nothing; `start` does.
-"""
+"""The session: what a beamline scientist works with, and its start."""
 
 from __future__ import annotations
 
@@ -21,8 +13,8 @@ from typing import Any
 from bluesky import RunEngine
 from bluesky.utils import MsgGenerator
 
-from . import plans
-from .callbacks import (
+from .. import plans
+from ..callbacks import (
     LiveCHMWCNN,
     LiveCorrelation,
     LiveReconstruction,
@@ -31,7 +23,7 @@ from .callbacks import (
     ReferenceRuns,
     ScanProgress,
 )
-from .catalog import (
+from ..catalog import (
     exposures_of_kind,
     find_run,
     last_scan,
@@ -42,27 +34,26 @@ from .catalog import (
     recover_journals,
     writer_of,
 )
-from .devices.beamline import Beamline
-from .devices.diode import Diode
-from .devices.object_stage import ObjectStage
-from .devices.shutter import Shutter
-from .devices.stage import MaskStage
-from .engine import make_run_engine, store_runs
-from .errors import CxgiError, extras_named
-from .masks.board import MaskBoard
-from .masks.orders import DEFAULT_ORDER
-from .masks.pattern_set import PatternSet
-from .masks.speckle_board import Board
-from .masks.speckle_files import register_speckles
-from .masks.speckle_set import SpeckleSet
-from .measurement.exposures import Exposures
-from .measurement.reference import check_complete, check_reference, dark_level
-from .plans.arguments import for_queues, rebuild_patterns
-from .plans.metadata import bucket_words
-from .plans.suspenders import source_suspenders
-from .process_end import close_at_end
-from .reconstruction.result import Reconstruction
-from .run_reconstruction import reconstruct_run
+from ..devices.beamline import Beamline
+from ..devices.diode import Diode
+from ..devices.object_stage import ObjectStage
+from ..devices.shutter import Shutter
+from ..devices.stage import MaskStage
+from ..errors import CxgiError, extras_named
+from ..masks.board import MaskBoard
+from ..masks.orders import DEFAULT_ORDER
+from ..masks.pattern_set import PatternSet
+from ..masks.speckle_board import Board
+from ..masks.speckle_files import register_speckles
+from ..masks.speckle_set import SpeckleSet
+from ..measurement.exposures import Exposures
+from ..measurement.reference import check_complete, check_reference, dark_level
+from ..plans.arguments import for_queues, rebuild_patterns
+from ..plans.metadata import bucket_words
+from ..reconstruction.result import Reconstruction
+from .reconstruct_run import reconstruct_run
+from .run_engine import make_run_engine, source_suspenders, store_runs
+from .shutdown import close_at_end
 
 
 @dataclass(frozen=True)
@@ -373,11 +364,11 @@ def start(
         raise CxgiError("sim=False needs the devices: give beamline=FILE, a beamline file")
     if isinstance(beamline, str | Path):
         with extras_named():
-            from .devices.config.load import load_beamline
+            from ..devices.config.load import load_beamline
 
         beamline = load_beamline(beamline)
     elif beamline is None:
-        from .devices.simulated.beamline import simulated_beamline
+        from ..devices.simulated.beamline import simulated_beamline
 
         beamline = simulated_beamline(
             board,

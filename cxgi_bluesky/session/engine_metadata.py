@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ._files.atomic_write import whole_file
-from ._files.file_lock import locked
-from .errors import CxgiError
-from .measurement.plain_values import plain_or_text, require_plain
+from .._files.atomic_write import whole_file
+from .._files.file_lock import locked
+from ..errors import CxgiError
+from ..measurement.plain_values import plain_or_text, require_plain
 
 NOT_KEPT = ("versions",)  # bluesky and this package stamp them anew
 SCAN_ID = "scan_id"

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from bluesky import RunEngine
 
-from .devices.shutter import CLOSED
+from ..devices.shutter import CLOSED
 
 logger = logging.getLogger(__name__)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .catalog import linked_dark, linked_exposures, read_whole_scan, record_reconstruction
-from .errors import CxgiError
-from .masks.pattern_set import PatternSet
-from .masks.speckle_files import find_speckles
-from .masks.tile_maps import TileMaps
-from .measurement.measurement import Measurement
-from .measurement.speckle import SpeckleMeasurement
-from .reconstruction.api import check_method, default_method, reconstruct
-from .reconstruction.cross_validation import checked_reconstruction
-from .reconstruction.result import Reconstruction
+from ..catalog import linked_dark, linked_exposures, read_whole_scan, record_reconstruction
+from ..errors import CxgiError
+from ..masks.pattern_set import PatternSet
+from ..masks.speckle_files import find_speckles
+from ..masks.tile_maps import TileMaps
+from ..measurement.measurement import Measurement
+from ..measurement.speckle import SpeckleMeasurement
+from ..reconstruction.api import check_method, default_method, reconstruct
+from ..reconstruction.cross_validation import checked_reconstruction
+from ..reconstruction.result import Reconstruction
 
 
 def reconstruct_run(

@@ -6,8 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bluesky import RunEngine
+from bluesky.suspenders import SuspendBoolHigh, SuspendBoolLow, SuspendFloor
 
-from .catalog import RunStore, last_scan_id, writer_of
+from ..catalog import RunStore, last_scan_id, writer_of
 from .engine_metadata import SCAN_ID, EngineMetadata
 
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
@@ -36,3 +37,29 @@ def make_run_engine(catalog: Any) -> RunEngine:
 def store_runs(engine: RunEngine, catalog: Any) -> None:
     """Store every run of an engine, which is otherwise left as it is."""
     engine.subscribe(RunStore(writer_of(catalog)))
+
+
+# ---------------------------------------------------------------- suspenders
+
+
+RECOVERED = 1.02  # of the least current: one that hovers there does not start and stop the scan
+
+
+def source_suspenders(source: Any) -> list[Any]:
+    """Suspenders for a RunEngine from a source's signals.
+
+    Parameters
+    ----------
+    source : Device
+        With `ready`, `ready_value`, `current`, `at_least_ma`, `wait_s`, as `EpicsSource`.
+    """
+    suspenders: list[Any] = []
+    if source.ready is not None:
+        kind = SuspendBoolLow if source.ready_value else SuspendBoolHigh
+        suspenders.append(kind(source.ready, sleep=source.wait_s, tripped_message=f"{source.name} is not ready"))
+    if source.current is not None:
+        floor = source.at_least_ma
+        message = f"{source.name}: less than {floor:g} mA"
+        words = {"resume_thresh": RECOVERED * floor, "sleep": source.wait_s, "tripped_message": message}
+        suspenders.append(SuspendFloor(source.current, floor, **words))
+    return suspenders
