@@ -33,7 +33,7 @@ def serve_as_it_comes() -> None:
     """`cxgi ioc` without what this project does to caproto's server."""
     from caproto.asyncio.server import Context
 
-    from cxgi_bluesky.cli import main
+    from cxgi_bluesky.cli.program import main
     from cxgi_bluesky.simulation.ioc import server
 
     server.BATCHING_S = 0.01

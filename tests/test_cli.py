@@ -15,7 +15,8 @@ import tifffile
 from PIL import Image
 
 from cxgi_bluesky.analysis.metrics import affine_fit, psnr
-from cxgi_bluesky.cli import main, plain
+from cxgi_bluesky.cli._options import plain
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.cli.reconstruct import METHOD_NAMES, _say_whether_to_trust
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.api import METHODS

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from cxgi_bluesky.bench.timing import THREAD_VARIABLES, milliseconds, one_thread
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 
 FAST = ["bench", "quality", "--seeds", "1", "--methods", "inverse", "--orders", "zig-zag"]
 

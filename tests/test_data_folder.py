@@ -24,7 +24,7 @@ from cxgi_bluesky.catalog.folder_address import (
     rewrite_addresses,
 )
 from cxgi_bluesky.catalog.tables import prepare_tables
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.session.reconstruct_run import reconstruct_run

@@ -13,7 +13,7 @@ import pytest
 
 import cxgi_bluesky
 from cxgi_bluesky import session
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.errors import CxgiError
 from tests.patience import PATIENCE_S
 

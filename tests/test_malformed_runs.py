@@ -7,7 +7,7 @@ from event_model import compose_run
 
 from cxgi_bluesky.callbacks import LiveCorrelation, ReferenceRuns, ScanProgress
 from cxgi_bluesky.catalog import find_run, read_whole_scan, run_writer
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.errors import CxgiError
 
 FIELDS = {"bucket": "a", "pattern_index": "b"}

@@ -15,7 +15,7 @@ from ophyd import Signal
 from cxgi_bluesky import session
 from cxgi_bluesky.analysis.knife_edge import fit_knife_edge
 from cxgi_bluesky.catalog import find_run, last_scan, open_catalog, read_exposures
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.beamline import KNIFE_GEOMETRY, SimulatedKnife
 from cxgi_bluesky.errors import CxgiError
 from tests.conftest import small_board

@@ -7,7 +7,7 @@ import pytest
 
 from cxgi_bluesky import session
 from cxgi_bluesky.catalog import find_run, read_exposures, read_image, summarise
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement

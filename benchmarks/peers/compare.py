@@ -26,7 +26,7 @@ from cxgi_bluesky.bench.scores import Scores, mean_scores, score
 from cxgi_bluesky.bench.specs import BASELINE, Spec, chosen_orders, chosen_specs
 from cxgi_bluesky.bench.tables import number, short, table, write_markdown
 from cxgi_bluesky.bench.timing import one_thread
-from cxgi_bluesky.cli import plain
+from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.simulation.random_objects import random_object
 

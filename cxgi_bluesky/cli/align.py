@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from ._common import RUN_HELP, Commands, Payload, Say, add_command
+from ._options import RUN_HELP, Commands, Payload, Say, add_command
 
 
 def add(commands: Commands) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError
-from ._common import Commands, Payload, Say, add_command, plain
+from ._options import Commands, Payload, Say, add_command, plain
 
 PARTS = ("quality", "measured", "speed", "selection", "network", "all")
 

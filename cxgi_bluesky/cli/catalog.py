@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import CxgiError
 from ..measurement.documents import cxgi_block
-from ._common import RUN_HELP, Commands, Payload, Say, add_command
+from ._options import RUN_HELP, Commands, Payload, Say, add_command
 
 
 def add(commands: Commands) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ._common import Commands, Payload, Say, add_command
+from ._options import Commands, Payload, Say, add_command
 
 SOMETHING_WRONG = 1
 

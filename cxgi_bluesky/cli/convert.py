@@ -13,7 +13,7 @@ from ..measurement.bucket_files.read_write import check_target, read_buckets, wr
 from ..measurement.bucket_files.table import BucketTable, naming
 from ..measurement.coefficients import Coding
 from ..measurement.measurement import Measurement
-from ._common import Commands, Payload, Say, add_command, refuse_for_signed
+from ._options import Commands, Payload, Say, add_command, refuse_for_signed
 
 
 def add(commands: Commands) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import CxgiError
-from ._common import Commands, Payload, Say, add_command
+from ._options import Commands, Payload, Say, add_command
 
 if TYPE_CHECKING:
     from ..simulation.materials import Layer

@@ -10,7 +10,7 @@ from typing import Any
 from .._files.atomic_write import whole_file
 from ..errors import CxgiError
 from ..masks.board import Alignment
-from ._common import Commands, Payload, Say, add_command, plain
+from ._options import Commands, Payload, Say, add_command, plain
 
 NUMBERS = {
     "max_open_s": "the shutter closes by itself after so many real seconds; 0 = never",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ._common import RUN_HELP, Commands, Payload, Say, add_command
+from ._options import RUN_HELP, Commands, Payload, Say, add_command
 
 
 def add(commands: Commands) -> None:

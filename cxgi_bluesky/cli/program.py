@@ -1,11 +1,104 @@
-"""`cxgi` as a program of its own, which may set up its process."""
+"""The command line: `cxgi` and its commands, one file a group.
+
+Every command has ``--json``: one JSON object on stdout and nothing else there; NaN is null.
+Exit status: 0 done, 2 the request cannot be met (one line says why), 1 anything else, such as findings of `check`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import gc
+import json
+import sys
+from collections.abc import Sequence
 
-from . import main
+from .. import __version__
+from ..errors import CxgiError, missing_extra
+from . import (
+    align,
+    bench,
+    catalog,
+    check,
+    convert,
+    d_r,
+    ioc,
+    knife_edge,
+    quality,
+    queue_profile,
+    reconstruct,
+    reproduce,
+    train,
+)
+from ._options import Payload, Say, plain, printable
+from .demo import command as demo
+
+COMMANDS = (
+    demo,
+    catalog,
+    reconstruct,
+    convert,
+    quality,
+    d_r,
+    knife_edge,
+    bench,
+    reproduce,
+    train,
+    ioc,
+    check,
+    align,
+    queue_profile,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = build_parser().parse_args(arguments)
+    say: Say = (lambda text: None) if options.json else (lambda text: print(printable(text)))
+    try:
+        payload = _run(options, say)
+    except CxgiError as error:
+        if options.json:
+            print(json.dumps({"error": str(error)}))
+        print(f"cxgi: {printable(str(error))}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        print("cxgi: interrupted", file=sys.stderr)
+        return 130
+    if options.json:
+        print(json.dumps(plain(payload), allow_nan=False))
+    return int(payload.get("exit_code", 0))
+
+
+def _run(options: argparse.Namespace, say: Say) -> Payload:
+    """What a command returns; an extra that is missing and faults of the catalog are one line that says what to do."""
+    try:
+        return options.command(options, say)
+    except (CxgiError, OSError):
+        raise
+    except Exception as error:
+        from ..catalog import catalog_problem
+
+        problem = missing_extra(error) or catalog_problem(error)
+        if problem is None:
+            raise
+        raise problem from error
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    parser = argparse.ArgumentParser(prog="cxgi", description="Computational x-ray ghost imaging with Bluesky.")
+    parser.add_argument("--version", action="version", version=f"cxgi {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.add(commands)
+    return parser
+
+
+# ---------------------------------------------------------------- a process of its own
+
 
 OBJECTS_BETWEEN_COLLECTIONS = 200_000  # Python's own 700: imports make a million objects, and every one of them stays
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import CxgiError
 from ..measurement.documents import cxgi_block
-from ._common import Commands, Payload, Say, add_command
+from ._options import Commands, Payload, Say, add_command
 
 Four = tuple[float, float, float, float]
 

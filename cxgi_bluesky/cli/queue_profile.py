@@ -11,7 +11,7 @@ from .._files.atomic_write import whole_file
 from ..errors import CxgiError
 from ..masks.board import MaskBoard, load_board
 from ..masks.pattern_set import count_for_fraction
-from ._common import Commands, Payload, Say, add_command
+from ._options import Commands, Payload, Say, add_command
 
 STARTUP = '''\
 """Written by `cxgi queue-profile`: what the worker of a queue server runs when its environment is opened."""

@@ -12,8 +12,7 @@ from ..masks.pattern_set import PatternSet
 from ..measurement.bucket_files.read_write import SUFFIXES
 from ..measurement.coefficients import Coding
 from ..measurement.documents import cxgi_block
-from ._common import Commands, Payload, Say, add_command, refuse_for_signed
-from ._tile_maps import tile_maps_of
+from ._options import Commands, Payload, Say, add_command, refuse_for_signed, tile_maps_of
 
 METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from ._common import Commands, Payload, Say, add_command, plain
+from ._options import Commands, Payload, Say, add_command, plain
 
 FIGURES = ("fig2", "fig3", "fig4")
 

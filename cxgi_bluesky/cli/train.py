@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError
-from ._common import Commands, Payload, Say, add_command
+from ._options import Commands, Payload, Say, add_command
 
 
 def add(commands: Commands) -> None:

@@ -8,7 +8,7 @@ from cxgi_bluesky.bench.comparison import METHODS, NETWORK, RIVAL, Case, cells, 
 from cxgi_bluesky.bench.network import network
 from cxgi_bluesky.bench.network_speed import network_speed
 from cxgi_bluesky.bench.network_tables import network_tables
-from cxgi_bluesky.cli import plain
+from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.peers import NAME as PEER_NAME
 from cxgi_bluesky.peers import NOT_INSTALLED, PeerPictures

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.masks.orders import ranking
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets, write_buckets

@@ -11,7 +11,7 @@ from bluesky import RunEngine
 
 from cxgi_bluesky.analysis.metrics import affine_fit
 from cxgi_bluesky.catalog import run_writer
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import dark_scan, metal_scan, reference_scan

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cxgi_bluesky.analysis.metrics import compare
 from cxgi_bluesky.catalog import open_catalog, record_reconstruction
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.masks.pattern_set import pattern
 from cxgi_bluesky.reconstruction.result import Reconstruction, grey_values
 from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder

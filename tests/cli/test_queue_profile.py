@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from tests.beamline_files import changed_file
 
 

@@ -9,7 +9,7 @@ import pytest
 from bluesky import RunEngine
 
 from cxgi_bluesky.catalog import find_run, run_writer
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet

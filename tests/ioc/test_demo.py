@@ -13,11 +13,10 @@ import time
 import pytest
 import yaml
 
-from cxgi_bluesky.cli import main
-from cxgi_bluesky.demo import over_epics
-from cxgi_bluesky.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement
-from cxgi_bluesky.demo.counting import Counted, Counts
-from cxgi_bluesky.demo.ioc_process import DemoIoc
+from cxgi_bluesky.cli.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement, Counted, Counts
+from cxgi_bluesky.cli.demo import epics as over_epics
+from cxgi_bluesky.cli.demo.epics import DemoIoc
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.config.load import example_path
 from tests.patience import PATIENCE_S, eventually
 
@@ -120,7 +119,7 @@ def test_what_cannot_be_is_one_error(tmp_path, capsys, words, message):
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("cxgi_bluesky.demo.ioc_process.find_spec", lambda name: None)
+    monkeypatch.setattr("cxgi_bluesky.cli.demo.epics.find_spec", lambda name: None)
     assert main(["demo", "--epics", "--out", str(tmp_path / "out")]) == 2
     assert "pip install 'cxgi_bluesky[epics]'" in capsys.readouterr().err
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from cxgi_bluesky.catalog import find_run, open_catalog, read_whole_scan
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.masks.pattern_set import PatternSet
 
 from .serving import Queue

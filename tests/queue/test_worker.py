@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cxgi_bluesky.catalog import find_run, open_catalog
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.beamline_files import changed_file
 from tests.ioc.devices.conftest import changes_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.masks.pattern_set import PatternSet, coefficients
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.error_model.common_mode import light_error

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cxgi_bluesky.cli import plain
+from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.reproduction import curves, paper, run
 from cxgi_bluesky.reproduction.resolution import SPOTS_UM, Resolution
 from cxgi_bluesky.reproduction.rows import REFERENCES, ObjectResult, Score

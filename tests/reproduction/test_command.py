@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.reproduction import run
 from tests.reproduction import synthetic
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxgi_bluesky.cli import d_r
-from cxgi_bluesky.cli._common import plain
+from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.simulation.materials import Layer, effective_transmission, parse_mask, predicted_d_r, signal_weights

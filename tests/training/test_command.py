@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.training.config import TrainingConfig, read_config
 from tests.training.test_processes import written
 from tests.training.tiny import tiny

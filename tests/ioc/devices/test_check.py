@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.diagnostics.check import check_beamline
 from cxgi_bluesky.errors import CxgiError
 

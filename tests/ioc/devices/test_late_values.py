@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cxgi_bluesky.cli import main
+from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.config.load import load_beamline
 from cxgi_bluesky.devices.diagnostics.check import check_beamline
 from cxgi_bluesky.errors import CxgiError

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis.metrics import cnr, compare
-from ..catalog import record_reconstruction
-from ..errors import CxgiError
-from ..measurement.measurement import Measurement
-from ..reconstruction.api import METHODS, reconstruct
-from ..reconstruction.cross_validation import checked_reconstruction
-from ..reconstruction.result import Reconstruction, grey_values
-from ..session.session import Session
-from .asked import Asked
+from ...analysis.metrics import cnr, compare
+from ...catalog import record_reconstruction
+from ...errors import CxgiError
+from ...measurement.measurement import Measurement
+from ...reconstruction.api import METHODS, reconstruct
+from ...reconstruction.cross_validation import checked_reconstruction
+from ...reconstruction.result import Reconstruction, grey_values
+from ...session.session import Session
+from .command import Asked
 from .scan import Scanned
 
 Say = Callable[[str], None]

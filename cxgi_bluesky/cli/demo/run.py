@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import session
-from ..devices.simulated.beamline import SimulatedBeamline
-from ..simulation.objects.registry import check_object
-from .asked import Asked
+from ... import session
+from ...devices.simulated.beamline import SimulatedBeamline
+from ...simulation.objects.registry import check_object
+from .command import Asked
 from .results import Say, numbers_of, output_folder, show
 from .scan import scan
 

@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..demo.asked import Asked
-from ..errors import CxgiError
-from ._common import Commands, Payload, Say, add_command
+from ...errors import CxgiError
+from .._options import Commands, Payload, Say, add_command
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every demonstration is told.
+
+    Attributes
+    ----------
+    object_name, board : str
+        Of the twin.
+    fraction : float
+        Sampling fraction.
+    seed : int
+    out : path
+        Folder for the pictures.
+    data : path or str, optional
+        Data folder, as in `session.start`.
+    """
+
+    object_name: str
+    board: str
+    fraction: float
+    seed: int
+    out: str | Path
+    data: str | Path | None = None
+
+
+# ---------------------------------------------------------------- the command
 
 
 def add(commands: Commands) -> None:
@@ -39,7 +68,7 @@ def demo(options: argparse.Namespace, say: Say) -> Payload:
         return _over_epics(asked, options, say)
     if options.detector is not None:
         raise CxgiError(f"--detector {options.detector} is one of the IOC's: it needs --epics")
-    from ..demo.run import run_demo
+    from .run import run_demo
 
     return run_demo(asked, _thickness(options), say)
 
@@ -47,8 +76,7 @@ def demo(options: argparse.Namespace, say: Say) -> Payload:
 def _over_epics(asked: Asked, options: argparse.Namespace, say: Say) -> Payload:
     if options.material is not None or options.energy_kev is not None:
         raise CxgiError("--material and --energy-kev: the IOC serves no thickness, leave them out or leave out --epics")
-    from ..demo.over_epics import run_epics_demo
-    from ..demo.round import run_each_detector
+    from .epics import run_each_detector, run_epics_demo
 
     if options.detector == "all":
         return run_each_detector(asked, quiet=options.json, say=say)
@@ -61,6 +89,6 @@ def _thickness(options: argparse.Namespace) -> dict[str, Any]:
         return {}
     if options.material is None or options.energy_kev is None:
         raise CxgiError("a thickness needs both --material and --energy-kev")
-    from ..simulation.spectrum import one_energy
+    from ...simulation.spectrum import one_energy
 
     return {"material": options.material, "spectrum": one_energy(options.energy_kev)}

@@ -9,12 +9,12 @@ from typing import Any
 
 from bluesky.utils import RunEngineInterrupted
 
-from ..catalog import find_run, read_exposures
-from ..errors import CxgiError
-from ..masks.pattern_set import PatternSet
-from ..measurement.exposures import Exposures
-from ..reconstruction.result import Reconstruction
-from ..session.session import Session
+from ...catalog import find_run, read_exposures
+from ...errors import CxgiError
+from ...masks.pattern_set import PatternSet
+from ...measurement.exposures import Exposures
+from ...reconstruction.result import Reconstruction
+from ...session.session import Session
 
 
 @dataclass(frozen=True)

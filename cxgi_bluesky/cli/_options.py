@@ -1,0 +1,114 @@
+"""What every command shares: its signature, and the options that all have."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CxgiError
+
+if TYPE_CHECKING:
+    from ..masks.board import MaskBoard
+    from ..masks.tile_maps import TileMaps
+
+
+RUN_HELP = "uid of the run or its beginning, its scan number, last, or -2 for the last but one"
+
+Payload = dict[str, Any]
+Say = Callable[[str], None]
+Command = Callable[[argparse.Namespace, Say], Payload]
+Commands = Any  # argparse's own type of a group of sub-parsers is private
+
+
+def add_command(commands: Commands, name: str, function: Command, *, data: bool = True) -> argparse.ArgumentParser:
+    """A sub-parser whose help is the first line of the function's docstring."""
+    words = (function.__doc__ or "").splitlines()[0]
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
+    parser.set_defaults(command=function)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
+    if data:
+        parser.add_argument("--data", help="data folder or Tiled server (default: CXGI_DATA, else your data folder)")
+    return parser
+
+
+def refuse_for_signed(options: argparse.Namespace, coding: str | None) -> None:
+    """Raise `CxgiError` for --d-r or --dark with signed buckets, which have neither."""
+    if coding == "signed" and (options.d_r is not None or options.dark is not None):
+        raise CxgiError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal would obey: metadata of others may hold escape characters."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON knows: NaN and infinity become None, arrays and numpy numbers plain ones."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+# ---------------------------------------------------------------- maps of the tiles
+
+
+def tile_maps_of(
+    options: argparse.Namespace, say: Say, *, size: int | None, board: Payload | None = None
+) -> TileMaps | None:
+    """The maps that are asked for, checked as far as it can be told of which board they are.
+
+    Parameters
+    ----------
+    size : int, optional
+        Pixels per side of what was measured.
+    board : dict, optional
+        What the run says of its board: ``id`` and ``sha256``.
+
+    Raises
+    ------
+    CxgiError
+        If they cannot be read, or are of another board or size.
+    """
+    from ..masks.tile_maps import TileMaps
+
+    if options.tile_maps is None:
+        return None
+    carrier = _given_board(options.board, board) if options.board is not None else _shipped_board(board)
+    maps = TileMaps.from_file(options.tile_maps, carrier, size=size)
+    says_its_board = maps.board_sha256 is not None and not Path(options.tile_maps).is_dir()
+    if options.board is None and not says_its_board:
+        taken = "" if carrier is None else f"taken for those of {carrier.name}, "
+        say(f"the maps do not say of which board they are: {taken}not checked")
+    return maps
+
+
+def _given_board(name: str, of_the_run: Payload | None) -> MaskBoard:
+    from ..masks.board import load_board
+
+    board = load_board(name)
+    if of_the_run is not None and of_the_run["sha256"] != board.sha256:
+        raise CxgiError(
+            f"--board {name} (sha256 {board.sha256[:12]}) is not the board of this run, {of_the_run['id']!r} "
+            f"(sha256 {of_the_run['sha256'][:12]}): give that one"
+        )
+    return board
+
+
+def _shipped_board(of_the_run: Payload | None) -> MaskBoard | None:
+    """The board of the run, if it is exactly one that comes with the package."""
+    from ..masks.board import load_board
+    from ..masks.board_files import shipped_boards
+
+    if of_the_run is None or of_the_run["id"] not in shipped_boards():
+        return None
+    board = load_board(of_the_run["id"])
+    return board if board.sha256 == of_the_run["sha256"] else None

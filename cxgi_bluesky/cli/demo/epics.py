@@ -1,0 +1,288 @@
+"""The demonstration over Channel Access: an IOC, a beamline file, a scan, and soft devices beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from ..._files.atomic_write import whole_file
+from ...devices.config import example_path
+from ...errors import CxgiError
+from ...masks.board import MaskBoard
+from .command import Asked
+
+END_S = 15.0
+
+
+def leave_channel_access() -> None:
+    """Close this process' channels for good, before their IOC ends: libca would tell the user of lost connections."""
+    from epics import ca
+
+    ca.finalize_libca()
+
+
+class DemoIoc:
+    """``cxgi ioc`` on free ports, as fast as it can; it closes the shutter and ends with the ``with`` block.
+
+    It does not get the keyboard's Ctrl-C, so that the scan can still close the shutter through it, and it ends by
+    itself if this process is killed.
+
+    Parameters
+    ----------
+    prefix, board, object_name : str
+    seed : int
+
+    Attributes
+    ----------
+    environment : dict
+        What a client needs in its environment before it imports ophyd.
+    counted : dict
+        What the IOC says at its end.
+
+    Raises
+    ------
+    CxgiError
+        Without caproto or pyepics, or if the IOC does not start.
+    """
+
+    def __init__(self, *, prefix: str, board: str, object_name: str, seed: int) -> None:
+        if find_spec("caproto") is None or find_spec("epics") is None:
+            raise CxgiError("cxgi demo --epics needs caproto and pyepics: pip install 'cxgi_bluesky[epics]'")
+        self.counted: dict[str, Any] = {}
+        self.said = ""
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe, which nobody would empty
+        options = {"--prefix": prefix, "--board": board, "--object": object_name, "--seed": str(seed)}
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--end-with-parent", "--time-scale", "0"),
+                *(word for option in options.items() for word in option),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            start_new_session=True,
+        )
+        self.environment: dict[str, str] = self._announcement()["environment"]
+
+    def _announcement(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        try:
+            line = self._process.stdout.readline()
+        except KeyboardInterrupt:
+            self.end()
+            raise CxgiError("interrupted before the first exposure") from None
+        if not line:
+            self.end()
+            raise CxgiError(f"the IOC did not start: {(self.said.splitlines() or ['it said nothing'])[-1]}")
+        told = dict(json.loads(line))
+        if "error" in told:
+            self.end()
+            raise CxgiError(f"the IOC did not start: {told['error']}")
+        return told
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+
+    def end(self) -> dict[str, Any]:
+        """End it, the shutter first; what it counted."""
+        if self._log.closed:
+            return self.counted
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            rest, _ = self._process.communicate(timeout=END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            self._log.close()
+            raise CxgiError(f"the IOC did not end within {END_S:g} s and was killed") from None
+        if rest and rest.strip():
+            self.counted = json.loads(rest)
+        self._log.seek(0)
+        self.said = self._log.read().strip()
+        self._log.close()
+        return self.counted
+
+    def tell_clients(self) -> None:
+        """Put its addresses into this process' environment; Channel Access reads them once."""
+        os.environ.update(self.environment)
+
+
+# ---------------------------------------------------------------- one detector
+
+
+EXAMPLES = {"generic": "ioc", "keithley": "keithley", "tetramm": "tetramm", "scaler": "scaler"}
+OF_THE_BOARD = ("limits_mm", "in_position_um")  # keys of the stage that do not fit another board
+NUMBERS_FILE = "demo.json"
+DISAGREES = 1  # exit code
+
+
+def run_epics_demo(asked: Asked, detector: str, say: Any) -> dict[str, Any]:
+    """Scan an IOC of its own through a beamline file, and hold everything against soft devices.
+
+    To be called in a process that has not talked Channel Access before.
+
+    Parameters
+    ----------
+    asked : Asked
+    detector : {"generic", "keithley", "tetramm", "scaler"}
+    say : callable
+
+    Returns
+    -------
+    dict
+        Plain values, also in ``demo.json`` of its folder; ``exit_code`` is 1 if images or counts do not agree.
+
+    Raises
+    ------
+    CxgiError
+        For an unknown detector, without the extra ``epics``, or after Ctrl-C; the shutter is closed and the IOC ended.
+    """
+    words = beamline_words(detector, asked.board)
+    say(f"Starting an IOC of its own, prefix {words['prefix']}, as fast as it can ...")
+    with DemoIoc(prefix=words["prefix"], board=asked.board, object_name=asked.object_name, seed=asked.seed) as ioc:
+        ioc.tell_clients()
+        numbers = {"detector": detector, **_scan_and_show(ioc, words, asked, say)}
+    with whole_file(Path(asked.out) / NUMBERS_FILE) as file:
+        file.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    return numbers
+
+
+def beamline_words(detector: str, board: str) -> dict[str, Any]:
+    """Words of the package's example for a detector, with another board, and without what fits its own alone.
+
+    Raises
+    ------
+    CxgiError
+        For an unknown detector.
+    """
+    if detector not in EXAMPLES:
+        raise CxgiError(f"detector {detector!r} is unknown: choose {', '.join(EXAMPLES)} or all")
+    text = example_path(EXAMPLES[detector]).read_text(encoding="utf-8")
+    words: dict[str, Any] = yaml.safe_load(text)
+    words.pop("data", None)
+    if board == words["board"]:
+        return words
+    stage = {key: value for key, value in words["stage"].items() if key not in OF_THE_BOARD}
+    return {**words, "stage": stage, "board": str(Path(board).resolve()) if Path(board).is_file() else board}
+
+
+def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: Asked, say: Any) -> dict[str, Any]:
+    """What follows when the environment is right: from here on ophyd may be imported."""
+    from ... import session
+    from ...devices.simulated.beamline import simulated_beamline
+    from ...session.shutdown import leave_to_itself
+    from .agreement import Counts, agreement
+    from .results import numbers_of, output_folder, show
+    from .scan import scan
+
+    folder = output_folder(asked.out)
+    file = folder / "beamline.yml"
+    file.write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")
+    s = session.start(sim=False, beamline=file, data=asked.data)
+    scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, over Channel Access with {file}", say)
+    leave_channel_access()
+    leave_to_itself(s.shutter)
+    counts = Counts.of(scanned, s.diode, ioc.end())
+    assert isinstance(s.board, MaskBoard)
+    truth = simulated_beamline(s.board, asked.object_name, seed=asked.seed).twin.truth
+    shown = show(s, scanned, truth, folder, say)
+    beside = agreement(scanned, asked, s.board, incident=s.object_stage is not None, say=say)
+    say(str(beside))
+    say(str(counts))
+    return {
+        **numbers_of(asked, s, scanned, shown, folder),
+        "beside_soft_devices": beside.to_dict(),
+        "counts": counts.to_dict(),
+        "exit_code": 0 if beside.good and counts.equal else DISAGREES,
+    }
+
+
+# ---------------------------------------------------------------- all detectors
+
+
+WHOLE, SHARE = "generic", 0.25  # the others read more PVs an exposure: a quarter of the patterns shows the same
+
+
+def run_each_detector(asked: Asked, *, quiet: bool, say: Any) -> dict[str, Any]:
+    """``cxgi demo --epics`` for every detector, with pictures in a folder of its own each.
+
+    Parameters
+    ----------
+    asked : Asked
+        Its fraction is for the first detector.
+    quiet : bool
+        Nothing is printed.
+    say : callable
+
+    Returns
+    -------
+    dict
+        Numbers by detector in ``detectors``, and ``exit_code`` 1 if one of them does not agree.
+
+    Raises
+    ------
+    CxgiError
+        If one of them fails or is interrupted; it has said why.
+    """
+    told = {}
+    for detector in EXAMPLES:
+        folder = Path(asked.out) / detector
+        share = asked.fraction if detector == WHOLE else SHARE * asked.fraction
+        fewer = "" if detector == WHOLE else f", with {SHARE:.0%} of the patterns asked for: it takes longer"
+        say(f"\n=== detector {detector}{fewer} ===")
+        here = replace(asked, fraction=share, out=folder)
+        _run([*_as_words(here), "--detector", detector], quiet=quiet)
+        told[detector] = json.loads((folder / NUMBERS_FILE).read_text(encoding="utf-8"))
+    say(_table(told))
+    return {"detectors": told, "exit_code": max(numbers["exit_code"] for numbers in told.values())}
+
+
+def _as_words(asked: Asked) -> list[str]:
+    """On the command line."""
+    options = {"--object": asked.object_name, "--board": asked.board, "--fraction": asked.fraction,
+               "--seed": asked.seed, "--out": asked.out, "--data": asked.data}  # fmt: skip
+    return [word for name, value in options.items() if value is not None for word in (name, str(value))]
+
+
+def _run(words: list[str], *, quiet: bool) -> None:
+    sys.stdout.flush()  # the child writes there too
+    child = subprocess.Popen(
+        [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics", *words],
+        stdout=subprocess.DEVNULL if quiet else None,
+    )
+    while True:
+        try:
+            code = child.wait()
+            break
+        except KeyboardInterrupt:
+            continue  # it got the same: it closes the shutter, and says what is left
+    if code not in (0, DISAGREES):
+        raise CxgiError("the demonstration ended there; what went wrong is told above")
+
+
+def _table(told: dict[str, Any]) -> str:
+    lines = ["", f"{'detector':<10} {'exposures':>9} {'counts':>9}  beside soft devices"]
+    for detector, numbers in told.items():
+        counts = "equal" if numbers["counts"]["equal"] else "NOT EQUAL"
+        beside = numbers["beside_soft_devices"]
+        lines.append(
+            f"{detector:<10} {numbers['exposures']:>9} {counts:>9}  {beside['verdict']} "
+            f"(chi2 {beside['chi2_per_bucket']:.2f}, two seeds {beside['chi2_per_bucket_of_two_seeds']:.2f})"
+        )
+    return "\n".join(lines)
