@@ -42,17 +42,17 @@ test-beside:
 # Renews docs/reference/measured.md; MEASURED=folder adds the measured 32 x 32 files.
 ORDERS ?= zig-zag cake-cutting variable-density learned-density
 bench: $(STAMP)
-	$(BIN)/cxgi bench all $(if $(MEASURED),--measured $(MEASURED)) --orders $(ORDERS) \
+	$(BIN)/python -m benchmarks.suite all $(if $(MEASURED),--measured $(MEASURED)) --orders $(ORDERS) \
 		--out docs/reference/bench.json --markdown docs/reference/measured.md
 
 # Renews docs/reference/network.md: the network beside all other methods; WEIGHTS=file for others than those shipped.
 bench-network: $(STAMP)
-	$(BIN)/cxgi bench network --seeds 5 --peer-minutes 15 $(if $(WEIGHTS),--weights $(WEIGHTS)) \
+	$(BIN)/python -m benchmarks.suite network --seeds 5 --peer-minutes 15 $(if $(WEIGHTS),--weights $(WEIGHTS)) \
 		--out docs/reference/network.json --markdown docs/reference/network.md
 
 # Renews docs/reproduction.md and its pictures: the paper's figures on the simulated beamline.
 reproduce: $(STAMP)
-	$(BIN)/cxgi reproduce --out docs
+	$(BIN)/python -m benchmarks.paper --out docs
 
 # The same coefficients for us and for other packages, which live in an environment of their own.
 bench-peers: $(STAMP) $(PEERS_STAMP)

@@ -17,7 +17,7 @@ from _timing import Clock, report
 from bluesky import RunEngine
 from bluesky.callbacks import CallbackBase, LiveTable
 
-from cxgi_bluesky.bench.workload import measure, truths
+from benchmarks.suite.workload import measure, truths
 from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveView, ScanProgress
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet

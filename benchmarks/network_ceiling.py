@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from _timing import report
 
-from cxgi_bluesky.bench import workload
-from cxgi_bluesky.bench.scores import score
-from cxgi_bluesky.bench.timing import one_thread
+from benchmarks.suite import workload
+from benchmarks.suite.scores import score
+from benchmarks.suite.timing import one_thread
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct

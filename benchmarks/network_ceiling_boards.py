@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from _timing import report
 
+from benchmarks.paper.rows import Scanned, scan_objects
+from benchmarks.suite.timing import one_thread
 from cxgi_bluesky.analysis.metrics import affine_fit, compare
-from cxgi_bluesky.bench.timing import one_thread
 from cxgi_bluesky.masks.pattern_set import coefficients
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.methods.measured_masks import without_mask_error
-from cxgi_bluesky.reproduction.rows import Scanned, scan_objects
 
 BOARDS = (("cu32", "CAS"), ("au64", "gold"))
 NAMES = {False: "none", True: "reference scan", "maps": "measured masks"}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from _timing import milliseconds, report
 
-from cxgi_bluesky.bench.workload import measure, truths
+from benchmarks.suite.workload import measure, truths
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct

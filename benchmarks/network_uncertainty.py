@@ -16,7 +16,7 @@ import torch
 from _timing import report
 from uncertainty import CONDITIONS, Case, summary
 
-from cxgi_bluesky.bench.workload import measure, truths
+from benchmarks.suite.workload import measure, truths
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn_sigma

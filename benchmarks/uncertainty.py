@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from _timing import report
 
-from cxgi_bluesky.bench.workload import measure, truths
+from benchmarks.suite.workload import measure, truths
 from cxgi_bluesky.masks.orders import SEEDED
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct

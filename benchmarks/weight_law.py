@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from _timing import report
 
+from benchmarks.suite.workload import measure
 from cxgi_bluesky.analysis.metrics import psnr
-from cxgi_bluesky.bench.workload import measure
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.methods.tv import Problem, WarmStart
 from cxgi_bluesky.reconstruction.solvers import regularization as module

@@ -5,15 +5,21 @@ import os
 
 import pytest
 
-from cxgi_bluesky.bench.timing import THREAD_VARIABLES, milliseconds, one_thread
+from benchmarks.suite.__main__ import build_parser
+from benchmarks.suite.timing import THREAD_VARIABLES, milliseconds, one_thread
 from cxgi_bluesky.cli.program import main
 
-FAST = ["bench", "quality", "--seeds", "1", "--methods", "inverse", "--orders", "zig-zag"]
+FAST = ["quality", "--seeds", "1", "--methods", "inverse", "--orders", "zig-zag"]
+
+
+def run(arguments):
+    """What `python -m benchmarks.suite` ends with."""
+    return main(arguments, parser=build_parser())
 
 
 def test_one_json_object_and_the_same_in_the_file(tmp_path, capsys):
     out, page = tmp_path / "bench.json", tmp_path / "table.md"
-    assert main([*FAST, "--json", "--out", str(out), "--markdown", str(page)]) == 0
+    assert run([*FAST, "--json", "--out", str(out), "--markdown", str(page)]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer == json.loads(out.read_text())
     assert [row["snr_db"] for row in answer["quality"]["rows"]] == [30.0, 20.0]
@@ -22,14 +28,14 @@ def test_one_json_object_and_the_same_in_the_file(tmp_path, capsys):
 
 
 def test_without_json_the_tables_are_shown(capsys):
-    assert main(FAST) == 0
+    assert run(FAST) == 0
     assert "| zig-zag | 30 dB | inverse |" in capsys.readouterr().out
 
 
 def test_every_order_is_run_by_default(capsys):
     from cxgi_bluesky.masks.orders import ORDERS
 
-    assert main(["bench", "quality", "--seeds", "1", "--methods", "inverse", "--json"]) == 0
+    assert run(["quality", "--seeds", "1", "--methods", "inverse", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["quality"]["rows"]
     assert [row["order"] for row in rows[::2]] == list(ORDERS)
 
@@ -37,7 +43,7 @@ def test_every_order_is_run_by_default(capsys):
 def test_one_table_of_the_network(tmp_path, capsys):
     page = tmp_path / "table.md"
     arguments = ["--seeds", "1", "--orders", "zig-zag", "--tables", "trust", "--markdown", str(page)]
-    assert main(["bench", "network", *arguments, "--json"]) == 0
+    assert run(["network", *arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["network"]
     assert "anchor" not in found
     assert [row["method"] for row in found["trust"]["rows"]] == ["tv", "ch-mwcnn"]
@@ -62,7 +68,7 @@ def test_one_table_of_the_network(tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_met_is_one_line_and_status_2(arguments, message, capsys):
-    assert main(["bench", *arguments, "--json"]) == 2
+    assert run([*arguments, "--json"]) == 2
     captured = capsys.readouterr()
     assert message in json.loads(captured.out)["error"]
     assert message in captured.err

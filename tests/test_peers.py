@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from cxgi_bluesky import peers
-from cxgi_bluesky.bench import workload
+from benchmarks.suite import pnp_bm3d as peers
+from benchmarks.suite import workload
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from _shared import Case, Reconstruct, timed_images
 
+from benchmarks.suite import workload
+from benchmarks.suite.report import machine
+from benchmarks.suite.scores import Scores, mean_scores, score
+from benchmarks.suite.specs import BASELINE, Spec, chosen_orders, chosen_specs
+from benchmarks.suite.tables import number, short, table, write_markdown
+from benchmarks.suite.timing import one_thread
 from cxgi_bluesky.analysis.metrics import affine_fit
-from cxgi_bluesky.bench import workload
-from cxgi_bluesky.bench.report import machine
-from cxgi_bluesky.bench.scores import Scores, mean_scores, score
-from cxgi_bluesky.bench.specs import BASELINE, Spec, chosen_orders, chosen_specs
-from cxgi_bluesky.bench.tables import number, short, table, write_markdown
-from cxgi_bluesky.bench.timing import one_thread
 from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.simulation.random_objects import random_object
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--orders", nargs="+", default=["zig-zag", "cake-cutting", "variable-density"])
     parser.add_argument("--snr", nargs="+", type=float, default=[30.0])
     parser.add_argument("--out", type=Path, help="the same JSON as a file")
-    parser.add_argument("--markdown", type=Path, help="page with the marks of cxgi bench, or a new one")
+    parser.add_argument("--markdown", type=Path, help="page with the marks of the suite, or a new one")
     options = parser.parse_args()
     with one_thread():
         results = plain(compare(options.python, chosen_orders(options.orders), options.snr, options.seeds))

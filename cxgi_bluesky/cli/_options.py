@@ -26,11 +26,22 @@ Commands = Any  # argparse's own type of a group of sub-parsers is private
 def add_command(commands: Commands, name: str, function: Command, *, data: bool = True) -> argparse.ArgumentParser:
     """A sub-parser whose help is the first line of the function's docstring."""
     words = (function.__doc__ or "").splitlines()[0]
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
-    parser.set_defaults(command=function)
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
+    parser: argparse.ArgumentParser = _prepare(commands.add_parser(name, help=words, description=words), function)
     if data:
         parser.add_argument("--data", help="data folder or Tiled server (default: CXGI_DATA, else your data folder)")
+    return parser
+
+
+def command_parser(program: str, function: Command) -> argparse.ArgumentParser:
+    """The parser of a program that is one command."""
+    return _prepare(
+        argparse.ArgumentParser(prog=program, description=(function.__doc__ or "").splitlines()[0]), function
+    )
+
+
+def _prepare(parser: argparse.ArgumentParser, function: Command) -> argparse.ArgumentParser:
+    parser.set_defaults(command=function)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
     return parser
 
 

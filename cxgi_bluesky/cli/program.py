@@ -15,21 +15,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import CxgiError, missing_extra
-from . import (
-    align,
-    bench,
-    catalog,
-    check,
-    convert,
-    d_r,
-    ioc,
-    knife_edge,
-    quality,
-    queue_profile,
-    reconstruct,
-    reproduce,
-    train,
-)
+from . import align, catalog, check, convert, d_r, ioc, knife_edge, quality, queue_profile, reconstruct, train
 from ._options import Payload, Say, plain, printable
 from .demo import command as demo
 
@@ -41,8 +27,6 @@ COMMANDS = (
     quality,
     d_r,
     knife_edge,
-    bench,
-    reproduce,
     train,
     ioc,
     check,
@@ -51,9 +35,9 @@ COMMANDS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
-    options = build_parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, *, parser: argparse.ArgumentParser | None = None) -> int:
+    """Run one command, of `cxgi` or of a program with another `parser`; returns the exit status."""
+    options = (parser or build_parser()).parse_args(arguments)
     say: Say = (lambda text: None) if options.json else (lambda text: print(printable(text)))
     try:
         payload = _run(options, say)

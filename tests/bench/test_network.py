@@ -3,15 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxgi_bluesky.bench import network_cases, specs, trust
-from cxgi_bluesky.bench.comparison import METHODS, NETWORK, RIVAL, Case, cells, difference, method_rows, peer_rows
-from cxgi_bluesky.bench.network import network
-from cxgi_bluesky.bench.network_speed import network_speed
-from cxgi_bluesky.bench.network_tables import network_tables
+from benchmarks.suite import network_cases, specs, trust
+from benchmarks.suite.comparison import METHODS, NETWORK, RIVAL, Case, cells, difference, method_rows, peer_rows
+from benchmarks.suite.network import network
+from benchmarks.suite.network_speed import network_speed
+from benchmarks.suite.network_tables import network_tables
+from benchmarks.suite.pnp_bm3d import NAME as PEER_NAME
+from benchmarks.suite.pnp_bm3d import NOT_INSTALLED, PeerPictures
 from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.peers import NAME as PEER_NAME
-from cxgi_bluesky.peers import NOT_INSTALLED, PeerPictures
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.random_objects import FAMILIES
 from cxgi_bluesky.training.config import TrainingConfig

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxgi_bluesky.bench import specs, workload
-from cxgi_bluesky.bench.image_quality import quality
-from cxgi_bluesky.bench.measured import measured, network_minus_tv
-from cxgi_bluesky.bench.memory import peak_memory
-from cxgi_bluesky.bench.report import run_bench
-from cxgi_bluesky.bench.scores import gaussian_ssim, scale_to_truth, score
-from cxgi_bluesky.bench.speed import speed
+from benchmarks.suite import specs, workload
+from benchmarks.suite.image_quality import quality
+from benchmarks.suite.measured import measured, network_minus_tv
+from benchmarks.suite.memory import peak_memory
+from benchmarks.suite.report import run_bench
+from benchmarks.suite.scores import gaussian_ssim, scale_to_truth, score
+from benchmarks.suite.speed import speed
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import ORDERS
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxgi_bluesky.bench.tables import BEGIN, END, between_marks, markdown, write_markdown
+from benchmarks.suite.tables import BEGIN, END, between_marks, markdown, write_markdown
 from cxgi_bluesky.errors import CxgiError
 
 RESULTS = {

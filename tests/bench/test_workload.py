@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxgi_bluesky.bench import workload
+from benchmarks.suite import workload
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 
 

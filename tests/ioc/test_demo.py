@@ -13,8 +13,8 @@ import time
 import pytest
 import yaml
 
-from cxgi_bluesky.cli.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement, Counted, Counts
 from cxgi_bluesky.cli.demo import epics as over_epics
+from cxgi_bluesky.cli.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement, Counted, Counts
 from cxgi_bluesky.cli.demo.epics import DemoIoc
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.config.load import example_path

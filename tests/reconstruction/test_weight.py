@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.suite.workload import measure, pattern_set, truths
 from cxgi_bluesky.analysis.metrics import cnr, psnr
-from cxgi_bluesky.bench.workload import measure, pattern_set, truths
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct

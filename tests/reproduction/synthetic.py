@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.paper import curves, paper, run
+from benchmarks.paper.resolution import SPOTS_UM, Resolution
+from benchmarks.paper.rows import REFERENCES, ObjectResult, Score
 from cxgi_bluesky.cli._options import plain
-from cxgi_bluesky.reproduction import curves, paper, run
-from cxgi_bluesky.reproduction.resolution import SPOTS_UM, Resolution
-from cxgi_bluesky.reproduction.rows import REFERENCES, ObjectResult, Score
 
 # without a reference; those of CAS stand in the paper's order, those of the gear and of gold do not
 CNR = {

@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 import pytest
 
-from cxgi_bluesky.peers import NAME as PEER_NAME
-from cxgi_bluesky.peers import NOT_INSTALLED, PeerPictures
+from benchmarks.paper import boards, paper, training_seen
+from benchmarks.paper.rows import REFERENCES
+from benchmarks.suite.pnp_bm3d import NAME as PEER_NAME
+from benchmarks.suite.pnp_bm3d import NOT_INSTALLED, PeerPictures
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reproduction import boards, paper, training_seen
-from cxgi_bluesky.reproduction.rows import REFERENCES
 from cxgi_bluesky.training.boards import BoardRanges
 
 CARD = {"known": {"etched_masks": True}, "training": {"boards": {"ranges": asdict(BoardRanges())}}}

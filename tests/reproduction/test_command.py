@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from benchmarks.paper import run
+from benchmarks.paper.__main__ import build_parser
 from cxgi_bluesky.cli.program import main
-from cxgi_bluesky.reproduction import run
 from tests.reproduction import synthetic
 
 
@@ -15,7 +16,7 @@ from tests.reproduction import synthetic
 )
 def test_a_request_that_cannot_be_met(arguments, named, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["reproduce", *arguments]) == 2
+    assert main(arguments, parser=build_parser()) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert len(said.err.splitlines()) == 1
@@ -25,7 +26,7 @@ def test_a_request_that_cannot_be_met(arguments, named, capsys, tmp_path, monkey
 
 def test_a_folder_that_cannot_be_made(capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    assert main(["reproduce", "--out", str(tmp_path / "file" / "out")]) == 2
+    assert main(["--out", str(tmp_path / "file" / "out")], parser=build_parser()) == 2
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1
     assert "--out" in said
@@ -39,7 +40,7 @@ def test_page_json_and_picture_of_a_figure(capsys, tmp_path, monkeypatch):
         return synthetic.results(1)
 
     monkeypatch.setattr(run, "run_jobs", scanned)
-    assert main(["reproduce", "fig2", "--seeds", "1", "--out", str(tmp_path), "--json"]) == 0
+    assert main(["fig2", "--seeds", "1", "--out", str(tmp_path), "--json"], parser=build_parser()) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer.pop("out") == str(tmp_path)
     assert json.loads((tmp_path / "reproduction.json").read_text()) == answer

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cxgi_bluesky.reproduction import curves, paper
+from benchmarks.paper import curves, paper
 
 EXPOSURES = (16, 32, 64)
 

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 from PIL import Image
 
-from cxgi_bluesky.reproduction import drawing
+from benchmarks.paper import drawing
 from tests.reproduction import synthetic
 
 

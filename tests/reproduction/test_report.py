@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from cxgi_bluesky.peers import NAME as PEER_NAME
-from cxgi_bluesky.reproduction import curves, report, run
+from benchmarks.paper import curves, report, run
+from benchmarks.suite.pnp_bm3d import NAME as PEER_NAME
 from tests.reproduction import synthetic
 
 CURVE_KEYS = {"exposures", "cnr_mean", "cnr_std"}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cxgi_bluesky.reproduction import paper
-from cxgi_bluesky.reproduction.resolution import summary
+from benchmarks.paper import paper
+from benchmarks.paper.resolution import summary
 from tests.reproduction.synthetic import resolution
 
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from cxgi_bluesky.reproduction import paper, rows
-from cxgi_bluesky.reproduction.rows import REFERENCES, table_rows
+from benchmarks.paper import paper, rows
+from benchmarks.paper.rows import REFERENCES, table_rows
 from tests.reproduction.synthetic import score
 
 

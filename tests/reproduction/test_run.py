@@ -5,9 +5,9 @@ import os
 
 import pytest
 
+from benchmarks.paper import run
+from benchmarks.paper.run import Job, check_request, jobs_of, run_jobs
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.reproduction import run
-from cxgi_bluesky.reproduction.run import Job, check_request, jobs_of, run_jobs
 
 
 def test_the_figures_to_make():

@@ -6,7 +6,7 @@ import pytest
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import sequency_grid
 from cxgi_bluesky.masks.pattern_set import pattern
-from cxgi_bluesky.simulation.coefficient_variance import coefficient_variance
+from tools.learned_orders import coefficient_variance
 
 
 def test_a_set_of_one_pattern_has_all_its_power_there():

@@ -1,0 +1,188 @@
+"""One table row a method and a kind of reference: CNR, PSNR, SSIM, gap, beside the paper's CNR."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.paper import paper
+from benchmarks.paper.scans import ORDER, beamline, scan_image, scan_reference
+from benchmarks.suite.pnp_bm3d import NAME as PEER_NAME
+from benchmarks.suite.pnp_bm3d import Peer, pnp_bm3d
+from cxgi_bluesky.analysis.metrics import compare
+from cxgi_bluesky.analysis.resolution.gap import measure_gap
+from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.measurement.exposures import Exposures
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.cross_validation import held_out_score
+from cxgi_bluesky.simulation.tile_camera import record_tile_maps
+
+Image = NDArray[Any]
+Reference = bool | str  # False: none, True: the reference scan, "maps": measured tile maps
+REFERENCES: tuple[Reference, ...] = (False, True, "maps")
+REFERENCE_NAMES: dict[Reference, str] = {False: "none", True: "reference scan", "maps": "measured masks"}
+CAMERA_NOISE = 0.01  # rms of a camera pixel, open tile 1
+# Across the gap of the gold object, 8.5 pixels to each side of its middle (row0, col0, row1, col1).
+_GAP_LINE = (29.1, 20.2, 32.7, 37.0)
+_GAP_PLACE_PX = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """One picture of one seed against the truth."""
+
+    object_name: str
+    board: str
+    method: str
+    reference: Reference
+    cnr: float
+    psnr_db: float
+    ssim: float
+    gap_um: float
+    supported: bool | None
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectResult:
+    """What a seed gives of one object: scores, pictures, the truth, and D_r as measured."""
+
+    scores: list[Score]
+    pictures: dict[tuple[str, Reference], Image]
+    truth: Image
+    d_r: tuple[float, float]
+
+
+def measure_objects(board: str, object_names: Sequence[str], seed: int) -> dict[str, ObjectResult]:
+    """Scan each object, the reference once, photograph the tiles, and reconstruct in every way.
+
+    With PnP-BM3D too, where its environment is installed.
+    """
+    results = {}
+    for name, scanned in scan_objects(board, object_names, seed):
+        scores, pictures = reconstructed(scanned, paper.METHODS)
+        more, theirs = by_peer(scanned)
+        results[name] = ObjectResult([*scores, *more], {**pictures, **theirs}, scanned.truth, scanned.d_r)
+    return results
+
+
+@dataclass(frozen=True, eq=False)
+class Scanned:
+    """An object's measurement with every kind of reference, its truth, and D_r as measured."""
+
+    name: str
+    board: str
+    measurements: Mapping[Reference, Measurement]
+    truth: Image
+    d_r: tuple[float, float]
+
+
+def scan_objects(
+    board: str, object_names: Sequence[str], seed: int, order: str = ORDER
+) -> Iterator[tuple[str, Scanned]]:
+    """Scan each object on the board of a seed, the reference and the tiles' photographs once."""
+    count = paper.EXPOSURES[board]
+    first = beamline(board, object_names[0], seed, run=0)
+    reference = scan_reference(first, count, order)
+    patterns = PatternSet.from_dict(reference.start["cxgi"]["pattern_set"])
+    maps = record_tile_maps(first.twin, patterns, noise=CAMERA_NOISE, seed=seed)
+    for run, name in enumerate(object_names, start=1):
+        line = beamline(board, name, seed, run=run)
+        image = scan_image(line, count, order)
+        measurements: dict[Reference, Measurement] = {
+            False: Measurement.from_exposures(image),
+            True: Measurement.from_exposures(image, reference=reference),
+            "maps": Measurement.from_exposures(image, reference=reference, tile_maps=maps),
+        }
+        yield name, Scanned(name, board, measurements, line.twin.truth, _d_r(reference))
+
+
+def _d_r(reference: Exposures) -> tuple[float, float]:
+    measured = reference.measured_d_r()
+    return (math.nan, math.nan) if measured is None else measured
+
+
+def reconstructed(
+    scanned: Scanned, methods: Mapping[str, tuple[str, Mapping[str, Any]]], *, verdicts: bool = True
+) -> tuple[list[Score], dict[tuple[str, Reference], Image]]:
+    """Scores and pictures of every method and reference; `verdicts`: with the held-out score."""
+    scores, pictures = [], {}
+    for reference, measurement in scanned.measurements.items():
+        for label, (method, options) in methods.items():
+            image = reconstruct(measurement, method=method, **options).image
+            judged = None
+            if verdicts and reference != "maps":
+                judged = held_out_score(measurement, method=method, **options)
+            supported = None if judged is None else judged["supported"]
+            scores.append(_score(scanned, label, reference, image, supported))
+            pictures[label, reference] = image
+    return scores, pictures
+
+
+def by_peer(
+    scanned: Scanned, peer: Peer = pnp_bm3d, minutes: float = math.inf
+) -> tuple[list[Score], dict[tuple[str, Reference], Image]]:
+    """As `reconstructed`, by PnP-BM3D: nothing where it is not installed, or its time was over."""
+    answer = peer(list(scanned.measurements.values()), minutes)
+    made = zip(scanned.measurements, answer.images, strict=True)
+    pictures = {(PEER_NAME, reference): image for reference, image in made if image is not None}
+    return [_score(scanned, PEER_NAME, key[1], image, None) for key, image in pictures.items()], pictures
+
+
+def _score(scanned: Scanned, label: str, reference: Reference, image: Image, supported: bool | None) -> Score:
+    numbers = compare(image, scanned.truth)
+    return Score(
+        scanned.name,
+        scanned.board,
+        label,
+        reference,
+        numbers["cnr"],
+        numbers["psnr_db"],
+        numbers["ssim"],
+        _gap_um(image) if scanned.name == "gold" else math.nan,
+        supported,
+    )
+
+
+def _gap_um(image: Image) -> float:
+    """Width of the gold object's gap, NaN where the picture shows no bright line at its place."""
+    try:
+        gap = measure_gap(image, _GAP_LINE)
+    except CxgiError:
+        return math.nan
+    return gap.width_px * 10.0 if gap.bright and abs(gap.offset) < _GAP_PLACE_PX else math.nan
+
+
+def table_rows(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """Mean and spread over the seeds of each object, method and reference."""
+    groups: dict[tuple[str, str, Reference], list[Score]] = {}
+    for score in scores:
+        groups.setdefault((score.object_name, score.method, score.reference), []).append(score)
+    rows = []
+    for (name, method, reference), group in groups.items():
+        cnr = np.array([score.cnr for score in group])
+        gaps = [s.gap_um for s in group if math.isfinite(s.gap_um) and s.supported is not False]
+        judged = [score.supported for score in group if score.supported is not None]
+        rows.append(
+            {
+                "object": name,
+                "board": group[0].board,
+                "method": method,
+                "reference": reference,
+                "cnr_mean": float(cnr.mean()),
+                "cnr_std": float(cnr.std(ddof=1)) if len(cnr) > 1 else None,
+                "cnr_each": cnr.tolist(),
+                "psnr_db": float(np.mean([score.psnr_db for score in group])),
+                "ssim": float(np.mean([score.ssim for score in group])),
+                "gap_um": float(np.median(gaps)) if len(gaps) > len(group) / 2 else None,
+                "paper_cnr": paper.CNR.get((name, method)) if reference is False else None,
+                "supported": float(np.mean(judged)) if judged else None,
+            }
+        )
+    return rows

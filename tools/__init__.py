@@ -1,0 +1,1 @@
+"""Tools for who works on this package."""
