@@ -19,7 +19,7 @@ demo-epics: $(STAMP)
 # (tests/conftest.py). They share bytecode, and the loops that are compiled while they begin.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --numprocesses
-COMPILE := $(BIN)/python -c 'from cxgi_bluesky.reconstruction.solvers.kernels import compile_kernels as c; c("tv"); c("tval3")'
+COMPILE := $(BIN)/python -c 'from cxgi_bluesky.reconstruction.solvers import kernels as k; k.compile_primal_dual(); k.compile_augmented_lagrangian()'
 
 test: $(STAMP)
 	$(COMPILE) & $(PYTEST) 3 -m "not long"

@@ -17,7 +17,8 @@ from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.masks.board import MaskBoard, load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import METHODS, reconstruct
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.registry import METHODS
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.scans import scan_twin

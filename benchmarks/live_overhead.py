@@ -23,8 +23,8 @@ from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.methods.tv import WarmStart
 from cxgi_bluesky.reconstruction.methods.tval3 import MultiplierStart
+from cxgi_bluesky.reconstruction.solvers.primal_dual import WarmStart
 
 
 def warm_starts() -> dict[str, Any]:

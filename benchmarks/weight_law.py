@@ -18,8 +18,8 @@ from _timing import report
 from benchmarks.suite.workload import measure
 from cxgi_bluesky.analysis.metrics import psnr
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.reconstruction.methods.tv import Problem, WarmStart
 from cxgi_bluesky.reconstruction.solvers import regularization as module
+from cxgi_bluesky.reconstruction.solvers.primal_dual import Problem, WarmStart
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
 
 WEIGHTS_IN_SIGMA = np.array([0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0])

@@ -19,9 +19,9 @@ from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.cli.reconstruct import METHOD_NAMES, _say_whether_to_trust
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.reconstruction.api import METHODS
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import save_weights
+from cxgi_bluesky.reconstruction.registry import METHODS
 from tests.conftest import smooth_image
 from tests.patience import PATIENCE_S
 

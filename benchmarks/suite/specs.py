@@ -9,7 +9,8 @@ from typing import Any
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import ORDERS
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import METHODS, reconstruct
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.registry import METHODS
 from cxgi_bluesky.reconstruction.result import Reconstruction
 
 BASELINE = "inverse"  # the zero-filled inverse of the same coefficients

@@ -16,10 +16,11 @@ from ..measurement.exposures import Exposures
 from ..measurement.measurement import Measurement
 from ..measurement.per_run import Callback, PerRun
 from ..measurement.speckle import SpeckleMeasurement
-from ..reconstruction.api import check_method, reconstruct
-from ..reconstruction.methods.tv import WarmStart
+from ..reconstruction.api import reconstruct
 from ..reconstruction.methods.tval3 import MultiplierStart
+from ..reconstruction.registry import CH_MWCNN, CORRELATION, TV, TVAL3, find_method
 from ..reconstruction.result import Reconstruction
+from ..reconstruction.solvers.primal_dual import WarmStart
 from .reference_cache import ReferenceRuns
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class LiveReconstruction:
         references: ReferenceRuns | None = None,
         **options: Any,
     ) -> None:
-        check_method(method)
+        find_method(method)
         self.method = method
         self.latest: Reconstruction | None = None
         self.pictures = 0
@@ -201,7 +202,7 @@ class LiveCorrelation(LiveReconstruction):
     """Live second-order correlation. Advisory."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("correlation", **options)
+        super().__init__(CORRELATION.name, **options)
 
 
 class LiveSpeckleCorrelation(LiveReconstruction):
@@ -210,7 +211,7 @@ class LiveSpeckleCorrelation(LiveReconstruction):
     basis = "speckle"
 
     def __init__(self, *, folder: str | Path | None = None, speckles: str | Path | None = None, **options: Any) -> None:
-        super().__init__("correlation", **{"every": 64, **options})
+        super().__init__(CORRELATION.name, **{"every": 64, **options})
         self._folder, self._path = folder, speckles
         self._recorded: SpeckleSet | None = None
 
@@ -225,14 +226,14 @@ class LiveCHMWCNN(LiveReconstruction):
     """Live CH-MWCNN. Advisory."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("ch-mwcnn", **options)
+        super().__init__(CH_MWCNN.name, **options)
 
 
 class LiveTV(LiveReconstruction):
     """Live total variation; each picture starts at the one before. Advisory."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("tv", **options)
+        super().__init__(TV.name, **options)
 
     def _fresh_options(self) -> dict[str, Any]:
         return {**self._options, "warm": WarmStart()}
@@ -242,7 +243,7 @@ class LiveTVAL3(LiveReconstruction):
     """Live TVAL3; each picture starts at the one before, and stops at a tolerance of 1e-4. Advisory."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("tval3", **{"tolerance": 1e-4, **options})
+        super().__init__(TVAL3.name, **{"tolerance": 1e-4, **options})
 
     def _fresh_options(self) -> dict[str, Any]:
         return {**self._options, "warm": MultiplierStart()}

@@ -193,8 +193,8 @@ def _say_what_was_left_out(source: Payload, say: Say) -> None:
 
 def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
     from ..measurement.measurement import Measurement
-    from ..reconstruction.api import default_method
     from ..reconstruction.cross_validation import checked_reconstruction
+    from ..reconstruction.registry import default_method
 
     if options.reference is not None:
         raise CxgiError("--reference is for runs: a file has no reference scan")

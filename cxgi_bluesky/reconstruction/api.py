@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,45 +14,14 @@ from ..errors import CxgiError
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
 from .error_model.common_mode import without_common_part
-from .methods import linear as correlation
-from .methods.linear import EventByEventCorrelation
+from .registry import CH_MWCNN, CORRELATION, TV, Method, find_method
 from .result import Reconstruction
 from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
 
-__all__ = ["METHODS", "EventByEventCorrelation", "Reconstruction", "default_method", "reconstruct", "reconstruct_many"]
 
-Method = Callable[..., tuple[NDArray[Any], dict[str, Any]]]
-
-
-def _tv(measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
-    from .methods.tv import tv
-
-    return tv(measurement, **options)
-
-
-def _tval3(measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
-    from .methods.tval3 import tval3
-
-    return tval3(measurement, **options)
-
-
-def _ch_mwcnn(measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
-    from .ch_mwcnn.predict import ch_mwcnn  # torch is imported only when the network runs
-
-    return ch_mwcnn(measurement, **options)
-
-
-METHODS: dict[str, Method] = {
-    "inverse": correlation.inverse,
-    "correlation": correlation.correlation,
-    "tval3": _tval3,
-    "tv": _tv,
-    "ch-mwcnn": _ch_mwcnn,
-}
-_COVARIANCE = ("correlation",)  # methods whose image is never a transmission
-
-
-def reconstruct(measurement: Measurement | SpeckleMeasurement, *, method: str = "tv", **options: Any) -> Reconstruction:
+def reconstruct(
+    measurement: Measurement | SpeckleMeasurement, *, method: str = TV.name, **options: Any
+) -> Reconstruction:
     """Make an image of a measurement.
 
     Parameters
@@ -68,30 +37,32 @@ def reconstruct(measurement: Measurement | SpeckleMeasurement, *, method: str = 
     CxgiError
         For an unknown method or option, or a size that the network's weights do not know.
     """
-    check_method(method)
+    chosen = find_method(method)
     if isinstance(measurement, SpeckleMeasurement):
         from .methods.speckle import reconstruct_speckles
 
+        if chosen is not CORRELATION:
+            raise CxgiError(
+                f"method {method!r} is for Hadamard masks: a speckle run is reconstructed by {CORRELATION.name!r}"
+            )
         with _unknown_options_named(method):
             return reconstruct_speckles(measurement, method=method, **options)
     unit = unit_of(measurement)
     if unit != 1:
         made = reconstruct(in_unit(measurement, unit), method=method, **options_in_unit(options, unit))
         return back_from_unit(made, unit)
-    _prepare(method, options)
+    chosen.warm_up(options)
     started = time.perf_counter()
     with _unknown_options_named(method):
         if measurement.masks is None:
-            image, parameters = METHODS[method](measurement, **options)
+            image, parameters = chosen.run(measurement, **options)
         else:
-            from .methods.measured_masks import reconstruct_with_masks
-
-            image, parameters = reconstruct_with_masks(measurement, method, **options)
-    return _finished(measurement, method, image, parameters, time.perf_counter() - started)
+            image, parameters = _run_with_masks(chosen, measurement, **options)
+    return _finished(measurement, chosen, image, parameters, time.perf_counter() - started)
 
 
 def reconstruct_many(
-    measurements: Sequence[Measurement], *, method: str = "ch-mwcnn", **options: Any
+    measurements: Sequence[Measurement], *, method: str = CH_MWCNN.name, **options: Any
 ) -> list[Reconstruction]:
     """Make an image of each of many measurements; the network takes those of the same size together.
 
@@ -109,31 +80,37 @@ def reconstruct_many(
     CxgiError
         As `reconstruct`.
     """
-    check_method(method)
-    if method != "ch-mwcnn" or any(one.masks is not None or unit_of(one) != 1 for one in measurements):
+    chosen = find_method(method)
+    if chosen.run_many is None or any(one.masks is not None or unit_of(one) != 1 for one in measurements):
         return [reconstruct(measurement, method=method, **options) for measurement in measurements]
-    from .ch_mwcnn.predict import ch_mwcnn_many
-
-    _prepare(method, options)
+    chosen.warm_up(options)
     started = time.perf_counter()
     with _unknown_options_named(method):
-        made = ch_mwcnn_many(measurements, **options)
+        made = chosen.run_many(measurements, **options)
     seconds = (time.perf_counter() - started) / max(1, len(made))
     return [
-        _finished(measurement, method, image, parameters, seconds)
+        _finished(measurement, chosen, image, parameters, seconds)
         for measurement, (image, parameters) in zip(measurements, made, strict=True)
     ]
 
 
+def _run_with_masks(method: Method, measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+    """With the masks as they are, which are known: neither a warm start nor their level is used."""
+    for unused in ("warm", "mask_level"):
+        options.pop(unused, None)
+    image, parameters = method.run_with_masks(measurement, **options)
+    return image, {**parameters, "masks": "measured"}
+
+
 def _finished(
-    measurement: Measurement, method: str, image: NDArray[Any], parameters: dict[str, Any], seconds: float
+    measurement: Measurement, method: Method, image: NDArray[Any], parameters: dict[str, Any], seconds: float
 ) -> Reconstruction:
-    scale = "relative" if method in _COVARIANCE else measurement.scale
-    quality = {} if method in _COVARIANCE else {"data_misfit": data_misfit(image, measurement)}
+    scale = "relative" if method.is_covariance else measurement.scale
+    quality = {} if method.is_covariance else {"data_misfit": data_misfit(image, measurement)}
     return Reconstruction(
         image=measurement.seen_by_beam(image),
         scale=scale,
-        method=method,
+        method=method.name,
         parameters=parameters,
         seconds=seconds,
         exposures=len(measurement),
@@ -151,29 +128,6 @@ def _unknown_options_named(method: str) -> Iterator[None]:
         if "unexpected keyword" not in str(error):
             raise
         raise CxgiError(f"method {method!r} does not take these options: {error}") from error
-
-
-def _prepare(method: str, options: dict[str, Any]) -> None:
-    """Read weights and compile loops: no part of the time reported."""
-    if method == "ch-mwcnn":
-        from .ch_mwcnn.weights import load_network
-
-        load_network(options.get("weights"))
-    if method in ("tv", "tval3", "ch-mwcnn"):
-        from .solvers.kernels import compile_kernels
-
-        compile_kernels("tval3" if method == "tval3" else "tv")
-
-
-def default_method(basis: str) -> str:
-    """The method that is used where none is named."""
-    return "correlation" if basis == "speckle" else "tv"
-
-
-def check_method(method: str) -> None:
-    """Raise `CxgiError` if the method is unknown."""
-    if method not in METHODS:
-        raise CxgiError(f"method {method!r} is unknown: choose one of {', '.join(METHODS)}")
 
 
 def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:

@@ -24,9 +24,10 @@ from ..measurement.measurement import Measurement
 from .api import reconstruct
 from .error_model.common_mode import MASK_LEVEL, CommonError, light_error, without_common_error
 from .error_model.noise import FEWEST_PATTERNS, ErrorSizes
+from .registry import TV, find_method
 from .result import Reconstruction
 from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
-from .uncertainty import Kind, uncertainty
+from .uncertainty import uncertainty
 
 Array = NDArray[np.float64]
 
@@ -35,9 +36,6 @@ LARGEST_CHANCE = 0.005  # of predicting so well by luck
 FEWEST_HELD = 32  # fewer tell nothing for certain
 CLEARLY_EXPLAINED = 0.3  # less is asked for again: of 240 shuffled scans one had the luck, twice in a row none
 _SHUFFLES = 999
-_LINEAR = ("inverse", "correlation")
-_JUDGE = "tv"
-_SIZING = ("tv", "ch-mwcnn")  # methods that ask for the error size themselves
 
 
 def held_out_score(
@@ -91,8 +89,8 @@ def held_out_score(
         picture = measurement.seen_by_beam(picture)
     measurement = replace(measurement, mirrored=False)  # all that follows is as the plate sees it
     predictor = method
-    if method in _LINEAR:
-        predictor, options, picture = _JUDGE, {}, None
+    if not find_method(method).predicts_unmeasured:
+        predictor, options, picture = TV.name, {}, None
     measurement, common = _without_common_error(measurement, options.get("mask_level", MASK_LEVEL))
     size, _ = (sizes or ErrorSizes()).of(_of_designed_masks(measurement))
 
@@ -204,25 +202,18 @@ def checked_reconstruction(
         made = checked_reconstruction(in_unit(measurement, unit), method=method, details=details, **scaled)
         return back_from_unit(made, unit)
     sizes = ErrorSizes()
-    shared = {"sizes": sizes} if method in _SIZING else {}
+    chosen = find_method(method)
+    shared = {"sizes": sizes} if chosen.estimates_noise else {}
     result = reconstruct(measurement, method=method, **shared, **options)
     cold = {name: value for name, value in options.items() if name != "warm"}
     score = held_out_score(measurement, method=method, picture=result.image, sizes=sizes, **cold)
     told = {"unmeasured_share": result.unmeasured_share, "held_out": score, "light_error": light_error(measurement)}
     result = replace(result, quality={**result.quality, **told})
-    kind = _kind_of_uncertainty(method, options.get("weights"))
+    kind = chosen.best_kind(options)
     if not details or kind is None:
         return result
     sigma = uncertainty(_of_designed_masks(measurement), method=method, kind=kind, sizes=sizes, **options)
     return replace(result, uncertainty=measurement.seen_by_beam(sigma), uncertainty_kind=kind)
-
-
-def _kind_of_uncertainty(method: str, weights: Any) -> Kind | None:
-    if method == "ch-mwcnn":
-        from .ch_mwcnn.weights import load_network
-
-        return "error" if load_network(weights).says_sigma else None
-    return "error" if method == "tv" else "noise" if method in _LINEAR else None
 
 
 def _of_designed_masks(measurement: Measurement) -> Measurement:

@@ -12,8 +12,9 @@ from ..masks.speckle_files import find_speckles
 from ..masks.tile_maps import TileMaps
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
-from ..reconstruction.api import check_method, default_method, reconstruct
+from ..reconstruction.api import reconstruct
 from ..reconstruction.cross_validation import checked_reconstruction
+from ..reconstruction.registry import default_method, find_method
 from ..reconstruction.result import Reconstruction
 
 
@@ -48,7 +49,7 @@ def reconstruct_run(
         For too little data, runs that do not belong to this one, or options that a speckle run has not.
     """
     if method is not None:
-        check_method(method)
+        find_method(method)
     exposures = read_whole_scan(catalog, run)
     method = method or default_method(exposures.basis)
     if exposures.basis == "speckle":

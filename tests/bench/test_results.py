@@ -13,7 +13,7 @@ from benchmarks.suite.speed import speed
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import ORDERS
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.reconstruction.api import METHODS
+from cxgi_bluesky.reconstruction.registry import METHODS
 from tests.conftest import smooth_image
 
 

@@ -12,7 +12,7 @@ from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction, held_out_score
 from cxgi_bluesky.reconstruction.error_model import noise as model_error
 from cxgi_bluesky.reconstruction.error_model.noise import ErrorSizes, error_size
-from cxgi_bluesky.reconstruction.methods.tv import WarmStart
+from cxgi_bluesky.reconstruction.solvers.primal_dual import WarmStart
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean

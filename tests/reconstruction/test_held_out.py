@@ -11,8 +11,8 @@ from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.coefficients import Coefficients
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction, held_out_score, judged
-from cxgi_bluesky.reconstruction.methods.tv import WarmStart
 from cxgi_bluesky.reconstruction.methods.tval3 import MultiplierStart
+from cxgi_bluesky.reconstruction.solvers.primal_dual import WarmStart
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.random_objects import random_object

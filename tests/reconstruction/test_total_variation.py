@@ -10,10 +10,10 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.methods.tv import Problem, WarmStart
 from cxgi_bluesky.reconstruction.methods.tval3 import MultiplierStart
 from cxgi_bluesky.reconstruction.solvers import kernels
 from cxgi_bluesky.reconstruction.solvers import kernels as kernel_transform
+from cxgi_bluesky.reconstruction.solvers.primal_dual import Problem, WarmStart
 from tests.conftest import signed_measurement
 
 GREYS = np.array([[0.0, 1.0, 0.2, 0.2], [0.5, 0.5, 0.2, 1.0], [0, 0, 0.7, 0.7], [0, 0.3, 0.7, 0.7]])

@@ -15,9 +15,10 @@ from ...masks.pattern_set import PatternSet
 from ...measurement.exposures import Exposures
 from ...measurement.measurement import Measurement
 from ...plans import mask_scan
-from ...reconstruction.api import METHODS, reconstruct
+from ...reconstruction.api import reconstruct
+from ...reconstruction.registry import METHODS
 from ...reconstruction.result import Reconstruction
-from .command import Asked
+from .options import DemoOptions
 from .results import Say
 from .scan import Scanned
 
@@ -84,13 +85,13 @@ class Agreement:
         )
 
 
-def agreement(scanned: Scanned, asked: Asked, board: MaskBoard, *, incident: bool, say: Say) -> Agreement:
+def agreement(scanned: Scanned, asked: DemoOptions, board: MaskBoard, *, incident: bool, say: Say) -> Agreement:
     """Compare a scan with soft devices of the same seed, and these with soft devices of another one.
 
     Parameters
     ----------
     scanned : Scanned
-    asked : Asked
+    asked : DemoOptions
         Its object and seed.
     board : MaskBoard
     incident : bool

@@ -3,40 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ...errors import CxgiError
 from .._options import Commands, Payload, Say, add_command
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What every demonstration is told.
-
-    Attributes
-    ----------
-    object_name, board : str
-        Of the twin.
-    fraction : float
-        Sampling fraction.
-    seed : int
-    out : path
-        Folder for the pictures.
-    data : path or str, optional
-        Data folder, as in `session.start`.
-    """
-
-    object_name: str
-    board: str
-    fraction: float
-    seed: int
-    out: str | Path
-    data: str | Path | None = None
-
-
-# ---------------------------------------------------------------- the command
+from .options import DemoOptions
 
 
 def add(commands: Commands) -> None:
@@ -63,7 +34,7 @@ def add(commands: Commands) -> None:
 
 def demo(options: argparse.Namespace, say: Say) -> Payload:
     """Scan a simulated object and reconstruct it."""
-    asked = Asked(options.object, options.board, options.fraction, options.seed, options.out, options.data)
+    asked = DemoOptions(options.object, options.board, options.fraction, options.seed, options.out, options.data)
     if options.epics:
         return _over_epics(asked, options, say)
     if options.detector is not None:
@@ -73,7 +44,7 @@ def demo(options: argparse.Namespace, say: Say) -> Payload:
     return run_demo(asked, _thickness(options), say)
 
 
-def _over_epics(asked: Asked, options: argparse.Namespace, say: Say) -> Payload:
+def _over_epics(asked: DemoOptions, options: argparse.Namespace, say: Say) -> Payload:
     if options.material is not None or options.energy_kev is not None:
         raise CxgiError("--material and --energy-kev: the IOC serves no thickness, leave them out or leave out --epics")
     from .epics import run_each_detector, run_epics_demo

@@ -20,7 +20,7 @@ from ..._files.atomic_write import whole_file
 from ...devices.config import example_path
 from ...errors import CxgiError
 from ...masks.board import MaskBoard
-from .command import Asked
+from .options import DemoOptions
 
 END_S = 15.0
 
@@ -132,14 +132,14 @@ NUMBERS_FILE = "demo.json"
 DISAGREES = 1  # exit code
 
 
-def run_epics_demo(asked: Asked, detector: str, say: Any) -> dict[str, Any]:
+def run_epics_demo(asked: DemoOptions, detector: str, say: Any) -> dict[str, Any]:
     """Scan an IOC of its own through a beamline file, and hold everything against soft devices.
 
     To be called in a process that has not talked Channel Access before.
 
     Parameters
     ----------
-    asked : Asked
+    asked : DemoOptions
     detector : {"generic", "keithley", "tetramm", "scaler"}
     say : callable
 
@@ -182,7 +182,7 @@ def beamline_words(detector: str, board: str) -> dict[str, Any]:
     return {**words, "stage": stage, "board": str(Path(board).resolve()) if Path(board).is_file() else board}
 
 
-def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: Asked, say: Any) -> dict[str, Any]:
+def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: DemoOptions, say: Any) -> dict[str, Any]:
     """What follows when the environment is right: from here on ophyd may be imported."""
     from ... import session
     from ...devices.simulated.beamline import simulated_beamline
@@ -219,12 +219,12 @@ def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: Asked, say: Any) 
 WHOLE, SHARE = "generic", 0.25  # the others read more PVs an exposure: a quarter of the patterns shows the same
 
 
-def run_each_detector(asked: Asked, *, quiet: bool, say: Any) -> dict[str, Any]:
+def run_each_detector(asked: DemoOptions, *, quiet: bool, say: Any) -> dict[str, Any]:
     """``cxgi demo --epics`` for every detector, with pictures in a folder of its own each.
 
     Parameters
     ----------
-    asked : Asked
+    asked : DemoOptions
         Its fraction is for the first detector.
     quiet : bool
         Nothing is printed.
@@ -253,7 +253,7 @@ def run_each_detector(asked: Asked, *, quiet: bool, say: Any) -> dict[str, Any]:
     return {"detectors": told, "exit_code": max(numbers["exit_code"] for numbers in told.values())}
 
 
-def _as_words(asked: Asked) -> list[str]:
+def _as_words(asked: DemoOptions) -> list[str]:
     """On the command line."""
     options = {"--object": asked.object_name, "--board": asked.board, "--fraction": asked.fraction,
                "--seed": asked.seed, "--out": asked.out, "--data": asked.data}  # fmt: skip

@@ -13,11 +13,12 @@ from ...analysis.metrics import cnr, compare
 from ...catalog import record_reconstruction
 from ...errors import CxgiError
 from ...measurement.measurement import Measurement
-from ...reconstruction.api import METHODS, reconstruct
+from ...reconstruction.api import reconstruct
 from ...reconstruction.cross_validation import checked_reconstruction
+from ...reconstruction.registry import METHODS
 from ...reconstruction.result import Reconstruction, grey_values
 from ...session.session import Session
-from .command import Asked
+from .options import DemoOptions
 from .scan import Scanned
 
 Say = Callable[[str], None]
@@ -46,7 +47,7 @@ def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, s
     return Shown(images, numbers)
 
 
-def numbers_of(asked: Asked, s: Session, scanned: Scanned, shown: Shown, out: Path) -> dict[str, Any]:
+def numbers_of(asked: DemoOptions, s: Session, scanned: Scanned, shown: Shown, out: Path) -> dict[str, Any]:
     """What a demonstration has shown, as plain values."""
     return {
         **scanned.to_dict(),

@@ -7,12 +7,12 @@ from typing import Any
 from ... import session
 from ...devices.simulated.beamline import SimulatedBeamline
 from ...simulation.objects.registry import check_object
-from .command import Asked
+from .options import DemoOptions
 from .results import Say, numbers_of, output_folder, show
 from .scan import scan
 
 
-def run_demo(asked: Asked, object_parameters: dict[str, Any], say: Say) -> dict[str, Any]:
+def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], say: Say) -> dict[str, Any]:
     """Scan, reconstruct with every method, save pictures; returns the numbers as plain values."""
     out = output_folder(asked.out)
     check_object(asked.object_name)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..methods.tv import Norm, Problem, WarmStart, importance_of
+from ..solvers.primal_dual import Norm, Problem, WarmStart, importance_of
 from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA, mean_gradient, weight_by_law
 from .inputs import NetworkInput
 

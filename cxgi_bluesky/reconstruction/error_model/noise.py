@@ -21,7 +21,7 @@ from ...masks.orders import sequency_grid
 from ...masks.pattern_set import coefficients
 from ...measurement.coefficients import estimate_sigma
 from ...measurement.measurement import Measurement
-from ..methods.tv import Problem, WarmStart
+from ..solvers.primal_dual import Problem, WarmStart
 from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA
 
 Array = NDArray[np.float64]

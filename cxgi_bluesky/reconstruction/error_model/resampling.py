@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
-from ..methods.tv import Norm, Problem, WarmStart
+from ..solvers.primal_dual import Norm, Problem, WarmStart
 from ..solvers.regularization import chosen_weight
 from .common_mode import without_common_error
 from .noise import ErrorSizes, held_back_rows, with_model_error

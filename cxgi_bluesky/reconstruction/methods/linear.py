@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ...errors import CxgiError
 from ...masks.transform import check_size, walsh_hadamard_2d
 from ...measurement.measurement import Measurement
+from ..error_model.noise import ErrorSizes, with_model_error
 
 Array = NDArray[np.float64]
 Form = Literal["GI", "DGI", "NGI"]
@@ -142,3 +143,45 @@ class EventByEventCorrelation:
     def image(self) -> Array:
         """<B I> - <B><I> so far (or its form), shape (n, n)."""
         return _covariance(self._bucket, self._measured, self.form)
+
+
+# ---------------------------------------------------------------- their noise
+
+
+def inverse_noise(measurement: Measurement, sizes: ErrorSizes) -> Array:
+    """Noise of the zero-filled inverse: the same everywhere, but for the error of b_0 that all s_k share.
+
+    var(x) = (sum_k sigma_k^2 + sigma_c^2 (sum_k>0 H_k(x))^2) / N^2.
+    """
+    measurement = with_model_error(measurement, sizes.of(measurement)[0])
+    size = measurement.size
+    others = measurement.measured_grid().astype(np.float64)
+    others[0, 0] = 0
+    spot = walsh_hadamard_2d(others) * measurement.sigma_common
+    return np.sqrt(float(np.sum(measurement.sigma**2)) + spot**2) / size**2
+
+
+def correlation_noise(
+    measurement: Measurement, sizes: ErrorSizes, *, weighting: Weighting = "equal", form: str = "GI"
+) -> Array:
+    """Noise of the second-order correlation.
+
+    The image is sum_k a_k s_k with a_k = p_k (H_k - <H>) / 2, p_k the shares of the exposures, so
+    var(x) = (1/4) (sum p^2 sigma^2 + <H>^2 sum p^2 sigma^2 - 2 <H> sum p^2 sigma^2 H_k(x)): two fast
+    transforms. The error that b_0 gives to all s_k drops out with their mean. Pixel (0, 0) is the
+    mean of three neighbours, whose noise is independent as far as few patterns tell them apart.
+    """
+    measurement = with_model_error(measurement, sizes.of(measurement)[0])
+    size = measurement.size
+    share, square = np.zeros(size * size), np.zeros(size * size)
+    others = measurement.pattern_index != 0
+    index = measurement.pattern_index[others]
+    if not len(index):
+        return np.zeros((size, size))
+    share[index] = exposure_shares(measurement.sigma[others], weighting)
+    square[index] = (share[index] * measurement.sigma[others]) ** 2
+    mean = walsh_hadamard_2d(share.reshape(size, size))
+    variance = square.sum() * (1 + mean**2) - 2 * mean * walsh_hadamard_2d(square.reshape(size, size))
+    variance = np.maximum(variance, 0) / 4
+    variance[0, 0] = (variance[0, 1] + variance[1, 0] + variance[1, 1]) / 9
+    return np.sqrt(variance) / (size * size / 2 if form == "NGI" else 1)

@@ -82,35 +82,6 @@ def masks_of(measurement: Measurement) -> Image:
     return measurement.masks
 
 
-def reconstruct_with_masks(
-    measurement: Measurement, method: str, **options: Any
-) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Any method of `reconstruct`, with the masks as they are; options as there (a warm start is not used).
-
-    inverse: weighted least squares; correlation: with the true masks; tv: least squares and total variation with
-    the true masks; tval3: from coefficients without the masks' error; ch-mwcnn: the same, beginning with the picture
-    of tv.
-    """
-    from ..api import METHODS
-
-    for unused in ("warm", "mask_level"):  # the masks are known
-        options.pop(unused, None)
-    if method == "tv":  # its error size is that of coefficients which only it has
-        options.pop("sizes", None)
-    image: NDArray[Any]
-    if method == "correlation":
-        image, parameters = mask_correlation(measurement, **options)
-    elif method == "inverse":
-        image, parameters = least_squares(measurement, **options)
-    elif method == "tv":
-        image, parameters = mask_tv(measurement, **options)
-    elif method == "ch-mwcnn":
-        image, parameters = mask_network(measurement, **options)
-    else:
-        image, parameters = METHODS[method](without_mask_error(measurement), **options)
-    return image, {**parameters, "masks": "measured"}
-
-
 def least_squares(measurement: Measurement) -> tuple[Image, dict[str, Any]]:
     """Weighted least squares, as far as the noise allows: directions are shrunk by L / (L + noise / signal)."""
     system = MaskSystem.of(measurement)

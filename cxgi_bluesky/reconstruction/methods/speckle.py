@@ -120,18 +120,14 @@ def speckle_correlation(patterns: Patterns, pattern_index: ArrayLike, bucket: Ar
     return correlator.image()
 
 
-def reconstruct_speckles(
-    measurement: SpeckleMeasurement, *, method: str = "correlation", form: Form = "GI"
-) -> Reconstruction:
-    """Make an image of a speckle measurement; correlation is the one method there is for it.
+def reconstruct_speckles(measurement: SpeckleMeasurement, *, method: str, form: Form = "GI") -> Reconstruction:
+    """Make an image of a speckle measurement by correlation, the one method there is for it.
 
     Raises
     ------
     CxgiError
-        For another method, an unknown form, or patterns that are no numbers.
+        For an unknown form, or patterns that are no numbers.
     """
-    if method != "correlation":
-        raise CxgiError(f"method {method!r} is for Hadamard masks: a speckle run is reconstructed by 'correlation'")
     started = time.perf_counter()
     image = speckle_correlation(measurement.patterns, measurement.pattern_index, measurement.bucket, form=form)
     return Reconstruction(

@@ -8,49 +8,20 @@ orthonormal rows, so the proximal step of the data term is two fast transforms.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CxgiError
 from ...measurement.measurement import Measurement
+from ..error_model.calibration import calibrated, scales, scatter
 from ..error_model.common_mode import MASK_LEVEL, without_common_error
+from ..error_model.noise import ErrorSizes, with_model_error
+from ..error_model.resampling import redrawn
+from ..solvers.primal_dual import Image, Norm, Problem, WarmStart
+from ..solvers.regularization import chosen_weight
 from .linear import check_choice
-
-if TYPE_CHECKING:
-    from ..error_model.noise import ErrorSizes
-
-Image = NDArray[np.float32]
-Norm = Literal["symmetric", "isotropic", "anisotropic"]
-
-_SMALLEST_WEIGHT = 1e-3  # of the image's deviation: the limit of exact data, still solvable
-_STEP = 0.1  # primal step = _STEP * deviation / weight: about 90 iterations from exact data to 0 dB
-_RELAXATION = 1.8
-
-
-@dataclass(eq=False)
-class WarmStart:
-    """Where an earlier solution of nearly the same problem ended; `tv` starts there and leaves its own end.
-
-    Attributes
-    ----------
-    image, dual, sign : ndarray or None
-        Image, dual of its gradient and dual of the sign constraint, in the unit of the image.
-    weight : float
-        With which they were found.
-    """
-
-    image: Image | None = None
-    dual: Image | None = None
-    sign: Image | None = None
-    weight: float = 0.0
-
-    def copy(self) -> WarmStart:
-        """A copy that later solutions do not change."""
-        image, dual, sign = (None if a is None else a.copy() for a in (self.image, self.dual, self.sign))
-        return WarmStart(image, dual, sign, self.weight)
 
 
 def tv(
@@ -133,9 +104,6 @@ def _choose(
     measurement: Measurement, nonnegative: bool, warm: WarmStart | None, sizes: ErrorSizes | None
 ) -> tuple[Measurement, float, WarmStart, dict[str, Any]]:
     """Measurement with its full sigma, the weight, where to start, and what is to be told of it."""
-    from ..error_model.noise import ErrorSizes, with_model_error
-    from ..solvers.regularization import chosen_weight
-
     size, trial = (sizes or ErrorSizes()).of(measurement, nonnegative=nonnegative)
     measurement = with_model_error(measurement, size)
     weight = chosen_weight(measurement, trial)
@@ -153,78 +121,27 @@ def _choose(
     return measurement, weight, warm, told
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """The data term on the grid, and which total variation.
+def tv_uncertainty(
+    measurement: Measurement, *, of_error: bool, seed: int, sizes: ErrorSizes, **options: Any
+) -> NDArray[np.float64]:
+    """One standard deviation of each pixel, from images that are made again with other noise.
 
-    Attributes
+    Parameters
     ----------
-    coefficient : ndarray, shape (n, n)
-        Orthonormal coefficients, 0 where not measured.
-    importance : ndarray, shape (n, n)
-        w_k, 1 in the mean of the variances; 0 where not measured.
-    deviation : float
-        Standard deviation of the zero-filled inverse: the scale of tolerances and steps.
+    measurement : Measurement
+    of_error : bool
+        The distance from the truth, for which an eighth of the patterns is left out as well; else the noise alone.
+    seed : int
+    sizes : ErrorSizes
+    **options
+        weight, norm and nonnegative of `tv`.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
     """
-
-    coefficient: Image
-    importance: Image
-    deviation: float
-    norm: Norm
-    nonnegative: bool
-
-    @classmethod
-    def of(cls, measurement: Measurement, *, norm: Norm = "symmetric", nonnegative: bool = True) -> Problem:
-        """The problem of a measurement."""
-        size = measurement.size
-        others = measurement.coefficient[measurement.pattern_index != 0] / size
-        deviation = math.sqrt(float(np.sum(others**2))) / size
-        coefficient = (measurement.coefficient_grid() / size).astype(np.float32)
-        measured, sigma = measurement.measured_grid(), measurement.sigma_grid()
-        importance = importance_of(measured, np.where(measured, sigma, 0) ** 2)
-        return cls(coefficient, importance, deviation, norm, nonnegative)
-
-    def solve(self, weight: float, warm: WarmStart, *, iterations: int, tolerance: float) -> tuple[int, str]:
-        """Continue from `warm` and leave the solution there; returns iterations and what stopped them."""
-        from ..solvers.kernels import (
-            primal_dual,
-            symmetric_primal_dual,
-            walsh_hadamard,  # compiled on first use
-        )
-
-        size = len(self.coefficient)
-        field = (4, 2, size, size) if self.norm == "symmetric" else (2, size, size)
-        if warm.image is None or warm.image.shape != (size, size):
-            warm.image = self.coefficient.copy()
-            walsh_hadamard(warm.image)
-            warm.image /= np.float32(size)
-            warm.dual = None
-        if warm.dual is None or warm.sign is None or warm.dual.shape != field:
-            warm.dual, warm.sign = np.zeros(field, np.float32), np.zeros((size, size), np.float32)
-            warm.weight = 0.0
-        if self.deviation == 0:  # flat, or the open pattern only: nothing to regularise
-            return 0, "flat"
-        weight = float(max(weight, _SMALLEST_WEIGHT * self.deviation))
-        if warm.weight > 0:
-            warm.dual *= np.float32(weight / warm.weight)
-        warm.weight = weight
-        step = _STEP * self.deviation / weight
-        pull = step * self.importance / (1 + step * self.importance)
-        data = (self.coefficient, pull, weight, step, _RELAXATION)
-        limits = (self.nonnegative, iterations, tolerance * self.deviation)
-        if self.norm == "symmetric":
-            done = symmetric_primal_dual(*data, *limits, warm.image, warm.dual, warm.sign)
-        else:
-            done = primal_dual(*data, self.norm == "isotropic", *limits, warm.image, warm.dual, warm.sign)
-        return done, "tolerance" if done < iterations else "iterations"
-
-
-def importance_of(measured: NDArray[np.bool_], variance: NDArray[Any]) -> Image:
-    """Weights w_k of the data term on the grid: inverse variances, 1 for the mean variance, 0 where not measured."""
-    told = variance[measured]
-    mean = float(np.mean(told))
-    grid: Image = measured.astype(np.float32)
-    if mean > 0:
-        floor = 0.0025 * mean  # a vanishing sigma must not rule alone
-        grid[measured] = mean / np.maximum(told, floor)
-    return grid
+    drawn = redrawn(measurement, leave_out=of_error, seed=seed, sizes=sizes, **options)
+    if not of_error:
+        return np.std(drawn.repeated, axis=0, ddof=1, dtype=np.float64)
+    deviation = scatter(drawn)
+    return calibrated(deviation, scales(drawn, deviation)) if deviation.any() else deviation

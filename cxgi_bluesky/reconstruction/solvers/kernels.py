@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numba as nb
@@ -341,17 +341,12 @@ def symmetric_primal_dual(
     return iterations
 
 
-@lru_cache(maxsize=2)
-def compile_kernels(method: str) -> None:
-    """Run the loop of a method once on next to nothing: compiled now (a few seconds), or read from the cache."""
-    small, pair = np.ones((2, 2), np.float32), np.zeros((2, 2, 2), np.float32)
-    if method == "tv":
-        quad = np.zeros((4, 2, 2, 2), np.float32)
-        symmetric_primal_dual(small, small, 1.0, 1.0, 1.5, True, 1, 0.0, small.copy(), quad, np.zeros_like(small))
-        primal_dual(small, small, 1.0, 1.0, 1.5, True, True, 1, 0.0, small.copy(), pair, np.zeros_like(small))
-    else:
-        state = (small.copy(), pair, np.zeros_like(small))
-        augmented_lagrangian(small, small, (1.0, 1.0), (1.0, 1.0), True, True, 1, (1e-3, 1e-3), *state)
+@cache
+def compile_primal_dual() -> None:
+    """Run the loops once on next to nothing: compiled now (a few seconds), or read from the cache."""
+    small, pair, quad = np.ones((2, 2), np.float32), np.zeros((2, 2, 2), np.float32), np.zeros((4, 2, 2, 2), np.float32)
+    symmetric_primal_dual(small, small, 1.0, 1.0, 1.5, True, 1, 0.0, small.copy(), quad, np.zeros_like(small))
+    primal_dual(small, small, 1.0, 1.0, 1.5, True, True, 1, 0.0, small.copy(), pair, np.zeros_like(small))
 
 
 # ---------------------------------------------------------------- TVAL3
@@ -552,3 +547,11 @@ def _relative_change(image: Array, earlier: Array) -> float:
             changed += difference * difference
             power += earlier[i, j] * earlier[i, j]
     return math.sqrt(changed / max(power, 1e-30))
+
+
+@cache
+def compile_augmented_lagrangian() -> None:
+    """As `compile_primal_dual`, the loops of TVAL3."""
+    small, pair = np.ones((2, 2), np.float32), np.zeros((2, 2, 2), np.float32)
+    state = (small.copy(), pair, np.zeros_like(small))
+    augmented_lagrangian(small, small, (1.0, 1.0), (1.0, 1.0), True, True, 1, (1e-3, 1e-3), *state)

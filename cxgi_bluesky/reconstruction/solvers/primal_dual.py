@@ -1,0 +1,119 @@
+"""The primal-dual solver of total variation: a problem on the grid, and where a solution starts and ends.
+
+Chambolle and Pock (2011), over-relaxed. The sensing matrix has orthonormal rows, so the proximal step of the data term
+is two fast transforms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...measurement.measurement import Measurement
+
+Image = NDArray[np.float32]
+Norm = Literal["symmetric", "isotropic", "anisotropic"]
+
+_SMALLEST_WEIGHT = 1e-3  # of the image's deviation: the limit of exact data, still solvable
+_STEP = 0.1  # primal step = _STEP * deviation / weight: about 90 iterations from exact data to 0 dB
+_RELAXATION = 1.8
+
+
+@dataclass(eq=False)
+class WarmStart:
+    """Where an earlier solution of nearly the same problem ended; `tv` starts there and leaves its own end.
+
+    Attributes
+    ----------
+    image, dual, sign : ndarray or None
+        Image, dual of its gradient and dual of the sign constraint, in the unit of the image.
+    weight : float
+        With which they were found.
+    """
+
+    image: Image | None = None
+    dual: Image | None = None
+    sign: Image | None = None
+    weight: float = 0.0
+
+    def copy(self) -> WarmStart:
+        """A copy that later solutions do not change."""
+        image, dual, sign = (None if a is None else a.copy() for a in (self.image, self.dual, self.sign))
+        return WarmStart(image, dual, sign, self.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The data term on the grid, and which total variation.
+
+    Attributes
+    ----------
+    coefficient : ndarray, shape (n, n)
+        Orthonormal coefficients, 0 where not measured.
+    importance : ndarray, shape (n, n)
+        w_k, 1 in the mean of the variances; 0 where not measured.
+    deviation : float
+        Standard deviation of the zero-filled inverse: the scale of tolerances and steps.
+    """
+
+    coefficient: Image
+    importance: Image
+    deviation: float
+    norm: Norm
+    nonnegative: bool
+
+    @classmethod
+    def of(cls, measurement: Measurement, *, norm: Norm = "symmetric", nonnegative: bool = True) -> Problem:
+        """The problem of a measurement."""
+        size = measurement.size
+        others = measurement.coefficient[measurement.pattern_index != 0] / size
+        deviation = math.sqrt(float(np.sum(others**2))) / size
+        coefficient = (measurement.coefficient_grid() / size).astype(np.float32)
+        measured, sigma = measurement.measured_grid(), measurement.sigma_grid()
+        importance = importance_of(measured, np.where(measured, sigma, 0) ** 2)
+        return cls(coefficient, importance, deviation, norm, nonnegative)
+
+    def solve(self, weight: float, warm: WarmStart, *, iterations: int, tolerance: float) -> tuple[int, str]:
+        """Continue from `warm` and leave the solution there; returns iterations and what stopped them."""
+        from .kernels import primal_dual, symmetric_primal_dual, walsh_hadamard  # compiled on first use
+
+        size = len(self.coefficient)
+        field = (4, 2, size, size) if self.norm == "symmetric" else (2, size, size)
+        if warm.image is None or warm.image.shape != (size, size):
+            warm.image = self.coefficient.copy()
+            walsh_hadamard(warm.image)
+            warm.image /= np.float32(size)
+            warm.dual = None
+        if warm.dual is None or warm.sign is None or warm.dual.shape != field:
+            warm.dual, warm.sign = np.zeros(field, np.float32), np.zeros((size, size), np.float32)
+            warm.weight = 0.0
+        if self.deviation == 0:  # flat, or the open pattern only: nothing to regularise
+            return 0, "flat"
+        weight = float(max(weight, _SMALLEST_WEIGHT * self.deviation))
+        if warm.weight > 0:
+            warm.dual *= np.float32(weight / warm.weight)
+        warm.weight = weight
+        step = _STEP * self.deviation / weight
+        pull = step * self.importance / (1 + step * self.importance)
+        data = (self.coefficient, pull, weight, step, _RELAXATION)
+        limits = (self.nonnegative, iterations, tolerance * self.deviation)
+        if self.norm == "symmetric":
+            done = symmetric_primal_dual(*data, *limits, warm.image, warm.dual, warm.sign)
+        else:
+            done = primal_dual(*data, self.norm == "isotropic", *limits, warm.image, warm.dual, warm.sign)
+        return done, "tolerance" if done < iterations else "iterations"
+
+
+def importance_of(measured: NDArray[np.bool_], variance: NDArray[Any]) -> Image:
+    """Weights w_k of the data term on the grid: inverse variances, 1 for the mean variance, 0 where not measured."""
+    told = variance[measured]
+    mean = float(np.mean(told))
+    grid: Image = measured.astype(np.float32)
+    if mean > 0:
+        floor = 0.0025 * mean  # a vanishing sigma must not rule alone
+        grid[measured] = mean / np.maximum(told, floor)
+    return grid
