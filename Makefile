@@ -37,7 +37,7 @@ test-beside:
 		hypothesis pytest pytest-timeout
 	$(BESIDE)/bin/python -m pip check
 	$(BESIDE)/bin/cxgi demo --board cu32 --fraction 0.0625 --out demo-output/beside
-	$(BESIDE)/bin/python -m pytest tests/test_catalog.py
+	$(BESIDE)/bin/python -m pytest tests/catalog/test_catalog.py
 
 # Renews docs/reference/measured.md; MEASURED=folder adds the measured 32 x 32 files.
 ORDERS ?= zig-zag cake-cutting variable-density learned-density

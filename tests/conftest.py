@@ -58,23 +58,17 @@ def small_board(size: int = 8, **changes) -> MaskBoard:
 
 # Begun first, so that all processes end at about the same time: tests with an IOC, catalogs, processes, trainings.
 SLOW_FIRST = (
-    "test_sharing.py",
-    "test_kills.py",
+    "catalog/test_sharing.py",
+    "catalog/test_kills.py",
     "ioc",
     "queue",
-    "test_catalog.py",
-    "test_fuzz_readers.py",
-    "test_session.py",
-    "test_server.py",
-    "test_recovery.py",
-    "test_data_folder.py",
-    "test_catalog_writer.py",
+    "catalog",
+    "_files/test_fuzz_readers.py",
+    "session",
     "training",
-    "test_cli.py",
-    "test_docs.py",
-    "test_speckle_session.py",
     "cli",
-    "reproduction",
+    "test_docs.py",
+    "benchmarks/paper",
     "reconstruction",
     "plans",
 )
@@ -82,8 +76,8 @@ SLOW_FIRST = (
 
 def turn_of(item) -> int:
     """When it is begun."""
-    first = item.path.relative_to(Path(__file__).parent).parts[0]
-    return SLOW_FIRST.index(first) if first in SLOW_FIRST else len(SLOW_FIRST)
+    place = item.path.relative_to(Path(__file__).parent)
+    return next((n for n, name in enumerate(SLOW_FIRST) if place.is_relative_to(name)), len(SLOW_FIRST))
 
 
 def pytest_collection_modifyitems(items):

@@ -11,8 +11,8 @@ from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets, write_buckets
 from cxgi_bluesky.measurement.bucket_files.table import BucketTable
 from cxgi_bluesky.measurement.measurement import Measurement
-from tests.bucket_file.test_formats import FULL, same
 from tests.conftest import smooth_image
+from tests.measurement.bucket_files.test_formats import FULL, same
 
 IMAGE = smooth_image(32)
 SIGNED = walsh_hadamard_2d(IMAGE).ravel()

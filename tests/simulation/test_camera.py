@@ -15,8 +15,8 @@ from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_u
 from cxgi_bluesky.simulation.geometry import Geometry
 from cxgi_bluesky.simulation.scans import scan_twin
 from cxgi_bluesky.simulation.source import Source
+from tests.analysis.resolution.synthetic import across
 from tests.conftest import QUIET, small_board
-from tests.resolution.synthetic import across
 
 AU64 = load_board("au64")
 GEOMETRY = Geometry()

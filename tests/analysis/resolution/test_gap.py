@@ -9,8 +9,8 @@ from cxgi_bluesky.analysis.resolution.report import gap_numbers
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
 from cxgi_bluesky.simulation.objects.rendering import block_mean
+from tests.analysis.resolution.synthetic import across, gap_image, noise, pixels
 from tests.cases import long_case
-from tests.resolution.synthetic import across, gap_image, noise, pixels
 
 LINE = (11.5, 2, 11.5, 21)
 GOLD = block_mean(gold_semi_cylinder(64, 8), 8).astype(float)

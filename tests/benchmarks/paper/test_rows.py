@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.paper import paper, rows
 from benchmarks.paper.rows import REFERENCES, table_rows
-from tests.reproduction.synthetic import score
+from tests.benchmarks.paper.synthetic import score
 
 
 def test_an_object_is_scanned_and_reconstructed_in_every_way(monkeypatch):

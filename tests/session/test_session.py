@@ -192,7 +192,7 @@ def test_an_abort_leaves_usable_exposures_and_a_resumed_scan_has_pictures_of_bot
         s.RE(s.resume_scan(uid[:8]))
 
 
-@pytest.mark.long  # tests/test_catalog_writer.py has the same without a session
+@pytest.mark.long  # tests/catalog/test_catalog_writer.py has the same without a session
 def test_a_catalog_that_takes_nothing_ends_no_scan_and_the_scan_is_not_lost(s, monkeypatch, caplog):
     from tiled.client.dataframe import DataFrameClient
 

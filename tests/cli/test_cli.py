@@ -25,7 +25,7 @@ from cxgi_bluesky.reconstruction.registry import METHODS
 from tests.conftest import smooth_image
 from tests.patience import PATIENCE_S
 
-REAL = Path(__file__).parents[2] / "shared" / "data" / "optical_hadamard_32"
+REAL = Path(__file__).parents[3] / "shared" / "data" / "optical_hadamard_32"
 
 
 def write_csv(path: Path, image: np.ndarray, rows: slice = slice(None)) -> Path:

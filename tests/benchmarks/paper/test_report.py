@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.paper import curves, report, run
 from benchmarks.suite.pnp_bm3d import NAME as PEER_NAME
-from tests.reproduction import synthetic
+from tests.benchmarks.paper import synthetic
 
 CURVE_KEYS = {"exposures", "cnr_mean", "cnr_std"}
 CURVES = {"cu_board", "perfect_board", "sandpaper", "defects_only", "noise_only", "insensitive_detector"}

@@ -8,7 +8,7 @@ import pytest
 from cxgi_bluesky._files import text_table
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets, write_buckets
-from tests.bucket_file.test_formats import FULL, same
+from tests.measurement.bucket_files.test_formats import FULL, same
 
 PLAIN = "pattern_index,bucket\n0,3\n1,4\n"
 

@@ -9,7 +9,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.reference import check_complete, dark_level
-from tests.test_exposures import ALL, T0, bucket
+from tests.measurement.test_exposures import ALL, T0, bucket
 
 OPEN = [("open", -1, bucket(0))]
 PASSED = [("primary", k, 10.0 if k == 0 else 10.0 * (1 + T0) / 2) for k in range(16)]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.paper import drawing
-from tests.reproduction import synthetic
+from tests.benchmarks.paper import synthetic
 
 
 @pytest.fixture(scope="module")

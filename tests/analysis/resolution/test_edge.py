@@ -10,8 +10,8 @@ from cxgi_bluesky.analysis.resolution.edge import measure_edge, pixel_edge, upri
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
 from cxgi_bluesky.simulation.objects.rendering import block_mean
+from tests.analysis.resolution.synthetic import edge_image, noise
 from tests.cases import long_case
-from tests.resolution.synthetic import edge_image, noise
 
 BOX = (0, 16, 0, 16)
 

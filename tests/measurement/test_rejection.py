@@ -18,7 +18,7 @@ from cxgi_bluesky.measurement.outliers import (
     good_open,
     judge,
 )
-from tests.test_exposures import ALL, run_documents
+from tests.measurement.test_exposures import ALL, run_documents
 
 
 def exposures(count=40, seed=0):

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.paper import paper
 from benchmarks.paper.resolution import summary
-from tests.reproduction.synthetic import resolution
+from tests.benchmarks.paper.synthetic import resolution
 
 
 def test_means_over_the_seeds_and_the_largest_deviation():

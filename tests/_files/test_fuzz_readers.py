@@ -153,7 +153,7 @@ def fuzz(name: str, folder: Path, seconds: float, times: int) -> None:
 
 def in_a_process(names: Sequence[str], folder: Path, seconds: float) -> int:
     """What it ends with, fuzzing formats for so long each, within `ROOM` of memory above what it needs to begin."""
-    words = [sys.executable, "-W", "ignore", "-m", "tests.test_fuzz_readers", str(folder), str(seconds), *names]
+    words = [sys.executable, "-W", "ignore", "-m", "tests._files.test_fuzz_readers", str(folder), str(seconds), *names]
     done = subprocess.run(words, capture_output=True, text=True, timeout=seconds * len(names) + 300, check=False)
     if done.returncode and done.returncode not in CRASHES:
         raise AssertionError(done.stderr[-2000:])

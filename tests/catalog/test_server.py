@@ -25,7 +25,7 @@ from tests.conftest import small_board
 from tests.patience import PATIENCE_S
 
 KEY = "0123456789abcdef"
-PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "use-the-catalog.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "use-the-catalog.md"
 
 
 class Server:

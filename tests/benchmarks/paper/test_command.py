@@ -7,7 +7,7 @@ import pytest
 from benchmarks.paper import run
 from benchmarks.paper.__main__ import build_parser
 from cxgi_bluesky.cli.program import main
-from tests.reproduction import synthetic
+from tests.benchmarks.paper import synthetic
 
 
 @pytest.mark.parametrize(

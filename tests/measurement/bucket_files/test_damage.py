@@ -10,7 +10,7 @@ import pytest
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.bucket_files.read_write import SUFFIXES, read_buckets, write_buckets
-from tests.bucket_file.test_formats import FULL
+from tests.measurement.bucket_files.test_formats import FULL
 
 # ---------------------------------------------------------------- damage
 

@@ -6,7 +6,7 @@ import pytest
 from cxgi_bluesky.analysis.resolution.edge import measure_edge
 from cxgi_bluesky.analysis.resolution.mtf import edge_mtf, edge_spread
 from cxgi_bluesky.analysis.resolution.report import edge_numbers, mtf_numbers
-from tests.resolution.synthetic import edge_image, noise
+from tests.analysis.resolution.synthetic import edge_image, noise
 
 BOX = (0, 32, 0, 32)
 

@@ -6,7 +6,7 @@ import pytest
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.bucket_files.table import BucketTable
 from cxgi_bluesky.measurement.measurement import Measurement
-from tests.bucket_file.test_formats import FULL
+from tests.measurement.bucket_files.test_formats import FULL
 
 
 def test_a_table_is_its_own_and_cannot_be_changed():
