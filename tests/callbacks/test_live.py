@@ -210,7 +210,7 @@ def test_a_late_picture_of_an_old_run_is_not_shown(RE, beamline, monkeypatch):
 
 def test_closing_does_not_wait_for_a_run_that_never_ended():
     live = LiveCorrelation()
-    from tests.test_exposures import ALL, run_documents
+    from tests.measurement.test_exposures import ALL, run_documents
 
     for name, document in list(run_documents(ALL))[:-1]:
         live(name, document)

@@ -96,7 +96,7 @@ def test_a_failed_writing_leaves_nothing_behind(tmp_path):
 def test_a_crash_leaves_the_frames_and_no_later_recording_destroys_them(tmp_path):
     program = (
         "import os, signal, sys\n"
-        "from tests.test_speckle_set import FRAMES, SpeckleWriter\n"
+        "from tests.masks.test_speckle_set import FRAMES, SpeckleWriter\n"
         "writer = SpeckleWriter(sys.argv[1], 40, (9, 7), pixel_um=150.0)\n"
         "for k in range(5): writer.put(k, FRAMES[k])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
