@@ -34,7 +34,7 @@ from cxgi_bluesky.reconstruction.error_model.calibration import (
 from cxgi_bluesky.reconstruction.error_model.resampling import redrawn
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
 
-LEAST, MOST = 0.60, 0.75  # coverage that may be called one sigma
+MIN_COVERAGE, MAX_COVERAGE = 0.60, 0.75  # coverage that may be called one sigma
 CONDITIONS = [
     (PatternSet(64, 768, "zig-zag"), 30.0),
     (PatternSet(64, 768, "cake-cutting"), 30.0),
@@ -115,7 +115,7 @@ def coverage(sigma: np.ndarray, error: np.ndarray) -> tuple[float, list[float]]:
 def summary(cases: list[Case], sigma_of: Sigma) -> dict[str, Any]:
     scores = [coverage(sigma_of(case), case.error) for case in cases]
     image, parts = np.array([i for i, _ in scores]), np.array([p for _, p in scores])
-    good = (image >= LEAST) & (image <= MOST)
+    good = (image >= MIN_COVERAGE) & (image <= MAX_COVERAGE)
 
     def grouped(names: list[str]) -> dict[str, Any]:
         rows = {name: np.array([n == name for n in names]) for name in dict.fromkeys(names)}

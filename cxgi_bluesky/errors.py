@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LONGEST = 1500  # characters: a damaged file may have any number of them in a value
+MAX_CHARACTERS = 1500  # characters: a damaged file may have any number of them in a value
 
 
 class CxgiError(ValueError):
@@ -17,7 +17,7 @@ class CxgiError(ValueError):
 
     def __init__(self, message: object = "") -> None:
         text = str(message)
-        super().__init__(text if len(text) <= LONGEST else f"{text[:LONGEST]} ...")
+        super().__init__(text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} ...")
 
 
 # ---------------------------------------------------------------- optional packages

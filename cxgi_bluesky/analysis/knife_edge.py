@@ -25,7 +25,7 @@ from ..measurement.normalization import smooth_sigma
 Array = NDArray[np.float64]
 
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
-FEWEST_POINTS = 8
+MIN_POINTS = 8
 PURPOSE = "knife_edge"
 
 
@@ -189,8 +189,8 @@ def _checked(position: Array, values: Array, sigma: ArrayLike | None) -> Array |
     """The noise of each point, None where nothing tells it."""
     if position.ndim != 1 or position.shape != values.shape:
         raise CxgiError(f"{position.size} positions for {values.size} signals: give one each")
-    if len(position) < FEWEST_POINTS:
-        raise CxgiError(f"{len(position)} points of a knife edge: give {FEWEST_POINTS} or more")
+    if len(position) < MIN_POINTS:
+        raise CxgiError(f"{len(position)} points of a knife edge: give {MIN_POINTS} or more")
     if not (np.isfinite(position).all() and np.isfinite(values).all()):
         raise CxgiError("a position or signal of the knife edge is not finite: leave that point out")
     if np.ptp(position) == 0 or np.ptp(values) == 0:

@@ -141,13 +141,13 @@ def _say_details(result: Any, details: dict[str, Path], say: Say) -> None:
 
 def _say_whether_to_trust(score: Payload | None, method: str, exposures: int, say: Say) -> None:
     """What the patterns that were held back, and those outside the set, say of the picture."""
-    from ..reconstruction.error_model.noise import FEWEST_PATTERNS
+    from ..reconstruction.error_model.noise import MIN_PATTERNS
     from ..reconstruction.result import predicts_nothing
 
     if score is None:
         say(
             f"NOTE: {exposures} patterns are too few to tell whether the data support the picture "
-            f"(from {FEWEST_PATTERNS} on)"
+            f"(from {MIN_PATTERNS} on)"
         )
         return
     text = f"{score['patterns']} patterns held back: {score['explained']:.0%} of their power predicted"

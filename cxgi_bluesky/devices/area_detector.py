@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_MARGIN_S = 20.0
 LATE_S, POLL_S = 1.0, 0.01
-LARGEST_TIME_ERROR = 0.01  # of the exposure time, between what was asked for and what the camera says
+MAX_TIME_ERROR = 0.01  # of the exposure time, between what was asked for and what the camera says
 
 
 class Counts(Signal):
@@ -206,7 +206,7 @@ class AreaDetectorDiode(Diode):
         if frames_before is not None:
             self._wait_for_frame(frames_before)
         taken_s = self.detector.cam.acquire_time.get()
-        if abs(taken_s - exposure_s) > LARGEST_TIME_ERROR * exposure_s:
+        if abs(taken_s - exposure_s) > MAX_TIME_ERROR * exposure_s:
             raise RuntimeError(
                 f"{self.detector.name} exposed for {taken_s:g} s instead of {exposure_s:g} s: check what it allows"
             )

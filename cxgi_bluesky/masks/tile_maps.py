@@ -23,7 +23,7 @@ from .transform import check_size
 
 Map = NDArray[np.float32]
 
-LEAST, MOST = -0.1, 1.25  # noise and illumination may carry a transmission a little beyond 0..1
+MIN_TRANSMISSION, MAX_TRANSMISSION = -0.1, 1.25  # noise and illumination may carry a transmission a little beyond 0..1
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,10 +239,10 @@ def _as_map(name: str, values: Any) -> Map:
         array = array.view()
     if not np.isfinite(array).all():
         raise CxgiError(f"{name} have {int((~np.isfinite(array)).sum())} values that are NaN or infinite: mend them")
-    if array.size and (array.min() < LEAST or array.max() > MOST):
+    if array.size and (array.min() < MIN_TRANSMISSION or array.max() > MAX_TRANSMISSION):
         raise CxgiError(
             f"{name} span {array.min():.3g}..{array.max():.3g}, but a transmission lies within 0..1 "
-            f"(up to noise: {LEAST}..{MOST}): subtract the dark image and divide by the image of the open tile"
+            f"(up to noise: {MIN_TRANSMISSION}..{MAX_TRANSMISSION}): subtract the dark image and divide by the image of the open tile"
         )
     array.setflags(write=False)
     return array

@@ -54,7 +54,7 @@ def mean_i0(exposures: Iterable[Exposure]) -> float | None:
 
 Array = NDArray[np.float64]
 
-FEWEST_REPEATS = 4  # open exposures from which a scatter or a drift is judged
+MIN_REPEATS = 4  # open exposures from which a scatter or a drift is judged
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Buckets:
         told = self.sigma[np.isfinite(self.sigma)]
         if len(told):
             return math.sqrt(float(np.mean(told**2)))
-        return self.scatter() if len(self.bucket) >= FEWEST_REPEATS else None
+        return self.scatter() if len(self.bucket) >= MIN_REPEATS else None
 
     def scatter(self) -> float:
         """Sigma of one exposure of the same tile, from successive differences: blind to slow drift."""
@@ -116,7 +116,7 @@ def calibrate(rows: Buckets, opened: Buckets, drift: Drift) -> Calibrated:
 def _sigma(rows: Buckets, opened: Buckets) -> tuple[Array | None, str]:
     if np.isfinite(rows.sigma).any():
         return smooth_sigma(rows.bucket, rows.sigma), "given"
-    if len(opened.bucket) >= FEWEST_REPEATS:
+    if len(opened.bucket) >= MIN_REPEATS:
         return np.full_like(rows.bucket, opened.scatter()), "estimated: open tile"
     return None, "estimated"
 
@@ -166,7 +166,7 @@ class Drift:
     def from_open(cls, opened: Buckets) -> Drift:
         """Drift seen by the exposures of the open tile; none with fewer than four of them."""
         sigma = opened.typical_sigma()
-        if sigma is None or len(opened.bucket) < FEWEST_REPEATS or opened.bucket.mean() <= 0:
+        if sigma is None or len(opened.bucket) < MIN_REPEATS or opened.bucket.mean() <= 0:
             return cls(np.empty(0), np.empty(0))
         order = np.argsort(opened.time)
         bucket = opened.bucket[order]

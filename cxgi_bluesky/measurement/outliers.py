@@ -20,11 +20,11 @@ NOT_A_NUMBER, SPREAD, INTENSITY = "not a number", "spread", "I0"
 REPEATS, DRIFT = "repeats disagree", "source jumped"
 
 WIDEST_SPREAD = 4.0  # times the noise law; the few readings of an exposure give its spread to about 25 %
-LARGEST_I0_CHANGE = 0.3  # of the median, and five times the usual: the source or the shutter was not ready
-LARGEST_JUMP = 0.05  # of the open bucket, from one open exposure to the next
+MAX_I0_CHANGE = 0.3  # of the median, and five times the usual: the source or the shutter was not ready
+MAX_JUMP = 0.05  # of the open bucket, from one open exposure to the next
 UNUSUAL = 4.0  # times the median change between open exposures
 DISAGREEMENT = 5.0  # sigma
-_FEWEST_SPREADS, _FEWEST_SPANS = 8, 4
+_MIN_SPREADS, _MIN_SPANS = 8, 4
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _usual_i0(every: Sequence[Exposure]) -> tuple[float, float]:
     i0 = np.array([e.i0 for e in every if math.isfinite(e.i0) and e.i0 > 0] or [1.0])
     median = float(np.median(i0))
     usual_change = 1.4826 * float(np.median(np.abs(i0 / median - 1)))
-    return median, max(LARGEST_I0_CHANGE, 5 * usual_change)
+    return median, max(MAX_I0_CHANGE, 5 * usual_change)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ class _Limits:
 def _noise_law(every: Sequence[Exposure]) -> tuple[float, float, float]:
     """Slope and offset of variance against bucket, from the exposures whose spread is ordinary, and its least."""
     told = np.array([(e.bucket, e.sigma**2) for e in every if math.isfinite(e.bucket) and math.isfinite(e.sigma)])
-    if len(told) < _FEWEST_SPREADS:
+    if len(told) < _MIN_SPREADS:
         return math.nan, math.nan, math.nan
     bucket, variance = told.T
     median = float(np.median(variance))
@@ -151,7 +151,7 @@ def _jumps(opened: Sequence[Exposure], times: NDArray[np.float64]) -> NDArray[np
     intervals of the scan, and where a quarter of the patterns would go nothing is left out.
     """
     spans = [(one, two) for one, two in pairwise(opened) if ((one.time < times) & (times < two.time)).any()]
-    if len(spans) < _FEWEST_SPANS:
+    if len(spans) < _MIN_SPANS:
         return np.empty((0, 2))
     changes = np.array([abs(two.bucket / two.i0 - one.bucket / one.i0) for one, two in spans])
     pairs = [
@@ -168,7 +168,7 @@ def _jumped(one: Exposure, two: Exposure) -> bool:
     levels = one.bucket / one.i0, two.bucket / two.i0
     sigma = math.hypot(*(s if math.isfinite(s) else 0.0 for s in (one.sigma / one.i0, two.sigma / two.i0)))
     change = abs(levels[1] - levels[0])
-    return change > max(LARGEST_JUMP * abs(levels[0] + levels[1]) / 2, DISAGREEMENT * sigma)
+    return change > max(MAX_JUMP * abs(levels[0] + levels[1]) / 2, DISAGREEMENT * sigma)
 
 
 def _agreed(repeats: Sequence[Exposure]) -> Exposure | None:

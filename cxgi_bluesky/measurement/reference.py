@@ -21,7 +21,7 @@ from ..masks.pattern_set import PatternSet
 from .exposures import Exposures, RunBuckets
 
 NO_REFERENCE = "not in the reference scan"
-LEAST_COMMON = 0.95  # of the patterns, below which a correction would cost too much of the image
+MIN_COMMON = 0.95  # of the patterns, below which a correction would cost too much of the image
 
 
 def check_reference(image: Mapping[str, Any], reference: Exposures) -> None:
@@ -109,7 +109,7 @@ def _check_same_bucket(image: Mapping[str, Any], linked: Exposures) -> None:
 def _check_common(common: int, patterns: int, which: str) -> None:
     if patterns and not common:
         raise CxgiError(f"the reference scan has none {which}: make another one, or go on without (--reference none)")
-    if common < LEAST_COMMON * patterns:
+    if common < MIN_COMMON * patterns:
         raise CxgiError(
             f"the reference scan lacks {patterns - common} {which}: complete it (a new reference scan), or go on "
             "without (--reference none)"

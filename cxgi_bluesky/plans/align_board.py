@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ophyd.utils import LimitError
 
 from ..analysis.plate_alignment.fit import Visit, fit_similarity, similarity_of
-from ..analysis.plate_alignment.profile import FEWEST_POINTS, EdgeFit, fit_edges, profile_offsets_um
+from ..analysis.plate_alignment.profile import MIN_POINTS, EdgeFit, fit_edges, profile_offsets_um
 from ..analysis.plate_alignment.run import ALONG_X, ALONG_Y, PURPOSE, SEARCH, reading
 from ..analysis.plate_alignment.search import landmarks_of, match, orientations, search_grid_um
 from ..devices.diode import Diode
@@ -291,8 +291,8 @@ def align_board(
     landmarks_of(mask_board)
     check_exposure(exposure_s)
     check_counts(dark_exposures=dark_exposures)
-    if points < FEWEST_POINTS:
-        raise CxgiError(f"points {points}: a flank of an edge profile needs {FEWEST_POINTS} or more")
+    if points < MIN_POINTS:
+        raise CxgiError(f"points {points}: a flank of an edge profile needs {MIN_POINTS} or more")
     if search_tiles < 1:
         raise CxgiError(f"search_tiles {search_tiles}: give 1 or more")
     devices: list[Any] = [stage, shutter, diode, *with_object(object_stage)]

@@ -20,7 +20,7 @@ from ..devices.exposure_counter import ExposureFigures
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import NotArrivedError, PositionError
 from ..errors import CxgiError
-from ..measurement.outliers import INTENSITY, LARGEST_I0_CHANGE, NOT_A_NUMBER
+from ..measurement.outliers import INTENSITY, MAX_I0_CHANGE, NOT_A_NUMBER
 from .metadata import is_count, is_positive
 from .stubs import (
     EXPOSURE_MARGIN_S,
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 FAILED = "failed"  # stream of the exposures that were repeated, with the reason
 LATE = "late"  # begin of the reason, where a value has not come in time
 MAX_REPEATS = 2
-_FEWEST_I0, _MOST_I0 = 4, 64  # exposures whose median is the usual incident intensity
+_MIN_I0, _MAX_I0 = 4, 64  # exposures whose median is the usual incident intensity
 
 Reading = Mapping[str, Any]
 
@@ -228,9 +228,9 @@ class Exposing:
             return None
         if not (math.isfinite(i0) and i0 > 0):
             return f"{INTENSITY} is {i0:g}"
-        if len(self._i0) >= _FEWEST_I0 and abs(i0 / median(self._i0) - 1) > LARGEST_I0_CHANGE:
+        if len(self._i0) >= _MIN_I0 and abs(i0 / median(self._i0) - 1) > MAX_I0_CHANGE:
             return f"{INTENSITY} {i0:g}, while the median is {median(self._i0):g}"
-        self._i0 = [*self._i0[1 - _MOST_I0 :], i0]
+        self._i0 = [*self._i0[1 - _MAX_I0 :], i0]
         return None
 
 

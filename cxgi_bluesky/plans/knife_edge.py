@@ -11,7 +11,7 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from ophyd.utils import LimitError
 
-from ..analysis.knife_edge import FEWEST_POINTS, PURPOSE, KnifeGeometry
+from ..analysis.knife_edge import MIN_POINTS, PURPOSE, KnifeGeometry
 from ..devices.diode import Diode
 from ..devices.knife import Knife
 from ..devices.shutter import Shutter
@@ -154,8 +154,8 @@ def _geometry(slit: KnifeGeometry | dict[str, float]) -> KnifeGeometry:
 
 def _check(knife: Knife, start_um: float, stop_um: float, points: int, exposure_s: float, repeats: int) -> None:
     check_exposure(exposure_s)
-    if points < FEWEST_POINTS:
-        raise CxgiError(f"points {points}: a knife edge needs {FEWEST_POINTS} or more")
+    if points < MIN_POINTS:
+        raise CxgiError(f"points {points}: a knife edge needs {MIN_POINTS} or more")
     if repeats < 1:
         raise CxgiError(f"repeats {repeats}: give 1 or more")
     if not (np.isfinite([start_um, stop_um]).all() and start_um != stop_um):

@@ -23,7 +23,7 @@ from ..masks.pattern_set import coefficients
 from ..measurement.measurement import Measurement
 from .api import reconstruct
 from .error_model.common_mode import MASK_LEVEL, CommonError, light_error, without_common_error
-from .error_model.noise import FEWEST_PATTERNS, ErrorSizes
+from .error_model.noise import MIN_PATTERNS, ErrorSizes
 from .registry import TV, find_method
 from .result import Reconstruction
 from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
@@ -31,9 +31,9 @@ from .uncertainty import uncertainty
 
 Array = NDArray[np.float64]
 
-LEAST_EXPLAINED = 0.05
-LARGEST_CHANCE = 0.005  # of predicting so well by luck
-FEWEST_HELD = 32  # fewer tell nothing for certain
+MIN_EXPLAINED = 0.05
+MAX_CHANCE = 0.005  # of predicting so well by luck
+MIN_HELD = 32  # fewer tell nothing for certain
 CLEARLY_EXPLAINED = 0.3  # less is asked for again: of 240 shuffled scans one had the luck, twice in a row none
 _SHUFFLES = 999
 
@@ -83,7 +83,7 @@ def held_out_score(
     """
     if patterns < 1:
         raise CxgiError(f"{patterns} patterns held back: give at least 1")
-    if len(measurement) < FEWEST_PATTERNS:
+    if len(measurement) < MIN_PATTERNS:
         return None
     if picture is not None:
         picture = measurement.seen_by_beam(picture)
@@ -119,7 +119,7 @@ def held_out_score(
         "predictor": predictor,
         "model_sigma": size.model_sigma,
         "outside": outside,
-        "supported": _is_predicted(inside) if inside["patterns"] >= FEWEST_HELD else None,
+        "supported": _is_predicted(inside) if inside["patterns"] >= MIN_HELD else None,
     }
 
 
@@ -147,7 +147,7 @@ def _predicted_and_measured(
 
 def _is_predicted(found: dict[str, Any]) -> bool:
     """Better than by luck."""
-    return bool(found["explained"] > LEAST_EXPLAINED and found["chance"] <= LARGEST_CHANCE)
+    return bool(found["explained"] > MIN_EXPLAINED and found["chance"] <= MAX_CHANCE)
 
 
 def _draws(

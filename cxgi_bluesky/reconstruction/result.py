@@ -19,7 +19,7 @@ from .sampling_gaps import sampling_gaps
 MARK = "NOT SUPPORTED BY THE DATA"
 PREDICTS_NOTHING = "PREDICTS NOTHING: DO NOT TRUST"
 NOT_JUDGED = "NOT JUDGED: TOO FEW PATTERNS"
-FEWEST_AGAINST = 16  # patterns held back that may speak against a picture, though they are too few to speak for it
+MIN_AGAINST = 16  # patterns held back that may speak against a picture, though they are too few to speak for it
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 
 
@@ -151,7 +151,7 @@ def predicts_nothing(score: Mapping[str, Any] | None) -> bool:
     """Whether the patterns held back, too few for a verdict, are predicted worse than by no picture at all."""
     if score is None or score["supported"] is not None:
         return False
-    return bool(score["patterns"] >= FEWEST_AGAINST and score["explained"] < 0)
+    return bool(score["patterns"] >= MIN_AGAINST and score["explained"] < 0)
 
 
 def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:

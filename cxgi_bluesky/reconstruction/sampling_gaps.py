@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..masks.orders import sequency
 
 _TAKEN = 0.75  # of the patterns of a sequency: drawn orders never take so many before every coarser one is met
-_FEWEST = 1 / 16  # of the sequencies: fewer that are missing duplicate nothing that could be seen
+_MIN_SHARE = 1 / 16  # of the sequencies: fewer that are missing duplicate nothing that could be seen
 
 
 def sampling_gaps(pattern_index: NDArray[np.int64], size: int) -> tuple[str, ...]:
@@ -36,4 +36,4 @@ def _missing(grid: NDArray[np.bool_]) -> int:
     share = grid.mean(axis=1)
     taken = np.flatnonzero(share >= _TAKEN)
     empty = int(np.count_nonzero(share[: taken[-1]] == 0)) if len(taken) else 0
-    return empty if empty >= _FEWEST * len(grid) else 0
+    return empty if empty >= _MIN_SHARE * len(grid) else 0

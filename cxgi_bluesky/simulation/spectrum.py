@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 TUBE_ANODES = ("W", "Mo", "Rh", "Cu", "Ag", "Cr")  # that spekpy has data of
 ANODE_ANGLE_DEG = 12.0
 COLUMNS = ("energy_kev", "photons")
-HIGHEST_KEV = 800.0  # of the attenuation tables
+MAX_KEV = 800.0  # of the attenuation tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +49,8 @@ class Spectrum:
         energy, photons = self.energy_kev, self.photons
         if energy.ndim != 1 or energy.shape != photons.shape or not energy.size:
             raise CxgiError(f"spectrum {self.name!r}: give one number of photons for each energy")
-        if not (np.isfinite(energy) & (energy >= 0.1) & (energy <= HIGHEST_KEV)).all():
-            raise CxgiError(f"spectrum {self.name!r} has an energy outside 0.1..{HIGHEST_KEV:g} keV: give keV")
+        if not (np.isfinite(energy) & (energy >= 0.1) & (energy <= MAX_KEV)).all():
+            raise CxgiError(f"spectrum {self.name!r} has an energy outside 0.1..{MAX_KEV:g} keV: give keV")
         if not (np.isfinite(photons) & (photons >= 0)).all() or photons.sum() <= 0:
             raise CxgiError(f"spectrum {self.name!r}: photons must be 0 or more, finite, and not all 0")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import CxgiError
 from ..masks.pattern_set import PatternSet
-from ..masks.tile_maps import LEAST, MOST, FineTileMaps, TileMaps
+from ..masks.tile_maps import MAX_TRANSMISSION, MIN_TRANSMISSION, FineTileMaps, TileMaps
 from .beamline import BeamlineTwin
 from .plate.tiles import Map
 
@@ -48,7 +48,7 @@ def record_fine_tile_maps(
         x, y = np.array(board.position_mm(tile)) + error
         picture = twin.mask_map(float(x), float(y))
         noisy = picture + np.float32(noise) * rng.normal(size=picture.shape).astype(np.float32)
-        return np.clip(noisy, LEAST, MOST)
+        return np.clip(noisy, MIN_TRANSMISSION, MAX_TRANSMISSION)
 
     opened = photograph(board.open_tile_number)
     maps = np.empty((len(patterns.pattern_index), *opened.shape), dtype=np.float32)

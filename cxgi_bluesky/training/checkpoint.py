@@ -18,7 +18,7 @@ from .config import TrainingConfig, differing
 from .objects import digest_of_own_images
 
 Change = dict[str, Any]
-_LONGEST_REASON = 200  # characters
+_MAX_REASON = 200  # characters
 
 
 @dataclass(eq=False)
@@ -132,7 +132,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 def _unreadable(path: Path, error: Exception) -> CxgiError:
     words = " ".join(str(error).split())
-    short = words if len(words) < _LONGEST_REASON else f"{words[:_LONGEST_REASON]} ..."
+    short = words if len(words) < _MAX_REASON else f"{words[:_MAX_REASON]} ..."
     return CxgiError(f"checkpoint {path} cannot be read ({short}): bring back a whole one, or train in another folder")
 
 

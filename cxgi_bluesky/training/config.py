@@ -12,16 +12,16 @@ from typing import Any, get_type_hints
 from .._files.yaml_file import read_yaml_file
 from ..errors import CxgiError
 from ..masks.transform import check_size
-from ..reconstruction.ch_mwcnn.network import LARGEST_WIDTH, MOST_PASSES, NetworkConfig
+from ..reconstruction.ch_mwcnn.network import MAX_PASSES, MAX_WIDTH, NetworkConfig
 from ..simulation.random_objects import FAMILIES
 from .boards import BoardRanges
 
-LARGEST_SEED = 10**13  # that of a batch is a million times larger, and torch takes 64 bits
-LARGEST_RATE = 1.0
+MAX_SEED = 10**13  # that of a batch is a million times larger, and torch takes 64 bits
+MAX_RATE = 1.0
 SNR_DB = (-100.0, 200.0)
-LEAST_SIZE = 8  # three wavelet levels
-LARGEST_BOARD = 128  # the learned orders, which choose the tiles that are drawn, know no larger ones
-FEWEST_PATTERNS = 8
+MIN_SIZE = 8  # three wavelet levels
+MAX_BOARD = 128  # the learned orders, which choose the tiles that are drawn, know no larger ones
+MIN_PATTERNS = 8
 _SPREADS = ("offset_rms", "offset_field")  # drawn evenly in their logarithm
 
 
@@ -45,9 +45,9 @@ def _check_steps(c: TrainingConfig) -> None:
         _check_least(key, getattr(c, key), 1)
     for key in ("doubt_steps", "warm_up", "weight_decay"):
         _check_least(key, getattr(c, key), 0)
-    _check_between("seed", c.seed, 0, LARGEST_SEED)
-    if not 0 < c.learning_rate <= LARGEST_RATE:
-        raise _refuse("learning_rate", c.learning_rate, f"give a positive number up to {LARGEST_RATE}, such as 0.001")
+    _check_between("seed", c.seed, 0, MAX_SEED)
+    if not 0 < c.learning_rate <= MAX_RATE:
+        raise _refuse("learning_rate", c.learning_rate, f"give a positive number up to {MAX_RATE}, such as 0.001")
     if not 0 < c.last_learning_rate <= c.learning_rate:
         remedy = f"give a positive number, at most learning_rate ({c.learning_rate})"
         raise _refuse("last_learning_rate", c.last_learning_rate, remedy)
@@ -59,8 +59,8 @@ def _check_sizes(c: TrainingConfig) -> None:
     _check_shares("sizes", c.sizes)
     for size in c.sizes:
         check_size(size)
-        if size < LEAST_SIZE:
-            raise _refuse("sizes", size, f"the network's three wavelet levels need at least {LEAST_SIZE} pixels")
+        if size < MIN_SIZE:
+            raise _refuse("sizes", size, f"the network's three wavelet levels need at least {MIN_SIZE} pixels")
     if max(c.sizes) > max(c.objects.count, default=0):
         known = sorted(c.objects.count)
         raise CxgiError(f"size {max(c.sizes)} has no objects: objects.count has {known}, give it as many pixels")
@@ -92,7 +92,7 @@ def _check_sampling(c: TrainingConfig) -> None:
             f"sampling.usual_share {s.usual_share} + whole_share {s.whole_share} + short_share {s.short_share} is more "
             "than 1: they are shares of all scans"
         )
-    _check_least("sampling.shortest", s.shortest, FEWEST_PATTERNS)
+    _check_least("sampling.shortest", s.shortest, MIN_PATTERNS)
     if s.shortest > min(c.sizes) ** 2:
         remedy = f"size {min(c.sizes)} has only {min(c.sizes) ** 2} patterns, give fewer"
         raise _refuse("sampling.shortest", s.shortest, remedy)
@@ -120,12 +120,12 @@ def _check_boards(c: TrainingConfig) -> None:
     for size, count in b.count.items():
         check_size(size)
         _check_least(f"boards.count[{size}]", count, 0)
-        if count and size > LARGEST_BOARD:
-            raise _refuse(f"boards.count[{size}]", count, f"boards are drawn up to {LARGEST_BOARD} pixels a side")
-        if count and not 2 * FEWEST_PATTERNS <= b.patterns.get(size, 0) <= size**2:
+        if count and size > MAX_BOARD:
+            raise _refuse(f"boards.count[{size}]", count, f"boards are drawn up to {MAX_BOARD} pixels a side")
+        if count and not 2 * MIN_PATTERNS <= b.patterns.get(size, 0) <= size**2:
             found = b.patterns.get(size, "missing")
-            raise _refuse(f"boards.patterns[{size}]", found, f"give {2 * FEWEST_PATTERNS} to {size**2} tiles")
-    _check_between("boards.seed", b.seed, 100, LARGEST_SEED)  # the boards of the checks are those of seeds below
+            raise _refuse(f"boards.patterns[{size}]", found, f"give {2 * MIN_PATTERNS} to {size**2} tiles")
+    _check_between("boards.seed", b.seed, 100, MAX_SEED)  # the boards of the checks are those of seeds below
     for name, (low, high) in asdict(b.ranges).items():
         _check_range(name, low, high)
 
@@ -146,14 +146,14 @@ def _check_network(c: TrainingConfig) -> None:
     n = c.network
     for key in ("widths", "sigma_widths"):
         for width in getattr(n, key):
-            _check_between(f"network.{key}", width, 1, LARGEST_WIDTH)
-    _check_between("network.passes", n.passes, 1, MOST_PASSES)
+            _check_between(f"network.{key}", width, 1, MAX_WIDTH)
+    _check_between("network.passes", n.passes, 1, MAX_PASSES)
     if n.wavelet == "haar":
         return
     from ..reconstruction.ch_mwcnn.layers import wavelet_matrix
 
     try:
-        wavelet_matrix(LEAST_SIZE, n.wavelet)
+        wavelet_matrix(MIN_SIZE, n.wavelet)
     except CxgiError as error:
         raise CxgiError(f"network.wavelet: {error}") from error
 

@@ -24,8 +24,8 @@ from .measurements import Batch
 
 T = TypeVar("T")
 
-_LONGEST_STEP = timedelta(minutes=30)
-_LONGEST_WORK = timedelta(days=2)  # drawing hundreds of boards on one core
+_MAX_STEP = timedelta(minutes=30)
+_MAX_WORK = timedelta(days=2)  # drawing hundreds of boards on one core
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -143,8 +143,8 @@ def joined_processes() -> Iterator[Processes]:
         yield Processes()
         return
     with _connected():
-        torch.distributed.init_process_group("gloo", timeout=_LONGEST_WORK)
-        steps = torch.distributed.new_group(timeout=_LONGEST_STEP)
+        torch.distributed.init_process_group("gloo", timeout=_MAX_WORK)
+        steps = torch.distributed.new_group(timeout=_MAX_STEP)
     try:
         yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size(), steps)
     finally:

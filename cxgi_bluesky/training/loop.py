@@ -38,8 +38,8 @@ from .validation import (
     write_weights,
 )
 
-_LARGEST_GRADIENT = 1.0
-_MOST_SKIPPED = 100  # steps after a check
+_MAX_GRADIENT = 1.0
+_MAX_SKIPPED = 100  # steps after a check
 _LAW_BATCHES = 48  # beyond those of the training
 
 Note = Callable[[str], None]
@@ -130,7 +130,7 @@ def _go_on(state: TrainingState, run: _Run, last: int) -> None:
         if state.step == config.steps:
             run.processes.together(lambda: _take_best(state, run.out))
         losses.add(one_step(state, run.data.batch(state.step), config, run.processes))
-        if losses.skipped >= _MOST_SKIPPED and not losses.number:
+        if losses.skipped >= _MAX_SKIPPED and not losses.number:
             raise CxgiError(f"step {state.step}: the last {losses.skipped} losses are not finite: lower learning_rate")
         if state.step % config.check_every and state.step not in (config.steps, last):
             continue
@@ -220,7 +220,7 @@ def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, process
         loss = losses.sum() / len(batch.truth)
         loss.backward()
     loss = processes.add_up(loss.detach(), trained)
-    norm = torch.nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
+    norm = torch.nn.utils.clip_grad_norm_(trained, _MAX_GRADIENT)
     usable = bool(torch.isfinite(norm)) and bool(torch.isfinite(loss))
     if usable:  # one bad batch must not end hours of training
         optimiser.step()

@@ -10,7 +10,7 @@ from ..reconstruction.error_model.calibration import COVERED
 from .measurements import Batch
 
 _BEST_MSE = 1e-5  # 50 dB: better than that is not striven for
-_LEAST_ERROR = 1e-3  # of the log in the loss of the uncertainty, in standard deviations of the image
+_MIN_ERROR = 1e-3  # of the log in the loss of the uncertainty, in standard deviations of the image
 
 
 def picture_losses(network: CHMWCNN, batch: Batch) -> Tensor:
@@ -30,4 +30,4 @@ def doubt_losses(network: CHMWCNN, batch: Batch) -> Tensor:
 def errors_in_log(image: Tensor, batch: Batch) -> Tensor:
     """log of each pixel's error, in standard deviations of the image."""
     error = ((batch.truth - batch.given.mean) / batch.given.deviation - image).abs().detach()
-    return torch.log(error + _LEAST_ERROR)
+    return torch.log(error + _MIN_ERROR)

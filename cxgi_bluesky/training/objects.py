@@ -19,7 +19,7 @@ from ..simulation.random_objects import DRAWING_VERSION, random_object, spread
 Pool = NDArray[np.uint8]
 OwnImage = NDArray[np.float32]
 
-LARGEST_SIDE = 1024  # of the user's own images, whose shorter side is averaged down to at most about this
+MAX_SIDE = 1024  # of the user's own images, whose shorter side is averaged down to at most about this
 _TELLING = 4000  # objects from one word to the next: about a minute
 _TRIALS = 4  # places to look for something to see in an image
 
@@ -106,7 +106,7 @@ def _own_image(path: Path) -> OwnImage:
     image = read_image_file(path).image
     if not np.isfinite(image).all():
         raise CxgiError(f"{path} of objects.folder has values that are NaN or infinite: mend it or take it out")
-    factor = max(1, min(image.shape) // LARGEST_SIDE)
+    factor = max(1, min(image.shape) // MAX_SIDE)
     rows, columns = (length // factor for length in image.shape)
     blocks = image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
     stretched = spread(blocks.mean(axis=(1, 3)))

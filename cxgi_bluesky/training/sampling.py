@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..masks.orders import ranking, sequency_grid
-from .config import FEWEST_PATTERNS, SamplingConfig
+from .config import MIN_PATTERNS, SamplingConfig
 
 _ORDERS = ("cake-cutting", "zig-zag", "russian-dolls")
 _UNORDERED_SHARE = 0.05  # of the scans: natural order or plainly random
@@ -104,7 +104,7 @@ def _jitter(generator: torch.Generator, batch: int) -> Tensor:
 def _first_of(key: Tensor, fraction: Tensor, size: int, available: Tensor | None) -> Selection:
     """The patterns of the lowest keys; numpy sorts several times as fast, and no two keys are equal."""
     batch, most = key.shape
-    count = (fraction * size * size).round().clamp(min=FEWEST_PATTERNS, max=most).long()
+    count = (fraction * size * size).round().clamp(min=MIN_PATTERNS, max=most).long()
     order = torch.from_numpy(np.argsort(key.numpy(), axis=1))
     if available is not None:
         order = available[order]

@@ -15,7 +15,7 @@ from ..reconstruction.error_model.calibration import COVERED
 from .losses import errors_in_log
 from .measurements import Batch
 
-_FEWEST_IMAGES = 20  # per coefficient a handful; below it there is no law
+_MIN_IMAGES = 20  # per coefficient a handful; below it there is no law
 _OUTLYING = 0.15  # residuals of the logarithm beyond it count by their size only
 _ROUNDS = 30
 _RIDGE = 3.0  # images
@@ -41,7 +41,7 @@ def fitted_law(network: CHMWCNN, batches: Iterable[Batch]) -> SigmaLaw | None:
                 found.append(evidence(network, one.given, trial[row], image[row], log_sigma[row]))
                 above = errors_in_log(image[row], one) - log_sigma[row]
                 wanted.append(torch.quantile(above.flatten(), COVERED))
-    if len(found) < _FEWEST_IMAGES:
+    if len(found) < _MIN_IMAGES:
         return None
     known, factor = torch.stack(found).double(), torch.stack(wanted).double()
     middle, spread = known.mean(dim=0), known.std(dim=0).clamp(min=1e-6)

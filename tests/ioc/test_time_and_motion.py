@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.simulation.ioc.axis import SHORTEST_RAMP_S, Ramp
+from cxgi_bluesky.simulation.ioc.axis import MIN_RAMP_S, Ramp
 from cxgi_bluesky.simulation.ioc.clock import Clock, Stopwatch
 
 lengths = st.floats(0.0, 100.0)
 
 
-@given(lengths, st.floats(0.01, 50.0), st.just(0.0) | st.floats(SHORTEST_RAMP_S, 5.0))
+@given(lengths, st.floats(0.01, 50.0), st.just(0.0) | st.floats(MIN_RAMP_S, 5.0))
 def test_a_ramp_goes_its_way_and_never_back_nor_faster_than_it_may(distance, velocity, ramp_s):
     ramp = Ramp(distance, velocity, ramp_s)
     times = np.linspace(0, ramp.seconds, 200)

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.training.config import LARGEST_SEED, TrainingConfig, differing, read_config
+from cxgi_bluesky.training.config import MAX_SEED, TrainingConfig, differing, read_config
 
 EXAMPLE = resources.files("cxgi_bluesky").joinpath("training", "example.yml")
 
@@ -131,7 +131,7 @@ def test_each_wrong_value_is_named_with_a_remedy(text, message, tmp_path):
 
 
 def test_the_largest_seed_is_one_for_torch():
-    torch.Generator().manual_seed(LARGEST_SEED * 1_000_003 + 10**9)
+    torch.Generator().manual_seed(MAX_SEED * 1_000_003 + 10**9)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -215,7 +215,7 @@ def test_a_bad_batch_is_left_out_and_many_end_the_training(finished, tmp_path, m
     assert state.step == 1
     assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
     assert math.isfinite(one_step(state, batch, config, Processes()))
-    monkeypatch.setattr("cxgi_bluesky.training.loop._MOST_SKIPPED", 1)
+    monkeypatch.setattr("cxgi_bluesky.training.loop._MAX_SKIPPED", 1)
     monkeypatch.setattr("cxgi_bluesky.training.data.simulate", lambda *_, **__: broken)
     with pytest.raises(CxgiError, match="step 1: the last 1 losses are not finite: lower learning_rate"):
         train(config, tmp_path, report=quiet)

@@ -21,11 +21,11 @@ from ...measurement.normalization import smooth_sigma
 
 Array = NDArray[np.float64]
 
-FEWEST_POINTS = 3  # on each flank
+MIN_POINTS = 3  # on each flank
 FLANK = (0.1, 0.45)  # how far inside, as a share of the flank
 OUTSIDE = 0.12  # how far outside, likewise
 _PARAMETERS = 4
-_LEAST_STEP = 8.0  # of the slope in its sigma
+_MIN_STEP = 8.0  # of the slope in its sigma
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +83,8 @@ def fit_edges(position_um: ArrayLike, value: ArrayLike, sigma: ArrayLike, *, boa
     position, readings, told = (np.asarray(v, dtype=np.float64) for v in (position_um, value, sigma))
     usable = np.isfinite(position) & np.isfinite(readings)
     position, readings, told = position[usable], readings[usable], told[usable]
-    if len(position) < 2 * FEWEST_POINTS + 2:
-        raise CxgiError(f"{len(position)} usable readings of an edge profile: {2 * FEWEST_POINTS + 2} are needed")
+    if len(position) < 2 * MIN_POINTS + 2:
+        raise CxgiError(f"{len(position)} usable readings of an edge profile: {2 * MIN_POINTS + 2} are needed")
     noise = smooth_sigma(readings, np.where(told > 0, told, np.nan)) if (told > 0).any() else None
     middle, outer = float(np.mean(position)), (board.tile_um + board.aperture_um) / 2
     flank = min(board.tile_um, board.aperture_um)
@@ -101,7 +101,7 @@ def fit_edges(position_um: ArrayLike, value: ArrayLike, sigma: ArrayLike, *, boa
     except (RuntimeError, ValueError) as error:
         raise CxgiError(f"no open square can be fitted to the edge profile ({error})") from error
     errors = np.sqrt(np.diag(covariance))
-    if not (np.isfinite(errors).all() and found[2] > _LEAST_STEP * errors[2] and abs(found[0] - 1) < 0.5):
+    if not (np.isfinite(errors).all() and found[2] > _MIN_STEP * errors[2] and abs(found[0] - 1) < 0.5):
         raise CxgiError(
             f"the edge profile from {position.min() / 1000:.3f} to {position.max() / 1000:.3f} mm shows no open square "
             f"between metal (readings {readings.min():.4g} to {readings.max():.4g})"

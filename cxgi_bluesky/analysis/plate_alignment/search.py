@@ -19,9 +19,9 @@ Array = NDArray[np.float64]
 
 CELLS = 16  # of the drawn lay-out, per pitch
 STEPS = (1 / 8, 1 / 64)  # of the offsets tried, in pitches: everywhere, then around the best
-LEAST_SHARE = 0.8  # of the readings' power that the lay-out explains
-LEAST_CONTRAST = 0.5  # of the board's D_r
-LEAST_SIGMA = 8.0
+MIN_SHARE = 0.8  # of the readings' power that the lay-out explains
+MIN_CONTRAST = 0.5  # of the board's D_r
+MIN_SIGMA = 8.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def match(
     height, floor, explained = slope[best], metal[best], share[best]
     noise = float(np.median(sigma[np.isfinite(sigma)])) if np.isfinite(sigma).any() else 0.0
     contrast = height / (height + floor) if height + floor > 0 else 0.0
-    if explained < LEAST_SHARE or contrast < LEAST_CONTRAST * board.d_r or height < LEAST_SIGMA * noise:
+    if explained < MIN_SHARE or contrast < MIN_CONTRAST * board.d_r or height < MIN_SIGMA * noise:
         return None
     return Match((float(centre[0]), float(centre[1])), float(explained), float(contrast))
 
@@ -165,9 +165,9 @@ def _fills(board: MaskBoard) -> Callable[[int, int], float]:
 # ---------------------------------------------------------------- orientation
 
 
-FEWEST_LANDMARKS = 3
+MIN_LANDMARKS = 3
 ALONE_TILES = 3  # an edge profile must see nothing but its own fiducial
-LEAST_SPREAD = 1e-3  # of the shorter extent over the longer one, below which the fiducials lie on a line
+MIN_SPREAD = 1e-3  # of the shorter extent over the longer one, below which the fiducials lie on a line
 
 Place = tuple[int, int]
 
@@ -182,13 +182,13 @@ def landmarks_of(board: MaskBoard) -> tuple[Place, ...]:
         anything else but metal within two places.
     """
     places = board.fiducials
-    if len(places) < FEWEST_LANDMARKS:
+    if len(places) < MIN_LANDMARKS:
         raise CxgiError(
-            f"board {board.name!r} has {len(places)} fiducials, alignment needs {FEWEST_LANDMARKS} or more: "
+            f"board {board.name!r} has {len(places)} fiducials, alignment needs {MIN_LANDMARKS} or more: "
             "name all-open places of the plate in its file, fiducials: [[row, column], ...]"
         )
     extent = np.linalg.svd(np.array(places, dtype=float) - np.mean(places, axis=0), compute_uv=False)
-    if extent[1] < LEAST_SPREAD * extent[0]:
+    if extent[1] < MIN_SPREAD * extent[0]:
         raise CxgiError(f"the fiducials of board {board.name!r} lie on a line: give one beside it")
     open_places = [divmod(tile, board.columns) for tile in range(board.pattern_count)]
     others = np.array([*open_places, board.open_tile, *places])

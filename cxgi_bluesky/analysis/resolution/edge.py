@@ -22,8 +22,8 @@ from .roi import Box, Region, Values, box_region, line_region
 
 PIXEL_VARIANCE = 1 / 12  # px^2, of a unit square along any direction
 TEN_TO_NINETY = 2.5631031310892007  # 10-90 % width of a Gaussian edge in units of its sigma
-LEAST_SIGNIFICANCE = 6.0  # an edge among the noise of a whole 64 x 64 image reaches 4 to 5
-LEAST_VARIANCE = 1e-4  # px^2
+MIN_SIGNIFICANCE = 6.0  # an edge among the noise of a whole 64 x 64 image reaches 4 to 5
+MIN_VARIANCE = 1e-4  # px^2
 SENSED_VARIANCE = 0.04  # px^2: below it a pixel that the edge crosses in its middle tells nothing of the blur
 
 
@@ -168,10 +168,10 @@ def _place(region: Region) -> str:
 
 
 def _check_split(split: Split, region: Region) -> None:
-    if split.significance < LEAST_SIGNIFICANCE:
+    if split.significance < MIN_SIGNIFICANCE:
         raise CxgiError(
             f"no edge in {_place(region)}: the best one is {split.significance:.1f} sigma above the noise, "
-            f"{LEAST_SIGNIFICANCE:.0f} are asked for; choose another place or a larger box"
+            f"{MIN_SIGNIFICANCE:.0f} are asked for; choose another place or a larger box"
         )
 
 
@@ -182,16 +182,14 @@ def _fit(region: Region, split: Split) -> Fit:
     distance = region.distance
 
     def model(p: Values) -> Values:
-        return p[2] + (p[3] - p[2]) * pixel_edge(
-            distance(p[1]) - p[0], p[1], max(p[4] - PIXEL_VARIANCE, LEAST_VARIANCE)
-        )
+        return p[2] + (p[3] - p[2]) * pixel_edge(distance(p[1]) - p[0], p[1], max(p[4] - PIXEL_VARIANCE, MIN_VARIANCE))
 
     fits = [
         fit_pixels(
             model,
             region,
             (split.offset, split.normal, split.low, split.high, variance),
-            (-reach, split.normal - 0.5, region.values.min() - span, split.low, PIXEL_VARIANCE + LEAST_VARIANCE),
+            (-reach, split.normal - 0.5, region.values.min() - span, split.low, PIXEL_VARIANCE + MIN_VARIANCE),
             (reach, split.normal + 0.5, split.high, region.values.max() + span, reach**2),
             sensitive=(*4 * (-math.inf,), PIXEL_VARIANCE + SENSED_VARIANCE),
         )

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CxgiError
-from .edge import LEAST_VARIANCE, PIXEL_VARIANCE, pixel_edge, upright
+from .edge import MIN_VARIANCE, PIXEL_VARIANCE, pixel_edge, upright
 from .fitting import Fit, fit_pixels
 from .initial_guess import GapGuess, best_gap, narrow_gaps
 from .roi import Box, Region, Values, line_region
 
 Verdict = Literal["resolved", "resolution limit", "unresolved"]
 
-LEAST_SIGNIFICANCE = 4.0
-LEAST_SIGNIFICANCE_OF_ANY = 6.0  # for the strongest of all places of an image
+MIN_SIGNIFICANCE = 4.0
+MIN_SIGNIFICANCE_OF_ANY = 6.0  # for the strongest of all places of an image
 RESOLVED = 1.2  # times the width of a thin line; a gap of one pixel looks 1.0 to 1.1 times as wide
 SENSED_VARIANCE = 0.1  # px^2: where a thinner gap hides in its pixel, the slopes are taken as for this one
 SHARES = 1e-3, 1 - 1e-3  # of the box in the variance: a pure Gaussian and a pure box, nearly
@@ -124,7 +124,7 @@ def measure_gap(
             gap = fit_gap(line_region(image, found, width or along), direction, blur_px=blur_px or 0.0)
         except CxgiError:
             continue
-        if gap.verdict != "unresolved" and gap.depth > LEAST_SIGNIFICANCE_OF_ANY * gap.depth_sigma:
+        if gap.verdict != "unresolved" and gap.depth > MIN_SIGNIFICANCE_OF_ANY * gap.depth_sigma:
             return gap
     raise CxgiError("no gap found in the image: give a line across it, ROW0,COL0,ROW1,COL1")
 
@@ -141,7 +141,7 @@ def fit_gap(region: Region, direction: float, *, free: bool = True, blur_px: flo
     readings, sigmas = _readings(fit.parameters), fit.sigma_of(_readings)
     width, depth, area = (float(r * scale) for r, scale in zip(readings, (1, span, span), strict=True))
     width_sigma, depth_sigma, area_sigma = (float(s * scale) for s, scale in zip(sigmas, (1, span, span), strict=True))
-    seen = depth > LEAST_SIGNIFICANCE * depth_sigma and depth > 1e-6 * span
+    seen = depth > MIN_SIGNIFICANCE * depth_sigma and depth > 1e-6 * span
     if seen and min(-distance.min(), distance.max()) < width / 2 + 1:
         raise CxgiError(
             f"the gap is {width:.1f} pixels wide and reaches the end of the line: both shoulders must be on it, "
@@ -186,8 +186,8 @@ def gap_profile(distance: NDArray[Any], normal: float, parameters: Values) -> Va
     """
     _, _, left, right, area, variance, share = parameters
     share = min(max(share, SHARES[0]), SHARES[1])
-    box = math.sqrt(12 * share * max(variance, LEAST_VARIANCE))
-    blur = (1 - share) * max(variance, LEAST_VARIANCE)
+    box = math.sqrt(12 * share * max(variance, MIN_VARIANCE))
+    blur = (1 - share) * max(variance, MIN_VARIANCE)
     rise, fall = pixel_edge(np.add.outer((box / 2, -box / 2), distance), normal, blur)
     return left + (right - left) * (rise + fall) / 2 + area / box * (rise - fall)
 
@@ -207,7 +207,7 @@ def _fit(region: Region, guess: GapGuess, free: bool) -> Fit:
         model,
         region,
         (guess.offset, guess.normal, guess.left, guess.right, area, variance, 0.6),
-        (guess.offset - 0.5 * reach, guess.normal - turn, low, low, -3 * span * reach, LEAST_VARIANCE, SHARES[0]),
+        (guess.offset - 0.5 * reach, guess.normal - turn, low, low, -3 * span * reach, MIN_VARIANCE, SHARES[0]),
         (guess.offset + 0.5 * reach, guess.normal + turn, high, high, 3 * span * reach, reach**2, SHARES[1]),
         prior=((0.0, guess.normal, 0.0, 0.0, 0.0, 0.0, 0.5), (*6 * (math.inf,), 0.3)),
         sensitive=(*5 * (-math.inf,), SENSED_VARIANCE, 0.0),
@@ -217,7 +217,7 @@ def _fit(region: Region, guess: GapGuess, free: bool) -> Fit:
 def _readings(parameters: Values) -> Values:
     """Full width at half depth (px), depth over the nearer shoulder, area."""
     _, normal, left, right, area, variance, _ = parameters
-    half = 2.5 * math.sqrt(max(variance, LEAST_VARIANCE) + PIXEL_VARIANCE) + 1
+    half = 2.5 * math.sqrt(max(variance, MIN_VARIANCE) + PIXEL_VARIANCE) + 1
     grid = np.linspace(-half, half, 1601)
     sign = math.copysign(1, area)
     profile = sign * gap_profile(grid, normal, parameters)
@@ -241,4 +241,4 @@ def _crossing(grid: Values, profile: Values, level: float) -> float:
 
 def line_width(variance: float, normal: float) -> float:
     """Width at half maximum (px) of an infinitely narrow line blurred by a Gaussian and seen by pixels."""
-    return float(_readings(np.array([0.0, normal, 0.0, 0.0, 1.0, max(variance, LEAST_VARIANCE), 0.0]))[0])
+    return float(_readings(np.array([0.0, normal, 0.0, 0.0, 1.0, max(variance, MIN_VARIANCE), 0.0]))[0])

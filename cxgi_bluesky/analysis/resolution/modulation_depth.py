@@ -21,8 +21,8 @@ Chosen = NDArray[np.bool_]
 
 ROUNDS = 20
 OUTLIER = 3.0  # standard deviations
-LEAST_PIXELS = 12  # of each class
-LEAST_ALONE = 16  # mask pixels of each class
+MIN_PIXELS = 12  # of each class
+MIN_ALONE = 16  # mask pixels of each class
 UNIT_NOISE = 1.4826  # standard deviation over median absolute deviation
 
 
@@ -121,7 +121,7 @@ def _from_pattern(image: Values, is_open: Chosen) -> tuple[Chosen, Chosen]:
     enlarged = is_open.repeat(factor, axis=0).repeat(factor, axis=1)
     framed = np.pad(is_open, 1)  # metal all around
     alone = (minimum_filter(framed, 3) == maximum_filter(framed, 3))[1:-1, 1:-1]
-    if min((alone & is_open).sum(), (alone & ~is_open).sum()) >= LEAST_ALONE:
+    if min((alone & is_open).sum(), (alone & ~is_open).sum()) >= MIN_ALONE:
         return enlarged, alone.repeat(factor, axis=0).repeat(factor, axis=1)
     place = (np.arange(image.shape[0]) % factor + 0.5) / factor
     middle = np.abs(place - 0.5) < (0.25 if factor >= 4 else 0.5)
@@ -138,9 +138,9 @@ def _fitted(image: Values, basis: Values, is_open: Chosen, chosen: Chosen) -> Ti
     """Least squares in T0 and the illumination's terms, without the pixels that stand out."""
     for _ in range(3):
         counts = int((chosen & is_open).sum()), int((chosen & ~is_open).sum())
-        if min(counts) < LEAST_PIXELS:
+        if min(counts) < MIN_PIXELS:
             raise CxgiError(
-                f"{counts[0]} pixels of openings and {counts[1]} of metal: {LEAST_PIXELS} of each are needed, take "
+                f"{counts[0]} pixels of openings and {counts[1]} of metal: {MIN_PIXELS} of each are needed, take "
                 "the picture of a coarse pattern"
             )
         t0 = _best_t0(image[chosen], basis[:, chosen], is_open[chosen])

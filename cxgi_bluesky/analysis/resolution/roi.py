@@ -17,7 +17,7 @@ from ...errors import CxgiError
 Values = NDArray[np.float64]
 Box = tuple[float, float, float, float]
 
-LEAST_PIXELS = 25
+MIN_PIXELS = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +128,10 @@ def line_region(image: NDArray[Any], line: Box, width: float) -> Region:
     forward = (rows - row0) * across + (cols - col0) * along
     sideways = (cols - col0) * across - (rows - row0) * along
     chosen = (forward >= -1e-9) & (forward <= length + 1e-9) & (np.abs(sideways) <= width / 2)
-    if chosen.sum() < LEAST_PIXELS:
+    if chosen.sum() < MIN_PIXELS:
         raise CxgiError(
             f"the strip along {_text(line)}, {width:g} wide, has {int(chosen.sum())} pixels: "
-            f"{LEAST_PIXELS} are needed, make it wider or longer"
+            f"{MIN_PIXELS} are needed, make it wider or longer"
         )
     return Region(rows[chosen], cols[chosen], image[chosen])
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import CxgiError
-from ..epics.arrivals import LATE_S, LONGEST_LATE_S
+from ..epics.arrivals import LATE_S, MAX_LATE_S
 from ..epics.diode import PA_PER_UNIT
 from ..epics.diodes import CHANNELS
 from ..epics.keithley import RATES
-from ..epics.shutter import LONGEST_CLOSING_S
+from ..epics.shutter import MAX_CLOSING_S
 
 Check = Callable[[Any], Any]
 _REQUIRED = object()
@@ -216,14 +216,14 @@ def block(keys: Mapping[str, Key], where: str) -> Check:
 
 
 VERSION = 1
-LONGEST_MOVE_S = 110.0  # plans wait 120 s
+MAX_MOVE_S = 110.0  # plans wait 120 s
 
 _seconds = number(least=0)
 _time_out = number(above=0)
-_shutter_time = number(above=0, most=LONGEST_CLOSING_S)
+_shutter_time = number(above=0, most=MAX_CLOSING_S)
 _unit = one_of(*PA_PER_UNIT)
 _length_um = number(above=0)
-_move_time = number(above=0, most=LONGEST_MOVE_S)
+_move_time = number(above=0, most=MAX_MOVE_S)
 
 TIMEOUTS = {
     "connection_s": Key(_time_out, 5.0),
@@ -284,7 +284,7 @@ SHUTTER = {
     "settle_s": Key(_seconds, 0.0),
     "second_barrier": Key(block(BARRIER, "shutter.second_barrier"), None),
 }
-_EVERY_DIODE = {"late_s": Key(number(least=0, most=LONGEST_LATE_S), LATE_S)}
+_EVERY_DIODE = {"late_s": Key(number(least=0, most=MAX_LATE_S), LATE_S)}
 _WITH_RANGES = {"max_repeats": Key(whole(0, 10), 2), "range_settle_s": Key(_seconds, 0.1), **_EVERY_DIODE}
 DIODES: dict[str, dict[str, Key]] = {
     "keithley": {

@@ -13,7 +13,7 @@ from ..epics.signals import Timeouts, epics_signals, fresh, silent_pvs, unconnec
 from .findings import Finding
 from .values import axes_of
 
-MOST_SILENT = 3  # readings that time out before the rest is not asked for
+MAX_SILENT = 3  # readings that time out before the rest is not asked for
 
 
 def connections(devices: Sequence[Any], timeouts: Timeouts) -> list[Finding]:
@@ -75,7 +75,7 @@ def readings(devices: Sequence[Any]) -> tuple[list[Finding], int]:
             except Exception as error:
                 what = f"{signal.pvname} is connected, but is not read ({type(error).__name__})"
                 found.append(Finding(f"{device.name}.{place}", what, "see its IOC: it may hang"))
-            if len(found) >= MOST_SILENT:
+            if len(found) >= MAX_SILENT:
                 return found, read
     return found, read
 

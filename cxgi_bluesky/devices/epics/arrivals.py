@@ -12,7 +12,7 @@ from .signals import stamped_together
 logger = logging.getLogger(__name__)
 
 LATE_S = 1.0
-LONGEST_LATE_S = 5.0  # plans wait 30 s longer than the exposure, for this and for all else that may hang
+MAX_LATE_S = 5.0  # plans wait 30 s longer than the exposure, for this and for all else that may hang
 STRAGGLER_S = 10.0  # for a value that came too late: after that it is taken to be lost
 EPICS_EPOCH_S = 631152000.0  # a record that was never stamped says so
 _POLL_S = 0.003

@@ -102,7 +102,7 @@ class EpicsBarrier(EpicsDevice):
 # ---------------------------------------------------------------- shutter pvs
 
 
-LONGEST_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
+MAX_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
 
 
 @dataclass(frozen=True)
@@ -151,10 +151,8 @@ def check_times(times: ShutterTimes, barrier_s: float | None) -> None:
     """Raise `CxgiError` for times that are longer than plans wait, the second barrier's closing included."""
     closing_s = times.closing_s + (barrier_s or 0.0)
     for words, seconds in (("opening_s", times.opening_s), ("closing_s of shutter and barrier", closing_s)):
-        if not 0 < seconds <= LONGEST_CLOSING_S:
-            raise CxgiError(
-                f"{words} {seconds:g} s: give more than 0 and at most {LONGEST_CLOSING_S:g}, plans wait 10 s"
-            )
+        if not 0 < seconds <= MAX_CLOSING_S:
+            raise CxgiError(f"{words} {seconds:g} s: give more than 0 and at most {MAX_CLOSING_S:g}, plans wait 10 s")
 
 
 # ---------------------------------------------------------------- shutter

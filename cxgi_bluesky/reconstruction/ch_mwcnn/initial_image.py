@@ -18,12 +18,12 @@ from .inputs import NetworkInput
 Image = NDArray[np.float32]
 
 _ITERATIONS, _TOLERANCE = 100, 1e-3
-_LARGEST_LEVEL = 1e3
+_MAX_LEVEL = 1e3
 
 
 def finite_level(given: NetworkInput) -> Tensor:
     """The zero level of each image, shape (b,); that of a flat image is infinite."""
-    return given.zero_level.clamp(-_LARGEST_LEVEL, _LARGEST_LEVEL)
+    return given.zero_level.clamp(-_MAX_LEVEL, _MAX_LEVEL)
 
 
 def trial_pictures(given: NetworkInput, starts: Tensor | None = None) -> Tensor:

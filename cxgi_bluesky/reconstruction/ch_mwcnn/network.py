@@ -138,8 +138,8 @@ class WaveletUNet(nn.Module):
 
 CONSTANTS = 3  # noise level, sampling fraction, level of zero intensity
 CONDITIONS = CONSTANTS + 2 + OCTAVES**2
-LARGEST_WIDTH, MOST_PASSES = 4096, 64  # more is a slip of whoever wrote it
-LARGEST_NOISE = 4.0  # of what the network is told, in standard deviations of the image
+MAX_WIDTH, MAX_PASSES = 4096, 64  # more is a slip of whoever wrote it
+MAX_NOISE = 4.0  # of what the network is told, in standard deviations of the image
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,13 @@ class NetworkConfig:
             if unknown:
                 raise ValueError(f"{min(map(str, unknown))} is unknown")
             widths, sigma_widths = (_three(words[name]) for name in ("widths", "sigma_widths"))
-            return cls(_word(words["wavelet"]), widths, _whole(words["passes"], MOST_PASSES), sigma_widths)
+            return cls(_word(words["wavelet"]), widths, _whole(words["passes"], MAX_PASSES), sigma_widths)
         except (KeyError, TypeError, ValueError) as error:
             raise CxgiError(f"network configuration {words!r} is incomplete or wrong ({error})") from error
 
 
 def _three(widths: Any) -> tuple[int, int, int]:
-    first, second, third = (_whole(width, LARGEST_WIDTH) for width in widths)
+    first, second, third = (_whole(width, MAX_WIDTH) for width in widths)
     return first, second, third
 
 
@@ -256,7 +256,7 @@ def _told(given: NetworkInput) -> tuple[Tensor, Tensor]:
     """What every pass is told beside the images: noise, fraction, zero level; and masks and sampling in detail."""
     m, noise = given.measured, noise_level(given)
     constants = torch.stack(
-        [noise.clamp(max=LARGEST_NOISE), m.mean(dim=(1, 2, 3)), given.zero_level.clamp(-8, 8) / 4], dim=1
+        [noise.clamp(max=MAX_NOISE), m.mean(dim=(1, 2, 3)), given.zero_level.clamp(-8, 8) / 4], dim=1
     )
-    more = torch.stack([torch.log10(noise.clamp(1e-3, LARGEST_NOISE)), given.masks_doubted], dim=1)
+    more = torch.stack([torch.log10(noise.clamp(1e-3, MAX_NOISE)), given.masks_doubted], dim=1)
     return constants, torch.cat([constants, more, sampling_summary(m)], dim=1)

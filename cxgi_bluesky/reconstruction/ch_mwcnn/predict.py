@@ -41,7 +41,7 @@ def torch_threads(number: int) -> Iterator[None]:
 Image = NDArray[np.float32]
 Found = dict[str, Any]
 
-LARGEST_BATCH_PIXELS = 16 * 64 * 64  # beyond it a batch only takes more memory
+MAX_BATCH_PIXELS = 16 * 64 * 64  # beyond it a batch only takes more memory
 _THREADS = 1  # an image this small gains nothing from a second core, and a scan may need it
 
 
@@ -153,5 +153,5 @@ def _batches(measurements: Sequence[Measurement]) -> Iterator[list[int]]:
     for place, measurement in enumerate(measurements):
         alike.setdefault(measurement.size, []).append(place)
     for size, places in alike.items():
-        length = max(1, LARGEST_BATCH_PIXELS // size**2)
+        length = max(1, MAX_BATCH_PIXELS // size**2)
         yield from (places[first : first + length] for first in range(0, len(places), length))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ...errors import CxgiError
-from ..error_model.noise import FEWEST_PATTERNS
+from ..error_model.noise import MIN_PATTERNS
 from .initial_image import finite_level, trial_pictures
 from .inputs import NetworkInput, joined, normalised
 from .layers import orthonormal_hadamard
@@ -25,7 +25,7 @@ from .network import CHMWCNN, noise_level
 _DRAWS = 6
 _SHARE = 8  # one of so many patterns is held back
 _LOW = 0.3  # quantile of the changes: few pixels at edges do not speak for the whole
-_SMALLEST = 1e-3  # of sigma: a length that vanishes says no more than one that is so small
+_MIN_LENGTH = 1e-3  # of sigma: a length that vanishes says no more than one that is so small
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def evidence(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor
     residual = (missed.square().sum() / held.sum()).sqrt()
     change = torch.quantile(((pictures - image).abs() / sigma).flatten(), _LOW)
     lengths = torch.stack([residual / whole, change, image.std() / whole, noise_level(given)[0] / whole])
-    return torch.log(lengths.clamp(min=_SMALLEST))
+    return torch.log(lengths.clamp(min=_MIN_LENGTH))
 
 
 def enough_patterns(given: NetworkInput) -> Tensor:
     """Which images have enough to hold some back, (b,)."""
-    return given.measured.sum(dim=(1, 2, 3)) >= FEWEST_PATTERNS
+    return given.measured.sum(dim=(1, 2, 3)) >= MIN_PATTERNS
 
 
 def log_sigma_to_scale(

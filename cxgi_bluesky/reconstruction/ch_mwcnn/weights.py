@@ -105,7 +105,7 @@ def _check_known(known: Mapping[str, Any]) -> None:
 
 
 _WORDS = "cxgi"  # key of the metadata
-_LONGEST_REASON = 200  # characters
+_MAX_REASON = 200  # characters
 MAX_BYTES = 256_000_000  # the shipped file has 3 MB
 SHIPPED_WEIGHTS = Path(__file__).parent / "data" / "ch_mwcnn.safetensors"
 
@@ -221,7 +221,7 @@ def _filled(path: Path, config: NetworkConfig, tensors: dict[str, torch.Tensor])
             network = CHMWCNN(config)
         network.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
-        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3])[:_LONGEST_REASON]
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3])[:_MAX_REASON]
         raise CxgiError(f"weights {path} do not fit their own network description ({reason} ...)") from error
     return network
 

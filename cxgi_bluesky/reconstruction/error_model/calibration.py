@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 FLOOR = 0.1  # of S: no pixel is surer than that
 COVERED = 0.6827  # share of the pixels within one sigma
-_SMALLEST = 1e-3  # of S: a scale that vanishes says no more than one that is so small
+_MIN_SCALE = 1e-3  # of S: a scale that vanishes says no more than one that is so small
 # `least` and `most` bound the logarithm to the range of the fit
 LAW: Mapping[str, float] = {
     "g": 1.96,
@@ -78,8 +78,8 @@ def scales(drawn: Redrawn, deviation: Array) -> dict[str, float]:
         "shift": rms(drawn.reduced.mean(axis=0) - drawn.picture),
         "gradient": mean_gradient(drawn.picture),
     }
-    found = {name: math.log(max(length / whole, _SMALLEST)) for name, length in lengths.items()}
-    found["tail"] = math.log(max(float(np.quantile(change / np.hypot(deviation, FLOOR * whole), COVERED)), _SMALLEST))
+    found = {name: math.log(max(length / whole, _MIN_SCALE)) for name, length in lengths.items()}
+    found["tail"] = math.log(max(float(np.quantile(change / np.hypot(deviation, FLOOR * whole), COVERED)), _MIN_SCALE))
     found["unevenness"] = math.log(float(np.mean((deviation / whole) ** 4)))
     return found
 

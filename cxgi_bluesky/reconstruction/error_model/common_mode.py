@@ -141,7 +141,7 @@ def _gradient_of(values: Array, pattern_index: NDArray[np.int64], size: int) -> 
 # ---------------------------------------------------------------- light level
 
 
-_LEAST = 0.05  # of the light of the open beam
+_MIN_SHARE = 0.05  # of the light of the open beam
 _SIGMAS = 8.0
 
 
@@ -155,4 +155,4 @@ def light_error(measurement: Measurement) -> float | None:
     light = float(measurement.coefficient[measurement.pattern_index == 0][0])
     constant, sigma = spot_sizes(measurement)
     share = constant * measurement.d_r / (2 * light) if light else 0.0
-    return share if abs(share) > _LEAST and abs(constant) > _SIGMAS * sigma else None
+    return share if abs(share) > _MIN_SHARE and abs(constant) > _SIGMAS * sigma else None

@@ -26,7 +26,7 @@ from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA
 
 Array = NDArray[np.float64]
 
-FEWEST_PATTERNS = 64
+MIN_PATTERNS = 64
 _TELLING = 1.25  # a ratio of two sigmas below it changes no picture
 _SHARES_OF_ESTIMATE = (1.0, 0.5, 0.25, 0.125)
 # in standard errors: enough to believe the larger sigma, enough not to, and where another draw is asked
@@ -73,7 +73,7 @@ def error_size(
         Of the draw.
     """
     own = float(np.sqrt(np.mean(measurement.sigma**2)))
-    if len(measurement) < FEWEST_PATTERNS:
+    if len(measurement) < MIN_PATTERNS:
         return ErrorSize(own, 0.0, measurement.sigma_origin), None
     candidates = _candidates(measurement, own)
     pictures, misses = _trials(measurement, candidates, nonnegative, seed)

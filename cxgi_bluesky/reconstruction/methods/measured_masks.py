@@ -32,8 +32,8 @@ from .linear import Form, Weighting, check_choice, exposure_shares, fill_corner
 Image = NDArray[np.float32]
 Array = NDArray[np.float64]
 
-_SMALLEST_EIGENVALUE = 1e-6  # of the largest: below it two masks are the same mask
-_SMALLEST_WEIGHT = 1e-3
+_MIN_EIGENVALUE = 1e-6  # of the largest: below it two masks are the same mask
+_MIN_WEIGHT = 1e-3
 _STEP, _RELAXATION = 0.1, 1.8
 
 
@@ -66,7 +66,7 @@ class MaskSystem:
         rows = (masks.reshape(len(masks), -1) / (size * np.sqrt(variance))[:, None]).astype(np.float32)
         values = coefficient / (size * np.sqrt(variance))
         eigenvalue, vectors = np.linalg.eigh((rows @ rows.T).astype(np.float64))
-        kept = eigenvalue > _SMALLEST_EIGENVALUE * eigenvalue[-1]
+        kept = eigenvalue > _MIN_EIGENVALUE * eigenvalue[-1]
         turned = (vectors[:, kept] / np.sqrt(eigenvalue[kept])).T
         return cls(
             (turned.astype(np.float32) @ rows),
@@ -207,7 +207,7 @@ def _solve(
     image: Image = projected.astype(np.float32)
     if deviation == 0:
         return image, 0
-    weight = max(weight, _SMALLEST_WEIGHT * deviation)
+    weight = max(weight, _MIN_WEIGHT * deviation)
     step = np.float32(_STEP * deviation / weight)
     dual_step = np.float32(1 / (33 * float(step)))
     pull = step * system.importance / (1 + step * system.importance)

@@ -18,7 +18,7 @@ from ...measurement.measurement import Measurement
 Image = NDArray[np.float32]
 Norm = Literal["symmetric", "isotropic", "anisotropic"]
 
-_SMALLEST_WEIGHT = 1e-3  # of the image's deviation: the limit of exact data, still solvable
+_MIN_WEIGHT = 1e-3  # of the image's deviation: the limit of exact data, still solvable
 _STEP = 0.1  # primal step = _STEP * deviation / weight: about 90 iterations from exact data to 0 dB
 _RELAXATION = 1.8
 
@@ -93,7 +93,7 @@ class Problem:
             warm.weight = 0.0
         if self.deviation == 0:  # flat, or the open pattern only: nothing to regularise
             return 0, "flat"
-        weight = float(max(weight, _SMALLEST_WEIGHT * self.deviation))
+        weight = float(max(weight, _MIN_WEIGHT * self.deviation))
         if warm.weight > 0:
             warm.dual *= np.float32(weight / warm.weight)
         warm.weight = weight

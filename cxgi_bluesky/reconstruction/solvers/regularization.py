@@ -19,7 +19,7 @@ TRIAL_WEIGHT_IN_SIGMA = 0.5
 # ln(weight / sigma) = a + b ln(mean gradient / sigma) + c ln(sigma / rms coefficient) + d ln(fraction),
 # fitted by benchmarks/weight_law.py to random objects of the training families, never to evaluation objects.
 _LAW = (-1.07, -0.89, -0.56, 0.98)
-_SMALLEST, _LARGEST = 0.025, 1.0  # in sigma: the range of the fit
+_MIN_WEIGHT, _MAX_WEIGHT = 0.025, 1.0  # in sigma: the range of the fit
 
 
 def chosen_weight(measurement: Measurement, trial: NDArray[np.float32] | None) -> float:
@@ -51,7 +51,7 @@ def weight_by_law(sigma: float, rms: float, gradient: float, fraction: float) ->
     steepness = max(gradient / sigma, 1e-6)
     a, b, c, d = _LAW
     in_sigma = math.exp(a + b * math.log(steepness) + c * math.log(sigma / rms) + d * math.log(fraction))
-    return min(max(in_sigma, _SMALLEST), _LARGEST) * sigma
+    return min(max(in_sigma, _MIN_WEIGHT), _MAX_WEIGHT) * sigma
 
 
 def mean_gradient(image: NDArray[np.float32]) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-SHORTEST_RAMP_S = 1e-6
+MIN_RAMP_S = 1e-6
 Follow = Callable[[float, bool], None]  # true position (mm), and whether the motor has arrived there
 
 
@@ -23,7 +23,7 @@ class Ramp:
     velocity : float
         Largest speed (per s).
     ramp_s : float
-        Time to reach it; 0 or at least `SHORTEST_RAMP_S`.
+        Time to reach it; 0 or at least `MIN_RAMP_S`.
     """
 
     distance: float

@@ -15,7 +15,7 @@ from .outage import Silence
 from .shutter import ShutterGroup
 
 ENUM = ChannelType.ENUM
-LONGEST_SILENCE_S = 3600.0
+MAX_SILENCE_S = 3600.0
 BEFORE_SILENCE_S = 0.05  # so that the put that asks for it is still answered
 
 
@@ -100,7 +100,7 @@ class FaultGroup(PVGroup):
         return value
 
     async def _put_silent_s(self, instance: Any, value: float) -> float:
-        if not 0 <= value <= LONGEST_SILENCE_S:
+        if not 0 <= value <= MAX_SILENCE_S:
             raise SkipWrite
         return value
 

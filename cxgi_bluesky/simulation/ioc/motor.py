@@ -15,7 +15,7 @@ from caproto import SkipWrite
 from caproto.server import PVGroup, pvproperty
 from caproto.server.server import PvpropertyDouble
 
-from .axis import SHORTEST_RAMP_S, Axis, Ramp
+from .axis import MIN_RAMP_S, Axis, Ramp
 from .beamline import Bench
 
 TICK_S = 0.02  # real time between readbacks of a moving motor
@@ -53,7 +53,7 @@ async def _velocity(fields: Any, instance: Any, value: float) -> float:
 async def _ramp(fields: Any, instance: Any, value: float) -> float:
     if not 0 <= value < math.inf:
         raise SkipWrite
-    fields.parent.group.axis.ramp_s = value if value >= SHORTEST_RAMP_S else 0.0
+    fields.parent.group.axis.ramp_s = value if value >= MIN_RAMP_S else 0.0
     return value
 
 

@@ -13,7 +13,7 @@ from caproto import RepeaterConfirmResponse
 
 REGISTER, BEACON = 24, 13  # commands
 ADDRESS = slice(12, 16)  # of the beacon's server in its header
-MOST_CLIENTS = 64  # those that have gone do not say so
+MAX_CLIENTS = 64  # those that have gone do not say so
 
 Client = tuple[str, int]
 
@@ -44,6 +44,6 @@ class Repeater(asyncio.DatagramProtocol):
     def _register(self, client: Client) -> None:
         self._clients.pop(client, None)
         self._clients[client] = None
-        while len(self._clients) > MOST_CLIENTS:
+        while len(self._clients) > MAX_CLIENTS:
             self._clients.pop(next(iter(self._clients)))
         self._transport.sendto(bytes(RepeaterConfirmResponse(client[0])), client)

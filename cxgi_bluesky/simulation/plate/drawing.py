@@ -23,7 +23,7 @@ Line = NDArray[np.float64]
 DRAWING_VERSION = 1  # part of the key of stored tiles: raise it when a tile comes out differently
 WALL_CELLS = 1.6  # fine cells in the rms width of a wall
 UPRIGHT = 1 / 40  # walls narrower than this part of a mask pixel are drawn upright
-LEAST_CELLS, MOST_CELLS = 8, 32  # fine cells per mask pixel
+MIN_CELLS, MAX_CELLS = 8, 32  # fine cells per mask pixel
 FIELD_LENGTH = 0.075  # tile widths; the field's correlation then falls to half at 1/8 on either side
 FIELD_NODES = np.arange(-4, 21) / 16  # beyond the tile's rim, so that the field is the same kind everywhere
 TAIL = 1e-6  # of the Gaussian: the smooth distance ends at 4.75 radii
@@ -62,10 +62,10 @@ class Draws:
 
 def cells_per_pixel(defects: Defects, pixel_um: float, subpixels: int) -> int:
     """Fine cells per mask pixel: a multiple of the sub-pixels, enough for the walls."""
-    needed = LEAST_CELLS
+    needed = MIN_CELLS
     if _sloped(defects, pixel_um):
         needed = max(needed, math.ceil(WALL_CELLS * pixel_um / defects.side_wall_um - 1e-9))
-    return subpixels * math.ceil(min(needed, MOST_CELLS) / subpixels)
+    return subpixels * math.ceil(min(needed, MAX_CELLS) / subpixels)
 
 
 def _sloped(defects: Defects, pixel_um: float) -> bool:

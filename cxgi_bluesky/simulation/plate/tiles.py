@@ -23,7 +23,7 @@ from .etching import Defects
 Map = NDArray[np.float32]
 
 KEPT_TILES = 32  # in memory
-LEAST_T0 = 1e-6
+MIN_T0 = 1e-6
 
 
 class Tiles(Protocol):
@@ -48,7 +48,7 @@ def whole(tiles: Tiles, tile: int) -> Map:
 
 def metal_transmission(board: MaskBoard) -> float:
     """T0, never quite 0."""
-    return max(board.t0, LEAST_T0)
+    return max(board.t0, MIN_T0)
 
 
 def lines(board: MaskBoard, tile: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
