@@ -20,7 +20,7 @@ from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, processor_has_bfloat16
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn, ch_mwcnn_many
-from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import Prepared, prepared
+from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import Prepared, prepare
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 
 MANY = 32
@@ -37,7 +37,7 @@ def scan(size: int = 64, seed: int = 0) -> Measurement:
 def pictures(size: int) -> dict[str, Any]:
     """A whole reconstruction and its parts."""
     m = scan(size)
-    ready, loaded = prepared(m), load_network()
+    ready, loaded = prepare(m), load_network()
     repeats = 30 if size <= 64 else 8
     with torch.inference_mode():
         forward = {
@@ -46,7 +46,7 @@ def pictures(size: int) -> dict[str, Any]:
         }
     return {
         "whole": milliseconds(lambda: ch_mwcnn(m), repeats),
-        "error_size_and_trial": milliseconds(lambda: prepared(m), repeats),
+        "error_size_and_trial": milliseconds(lambda: prepare(m), repeats),
         **forward,
         "with_sigma": milliseconds(lambda: _with_sigma(loaded.for_running, ready), repeats),
         "tv": milliseconds(lambda: reconstruct(m, method="tv"), repeats),
@@ -78,7 +78,7 @@ def compiled() -> dict[str, float]:
     import torch._inductor.config as inductor
 
     inductor.freezing = True
-    ready = prepared(scan())
+    ready = prepare(scan())
     network = torch.compile(load_network().for_running)
     with torch.inference_mode():
         started = time.perf_counter()

@@ -25,13 +25,13 @@ from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.error_model.calibration import (
     COVERED,
     LAW,
-    calibrated,
+    calibrate,
     rms,
     scales,
     scatter,
     shape,
 )
-from cxgi_bluesky.reconstruction.error_model.resampling import redrawn
+from cxgi_bluesky.reconstruction.error_model.resampling import resample
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
 
 MIN_COVERAGE, MAX_COVERAGE = 0.60, 0.75  # coverage that may be called one sigma
@@ -60,7 +60,7 @@ class Case:
     @classmethod
     def of(cls, family: str, truth: np.ndarray, patterns: PatternSet, snr_db: float, seed: int) -> Case:
         m = measure(truth, patterns, snr_db=snr_db, seed=seed)
-        drawn = redrawn(m, leave_out=True, seed=seed)
+        drawn = resample(m, leave_out=True, seed=seed)
         deviation = scatter(drawn)
         error = reconstruct(m, method="tv").image - truth
         condition = f"{patterns.order} {patterns.count}, {snr_db:.0f} dB"
@@ -171,7 +171,7 @@ def main() -> None:
     for name, objects in (("random objects", drawn), ("anchor images", list(truths().items()))):
         cases = judged_cases(objects)
         results[name] = {
-            "error": summary(cases, lambda c: calibrated(c.deviation, c.scales, law)),
+            "error": summary(cases, lambda c: calibrate(c.deviation, c.scales, law)),
             "plain scatter (baseline)": summary(cases, lambda c: c.deviation),
             "own scale (ceiling)": summary(cases, ceiling),
         }

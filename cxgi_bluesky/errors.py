@@ -34,7 +34,7 @@ def missing_extra(error: BaseException) -> CxgiError | None:
 
 
 @contextmanager
-def extras_named() -> Iterator[None]:
+def name_missing_extra() -> Iterator[None]:
     """An import that fails for want of an extra names it.
 
     Raises

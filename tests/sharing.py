@@ -181,9 +181,9 @@ def lock(wait_for_the_others: Callable[[], None], folder: Path, stop: Path, seco
 
 def stored_counts(catalog: Any, uid: str) -> dict[str, int]:
     """Events of a run in the catalog by stream; each is there once."""
-    from cxgi_bluesky.catalog.recovery import stored_documents
+    from cxgi_bluesky.catalog.recovery import read_documents
 
-    documents = stored_documents(catalog, uid)
+    documents = read_documents(catalog, uid)
     stream_of = {d["uid"]: d["name"] for name, d in documents if name == "descriptor"}
     keys = [(stream_of[d["descriptor"]], d["seq_num"], d["time"]) for name, d in documents if name == "event"]
     assert len(keys) == len(set(keys))

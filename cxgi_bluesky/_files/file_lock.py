@@ -42,15 +42,15 @@ def locked(folder: Path, purpose: str, *, wait_s: float = WAIT_S) -> Iterator[No
 
 def take_shared(folder: Path, purpose: str) -> int | None:
     """Take a lock that many may have at once, until the descriptor returned is closed; None while one has it alone."""
-    return _taken(folder, purpose, fcntl.LOCK_SH)
+    return _try(folder, purpose, fcntl.LOCK_SH)
 
 
 def take_alone(folder: Path, purpose: str) -> int | None:
     """Take the lock of `take_shared` alone, until the descriptor returned is closed; None while others have it."""
-    return _taken(folder, purpose, fcntl.LOCK_EX)
+    return _try(folder, purpose, fcntl.LOCK_EX)
 
 
-def _taken(folder: Path, purpose: str, kind: int) -> int | None:
+def _try(folder: Path, purpose: str, kind: int) -> int | None:
     file = _open(folder, purpose)
     if _take(file, kind, 0.0):
         return file

@@ -111,7 +111,7 @@ _TURNED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {  # how a TIFF's o
 def _read_tiff(path: Path) -> NDArray[np.float64]:
     import tifffile
 
-    with _damaged_pages_refused(), tifffile.TiffFile(path) as file:
+    with _refuse_damaged_pages(), tifffile.TiffFile(path) as file:
         if len(file.pages) > MAX_PAGES:  # counted first: series of pages in a circle have no end
             raise CxgiError(f"has {len(file.pages)} pages: save the one that is meant alone")
         whole = [series for series in file.series if not series.keyframe.is_reduced]
@@ -138,7 +138,7 @@ def _read_tiff(path: Path) -> NDArray[np.float64]:
 
 
 @contextmanager
-def _damaged_pages_refused() -> Iterator[None]:
+def _refuse_damaged_pages() -> Iterator[None]:
     """Raise for what tifffile only logs: it goes on with the pages before a link that leads nowhere or back."""
 
     def refuse(record: logging.LogRecord) -> bool:

@@ -159,7 +159,7 @@ def fit_knife_scan(
         For too few points, values that are not finite, or a scan that does not show both sides of an edge.
     """
     position, values = np.asarray(position_um, dtype=np.float64), np.asarray(signal, dtype=np.float64)
-    noise = _checked(position, values, sigma)
+    noise = _check_positions(position, values, sigma)
     fit = _fit(position, values, noise, geometry)
     spread = math.sqrt(max(1.0, fit.redchi)) if noise is not None else 1.0
     numbers = {name: (parameter.value, parameter.stderr) for name, parameter in fit.params.items()}
@@ -185,7 +185,7 @@ def fit_knife_scan(
     )
 
 
-def _checked(position: Array, values: Array, sigma: ArrayLike | None) -> Array | None:
+def _check_positions(position: Array, values: Array, sigma: ArrayLike | None) -> Array | None:
     """The noise of each point, None where nothing tells it."""
     if position.ndim != 1 or position.shape != values.shape:
         raise CxgiError(f"{position.size} positions for {values.size} signals: give one each")

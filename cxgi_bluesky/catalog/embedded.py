@@ -18,7 +18,7 @@ import yaml
 from .._files.atomic_write import whole_file
 from .._files.file_lock import locked, take_alone, take_shared
 from ..errors import CxgiError
-from .folder_address import WAIT_S, address_of, known_address, recorded_addresses, rewrite_addresses
+from .folder_address import WAIT_S, address_of, known_address, read_addresses, rewrite_addresses
 from .tables import has_tables, prepare_tables, set_write_ahead_log, wait_for_others
 from .tiled_writer import import_warnings_silenced
 
@@ -37,7 +37,7 @@ def open_embedded(folder: Path, *, to_write: bool) -> Any:
         For databases that are missing or damaged, and a folder that was moved while another process has it open.
     """
     with locked(folder, "opening", wait_s=OPENING_S):
-        recorded = recorded_addresses(folder)
+        recorded = read_addresses(folder)
         _check_databases(folder, bool(recorded), to_write)
         address = _follow(folder, recorded)
         config = _tree_config(address)

@@ -71,7 +71,7 @@ def _link_to(folder: Path) -> Path:
     return user_data_path("cxgi_bluesky", appauthor=False) / "links" / name
 
 
-def recorded_addresses(folder: Path) -> list[str]:
+def read_addresses(folder: Path) -> list[str]:
     """The paths under which the catalog of a folder knows it: one, more if it was moved, none if it holds no run.
 
     Raises

@@ -154,7 +154,7 @@ def store_journal(catalog: Any, path: Path, content: JournalContent, uid: str) -
     CxgiError
         If what was written is not what is read back.
     """
-    stored = stored_documents(catalog, uid)
+    stored = read_documents(catalog, uid)
     documents = union(content.documents, stored)
     wanted = _keys(documents)
     if stored and stored[-1][0] == "stop" and _keys(stored) == wanted:
@@ -165,7 +165,7 @@ def store_journal(catalog: Any, path: Path, content: JournalContent, uid: str) -
     writer = run_writer(catalog, batch_size=10_000)
     for name, document in documents:
         writer(name, document)
-    there = _keys(stored_documents(catalog, uid))
+    there = _keys(read_documents(catalog, uid))
     if there != wanted:
         raise CxgiError(
             f"the catalog has {there.total()} events of run {uid[:8]} where {wanted.total()} were written: look at it"
@@ -286,7 +286,7 @@ def _keys(documents: list[Document]) -> Counter[Key]:
     return Counter((stream_of[d["descriptor"]], d["seq_num"], d["time"]) for name, d in documents if name == "event")
 
 
-def stored_documents(catalog: Any, uid: str) -> list[Document]:
+def read_documents(catalog: Any, uid: str) -> list[Document]:
     """What the catalog has of a run, also of one that was only begun: every stored row, repeated seq_nums included.
 
     Tiled's own export gives the last row of each seq_num alone.
@@ -304,7 +304,7 @@ def stored_documents(catalog: Any, uid: str) -> list[Document]:
     for name, stream in run.items():
         described = build_descriptor_docs(dict(stream.metadata), name, uid)
         documents += [("descriptor", document) for document in described]
-        documents += [("event", event) for event in _stored_events(stream.base, described)]
+        documents += [("event", event) for event in _read_events(stream.base, described)]
         external |= any(key.get("external") for key in described[0].get("data_keys", {}).values())
     if external:
         documents += [(n, d) for n, d in run.documents() if n in _EXTERNAL]
@@ -313,7 +313,7 @@ def stored_documents(catalog: Any, uid: str) -> list[Document]:
     return documents
 
 
-def _stored_events(stream: Any, described: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _read_events(stream: Any, described: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The rows of a stream, in the order in which they were written; arrays are kept beside the table."""
     parts, keys = dict(stream.items()), described[0].get("data_keys", {})
     if any(re.fullmatch(r"internal_\d+", part) for part in parts):

@@ -93,7 +93,7 @@ def tile_maps_of(
 
     if options.tile_maps is None:
         return None
-    carrier = _given_board(options.board, board) if options.board is not None else _shipped_board(board)
+    carrier = _find_board(options.board, board) if options.board is not None else _shipped_board(board)
     maps = TileMaps.from_file(options.tile_maps, carrier, size=size)
     says_its_board = maps.board_sha256 is not None and not Path(options.tile_maps).is_dir()
     if options.board is None and not says_its_board:
@@ -102,7 +102,7 @@ def tile_maps_of(
     return maps
 
 
-def _given_board(name: str, of_the_run: Payload | None) -> MaskBoard:
+def _find_board(name: str, of_the_run: Payload | None) -> MaskBoard:
     from ..masks.board import load_board
 
     board = load_board(name)
@@ -117,9 +117,9 @@ def _given_board(name: str, of_the_run: Payload | None) -> MaskBoard:
 def _shipped_board(of_the_run: Payload | None) -> MaskBoard | None:
     """The board of the run, if it is exactly one that comes with the package."""
     from ..masks.board import load_board
-    from ..masks.board_files import shipped_boards
+    from ..masks.board_files import list_shipped_boards
 
-    if of_the_run is None or of_the_run["id"] not in shipped_boards():
+    if of_the_run is None or of_the_run["id"] not in list_shipped_boards():
         return None
     board = load_board(of_the_run["id"])
     return board if board.sha256 == of_the_run["sha256"] else None

@@ -64,10 +64,10 @@ def _nothing_predicted() -> Payload:
 
 def _predicted(options: argparse.Namespace, say: Say) -> Payload:
     from ..simulation.materials import Layer, predicted_d_r
-    from ..simulation.spectrum import named_spectrum
+    from ..simulation.spectrum import find_spectrum
 
     metal, substrate, of_the_board = _mask(options)
-    spectrum = named_spectrum(tube=options.tube, kv=options.kv, energy_kev=options.energy_kev, path=options.spectrum)
+    spectrum = find_spectrum(tube=options.tube, kv=options.kv, energy_kev=options.energy_kev, path=options.spectrum)
     predicted = predicted_d_r(
         metal.material,
         metal.thickness_um,

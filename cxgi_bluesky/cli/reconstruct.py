@@ -193,7 +193,7 @@ def _say_what_was_left_out(source: Payload, say: Say) -> None:
 
 def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
     from ..measurement.measurement import Measurement
-    from ..reconstruction.cross_validation import checked_reconstruction
+    from ..reconstruction.cross_validation import reconstruct_and_check
     from ..reconstruction.registry import default_method
 
     if options.reference is not None:
@@ -214,7 +214,7 @@ def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
     method = options.method or default_method("hadamard")
-    return checked_reconstruction(measurement, method=method, details=options.details, **_method_options(options)), None
+    return reconstruct_and_check(measurement, method=method, details=options.details, **_method_options(options)), None
 
 
 def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:

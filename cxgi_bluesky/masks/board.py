@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CxgiError
-from .board_files import board_path, check_names, read_words, typed, write_words
-from .pattern_set import PatternSet, checked_index
+from .board_files import board_path, check_names, parse_value, read_words, write_words
+from .pattern_set import PatternSet, check_index
 from .speckle_set import SpeckleSet
 
 
@@ -120,7 +120,7 @@ class MaskBoard:
     fiducials: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        checked_index(self.pattern_index, self.size)
+        check_index(self.pattern_index, self.size)
         if not 0 < self.d_r <= 1:
             raise CxgiError(f"d_r {self.d_r} of board {self.name!r} is outside 0 < d_r <= 1")
         for name in ("pixel_um", "tile_pitch_um", "aperture_um"):
@@ -304,7 +304,7 @@ class MaskBoard:
         """
         check_names(words, {f.name for f in fields(cls)})
         try:
-            values = typed(words)
+            values = parse_value(words)
             return cls(**{**values, "alignment": Alignment(**values.get("alignment", {}))})
         except (TypeError, KeyError, ValueError) as error:
             if isinstance(error, CxgiError):

@@ -21,7 +21,7 @@ OPTIONAL = {"alignment", "fiducials"}
 _SUFFIXES = (".yaml", ".yml")
 
 
-def shipped_boards() -> list[str]:
+def list_shipped_boards() -> list[str]:
     """Names of the boards that come with the package."""
     return sorted(f.name.removesuffix(".yaml") for f in _data().iterdir() if f.name.endswith(".yaml"))
 
@@ -32,10 +32,11 @@ def _data() -> Traversable:
 
 def board_path(name_or_path: str | Path) -> str | Path:
     """File of a shipped board by its name, or the file itself; `CxgiError` for an unknown name."""
-    if str(name_or_path) in shipped_boards():
+    if str(name_or_path) in list_shipped_boards():
         return str(_data() / f"{name_or_path}.yaml")
     if not str(name_or_path).endswith(_SUFFIXES):
-        raise CxgiError(f"board {name_or_path!r} is unknown: choose {', '.join(shipped_boards())} or give a .yaml file")
+        names = ", ".join(list_shipped_boards())
+        raise CxgiError(f"board {name_or_path!r} is unknown: choose {names} or give a .yaml file")
     return name_or_path
 
 
@@ -69,7 +70,7 @@ def check_names(words: Any, known: Set[str]) -> None:
         raise CxgiError(f"board: unknown {sorted(unknown)}, missing {sorted(missing)}: it needs {sorted(known)}")
 
 
-def typed(words: Mapping[str, Any]) -> dict[str, Any]:
+def parse_value(words: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a board file in a board's types; the alignment is left as it is.
 
     Raises

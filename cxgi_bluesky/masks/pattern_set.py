@@ -27,8 +27,8 @@ __all__ = [
     "MAX_SIZE",
     "ORDERS",
     "PatternSet",
+    "check_index",
     "check_size",
-    "checked_index",
     "coefficients",
     "count_for_fraction",
     "hadamard_matrix",
@@ -173,7 +173,7 @@ def coefficients(image: ArrayLike, pattern_index: NDArray[np.int64]) -> NDArray[
     return transformed.ravel()[pattern_index]
 
 
-def checked_index(pattern_index: ArrayLike, size: int) -> NDArray[np.int64]:
+def check_index(pattern_index: ArrayLike, size: int) -> NDArray[np.int64]:
     """Pattern indices as int64, each inside 0..N-1 and present once, else `CxgiError`."""
     total = check_size(size) ** 2
     index = np.array(pattern_index, dtype=np.int64).reshape(-1)

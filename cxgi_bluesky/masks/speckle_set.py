@@ -87,7 +87,7 @@ class SpeckleSet:
         """
         path = Path(path).absolute()
         with _readable(path) as file:
-            made = _described(path, file)
+            made = _describe(path, file)
             found = digest(file[GROUP]["patterns"], _dark(file))
         if found != made.sha256:
             raise CxgiError(
@@ -195,7 +195,7 @@ def _dark(file: Any) -> NDArray[np.float32] | None:
     return np.asarray(dataset_in(group, "dark", max_values=MAX_FRAME)[()], dtype=np.float32)
 
 
-def _described(path: Path, file: Any) -> SpeckleSet:
+def _describe(path: Path, file: Any) -> SpeckleSet:
     """What a file says of itself."""
     check_no_link(file, GROUP)
     group = file.get(GROUP)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CxgiError
 from .board import MaskBoard
-from .pattern_set import checked_index
+from .pattern_set import check_index
 from .tile_map_files import read_folder, read_hdf5, write_hdf5
 from .transform import check_size
 
@@ -83,8 +83,8 @@ class FineTileMaps:
 
     def averaged(self) -> TileMaps:
         """The same on whole mask pixels."""
-        opened = None if self.open_map is None else _averaged(self.open_map[None], self.subpixels)[0]
-        maps = _averaged(self.maps, self.subpixels)
+        opened = None if self.open_map is None else _average_blocks(self.open_map[None], self.subpixels)[0]
+        maps = _average_blocks(self.maps, self.subpixels)
         return TileMaps(self.size, self.pattern_index, maps, opened, self.board_sha256, self.source)
 
     @classmethod
@@ -218,7 +218,7 @@ def _check_maps(self: AnyMaps, subpixels: int) -> None:
     if subpixels < 1:
         raise CxgiError(f"{subpixels} sub-pixels per mask pixel: at least 1")
     cells = size * subpixels
-    object.__setattr__(self, "pattern_index", checked_index(self.pattern_index, size))
+    object.__setattr__(self, "pattern_index", check_index(self.pattern_index, size))
     maps = _as_map("tile maps", self.maps)
     if maps.shape != (len(self.pattern_index), cells, cells):
         raise CxgiError(
@@ -242,7 +242,8 @@ def _as_map(name: str, values: Any) -> Map:
     if array.size and (array.min() < MIN_TRANSMISSION or array.max() > MAX_TRANSMISSION):
         raise CxgiError(
             f"{name} span {array.min():.3g}..{array.max():.3g}, but a transmission lies within 0..1 "
-            f"(up to noise: {MIN_TRANSMISSION}..{MAX_TRANSMISSION}): subtract the dark image and divide by the image of the open tile"
+            f"(up to noise: {MIN_TRANSMISSION}..{MAX_TRANSMISSION}): subtract the dark image and divide by the image "
+            "of the open tile"
         )
     array.setflags(write=False)
     return array
@@ -292,7 +293,7 @@ def _digest(self: AnyMaps, subpixels: int) -> str:
     return digest.hexdigest()
 
 
-def _averaged(maps: Map, factor: int) -> Map:
+def _average_blocks(maps: Map, factor: int) -> Map:
     count, side = len(maps), maps.shape[1] // factor
     averaged: Map = maps.reshape(count, side, factor, side, factor).mean(axis=(2, 4), dtype=np.float32)
     return averaged

@@ -175,7 +175,7 @@ def _best_floor(laws: Array, flat: Array) -> float:
     return float(candidates[:, 1].ravel()[int(misfit.argmin())])
 
 
-def checked_t0(d_r: float) -> float:
+def check_t0(d_r: float) -> float:
     """T0 = 1 - D_r, if D_r is a modulation depth ratio."""
     if not (math.isfinite(d_r) and 0 < d_r <= 1):
         raise CxgiError(f"d_r {d_r} is outside 0 < d_r <= 1: it is (D_max - D_min) / D_max of the masks")
@@ -191,7 +191,7 @@ def check_finite(values: Array, index: Index, name: str) -> None:
         )
 
 
-def checked_column(values: ArrayLike, index: Index, name: str) -> Array:
+def check_column(values: ArrayLike, index: Index, name: str) -> Array:
     """One finite number per pattern, else `CxgiError`."""
     column = np.asarray(values, dtype=np.float64).reshape(-1)
     if column.shape != index.shape:

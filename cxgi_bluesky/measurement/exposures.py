@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ..errors import CxgiError
 from ..masks.pattern_set import PatternSet
 from .documents import EventRows, number
-from .normalization import Array, Buckets, Drift, calibrate, counted, level, mean_i0, usable, without
-from .outliers import Exposure, good_open, judge, lit_alike
+from .normalization import Array, Buckets, Drift, calibrate, count_reasons, level, mean_i0, usable, without
+from .outliers import Exposure, good_open, judge, with_usual_intensity
 
 SCHEMA = 1
 STREAMS = ("primary", "validation", "open", "dark", "incident", "metal")
@@ -219,7 +219,7 @@ class Exposures:
         opens = self._open_exposures(dark)
         (primary, reasons), (validation, _) = (self._judged(name, dark, opens) for name in _BY_PATTERN)
         if self.streams["primary"] and not primary:
-            raise CxgiError(f"all {len(reasons)} exposures were left out: {counted(reasons)}")
+            raise CxgiError(f"all {len(reasons)} exposures were left out: {count_reasons(reasons)}")
         good_opens = dict(enumerate(good_open(opens)))
         incident = {k: without(dark, exposure) for k, exposure in self.streams["incident"].items()}
         usual_i0 = mean_i0([*primary.values(), *validation.values(), *good_opens.values()])
@@ -261,7 +261,7 @@ class Exposures:
     def _open_exposures(self, dark: float) -> list[Exposure]:
         """Of the open tile with the object in, lit as all the others, dark subtracted."""
         opens, patterns = self.streams["open"].values(), self.streams["primary"].values()
-        return [without(dark, exposure) for exposure in lit_alike(list(opens), list(patterns))]
+        return [without(dark, exposure) for exposure in with_usual_intensity(list(opens), list(patterns))]
 
     def _judged(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
         """The exposure to believe of each pattern of a stream, dark subtracted, and why others have none."""

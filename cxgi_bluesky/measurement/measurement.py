@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CxgiError
-from ..masks.pattern_set import PatternSet, checked_index, coefficients
+from ..masks.pattern_set import PatternSet, check_index, coefficients
 from ..masks.tile_maps import TileMaps
 from ..masks.transform import check_size
 from .bucket_files.csv_file import read_csv
@@ -29,9 +29,9 @@ from .coefficients import (
     Coding,
     Coefficients,
     Scale,
+    check_column,
     check_finite,
-    checked_column,
-    checked_t0,
+    check_t0,
     estimate_sigma,
     reduce_binary,
     reduce_complementary,
@@ -91,7 +91,7 @@ class SignedCoefficients:
 
     def __post_init__(self) -> None:
         check_size(self.size)
-        index = checked_index(self.pattern_index, self.size)
+        index = check_index(self.pattern_index, self.size)
         if 0 not in index:
             raise CxgiError("pattern_index 0 (all open) was not measured: no image has a mean without it")
         for name in ("coefficient", "sigma"):
@@ -270,18 +270,18 @@ class Measurement(SignedCoefficients):
         CxgiError
             For values that are not finite, unknown or repeated indices, or a missing k = 0.
         """
-        index = checked_index(pattern_index, size)
-        buckets = checked_column(bucket, index, "bucket")
-        given = None if sigma is None else checked_column(sigma, index, "sigma")
+        index = check_index(pattern_index, size)
+        buckets = check_column(bucket, index, "bucket")
+        given = None if sigma is None else check_column(sigma, index, "sigma")
         if given is not None and (given < 0).any():
             raise CxgiError(f"sigma {given[given < 0][0]} is negative: give standard deviations")
-        t0 = checked_t0(d_r)
+        t0 = check_t0(d_r)
         if coding == "signed":
             reduced = Coefficients(index, buckets, given)
         elif coding == "complementary":
             if bucket_complement is None:
                 raise CxgiError("coding 'complementary' needs a bucket_complement for each bucket")
-            complement = checked_column(bucket_complement, index, "bucket_complement")
+            complement = check_column(bucket_complement, index, "bucket_complement")
             reduced = reduce_complementary(index, buckets, complement, given, t0)
         elif coding == "binary":
             reduced = reduce_binary(index, buckets - dark, given, t0, open_bucket)

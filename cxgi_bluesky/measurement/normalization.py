@@ -18,7 +18,7 @@ def without(dark: float, exposure: Exposure) -> Exposure:
     return replace(exposure, bucket=exposure.bucket - dark)
 
 
-def counted(reasons: Mapping[int, str]) -> str:
+def count_reasons(reasons: Mapping[int, str]) -> str:
     """How many exposures each reason has cost."""
     names = list(reasons.values())
     return ", ".join(f"{reason} ({names.count(reason)})" for reason in sorted(set(names)))

@@ -85,7 +85,7 @@ def good_open(opened: Sequence[Exposure]) -> list[Exposure]:
     return [e for place, e in enumerate(usable) if place not in alone]
 
 
-def lit_alike(exposures: Sequence[Exposure], others: Sequence[Exposure]) -> list[Exposure]:
+def with_usual_intensity(exposures: Sequence[Exposure], others: Sequence[Exposure]) -> list[Exposure]:
     """Exposures without those whose incident intensity is unlike that of all together.
 
     The beam may have been gone, and what is left of an intensity near 0 would be divided by.

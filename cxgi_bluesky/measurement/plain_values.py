@@ -100,7 +100,7 @@ def _plain(value: Any, name: str, otherwise: Otherwise, depth: int) -> Any:
         items = [_plain(item, f"{name}[{place}]", otherwise, depth + 1) for place, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, set | frozenset):
-        return _sorted([_plain(item, name, otherwise, depth + 1) for item in value])
+        return _sort([_plain(item, name, otherwise, depth + 1) for item in value])
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, PurePath | UUID):
@@ -146,7 +146,7 @@ def _plain_mapping(value: Mapping[Any, Any], name: str, otherwise: Otherwise, de
     return plain
 
 
-def _sorted(items: list[Any]) -> list[Any]:
+def _sort(items: list[Any]) -> list[Any]:
     try:
         return sorted(items)
     except TypeError:  # of several kinds

@@ -40,19 +40,19 @@ def for_queues(plan: Callable[_Arguments, MsgGenerator[Any]]) -> Callable[_Argum
     signature = inspect.signature(plan)
 
     @wraps(plan)
-    def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> MsgGenerator[Any]:
+    def run_checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> MsgGenerator[Any]:
         _check_devices(kinds, signature.bind(*args, **kwargs).arguments)
         return (yield from plan(*args, **kwargs))
 
     seen = {name: _as_carried(hint) for name, hint in hints.items()}
     parameters = [p.replace(annotation=seen[name]) for name, p in signature.parameters.items()]
     words = {name: _device_words(hints[name]) for name in kinds}
-    vars(checked).update(
+    vars(run_checked).update(
         __signature__=signature.replace(parameters=parameters, return_annotation=seen["return"]),
         _custom_parameter_annotation_={"parameters": words},  # what queueserver's own decorator would leave here
     )
-    checked.__annotations__ = seen
-    return checked
+    run_checked.__annotations__ = seen
+    return run_checked
 
 
 def rebuild_patterns(given: GivenPatterns) -> PatternSet | SpeckleSet:

@@ -210,7 +210,7 @@ def mask_scan(
         "max_open_s": max_open_s,
     }
     patterns = rebuild_patterns(pattern_set)
-    work = planned(board_on(stage, board), patterns, arguments)
+    work = plan_tiles(board_on(stage, board), patterns, arguments)
     links = {"reference_uid": reference_uid, "dark_uid": dark_uid}
     return (yield from raster(stage, shutter, diode, work, f"{patterns.basis}_scan", links, object_stage, md))
 
@@ -246,7 +246,7 @@ class Work:
         return ExposureLimits(self.arguments["max_repeats"], self.arguments["max_open_s"])
 
 
-def planned(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]) -> Work:
+def plan_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]) -> Work:
     """The whole work of a scan with some arguments; `CxgiError` for what is impossible."""
     check_raster(board, pattern_set, arguments)
     check_counts(validation=arguments["validation"])

@@ -89,7 +89,7 @@ def record_speckles(
     CxgiError
         Before anything moves: when the stage carries masks, the file exists or a number is impossible.
     """
-    board = _checked_board(stage, camera)
+    board = _check_board(stage, camera)
     positions = board.count if count is None else count
     _check_arguments(board, path, positions, exposure_s, dark_frames)
     devices = [stage, shutter, camera, *with_object(object_stage)]
@@ -157,7 +157,7 @@ def record_speckles(
 # ---------------------------------------------------------------- preparation
 
 
-def _checked_board(stage: MaskStage, camera: PatternCamera) -> SpeckleBoard:
+def _check_board(stage: MaskStage, camera: PatternCamera) -> SpeckleBoard:
     board = stage.board
     if not isinstance(board, SpeckleBoard):
         raise CxgiError(f"{stage.name} carries masks ({board.name!r}): record_speckles is for a SpeckleBoard")

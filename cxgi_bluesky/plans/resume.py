@@ -17,7 +17,7 @@ from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import Exposures
 from .arguments import for_queues
 from .exposure import MAX_REPEATS
-from .mask_scan import Work, planned, raster
+from .mask_scan import Work, plan_tiles, raster
 from .metadata import bucket_words
 
 
@@ -72,7 +72,7 @@ def resume_scan(
     arguments = {"max_repeats": MAX_REPEATS, **earlier.start["plan_args"]}
     del arguments["devices"]
     arguments["max_open_s"] = _left_of_the_budget(earlier) if max_open_s is None else max_open_s
-    work = _missing(planned(board, pattern_set, arguments), earlier)
+    work = _missing(plan_tiles(board, pattern_set, arguments), earlier)
     links = {name: words.get(name) for name in ("reference_uid", "dark_uid")}
     links["resumes"] = earlier.start["uid"]
     return (yield from raster(stage, shutter, diode, work, "resume_scan", links, object_stage, md))

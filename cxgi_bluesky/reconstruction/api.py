@@ -58,7 +58,7 @@ def reconstruct(
             image, parameters = chosen.run(measurement, **options)
         else:
             image, parameters = _run_with_masks(chosen, measurement, **options)
-    return _finished(measurement, chosen, image, parameters, time.perf_counter() - started)
+    return _finish(measurement, chosen, image, parameters, time.perf_counter() - started)
 
 
 def reconstruct_many(
@@ -89,7 +89,7 @@ def reconstruct_many(
         made = chosen.run_many(measurements, **options)
     seconds = (time.perf_counter() - started) / max(1, len(made))
     return [
-        _finished(measurement, chosen, image, parameters, seconds)
+        _finish(measurement, chosen, image, parameters, seconds)
         for measurement, (image, parameters) in zip(measurements, made, strict=True)
     ]
 
@@ -102,7 +102,7 @@ def _run_with_masks(method: Method, measurement: Measurement, **options: Any) ->
     return image, {**parameters, "masks": "measured"}
 
 
-def _finished(
+def _finish(
     measurement: Measurement, method: Method, image: NDArray[Any], parameters: dict[str, Any], seconds: float
 ) -> Reconstruction:
     scale = "relative" if method.is_covariance else measurement.scale

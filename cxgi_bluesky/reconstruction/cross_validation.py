@@ -69,10 +69,10 @@ def held_out_score(
     Returns
     -------
     dict or None
-        What `judged` says of the held-back patterns (of those that are explained less, where others were drawn as
-        well), ``predictor`` (the method that predicted),
+        What `score_prediction` says of the held-back patterns (of those that are explained less, where others were
+        drawn as well), ``predictor`` (the method that predicted),
         ``model_sigma`` (errors of the coefficients beyond their own sigma), ``outside`` (what
-        `judged` says of the validation patterns, None without any) and ``supported``: whether
+        `score_prediction` says of the validation patterns, None without any) and ``supported``: whether
         the held-back patterns are predicted better than by luck, None if they are too few to tell.
         None for fewer than 64 patterns.
 
@@ -97,7 +97,7 @@ def held_out_score(
     def inside_of(draws: list[NDArray[np.int64]]) -> dict[str, Any]:
         pairs = [_predicted_and_measured(measurement, held, predictor, options) for held in draws]
         predicted, measured = (np.concatenate(values) for values in zip(*pairs, strict=True))
-        return judged(predicted, measured, size.sigma, seed)
+        return score_prediction(predicted, measured, size.sigma, seed)
 
     first, others = _draws(measurement, patterns, seed)
     inside = inside_of(first)
@@ -108,7 +108,7 @@ def held_out_score(
         if picture is None:
             picture = reconstruct(measurement, method=predictor, **options).image
         beyond = measurement.validation
-        outside = judged(
+        outside = score_prediction(
             coefficients(picture, beyond.index),
             beyond.value - common.of(beyond.index, measurement.size),
             size.sigma,
@@ -162,7 +162,7 @@ def _draws(
     return rows[:draws], rows[draws:]
 
 
-def judged(predicted: Array, measured: Array, sigma: float, seed: int) -> dict[str, Any]:
+def score_prediction(predicted: Array, measured: Array, sigma: float, seed: int) -> dict[str, Any]:
     """What a picture predicts for some patterns against what was measured.
 
     Returns
@@ -186,7 +186,7 @@ def judged(predicted: Array, measured: Array, sigma: float, seed: int) -> dict[s
     }
 
 
-def checked_reconstruction(
+def reconstruct_and_check(
     measurement: Measurement, *, method: str, details: bool = False, **options: Any
 ) -> Reconstruction:
     """`reconstruct` with the score under ``quality["held_out"]``; with `details`, with its uncertainty too.
@@ -199,7 +199,7 @@ def checked_reconstruction(
     unit = unit_of(measurement)
     if unit != 1:
         scaled = options_in_unit(options, unit)
-        made = checked_reconstruction(in_unit(measurement, unit), method=method, details=details, **scaled)
+        made = reconstruct_and_check(in_unit(measurement, unit), method=method, details=details, **scaled)
         return back_from_unit(made, unit)
     sizes = ErrorSizes()
     chosen = find_method(method)

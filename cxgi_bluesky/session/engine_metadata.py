@@ -46,7 +46,7 @@ class EngineMetadata(UserDict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         """Set and keep a key."""
         if key not in NOT_KEPT:
-            value = _checked(key, value)
+            value = _check(key, value)
         self.data[key] = value
         self._keep()
 
@@ -90,7 +90,7 @@ class EngineMetadata(UserDict[str, Any]):
             yield kept
 
 
-def _checked(key: str, value: Any) -> Any:
+def _check(key: str, value: Any) -> Any:
     if key == SCAN_ID and not isinstance(value, int):
         raise CxgiError(f"scan_id {value!r}: give a whole number")
     return require_plain(value, f"metadata {key}")

@@ -13,7 +13,7 @@ from ..masks.tile_maps import TileMaps
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
 from ..reconstruction.api import reconstruct
-from ..reconstruction.cross_validation import checked_reconstruction
+from ..reconstruction.cross_validation import reconstruct_and_check
 from ..reconstruction.registry import default_method, find_method
 from ..reconstruction.result import Reconstruction
 
@@ -69,7 +69,7 @@ def reconstruct_run(
         )
         if pattern_set is not None:
             measurement = measurement.subset(pattern_set)
-        result = checked_reconstruction(measurement, method=method, details=details, **options)
+        result = reconstruct_and_check(measurement, method=method, details=details, **options)
     if not record:
         return result, None
     pixel_um = exposures.start["cxgi"]["board"]["pixel_um"]

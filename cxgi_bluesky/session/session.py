@@ -39,7 +39,7 @@ from ..devices.diode import Diode
 from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
-from ..errors import CxgiError, extras_named
+from ..errors import CxgiError, name_missing_extra
 from ..masks.board import MaskBoard
 from ..masks.orders import DEFAULT_ORDER
 from ..masks.pattern_set import PatternSet
@@ -363,7 +363,7 @@ def start(
     if not sim and beamline is None:
         raise CxgiError("sim=False needs the devices: give beamline=FILE, a beamline file")
     if isinstance(beamline, str | Path):
-        with extras_named():
+        with name_missing_extra():
             from ..devices.config.load import load_beamline
 
         beamline = load_beamline(beamline)

@@ -11,7 +11,7 @@ from ..errors import CxgiError
 from ..masks.board import MaskBoard
 from ..masks.tile_maps import FineTileMaps
 from .base import TwinControls
-from .camera import Camera, DirectImage, Frame, direct_image, pixels_across, projected
+from .camera import Camera, DirectImage, Frame, direct_image, pixels_across, project
 from .detector import Detector
 from .geometry import Geometry
 from .knife import Blade
@@ -152,7 +152,7 @@ class BeamlineTwin(TwinControls):
         p = self.parameters
         photons = p.detector.photons_per_s(self._exposed_pa(exposure_s)) * exposure_s
         mask, behind = self._view()
-        picture = projected(mask * behind, self._cell_um, p.source, p.geometry, camera.pixel_at(p.geometry))
+        picture = project(mask * behind, self._cell_um, p.source, p.geometry, camera.pixel_at(p.geometry))
         return camera.frame(photons * picture / max(picture.sum(), 1e-30), self._rng)
 
     def direct_image(self, camera: Camera, *, photons_per_pixel: float, seed: int) -> DirectImage:

@@ -112,12 +112,12 @@ def direct_image(
     if not 0 < photons_per_pixel < math.inf:
         raise CxgiError(f"{photons_per_pixel} photons per pixel: give a positive number")
     pixel_um = camera.pixel_at(geometry)
-    shares = projected(object_map, cell_um, source, geometry, pixel_um)
+    shares = project(object_map, cell_um, source, geometry, pixel_um)
     counts = camera.frame(photons_per_pixel * shares, np.random.default_rng(seed)) - camera.offset_counts
     return DirectImage((counts / (photons_per_pixel * camera.counts_per_photon)).astype(np.float32), pixel_um)
 
 
-def projected(view: NDArray[np.floating], cell_um: float, source: Source, geometry: Geometry, pixel_um: float) -> Frame:
+def project(view: NDArray[np.floating], cell_um: float, source: Source, geometry: Geometry, pixel_um: float) -> Frame:
     """Mean of a map, blurred by the source's projection, over each pixel; lengths in the object's plane.
 
     As many whole pixels as fit the map, centred on it.

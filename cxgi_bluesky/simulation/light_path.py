@@ -45,7 +45,7 @@ def behind_mask(
     light = intensity_map(source, len(object_map), field_um, geometry.source_object_mm * 1000)
     open_view, view = (aperture * np.pad(m, margin, mode="edge") for m in (light, light * object_map))
     cell_um = board.pixel_um / subpixels
-    return blurred(open_view, source, geometry, cell_um), blurred(view, source, geometry, cell_um)
+    return blur(open_view, source, geometry, cell_um), blur(view, source, geometry, cell_um)
 
 
 def _aperture(cells: int, open_cells: float) -> Map:
@@ -54,7 +54,7 @@ def _aperture(cells: int, open_cells: float) -> Map:
     return np.multiply.outer(inside, inside)
 
 
-def blurred(view: Map, source: Source, geometry: Geometry, cell_um: float) -> Map:
+def blur(view: Map, source: Source, geometry: Geometry, cell_um: float) -> Map:
     """A map on the mask's sub-pixels, convolved with the penumbra; what leaves it stays at its rim."""
     penumbra = {
         axis: geometry.penumbra_um(source.fwhm_um(axis)) / geometry.object_magnification / cell_um for axis in "xy"

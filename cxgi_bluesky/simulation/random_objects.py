@@ -46,7 +46,7 @@ def _grid(size: int) -> tuple[Image, Image]:
     return np.meshgrid(axis, axis, indexing="ij")
 
 
-def _turned(rng: Generator, size: int) -> tuple[Image, Image]:
+def _turn(rng: Generator, size: int) -> tuple[Image, Image]:
     """Coordinates turned by a random angle and shifted by a random amount."""
     y, x = _grid(size)
     angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.7 else rng.choice([0, np.pi / 2])
@@ -55,7 +55,7 @@ def _turned(rng: Generator, size: int) -> tuple[Image, Image]:
     return c * y + s * x, c * x - s * y
 
 
-def _reduced(image: Image) -> Image:
+def _reduce(image: Image) -> Image:
     """Average blocks of sub-pixels."""
     f, n = _SUPERSAMPLING, len(image) // _SUPERSAMPLING
     return image.reshape(n, f, n, f).mean(axis=(1, 3), dtype=np.float32)
@@ -72,7 +72,7 @@ def _low_pass_noise(rng: Generator, size: int, correlation: float) -> Image:
 
 def _shape_mask(rng: Generator, size: int) -> NDArray[np.bool_]:
     """One random filled shape on a (size, size) grid."""
-    y, x = _turned(rng, size)
+    y, x = _turn(rng, size)
     a, b = np.exp(rng.uniform(np.log(0.06), np.log(0.9), size=2))
     kind = rng.integers(6)
     if kind == 0:
@@ -100,7 +100,7 @@ def binary_shapes(rng: Generator, size: int) -> Image:
     image = np.zeros((fine, fine), dtype=np.float32)
     for _ in range(rng.integers(1, 9)):
         image[_shape_mask(rng, fine)] = rng.random() < 0.7
-    return _reduced(image)
+    return _reduce(image)
 
 
 def phantom(rng: Generator, size: int) -> Image:
@@ -112,7 +112,7 @@ def phantom(rng: Generator, size: int) -> Image:
         value = rng.random() + rng.uniform(-0.5, 0.5) * (rng.random() < 0.4) * (x if rng.random() < 0.5 else y)
         mask = _shape_mask(rng, fine)
         image = np.where(mask, image + value if rng.random() < 0.3 else value, image)
-    return _reduced(image.astype(np.float32))
+    return _reduce(image.astype(np.float32))
 
 
 def thickness_profile(rng: Generator, size: int) -> Image:
@@ -120,7 +120,7 @@ def thickness_profile(rng: Generator, size: int) -> Image:
     fine = size * _SUPERSAMPLING
     optical_depth = np.zeros((fine, fine), dtype=np.float32)
     for _ in range(rng.integers(1, 6)):
-        y, x = _turned(rng, fine)
+        y, x = _turn(rng, fine)
         radius = np.exp(rng.uniform(np.log(0.1), np.log(0.9)))
         kind = rng.integers(4)
         if kind == 0:
@@ -132,7 +132,7 @@ def thickness_profile(rng: Generator, size: int) -> Image:
         else:
             chord = (np.abs(x) < radius * 0.5).astype(np.float32)
         optical_depth += chord * np.exp(rng.uniform(np.log(0.3), np.log(20)))
-    return _reduced(np.exp(-optical_depth))
+    return _reduce(np.exp(-optical_depth))
 
 
 def texture(rng: Generator, size: int) -> Image:
@@ -157,9 +157,9 @@ def _font_files() -> tuple[Path, ...]:
 def letters(rng: Generator, size: int) -> Image:
     """Random characters in several fonts and strengths: scattered, or one word across the field."""
     fine = size * _SUPERSAMPLING
-    canvas = _word_across(rng, fine) if rng.random() < 0.5 else _scattered_words(rng, fine)
+    canvas = _word_across(rng, fine) if rng.random() < 0.5 else _scatter_letters(rng, fine)
     turned = canvas.rotate(rng.uniform(-30, 30) if rng.random() < 0.4 else 0, resample=PillowImage.Resampling.BILINEAR)
-    return _reduced(np.asarray(turned, dtype=np.float32) / 255)
+    return _reduce(np.asarray(turned, dtype=np.float32) / 255)
 
 
 def _random_word(rng: Generator, longest: int) -> str:
@@ -174,7 +174,7 @@ def _random_font(rng: Generator, height: float) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(files[rng.integers(len(files))]), size=max(4, int(height)))
 
 
-def _scattered_words(rng: Generator, fine: int) -> PillowImage.Image:
+def _scatter_letters(rng: Generator, fine: int) -> PillowImage.Image:
     canvas = PillowImage.new("L", (fine, fine), 0)
     pen = ImageDraw.Draw(canvas)
     for _ in range(rng.integers(1, 4)):
@@ -210,13 +210,13 @@ def gaps(rng: Generator, size: int) -> Image:
     fine = size * _SUPERSAMPLING
     opaque = _shape_mask(rng, fine) | _shape_mask(rng, fine)
     for _ in range(rng.integers(1, 5)):
-        y, x = _turned(rng, fine)
+        y, x = _turn(rng, fine)
         width = np.exp(rng.uniform(np.log(0.012), np.log(0.15)))
         radius = np.exp(rng.uniform(np.log(0.2), np.log(2.0)))
         distance = np.abs(np.hypot(x - radius, y) - radius) if rng.random() < 0.5 else np.abs(x)
         opaque &= distance > width / 2
     through = rng.uniform(0, 0.3) * (rng.random() < 0.3)
-    return _reduced(np.where(opaque, np.float32(through), np.float32(1)))
+    return _reduce(np.where(opaque, np.float32(through), np.float32(1)))
 
 
 @lru_cache(maxsize=1)

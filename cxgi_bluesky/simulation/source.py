@@ -99,13 +99,13 @@ def intensity_map(source: Source, cells: int, field_um: float, distance_um: floa
     if source.cos4:
         light *= (1 + (x**2 + y**2) * (field_um / distance_um) ** 2) ** -2.0
     if source.illumination is not None:
-        light *= _resampled(np.asarray(source.illumination, dtype=np.float64), cells)
+        light *= _resample(np.asarray(source.illumination, dtype=np.float64), cells)
     if not light.mean() > 0:
         raise CxgiError("the illumination is dark everywhere: give a map with light in it")
     return (light / light.mean()).astype(np.float32)
 
 
-def _resampled(light: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
+def _resample(light: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
     """The map on another number of cells, linearly between the centres of its own."""
     from scipy.ndimage import map_coordinates
 

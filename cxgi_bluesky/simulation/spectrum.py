@@ -121,7 +121,7 @@ def read_spectrum(path: str | Path) -> Spectrum:
     return Spectrum(table["energy_kev"], table["photons"], Path(path).name)
 
 
-def named_spectrum(
+def find_spectrum(
     *, tube: str | None = None, kv: float | None = None, energy_kev: float | None = None, path: str | None = None
 ) -> Spectrum:
     """The spectrum of a tube at `kv`, of one energy or of a file: exactly one of the three.

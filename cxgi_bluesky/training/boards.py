@@ -147,7 +147,7 @@ def _read(path: Path) -> DrawnBoard:
 def draw_board(size: int, patterns: int, ranges: BoardRanges, seed: int) -> DrawnBoard:
     """One board with random defects, and of its tiles those that some order asks for early."""
     rng = np.random.default_rng([seed, size])
-    drawn = {name: _drawn(rng, limits, logarithmic=name in _SPREADS) for name, limits in asdict(ranges).items()}
+    drawn = {name: _draw(rng, limits, logarithmic=name in _SPREADS) for name, limits in asdict(ranges).items()}
     defects = Defects(
         corner_um=drawn["corner"],
         side_wall_um=drawn["side_wall"],
@@ -168,11 +168,11 @@ def draw_board(size: int, patterns: int, ranges: BoardRanges, seed: int) -> Draw
             continue
         tile = draw_tile(design, defects, int(k) + 1, SUBPIXELS)
         shift = rng.normal(size=2) * drawn["stage_rms"] * SUBPIXELS
-        masks[row] = ((2 * _on_pixels(_displaced(tile, shift), size) - (1 + t0)) / (1 - t0)).ravel()
+        masks[row] = ((2 * _on_pixels(_displace(tile, shift), size) - (1 + t0)) / (1 - t0)).ravel()
     return DrawnBoard(index, masks, drawn["d_r"])
 
 
-def _drawn(rng: np.random.Generator, limits: tuple[float, float], *, logarithmic: bool) -> float:
+def _draw(rng: np.random.Generator, limits: tuple[float, float], *, logarithmic: bool) -> float:
     return float(np.exp(rng.uniform(*np.log(limits))) if logarithmic else rng.uniform(*limits))
 
 
@@ -192,7 +192,7 @@ def _on_pixels(fine: NDArray[Any], size: int) -> NDArray[Any]:
     return averaged
 
 
-def _displaced(fine: NDArray[Any], shift: NDArray[np.float64]) -> NDArray[Any]:
+def _displace(fine: NDArray[Any], shift: NDArray[np.float64]) -> NDArray[Any]:
     """Moved by a part of a sub-pixel or more, linearly interpolated; what enters at the rim is the rim."""
     for axis, distance in enumerate(shift):
         whole = int(np.floor(distance))

@@ -58,7 +58,7 @@ class Processes:
         has = torch.tensor([float(p.grad is not None) for p in parameters])
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = torch.cat([loss.reshape(1), has, *(g.flatten() for g in gradients)])
-        with _connected():
+        with _connect():
             torch.distributed.all_reduce(flat, group=self.steps)
         parts = flat[1 + len(parameters) :].split([p.numel() for p in parameters])
         for parameter, part, holders in zip(parameters, parts, flat[1 : 1 + len(parameters)].tolist(), strict=True):
@@ -102,7 +102,7 @@ class Processes:
         """Tell the others why this process cannot go on, "" if it can; raise if another one cannot."""
         own = words.encode()
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.number)]
-        with _connected():
+        with _connect():
             torch.distributed.all_gather(lengths, torch.tensor([len(own)]))
             failed = [rank for rank, length in enumerate(lengths) if int(length)]
             if not failed:
@@ -123,7 +123,7 @@ class Processes:
             digest.update(tensor.detach().numpy().tobytes())
         own = torch.tensor(list(digest.digest()), dtype=torch.uint8)
         all_of_them = [torch.zeros_like(own) for _ in range(self.number)]
-        with _connected():
+        with _connect():
             torch.distributed.all_gather(all_of_them, own)
         if any(not torch.equal(own, other) for other in all_of_them):
             raise CxgiError(
@@ -137,12 +137,12 @@ def is_first_process() -> bool:
 
 
 @contextmanager
-def joined_processes() -> Iterator[Processes]:
+def join_processes() -> Iterator[Processes]:
     """The processes that ``torchrun`` has started, or this one alone."""
     if not _is_one_of_several():
         yield Processes()
         return
-    with _connected():
+    with _connect():
         torch.distributed.init_process_group("gloo", timeout=_MAX_WORK)
         steps = torch.distributed.new_group(timeout=_MAX_STEP)
     try:
@@ -156,7 +156,7 @@ def _is_one_of_several() -> bool:
 
 
 @contextmanager
-def _connected() -> Iterator[None]:
+def _connect() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

@@ -21,11 +21,11 @@ from ..reconstruction.ch_mwcnn.weights import load_network, load_without_card
 from .checkpoint import TrainingState, in_words
 from .config import TrainingConfig
 from .data import TrainingData
-from .distributed import Processes, joined_processes
+from .distributed import Processes, join_processes
 from .losses import doubt_losses, picture_losses
 from .measurements import Batch
 from .model_card import WEIGHTS, card_of, known_range, write_missing_card
-from .sigma_calibration import fitted_law
+from .sigma_calibration import fit_law
 from .validation import (
     CHECKPOINT,
     HISTORY,
@@ -70,11 +70,11 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note =
     """
     if threads < 1 or stop_at < 0:
         raise CxgiError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
-    with torch_threads(threads), joined_processes() as processes:
+    with torch_threads(threads), join_processes() as processes:
         note: Note = report if processes.is_first else lambda text: None
         processes.first(lambda: _prepare_folder(out))
         state = processes.together(lambda: begin(config, out, note))  # its files are looked at before hours of drawing
-        data, checks, known = processes.first_then_others(lambda: _prepared(config, processes, note))
+        data, checks, known = processes.first_then_others(lambda: _prepare(config, processes, note))
         processes.check_alike(f"{config.to_dict()} {state.step}", list(state.network.state_dict().values()))
         run = _Run(config, out, data, checks, known, processes, note)
         last = min(config.all_steps, stop_at or config.all_steps)
@@ -116,7 +116,7 @@ class _Losses:
         return {"loss": loss, "skipped": self.skipped} if self.skipped else {"loss": loss}
 
 
-def _prepared(config: TrainingConfig, processes: Processes, note: Note) -> tuple[TrainingData, Checks, dict[str, Any]]:
+def _prepare(config: TrainingConfig, processes: Processes, note: Note) -> tuple[TrainingData, Checks, dict[str, Any]]:
     """What is drawn is drawn here; only the first process checks."""
     data = TrainingData.of(config, note)
     return (data, checks_of(config, note), known_range(data)) if processes.is_first else (data, {}, {})
@@ -152,7 +152,7 @@ def _law(state: TrainingState, run: _Run) -> SigmaLaw | None:
     if not config.doubt_steps or state.step != config.all_steps:
         return None
     later = (run.data.batch(config.all_steps + i) for i in range(_LAW_BATCHES))
-    return fitted_law(state.averaged(), later)
+    return fit_law(state.averaged(), later)
 
 
 def _bring_back_weights(state: TrainingState, run: _Run) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..reconstruction.ch_mwcnn.inputs import NetworkInput, normalised
+from ..reconstruction.ch_mwcnn.inputs import NetworkInput, normalize
 from ..reconstruction.ch_mwcnn.layers import orthonormal_hadamard, tables
 from ..reconstruction.ch_mwcnn.prepare import DOUBT
 from ..reconstruction.error_model.common_mode import MASK_LEVEL
@@ -79,7 +79,7 @@ def _with_perfect_masks(images: Tensor, chosen: Selection, generator: torch.Gene
     cleaned = without_common(buckets.coefficient, chosen.measured, constant, (1 - known) * light)
     doubted = (binary * (1 - known / 2))[:, 0, 0, 0]
     variance = (sigma**2 * _misjudged(batch, generator, noise.sigma_error)).expand_as(exact)
-    return Batch(images, normalised(cleaned, chosen.measured, variance, masks_doubted=doubted))
+    return Batch(images, normalize(cleaned, chosen.measured, variance, masks_doubted=doubted))
 
 
 def _with_board(
@@ -102,7 +102,7 @@ def _with_board(
     coefficient = without_common(coefficient, measured, constant, edges)
     variance = _told_variance(coefficient - exact - buckets.coefficient + drifted, sigma, measured, masks, generator)
     doubted = torch.full((batch,), DOUBT[masks])
-    return Batch(images, normalised(coefficient, measured, variance, masks_doubted=doubted))
+    return Batch(images, normalize(coefficient, measured, variance, masks_doubted=doubted))
 
 
 def _sigma(exact: Tensor, measured: Tensor, generator: torch.Generator, snr_db: tuple[float, float]) -> Tensor:

@@ -22,7 +22,7 @@ _RIDGE = 3.0  # images
 _RANGE = (0.01, 0.99)  # quantiles of the fit's factors, which none may leave
 
 
-def fitted_law(network: CHMWCNN, batches: Iterable[Batch]) -> SigmaLaw | None:
+def fit_law(network: CHMWCNN, batches: Iterable[Batch]) -> SigmaLaw | None:
     """Fit the law to images of the training's kind; None if too few of them have enough patterns.
 
     Wanted of each image is the factor with which 68 % of its pixels' errors lie within one sigma; the law goes through

@@ -102,7 +102,7 @@ def _objects(config: TrainingConfig, size: int) -> Tensor:
     return torch.from_numpy(np.stack([random_object(rng, size, shares or None) for _ in range(count)]))[:, None]
 
 
-def judged(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law: SigmaLaw | None = None) -> Judgement:
+def score_case(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law: SigmaLaw | None = None) -> Judgement:
     """Run a network on the images of a check, its sigma scaled by the law if there is one."""
     errors, inside = [], []
     with torch.inference_mode():
@@ -249,7 +249,7 @@ def check_and_write(
     """
     pictures = state.step <= config.steps
     network = state.averaged()
-    found = {name: judged(network, batches, with_sigma=not pictures, law=law) for name, batches in checks.items()}
+    found = {name: score_case(network, batches, with_sigma=not pictures, law=law) for name, batches in checks.items()}
     line["psnr_db"] = {name: round(one.psnr_db, 3) for name, one in found.items()}
     if not pictures:
         line["covered"] = {name: round(one.covered, 3) for name, one in found.items()}

@@ -20,7 +20,7 @@ from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_expos
 from cxgi_bluesky.catalog.folder_address import (
     address_of,
     known_address,
-    recorded_addresses,
+    read_addresses,
     rewrite_addresses,
 )
 from cxgi_bluesky.catalog.tables import prepare_tables
@@ -163,7 +163,7 @@ def add_asset(folder, uri):
 
 
 def test_addresses_below_the_old_folder_are_rewritten_and_no_others(copy, scanned):
-    (old,) = recorded_addresses(copy)
+    (old,) = read_addresses(copy)
     assert (old, known_address([old], copy)) == (str(scanned), None)
     others = [f"file://localhost{old}2/picture.tif", "file://localhost/elsewhere/tables.db"]
     for uri in others:
@@ -174,10 +174,10 @@ def test_addresses_below_the_old_folder_are_rewritten_and_no_others(copy, scanne
 
 
 def test_a_folder_that_an_earlier_release_has_used_since_it_was_moved_has_one_address(copy):
-    (old,) = recorded_addresses(copy)
+    (old,) = read_addresses(copy)
     add_asset(copy, "sqlite://localhost//new/tables.db")
     rewrite_addresses(copy, [old], "/new")
-    assert recorded_addresses(copy) == ["/new"]
+    assert read_addresses(copy) == ["/new"]
     with closing(sqlite3.connect(copy / "catalog.db")) as database:
         wrong = "SELECT count(*) FROM data_source_asset_association WHERE asset_id NOT IN (SELECT id FROM assets)"
         assert database.execute(wrong).fetchone() == (0,)

@@ -21,7 +21,7 @@ from cxgi_bluesky.catalog import (
 )
 from cxgi_bluesky.catalog import recovery as module
 from cxgi_bluesky.catalog.journal import write_journal
-from cxgi_bluesky.catalog.recovery import stored_documents, union
+from cxgi_bluesky.catalog.recovery import read_documents, union
 from cxgi_bluesky.errors import CxgiError
 from tests.conftest import ALONE, small_scan
 
@@ -75,7 +75,7 @@ def uid_of(documents):
 def test_a_run_that_the_catalog_has_not_is_stored_whole(catalog, scan, leave):
     path = leave(scan)
     assert recover_journals(catalog).recovered == [uid_of(scan)]
-    assert events(stored_documents(catalog, uid_of(scan))) == events(scan)
+    assert events(read_documents(catalog, uid_of(scan))) == events(scan)
     assert summarise(find_run(catalog, uid_of(scan)))["exit_status"] == "success"
     assert not path.exists()
     assert (path.parent / "done" / path.name).exists()
@@ -85,7 +85,7 @@ def test_a_finished_run_is_never_replaced_by_a_journal_that_was_cut(catalog, sca
     store(catalog, scan)
     leave(scan[:9])
     recover_journals(catalog)
-    assert events(stored_documents(catalog, uid_of(scan))) == events(scan)
+    assert events(read_documents(catalog, uid_of(scan))) == events(scan)
     assert summarise(find_run(catalog, uid_of(scan)))["exit_status"] == "success"
 
 
@@ -95,7 +95,7 @@ def test_what_is_only_in_the_catalog_and_what_is_only_in_the_journal_are_joined(
     store(catalog, [d for k, d in enumerate(scan[:-1]) if d[0] != "event" or k in stored])
     leave([d for k, d in enumerate(scan[:-1]) if d[0] != "event" or k in kept])
     recover_journals(catalog)
-    whole = stored_documents(catalog, uid_of(scan))
+    whole = read_documents(catalog, uid_of(scan))
     assert events(whole) == events(scan)
     assert [d["seq_num"] for n, d in whole if n == "event"] == [
         d["seq_num"] for stream in find_run(catalog, uid_of(scan)) for n, d in whole_stream(whole, stream)
@@ -115,7 +115,7 @@ def test_a_rewound_exposure_is_kept_twice(catalog, scan, leave):
     store(catalog, whole[:-2])
     leave(whole)
     recover_journals(catalog)
-    assert events(stored_documents(catalog, uid_of(scan))) == events(whole)
+    assert events(read_documents(catalog, uid_of(scan))) == events(whole)
 
 
 def test_a_run_whose_start_is_only_in_the_catalog_is_joined(catalog, scan, leave):
@@ -124,7 +124,7 @@ def test_a_run_whose_start_is_only_in_the_catalog_is_joined(catalog, scan, leave
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([b"\xff\n", *lines[1:]]))
     recover_journals(catalog)
-    assert events(stored_documents(catalog, uid_of(scan))) == events(scan)
+    assert events(read_documents(catalog, uid_of(scan))) == events(scan)
 
 
 def test_lines_that_cannot_be_read_are_counted(catalog, scan, leave, caplog):
@@ -133,7 +133,7 @@ def test_lines_that_cannot_be_read_are_counted(catalog, scan, leave, caplog):
     event = next(k for k, line in enumerate(lines) if line.startswith(b'["event'))
     path.write_bytes(b"".join([*lines[:event], b"\xff\n", *lines[event + 1 :]]))
     recover_journals(catalog)
-    assert events(stored_documents(catalog, uid_of(scan))).total() == events(scan).total() - 1
+    assert events(read_documents(catalog, uid_of(scan))).total() == events(scan).total() - 1
     assert "1 line of it could not be read" in caplog.text
 
 
@@ -149,7 +149,7 @@ def test_events_that_stand_twice_in_the_catalog_are_stored_once(catalog, scan, l
     store(catalog, [*scan[: first + 1], scan[first], *scan[first + 1 :]])
     leave(scan)
     recover_journals(catalog)
-    assert events(stored_documents(catalog, uid_of(scan))) == events(scan)
+    assert events(read_documents(catalog, uid_of(scan))) == events(scan)
 
 
 def test_the_union_is_on_disk_before_the_catalogs_run_is_touched(catalog, scan, leave, monkeypatch):
@@ -161,7 +161,7 @@ def test_the_union_is_on_disk_before_the_catalogs_run_is_touched(catalog, scan, 
     assert uid_of(scan) not in catalog
     assert path.exists()
     recover_journals(catalog)
-    assert events(stored_documents(catalog, uid_of(scan))) == events(scan)
+    assert events(read_documents(catalog, uid_of(scan))) == events(scan)
 
 
 def test_a_journal_stays_until_what_was_written_is_read_back(catalog, scan, leave, monkeypatch):
@@ -234,7 +234,7 @@ def test_a_journal_that_may_not_be_opened_stays(catalog, scan, leave, monkeypatc
 
 def test_a_uid_of_which_another_one_is_the_beginning_is_another_run(catalog, scan):
     store(catalog, scan)
-    assert stored_documents(catalog, uid_of(scan)[:8]) == []
+    assert read_documents(catalog, uid_of(scan)[:8]) == []
 
 
 def test_a_run_that_cannot_be_stored_stays_and_the_others_are_recovered(catalog, scan, leave, journals):

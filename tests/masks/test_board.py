@@ -7,12 +7,12 @@ import yaml
 from cxgi_bluesky.analysis.plate_alignment.search import landmarks_of
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment, MaskBoard, load_board
-from cxgi_bluesky.masks.board_files import shipped_boards
+from cxgi_bluesky.masks.board_files import list_shipped_boards
 from tests.conftest import small_board
 
 
 def test_the_papers_boards_ship():
-    assert shipped_boards() == ["au64", "cu32"]
+    assert list_shipped_boards() == ["au64", "cu32"]
     gold, copper = load_board("au64"), load_board("cu32")
     assert (gold.size, gold.pixel_um, gold.d_r) == (64, 10.0, 0.83)
     assert (copper.size, copper.pixel_um, copper.d_r) == (32, 150.0, 0.75)

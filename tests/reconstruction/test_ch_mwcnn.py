@@ -13,14 +13,14 @@ from cxgi_bluesky.analysis.metrics import affine_fit, psnr
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct, reconstruct_many
-from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import normalised
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import normalize
 from cxgi_bluesky.reconstruction.ch_mwcnn.layers import orthonormal_hadamard
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn, ch_mwcnn_many, run_network
-from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepared
+from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepare
 from cxgi_bluesky.reconstruction.ch_mwcnn.training_domain import cautions, etched_sizes
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import SCHEMA, SHIPPED_WEIGHTS, load_network, save_weights
-from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
+from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
@@ -51,7 +51,7 @@ def test_normalisation_is_undone_by_mean_and_deviation():
     image = torch.from_numpy(smooth_image(16)).float()[None, None]
     coefficients = orthonormal_hadamard(image)
     ones = torch.ones_like(coefficients)
-    n = normalised(coefficients, ones, 0.01 * ones)
+    n = normalize(coefficients, ones, 0.01 * ones)
     unit = orthonormal_hadamard(n.coefficients)
     assert float(unit.mean()) == pytest.approx(0, abs=1e-5)
     assert float(unit.std(correction=0)) == pytest.approx(1, abs=1e-4)
@@ -68,7 +68,7 @@ def test_beats_the_zero_filled_inverse_on_an_object_it_never_saw(size):
 def test_unit_and_offset_of_the_buckets_do_not_matter():
     m = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.3), sigma=0.5)
     many = replace(m, coefficient=m.coefficient * 1e6, sigma=m.sigma * 1e6)
-    one, other = (run_network(load_network().network, prepared(x).given)[0] for x in (m, many))
+    one, other = (run_network(load_network().network, prepare(x).given)[0] for x in (m, many))
     np.testing.assert_allclose(other / 1e6, one, atol=1e-3)
     assert psnr(affine_fit(one, cas(32)), cas(32)) >= psnr(one, cas(32)) - 1e-9
 
@@ -335,7 +335,7 @@ def test_weights_that_never_learned_their_uncertainty_say_none(tiny_weights):
     m = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.3), sigma=0.5)
     with pytest.raises(CxgiError, match="trained without uncertainty"):
         uncertainty(m, method="ch-mwcnn", kind="error", weights=tiny_weights)
-    result = checked_reconstruction(m, method="ch-mwcnn", weights=tiny_weights, details=True)
+    result = reconstruct_and_check(m, method="ch-mwcnn", weights=tiny_weights, details=True)
     assert result.uncertainty is None
 
 
@@ -343,7 +343,7 @@ def test_uncertainty_covers_about_two_thirds_and_grows_with_the_noise():
     sigmas = []
     for noise in (0.2, 20.0):
         m = signed_measurement(cas(64), PatternSet.from_fraction(64, 0.1875), sigma=noise)
-        result = checked_reconstruction(m, method="ch-mwcnn", details=True)
+        result = reconstruct_and_check(m, method="ch-mwcnn", details=True)
         assert result.uncertainty_kind == "error"
         assert 0.45 < np.mean(np.abs(result.image - cas(64)) < result.uncertainty) < 0.9
         sigmas.append(float(result.uncertainty.mean()))

@@ -9,7 +9,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction, held_out_score
+from cxgi_bluesky.reconstruction.cross_validation import held_out_score, reconstruct_and_check
 from cxgi_bluesky.reconstruction.error_model import noise as model_error
 from cxgi_bluesky.reconstruction.error_model.noise import ErrorSizes, error_size
 from cxgi_bluesky.reconstruction.solvers.primal_dual import WarmStart
@@ -47,7 +47,7 @@ def judged(monkeypatch):
 
 @pytest.mark.parametrize("method", KINDS)
 def test_handing_it_on_changes_no_bit(measurement, method):
-    checked = checked_reconstruction(measurement, method=method, details=True)
+    checked = reconstruct_and_check(measurement, method=method, details=True)
     alone = reconstruct(measurement, method=method)
     np.testing.assert_array_equal(checked.image, alone.image)
     assert checked.parameters == alone.parameters
@@ -59,7 +59,7 @@ def test_handing_it_on_changes_no_bit(measurement, method):
 
 @pytest.mark.parametrize(("method", "draws"), [("tv", 2), ("ch-mwcnn", 2)])
 def test_the_whole_measurement_is_judged_once(measurement, method, draws, judged):
-    checked_reconstruction(measurement, method=method, details=True)
+    reconstruct_and_check(measurement, method=method, details=True)
     assert judged.count(len(measurement)) == 1
     assert len(judged) <= 1 + draws  # the pictures of the held-out score are made from other data
 
@@ -83,5 +83,5 @@ def test_a_warm_series_is_the_same(measurement):
     warm, alone = WarmStart(), WarmStart()
     for count in (150, 300):
         part = measurement.first(count)
-        checked = checked_reconstruction(part, method="tv", warm=warm)
+        checked = reconstruct_and_check(part, method="tv", warm=warm)
         np.testing.assert_array_equal(checked.image, reconstruct(part, method="tv", warm=alone).image)

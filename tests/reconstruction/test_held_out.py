@@ -10,7 +10,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.coefficients import Coefficients
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction, held_out_score, judged
+from cxgi_bluesky.reconstruction.cross_validation import held_out_score, reconstruct_and_check, score_prediction
 from cxgi_bluesky.reconstruction.methods.tval3 import MultiplierStart
 from cxgi_bluesky.reconstruction.solvers.primal_dual import WarmStart
 from cxgi_bluesky.simulation.objects.registry import render_object
@@ -75,7 +75,7 @@ def test_validation_patterns_judge_what_lies_beyond_the_measured_ones():
     told = replace(m, validation=Coefficients(outside, exact, None))
     assert held_out_score(m, method="tv")["outside"] is None
     assert held_out_score(told, method="tv")["outside"]["explained"] > 0.3
-    checked = checked_reconstruction(told, method="tv").quality["held_out"]
+    checked = reconstruct_and_check(told, method="tv").quality["held_out"]
     assert checked["outside"]["explained"] == pytest.approx(held_out_score(told, method="tv")["outside"]["explained"])
     wrong = replace(m, validation=Coefficients(outside, exact[::-1].copy(), None))
     assert held_out_score(wrong, method="tv")["outside"]["explained"] < 0.1
@@ -83,10 +83,10 @@ def test_validation_patterns_judge_what_lies_beyond_the_measured_ones():
 
 def test_judged_by_hand():
     exact = np.array([5.0, -3.0, 2.0, 1.0])
-    right = judged(exact, exact, 2.0, 0)
+    right = score_prediction(exact, exact, 2.0, 0)
     assert (right["explained"], right["residual_in_sigma"], right["patterns"]) == (1, 0, 4)
-    assert judged(exact, exact + 4, 2.0, 0)["residual_in_sigma"] == pytest.approx(2)
-    nothing = judged(0 * exact, exact, 0.0, 0)
+    assert score_prediction(exact, exact + 4, 2.0, 0)["residual_in_sigma"] == pytest.approx(2)
+    nothing = score_prediction(0 * exact, exact, 0.0, 0)
     assert nothing["explained"] == pytest.approx(0)
     assert nothing["residual_in_sigma"] is None
     assert nothing["chance"] == 1  # nothing predicted: every shuffle fits as well
@@ -114,7 +114,7 @@ def test_the_error_of_the_open_bucket_is_no_fault_of_the_picture():
 
 def test_the_score_comes_with_the_picture_and_costs_it_no_pattern():
     m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
-    result = checked_reconstruction(m, method="tv")
+    result = reconstruct_and_check(m, method="tv")
     assert result.exposures == FEW.count
     assert result.quality["held_out"] == held_out_score(m, method="tv")
     assert {"data_misfit", "unmeasured_share", "held_out", "light_error"} == set(result.quality)
@@ -124,7 +124,7 @@ def test_the_score_comes_with_the_picture_and_costs_it_no_pattern():
 def test_the_score_of_a_warm_start_is_that_of_a_cold_one(method, start):
     m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
     warm = start()
-    result = checked_reconstruction(m, method=method, warm=warm, details=True)
+    result = reconstruct_and_check(m, method=method, warm=warm, details=True)
     assert result.quality["held_out"] == held_out_score(m, method=method)
     assert np.abs(np.maximum(warm.image, 0) - result.image).max() < 1e-6  # of the whole measurement
 

@@ -13,7 +13,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
+from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.scans import scan_twin
@@ -69,7 +69,7 @@ def test_what_is_judged_and_uncertain_is_turned_back_too():
     """A mirrored plate that measures the object turned over is a plain plate that measures the object."""
     plain = scan_twin(twin_of(mirrored=False, size=16, parameters=TwinParameters()), PatternSet(16, 192))
     mirrored = replace(plain, mirrored=True)
-    one, other = (checked_reconstruction(m, method="tv", details=True) for m in (plain, mirrored))
+    one, other = (reconstruct_and_check(m, method="tv", details=True) for m in (plain, mirrored))
     np.testing.assert_array_equal(other.image, one.image[:, ::-1])
     np.testing.assert_array_equal(other.uncertainty, one.uncertainty[:, ::-1])
     assert other.quality["held_out"] == one.quality["held_out"]

@@ -9,7 +9,7 @@ import torch
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import sequency
-from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import NetworkInput, joined, normalised
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import NetworkInput, join, normalize
 from cxgi_bluesky.reconstruction.ch_mwcnn.layers import (
     OCTAVES,
     DataConsistency,
@@ -33,7 +33,7 @@ def given(size: int = 32, batch: int = 2, *, share: float = 0.3, variance: float
     images = torch.rand(batch, 1, size, size, generator=generator())
     measured = (torch.rand(batch, 1, size, size, generator=generator()) < share).float()
     measured[..., 0, 0] = 1
-    return normalised(orthonormal_hadamard(images), measured, torch.full_like(images, variance))
+    return normalize(orthonormal_hadamard(images), measured, torch.full_like(images, variance))
 
 
 @pytest.mark.parametrize("wavelet", ["haar", "db2", "sym4"])
@@ -77,7 +77,7 @@ def test_an_image_of_a_batch_does_not_depend_on_the_others():
     with torch.inference_mode():
         together, _ = network(both)
         alone, _ = network(both.part(slice(1, 2)))
-        again, _ = network(joined([both.part(slice(0, 1)), both.part(slice(1, 2))]))
+        again, _ = network(join([both.part(slice(0, 1)), both.part(slice(1, 2))]))
     torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=0)
     torch.testing.assert_close(together, again, atol=1e-5, rtol=0)
 

@@ -8,7 +8,7 @@ import pytest
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct, reconstruct_many
-from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
+from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
 from cxgi_bluesky.reconstruction.scaling import unit_of
 from tests.conftest import signed_measurement, smooth_image
 
@@ -23,8 +23,8 @@ def times(measurement: Measurement, factor: float) -> Measurement:
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("method", ["inverse", "correlation", "tval3", "tv", "ch-mwcnn"])
 def test_buckets_of_any_unit_give_the_same_picture(method, unit):
-    one = checked_reconstruction(SCAN, method=method, details=method != "tval3")
-    other = checked_reconstruction(times(SCAN, unit), method=method, details=method != "tval3")
+    one = reconstruct_and_check(SCAN, method=method, details=method != "tval3")
+    other = reconstruct_and_check(times(SCAN, unit), method=method, details=method != "tval3")
     np.testing.assert_allclose(other.image / unit, one.image, atol=0.01 * np.ptp(one.image))
     if one.uncertainty is not None:
         np.testing.assert_allclose(other.uncertainty / unit, one.uncertainty, atol=0.1 * one.uncertainty.max())

@@ -9,7 +9,7 @@ from PIL import Image
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
+from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
 from cxgi_bluesky.reconstruction.result import MARK, NOT_JUDGED, PREDICTS_NOTHING
 from tests.conftest import signed_measurement, smooth_image
 
@@ -35,7 +35,7 @@ def test_the_inverse_adds_nothing_to_what_was_measured():
 
 @pytest.mark.parametrize("suffix", [".npy", ".png", ".tiff"])
 def test_details_are_written_beside_the_picture(tmp_path, suffix):
-    result = checked_reconstruction(signed_measurement(smooth_image(32), FEW, sigma=0.5), method="tv", details=True)
+    result = reconstruct_and_check(signed_measurement(smooth_image(32), FEW, sigma=0.5), method="tv", details=True)
     paths = result.save_details(tmp_path / f"leaf{suffix}")
     assert set(paths) == {"measured", "unmeasured", "uncertainty"}
     assert result.uncertainty_kind == "error"

@@ -21,7 +21,7 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.sigma_calibration import (
     log_sigma_to_scale,
 )
 from cxgi_bluesky.training.measurements import Batch
-from cxgi_bluesky.training.sigma_calibration import fitted_law
+from cxgi_bluesky.training.sigma_calibration import fit_law
 from tests.conftest import signed_measurement, smooth_image
 
 FEW = PatternSet.from_fraction(32, 0.2)
@@ -120,10 +120,10 @@ def test_the_fitted_law_tells_images_apart_for_which_the_network_says_the_same(n
         batches.append(Batch(torch.from_numpy(truth).float()[None, None], given))
     with torch.inference_mode():
         before = [off(None, network, batch) for batch in batches[20:]]
-        law = fitted_law(network, batches[:20])
+        law = fit_law(network, batches[:20])
         after = [off(law, network, batch) for batch in batches[20:]]
     assert np.mean(after) < 0.6 * np.mean(before)
-    assert fitted_law(network, batches[:19]) is None
+    assert fit_law(network, batches[:19]) is None
 
 
 def off(law, network, batch) -> float:

@@ -208,4 +208,4 @@ def test_an_installation_that_can_write_no_cache_still_compiles(monkeypatch):
         return whole(**options)
 
     monkeypatch.setattr(kernel_transform.nb, "njit", unwritable)
-    assert kernel_transform.compiled(lambda x: x + 1)(2) == 3
+    assert kernel_transform.compile_loop(lambda x: x + 1)(2) == 3

@@ -7,8 +7,8 @@ import torch
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import trial_pictures
-from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import joined
-from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepared
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import join
+from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepare
 from tests.conftest import signed_measurement, smooth_image
 
 FEW = PatternSet.from_fraction(32, 0.2)
@@ -26,7 +26,7 @@ def test_is_nearly_the_picture_of_tv():
 
 
 def test_a_start_near_it_changes_nothing_that_counts():
-    ready = prepared(signed_measurement(smooth_image(32), FEW, sigma=2.0))
+    ready = prepare(signed_measurement(smooth_image(32), FEW, sigma=2.0))
     anew = trial_pictures(ready.given)
     torch.testing.assert_close(ready.trial, anew, atol=0.1, rtol=0)  # in standard deviations of the image
 
@@ -46,5 +46,5 @@ def test_a_flat_object_is_flat(value):
 
 def test_each_of_a_batch_is_as_alone():
     one, two = (input_of(signed_measurement(smooth_image(32), FEW, sigma=s)) for s in (0.5, 8.0))
-    both = trial_pictures(joined([one, two]))
+    both = trial_pictures(join([one, two]))
     torch.testing.assert_close(both, torch.cat([trial_pictures(one), trial_pictures(two)]))

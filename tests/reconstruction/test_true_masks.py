@@ -10,7 +10,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.masks.tile_maps import TileMaps
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.cross_validation import checked_reconstruction
+from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
 from cxgi_bluesky.reconstruction.methods.measured_masks import MaskSystem, _adjoint, _gradients, without_mask_error
 from cxgi_bluesky.reconstruction.methods.tv import tv
 from tests.conftest import signed_measurement, smooth_image
@@ -135,7 +135,7 @@ def test_a_picture_with_maps_is_supported_whatever_the_masks_pass(excess):
         open_bucket=(bucket[0], sigma),
     )
     m = m.with_tile_maps(TileMaps(32, index, maps, np.ones((32, 32), np.float32), None, "test"))
-    score = checked_reconstruction(m, method="tv").quality["held_out"]
+    score = reconstruct_and_check(m, method="tv").quality["held_out"]
     assert score["supported"]
     assert score["explained"] > 0.9
 
@@ -150,7 +150,7 @@ def test_pixel_0_0_of_the_correlation_is_filled(imperfect):
 
 def test_held_out_patterns_are_predicted_with_the_masks(imperfect):
     m, _ = imperfect
-    known, plain = (checked_reconstruction(x, method="tv", details=True) for x in (m, replace(m, masks=None)))
+    known, plain = (reconstruct_and_check(x, method="tv", details=True) for x in (m, replace(m, masks=None)))
     assert known.quality["held_out"]["explained"] > plain.quality["held_out"]["explained"]
     assert known.uncertainty.shape == (16, 16)
 

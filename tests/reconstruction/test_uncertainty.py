@@ -11,7 +11,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.error_model.calibration import LAW, calibrated, expected_error
+from cxgi_bluesky.reconstruction.error_model.calibration import LAW, calibrate, expected_error
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
@@ -120,8 +120,8 @@ def test_the_expected_error_is_extrapolated_by_sequency():
 def test_the_law_stays_within_the_range_of_its_fit():
     deviation = np.abs(np.random.default_rng(0).normal(size=(8, 8)))
     wild = {name: -20.0 if LAW[name] > 0 else 20.0 for name in set(LAW) - {"g", "least", "most", "constant"}}
-    middle = calibrated(deviation, {}, {**LAW, "constant": 0.0})
-    np.testing.assert_allclose(calibrated(deviation, wild), middle * np.exp(LAW["least"]))
+    middle = calibrate(deviation, {}, {**LAW, "constant": 0.0})
+    np.testing.assert_allclose(calibrate(deviation, wild), middle * np.exp(LAW["least"]))
 
 
 def test_flat_data_without_noise_have_no_error():

@@ -16,7 +16,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters
 from cxgi_bluesky.simulation.geometry import Geometry
-from cxgi_bluesky.simulation.light_path import blurred
+from cxgi_bluesky.simulation.light_path import blur
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.penumbra import FWHM_PER_SIGMA, transfer
@@ -99,7 +99,7 @@ def test_blurring_the_mask_or_the_object_gives_the_same_buckets():
     truth = render_object("CAS", board.size, 4)
     for tile in (1, 9, 40):
         padded = np.pad(tile_transmission(board, tile, 4), 24, mode="edge")  # as the twin counts beyond the rim
-        cast = blurred(padded, source, Geometry(400, 100, 0), board.pixel_um / 4)[24:-24, 24:-24]
+        cast = blur(padded, source, Geometry(400, 100, 0), board.pixel_um / 4)[24:-24, 24:-24]
         assert current(twin, tile) == pytest.approx(15 * float((cast * truth).mean()), rel=1e-4)
 
 
@@ -109,7 +109,7 @@ def test_a_picture_shows_the_object_convolved_with_the_penumbra():
     twin = twin_with(board, source=source, geometry=geometry)
     image = reconstruct(scan_twin(twin, PatternSet(8, 64)), method="inverse").image
     image = image * 64 / 15
-    blurred_object = blurred(render_object("CAS", 8, 4), source, geometry, 2.5)
+    blurred_object = blur(render_object("CAS", 8, 4), source, geometry, 2.5)
     expected = block_mean(blurred_object, 4)
     assert np.abs(expected - twin.truth).max() > 0.02
     np.testing.assert_allclose(image, expected, atol=2e-4)

@@ -14,7 +14,7 @@ from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.simulation.materials import Layer, effective_transmission, parse_mask, predicted_d_r, signal_weights
-from cxgi_bluesky.simulation.spectrum import Spectrum, named_spectrum, one_energy, read_spectrum, tube_spectrum
+from cxgi_bluesky.simulation.spectrum import Spectrum, find_spectrum, one_energy, read_spectrum, tube_spectrum
 
 BOARD_LIGHT = np.array([17.5, 22.0, 30.0, 40.0])
 TWO_LINES = Spectrum(np.array([10.0, 30.0]), np.array([3.0, 1.0]), "two lines")
@@ -164,13 +164,13 @@ def test_unknown_materials_are_named(material):
 
 def test_impossible_light():
     with pytest.raises(CxgiError, match="say which light"):
-        named_spectrum()
+        find_spectrum()
     with pytest.raises(CxgiError, match="say which light"):
-        named_spectrum(energy_kev=10, tube="Mo")
+        find_spectrum(energy_kev=10, tube="Mo")
     with pytest.raises(CxgiError, match="at which voltage"):
-        named_spectrum(tube="Mo")
+        find_spectrum(tube="Mo")
     with pytest.raises(CxgiError, match="name its anode"):
-        named_spectrum(energy_kev=10, kv=40)
+        find_spectrum(energy_kev=10, kv=40)
     with pytest.raises(CxgiError, match="anode 'Fe' is unknown"):
         tube_spectrum("Fe", 40)
     with pytest.raises(CxgiError, match=r"outside 10\.\.300 kV"):

@@ -10,7 +10,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.materials import Layer
 from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
 from cxgi_bluesky.simulation.objects.registry import OBJECTS, check_object, render_object
-from cxgi_bluesky.simulation.objects.rendering import block_mean, resampled
+from cxgi_bluesky.simulation.objects.rendering import block_mean, resample
 from cxgi_bluesky.simulation.spectrum import one_energy
 
 
@@ -77,8 +77,8 @@ def test_bars_have_their_period():
 @given(pixels=st.integers(1, 40), cells=st.integers(1, 40), seed=st.integers(0, 99))
 def test_resampling_keeps_the_mean_and_whole_ratios_are_exact(pixels, cells, seed):
     image = np.random.default_rng(seed).random((pixels, pixels))
-    assert resampled(image, cells).mean() == pytest.approx(image.mean(), rel=1e-5)
-    np.testing.assert_allclose(resampled(image, 3 * pixels), image.repeat(3, 0).repeat(3, 1), rtol=1e-5)
+    assert resample(image, cells).mean() == pytest.approx(image.mean(), rel=1e-5)
+    np.testing.assert_allclose(resample(image, 3 * pixels), image.repeat(3, 0).repeat(3, 1), rtol=1e-5)
 
 
 def test_an_image_of_the_user(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from cxgi_bluesky.masks.orders import ranking
 from cxgi_bluesky.masks.tile_maps import FineTileMaps
 from cxgi_bluesky.simulation.plate.etching import Defects
 from cxgi_bluesky.simulation.plate.tiles import EtchedTiles, whole
-from cxgi_bluesky.training.boards import SUBPIXELS, BoardRanges, _displaced, _early_patterns, board_pool, draw_board
+from cxgi_bluesky.training.boards import SUBPIXELS, BoardRanges, _displace, _early_patterns, board_pool, draw_board
 from tests.conftest import small_board as plate
 
 KNOWN = {"corner": 0.2, "side_wall": 0.15, "offset": 0.05, "offset_rms": 0.05, "offset_field": 0.06}
@@ -40,8 +40,8 @@ def test_the_stage_moves_a_tile():
     others = moved.pattern_index != 0
     assert np.abs(moved.masks[others].astype(float) - still.masks[others]).max() > 0.05
     fine = np.arange(64.0).reshape(8, 8)
-    np.testing.assert_allclose(_displaced(fine, np.array([2.0, -1.0]))[2:, :-1], fine[:-2, 1:])
-    np.testing.assert_allclose(_displaced(fine, np.array([0.25, 0.0]))[1:], fine[1:] - 0.25 * 8)
+    np.testing.assert_allclose(_displace(fine, np.array([2.0, -1.0]))[2:, :-1], fine[:-2, 1:])
+    np.testing.assert_allclose(_displace(fine, np.array([0.25, 0.0]))[1:], fine[1:] - 0.25 * 8)
 
 
 @pytest.mark.parametrize(("size", "count"), [(16, 24), (16, 250), (32, 200), (64, 1536)])

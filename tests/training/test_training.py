@@ -25,7 +25,7 @@ from cxgi_bluesky.training.data import TrainingData
 from cxgi_bluesky.training.distributed import Processes
 from cxgi_bluesky.training.loop import begin, learning_rate, one_step, train
 from cxgi_bluesky.training.losses import doubt_losses
-from cxgi_bluesky.training.validation import Judgement, add_line, checks_of, curves, judged, read_history
+from cxgi_bluesky.training.validation import Judgement, add_line, checks_of, curves, read_history, score_case
 from tests.training.tiny import (
     NETWORK,
     NO_BOARDS,
@@ -120,7 +120,7 @@ def test_training_lowers_the_loss(tmp_path):
     train(config, tmp_path, report=quiet)
     first, second = (line["psnr_db"] for line in read_history(tmp_path / checking.HISTORY))
     for name, batches in checks_of(config).items():
-        assert second[name] > judged(wrong, batches, with_sigma=False).psnr_db + 0.1
+        assert second[name] > score_case(wrong, batches, with_sigma=False).psnr_db + 0.1
     assert sum(second.values()) > sum(first.values()) - 0.5
 
 
@@ -133,7 +133,7 @@ def test_doubt_is_trained_to_cover_and_leaves_the_pictures(finished, tmp_path):
     train(config, tmp_path, report=quiet, stop_at=1)
     before = load_network(tmp_path / checking.WEIGHTS).network
     checks = checks_of(config)
-    wrong = [judged(before, batches, with_sigma=True).covered for batches in checks.values()]
+    wrong = [score_case(before, batches, with_sigma=True).covered for batches in checks.values()]
     train(config, tmp_path, report=quiet)
     line = read_history(tmp_path / checking.HISTORY)[-1]
     assert np.mean([abs(x - 0.68) for x in line["covered"].values()]) < np.mean([abs(x - 0.68) for x in wrong])
@@ -152,7 +152,7 @@ def test_the_pinball_loss_is_least_where_sigma_covers_68_percent(finished):
     bias = network.doubt.up1[-1].bias
     for level in np.linspace(-4, 4, 21):
         bias.data[0] = level
-        covered = judged(network, [batch], with_sigma=True).covered
+        covered = score_case(network, [batch], with_sigma=True).covered
         shares.append((float(doubt_losses(network, batch).mean().detach()), covered))
     assert min(shares)[1] == pytest.approx(0.68, abs=0.1)
 

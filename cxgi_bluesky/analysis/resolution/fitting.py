@@ -127,7 +127,7 @@ def _correlated_information(jacobian: Values, region: Region, residual: Values, 
         for right in range(-LAG, LAG + 1):
             if (down, right) <= (0, 0):
                 continue
-            first, second = _shifted(down, right)
+            first, second = _shift(down, right)
             pairs = float(np.sum(there[first] * there[second]))
             if pairs < 1:
                 continue
@@ -138,7 +138,7 @@ def _correlated_information(jacobian: Values, region: Region, residual: Values, 
     return total
 
 
-def _shifted(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def _shift(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Two views of a map such that the second lies (down, right) pixels from the first."""
     first = slice(max(-right, 0), -right if right > 0 else None)
     second = slice(max(right, 0), right if right < 0 else None)

@@ -80,13 +80,13 @@ def tile_modulation_depth(image: NDArray[Any], pattern: NDArray[Any] | None = No
     basis, sound = _smooth_terms(image.shape), _sound(image)
     if pattern is not None:
         is_open, core = _from_pattern(image, np.asarray(pattern) > 0)
-        return _fitted(image, basis, is_open, core & sound)
+        return _fit(image, basis, is_open, core & sound)
     is_open = _brighter_class(image, sound)
-    depth = _fitted(image, basis, is_open, sound)
+    depth = _fit(image, basis, is_open, sound)
     for _ in range(ROUNDS):
         light = _illumination(image, basis, is_open, 1 - depth.d_r)
         before, is_open = is_open, _brighter_class(image / np.maximum(light, 0.05 * light.mean()), sound)
-        depth = _fitted(image, basis, is_open, sound)
+        depth = _fit(image, basis, is_open, sound)
         if np.array_equal(before, is_open):
             break
     return depth
@@ -134,7 +134,7 @@ def _smooth_terms(shape: tuple[int, ...]) -> Values:
     return np.array([np.ones(shape), x, y, x**2, x * y, y**2])
 
 
-def _fitted(image: Values, basis: Values, is_open: Chosen, chosen: Chosen) -> TileDepth:
+def _fit(image: Values, basis: Values, is_open: Chosen, chosen: Chosen) -> TileDepth:
     """Least squares in T0 and the illumination's terms, without the pixels that stand out."""
     for _ in range(3):
         counts = int((chosen & is_open).sum()), int((chosen & ~is_open).sum())

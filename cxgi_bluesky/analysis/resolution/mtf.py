@@ -109,7 +109,7 @@ def edge_mtf(edge: Edge, spread: EdgeSpread | None = None) -> Mtf:
 
     def numbers(variance: float) -> Values:
         fine = np.linspace(0, 2.0, 4001)
-        curve = _fitted(fine, variance, edge.normal)
+        curve = _fit(fine, variance, edge.normal)
         return np.array([_falls_to(0.5, fine, curve), _falls_to(0.1, fine, curve), curve[fine.searchsorted(NYQUIST)]])
 
     mtf50, mtf10, at_nyquist = fitted = numbers(variance)
@@ -118,7 +118,7 @@ def edge_mtf(edge: Edge, spread: EdgeSpread | None = None) -> Mtf:
     empirical = _empirical(frequency, spread, edge.contrast)
     return Mtf(
         frequency=frequency,
-        fitted=_fitted(frequency, variance, edge.normal),
+        fitted=_fit(frequency, variance, edge.normal),
         empirical=empirical,
         mtf50=float(mtf50),
         mtf50_sigma=float(errors[0]),
@@ -132,7 +132,7 @@ def edge_mtf(edge: Edge, spread: EdgeSpread | None = None) -> Mtf:
     )
 
 
-def _fitted(frequency: Values, variance: float, normal: float) -> Values:
+def _fit(frequency: Values, variance: float, normal: float) -> Values:
     pixel = np.sinc(frequency * math.cos(normal)) * np.sinc(frequency * math.sin(normal))
     return np.abs(np.exp(-2 * (math.pi * frequency) ** 2 * variance) * pixel)
 

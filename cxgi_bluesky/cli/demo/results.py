@@ -14,7 +14,7 @@ from ...catalog import record_reconstruction
 from ...errors import CxgiError
 from ...measurement.measurement import Measurement
 from ...reconstruction.api import reconstruct
-from ...reconstruction.cross_validation import checked_reconstruction
+from ...reconstruction.cross_validation import reconstruct_and_check
 from ...reconstruction.registry import METHODS
 from ...reconstruction.result import Reconstruction, grey_values
 from ...session.session import Session
@@ -77,7 +77,7 @@ def reconstruct_all(
     """Every method from what the catalog holds, each stored as a derived run; held against the live picture."""
     results = {}
     for method in METHODS:
-        results[method] = checked_reconstruction(measurement, method=method)
+        results[method] = reconstruct_and_check(measurement, method=method)
         record_reconstruction(catalog, results[method], pixel_um=pixel_um)
         picture = live.get(method)
         if picture is not None:

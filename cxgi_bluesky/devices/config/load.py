@@ -10,7 +10,7 @@ from typing import Any
 from ..._files.yaml_file import read_yaml_file
 from ...errors import CxgiError
 from ...masks.board import MaskBoard, load_board
-from ...masks.board_files import shipped_boards
+from ...masks.board_files import list_shipped_boards
 from ..beamline import Beamline
 from ..epics.axes import AxisPvs
 from ..epics.diode import EpicsDiode, Monitor
@@ -68,7 +68,7 @@ def read_beamline_file(path: str | Path) -> BeamlineFile:
 def _board(name: str, folder: Path) -> MaskBoard:
     """The board: one that ships with the package, or a file beside the beamline file."""
     try:
-        return load_board(name if name in shipped_boards() else str(folder / name))
+        return load_board(name if name in list_shipped_boards() else str(folder / name))
     except CxgiError as error:
         raise CxgiError(f"board {name!r}: {error}") from error
 

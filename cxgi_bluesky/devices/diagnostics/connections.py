@@ -9,7 +9,7 @@ from typing import Any
 from ophyd import EpicsSignal
 
 from ..beamline import Beamline
-from ..epics.signals import Timeouts, epics_signals, fresh, silent_pvs, unconnected
+from ..epics.signals import Timeouts, epics_signals, find_unconnected, fresh, silent_pvs
 from .findings import Finding
 from .values import axes_of
 
@@ -19,7 +19,7 @@ MAX_SILENT = 3  # readings that time out before the rest is not asked for
 def connections(devices: Sequence[Any], timeouts: Timeouts) -> list[Finding]:
     """PVs that do not exist, those of one record in one line; a dead IOC is one line altogether."""
     devices = list(devices)
-    waiting = unconnected(devices, timeouts.connection_s)
+    waiting = find_unconnected(devices, timeouts.connection_s)
     every = sum(len(epics_signals(device)) for device in devices)
     if waiting and len(waiting) == every:
         return [_dead(devices, timeouts)]
@@ -87,12 +87,12 @@ def access(line: Beamline) -> list[Finding]:
     """PVs that move, open, close or expose, and that may not be written from here."""
     return [
         Finding(where, f"{signal.setpoint_pvname} is read-only from here", "correct the name, or get write access")
-        for where, signal in _written(line)
+        for where, signal in _try_writing(line)
         if isinstance(signal, EpicsSignal) and signal.connected and not signal.write_access
     ]
 
 
-def _written(line: Any) -> list[tuple[str, Any]]:
+def _try_writing(line: Any) -> list[tuple[str, Any]]:
     shutter = line.shutter
     signals = [(place, axis.user_setpoint) for place, axis in axes_of(line).items()]
     signals += [(f"shutter.{key}", getattr(shutter, key)) for key in ("command", "open_pulse", "close_pulse")]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .signals import stamped_together
+from .signals import read_together
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Arrivals:
         told: dict[Any, tuple[Any, float]] = {}
         missing = list(signals)
         while True:
-            told |= dict(zip(missing, stamped_together(*missing), strict=True))
+            told |= dict(zip(missing, read_together(*missing), strict=True))
             missing = [s for s in missing if s not in self._without and told[s][1] == self._before[s]]
             if not missing:
                 break
@@ -139,4 +139,4 @@ class Arrivals:
 
     @staticmethod
     def _stamps(signals: Sequence[Any]) -> dict[Any, float]:
-        return {s: stamp for s, (_, stamp) in zip(signals, stamped_together(*signals), strict=True)}
+        return {s: stamp for s, (_, stamp) in zip(signals, read_together(*signals), strict=True)}

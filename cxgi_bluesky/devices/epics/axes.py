@@ -40,7 +40,7 @@ def check_within(name: str, place: float, limits_mm: tuple[float, float] | None)
         raise LimitError(f"{name}: {place:g} mm is outside {limits_mm} mm of the beamline file")
 
 
-def described_in_mm(key: dict[str, Any], precision: int) -> dict[str, Any]:
+def describe_in_mm(key: dict[str, Any], precision: int) -> dict[str, Any]:
     """Description of a position with unit, type and a precision that shows less than a um."""
     return {**key, "dtype": "number", "dtype_numpy": "<f8", "units": UNIT, "precision": max(precision, 4)}
 
@@ -133,7 +133,7 @@ class BoundedPositioner(Named, Configured, PVPositionerPC):
     def describe(self) -> dict[str, Any]:
         """Description with unit, type and precision."""
         keys = super().describe()
-        keys[self.readback.name] = described_in_mm(keys[self.readback.name], 4)
+        keys[self.readback.name] = describe_in_mm(keys[self.readback.name], 4)
         return keys
 
     def destroy(self) -> None:
@@ -200,7 +200,7 @@ class BoundedMotor(Named, Configured, EpicsMotor):
     def describe(self) -> dict[str, Any]:
         """Description with unit, type and a precision that shows less than a um."""
         keys = super().describe()
-        keys[self.user_readback.name] = described_in_mm(keys[self.user_readback.name], self.precision or 0)
+        keys[self.user_readback.name] = describe_in_mm(keys[self.user_readback.name], self.precision or 0)
         return keys
 
 

@@ -105,7 +105,7 @@ def give_timeouts(device: Any, timeouts: Timeouts) -> None:
         signal._write_timeout = timeouts.write_s
 
 
-def unconnected(devices: list[Any], timeout_s: float) -> list[Any]:
+def find_unconnected(devices: list[Any], timeout_s: float) -> list[Any]:
     """Signals that are not connected when the time is over; all are waited for at once."""
     deadline = time.monotonic() + timeout_s
     waiting = [signal for device in devices for signal in epics_signals(device).values()]
@@ -127,7 +127,7 @@ def wait_for_connections(devices: list[Any], timeout_s: float) -> None:
     CxgiError
         Naming the PVs that have not.
     """
-    if missing := unconnected(devices, timeout_s):
+    if missing := find_unconnected(devices, timeout_s):
         raise CxgiError(
             f"no answer from {_some_pvs(missing)} within {timeout_s:g} s: "
             "run `cxgi check` on the beamline file; is the IOC up, and EPICS_CA_ADDR_LIST right?"
@@ -152,7 +152,7 @@ def wait_for_return(devices: list[Any], timeout_s: float = RETURN_S) -> None:
     CxgiError
         Naming the PVs that have not come back.
     """
-    if missing := unconnected(devices, 0.0):
+    if missing := find_unconnected(devices, 0.0):
         logger.warning("waiting for %s, at most %g s", _some_pvs(missing), timeout_s)
         wait_for_connections(devices, timeout_s)
 
@@ -253,7 +253,7 @@ def _request(signals: Sequence[Any]) -> None:
                 ca.get_with_metadata(pv.chid, ftype=pv.ftype, wait=False)
 
 
-def stamped_together(*signals: Any) -> list[tuple[Any, float]]:
+def read_together(*signals: Any) -> list[tuple[Any, float]]:
     """As `fresh_together`, each value with its time stamp (`fresh_with_time`)."""
     _request(signals)
     return [_ask_twice(fresh_with_time, signal) for signal in signals]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..._files.text_table import columns_of, is_content, read_text
 from ...errors import CxgiError
-from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from
+from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, make_table
 
 _COUNT_WORD = "patterns"
 _WORD = re.compile(r"#\s*([A-Za-z][\w-]*)\s*:(.*)")
@@ -33,7 +33,7 @@ def read_csv(path: Path) -> BucketTable:
     columns = columns_of(path, text, COLUMNS[:2], COLUMNS[2:], whole=COLUMNS[:1])
     if _COUNT_WORD in words:
         _check_whole(path, text, words[_COUNT_WORD], len(columns["pattern_index"]))
-    return made_from(path, columns, words)
+    return make_table(path, columns, words)
 
 
 def _check_whole(path: Path, text: str, said: str, found: int) -> None:

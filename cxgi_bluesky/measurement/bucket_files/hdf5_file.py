@@ -10,7 +10,17 @@ import numpy as np
 from ..._files.hdf5_dataset import check_no_link, dataset_in
 from ...errors import CxgiError
 from ...masks.transform import MAX_SIZE
-from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from, naming, one_line
+from .table import (
+    COLUMNS,
+    FORMAT_VERSION,
+    VERSION_WORD,
+    WORDS,
+    BucketTable,
+    check_version,
+    make_table,
+    naming,
+    one_line,
+)
 
 GROUP = "buckets"
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
@@ -35,7 +45,7 @@ def read_hdf5(path: Path) -> BucketTable:
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
         raise CxgiError(f"{path} cannot be read as HDF5 ({reason})") from error
-    return made_from(path, columns, words)
+    return make_table(path, columns, words)
 
 
 def _contents(path: Path, file: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import CxgiError
 from ...masks.transform import MAX_SIZE
-from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, made_from
+from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, make_table
 
 MAX_BYTES = MAX_SIZE**2 * 16 + 65_536  # of an array: so many numbers, and the header
 
@@ -33,13 +33,13 @@ def read_npz(path: Path) -> BucketTable:
             f"save pattern_index, bucket and {VERSION_WORD}={FORMAT_VERSION}, or bring in a list with --layout list"
         )
     columns = {name: arrays.pop(name) for name in COLUMNS if name in arrays}
-    return made_from(path, columns, arrays)
+    return make_table(path, columns, arrays)
 
 
 def read_arrays(path: Path, *, only: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
     """Arrays of an NPZ file by name (all of them, or `only` some), never unpickled."""
     try:
-        with path.open("rb") as stream, _opened(stream) as archive:
+        with path.open("rb") as stream, _open(stream) as archive:
             names = [name for name in archive.files if only is None or name in only]
             if len(set(names)) < len(names):
                 raise CxgiError(f"{path} holds {max(names, key=names.count)} twice: keep one of them")
@@ -51,7 +51,7 @@ def read_arrays(path: Path, *, only: tuple[str, ...] | None = None) -> dict[str,
         raise CxgiError(f"{path} cannot be read as NPZ ({_in_one_line(error)})") from error
 
 
-def _opened(stream: IO[bytes]) -> Any:
+def _open(stream: IO[bytes]) -> Any:
     archive = np.load(stream, allow_pickle=False)
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise ValueError("it holds a single array, as .npy files do")

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...errors import CxgiError
 from ...masks.orders import ORDERS, SEEDED
-from ...masks.pattern_set import checked_index
+from ...masks.pattern_set import check_index
 from ...masks.transform import MAX_SIZE, check_size
-from ..coefficients import Array, Coding, check_finite, checked_t0
+from ..coefficients import Array, Coding, check_finite, check_t0
 
 FORMAT_VERSION = 1
 VERSION_WORD = "cxgi_buckets"
@@ -91,11 +91,11 @@ class BucketTable:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, checked(name, getattr(self, name)))
         self._check_words()
-        index = _checked_index(self.pattern_index, self.size)
+        index = _check_index(self.pattern_index, self.size)
         object.__setattr__(self, "pattern_index", index)
         for name in COLUMNS[1:]:
             if getattr(self, name) is not None or name == "bucket":
-                object.__setattr__(self, name, _checked_values(name, getattr(self, name), index))
+                object.__setattr__(self, name, _check_values(name, getattr(self, name), index))
         if self.sigma is not None and (self.sigma < 0).any():
             raise CxgiError(f"sigma {self.sigma[self.sigma < 0][0]} is negative: give standard deviations")
 
@@ -107,7 +107,7 @@ class BucketTable:
         if self.coding == "complementary" and self.bucket_complement is None:
             raise CxgiError("coding 'complementary' needs a bucket_complement for each bucket")
         if self.d_r is not None:
-            checked_t0(self.d_r)
+            check_t0(self.d_r)
         if self.dark is not None and not math.isfinite(self.dark):
             raise CxgiError(f"dark {self.dark} is not finite: give the signal without beam, or leave it out")
         if self.order is not None and self.order not in ORDERS:
@@ -153,7 +153,7 @@ class BucketTable:
         return replace(self, **given)
 
 
-def made_from(path: Path, columns: dict[str, Any], words: dict[str, Any]) -> BucketTable:
+def make_table(path: Path, columns: dict[str, Any], words: dict[str, Any]) -> BucketTable:
     """The table of a file, whose name goes into every complaint; unknown words are left out."""
     with naming(path):
         return BucketTable(**columns, **{name: words[name] for name in WORDS if name in words})
@@ -201,7 +201,7 @@ def _column(name: str, values: ArrayLike) -> NDArray[Any]:
     return array.reshape(-1)
 
 
-def _checked_values(name: str, values: ArrayLike, index: NDArray[np.int64]) -> Array:
+def _check_values(name: str, values: ArrayLike, index: NDArray[np.int64]) -> Array:
     column = _column(name, values).astype(np.float64)
     if column.shape != index.shape:
         raise CxgiError(f"{name} has {len(column)} values for {len(index)} patterns: give one each")
@@ -210,7 +210,7 @@ def _checked_values(name: str, values: ArrayLike, index: NDArray[np.int64]) -> A
     return column
 
 
-def _checked_index(values: ArrayLike, size: int | None) -> NDArray[np.int64]:
+def _check_index(values: ArrayLike, size: int | None) -> NDArray[np.int64]:
     column = _column("pattern_index", values)
     odd = ~((np.floor(column) == column) & (np.abs(column.astype(np.float64)) < 2**53))
     if odd.any():
@@ -218,7 +218,7 @@ def _checked_index(values: ArrayLike, size: int | None) -> NDArray[np.int64]:
     index = column.astype(np.int64)
     if size is None and (index < 0).any():
         raise CxgiError(f"pattern_index {index[index < 0][0]} is negative: patterns are numbered from 0")
-    index = checked_index(index, MAX_SIZE if size is None else size)
+    index = check_index(index, MAX_SIZE if size is None else size)
     index.setflags(write=False)
     return index
 

@@ -43,7 +43,7 @@ class NetworkInput:
         return NetworkInput(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
-def normalised(
+def normalize(
     coefficients: Tensor,
     measured: Tensor,
     variance: Tensor,
@@ -76,7 +76,7 @@ def normalised(
     )
 
 
-def joined(inputs: Sequence[NetworkInput]) -> NetworkInput:
+def join(inputs: Sequence[NetworkInput]) -> NetworkInput:
     """One batch of several measurements of the same size."""
     names = [f.name for f in fields(NetworkInput)]
     return NetworkInput(**{name: torch.cat([getattr(given, name) for given in inputs]) for name in names})

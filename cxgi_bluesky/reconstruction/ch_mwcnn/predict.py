@@ -16,9 +16,9 @@ from torch import Tensor
 from ...errors import CxgiError
 from ...measurement.measurement import Measurement
 from ..error_model.noise import ErrorSizes
-from .inputs import NetworkInput, joined
+from .inputs import NetworkInput, join
 from .network import CHMWCNN
-from .prepare import Prepared, prepared
+from .prepare import Prepared, prepare
 from .sigma_calibration import log_sigma_to_scale
 from .training_domain import cautions, check_known_size, etched_sizes
 from .weights import LoadedNetwork, load_network
@@ -95,7 +95,7 @@ def ch_mwcnn_many(
     ready = [_checked(loaded, measurement) for measurement in measurements]
     images: dict[int, Image] = {}
     for places in _batches(measurements):
-        given, trial = joined([ready[i].given for i in places]), torch.cat([ready[i].trial for i in places])
+        given, trial = join([ready[i].given for i in places]), torch.cat([ready[i].trial for i in places])
         images.update(zip(places, run_network(loaded.for_running, given, trial), strict=True))
     return [(images[place], one.found) for place, one in enumerate(ready)]
 
@@ -141,7 +141,7 @@ def _checked(
 ) -> Prepared:
     known = loaded.card["known"]
     check_known_size(known, measurement.size)
-    ready = prepared(measurement, sizes, begin)
+    ready = prepare(measurement, sizes, begin)
     model_error = ready.found["model_sigma"] > 0
     cautious = cautions(known, ready.given, model_error=model_error, etched_sizes=etched_sizes(loaded.card))
     return replace(ready, found={"weights_sha256": loaded.sha256, **ready.found, "cautions": list(cautious)})

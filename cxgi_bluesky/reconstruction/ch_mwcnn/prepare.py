@@ -14,7 +14,7 @@ from ...measurement.measurement import Measurement
 from ..error_model.common_mode import without_common_error
 from ..error_model.noise import ErrorSizes, MaskKnowledge, mask_knowledge, with_model_error
 from .initial_image import trial_pictures
-from .inputs import NetworkInput, normalised
+from .inputs import NetworkInput, normalize
 
 DOUBT: dict[MaskKnowledge, float] = {"none": 1.0, "reference": 0.5, "exact": 0.0}  # NetworkInput.masks_doubted
 
@@ -38,7 +38,7 @@ class Prepared:
     found: dict[str, Any]
 
 
-def prepared(measurement: Measurement, sizes: ErrorSizes | None = None, begin: NDArray[Any] | None = None) -> Prepared:
+def prepare(measurement: Measurement, sizes: ErrorSizes | None = None, begin: NDArray[Any] | None = None) -> Prepared:
     """Prepare a measurement for the network.
 
     Parameters
@@ -75,4 +75,4 @@ def input_of(measurement: Measurement) -> NetworkInput:
     grids[2, index] = (measurement.sigma / size) ** 2
     coefficient, measured, variance = torch.from_numpy(grids).reshape(3, 1, 1, size, size)
     doubted = torch.tensor([DOUBT[mask_knowledge(measurement)]])
-    return normalised(coefficient, measured, variance, masks_doubted=doubted)
+    return normalize(coefficient, measured, variance, masks_doubted=doubted)

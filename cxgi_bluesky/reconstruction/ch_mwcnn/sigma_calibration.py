@@ -18,7 +18,7 @@ from torch import Tensor
 from ...errors import CxgiError
 from ..error_model.noise import MIN_PATTERNS
 from .initial_image import finite_level, trial_pictures
-from .inputs import NetworkInput, joined, normalised
+from .inputs import NetworkInput, join, normalize
 from .layers import orthonormal_hadamard
 from .network import CHMWCNN, noise_level
 
@@ -87,7 +87,7 @@ def evidence(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor
     kept = [_without(given, one) for one in held]
     level = finite_level(given)
     trials = [trial_pictures(one, trial + level) for one in kept]
-    pictures = network.in_its_unit(joined(kept), torch.cat(trials)) - level
+    pictures = network.in_its_unit(join(kept), torch.cat(trials)) - level
     missed = held * (orthonormal_hadamard(pictures) - given.coefficients)
     residual = (missed.square().sum() / held.sum()).sqrt()
     change = torch.quantile(((pictures - image).abs() / sigma).flatten(), _LOW)
@@ -129,4 +129,4 @@ def _without(given: NetworkInput, held: Tensor) -> NetworkInput:
     coefficients = given.coefficients.clone()
     coefficients[..., 0, 0] = finite_level(given)[:, None] * coefficients.shape[-1]
     kept = given.measured * (1 - held)
-    return normalised(coefficients, kept, given.variance, masks_doubted=given.masks_doubted)
+    return normalize(coefficients, kept, given.variance, masks_doubted=given.masks_doubted)

@@ -27,7 +27,7 @@ from .sigma_calibration import SigmaLaw
 SCHEMA = "cxgi-ch-mwcnn-3"
 
 
-def checked_words(path: Path, words: Mapping[str, Any]) -> tuple[NetworkConfig, dict[str, Any]]:
+def check_description(path: Path, words: Mapping[str, Any]) -> tuple[NetworkConfig, dict[str, Any]]:
     """The network's shape and the model card in the words of a file.
 
     Raises
@@ -205,16 +205,16 @@ def _check_card(path: Path, sha256: str, needed: bool, modified_ns: int | None) 
 def _read_network(path: Path, modified_ns: int) -> LoadedNetwork:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with safe_open(path, framework="pt") as file:
-        config, card = checked_words(path, _words_of(file.metadata() or {}))
+        config, card = check_description(path, _words_of(file.metadata() or {}))
         names = file.keys()  # the file is no mapping: it cannot be iterated itself
         tensors = {name: file.get_tensor(name).float() for name in names}
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise CxgiError(f"weights {path} hold values that are not finite ({name}): bring back a whole file")
-    return LoadedNetwork(_filled(path, config, tensors).eval(), card, digest)
+    return LoadedNetwork(_fill(path, config, tensors).eval(), card, digest)
 
 
-def _filled(path: Path, config: NetworkConfig, tensors: dict[str, torch.Tensor]) -> CHMWCNN:
+def _fill(path: Path, config: NetworkConfig, tensors: dict[str, torch.Tensor]) -> CHMWCNN:
     """A network of these tensors; it takes no memory before they are found to fit."""
     try:
         with torch.device("meta"):

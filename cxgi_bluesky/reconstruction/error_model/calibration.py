@@ -84,7 +84,7 @@ def scales(drawn: Redrawn, deviation: Array) -> dict[str, float]:
     return found
 
 
-def calibrated(deviation: Array, found: Mapping[str, float], law: Mapping[str, float] = LAW) -> Array:
+def calibrate(deviation: Array, found: Mapping[str, float], law: Mapping[str, float] = LAW) -> Array:
     """One sigma of the error of each pixel, shape (n, n), from scatter and `scales`."""
     whole = rms(deviation)
     size = law["constant"] + sum(law[name] * value for name, value in found.items())

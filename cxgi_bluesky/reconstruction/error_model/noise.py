@@ -52,7 +52,7 @@ class ErrorSize:
     origin: str
 
 
-def held_back_rows(measurement: Measurement, seed: int) -> NDArray[np.int64]:
+def draw_rows(measurement: Measurement, seed: int) -> NDArray[np.int64]:
     """Rows of an eighth of the patterns (never k = 0), drawn over the whole measured range."""
     candidates = np.flatnonzero(measurement.pattern_index != 0)
     return np.random.default_rng(seed).choice(candidates, len(measurement) // 8, replace=False)
@@ -180,7 +180,7 @@ def _trials(
     measurement: Measurement, candidates: list[float], nonnegative: bool, seed: int
 ) -> tuple[dict[float, NDArray[np.float32]], dict[float, Array]]:
     """For each sigma the picture from seven eighths of the patterns, and how far it misses each of the others."""
-    held = held_back_rows(measurement, seed)
+    held = draw_rows(measurement, seed)
     kept = measurement.kept(np.delete(np.arange(len(measurement)), held))
     problem, warm = Problem.of(kept, norm="isotropic", nonnegative=nonnegative), WarmStart()
     pictures, misses = {}, {}

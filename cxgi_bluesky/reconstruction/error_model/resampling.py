@@ -16,7 +16,7 @@ from ...measurement.measurement import Measurement
 from ..solvers.primal_dual import Norm, Problem, WarmStart
 from ..solvers.regularization import chosen_weight
 from .common_mode import without_common_error
-from .noise import ErrorSizes, held_back_rows, with_model_error
+from .noise import ErrorSizes, draw_rows, with_model_error
 
 Image = NDArray[np.float32]
 
@@ -53,7 +53,7 @@ class Redrawn:
     missed: NDArray[np.float64]
 
 
-def redrawn(
+def resample(
     measurement: Measurement,
     *,
     leave_out: bool,
@@ -75,7 +75,7 @@ def redrawn(
     chosen = chosen_weight(measurement, trial) if weight is None else weight
     base, rng = WarmStart(), np.random.default_rng(seed)
 
-    def solved(rows: Measurement, warm: WarmStart, iterations: int = _ITERATIONS) -> Image:
+    def solve(rows: Measurement, warm: WarmStart, iterations: int = _ITERATIONS) -> Image:
         problem = Problem.of(rows, norm=norm, nonnegative=nonnegative)
         problem.solve(chosen, warm, iterations=iterations, tolerance=_TOLERANCE)
         assert warm.image is not None
@@ -84,14 +84,14 @@ def redrawn(
     def noisy(coefficient: NDArray[np.float64]) -> Measurement:
         return replace(measurement, coefficient=coefficient + measurement.sigma * rng.normal(size=len(measurement)))
 
-    picture = solved(measurement, base, 300)
+    picture = solve(measurement, base, 300)
     predicted = coefficients(picture, measurement.pattern_index)
-    repeats = [solved(noisy(predicted), base.copy()) for _ in range(_REPEATS if leave_out else draws)]
+    repeats = [solve(noisy(predicted), base.copy()) for _ in range(_REPEATS if leave_out else draws)]
     reduced, left_out, missed = [], [], []
     for draw in range(draws if leave_out else 0):
-        held = held_back_rows(measurement, seed + draw)
+        held = draw_rows(measurement, seed + draw)
         kept = np.delete(np.arange(len(measurement)), held)
-        reduced.append(solved(noisy(measurement.coefficient).kept(kept), base.copy()))
+        reduced.append(solve(noisy(measurement.coefficient).kept(kept), base.copy()))
         left_out.append(measurement.pattern_index[held])
         missed.append(coefficients(reduced[-1], left_out[-1]) - measurement.coefficient[held])
     return Redrawn(

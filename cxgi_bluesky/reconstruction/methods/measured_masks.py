@@ -131,7 +131,7 @@ def without_mask_error(measurement: Measurement) -> Measurement:
     """Coefficients of the Hadamard patterns: what the masks' error adds, by a trial picture, is taken off."""
     system = MaskSystem.of(measurement)
     image = _solve(measurement, system, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), True, None)[0]
-    return _corrected(measurement, image)
+    return _correct(measurement, image)
 
 
 def mask_tv(
@@ -152,7 +152,7 @@ def mask_tv(
     start, told = None, {"weight": weight, "weight_origin": "given"}
     if weight is None:
         start, _ = _solve(measurement, system, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), nonnegative, None)
-        corrected, _ = without_common_error(_corrected(measurement, start))
+        corrected, _ = without_common_error(_correct(measurement, start))
         size, trial = error_size(corrected, nonnegative=nonnegative)
         corrected = with_model_error(corrected, size)
         weight = chosen_weight(corrected, trial)
@@ -177,10 +177,10 @@ def mask_network(measurement: Measurement, **options: Any) -> tuple[Image, dict[
     from ..ch_mwcnn.predict import ch_mwcnn
 
     picture, _ = mask_tv(measurement)
-    return ch_mwcnn(_corrected(measurement, picture), begin=picture, **options)
+    return ch_mwcnn(_correct(measurement, picture), begin=picture, **options)
 
 
-def _corrected(measurement: Measurement, image: Image) -> Measurement:
+def _correct(measurement: Measurement, image: Image) -> Measurement:
     error = measurement.predicted(image) - coefficients(image, measurement.pattern_index)
     return replace(measurement, coefficient=measurement.coefficient - error, masks=None)
 

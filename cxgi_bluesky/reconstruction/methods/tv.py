@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ...errors import CxgiError
 from ...measurement.measurement import Measurement
-from ..error_model.calibration import calibrated, scales, scatter
+from ..error_model.calibration import calibrate, scales, scatter
 from ..error_model.common_mode import MASK_LEVEL, without_common_error
 from ..error_model.noise import ErrorSizes, with_model_error
-from ..error_model.resampling import redrawn
+from ..error_model.resampling import resample
 from ..solvers.primal_dual import Image, Norm, Problem, WarmStart
 from ..solvers.regularization import chosen_weight
 from .linear import check_choice
@@ -140,8 +140,8 @@ def tv_uncertainty(
     -------
     ndarray, shape (n, n)
     """
-    drawn = redrawn(measurement, leave_out=of_error, seed=seed, sizes=sizes, **options)
+    drawn = resample(measurement, leave_out=of_error, seed=seed, sizes=sizes, **options)
     if not of_error:
         return np.std(drawn.repeated, axis=0, ddof=1, dtype=np.float64)
     deviation = scatter(drawn)
-    return calibrated(deviation, scales(drawn, deviation)) if deviation.any() else deviation
+    return calibrate(deviation, scales(drawn, deviation)) if deviation.any() else deviation

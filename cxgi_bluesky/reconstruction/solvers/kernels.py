@@ -28,7 +28,7 @@ _OPTIONS: dict[str, Any] = {
 _BLOCK = 8  # pixels per side that are transposed together: their rows stay in the cache
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compile_loop(function: Callable[..., Any]) -> Any:
     """Compile on first use, cached on disk; where no folder for that can be written, anew in each process."""
     try:
         return nb.njit(cache=True, **_OPTIONS)(function)
@@ -36,7 +36,7 @@ def compiled(function: Callable[..., Any]) -> Any:
         return nb.njit(**_OPTIONS)(function)
 
 
-@compiled
+@compile_loop
 def transform_rows(image: Array) -> None:
     """Unnormalised transform over the first axis, whose length is a power of two, in place."""
     rows, columns = image.shape
@@ -57,7 +57,7 @@ def transform_rows(image: Array) -> None:
                 a[j], b[j] = p + q, p - q
 
 
-@compiled
+@compile_loop
 def transpose(image: Array, out: Array) -> None:
     """out = image^T; the side is a power of two."""
     size = image.shape[0]
@@ -69,7 +69,7 @@ def transpose(image: Array, out: Array) -> None:
                     out[j, i] = image[i, j]
 
 
-@compiled
+@compile_loop
 def walsh_hadamard(image: Array) -> None:
     """Unnormalised 2-D transform in natural order, in place; the side is a power of two."""
     turned = np.empty_like(image)
@@ -82,7 +82,7 @@ def walsh_hadamard(image: Array) -> None:
 # ---------------------------------------------------------------- total variation
 
 
-@compiled
+@compile_loop
 def subtract_adjoint_gradient(out: Array, dual: Array, factor: np.float32) -> None:
     """out -= factor * D^T dual, D the forward differences down the rows (0) and along the columns (1).
 
@@ -100,7 +100,7 @@ def subtract_adjoint_gradient(out: Array, dual: Array, factor: np.float32) -> No
             out[i, j] -= factor * along[i, j - 1]
 
 
-@compiled
+@compile_loop
 def step_to_data(
     moved: Array, coefficient: Array, pull: Array, rho: np.float32, image: Array, ahead: Array, turned: Array
 ) -> float:
@@ -129,7 +129,7 @@ def step_to_data(
     return float(total)
 
 
-@compiled
+@compile_loop
 def step_of_sign(sign: Array, ahead: Array, sigma: np.float32, rho: np.float32) -> None:
     """Over-relaxed dual step of the constraint that no pixel is negative."""
     dual, x = sign.reshape(-1), ahead.reshape(-1)
@@ -143,7 +143,7 @@ def step_of_sign(sign: Array, ahead: Array, sigma: np.float32, rho: np.float32) 
 # forward one `size` or 1 places earlier, and no loop has a special case.
 
 
-@compiled
+@compile_loop
 def _differences(image: Array, down: Array, along: Array) -> None:
     size, total = image.shape[0], image.size
     x, below, right = image.reshape(-1), down[size:], along[1:]
@@ -154,7 +154,7 @@ def _differences(image: Array, down: Array, along: Array) -> None:
     _clear_borders(size, down, along)
 
 
-@compiled
+@compile_loop
 def _clear_borders(size: int, down: Array, along: Array) -> None:
     zero = np.float32(0)
     down[:size], down[size * size :] = zero, zero
@@ -162,7 +162,7 @@ def _clear_borders(size: int, down: Array, along: Array) -> None:
         along[i * size] = zero
 
 
-@compiled
+@compile_loop
 def _gather(dual: Array, down: Array, along: Array) -> None:
     """Sum of the four duals of each difference."""
     size = dual.shape[2]
@@ -176,19 +176,19 @@ def _gather(dual: Array, down: Array, along: Array) -> None:
     _add_sum(along[:total], fields[3], fields[7])
 
 
-@compiled
+@compile_loop
 def _set_sum(out: Array, one: Array, other: Array) -> None:
     for k in range(out.size):
         out[k] = one[k] + other[k]
 
 
-@compiled
+@compile_loop
 def _add_sum(out: Array, one: Array, other: Array) -> None:
     for k in range(out.size):
         out[k] += one[k] + other[k]
 
 
-@compiled
+@compile_loop
 def _step_from_duals(image: Array, sign: Array, tau: np.float32, down: Array, along: Array, moved: Array) -> None:
     """moved = image - tau (D^T dual + sign)."""
     size, total = image.shape[0], image.size
@@ -197,7 +197,7 @@ def _step_from_duals(image: Array, sign: Array, tau: np.float32, down: Array, al
         y[k] = x[k] + tau * (below[k] - down[k] + right[k] - along[k] - s[k])
 
 
-@compiled
+@compile_loop
 def _step_of_duals(dual: Array, down: Array, along: Array, w: np.float32, sigma: np.float32, rho: np.float32) -> None:
     """Over-relaxed proximal step of each pair of differences: down or up with right or left."""
     size = dual.shape[2]
@@ -216,7 +216,7 @@ def _step_of_duals(dual: Array, down: Array, along: Array, w: np.float32, sigma:
         )
 
 
-@compiled
+@compile_loop
 def _step_of_pair(
     p: Array, q: Array, down: Array, along: Array, w: np.float32, sigma: np.float32, rho: np.float32
 ) -> None:
@@ -227,20 +227,20 @@ def _step_of_pair(
         q[k] += rho * (b * shrink - q[k])
 
 
-@compiled
+@compile_loop
 def _step_of_single(p: Array, differences: Array, w: np.float32, sigma: np.float32, rho: np.float32) -> None:
     for k in range(p.size):
         a = min(max(p[k] + sigma * differences[k], -w), w)
         p[k] += rho * (a - p[k])
 
 
-@compiled
+@compile_loop
 def _subtract(out: Array, factor: np.float32, other: Array) -> None:
     for k in range(out.size):
         out[k] -= factor * other[k]
 
 
-@compiled
+@compile_loop
 def primal_dual(
     coefficient: Array,
     pull: Array,
@@ -303,7 +303,7 @@ def primal_dual(
     return iterations
 
 
-@compiled
+@compile_loop
 def symmetric_primal_dual(
     coefficient: Array,
     pull: Array,
@@ -358,7 +358,7 @@ _TRIALS = 5
 _MEMORY = 0.9995  # of earlier values in the non-monotone search
 
 
-@compiled
+@compile_loop
 def _gradient(image: Array, out: Array) -> None:
     last = image.shape[0] - 1
     for i in range(last + 1):
@@ -367,7 +367,7 @@ def _gradient(image: Array, out: Array) -> None:
             out[1, i, j] = image[i, j + 1] - image[i, j] if j < last else np.float32(0)
 
 
-@compiled
+@compile_loop
 def _coefficients(image: Array, measured: Array, out: Array) -> None:
     """A image on the grid, 0 where not measured."""
     out[:] = image
@@ -378,7 +378,7 @@ def _coefficients(image: Array, measured: Array, out: Array) -> None:
             out[i, j] *= scale * measured[i, j]
 
 
-@compiled
+@compile_loop
 def _shrink(gradient: Array, multiplier: Array, beta: np.float32, isotropic: bool, out: Array) -> None:
     """w = shrink(D u - multiplier / beta, 1 / beta)."""
     size, threshold = gradient.shape[1], np.float32(1) / beta
@@ -395,7 +395,7 @@ def _shrink(gradient: Array, multiplier: Array, beta: np.float32, isotropic: boo
                 out[1, i, j] = math.copysign(max(abs(b) - threshold, np.float32(0)), b)
 
 
-@compiled
+@compile_loop
 def _value(gradient, w, multiplier, beta, residual_of, data, delta, mu):
     """The augmented Lagrangian without sum |w|, which does not depend on the image."""
     penalty, data_term = 0.0, 0.0
@@ -410,7 +410,7 @@ def _value(gradient, w, multiplier, beta, residual_of, data, delta, mu):
     return penalty + data_term
 
 
-@compiled
+@compile_loop
 def _slope(gradient, w, multiplier, beta, coefficients, data, delta, mu, field, out):
     """Gradient of `_value` with respect to the image."""
     size = out.shape[0]
@@ -427,7 +427,7 @@ def _slope(gradient, w, multiplier, beta, coefficients, data, delta, mu, field, 
     subtract_adjoint_gradient(out, field, np.float32(-1))
 
 
-@compiled
+@compile_loop
 def augmented_lagrangian(
     data: Array,
     measured: Array,
@@ -538,7 +538,7 @@ def augmented_lagrangian(
     return steps, updates, outer_change
 
 
-@compiled
+@compile_loop
 def _relative_change(image: Array, earlier: Array) -> float:
     changed, power = 0.0, 0.0
     for i in range(image.shape[0]):

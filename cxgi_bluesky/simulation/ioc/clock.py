@@ -23,7 +23,7 @@ class Clock:
     """
 
     def __init__(self, scale: float) -> None:
-        self._scale = _checked(scale)
+        self._scale = _check(scale)
         self._base = 0.0
         self._since = time.monotonic()
         self._changed = asyncio.Event()
@@ -35,7 +35,7 @@ class Clock:
 
     @scale.setter
     def scale(self, scale: float) -> None:
-        self._base, self._since, self._scale = self.now(), time.monotonic(), _checked(scale)
+        self._base, self._since, self._scale = self.now(), time.monotonic(), _check(scale)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -89,7 +89,7 @@ class Stopwatch:
         self._since = self._clock.now() if self.running else None
 
 
-def _checked(scale: float) -> float:
+def _check(scale: float) -> float:
     if not (math.isfinite(scale) and scale >= 0):
         raise CxgiError(f"time scale {scale}: give 1 for real time, 0 for as fast as it can")
     return scale

@@ -128,12 +128,12 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, ended.set)
 
-    async def started(async_lib: Any) -> None:
+    async def start(async_lib: Any) -> None:
         await groups.begin()
         if ready is not None:
             ready(_announcement(options, port, repeater_port, server.port))
 
-    running = asyncio.ensure_future(server.run(startup_hook=started))
+    running = asyncio.ensure_future(server.run(startup_hook=start))
     waiting: set[asyncio.Task[bool]] = {loop.create_task(ended.wait())}
     if options.end_with_parent:
         waiting.add(loop.create_task(_orphaned()))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CxgiError
-from .rendering import Map, Places, block_mean, sampled, samples_per_subpixel
+from .rendering import Map, Places, block_mean, sample, samples_per_subpixel
 
 TEETH = 14
 DIAMETER_PX = 10.0  # 1.5 mm on the copper board's pixels of 150 um
@@ -50,7 +50,7 @@ def gear_aperture(size: int, subpixels: int, *, diameter_px: float = DIAMETER_PX
         rim = np.where(tooth, 1.0, 1 - TOOTH_DEPTH)
         return ((distance < rim) & (distance > BORE)).astype(np.float32)
 
-    return sampled(inside, size, subpixels)
+    return sample(inside, size, subpixels)
 
 
 # ---------------------------------------------------------------- gold
@@ -104,7 +104,7 @@ def gold_semi_cylinder(
         thickness[inside] = 2 * np.sqrt(GOLD_RADIUS_UM**2 - depth[inside] ** 2)
         return np.exp((-thickness / attenuation_length_um).astype(np.float32))
 
-    return sampled(transmission, size, subpixels)
+    return sample(transmission, size, subpixels)
 
 
 # ---------------------------------------------------------------- stencil
@@ -191,4 +191,4 @@ def resolution_bars(
                 opaque |= in_group & ((across if upright else down) % period < period / 2)
         return (~opaque).astype(np.float32)
 
-    return sampled(transmission, size, subpixels)
+    return sample(transmission, size, subpixels)

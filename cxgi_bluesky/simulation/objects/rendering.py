@@ -30,7 +30,7 @@ def samples_per_subpixel(subpixels: int, samples: float = SAMPLES) -> int:
     return math.ceil(samples / subpixels)
 
 
-def sampled(draw: Callable[[Places, Places], NDArray[np.floating]], size: int, subpixels: int) -> Map:
+def sample(draw: Callable[[Places, Places], NDArray[np.floating]], size: int, subpixels: int) -> Map:
     """Averages of a drawing over sub-pixels, shape (size * subpixels,) * 2.
 
     Parameters
@@ -52,7 +52,7 @@ def sampled(draw: Callable[[Places, Places], NDArray[np.floating]], size: int, s
     return averages
 
 
-def resampled(image: NDArray[np.floating], cells: int) -> Map:
+def resample(image: NDArray[np.floating], cells: int) -> Map:
     """A square image averaged onto other pixels, shape (cells, cells): exact, whatever the ratio."""
     weights = _overlap(len(image), cells)
     averages: Map = (weights @ image @ weights.T).astype(np.float32)

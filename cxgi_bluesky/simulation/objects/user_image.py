@@ -11,7 +11,7 @@ from ..._files.image_file import read_image_file
 from ...errors import CxgiError
 from ..materials import effective_transmission
 from ..spectrum import Spectrum
-from .rendering import Map, resampled
+from .rendering import Map, resample
 
 
 def image_object(
@@ -64,4 +64,4 @@ def image_object(
             f"{path} spans {image.min():.3g}..{image.max():.3g}, but a transmission lies within 0..1: rescale it, or "
             "say what a thickness in um is made of (material and spectrum, or attenuation_length_um)"
         )
-    return resampled(image, size * subpixels)
+    return resample(image, size * subpixels)

@@ -63,12 +63,12 @@ class Draws:
 def cells_per_pixel(defects: Defects, pixel_um: float, subpixels: int) -> int:
     """Fine cells per mask pixel: a multiple of the sub-pixels, enough for the walls."""
     needed = MIN_CELLS
-    if _sloped(defects, pixel_um):
+    if _slope(defects, pixel_um):
         needed = max(needed, math.ceil(WALL_CELLS * pixel_um / defects.side_wall_um - 1e-9))
     return subpixels * math.ceil(min(needed, MAX_CELLS) / subpixels)
 
 
-def _sloped(defects: Defects, pixel_um: float) -> bool:
+def _slope(defects: Defects, pixel_um: float) -> bool:
     return defects.side_wall_um >= UPRIGHT * pixel_um
 
 
@@ -130,7 +130,7 @@ def _fine(part: slice, factor: int, margin: int) -> range:
 
 def _wall_cells(defects: Defects, pixel_um: float, cell_um: float) -> float:
     """Rms width of the walls in fine cells, less what a cell's own width adds; 0 for upright ones."""
-    if not _sloped(defects, pixel_um):
+    if not _slope(defects, pixel_um):
         return 0.0
     return math.sqrt(max((defects.side_wall_um / cell_um) ** 2 - 1 / 12, 0.05))
 
