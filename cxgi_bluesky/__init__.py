@@ -16,17 +16,17 @@ if TYPE_CHECKING:  # what `__getattr__` loads, for type checkers
     from .masks.pattern_set import PatternSet as PatternSet
     from .masks.speckle_files import write_speckles as write_speckles
     from .masks.speckle_set import SpeckleSet as SpeckleSet
-    from .measurement.bucket_files.read_write import read_buckets as read_buckets
-    from .measurement.bucket_files.read_write import write_buckets as write_buckets
-    from .measurement.bucket_files.table import BucketTable as BucketTable
+    from .measurement.bucket_files import BucketTable as BucketTable
+    from .measurement.bucket_files import read_buckets as read_buckets
+    from .measurement.bucket_files import write_buckets as write_buckets
     from .measurement.measurement import Measurement as Measurement
     from .measurement.speckle import SpeckleMeasurement as SpeckleMeasurement
     from .plans import hadamard_scan as hadamard_scan
     from .plans import mask_scan as mask_scan
     from .plans import record_speckles as record_speckles
-    from .reconstruction.api import reconstruct as reconstruct
-    from .reconstruction.api import reconstruct_many as reconstruct_many
-    from .reconstruction.result import Reconstruction as Reconstruction
+    from .reconstruction import Reconstruction as Reconstruction
+    from .reconstruction import reconstruct as reconstruct
+    from .reconstruction import reconstruct_many as reconstruct_many
 
 try:
     __version__ = version("cxgi_bluesky")

@@ -29,7 +29,7 @@ Image = NDArray[Any]
 NAME = "PnP-BM3D"
 NOT_INSTALLED = "not installed: make .venv-peers/.installed"
 _ADAPTER = "bm3d_pnp"
-_CHECKOUT = Path(__file__).parents[1]
+_CHECKOUT = Path(__file__).parents[2]
 _RANGE_PERCENT = (1.0, 99.0)
 _START_UP_S = 600.0  # and the picture that was begun when the time was over
 

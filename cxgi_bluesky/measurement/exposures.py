@@ -201,7 +201,7 @@ class Exposures:
         Dark (its own, else the `dark` given) is subtracted; buckets are divided by I0 / <I0> and by
         the slow drift of the open exposures; b_0 is the mean of the open exposures and pattern_index 0. Sigma is the
         detector's own, else from the scatter of the open exposures, else None. Exposures that cannot be
-        trusted (`rejection`) are left out and listed in `source`.
+        trusted (`outliers`) are left out and listed in `source`.
 
         Raises
         ------

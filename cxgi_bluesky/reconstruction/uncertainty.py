@@ -4,8 +4,8 @@ Two questions are answered. *noise*: how far do the errors of the buckets move t
 errors of the masks where the data show them)? *error*: how far is it from the truth? The linear methods
 answer the first in closed form; their error lies mostly in the patterns that were not measured, of which
 they say nothing. For `tv` both are drawn: pictures are made again with fresh noise (noise), or with fresh
-noise and without an eighth of the patterns (error), and their scatter is taken (`redrawn`); the scatter of
-the second kind is brought to the scale of true errors by `error_law`. The network was trained to say its error.
+noise and without an eighth of the patterns (error), and their scatter is taken (`resample`); the scatter of
+the second kind is brought to the scale of true errors by `calibration`. The network was trained to say its error.
 """
 
 from __future__ import annotations

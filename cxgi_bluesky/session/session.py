@@ -291,9 +291,9 @@ class Session:
     def align_board(self, exposure_s: float = 1.0, **options: Any) -> Any:
         """The plan that finds how the plate lies: ``(uid,) = s.RE(s.align_board())``.
 
-        Then ``fit = alignment_from_run(s.catalog[uid])`` (of `plate_alignment`), ``write_aligned_board(s.board, fit,
-        "new.yaml")``, and ``s.stage.board = fit.aligned_board`` to go on with it. `options` are those of
-        `plans.align_board`.
+        Then ``fit = alignment_from_run(s.catalog[uid])`` (of `analysis.plate_alignment`),
+        ``write_aligned_board(s.board, fit, "new.yaml")``, and ``s.stage.board = fit.aligned_board`` to go on with it.
+        `options` are those of `plans.align_board`.
         """
         self.beamline.wait_for_return()
         options.setdefault("object_stage", self.object_stage)

@@ -351,5 +351,5 @@ def test_uncertainty_covers_about_two_thirds_and_grows_with_the_noise():
 
 
 def test_the_kind_of_uncertainty_that_the_network_has_is_named():
-    with pytest.raises(CxgiError, match="error for tv and ch-mwcnn"):
+    with pytest.raises(CxgiError, match="error for tv, ch-mwcnn"):
         uncertainty(signed_measurement(cas(32)), method="ch-mwcnn", kind="noise")

@@ -22,8 +22,8 @@ from tests.training.tiny import tiny
 
 VANISH = """
 import os
-from cxgi_bluesky.training.distributed import joined_processes
-with joined_processes() as processes:
+from cxgi_bluesky.training.distributed import join_processes
+with join_processes() as processes:
     processes.together(lambda: None)
     os._exit(9)
 """

@@ -52,7 +52,7 @@ def ch_mwcnn(
     sizes: ErrorSizes | None = None,
     begin: NDArray[Any] | None = None,
 ) -> tuple[Image, Found]:
-    """Reconstruct with the network, told how large the errors of the coefficients really are (`model_error`).
+    """Reconstruct with the network, told how large the errors of the coefficients really are (`noise`).
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def ch_mwcnn_sigma(
     """How far the network's picture may be off the truth, one standard deviation of each pixel, shape (n, n).
 
     The network was trained to say it: 68 % of the pixels of its training objects lie within it. Where enough patterns
-    were measured, some are held back and the image's whole sigma follows what they say (`sigma_scale`).
+    were measured, some are held back and the image's whole sigma follows what they say (`sigma_calibration`).
 
     Raises
     ------

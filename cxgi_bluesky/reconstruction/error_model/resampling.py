@@ -1,7 +1,7 @@
 """Pictures of `tv` made again: of repeated scans, and of the scan at hand without some of its patterns.
 
 What the first scatter by is noise. How the second scatter, and how far they miss the patterns that they
-were not made from, tells of the rest of the error, as far as the data can tell (`error_law`).
+were not made from, tells of the rest of the error, as far as the data can tell (`calibration`).
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def tv(
     weight : float, optional
         Weight of the total variation for orthonormal coefficients, in the unit of the image.
         By default it follows from the noise, the model error and the picture's own gradients, see
-        `model_error` and `weight`.
+        `noise` and `regularization`.
     norm : {"symmetric", "isotropic", "anisotropic"}
         Length of the gradient: Euclidean, as the mean over the four pairs of forward and backward
         differences (no diagonal is favoured) or with forward differences alone; or the sum over both
@@ -57,7 +57,7 @@ def tv(
         Stops when the image changes by less than this fraction of its deviation in an iteration.
     mask_level : float
         How much more or less light than designed etched masks may pass (relative sigma); what that adds to the
-        coefficients is told from the data (`common_error`). 0: masks as designed, only b_0 is uncertain.
+        coefficients is told from the data (`common_mode`). 0: masks as designed, only b_0 is uncertain.
     warm : WarmStart, optional
         For a series of growing measurements, as in a running scan.
     sizes : ErrorSizes, optional
@@ -68,7 +68,7 @@ def tv(
     image : ndarray, shape (n, n)
     parameters : dict
         weight and where it came from, norm, iterations done, what stopped the iteration, and the
-        `common_offset` and `edge_error` taken off (`common_error`).
+        `common_offset` and `edge_error` taken off (`common_mode`).
 
     Raises
     ------

@@ -86,7 +86,7 @@ def tval3(
     image : ndarray, shape (n, n)
     parameters : dict
         All of them, image steps and updates done, what stopped them, and the `common_offset` and `edge_error`
-        taken off (`common_error`).
+        taken off (`common_mode`).
 
     Raises
     ------
