@@ -1,7 +1,7 @@
-"""The one exception family of the project.
+"""The errors of the project.
 
-Every error that a user can cause or mend is a `CxgiError` whose message names the offending
-value and the remedy. The command line prints it in one line; anything else is a defect.
+Every error that a user can cause or mend is a `CxgiError` whose message names the offending value and the remedy. Its
+class tells the kind. The command line prints it in one line; anything else is a defect.
 """
 
 from __future__ import annotations
@@ -12,12 +12,32 @@ from contextlib import contextmanager
 MAX_CHARACTERS = 1500  # characters: a damaged file may have any number of them in a value
 
 
-class CxgiError(ValueError):
+class CxgiError(Exception):
     """Something the user asked for cannot be done; the message says what and how to mend it."""
 
     def __init__(self, message: object = "") -> None:
         text = str(message)
         super().__init__(text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} ...")
+
+
+class ConfigError(CxgiError, ValueError):
+    """An argument, option or configuration that cannot be used."""
+
+
+class FileFormatError(CxgiError, ValueError):
+    """A file that is not what it should be."""
+
+
+class MeasurementError(CxgiError, ValueError):
+    """Data that cannot make what was asked for."""
+
+
+class ScanError(CxgiError, RuntimeError):
+    """A device that failed, a position that was not reached, a budget that is spent."""
+
+
+class StorageError(CxgiError):
+    """A catalog, journal or folder that cannot be read or written."""
 
 
 # ---------------------------------------------------------------- optional packages
@@ -30,7 +50,7 @@ def missing_extra(error: BaseException) -> CxgiError | None:
     package = (getattr(error, "name", None) or "").partition(".")[0]
     if not isinstance(error, ImportError) or package not in EXTRAS:
         return None
-    return CxgiError(f"{package} is not installed: pip install 'cxgi_bluesky[{EXTRAS[package]}]'")
+    return ConfigError(f"{package} is not installed: pip install 'cxgi_bluesky[{EXTRAS[package]}]'")
 
 
 @contextmanager

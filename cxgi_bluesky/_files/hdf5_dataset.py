@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..errors import CxgiError
+from ..errors import FileFormatError
 
 MAX_CHUNK = 2**25  # numbers: HDF5 unpacks a chunk as a whole
 
@@ -35,13 +35,15 @@ def dataset_in(group: Any, name: str, *, max_values: int) -> Any:
     dataset = group[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "iuf" or dataset.shape is None:
         what = f"holds {dataset.dtype}" if isinstance(dataset, h5py.Dataset) else "is a group"
-        raise CxgiError(f"{where} {what}, not numbers: write it as float64 (pattern_index as int64)")
+        raise FileFormatError(f"{where} {what}, not numbers: write it as float64 (pattern_index as int64)")
     if dataset.external or dataset.is_virtual:
-        raise CxgiError(f"{where} has its numbers in other files: copy them into this one (h5repack, or h5py)")
+        raise FileFormatError(f"{where} has its numbers in other files: copy them into this one (h5repack, or h5py)")
     if math.prod(dataset.shape) > max_values:
-        raise CxgiError(f"{where} has {math.prod(dataset.shape)} numbers, at most {max_values} are read: wrong file?")
+        raise FileFormatError(
+            f"{where} has {math.prod(dataset.shape)} numbers, at most {max_values} are read: wrong file?"
+        )
     if dataset.chunks and math.prod(dataset.chunks) > MAX_CHUNK:
-        raise CxgiError(f"{where} has chunks of {math.prod(dataset.chunks)} numbers: write it in smaller ones")
+        raise FileFormatError(f"{where} has chunks of {math.prod(dataset.chunks)} numbers: write it in smaller ones")
     return dataset
 
 
@@ -51,6 +53,8 @@ def check_no_link(group: Any, name: str) -> None:
 
     link = group.get(name, getlink=True) if name in group.keys() else None  # noqa: SIM118 (`in group` follows links)
     if isinstance(link, h5py.ExternalLink):
-        raise CxgiError(f"{group.name}/{name} is a link into {link.filename!r}: copy what is meant into this file")
+        raise FileFormatError(
+            f"{group.name}/{name} is a link into {link.filename!r}: copy what is meant into this file"
+        )
     if isinstance(link, h5py.SoftLink):
-        raise CxgiError(f"{group.name}/{name} is a link to {link.path!r}: put what is meant in its place")
+        raise FileFormatError(f"{group.name}/{name} is a link to {link.path!r}: put what is meant in its place")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import CxgiError, FileFormatError
 
 SUFFIXES = (".npy", ".tif", ".tiff", ".png")
 MAX_PIXELS = 32_000_000
@@ -59,14 +59,14 @@ def read_image_file(path: str | Path) -> ImageFile:
     """
     path = Path(path)
     if not is_image_path(path):
-        raise CxgiError(f"{path.name!r} is no known image: give one of {', '.join(SUFFIXES)}")
+        raise FileFormatError(f"{path.name!r} is no known image: give one of {', '.join(SUFFIXES)}")
     reader = {".npy": _read_npy, ".png": _read_png}.get(path.suffix.lower(), _read_tiff)
     try:
         values = reader(path)
     except CxgiError as error:
-        raise CxgiError(f"{path} {error}") from error
+        raise FileFormatError(f"{path} {error}") from error
     except Exception as error:  # damaged files make the readers raise nearly anything
-        raise CxgiError(
+        raise FileFormatError(
             f"{path} cannot be read as an image ({' '.join(str(error).split())}): check the file"
         ) from error
     if path.suffix.lower() == ".png":
@@ -78,9 +78,9 @@ def read_image_file(path: str | Path) -> ImageFile:
 def _check_size(shape: tuple[int, ...]) -> None:
     """Raise `CxgiError` for what is no image, or a huge one; before its pixels are read."""
     if len(shape) != 2 or not all(shape):
-        raise CxgiError(f"has shape {shape}: one grey image with two axes is needed")
+        raise FileFormatError(f"has shape {shape}: one grey image with two axes is needed")
     if math.prod(shape) > MAX_PIXELS:
-        raise CxgiError(f"has {shape[0]} x {shape[1]} pixels, at most {MAX_PIXELS} are read: cut it or bin it")
+        raise FileFormatError(f"has {shape[0]} x {shape[1]} pixels, at most {MAX_PIXELS} are read: cut it or bin it")
 
 
 # ---------------------------------------------------------------- .npy
@@ -89,7 +89,7 @@ def _check_size(shape: tuple[int, ...]) -> None:
 def _read_npy(path: Path) -> NDArray[np.float64]:
     values = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-        raise CxgiError("holds no array of real numbers: save one with numpy.save")
+        raise FileFormatError("holds no array of real numbers: save one with numpy.save")
     _check_size(values.shape)
     return np.array(values, dtype=np.float64)
 
@@ -113,10 +113,10 @@ def _read_tiff(path: Path) -> NDArray[np.float64]:
 
     with _refuse_damaged_pages(), tifffile.TiffFile(path) as file:
         if len(file.pages) > MAX_PAGES:  # counted first: series of pages in a circle have no end
-            raise CxgiError(f"has {len(file.pages)} pages: save the one that is meant alone")
+            raise FileFormatError(f"has {len(file.pages)} pages: save the one that is meant alone")
         whole = [series for series in file.series if not series.keyframe.is_reduced]
         if len(whole) != 1:
-            raise CxgiError(f"has {len(whole)} images: save the one that is meant alone")
+            raise FileFormatError(f"has {len(whole)} images: save the one that is meant alone")
         (series,) = whole
         page = series.keyframe
         axes = [
@@ -126,14 +126,14 @@ def _read_tiff(path: Path) -> NDArray[np.float64]:
         _check_size(shape)
         samples = math.prod(series.shape) // math.prod(shape)
         if samples > 4:
-            raise CxgiError(f"has {samples} samples a pixel: save it in grey")
+            raise FileFormatError(f"has {samples} samples a pixel: save it in grey")
         values = series.asarray().reshape([n for _, n in axes])
         if axes[0][0] == "S":
             values = np.moveaxis(values, 0, -1)
         grey = _grey_of_tiff(page, values)
         turned = _TURNED.get(page.tags["Orientation"].value if "Orientation" in page.tags else 1)
     if turned is None:
-        raise CxgiError("says an orientation that TIFF does not know: save it anew")
+        raise FileFormatError("says an orientation that TIFF does not know: save it anew")
     return turned(grey).astype(np.float64)
 
 
@@ -143,7 +143,7 @@ def _refuse_damaged_pages() -> Iterator[None]:
 
     def refuse(record: logging.LogRecord) -> bool:
         if record.getMessage().startswith("<tifffile.TiffPages"):
-            raise CxgiError(f"has damaged pages ({record.getMessage()}): save it anew")
+            raise FileFormatError(f"has damaged pages ({record.getMessage()}): save it anew")
         return True
 
     library = logging.getLogger("tifffile")
@@ -158,9 +158,9 @@ def _grey_of_tiff(page: Any, values: NDArray[Any]) -> NDArray[Any]:
     """One number a pixel, the larger the brighter."""
     kind = page.photometric.name if page.photometric is not None else "unsaid"
     if values.dtype.kind not in "fiub":
-        raise CxgiError(f"holds no real numbers but {values.dtype}")
+        raise FileFormatError(f"holds no real numbers but {values.dtype}")
     if kind not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE"):
-        raise CxgiError(f"is a picture of the kind {kind}: save it in grey")
+        raise FileFormatError(f"is a picture of the kind {kind}: save it in grey")
     colours = 3 if kind == "RGB" else 1
     if values.ndim == 3:
         values = _without_alpha(values[..., :colours], values[..., colours:], [int(e) for e in page.extrasamples])
@@ -170,16 +170,16 @@ def _grey_of_tiff(page: Any, values: NDArray[Any]) -> NDArray[Any]:
         return _one_of_equal(np.moveaxis(page.colormap[:, values], 0, -1))
     if kind == "MINISWHITE":
         if values.dtype.kind not in "bu":
-            raise CxgiError(f"says that 0 is white, and holds {values.dtype}, which has no black: save it anew")
+            raise FileFormatError(f"says that 0 is white, and holds {values.dtype}, which has no black: save it anew")
         return (2 ** int(page.bitspersample) - 1) - values.astype(np.int64)
     return values
 
 
 def _without_alpha(values: NDArray[Any], extra: NDArray[Any], kinds: list[int]) -> NDArray[Any]:
     if extra.shape[-1] != len(kinds) or any(kind not in (1, 2) for kind in kinds):
-        raise CxgiError("has samples that are neither grey, colour nor transparency: save it in grey")
+        raise FileFormatError("has samples that are neither grey, colour nor transparency: save it in grey")
     if extra.size and extra.min() < (1 if extra.dtype.kind == "f" else np.iinfo(extra.dtype).max):
-        raise CxgiError(_TRANSPARENT)
+        raise FileFormatError(_TRANSPARENT)
     return values[..., 0] if values.shape[-1] == 1 else values
 
 
@@ -194,14 +194,14 @@ def _read_png(path: Path) -> NDArray[np.float64]:
     with Image.open(path, formats=["PNG"]) as picture:
         _check_size(picture.size[::-1])
         if getattr(picture, "n_frames", 1) > 1:
-            raise CxgiError("is an animation: save one picture of it")
+            raise FileFormatError("is an animation: save one picture of it")
         sixteen = "16" in str(picture.tile[0].args)
         if sixteen and not picture.mode.startswith("I"):
-            raise CxgiError("has colours or transparency of 16 bits: save it in grey, or as .npy")
+            raise FileFormatError("has colours or transparency of 16 bits: save it in grey, or as .npy")
         if sixteen and "transparency" in picture.info:
-            raise CxgiError(_TRANSPARENT)
+            raise FileFormatError(_TRANSPARENT)
         if picture.has_transparency_data and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-            raise CxgiError(_TRANSPARENT)
+            raise FileFormatError(_TRANSPARENT)
         turned = ImageOps.exif_transpose(picture)
         if turned.mode in ("P", "RGB", "RGBA", "LA", "PA"):
             return _one_of_equal(np.asarray(turned.convert("RGB"))).astype(np.float64) / 255
@@ -214,7 +214,7 @@ def _read_png(path: Path) -> NDArray[np.float64]:
 def _one_of_equal(colours: NDArray[Any]) -> NDArray[Any]:
     """The grey value of colours, shape (rows, columns, 3), that are all grey."""
     if not (colours == colours[..., :1]).all():
-        raise CxgiError("is a colour picture, and colours are no numbers: save it in grey, or as .npy")
+        raise FileFormatError("is a colour picture, and colours are no numbers: save it in grey, or as .npy")
     return colours[..., 0]
 
 

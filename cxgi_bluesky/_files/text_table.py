@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import FileFormatError
 
 Array = NDArray[np.float64]
 _Row = tuple[int, list[str]]  # number of the line, cells
@@ -41,8 +41,8 @@ def read_text(path: str | Path) -> str:
         if len(content) <= MAX_BYTES and content.count(b"\n") <= MAX_LINES and _count_cells(content) <= MAX_CELLS:
             return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise CxgiError(f"{path} cannot be read ({error})") from error
-    raise CxgiError(
+        raise FileFormatError(f"{path} cannot be read ({error})") from error
+    raise FileFormatError(
         f"{path} has more than {MAX_BYTES} bytes, {MAX_LINES} lines or {MAX_CELLS} numbers, more than the largest "
         "table needs: is it another file?"
     )
@@ -89,12 +89,14 @@ def columns_of(
     lines = _lines(text)
     number, line = next(lines, (0, ""))
     if not line:
-        raise CxgiError(f"{path} is empty: expected the columns {','.join(required)}")
+        raise FileFormatError(f"{path} is empty: expected the columns {','.join(required)}")
     separator, header = _header(path, number, line, required)
     names = [name for name in (*required, *optional) if name in header]
     twice = [name for name in names if header.count(name) > 1]
     if twice:
-        raise CxgiError(f"{path}, line {number}: {twice[0]} names {header.count(twice[0])} columns: keep one of them")
+        raise FileFormatError(
+            f"{path}, line {number}: {twice[0]} names {header.count(twice[0])} columns: keep one of them"
+        )
     at_once = _read_at_once(text, number, separator, len(header))
     if at_once is not None:
         found = {name: at_once[header.index(name)] for name in names}
@@ -128,11 +130,11 @@ def numbers_of(path: str | Path, text: str) -> Array:
         try:
             rows.append([_number(decimal(cell)) for cell in row])
         except ValueError as error:
-            raise CxgiError(
+            raise FileFormatError(
                 f"{path}, line {number} is no list of numbers ({error}): a bare list has no header; {_POINTS}"
             ) from error
         if len(row) != len(rows[0]):
-            raise CxgiError(f"{path}, line {number} has {len(row)} numbers, the lines before it {len(rows[0])}")
+            raise FileFormatError(f"{path}, line {number} has {len(row)} numbers, the lines before it {len(rows[0])}")
     return np.array(rows, dtype=np.float64)
 
 
@@ -156,14 +158,16 @@ def _header(path: str | Path, number: int, line: str, required: Sequence[str]) -
     cells = _cells(path, number, line, next((one for one in _SEPARATORS if one and one in line), None))
     names = [cell.strip() for cell in cells]
     missing = sorted(set(required) - {name.lower() for name in names})
-    raise CxgiError(f"{path} lacks the column {', '.join(missing)}: its first line is {', '.join(names)[:_SHOWN]!r}")
+    raise FileFormatError(
+        f"{path} lacks the column {', '.join(missing)}: its first line is {', '.join(names)[:_SHOWN]!r}"
+    )
 
 
 def _check_lengths(path: str | Path, rows: list[_Row], columns: int) -> None:
     for number, row in rows:
         if len(row) != columns:
             cut = "the file was cut short, or: " if number == rows[-1][0] and len(row) < columns else ""
-            raise CxgiError(
+            raise FileFormatError(
                 f"{path}, line {number} has {len(row)} cells, the header {columns}: {cut}give one for each column; "
                 f"{_POINTS}"
             )
@@ -175,7 +179,7 @@ def _cells(path: str | Path, number: int, line: str, separator: str | None) -> l
     try:
         return next(csv.reader([line], delimiter=separator, strict=True))
     except csv.Error as error:
-        raise CxgiError(f"{path}, line {number} is no row of a table ({error})") from error
+        raise FileFormatError(f"{path}, line {number} is no row of a table ({error})") from error
 
 
 # ---------------------------------------------------------------- numbers
@@ -201,7 +205,7 @@ def _numbers(path: str | Path, cells: list[tuple[int, str]], name: str) -> Array
         try:
             values.append(_number(decimal(cell)))
         except ValueError:
-            raise CxgiError(f"{path}, line {number}: {name} {cell[:_SHOWN]!r} is no number; {_POINTS}") from None
+            raise FileFormatError(f"{path}, line {number}: {name} {cell[:_SHOWN]!r} is no number; {_POINTS}") from None
     return np.array(values, dtype=np.float64)
 
 
@@ -219,7 +223,9 @@ def _decimal(path: str | Path, cells: list[tuple[int, str]]) -> Callable[[str], 
         return str
     number, first = commas[0]
     if any("." in cell for _, cell in cells) or all(_THOUSANDS.fullmatch(cell) for _, cell in commas):
-        raise CxgiError(f"{path}, line {number}: {first[:_SHOWN]!r} may be thousands or a decimal comma; {_POINTS}")
+        raise FileFormatError(
+            f"{path}, line {number}: {first[:_SHOWN]!r} may be thousands or a decimal comma; {_POINTS}"
+        )
     return lambda cell: cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
 
 
@@ -231,7 +237,9 @@ def _check_commas_separate(path: str | Path, rows: list[_Row]) -> None:
         return
     leading = next((number for number, row in rows if re.fullmatch(r"0\d+", row[1])), None)
     if leading is not None or all(len(row[1]) == 1 for _, row in rows):
-        raise CxgiError(f"{path}, line {leading or rows[0][0]}: a decimal comma, or two numbers? {_POINTS} ('10, 5')")
+        raise FileFormatError(
+            f"{path}, line {leading or rows[0][0]}: a decimal comma, or two numbers? {_POINTS} ('10, 5')"
+        )
 
 
 def _check_whole_numbers(path: str | Path, text: str, name: str, values: Array) -> None:
@@ -239,4 +247,4 @@ def _check_whole_numbers(path: str | Path, text: str, name: str, values: Array) 
     if odd.any():
         row = int(np.flatnonzero(odd)[0])
         number, _ = list(_lines(text))[row + 1]
-        raise CxgiError(f"{path}, line {number}: {name} {values[row]:g} is no whole number")
+        raise FileFormatError(f"{path}, line {number}: {name} {values[row]:g} is no whole number")

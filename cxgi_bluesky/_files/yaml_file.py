@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import CxgiError
+from ..errors import CxgiError, FileFormatError
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 1_000_000  # with aliases written out
@@ -44,12 +44,12 @@ def read_yaml_file(path: str | Path, what: str) -> Any:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise CxgiError(f"{what} {path} has more than {MAX_BYTES} bytes: is it another file?")
+            raise FileFormatError(f"{what} {path} has more than {MAX_BYTES} bytes: is it another file?")
         return load_yaml(content.decode("utf-8"))
     except CxgiError:
         raise
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
-        raise CxgiError(f"{what} {path} cannot be read ({' '.join(str(error).split())})") from error
+        raise FileFormatError(f"{what} {path} cannot be read ({' '.join(str(error).split())})") from error
 
 
 def load_yaml(text: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 from ..measurement.documents import number, read_run
 from ..measurement.normalization import smooth_sigma
 
@@ -53,7 +53,7 @@ class KnifeGeometry:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not 0 < value < math.inf:
-                raise CxgiError(f"{name} {value} of the knife edge: give a positive number")
+                raise MeasurementError(f"{name} {value} of the knife edge: give a positive number")
 
     @property
     def spot_share(self) -> float:
@@ -188,18 +188,18 @@ def fit_knife_scan(
 def _check_positions(position: Array, values: Array, sigma: ArrayLike | None) -> Array | None:
     """The noise of each point, None where nothing tells it."""
     if position.ndim != 1 or position.shape != values.shape:
-        raise CxgiError(f"{position.size} positions for {values.size} signals: give one each")
+        raise MeasurementError(f"{position.size} positions for {values.size} signals: give one each")
     if len(position) < MIN_POINTS:
-        raise CxgiError(f"{len(position)} points of a knife edge: give {MIN_POINTS} or more")
+        raise MeasurementError(f"{len(position)} points of a knife edge: give {MIN_POINTS} or more")
     if not (np.isfinite(position).all() and np.isfinite(values).all()):
-        raise CxgiError("a position or signal of the knife edge is not finite: leave that point out")
+        raise MeasurementError("a position or signal of the knife edge is not finite: leave that point out")
     if np.ptp(position) == 0 or np.ptp(values) == 0:
-        raise CxgiError("the knife or the signal never changed: check the axis, the shutter and the detector")
+        raise MeasurementError("the knife or the signal never changed: check the axis, the shutter and the detector")
     if sigma is None:
         return None
     noise = np.asarray(sigma, dtype=np.float64)
     if noise.shape != values.shape:
-        raise CxgiError(f"{noise.size} sigmas for {values.size} signals: give one each")
+        raise MeasurementError(f"{noise.size} sigmas for {values.size} signals: give one each")
     if not (noise[np.isfinite(noise)] > 0).any():
         return None
     return smooth_sigma(values, np.where(noise > 0, noise, np.nan))
@@ -237,12 +237,12 @@ def _check_edge(numbers: Mapping[str, tuple[float, float | None]], spread: float
     remedy = "scan further to both sides of the edge, or expose longer"
     sigmas = [error for _, error in numbers.values()]
     if any(error is None or not math.isfinite(error) for error in sigmas):
-        raise CxgiError(f"no edge can be fitted to the knife scan: {remedy}")
+        raise MeasurementError(f"no edge can be fitted to the knife scan: {remedy}")
     (height, height_sigma), (centre, _) = numbers["height"], numbers["centre"]
     if height_sigma is None or not height > 5 * height_sigma * spread:
-        raise CxgiError(f"the knife scan shows no step above the noise: {remedy}")
+        raise MeasurementError(f"the knife scan shows no step above the noise: {remedy}")
     if not position.min() < centre < position.max():
-        raise CxgiError(f"the edge would lie at {centre:.0f} um, outside the scan: {remedy}")
+        raise MeasurementError(f"the edge would lie at {centre:.0f} um, outside the scan: {remedy}")
 
 
 # ---------------------------------------------------------------- documents

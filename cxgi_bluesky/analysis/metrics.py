@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 
 Image = NDArray[Any]
 
 
 def _same_shape(image: Image, truth: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if np.shape(image) != np.shape(truth):
-        raise CxgiError(f"image {np.shape(image)} and truth {np.shape(truth)} differ in shape: compare equal sizes")
+        raise MeasurementError(
+            f"image {np.shape(image)} and truth {np.shape(truth)} differ in shape: compare equal sizes"
+        )
     return np.asarray(image, dtype=np.float64), np.asarray(truth, dtype=np.float64)
 
 
@@ -78,7 +80,7 @@ def compare(image: Image, truth: Image) -> dict[str, float]:
 def modulation_depth(d_max: float, d_min: float) -> float:
     """Modulation depth ratio D_r = (D_max - D_min) / D_max from an open and a metal tile's bucket."""
     if not d_max > 0:
-        raise CxgiError(f"D_max {d_max} is not positive: the bucket of the all-open tile, dark subtracted")
+        raise MeasurementError(f"D_max {d_max} is not positive: the bucket of the all-open tile, dark subtracted")
     return (d_max - d_min) / d_max
 
 
@@ -120,7 +122,7 @@ def picture_levels(image: Image) -> Levels:
 
     image = np.asarray(image, dtype=np.float64)
     if not np.ptp(image) > 0:
-        raise CxgiError("the image is flat: it has no dark and bright level")
+        raise MeasurementError("the image is flat: it has no dark and bright level")
     threshold = float(threshold_otsu(image))
     bright, dark = image[image > threshold], image[image <= threshold]
     return Levels(threshold, float(dark.mean()), float(bright.mean()), float(dark.var()), float(bright.var()))

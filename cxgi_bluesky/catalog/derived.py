@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CxgiError
+from ..errors import StorageError
 from ..masks.pattern_set import PatternSet
 from ..measurement.documents import cxgi_block
 from ..measurement.exposures import SCHEMA
@@ -92,6 +92,6 @@ def read_image(run: Any) -> np.ndarray[Any, Any]:
         try:
             return np.asarray(run["primary"]["image"].read()).reshape(cxgi_block(start)["size"], -1)
         except (KeyError, TypeError, ValueError) as error:
-            raise CxgiError(
+            raise StorageError(
                 f"run {start.get('uid')} holds no image that can be read ({short(error)}): are its arrays there?"
             ) from error

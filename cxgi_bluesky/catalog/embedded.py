@@ -17,7 +17,7 @@ import yaml
 
 from .._files.atomic_write import whole_file
 from .._files.file_lock import locked, take_alone, take_shared
-from ..errors import CxgiError
+from ..errors import CxgiError, StorageError
 from .folder_address import WAIT_S, address_of, known_address, read_addresses, rewrite_addresses
 from .tables import has_tables, prepare_tables, set_write_ahead_log, wait_for_others
 from .tiled_writer import import_warnings_silenced
@@ -102,7 +102,7 @@ def _make(database: Path, uri: str) -> None:
         try:
             elsewhere.submit(make_and_stamp).result()
         except DatabaseUpgradeNeeded:
-            raise CxgiError(
+            raise StorageError(
                 f"{database} was made by an earlier release of Tiled: copy the folder, then run 'tiled catalog "
                 f"upgrade-database {uri.split('?')[0]}'"
             ) from None
@@ -112,14 +112,14 @@ def _make(database: Path, uri: str) -> None:
 
 def _explain_failure(database: Path, error: Exception) -> CxgiError:
     """What Tiled could not open, and what to do."""
-    return CxgiError(f"{database} cannot be opened ({type(error).__name__}: {error}): bring it back from a copy")
+    return StorageError(f"{database} cannot be opened ({type(error).__name__}: {error}): bring it back from a copy")
 
 
 def _check_databases(folder: Path, holds_runs: bool, to_write: bool) -> None:
     """A database that is gone is never made anew in silence while the other one is full."""
     catalog, tables = folder / "catalog.db", folder / "tables.db"
     if not catalog.exists() and has_tables(tables):
-        raise CxgiError(
+        raise StorageError(
             f"{catalog} is missing beside {tables}, which holds exposures: bring it back from a copy, or move "
             "tables.db and arrays away to begin a new catalog here"
         )
@@ -138,7 +138,7 @@ def _follow(folder: Path, recorded: list[str]) -> str:
     if old:
         alone = None if folder in _in_use else take_alone(folder, "in-use")
         if alone is None:
-            raise CxgiError(
+            raise StorageError(
                 f"data folder {folder} was {old[0]} before and is open in another process: end that first, so that "
                 "the addresses in its catalog can follow it"
             )
@@ -162,7 +162,7 @@ def _prepare_tables(folder: Path, address: str, to_write: bool) -> None:
 def _say(text: str, to_write: bool) -> None:
     """Who is about to write must not; who reads can still list the runs."""
     if to_write:
-        raise CxgiError(text)
+        raise StorageError(text)
     logger.warning(text)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from ..errors import CxgiError
+from ..errors import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ def check_name(folder: Path) -> None:
     try:
         str(folder).encode()
     except UnicodeEncodeError as error:
-        raise CxgiError(f"data folder {str(folder)!r}: its name is no UTF-8: rename it") from error
+        raise StorageError(f"data folder {str(folder)!r}: its name is no UTF-8: rename it") from error
     if not (_PLAIN.fullmatch(str(folder)) or _PLAIN.fullmatch(str(_link_to(folder)))):
-        raise CxgiError(f"data folder {folder}: rename it, here with letters, digits, blanks and ._/+=@~- alone")
+        raise StorageError(f"data folder {folder}: rename it, here with letters, digits, blanks and ._/+=@~- alone")
 
 
 def address_of(folder: Path) -> str:
@@ -59,7 +59,7 @@ def address_of(folder: Path) -> str:
             link.unlink(missing_ok=True)
             link.symlink_to(folder, target_is_directory=True)
     except OSError as error:
-        raise CxgiError(
+        raise StorageError(
             f"data folder {folder}: such a name needs a link to it at {link}, which cannot be made ({error}): rename "
             "the folder, with letters, digits, blanks and ._/+=@~- alone"
         ) from error
@@ -88,7 +88,7 @@ def read_addresses(folder: Path) -> list[str]:
                 return []
             rows = database.execute(f"SELECT data_uri FROM assets WHERE data_uri LIKE 'sqlite:%{_TABLES}'").fetchall()
     except sqlite3.DatabaseError as error:
-        raise CxgiError(
+        raise StorageError(
             f"{path} cannot be read ({error}): wait if it is locked, else bring it back from a copy"
         ) from error
     found = (re.fullmatch(r"sqlite://(?:localhost)?/(/.*)/tables\.db", uri) for (uri,) in rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ..errors import CxgiError
+from ..errors import StorageError
 from .embedded import open_embedded
 from .folder_address import check_name
 from .recovery import Recovery, say_what_waits
@@ -31,7 +31,7 @@ def check_address(address: str) -> None:
     parts = urlsplit(address)
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-        raise CxgiError(
+        raise StorageError(
             f"the address of server {bare} has more than host and path, maybe a key: put the key into {KEY_VARIABLE}, "
             f"and give {bare}"
         )
@@ -52,13 +52,13 @@ def open_server(address: str) -> Any:
         try:
             catalog = from_uri(address)
         except Exception as error:
-            raise CxgiError(
+            raise StorageError(
                 f"server {address} cannot be used ({type(error).__name__}: {error}): does it run, and is its key in "
                 f"{KEY_VARIABLE}?"
             ) from error
     specs = [spec.name for spec in getattr(catalog, "specs", [])]
     if "CatalogOfBlueskyRuns" not in specs:
-        raise CxgiError(
+        raise StorageError(
             f"server {address} keeps no catalog of runs there (specs {specs}): see docs/how-to/use-the-catalog"
         )
     return catalog
@@ -117,12 +117,14 @@ def _folder_of(place: str | Path) -> Path:
     if isinstance(place, str) and re.match(r"[a-z][a-z0-9+.-]*://", place):
         parts = urlsplit(place)
         if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
-            raise CxgiError(f"data {place!r} is no folder: give a path, file:///PATH, or a server, http(s)://HOST:PORT")
+            raise StorageError(
+                f"data {place!r} is no folder: give a path, file:///PATH, or a server, http(s)://HOST:PORT"
+            )
         return Path(unquote(parts.path))
     try:
         return Path(place).expanduser()
     except RuntimeError as error:
-        raise CxgiError(f"data folder {place}: {error}") from error
+        raise StorageError(f"data folder {place}: {error}") from error
 
 
 def _writable(folder: Path) -> Path:
@@ -134,7 +136,7 @@ def _writable(folder: Path) -> Path:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise CxgiError(
+        raise StorageError(
             f"data folder {folder} cannot be written ({error}): give another with --data or {DATA_VARIABLE}"
         ) from error
     return folder.resolve()
@@ -164,7 +166,7 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
     """
     place, folder = data_place(data), data_folder(data)
     if not (to_write or is_server(place) or folder.exists()):
-        raise CxgiError(f"there is no data folder {folder}: name another (--data, {DATA_VARIABLE}), or scan first")
+        raise StorageError(f"there is no data folder {folder}: name another (--data, {DATA_VARIABLE}), or scan first")
     local = _writable(folder)
     catalog = open_server(str(place)) if is_server(place) else open_embedded(local, to_write=to_write)
     remember_writer(CatalogWriter(catalog, local, reads_back=is_server(place)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
-from ..errors import CxgiError
+from ..errors import CxgiError, StorageError
 
 _OF_THE_CATALOG = ("sqlite3", "sqlalchemy", "aiosqlite", "adbc_driver_manager", "httpx", "tiled", "zarr")
 _CATALOG = ("tiled", "bluesky_tiled_plugins")
@@ -26,13 +26,13 @@ def catalog_problem(error: BaseException) -> CxgiError | None:
 
     text = short(error)
     if isinstance(error, httpx.TransportError):
-        return CxgiError(
+        return StorageError(
             f"the catalog's server does not answer ({text}): start it again; exposures that it did not take are in the "
             "journal, and stored as soon as it answers"
         )
     if "locked" in str(error) or "busy" in str(error):
-        return CxgiError(f"the catalog is locked by another process ({text}): wait for that, and try again")
-    return CxgiError(f"the catalog cannot be read ({text}): bring the damaged or missing file back from a copy")
+        return StorageError(f"the catalog is locked by another process ({text}): wait for that, and try again")
+    return StorageError(f"the catalog cannot be read ({text}): bring the damaged or missing file back from a copy")
 
 
 def _package(module: str) -> str:

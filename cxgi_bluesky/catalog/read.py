@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import CxgiError
+from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
 from ..measurement.exposures import Exposures
 from .problems import catalog_errors
@@ -36,8 +36,8 @@ def find_run(catalog: Any, uid: str) -> Any:
             run = catalog[uid]
         except (KeyError, ValueError) as error:
             if any(one.startswith(uid) for one in waiting):
-                raise CxgiError(f"run {uid!r} waits to be recovered: cxgi recover") from error
-            raise CxgiError(f"run {uid!r} is not in the catalog ({error}): cxgi runs lists them") from error
+                raise StorageError(f"run {uid!r} waits to be recovered: cxgi recover") from error
+            raise StorageError(f"run {uid!r} is not in the catalog ({error}): cxgi runs lists them") from error
     if run.metadata["start"].get("uid") in waiting:
         logger.warning("run %s is not whole in the catalog, the rest waits to be recovered: cxgi recover", uid)
     return run
@@ -65,7 +65,7 @@ def named_run(catalog: Any, name: str) -> Any:
         runs = _runs_of_number(catalog, int(name))
         if len(runs) > 1:
             uids = ", ".join(run.metadata["start"]["uid"][:8] for run in runs)
-            raise CxgiError(f"{len(runs)} runs have the scan number {name} ({uids}): give the uid of one")
+            raise StorageError(f"{len(runs)} runs have the scan number {name} ({uids}): give the uid of one")
         if runs:
             return runs[0]
     return find_run(catalog, name)
@@ -75,7 +75,7 @@ def _run_from_the_end(catalog: Any, place: int) -> Any:
     with catalog_errors():
         newest = catalog.values().tail(place)
     if len(newest) < place:
-        raise CxgiError(f"run {-place} from the end: the catalog has {len(newest)} runs, cxgi runs lists them")
+        raise StorageError(f"run {-place} from the end: the catalog has {len(newest)} runs, cxgi runs lists them")
     _check_nothing_newer_waits(waiting_starts(catalog), newest[-1], "run")
     return newest[0]
 
@@ -89,7 +89,7 @@ def _runs_of_number(catalog: Any, scan_id: int) -> list[Any]:
 
 def _check_nothing_newer_waits(waiting: Sequence[Mapping[str, Any]], last: Any, what: str) -> None:
     if any(last is None or _time(start) >= _time(last.metadata["start"]) for start in waiting):
-        raise CxgiError(f"a newer {what} is not in the catalog, {waits(len(waiting))}; or name an older one")
+        raise StorageError(f"a newer {what} is not in the catalog, {waits(len(waiting))}; or name an older one")
 
 
 def last_scan(catalog: Any) -> Any:
@@ -110,7 +110,7 @@ def last_scan(catalog: Any) -> Any:
     waiting = [start for start in waiting_starts(catalog) if cxgi_block(start).get("purpose") == "image"]
     _check_nothing_newer_waits(waiting, last, "scan")
     if last is None:
-        raise CxgiError("no scan in the catalog: run one first")
+        raise StorageError("no scan in the catalog: run one first")
     return last
 
 
@@ -136,7 +136,7 @@ def read_exposures(run: Any) -> Exposures:
     """
     words = cxgi_block(run.metadata["start"])
     if "raw_uids" in words:
-        raise CxgiError(
+        raise StorageError(
             f"run {run.metadata['start']['uid']} is a reconstruction: reconstruct its raw run {words['raw_uids'][0]}"
         )
     with catalog_errors():
@@ -168,7 +168,9 @@ def read_whole_scan(catalog: Any, run: Any) -> Exposures:
     while (resumed := chain[-1].start["cxgi"].get("resumes")) is not None:
         chain.append(read_exposures(find_run(catalog, resumed)))
         if chain[-1].start["uid"] in [earlier.start["uid"] for earlier in chain[:-1]]:
-            raise CxgiError(f"run {chain[0].start['uid']} resumes itself, by way of {resumed!r}: its metadata are bad")
+            raise StorageError(
+                f"run {chain[0].start['uid']} resumes itself, by way of {resumed!r}: its metadata are bad"
+            )
     whole = chain.pop()
     while chain:
         whole = chain.pop().continuing(whole)
@@ -202,7 +204,7 @@ def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | N
     try:
         return exposures_of_kind(catalog, named, kind)
     except CxgiError as error:
-        raise CxgiError(
+        raise StorageError(
             f"the {kind} run that this image names cannot be used ({error}): name another one with {option} UID, or go "
             f"on without it, {option} {NO_LINK}"
         ) from error
@@ -221,7 +223,7 @@ def linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None) -> E
     if exposures.dark is None:
         return linked_exposures(catalog, exposures, "dark_uid", uid)
     if uid not in (None, NO_LINK):
-        raise CxgiError(
+        raise StorageError(
             f"run {exposures.start['uid']} has dark readings of its own, which are used: leave the dark run out"
         )
     return None
@@ -238,7 +240,7 @@ def exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
     found = read_exposures(find_run(catalog, uid))
     purpose = found.start["cxgi"].get("purpose")
     if purpose != kind:
-        raise CxgiError(f"run {uid} is no {kind} scan (purpose {purpose!r}): name another one, or {NO_LINK!r}")
+        raise StorageError(f"run {uid} is no {kind} scan (purpose {purpose!r}): name another one, or {NO_LINK!r}")
     return found
 
 

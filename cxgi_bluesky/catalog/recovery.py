@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files.file_lock import LockedError, locked
-from ..errors import CxgiError
+from ..errors import StorageError
 from .journal import (
     SUFFIX,
     Document,
@@ -167,7 +167,7 @@ def store_journal(catalog: Any, path: Path, content: JournalContent, uid: str) -
         writer(name, document)
     there = _keys(read_documents(catalog, uid))
     if there != wanted:
-        raise CxgiError(
+        raise StorageError(
             f"the catalog has {there.total()} events of run {uid[:8]} where {wanted.total()} were written: look at it"
         )
     return documents, True
@@ -215,7 +215,7 @@ def union(journal: Iterable[Document], stored: Iterable[Document]) -> list[Docum
     ours, theirs = list(_one_by_one(journal)), list(_one_by_one(stored))
     start, stop = (next((d for n, d in (*ours, *theirs) if n == name), None) for name in ("start", "stop"))
     if start is None:
-        raise CxgiError("there is no start document, neither in the journal nor in the catalog")
+        raise StorageError("there is no start document, neither in the journal nor in the catalog")
     streams = {d["uid"]: d["name"] for name, d in (*ours, *theirs) if name == "descriptor"}
     described = {d["uid"] for name, d in ours if name == "descriptor"}
     first = [(n, d) for n, d in theirs if n == "descriptor" and d["uid"] not in described]
@@ -317,7 +317,7 @@ def _read_events(stream: Any, described: list[dict[str, Any]]) -> Iterator[dict[
     """The rows of a stream, in the order in which they were written; arrays are kept beside the table."""
     parts, keys = dict(stream.items()), described[0].get("data_keys", {})
     if any(re.fullmatch(r"internal_\d+", part) for part in parts):
-        raise CxgiError(f"stream {described[0]['name']!r} has more columns than can be compared")
+        raise StorageError(f"stream {described[0]['name']!r} has more columns than can be compared")
     if "internal" not in parts:
         return
     arrays = [key for key in parts if key in keys and not keys[key].get("external")]

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ..errors import CxgiError
+from ..errors import CxgiError, StorageError
 from .folder_address import WAIT_S
 from .problems import short
 
@@ -64,7 +64,7 @@ def _ask(path: Path, statement: str) -> Any:
     except _errors() as error:
         if "locked" in str(error) or "busy" in str(error):
             raise
-        raise CxgiError(
+        raise StorageError(
             f"{path} cannot be read ({short(error)}): bring it back from a copy; catalog.db lists the runs alone"
         ) from error
 

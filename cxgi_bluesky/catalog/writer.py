@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .._files.file_lock import locked
-from ..errors import CxgiError
+from ..errors import StorageError
 from ..measurement.per_run import Callback, PerRun
 from .journal import Document, Journal, journal_folder, read_journal
 from .plain_documents import PlainDocuments
@@ -189,7 +189,7 @@ class CatalogWriter:
         self.put(task)
         while not done.wait(0.5):
             if self._thread is None or not self._thread.is_alive():
-                raise CxgiError("the catalog's writer has ended with its process")
+                raise StorageError("the catalog's writer has ended with its process")
         if problem:
             raise problem[0]
         return answer[0]
@@ -357,7 +357,7 @@ def writer_of(catalog: Any) -> CatalogWriter:
     try:
         return _writers[catalog.context]
     except KeyError:
-        raise CxgiError("only a catalog of open_catalog can be written to: open it with that") from None
+        raise StorageError("only a catalog of open_catalog can be written to: open it with that") from None
 
 
 def waiting_starts(catalog: Any) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..masks.board import MaskBoard
@@ -48,7 +48,7 @@ def _prepare(parser: argparse.ArgumentParser, function: Command) -> argparse.Arg
 def refuse_for_signed(options: argparse.Namespace, coding: str | None) -> None:
     """Raise `CxgiError` for --d-r or --dark with signed buckets, which have neither."""
     if coding == "signed" and (options.d_r is not None or options.dark is not None):
-        raise CxgiError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
+        raise ConfigError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
 
 
 def printable(text: str) -> str:
@@ -107,7 +107,7 @@ def _find_board(name: str, of_the_run: Payload | None) -> MaskBoard:
 
     board = load_board(name)
     if of_the_run is not None and of_the_run["sha256"] != board.sha256:
-        raise CxgiError(
+        raise ConfigError(
             f"--board {name} (sha256 {board.sha256[:12]}) is not the board of this run, {of_the_run['id']!r} "
             f"(sha256 {of_the_run['sha256'][:12]}): give that one"
         )

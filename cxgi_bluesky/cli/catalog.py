@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from ..errors import CxgiError
+from ..errors import ConfigError, CxgiError
 from ..measurement.documents import cxgi_block
 from ._options import RUN_HELP, Commands, Payload, Say, add_command
 
@@ -28,7 +28,7 @@ def runs(options: argparse.Namespace, say: Say) -> Payload:
     from ..catalog import data_folder, data_place, open_catalog, summarise
 
     if options.last < 1:
-        raise CxgiError(f"--last {options.last}: give a positive number of runs")
+        raise ConfigError(f"--last {options.last}: give a positive number of runs")
     catalog = open_catalog(options.data)
     listed = [summarise(run) for run in catalog.values().tail(options.last)]
     place = data_place(options.data) or data_folder()
@@ -90,7 +90,7 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
         payload["exposure_figures"] = exposures.figures if exposures.figures_of[payload["uid"]] else None
     if options.out is not None:
         if not derived:
-            raise CxgiError(
+            raise ConfigError(
                 f"run {payload['uid'][:8]} has no image of its own: use cxgi reconstruct {payload['uid'][:8]}"
             )
         from ..reconstruction.result import Reconstruction

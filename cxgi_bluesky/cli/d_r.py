@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ._options import Commands, Payload, Say, add_command
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
             metal.thickness_um if thickness_um is None else thickness_um,
         )
     if material is None or thickness_um is None:
-        raise CxgiError("which mask: give --metal and --thickness-um, or a --board")
+        raise ConfigError("which mask: give --metal and --thickness-um, or a --board")
     if options.substrate is not None:
         substrate = Layer.parse(options.substrate)
     return Layer(material, thickness_um), substrate, known
@@ -128,7 +128,7 @@ def _measured(options: argparse.Namespace, say: Say) -> Payload:
     exposures = read_exposures(named_run(catalog, options.run))
     found = exposures.measured_d_r(dark=dark_level(exposures.start["cxgi"], linked_dark(catalog, exposures)))
     if found is None:
-        raise CxgiError(
+        raise ConfigError(
             f"run {options.run} has no all-metal exposures: a reference_scan or metal_scan has, or hadamard_scan with "
             "metal_exposures"
         )

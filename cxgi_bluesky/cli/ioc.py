@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files.atomic_write import whole_file
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..masks.board import Alignment
 from ._options import Commands, Payload, Say, add_command, plain
 
@@ -99,7 +99,9 @@ def _alignment(text: str) -> Alignment:
     try:
         x0_mm, y0_mm, rotation_deg, scale = map(float, numbers if mirrored else [*numbers, last])
     except ValueError:
-        raise CxgiError(f"--lies-as {text}: give X0_MM,Y0_MM,ROTATION_DEG,SCALE and, if it is so, ,mirrored") from None
+        raise ConfigError(
+            f"--lies-as {text}: give X0_MM,Y0_MM,ROTATION_DEG,SCALE and, if it is so, ,mirrored"
+        ) from None
     return Alignment(x0_mm, y0_mm, rotation_deg, scale, mirrored)
 
 

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..errors import CxgiError
+from ..errors import ConfigError, CxgiError
 from ..measurement.documents import cxgi_block
 from ._options import Commands, Payload, Say, add_command
 
@@ -75,19 +75,19 @@ def quality(options: argparse.Namespace, say: Say) -> Payload:
 
 def _check(options: argparse.Namespace) -> None:
     if options.pixel_um is not None and not (math.isfinite(options.pixel_um) and options.pixel_um > 0):
-        raise CxgiError(f"--pixel-um {options.pixel_um:g}: give a positive size in um")
+        raise ConfigError(f"--pixel-um {options.pixel_um:g}: give a positive size in um")
     if (options.open is None) != (options.metal is None):
-        raise CxgiError("--open and --metal belong together: give both buckets")
+        raise ConfigError("--open and --metal belong together: give both buckets")
     if options.tile not in (None, "auto") and not (options.tile.isdecimal() and options.tile_size is not None):
-        raise CxgiError(f"--tile {options.tile}: give a pattern_index and --tile-size, or auto")
+        raise ConfigError(f"--tile {options.tile}: give a pattern_index and --tile-size, or auto")
     if options.gap_width is not None and options.gap is None:
-        raise CxgiError("--gap-width needs --gap: say where the gap is, or --gap auto")
+        raise ConfigError("--gap-width needs --gap: say where the gap is, or --gap auto")
     if options.edge_line is not None and options.edge != "auto":
-        raise CxgiError("--edge and --edge-line both given: use one")
+        raise ConfigError("--edge and --edge-line both given: use one")
     if options.out is not None and Path(options.out).suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise CxgiError(f"--out {options.out} is no figure: use .png, .pdf or .svg")
+        raise ConfigError(f"--out {options.out} is no figure: use .png, .pdf or .svg")
     if options.out is not None and not Path(options.out).parent.is_dir():
-        raise CxgiError(f"folder {Path(options.out).parent} does not exist: make it first or choose another --out")
+        raise ConfigError(f"folder {Path(options.out).parent} does not exist: make it first or choose another --out")
 
 
 def _picture(options: argparse.Namespace) -> tuple[Any, Payload]:
@@ -109,7 +109,7 @@ def _picture_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
     start = run.metadata["start"]
     words = cxgi_block(start)
     if "raw_uids" not in words:
-        raise CxgiError(
+        raise ConfigError(
             f"run {start['uid'][:8]} has no image of its own: use cxgi reconstruct {start['uid'][:8]} and give the "
             "uid of the reconstruction"
         )
@@ -134,7 +134,7 @@ def _tile(options: argparse.Namespace, image: Any, zero: str) -> Payload | None:
     if options.tile is None:
         return None
     if zero == "arbitrary" and Path(options.image).suffix.lower() != ".png":
-        raise CxgiError(f"{options.image}: its 0 is not where no light is, so that it has no D_r")
+        raise ConfigError(f"{options.image}: its 0 is not where no light is, so that it has no D_r")
     design = None if options.tile == "auto" else pattern(options.tile_size, int(options.tile))
     return asdict(tile_modulation_depth(image, design))
 
@@ -149,7 +149,7 @@ def _against_truth(options: argparse.Namespace, image: Any) -> Payload | None:
         return None
     truth = check_image(read_image_file(options.truth).image)
     if truth.min() < -0.5 or truth.max() > 1.5:
-        raise CxgiError(
+        raise ConfigError(
             f"the truth spans {truth.min():.3g}..{truth.max():.3g}, but a transmission lies within 0..1: rescale it"
         )
     return {"file": options.truth, **compare(image, truth), "psnr_raw_db": psnr(image, truth)}
@@ -232,5 +232,5 @@ def _four(text: str, option: str, form: str) -> Four:
     except ValueError:
         numbers = ()
     if len(numbers) != 4 or not all(math.isfinite(number) for number in numbers):
-        raise CxgiError(f"{option} {text}: give four numbers {form}, or auto")
+        raise ConfigError(f"{option} {text}: give four numbers {form}, or auto")
     return numbers[0], numbers[1], numbers[2], numbers[3]

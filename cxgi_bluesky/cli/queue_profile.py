@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files.atomic_write import whole_file
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..masks.board import MaskBoard, load_board
 from ..masks.pattern_set import count_for_fraction
 from ._options import Commands, Payload, Say, add_command
@@ -123,7 +123,7 @@ def _write_new(folder: Path, files: dict[str, str]) -> None:
     """Write files into a folder that has none of them."""
     there = [name for name in files if (folder / name).exists()]
     if there:
-        raise CxgiError(f"{folder} has {', '.join(there)} already: remove what is there, or name another folder")
+        raise ConfigError(f"{folder} has {', '.join(there)} already: remove what is there, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         with whole_file(folder / name) as part:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..masks.orders import DEFAULT_ORDER, ORDERS, SEEDED
 from ..masks.pattern_set import PatternSet
 from ..measurement.bucket_files.read_write import SUFFIXES
@@ -69,9 +69,9 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
 
     is_file = Path(options.target).suffix.lower() in SUFFIXES or Path(options.target).is_file()
     if options.board is not None and options.tile_maps is None:
-        raise CxgiError("--board is for --tile-maps: it says of which board they are")
+        raise ConfigError("--board is for --tile-maps: it says of which board they are")
     if options.weights is not None and options.method != "ch-mwcnn":
-        raise CxgiError("--weights is for --method ch-mwcnn")
+        raise ConfigError("--weights is for --method ch-mwcnn")
     check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
     result, derived_uid = (_from_file if is_file else _from_run)(options, say)
     out = Path(options.out if options.out is not None else f"{Path(options.target).stem}-{result.method}.png")
@@ -197,11 +197,11 @@ def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
     from ..reconstruction.registry import default_method
 
     if options.reference is not None:
-        raise CxgiError("--reference is for runs: a file has no reference scan")
+        raise ConfigError("--reference is for runs: a file has no reference scan")
     if options.dark_run is not None:
-        raise CxgiError("--dark-run is for runs: give the dark of a file with --dark")
+        raise ConfigError("--dark-run is for runs: give the dark of a file with --dark")
     if options.speckles is not None:
-        raise CxgiError("--speckles is for speckle runs: a file of buckets belongs to Hadamard masks")
+        raise ConfigError("--speckles is for speckle runs: a file of buckets belongs to Hadamard masks")
     measurement = Measurement.from_file(
         options.target, size=options.size, coding=options.coding, d_r=options.d_r, dark=options.dark
     )
@@ -220,7 +220,7 @@ def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
 def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
     for name in ("size", "coding", "d_r", "dark"):
         if getattr(options, name) is not None:
-            raise CxgiError(
+            raise ConfigError(
                 f"--{name.replace('_', '-')} is for files; a run brings its own (no file {options.target!r} here)"
             )
     from ..catalog import data_folder, last_scan, named_run, open_catalog
@@ -233,11 +233,11 @@ def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
     measured = measured if isinstance(measured, dict) else {}
     speckled = measured.get("basis") == "speckle"
     if speckled and options.fraction is not None:
-        raise CxgiError("--fraction is for Hadamard masks: the run is one of speckle patterns, which have no order")
+        raise ConfigError("--fraction is for Hadamard masks: the run is one of speckle patterns, which have no order")
     if options.speckles is not None and not speckled:
-        raise CxgiError("--speckles is for speckle runs: this run has no recorded patterns")
+        raise ConfigError("--speckles is for speckle runs: this run has no recorded patterns")
     if options.tile_maps is not None and speckled:
-        raise CxgiError("--tile-maps is for masks: the run is one of speckle patterns")
+        raise ConfigError("--tile-maps is for masks: the run is one of speckle patterns")
     pattern_set = _chosen_patterns(options, measured.get("size"), measured.get("order"), measured.get("seed"))
     return reconstruct_run(
         catalog,
@@ -265,10 +265,12 @@ def _chosen_patterns(
     if options.fraction is None:
         for name in ("order", "order_seed"):
             if getattr(options, name) is not None:
-                raise CxgiError(f"--{name.replace('_', '-')} needs --fraction: the order picks which patterns are kept")
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} needs --fraction: the order picks which patterns are kept"
+                )
         return None
     if size is None:
-        raise CxgiError("--fraction needs a mask scan: this run has no pattern set")
+        raise ConfigError("--fraction needs a mask scan: this run has no pattern set")
     if options.order is not None or options.order_seed is not None or order is None:
         order, seed = options.order or order or DEFAULT_ORDER, options.order_seed
         _check_order_seed(order, seed)
@@ -278,6 +280,6 @@ def _chosen_patterns(
 def _check_order_seed(order: str, seed: int | None) -> None:
     """Name the option where the order alone would name the seed."""
     if order in SEEDED and seed is None:
-        raise CxgiError(f"--order {order} is drawn at random: give the seed that it was drawn with, --order-seed N")
+        raise ConfigError(f"--order {order} is drawn at random: give the seed that it was drawn with, --order-seed N")
     if order not in SEEDED and seed is not None:
-        raise CxgiError(f"--order-seed {seed} is for {', '.join(SEEDED)}: leave it out for order {order}")
+        raise ConfigError(f"--order-seed {seed} is for {', '.join(SEEDED)}: leave it out for order {order}")

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ._options import Commands, Payload, Say, add_command
 
 
@@ -36,9 +36,9 @@ class _Example(argparse.Action):
 def train(options: argparse.Namespace, say: Say) -> Payload:
     """Train the network of ch-mwcnn, or go on where a folder's checkpoint stands."""
     if options.threads < 1:
-        raise CxgiError(f"--threads {options.threads}: give at least 1")
+        raise ConfigError(f"--threads {options.threads}: give at least 1")
     if options.stop_at < 0:
-        raise CxgiError(f"--stop-at {options.stop_at}: give a step, or leave it out to train to the end")
+        raise ConfigError(f"--stop-at {options.stop_at}: give a step, or leave it out to train to the end")
     from ..training.config import read_config
     from ..training.distributed import is_first_process
     from ..training.loop import train as train_network

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ophyd import Component, Device, Kind, Signal
 from ophyd.status import Status, StatusBase
 
-from ..errors import CxgiError
+from ..errors import ScanError
 from ..masks.speckle_files import SpeckleWriter
 from ..masks.speckle_set import SpeckleSet
 from .configuration import Configured, Settings
@@ -91,11 +91,11 @@ class AreaDetectorDiode(Diode):
         **kwargs: Any,
     ) -> None:
         if (background_per_pixel or read_noise_counts) and not pixels:
-            raise CxgiError("background_per_pixel and read_noise_counts need pixels: the number of pixels in the total")
+            raise ScanError("background_per_pixel and read_noise_counts need pixels: the number of pixels in the total")
         if not (math.isfinite(background_per_pixel) and 0 <= read_noise_counts < math.inf):
-            raise CxgiError(f"background {background_per_pixel} or read-out noise {read_noise_counts} is impossible")
+            raise ScanError(f"background {background_per_pixel} or read-out noise {read_noise_counts} is impossible")
         if counts_per_photon is not None and not 0 < counts_per_photon < math.inf:
-            raise CxgiError(f"counts_per_photon {counts_per_photon} is not positive: leave it out if it is not known")
+            raise ScanError(f"counts_per_photon {counts_per_photon} is not positive: leave it out if it is not known")
         self.detector = detector
         self._background = background_per_pixel * (pixels or 0)
         self._gain = counts_per_photon
@@ -341,13 +341,13 @@ class PatternCamera(Configured, Device):
         writer, frame = self._writer, int(self.frame.get())
         done = Status(obj=self, timeout=self.exposure_s.get() + 60)
         if writer is None:
-            done.set_exception(CxgiError(f"{self.name} records nothing yet: call record_to first"))
+            done.set_exception(ScanError(f"{self.name} records nothing yet: call record_to first"))
             return done
 
         def store(taken: StatusBase) -> None:
             try:
                 if not taken.success:
-                    raise CxgiError(f"{self.name} took no frame {frame}: {taken.exception()}")
+                    raise ScanError(f"{self.name} took no frame {frame}: {taken.exception()}")
                 self._store(writer, frame)
             except Exception as error:
                 done.set_exception(error)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ophyd import Component, Device, Kind, Signal
 
-from ..errors import CxgiError
+from ..errors import ScanError
 from .base import Named
 from .configuration import Configured, Settings
 
@@ -17,7 +17,7 @@ class ExposureTime(Signal):
     def check_value(self, value: float, **kwargs: Any) -> None:
         """Raise `CxgiError` for an impossible time."""
         if not 0 < value < float("inf"):
-            raise CxgiError(f"exposure time {value} s is no positive number")
+            raise ScanError(f"exposure time {value} s is no positive number")
 
     def describe(self) -> dict[str, Any]:
         """Description with unit and precision."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from ophyd import Device
 
-from ..errors import CxgiError
+from ..errors import ScanError
 from .base import Named
 from .configuration import Configured, Settings
 
@@ -33,7 +33,7 @@ class Knife(Named, Configured, Device):
 
     def __init__(self, prefix: str = "", *, axis: str, in_position_um: float = 1.0, **kwargs: Any) -> None:
         if axis not in ("x", "y"):
-            raise CxgiError(f"axis {axis!r} of a knife is unknown: choose x or y")
+            raise ScanError(f"axis {axis!r} of a knife is unknown: choose x or y")
         self.axis = axis
         self.in_position_um = in_position_um
         super().__init__(prefix, **kwargs)

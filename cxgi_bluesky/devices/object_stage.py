@@ -6,7 +6,7 @@ from ophyd import Component, Device, Kind
 from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
-from ..errors import CxgiError
+from ..errors import ScanError
 from .base import Named
 from .configuration import Configured
 
@@ -41,5 +41,5 @@ class ObjectStage(Named, Configured, Device):
             For any other word than "in" and "out".
         """
         if value not in (IN, OUT):
-            raise CxgiError(f"object position {value!r} is unknown: set {IN!r} or {OUT!r}")
+            raise ScanError(f"object position {value!r} is unknown: set {IN!r} or {OUT!r}")
         return self._command(value == IN)

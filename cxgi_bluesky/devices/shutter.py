@@ -11,7 +11,7 @@ from ophyd import Component, Device, Kind
 from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
-from ..errors import CxgiError
+from ..errors import ScanError
 from .base import Named
 from .configuration import Configured, Settings
 
@@ -77,7 +77,7 @@ class Shutter(Named, Configured, Device):
             For any other word than "open" and "closed".
         """
         if value not in (OPEN, CLOSED):
-            raise CxgiError(f"shutter state {value!r} is unknown: set {OPEN!r} or {CLOSED!r}")
+            raise ScanError(f"shutter state {value!r} is unknown: set {OPEN!r} or {CLOSED!r}")
         return self._command(value == OPEN)
 
     def close(self) -> None:

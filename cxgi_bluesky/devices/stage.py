@@ -9,7 +9,7 @@ from ophyd.pseudopos import pseudo_position_argument, real_position_argument
 from ophyd.signal import AttributeSignal
 from ophyd.status import Status, StatusBase
 
-from ..errors import CxgiError
+from ..errors import ScanError
 from ..masks.board import MaskBoard
 from ..masks.speckle_board import Board
 from .base import Named
@@ -92,7 +92,7 @@ class MaskStage(Named, Configured, PseudoPositioner):
     def forward(self, pseudo: Any) -> Any:
         """Stage position of a tile (mm)."""
         if pseudo.tile != int(pseudo.tile):
-            raise CxgiError(f"tile {pseudo.tile} is no whole number: tiles count from 0")
+            raise ScanError(f"tile {pseudo.tile} is no whole number: tiles count from 0")
         return self.RealPosition(*self.board.position_mm(int(pseudo.tile)))
 
     @real_position_argument

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError, CxgiError
 from .board_files import board_path, check_names, parse_value, read_words, write_words
 from .pattern_set import PatternSet, check_index
 from .speckle_set import SpeckleSet
@@ -48,9 +48,9 @@ class Alignment:
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(v) for v in (self.x0_mm, self.y0_mm, self.rotation_deg, self.scale)):
-            raise CxgiError(f"alignment {self} has a value that is not finite")
+            raise ConfigError(f"alignment {self} has a value that is not finite")
         if not 0.5 < self.scale < 2:
-            raise CxgiError(f"alignment scale {self.scale} is not near 1: it is real pitch over nominal pitch")
+            raise ConfigError(f"alignment scale {self.scale} is not near 1: it is real pitch over nominal pitch")
 
     @cached_property
     def matrix(self) -> NDArray[np.float64]:
@@ -122,14 +122,14 @@ class MaskBoard:
     def __post_init__(self) -> None:
         check_index(self.pattern_index, self.size)
         if not 0 < self.d_r <= 1:
-            raise CxgiError(f"d_r {self.d_r} of board {self.name!r} is outside 0 < d_r <= 1")
+            raise ConfigError(f"d_r {self.d_r} of board {self.name!r} is outside 0 < d_r <= 1")
         for name in ("pixel_um", "tile_pitch_um", "aperture_um"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise CxgiError(f"{name} {getattr(self, name)} of board {self.name!r} is not a length in um")
+                raise ConfigError(f"{name} {getattr(self, name)} of board {self.name!r} is not a length in um")
         if self.tile_pitch_um < self.tile_um:
-            raise CxgiError(f"tile_pitch_um {self.tile_pitch_um} is less than the tile itself ({self.tile_um} um)")
+            raise ConfigError(f"tile_pitch_um {self.tile_pitch_um} is less than the tile itself ({self.tile_um} um)")
         if self.columns < 1:
-            raise CxgiError(f"columns {self.columns} of board {self.name!r} must be at least 1")
+            raise ConfigError(f"columns {self.columns} of board {self.name!r} must be at least 1")
         self._check_places_beside_patterns()
 
     def _check_places_beside_patterns(self) -> None:
@@ -138,9 +138,9 @@ class MaskBoard:
         for name, place in [("open_tile", self.open_tile), ("metal_tile", self.metal_tile), *fiducials]:
             row, column = place
             if 0 <= column < self.columns and row >= 0 and row * self.columns + column < len(self.pattern_index):
-                raise CxgiError(f"{name} {place} lies on the tile of a pattern: give it a place beside them")
+                raise ConfigError(f"{name} {place} lies on the tile of a pattern: give it a place beside them")
             if place in taken:
-                raise CxgiError(f"{taken[place]} and {name} share the place {place}")
+                raise ConfigError(f"{taken[place]} and {name} share the place {place}")
             taken[place] = name
 
     # ------------------------------------------------------------ numbers
@@ -190,7 +190,7 @@ class MaskBoard:
         try:
             return self._tile_of[int(pattern_index)]
         except KeyError:
-            raise CxgiError(
+            raise ConfigError(
                 f"board {self.name!r} has no tile with pattern_index {pattern_index} (it carries {self.pattern_count} "
                 f"patterns of size {self.size}): choose another pattern set or board"
             ) from None
@@ -216,9 +216,9 @@ class MaskBoard:
             For an unknown path, or a pattern that the board does not carry.
         """
         if not isinstance(pattern_set, PatternSet):
-            raise CxgiError(f"board {self.name!r} carries masks: recorded speckle belongs to a SpeckleBoard")
+            raise ConfigError(f"board {self.name!r} carries masks: recorded speckle belongs to a SpeckleBoard")
         if path not in PATHS:
-            raise CxgiError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
+            raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
         tiles = [self.tile_of(k) for k in pattern_set.pattern_index]
         return tiles if path == "order" else sorted(tiles, key=self._place_in_snake)
 
@@ -228,7 +228,7 @@ class MaskBoard:
 
     def _check_tile(self, tile: int) -> None:
         if not 0 <= tile < self.tile_count:
-            raise CxgiError(f"tile {tile} is outside 0..{self.tile_count - 1} of board {self.name!r}")
+            raise ConfigError(f"tile {tile} is outside 0..{self.tile_count - 1} of board {self.name!r}")
 
     # ------------------------------------------------------------ places
 
@@ -309,7 +309,7 @@ class MaskBoard:
         except (TypeError, KeyError, ValueError) as error:
             if isinstance(error, CxgiError):
                 raise
-            raise CxgiError(f"board {words.get('name')!r}: {error}") from error
+            raise ConfigError(f"board {words.get('name')!r}: {error}") from error
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> MaskBoard:
@@ -324,7 +324,7 @@ class MaskBoard:
         try:
             return cls.from_dict(words)
         except CxgiError as error:
-            raise CxgiError(f"board file {path}: {error}") from error
+            raise ConfigError(f"board file {path}: {error}") from error
 
     def to_yaml(self, path: str | Path) -> None:
         """Write a board file that `from_yaml` reads back to an equal board."""

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from .._files.yaml_file import read_yaml_file
-from ..errors import CxgiError
+from ..errors import CxgiError, FileFormatError
 from .orders import ORDERS, SEEDED, ranking
 
 OPTIONAL = {"alignment", "fiducials"}
@@ -36,7 +36,7 @@ def board_path(name_or_path: str | Path) -> str | Path:
         return str(_data() / f"{name_or_path}.yaml")
     if not str(name_or_path).endswith(_SUFFIXES):
         names = ", ".join(list_shipped_boards())
-        raise CxgiError(f"board {name_or_path!r} is unknown: choose {names} or give a .yaml file")
+        raise FileFormatError(f"board {name_or_path!r} is unknown: choose {names} or give a .yaml file")
     return name_or_path
 
 
@@ -64,10 +64,12 @@ def short_words(words: Mapping[str, Any]) -> dict[str, Any]:
 def check_names(words: Any, known: Set[str]) -> None:
     """Raise `CxgiError` unless `words` is a mapping with exactly the known names; OPTIONAL ones may be left out."""
     if not isinstance(words, dict):
-        raise CxgiError("a board file holds a mapping of names to values: see the boards that ship with the package")
+        raise FileFormatError(
+            "a board file holds a mapping of names to values: see the boards that ship with the package"
+        )
     unknown, missing = set(words) - known, known - set(words) - OPTIONAL
     if unknown or missing:
-        raise CxgiError(f"board: unknown {sorted(unknown)}, missing {sorted(missing)}: it needs {sorted(known)}")
+        raise FileFormatError(f"board: unknown {sorted(unknown)}, missing {sorted(missing)}: it needs {sorted(known)}")
 
 
 def parse_value(words: Mapping[str, Any]) -> dict[str, Any]:

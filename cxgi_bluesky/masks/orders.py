@@ -13,7 +13,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from .transform import check_size, hadamard_matrix
 
 Index = NDArray[np.int64]
@@ -101,7 +101,7 @@ def _learned_table() -> NDArray[np.float64]:
 
 def _log_share(size: int) -> NDArray[np.float64]:
     if size > LEARNED_SIZE:
-        raise CxgiError(f"size {size}: the learned orders know sizes up to {LEARNED_SIZE}, choose another order")
+        raise ConfigError(f"size {size}: the learned orders know sizes up to {LEARNED_SIZE}, choose another order")
     return _learned_table()[sequency_grid(size)]
 
 
@@ -146,9 +146,9 @@ def ranking(order: str, size: int, seed: int | None = None) -> Index:
     """
     check_size(size)
     if order not in ORDERS:
-        raise CxgiError(f"order {order!r} is unknown: choose one of {', '.join(ORDERS)}")
+        raise ConfigError(f"order {order!r} is unknown: choose one of {', '.join(ORDERS)}")
     if (order in SEEDED) != (seed is not None):
-        raise CxgiError(f"order {order!r} with seed {seed!r}: {', '.join(SEEDED)}, and only they, take a seed")
+        raise ConfigError(f"order {order!r} with seed {seed!r}: {', '.join(SEEDED)}, and only they, take a seed")
     indices = ORDERS[order](size, seed)
     indices.setflags(write=False)
     return indices

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from .orders import DEFAULT_ORDER, ORDERS, ranking, sequency
 from .transform import MAX_SIZE, check_size, hadamard_matrix, walsh_hadamard_2d
 
@@ -44,13 +44,13 @@ def _whole(name: str, value: Any) -> Any:
     try:
         return value if value is None else operator.index(value)
     except TypeError as error:
-        raise CxgiError(f"{name} {value!r} of a pattern set is no whole number") from error
+        raise ConfigError(f"{name} {value!r} of a pattern set is no whole number") from error
 
 
 def count_for_fraction(size: int, fraction: float) -> int:
     """Number of patterns M for a sampling fraction M / N (always of N, at least 1)."""
     if not 0 < fraction <= 1:
-        raise CxgiError(f"fraction {fraction!r} is outside 0 < fraction <= 1")
+        raise ConfigError(f"fraction {fraction!r} is outside 0 < fraction <= 1")
     return max(1, round(fraction * check_size(size) ** 2))
 
 
@@ -86,12 +86,12 @@ class PatternSet:
 
     def __post_init__(self) -> None:
         if self.basis != "hadamard":
-            raise CxgiError(f"basis {self.basis!r} is unknown: only 'hadamard' is built in")
+            raise ConfigError(f"basis {self.basis!r} is unknown: only 'hadamard' is built in")
         for name in ("size", "count", "seed"):
             object.__setattr__(self, name, _whole(name, getattr(self, name)))
         ranking(self.order, self.size, self.seed)
         if not 1 <= self.count <= self.size**2:
-            raise CxgiError(f"count {self.count} is outside 1..{self.size**2} for size {self.size}")
+            raise ConfigError(f"count {self.count} is outside 1..{self.size**2} for size {self.size}")
 
     @classmethod
     def from_fraction(
@@ -146,9 +146,9 @@ class PatternSet:
         try:
             made = cls(words["size"], words["count"], words["order"], words.get("seed"), words["basis"])
         except (KeyError, TypeError) as error:
-            raise CxgiError(f"pattern set {words!r} lacks basis, size, order or count ({error})") from error
+            raise ConfigError(f"pattern set {words!r} lacks basis, size, order or count ({error})") from error
         if words.get("sha256", made.sha256) != made.sha256:
-            raise CxgiError(
+            raise ConfigError(
                 f"pattern set {made} does not rebuild the patterns it names "
                 f"(sha256 {words['sha256'][:12]}, here {made.sha256[:12]}): use the release that wrote it"
             )
@@ -164,7 +164,7 @@ class PatternSet:
         try:
             return cls.from_dict(json.loads(text))
         except json.JSONDecodeError as error:
-            raise CxgiError(f"pattern set text is not JSON ({error})") from error
+            raise ConfigError(f"pattern set text is not JSON ({error})") from error
 
 
 def coefficients(image: ArrayLike, pattern_index: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -178,13 +178,13 @@ def check_index(pattern_index: ArrayLike, size: int) -> NDArray[np.int64]:
     total = check_size(size) ** 2
     index = np.array(pattern_index, dtype=np.int64).reshape(-1)
     if not len(index):
-        raise CxgiError("no pattern was measured: nothing to reconstruct from")
+        raise ConfigError("no pattern was measured: nothing to reconstruct from")
     outside = index[(index < 0) | (index >= total)]
     if len(outside):
-        raise CxgiError(f"pattern_index {outside[0]} is outside 0..{total - 1} for size {size}: is the size right?")
+        raise ConfigError(f"pattern_index {outside[0]} is outside 0..{total - 1} for size {size}: is the size right?")
     values, counts = np.unique(index, return_counts=True)
     if (counts > 1).any():
-        raise CxgiError(
+        raise ConfigError(
             f"pattern_index {values[counts > 1][0]} is given {counts.max()} times: keep one bucket per pattern"
         )
     return index
@@ -194,6 +194,6 @@ def pattern(size: int, pattern_index: int) -> NDArray[np.int8]:
     """Pattern H_k of a size, shape (n, n): ``hadamard(n * n)[k].reshape(n, n)`` without that matrix."""
     row, column = divmod(int(pattern_index), check_size(size))
     if not 0 <= row < size:
-        raise CxgiError(f"pattern_index {pattern_index} is outside 0..{size**2 - 1} for size {size}")
+        raise ConfigError(f"pattern_index {pattern_index} is outside 0..{size**2 - 1} for size {size}")
     line = hadamard_matrix(size)
     return np.multiply.outer(line[row], line[column])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from .board import NO_PATTERN, PATHS, MaskBoard
 from .pattern_set import PatternSet
 from .speckle_set import SpeckleSet
@@ -69,9 +69,9 @@ class SpeckleBoard:
         for name in ("pixel_um", "step_um", "beside_mm"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                raise CxgiError(f"{name} {value} of speckle board {self.name!r} is no length")
+                raise ConfigError(f"{name} {value} of speckle board {self.name!r} is no length")
         if len(self.size) != 2 or min(*self.size, self.count, self.columns) < 1:
-            raise CxgiError(
+            raise ConfigError(
                 f"speckle board {self.name!r}: {self.count} positions in rows of {self.columns}, size {self.size}: "
                 "give at least 1 of each, and size = (rows, columns)"
             )
@@ -107,7 +107,9 @@ class SpeckleBoard:
             If the board does not have it.
         """
         if not 0 <= pattern_index < self.count:
-            raise CxgiError(f"speckle board {self.name!r} has no position {pattern_index}: it has 0..{self.count - 1}")
+            raise ConfigError(
+                f"speckle board {self.name!r} has no position {pattern_index}: it has 0..{self.count - 1}"
+            )
         return int(pattern_index)
 
     def pattern_index_of(self, tile: int) -> int:
@@ -124,11 +126,11 @@ class SpeckleBoard:
             If the set was not recorded at these positions, or for an unknown path.
         """
         if path not in PATHS:
-            raise CxgiError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
+            raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
         if not isinstance(pattern_set, SpeckleSet):
-            raise CxgiError(f"speckle board {self.name!r} needs recorded patterns (SpeckleSet), not {pattern_set!r}")
+            raise ConfigError(f"speckle board {self.name!r} needs recorded patterns (SpeckleSet), not {pattern_set!r}")
         if pattern_set.board_sha256 not in (None, self.sha256):
-            raise CxgiError(
+            raise ConfigError(
                 f"the patterns of {pattern_set.path.name} were recorded at the positions of another board "
                 f"({str(pattern_set.board_sha256)[:12]}) than {self.name!r} ({self.sha256[:12]}): record them again"
             )
@@ -136,7 +138,7 @@ class SpeckleBoard:
 
     def _check_tile(self, tile: int) -> None:
         if not 0 <= tile < self.tile_count:
-            raise CxgiError(f"tile {tile} is outside 0..{self.tile_count - 1} of speckle board {self.name!r}")
+            raise ConfigError(f"tile {tile} is outside 0..{self.tile_count - 1} of speckle board {self.name!r}")
 
     # ------------------------------------------------------------ places
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..errors import CxgiError
+from ..errors import FileFormatError, StorageError
 from .speckle_set import BASIS, GROUP, VERSION, VERSION_WORD, SpeckleSet, check_patterns, digest
 
 CHUNK_BYTES = 2**18  # well inside HDF5's cache, so that single frames do not write whole chunks
@@ -74,9 +74,11 @@ class SpeckleWriter:
         check_patterns(path, (count, *size), pixel_um)
         kind = np.dtype(dtype).newbyteorder("<")
         if kind.kind not in "iuf":
-            raise CxgiError(f"speckle patterns of {kind} are no numbers: give integers or floats")
+            raise FileFormatError(f"speckle patterns of {kind} are no numbers: give integers or floats")
         if self.path.exists():
-            raise CxgiError(f"{self.path} exists, and recorded patterns are never overwritten: choose another name")
+            raise FileFormatError(
+                f"{self.path} exists, and recorded patterns are never overwritten: choose another name"
+            )
         words = {"pixel_um": float(pixel_um), "grain_um": grain_um, "board_sha256": board_sha256}
         self._words = {name: value for name, value in words.items() if value is not None}
         self._words["source"] = json.dumps(dict(source or {}), sort_keys=True)
@@ -87,12 +89,12 @@ class SpeckleWriter:
         try:
             self._file = h5py.File(self._part, "x", libver=("v108", "v108"))
         except FileExistsError as error:
-            raise CxgiError(
+            raise FileFormatError(
                 f"{self._part} holds a recording that is still running or was cut short: choose another name, or move "
                 "it away (its frames are in /speckles/patterns, for write_speckles) or delete it to discard them"
             ) from error
         except OSError as error:
-            raise CxgiError(f"{self._part} cannot be written ({error}): choose another place") from error
+            raise StorageError(f"{self._part} cannot be written ({error}): choose another place") from error
         chunk = min(count, max(1, CHUNK_BYTES // (kind.itemsize * math.prod(size))))
         self._frames = self._file.create_group(GROUP).create_dataset(
             "patterns", (count, *size), kind, maxshape=(None, *size), chunks=(chunk, *size), fletcher32=True
@@ -116,7 +118,7 @@ class SpeckleWriter:
             If there is no such index, or the frame has another shape, is not finite, or is saturated.
         """
         if not 0 <= index < len(self._done):
-            raise CxgiError(f"frame {index} is outside 0..{len(self._done) - 1} of the recording")
+            raise FileFormatError(f"frame {index} is outside 0..{len(self._done) - 1} of the recording")
         self._frames[index] = self._checked(f"frame {index}", frame)
         self._file.flush()  # a crash leaves a file that can be read
         self._done[index] = True
@@ -128,12 +130,12 @@ class SpeckleWriter:
     def _checked(self, name: str, frame: ArrayLike) -> NDArray[Any]:
         values = np.asarray(frame)
         if values.shape != self._frames.shape[1:]:
-            raise CxgiError(f"{name} has shape {values.shape}, the recording {self._frames.shape[1:]}")
+            raise FileFormatError(f"{name} has shape {values.shape}, the recording {self._frames.shape[1:]}")
         if not np.isfinite(values).all():
-            raise CxgiError(f"{name} has pixels that are no numbers: record it again")
+            raise FileFormatError(f"{name} has pixels that are no numbers: record it again")
         saturated = np.count_nonzero(values >= self._full_well)
         if saturated:
-            raise CxgiError(
+            raise FileFormatError(
                 f"{name} is saturated ({saturated} pixels at {self._full_well:g} counts): shorten exposure_s"
             )
         return values
@@ -160,12 +162,12 @@ class SpeckleWriter:
             return self._finished
         if not self.frames:
             self.abandon()
-            raise CxgiError(f"no speckle pattern was recorded for {self.path}: record again")
+            raise FileFormatError(f"no speckle pattern was recorded for {self.path}: record again")
         try:
             self._close(self.frames)
             self._part.rename(self.path)
         except OSError as error:
-            raise CxgiError(f"{self.path} cannot be written ({error}): choose another place") from error
+            raise StorageError(f"{self.path} cannot be written ({error}): choose another place") from error
         self._finished = SpeckleSet.open(self.path)
         return self._finished
 
@@ -232,7 +234,9 @@ def register_speckles(asset: SpeckleSet | str | Path, folder: str | Path) -> Spe
             place.parent.mkdir(parents=True, exist_ok=True)
             _link_or_copy(speckles.path, place)
         except OSError as error:
-            raise CxgiError(f"speckle patterns cannot be kept in {place.parent} ({error}): make it writable") from error
+            raise StorageError(
+                f"speckle patterns cannot be kept in {place.parent} ({error}): make it writable"
+            ) from error
     return SpeckleSet.open(place).first(speckles.count)
 
 
@@ -266,11 +270,11 @@ def find_speckles(
         If the set is no speckle set, the patterns are in none of these places, or those at `path` are others.
     """
     if words.get("basis") != BASIS or "sha256" not in words:
-        raise CxgiError(f"pattern set {dict(words)!r} names no recorded speckle patterns")
+        raise FileFormatError(f"pattern set {dict(words)!r} names no recorded speckle patterns")
     if path is not None:
         speckles = SpeckleSet.open(path)
         if speckles.sha256 != words["sha256"]:
-            raise CxgiError(
+            raise FileFormatError(
                 f"{path} holds other patterns (sha256 {speckles.sha256[:12]}) than the run was made with "
                 f"({words['sha256'][:12]}): give the recording of that run"
             )
@@ -281,7 +285,7 @@ def find_speckles(
         if place.is_file():
             return find_speckles(words, path=place)
     looked = ", ".join(map(str, places)) or "no folder"
-    raise CxgiError(
+    raise FileFormatError(
         f"the speckle patterns with sha256 {words['sha256']} are not here (looked at {looked}): "
         f"give their file with --speckles FILE (speckles=...), or register it in the data folder"
     )

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files.hdf5_dataset import check_no_link, dataset_in
-from ..errors import CxgiError
+from ..errors import CxgiError, FileFormatError
 
 BASIS = "speckle"
 GROUP, VERSION_WORD, VERSION = "speckles", "cxgi_speckles", 1
@@ -90,7 +90,7 @@ class SpeckleSet:
             made = _describe(path, file)
             found = digest(file[GROUP]["patterns"], _dark(file))
         if found != made.sha256:
-            raise CxgiError(
+            raise FileFormatError(
                 f"speckle patterns {path} are not those that were recorded (sha256 {found[:12]}, "
                 f"recorded as {made.sha256[:12]}): use a sound copy"
             )
@@ -118,7 +118,9 @@ class SpeckleSet:
             If fewer were recorded.
         """
         if not 1 <= count <= self.recorded:
-            raise CxgiError(f"count {count} is outside 1..{self.recorded}, the speckle patterns of {self.path.name}")
+            raise FileFormatError(
+                f"count {count} is outside 1..{self.recorded}, the speckle patterns of {self.path.name}"
+            )
         return replace(self, count=int(count))
 
     def __getitem__(self, key: Any) -> NDArray[np.float32]:
@@ -168,10 +170,10 @@ def _readable(path: Path) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
     except CxgiError as error:
-        raise (error if str(path) in str(error) else CxgiError(f"{path}: {error}")) from error
+        raise (error if str(path) in str(error) else FileFormatError(f"{path}: {error}")) from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
-        raise CxgiError(f"speckle patterns {path} cannot be read ({reason}): use a sound copy") from error
+        raise FileFormatError(f"speckle patterns {path} cannot be read ({reason}): use a sound copy") from error
 
 
 def digest(patterns: Any, dark: Any = None) -> str:
@@ -200,16 +202,18 @@ def _describe(path: Path, file: Any) -> SpeckleSet:
     check_no_link(file, GROUP)
     group = file.get(GROUP)
     if group is None or group.attrs.get(VERSION_WORD) != VERSION:
-        raise CxgiError(
+        raise FileFormatError(
             f"{path} holds no speckle patterns: expected the group /{GROUP} with {VERSION_WORD} = {VERSION}"
         )
     words = {name: _plain(value) for name, value in group.attrs.items()}
     patterns = dataset_in(group, "patterns", max_values=2**53)  # they are read a few at a time
     check_patterns(path, patterns.shape, words["pixel_um"])
     if math.prod(patterns.shape[1:]) > MAX_FRAME:
-        raise CxgiError(f"{path}: patterns of {patterns.shape[1:]} pixels, at most {MAX_FRAME} are read: bin them")
+        raise FileFormatError(
+            f"{path}: patterns of {patterns.shape[1:]} pixels, at most {MAX_FRAME} are read: bin them"
+        )
     if "dark" in group and group["dark"].shape != patterns.shape[1:]:
-        raise CxgiError(f"{path}: a dark frame of {group['dark'].shape} for patterns of {patterns.shape[1:]}")
+        raise FileFormatError(f"{path}: a dark frame of {group['dark'].shape} for patterns of {patterns.shape[1:]}")
     count, rows, columns = patterns.shape
     return SpeckleSet(
         path,
@@ -233,6 +237,6 @@ def _plain(value: Any) -> Any:
 def check_patterns(what: object, shape: tuple[int, ...], pixel_um: float) -> None:
     """Raise `CxgiError` for what can be no stack of images with a pixel size."""
     if len(shape) != 3 or 0 in shape:
-        raise CxgiError(f"{what}: patterns of shape {tuple(shape)}: give a stack (M, rows, columns) of images")
+        raise FileFormatError(f"{what}: patterns of shape {tuple(shape)}: give a stack (M, rows, columns) of images")
     if not (math.isfinite(pixel_um) and pixel_um > 0):
-        raise CxgiError(f"{what}: pixel_um {pixel_um} is no length in um")
+        raise FileFormatError(f"{what}: pixel_um {pixel_um} is no length in um")

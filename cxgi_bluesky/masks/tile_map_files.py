@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files.hdf5_dataset import check_no_link, dataset_in
-from ..errors import CxgiError
+from ..errors import CxgiError, FileFormatError, StorageError
 from .board import MaskBoard
 from .transform import check_size
 
@@ -42,7 +42,7 @@ def write_hdf5(path: Path, maps: Any, subpixels: int) -> None:
             if maps.open_map is not None:
                 group.create_dataset("open_map", data=maps.open_map, fletcher32=True)
     except OSError as error:
-        raise CxgiError(f"tile maps cannot be written to {path} ({error}): choose another file") from error
+        raise StorageError(f"tile maps cannot be written to {path} ({error}): choose another file") from error
 
 
 def read_hdf5(path: Path) -> Words:
@@ -55,16 +55,18 @@ def read_hdf5(path: Path) -> Words:
             check_no_link(file, GROUP)
             return _from_group(path, file.get(GROUP))
     except CxgiError as error:
-        raise CxgiError(f"{path}: {error}") from error
+        raise FileFormatError(f"{path}: {error}") from error
     except _DAMAGE as error:
-        raise CxgiError(f"{path} cannot be read as tile maps ({' '.join(str(error).split())})") from error
+        raise FileFormatError(f"{path} cannot be read as tile maps ({' '.join(str(error).split())})") from error
 
 
 def _from_group(path: Path, group: Any) -> Words:
     if group is None or "cxgi_tile_maps" not in group.attrs:
-        raise CxgiError(f"no tile maps: expected the group /{GROUP} with the attribute cxgi_tile_maps")
+        raise FileFormatError(f"no tile maps: expected the group /{GROUP} with the attribute cxgi_tile_maps")
     if int(group.attrs["cxgi_tile_maps"]) != FORMAT_VERSION:
-        raise CxgiError(f"version {group.attrs['cxgi_tile_maps']} of the format; this release reads {FORMAT_VERSION}")
+        raise FileFormatError(
+            f"version {group.attrs['cxgi_tile_maps']} of the format; this release reads {FORMAT_VERSION}"
+        )
     size = check_size(int(group.attrs["size"]))
     return {
         "size": size,
@@ -107,20 +109,22 @@ def read_folder(path: Path, board: MaskBoard | None, size: int | None = None) ->
             opened = image
             continue
         if image.size * (len(images) + 1) > MAX_VALUES // 2:  # in a list, then in an array
-            raise CxgiError(f"folder {path} has more than {MAX_VALUES // 2} values in its images: bin them")
+            raise FileFormatError(f"folder {path} has more than {MAX_VALUES // 2} values in its images: bin them")
         index = _index_of(file, name[1], int(name[2]), board)
         if index in images:
-            raise CxgiError(f"{file}: pattern_index {index} has an image already: keep one per tile")
+            raise FileFormatError(f"{file}: pattern_index {index} has an image already: keep one per tile")
         images[index] = image
     if not images:
-        raise CxgiError(f"folder {path} has no image called pattern_NUMBER or tile_NUMBER (.npy, .tiff or .png)")
+        raise FileFormatError(f"folder {path} has no image called pattern_NUMBER or tile_NUMBER (.npy, .tiff or .png)")
     shapes = {image.shape for image in images.values()} | ({opened.shape} if opened is not None else set())
     if len(shapes) > 1:
-        raise CxgiError(f"folder {path} has images of different shapes ({', '.join(map(str, sorted(shapes)))})")
+        raise FileFormatError(f"folder {path} has images of different shapes ({', '.join(map(str, sorted(shapes)))})")
     ((rows, columns),) = shapes
     size = board.size if board is not None else size if size is not None else rows
     if rows != columns or rows % max(size, 1):
-        raise CxgiError(f"images of shape {(rows, columns)} for tiles of {size} pixels: cut them to whole mask pixels")
+        raise FileFormatError(
+            f"images of shape {(rows, columns)} for tiles of {size} pixels: cut them to whole mask pixels"
+        )
     return {
         "size": size,
         "subpixels": rows // size,
@@ -136,7 +140,9 @@ def _index_of(file: Path, kind: str, number: int, board: MaskBoard | None) -> in
     if kind == "pattern":
         return number
     if board is None:
-        raise CxgiError(f"{file}: named by a tile number, which only the board translates: give the board (--board)")
+        raise FileFormatError(
+            f"{file}: named by a tile number, which only the board translates: give the board (--board)"
+        )
     if number >= board.pattern_count:
-        raise CxgiError(f"{file}: board {board.name!r} has patterns on tiles 0..{board.pattern_count - 1} only")
+        raise FileFormatError(f"{file}: board {board.name!r} has patterns on tiles 0..{board.pattern_count - 1} only")
     return board.pattern_index[number]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError, CxgiError
 from .board import MaskBoard
 from .pattern_set import check_index
 from .tile_map_files import read_folder, read_hdf5, write_hdf5
@@ -108,9 +108,9 @@ class FineTileMaps:
             try:
                 made = cls(**words)
             except CxgiError as error:
-                raise CxgiError(f"{path}: {error}") from error
+                raise ConfigError(f"{path}: {error}") from error
         if size not in (None, made.size):
-            raise CxgiError(f"{path}: tile maps of {made.size} pixels a side, expected {size}: give others")
+            raise ConfigError(f"{path}: tile maps of {made.size} pixels a side, expected {size}: give others")
         if board is not None:
             made.check_board(board)
         return made
@@ -216,12 +216,12 @@ AnyMaps = FineTileMaps | TileMaps
 def _check_maps(self: AnyMaps, subpixels: int) -> None:
     size = check_size(self.size)
     if subpixels < 1:
-        raise CxgiError(f"{subpixels} sub-pixels per mask pixel: at least 1")
+        raise ConfigError(f"{subpixels} sub-pixels per mask pixel: at least 1")
     cells = size * subpixels
     object.__setattr__(self, "pattern_index", check_index(self.pattern_index, size))
     maps = _as_map("tile maps", self.maps)
     if maps.shape != (len(self.pattern_index), cells, cells):
-        raise CxgiError(
+        raise ConfigError(
             f"tile maps of shape {maps.shape} for {len(self.pattern_index)} patterns of {cells} x {cells} values: "
             "give one map per pattern, and a whole number of values per mask pixel"
         )
@@ -229,7 +229,7 @@ def _check_maps(self: AnyMaps, subpixels: int) -> None:
     if self.open_map is not None:
         opened = _as_map("map of the open tile", self.open_map)
         if opened.shape != (cells, cells):
-            raise CxgiError(f"map of the open tile has shape {opened.shape}, the tiles {(cells, cells)}")
+            raise ConfigError(f"map of the open tile has shape {opened.shape}, the tiles {(cells, cells)}")
         object.__setattr__(self, "open_map", opened)
 
 
@@ -238,9 +238,9 @@ def _as_map(name: str, values: Any) -> Map:
     if array is values or np.shares_memory(array, values):
         array = array.view()
     if not np.isfinite(array).all():
-        raise CxgiError(f"{name} have {int((~np.isfinite(array)).sum())} values that are NaN or infinite: mend them")
+        raise ConfigError(f"{name} have {int((~np.isfinite(array)).sum())} values that are NaN or infinite: mend them")
     if array.size and (array.min() < MIN_TRANSMISSION or array.max() > MAX_TRANSMISSION):
-        raise CxgiError(
+        raise ConfigError(
             f"{name} span {array.min():.3g}..{array.max():.3g}, but a transmission lies within 0..1 "
             f"(up to noise: {MIN_TRANSMISSION}..{MAX_TRANSMISSION}): subtract the dark image and divide by the image "
             "of the open tile"
@@ -251,15 +251,15 @@ def _as_map(name: str, values: Any) -> Map:
 
 def _check_board(self: AnyMaps, board: MaskBoard) -> None:
     if self.size != board.size:
-        raise CxgiError(f"tile maps have {self.size} pixels a side, board {board.name!r} has {board.size}")
+        raise ConfigError(f"tile maps have {self.size} pixels a side, board {board.name!r} has {board.size}")
     if self.board_sha256 is not None and self.board_sha256 != board.sha256:
-        raise CxgiError(
+        raise ConfigError(
             f"tile maps are of another board ({self.board_sha256[:12]}, here {board.sha256[:12]} of {board.name!r}): "
             "give the board file that they were recorded with"
         )
     foreign = np.setdiff1d(self.pattern_index, board.pattern_index)
     if len(foreign):
-        raise CxgiError(f"tile maps have pattern_index {foreign[0]}, which board {board.name!r} does not carry")
+        raise ConfigError(f"tile maps have pattern_index {foreign[0]}, which board {board.name!r} does not carry")
 
 
 def _of(self: AnyMaps, pattern_index: ArrayLike) -> Map:
@@ -269,7 +269,7 @@ def _of(self: AnyMaps, pattern_index: ArrayLike) -> Map:
     found = order[place]
     missing = asked[self.pattern_index[found] != asked]
     if len(missing):
-        raise CxgiError(
+        raise ConfigError(
             f"no tile map of pattern_index {missing[0]} ({len(missing)} of {len(asked)} are missing): "
             "record the tiles of the whole pattern set"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 
 MAX_SIZE = 1024
 _BLOCK_BITS = 6  # Hadamard factors of up to 64 x 64 keep BLAS busy and stay in cache
@@ -17,7 +17,7 @@ _BLOCK_BITS = 6  # Hadamard factors of up to 64 x 64 keep BLAS busy and stay in 
 def check_size(size: int) -> int:
     """Return `size` as an int if it is a power of two in 2..1024, else raise `CxgiError`."""
     if isinstance(size, bool) or int(size) != size or not 2 <= size <= MAX_SIZE or size & (size - 1):
-        raise CxgiError(f"size {size!r} is not a power of two from 2 to {MAX_SIZE}: give 32, 64, ...")
+        raise ConfigError(f"size {size!r} is not a power of two from 2 to {MAX_SIZE}: give 32, 64, ...")
     return int(size)
 
 
@@ -61,7 +61,7 @@ def walsh_hadamard_2d(array: NDArray[Any]) -> NDArray[Any]:
     """
     array = np.asarray(array)
     if array.ndim < 2 or array.shape[-1] != array.shape[-2]:
-        raise CxgiError(f"array of shape {array.shape} is not (..., n, n): reshape the N coefficients")
+        raise ConfigError(f"array of shape {array.shape} is not (..., n, n): reshape the N coefficients")
     size = check_size(array.shape[-1])
     if array.dtype.kind in "iub":
         array = array.astype(np.int64)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 from ..masks.orders import sequency_grid
 
 Coding = Literal["binary", "signed", "complementary"]
@@ -71,13 +71,13 @@ def reduce_binary(
     at_zero = np.flatnonzero(index == 0)
     if open_bucket is None:
         if not len(at_zero):
-            raise CxgiError(
+            raise MeasurementError(
                 "coding 'binary' needs the all-open bucket: pattern_index 0 is missing, no open bucket given"
             )
         open_bucket = bucket[at_zero[0]], 0.0 if sigma is None else sigma[at_zero[0]]
     b0, sigma0 = float(open_bucket[0]), float(open_bucket[1])
     if not (math.isfinite(b0) and math.isfinite(sigma0)):
-        raise CxgiError(f"open bucket {open_bucket} is not finite: give the bucket and its sigma")
+        raise MeasurementError(f"open bucket {open_bucket} is not finite: give the bucket and its sigma")
     if not len(at_zero):
         index, bucket = np.append(0, index), np.append(b0, bucket)
         sigma = None if sigma is None else np.append(sigma0, sigma)
@@ -100,7 +100,7 @@ def scale_factor(incident: float | None, size: int) -> tuple[float, Scale]:
     if incident is None:
         return 1.0, "relative"
     if not (math.isfinite(incident) and incident > 0):
-        raise CxgiError(f"incident intensity {incident} is not positive: check the object-out exposures")
+        raise MeasurementError(f"incident intensity {incident} is not positive: check the object-out exposures")
     return size * size / incident, "transmission"
 
 
@@ -178,7 +178,7 @@ def _best_floor(laws: Array, flat: Array) -> float:
 def check_t0(d_r: float) -> float:
     """T0 = 1 - D_r, if D_r is a modulation depth ratio."""
     if not (math.isfinite(d_r) and 0 < d_r <= 1):
-        raise CxgiError(f"d_r {d_r} is outside 0 < d_r <= 1: it is (D_max - D_min) / D_max of the masks")
+        raise MeasurementError(f"d_r {d_r} is outside 0 < d_r <= 1: it is (D_max - D_min) / D_max of the masks")
     return 1.0 - d_r
 
 
@@ -186,7 +186,7 @@ def check_finite(values: Array, index: Index, name: str) -> None:
     """Raise `CxgiError` naming the first pattern whose value is NaN or infinite."""
     bad = ~np.isfinite(values)
     if bad.any():
-        raise CxgiError(
+        raise MeasurementError(
             f"{name} of pattern_index {index[bad][0]} is {values[bad][0]} ({bad.sum()} such): leave those exposures out"
         )
 
@@ -195,6 +195,6 @@ def check_column(values: ArrayLike, index: Index, name: str) -> Array:
     """One finite number per pattern, else `CxgiError`."""
     column = np.asarray(values, dtype=np.float64).reshape(-1)
     if column.shape != index.shape:
-        raise CxgiError(f"{name} has {len(column)} values for {len(index)} patterns: give one each")
+        raise MeasurementError(f"{name} has {len(column)} values for {len(index)} patterns: give one each")
     check_finite(column, index, name)
     return column

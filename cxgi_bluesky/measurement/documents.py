@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 
 Data = Mapping[str, Any]
 
@@ -79,5 +79,5 @@ def read_run(run_or_documents: Any, purpose: str, what: str) -> tuple[Data, dict
             streams.setdefault(row.stream, {})[row.seq_num] = row.data
     found = cxgi_block(start).get("purpose")
     if found != purpose:
-        raise CxgiError(f"the run is no {what}: its purpose is {found!r}")
+        raise MeasurementError(f"the run is no {what}: its purpose is {found!r}")
     return start, {name: [stream[seq_num] for seq_num in sorted(stream)] for name, stream in streams.items()}

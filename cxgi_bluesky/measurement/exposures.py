@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 from ..masks.pattern_set import PatternSet
 from .documents import EventRows, number
 from .normalization import Array, Buckets, Drift, calibrate, count_reasons, level, mean_i0, usable, without
@@ -82,15 +82,19 @@ class Exposures:
     def _begin(self, start: Mapping[str, Any]) -> None:
         words = start.get("cxgi")
         if not isinstance(words, Mapping) or not ("pattern_set" in words or words.get("purpose") in _WITHOUT_PATTERNS):
-            raise CxgiError(f"run {start.get('uid')} is no mask scan: its start document has no cxgi.pattern_set")
+            raise MeasurementError(
+                f"run {start.get('uid')} is no mask scan: its start document has no cxgi.pattern_set"
+            )
         if words.get("schema") != SCHEMA:
-            raise CxgiError(
+            raise MeasurementError(
                 f"run {start.get('uid')} has event schema {words.get('schema')!r}, this release reads {SCHEMA}"
             )
         needed = ("fields", "board", "pattern_set") if "pattern_set" in words else ("fields",)
         wrong = [name for name in needed if not isinstance(words.get(name), Mapping)]
         if wrong:
-            raise CxgiError(f"run {start.get('uid')} is malformed: cxgi.{wrong[0]} of its start document is no mapping")
+            raise MeasurementError(
+                f"run {start.get('uid')} is malformed: cxgi.{wrong[0]} of its start document is no mapping"
+            )
         self.streams = {name: {} for name in STREAMS}
         self._earlier, self._rows = {}, EventRows()
         self.start, self.uids = dict(start), [start["uid"]]
@@ -210,16 +214,16 @@ class Exposures:
         """
         words = self.start.get("cxgi")
         if words is None:
-            raise CxgiError("no start document has been seen: feed the documents of a run from its beginning")
+            raise MeasurementError("no start document has been seen: feed the documents of a run from its beginning")
         if "pattern_set" not in words:
-            raise CxgiError(
+            raise MeasurementError(
                 f"run {self.start['uid']} is a {words['purpose']} scan: it holds no patterns to make an image of"
             )
         dark = self._dark_level(dark)
         opens = self._open_exposures(dark)
         (primary, reasons), (validation, _) = (self._judged(name, dark, opens) for name in _BY_PATTERN)
         if self.streams["primary"] and not primary:
-            raise CxgiError(f"all {len(reasons)} exposures were left out: {count_reasons(reasons)}")
+            raise MeasurementError(f"all {len(reasons)} exposures were left out: {count_reasons(reasons)}")
         good_opens = dict(enumerate(good_open(opens)))
         incident = {k: without(dark, exposure) for k, exposure in self.streams["incident"].items()}
         usual_i0 = mean_i0([*primary.values(), *validation.values(), *good_opens.values()])

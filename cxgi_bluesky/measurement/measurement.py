@@ -16,7 +16,7 @@ from typing import Any, Self, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 from ..masks.pattern_set import PatternSet, check_index, coefficients
 from ..masks.tile_maps import TileMaps
 from ..masks.transform import check_size
@@ -93,18 +93,20 @@ class SignedCoefficients:
         check_size(self.size)
         index = check_index(self.pattern_index, self.size)
         if 0 not in index:
-            raise CxgiError("pattern_index 0 (all open) was not measured: no image has a mean without it")
+            raise MeasurementError("pattern_index 0 (all open) was not measured: no image has a mean without it")
         for name in ("coefficient", "sigma"):
             values = np.asarray(getattr(self, name), dtype=np.float64)
             if values.shape != index.shape:
-                raise CxgiError(f"{name} has shape {values.shape}, pattern_index {index.shape}: give one per pattern")
+                raise MeasurementError(
+                    f"{name} has shape {values.shape}, pattern_index {index.shape}: give one per pattern"
+                )
             check_finite(values, index, name)
             values.setflags(write=False)
             object.__setattr__(self, name, values)
         index.setflags(write=False)
         object.__setattr__(self, "pattern_index", index)
         if self.masks is not None and self.masks.shape != (len(index), self.size, self.size):
-            raise CxgiError(f"masks have shape {self.masks.shape}, not {(len(index), self.size, self.size)}")
+            raise MeasurementError(f"masks have shape {self.masks.shape}, not {(len(index), self.size, self.size)}")
 
     def __len__(self) -> int:
         return len(self.pattern_index)
@@ -156,13 +158,13 @@ class SignedCoefficients:
             If the size differs or a pattern of the set was not measured.
         """
         if pattern_set.size != self.size:
-            raise CxgiError(f"pattern set of size {pattern_set.size} for a measurement of size {self.size}")
+            raise MeasurementError(f"pattern set of size {pattern_set.size} for a measurement of size {self.size}")
         row = np.full(self.size**2, -1)
         row[self.pattern_index] = np.arange(len(self))
         rows = row[pattern_set.pattern_index]
         if (rows < 0).any():
             missing = pattern_set.pattern_index[rows < 0]
-            raise CxgiError(
+            raise MeasurementError(
                 f"too few patterns: {pattern_set.count} of order {pattern_set.order} asked for, {len(missing)} of them "
                 f"not measured (first: pattern_index {missing[0]}): ask for a smaller fraction or another order"
             )
@@ -200,9 +202,11 @@ class SignedCoefficients:
             If the maps are of another size or lack a pattern, or the measurement is not of binary coding.
         """
         if maps.size != self.size:
-            raise CxgiError(f"tile maps of size {maps.size} for a measurement of size {self.size}")
+            raise MeasurementError(f"tile maps of size {maps.size} for a measurement of size {self.size}")
         if self.source.get("coding") != "binary":
-            raise CxgiError(f"tile maps for coding {self.source.get('coding')!r}: only binary buckets are of one mask")
+            raise MeasurementError(
+                f"tile maps for coding {self.source.get('coding')!r}: only binary buckets are of one mask"
+            )
         masks = self.seen_by_beam(maps.signed(self.pattern_index, self.d_r))  # maps are as the beam sees the tiles
         return replace(self, masks=masks, source={**self.source, "tile_maps_sha256": maps.sha256})
 
@@ -274,19 +278,19 @@ class Measurement(SignedCoefficients):
         buckets = check_column(bucket, index, "bucket")
         given = None if sigma is None else check_column(sigma, index, "sigma")
         if given is not None and (given < 0).any():
-            raise CxgiError(f"sigma {given[given < 0][0]} is negative: give standard deviations")
+            raise MeasurementError(f"sigma {given[given < 0][0]} is negative: give standard deviations")
         t0 = check_t0(d_r)
         if coding == "signed":
             reduced = Coefficients(index, buckets, given)
         elif coding == "complementary":
             if bucket_complement is None:
-                raise CxgiError("coding 'complementary' needs a bucket_complement for each bucket")
+                raise MeasurementError("coding 'complementary' needs a bucket_complement for each bucket")
             complement = check_column(bucket_complement, index, "bucket_complement")
             reduced = reduce_complementary(index, buckets, complement, given, t0)
         elif coding == "binary":
             reduced = reduce_binary(index, buckets - dark, given, t0, open_bucket)
         else:
-            raise CxgiError(f"coding {coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
+            raise MeasurementError(f"coding {coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
         factor, scale = scale_factor(incident, size)
         kept, held_back = reduced.scaled(factor).split(validation)
         values, origin = kept.sigma, sigma_origin
@@ -334,7 +338,7 @@ class Measurement(SignedCoefficients):
             another board, pattern set or detector, or one that lacks patterns, or a dark scan without a reading.
         """
         if exposures.basis != "hadamard":
-            raise CxgiError(
+            raise MeasurementError(
                 f"run {exposures.start['uid']} was measured with {exposures.basis} patterns: "
                 "SpeckleMeasurement.from_exposures takes them together with the recorded patterns"
             )
@@ -398,7 +402,7 @@ class Measurement(SignedCoefficients):
         if table.size is None or table.coding is None:
             words = {"size": "size=N (--size N)", "coding": "coding='signed' (--coding signed), or binary, ..."}
             missing = [name for name in words if getattr(table, name) is None]
-            raise CxgiError(
+            raise MeasurementError(
                 f"the file does not say its {' and '.join(missing)}: give {', '.join(words[m] for m in missing)}"
             )
         notes = {"order": table.order, "order_seed": table.seed, "unit": table.unit, "file_source": table.source}
@@ -468,7 +472,7 @@ def _check_board_of(maps: TileMaps, start: Mapping[str, Any]) -> None:
     """Raise `CxgiError` if the maps say that they are of another board than a run's."""
     board = start["cxgi"]["board"]
     if maps.board_sha256 not in (None, board["sha256"]):
-        raise CxgiError(
+        raise MeasurementError(
             f"the tile maps ({maps.source}) are of another board (sha256 {str(maps.board_sha256)[:12]}) than "
             f"{board['id']!r} of this run (sha256 {board['sha256'][:12]}): record maps of this board"
         )

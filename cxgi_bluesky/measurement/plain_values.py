@@ -11,7 +11,7 @@ from uuid import UUID
 
 import numpy as np
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 
 MAX_WHOLE = 2**53 - 1  # JSON's largest certain whole number; catalogs cut off what is larger, also of floats
 MAX_DEPTH = 50
@@ -63,7 +63,9 @@ def plain_or_text(value: Any, name: str) -> tuple[Any, dict[str, str]]:
 
 
 def _refuse(name: str, value: Any, why: str) -> Any:
-    raise CxgiError(f"{name} {_shown(value)} {why}, which cannot be kept: give text, finite numbers, lists, mappings")
+    raise ConfigError(
+        f"{name} {_shown(value)} {why}, which cannot be kept: give text, finite numbers, lists, mappings"
+    )
 
 
 def _shown(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 from ..masks.pattern_set import PatternSet
 from .exposures import Exposures, RunBuckets
 
@@ -36,16 +36,18 @@ def check_reference(image: Mapping[str, Any], reference: Exposures) -> None:
     ours, theirs = image, reference.start["cxgi"]
     uid = reference.start["uid"]
     if ours["pattern_set"].get("basis", "hadamard") != "hadamard":
-        raise CxgiError("a reference scan corrects Hadamard masks: leave reference_uid out for speckle patterns")
+        raise MeasurementError("a reference scan corrects Hadamard masks: leave reference_uid out for speckle patterns")
     if theirs.get("purpose") != "reference":
-        raise CxgiError(f"run {uid} is no reference scan (purpose {theirs.get('purpose')!r}): make one of this board")
+        raise MeasurementError(
+            f"run {uid} is no reference scan (purpose {theirs.get('purpose')!r}): make one of this board"
+        )
     if ours["board"]["sha256"] != theirs["board"]["sha256"]:
-        raise CxgiError(
+        raise MeasurementError(
             f"reference {uid} is of another board ({_named(theirs['board'])}; the image's is {_named(ours['board'])}): "
             "make a reference scan of this board"
         )
     if ours["pattern_set"]["sha256"] != theirs["pattern_set"]["sha256"]:
-        raise CxgiError(
+        raise MeasurementError(
             f"reference {uid} is of another pattern set ({_words(reference.pattern_set)}; the image's is "
             f"{_words(PatternSet.from_dict(ours['pattern_set']))}): make a reference scan of this pattern set"
         )
@@ -78,7 +80,7 @@ def dark_level(image: Mapping[str, Any], dark: Exposures | None) -> float | None
         return None
     _check_same_bucket(image, dark)
     if dark.dark is None:
-        raise CxgiError(
+        raise MeasurementError(
             f"dark run {dark.start['uid']} holds no reading: name another dark scan, or go on without (--dark-run none)"
         )
     return dark.dark
@@ -89,18 +91,18 @@ def _check_same_bucket(image: Mapping[str, Any], linked: Exposures) -> None:
     uid = linked.start["uid"]
     our_field, their_field = (words["fields"]["bucket"] for words in (image, theirs))
     if our_field != their_field:
-        raise CxgiError(
+        raise MeasurementError(
             f"{kind} run {uid} was measured with another detector (bucket {their_field!r}; the image's is "
             f"{our_field!r}): make a {kind} scan with this one"
         )
     units = [words.get("bucket_unit") for words in (image, theirs)]
     if None not in units and units[0] != units[1]:
-        raise CxgiError(
+        raise MeasurementError(
             f"{kind} run {uid} has buckets in {units[1]}, the image in {units[0]}: make a {kind} scan with this one"
         )
     times = [words.get("exposure_s") for words in (image, theirs)]
     if "counts" in units and times[0] != times[1]:
-        raise CxgiError(
+        raise MeasurementError(
             f"{kind} run {uid} was exposed for {times[1]} s, the image for {times[0]} s, and counts grow with the "
             f"time: make a {kind} scan of the same exposure_s"
         )
@@ -108,9 +110,11 @@ def _check_same_bucket(image: Mapping[str, Any], linked: Exposures) -> None:
 
 def _check_common(common: int, patterns: int, which: str) -> None:
     if patterns and not common:
-        raise CxgiError(f"the reference scan has none {which}: make another one, or go on without (--reference none)")
+        raise MeasurementError(
+            f"the reference scan has none {which}: make another one, or go on without (--reference none)"
+        )
     if common < MIN_COMMON * patterns:
-        raise CxgiError(
+        raise MeasurementError(
             f"the reference scan lacks {patterns - common} {which}: complete it (a new reference scan), or go on "
             "without (--reference none)"
         )
@@ -155,7 +159,7 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
     _check_common(int(patterned.sum()), patterns, f"of the {patterns} patterns of this image")
     mean_r, mean_b = (float(v[patterned].mean()) if patterned.any() else 0.0 for v in (passed[index], bucket))
     if not mean_r > 0:
-        raise CxgiError(
+        raise MeasurementError(
             f"the reference scan shows no light (mean bucket {mean_r:g}): was the shutter open, the dark right?"
         )
     ratio = mean_b / mean_r

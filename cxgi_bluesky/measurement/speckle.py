@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 from ..masks.speckle_set import BASIS, Patterns, SpeckleSet
 from .exposures import Exposures
 from .reference import dark_level
@@ -44,20 +44,24 @@ class SpeckleMeasurement:
     def __post_init__(self) -> None:
         shape = tuple(self.patterns.shape)
         if len(shape) != 3 or 0 in shape:
-            raise CxgiError(f"patterns of shape {shape}: give a stack (M, rows, columns) of images")
+            raise MeasurementError(f"patterns of shape {shape}: give a stack (M, rows, columns) of images")
         index, bucket = np.array(self.pattern_index, dtype=np.int64), np.array(self.bucket, dtype=np.float64)
         if index.ndim != 1 or index.shape != bucket.shape:
-            raise CxgiError(f"{bucket.shape} buckets for {index.shape} pattern indices: give one each")
+            raise MeasurementError(f"{bucket.shape} buckets for {index.shape} pattern indices: give one each")
         if len(index) < 2:
-            raise CxgiError(f"{len(index)} exposures: a correlation needs at least 2")
+            raise MeasurementError(f"{len(index)} exposures: a correlation needs at least 2")
         outside = index[(index < 0) | (index >= shape[0])]
         if len(outside):
-            raise CxgiError(f"pattern_index {outside[0]} is outside 0..{shape[0] - 1} of the recorded patterns")
+            raise MeasurementError(f"pattern_index {outside[0]} is outside 0..{shape[0] - 1} of the recorded patterns")
         values, counts = np.unique(index, return_counts=True)
         if (counts > 1).any():
-            raise CxgiError(f"pattern_index {values[counts > 1][0]} is given {counts.max()} times: keep one bucket")
+            raise MeasurementError(
+                f"pattern_index {values[counts > 1][0]} is given {counts.max()} times: keep one bucket"
+            )
         if not np.isfinite(bucket).all():
-            raise CxgiError(f"bucket of pattern_index {index[~np.isfinite(bucket)][0]} is no number: leave it out")
+            raise MeasurementError(
+                f"bucket of pattern_index {index[~np.isfinite(bucket)][0]} is no number: leave it out"
+            )
         for name, column in (("pattern_index", index), ("bucket", bucket)):
             column.setflags(write=False)
             object.__setattr__(self, name, column)
@@ -68,7 +72,7 @@ class SpeckleMeasurement:
     def first(self, count: int) -> SpeckleMeasurement:
         """The first exposures alone, in the order of measurement."""
         if not 2 <= count <= len(self):
-            raise CxgiError(f"first {count} of {len(self)} exposures: give 2..{len(self)}")
+            raise MeasurementError(f"first {count} of {len(self)} exposures: give 2..{len(self)}")
         sigma = None if self.sigma is None else self.sigma[:count]
         return replace(self, pattern_index=self.pattern_index[:count], bucket=self.bucket[:count], sigma=sigma)
 
@@ -88,9 +92,9 @@ class SpeckleMeasurement:
         """
         words = exposures.start.get("cxgi", {}).get("pattern_set", {})
         if words.get("basis") != BASIS:
-            raise CxgiError(f"run {exposures.start.get('uid')} is no speckle run: reconstruct its Measurement")
+            raise MeasurementError(f"run {exposures.start.get('uid')} is no speckle run: reconstruct its Measurement")
         if words["sha256"] != speckles.sha256:
-            raise CxgiError(
+            raise MeasurementError(
                 f"run {exposures.start['uid']} was made with patterns of sha256 {words['sha256'][:12]}, those of "
                 f"{speckles.path.name} have {speckles.sha256[:12]}: give the recording of that run"
             )

@@ -23,7 +23,7 @@ from ..devices.diode import Diode
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import LANDMARK, VISIT, MarkedStage, MaskStage, PositionError
-from ..errors import CxgiError
+from ..errors import CxgiError, ScanError
 from ..masks.board import Alignment, MaskBoard
 from ..masks.board_files import short_words
 from .arguments import GivenBoard, for_queues
@@ -87,8 +87,8 @@ class FiducialExposures:
             for corner in ((x - reach_mm, y - reach_mm), (x + reach_mm, y + reach_mm)):
                 try:
                     self.stage.place.check_value(corner)
-                except (LimitError, ValueError) as error:
-                    raise CxgiError(
+                except (LimitError, ValueError, CxgiError) as error:
+                    raise ScanError(
                         f"the fiducial at x {x:.3f}, y {y:.3f} mm needs {reach_mm:.3f} mm to all sides, beyond the "
                         f"limits of {self.stage.name}: {error}; widen them, or leave that fiducial out of the board"
                     ) from error
@@ -130,7 +130,7 @@ def find_orientation(exposing: FiducialExposures, search_tiles: int) -> Plan:
                 return _through_both(exposing.board, found, again)
             found = f"first fiducial seen, second one not: {again}"
         looked.append(f"{name}: {found}")
-    raise CxgiError(
+    raise ScanError(
         f"the plate was not found on {exposing.stage.name} ({'; '.join(looked)}). Is it this board, is the object out, "
         "is there beam? Else search further (search_tiles) or correct the alignment in the board file by hand"
     )
@@ -156,7 +156,7 @@ def _search(exposing: FiducialExposures, landmark: int, orientation: int, lies: 
     try:
         for place in places:
             exposing.stage.place.check_value(place)
-    except (LimitError, ValueError) as error:
+    except (LimitError, ValueError, CxgiError) as error:
         return f"{where} +- {reach} tiles is beyond the limits ({error})"
     readings = []
     for place in places:
@@ -219,7 +219,7 @@ def _profile(
     try:
         return fit_edges(position, value, sigma, board=exposing.board)
     except CxgiError as error:
-        raise CxgiError(f"fiducial {exposing.board.fiducials[landmark]} along {axis}: {error}") from error
+        raise ScanError(f"fiducial {exposing.board.fiducials[landmark]} along {axis}: {error}") from error
 
 
 # ---------------------------------------------------------------- the plan
@@ -292,9 +292,9 @@ def align_board(
     check_exposure(exposure_s)
     check_counts(dark_exposures=dark_exposures)
     if points < MIN_POINTS:
-        raise CxgiError(f"points {points}: a flank of an edge profile needs {MIN_POINTS} or more")
+        raise ScanError(f"points {points}: a flank of an edge profile needs {MIN_POINTS} or more")
     if search_tiles < 1:
-        raise CxgiError(f"search_tiles {search_tiles}: give 1 or more")
+        raise ScanError(f"search_tiles {search_tiles}: give 1 or more")
     devices: list[Any] = [stage, shutter, diode, *with_object(object_stage)]
     fields = {
         **bucket_words(diode, stage)["fields"],

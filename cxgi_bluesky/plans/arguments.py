@@ -17,7 +17,7 @@ from typing import Any, Literal, ParamSpec, Union, get_args, get_origin, get_typ
 from bluesky.utils import MsgGenerator
 from ophyd import Device
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_files import find_speckles
@@ -67,7 +67,7 @@ def rebuild_patterns(given: GivenPatterns) -> PatternSet | SpeckleSet:
         return given
     if given.get("basis") == BASIS:
         if not isinstance(given.get("count"), int):
-            raise CxgiError(f"pattern set {given!r} lacks count, the number of recorded patterns to use")
+            raise ConfigError(f"pattern set {given!r} lacks count, the number of recorded patterns to use")
         return find_speckles(given)
     return PatternSet.from_dict(given)
 
@@ -102,5 +102,5 @@ def _check_devices(kinds: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         device = given.get(name)
         if device is not None and not isinstance(device, kind):
             if isinstance(device, str):
-                raise CxgiError(f"{name}: no device is called {device!r}, give the name of a {kind.__name__}")
-            raise CxgiError(f"{name}: {device!r} is no {kind.__name__}")
+                raise ConfigError(f"{name}: no device is called {device!r}, give the name of a {kind.__name__}")
+            raise ConfigError(f"{name}: {device!r} is no {kind.__name__}")

@@ -19,7 +19,7 @@ from ..devices.diode import Diode
 from ..devices.exposure_counter import ExposureFigures
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import NotArrivedError, PositionError
-from ..errors import CxgiError
+from ..errors import ScanError
 from ..measurement.outliers import INTENSITY, MAX_I0_CHANGE, NOT_A_NUMBER
 from .metadata import is_count, is_positive
 from .stubs import (
@@ -84,9 +84,9 @@ class ExposureLimits:
 
     def __post_init__(self) -> None:
         if not is_count(self.max_repeats):
-            raise CxgiError(f"max_repeats {self.max_repeats!r}: give a whole number, 0 for no repeats")
+            raise ScanError(f"max_repeats {self.max_repeats!r}: give a whole number, 0 for no repeats")
         if self.max_open_s is not None and not is_positive(self.max_open_s):
-            raise CxgiError(
+            raise ScanError(
                 f"max_open_s {self.max_open_s!r} is no positive number of seconds: leave it out for no limit"
             )
 
@@ -101,7 +101,7 @@ class ExposureLimits:
         """
         needed_s = (exposures + 1) * exposure_s
         if self.max_open_s is not None and needed_s > self.max_open_s * (1 + 1e-9):
-            raise CxgiError(
+            raise ScanError(
                 f"max_open_s {self.max_open_s:g}: {exposures} exposures of {exposure_s:g} s come before the first "
                 f"pattern, give at least {needed_s:g} s, or fewer open_exposures and incident_exposures"
             )

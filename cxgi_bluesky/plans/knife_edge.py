@@ -16,7 +16,7 @@ from ..devices.diode import Diode
 from ..devices.knife import Knife
 from ..devices.shutter import Shutter
 from ..devices.stage import PositionError
-from ..errors import CxgiError
+from ..errors import CxgiError, ScanError
 from .arguments import for_queues
 from .exposure import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
 from .metadata import check_exposure, start_document
@@ -149,19 +149,19 @@ def _geometry(slit: KnifeGeometry | dict[str, float]) -> KnifeGeometry:
     try:
         return KnifeGeometry(**slit) if isinstance(slit, dict) else slit
     except TypeError as error:
-        raise CxgiError(f"slit {slit!r}: give the numbers source_knife_mm, knife_slit_mm and slit_um") from error
+        raise ScanError(f"slit {slit!r}: give the numbers source_knife_mm, knife_slit_mm and slit_um") from error
 
 
 def _check(knife: Knife, start_um: float, stop_um: float, points: int, exposure_s: float, repeats: int) -> None:
     check_exposure(exposure_s)
     if points < MIN_POINTS:
-        raise CxgiError(f"points {points}: a knife edge needs {MIN_POINTS} or more")
+        raise ScanError(f"points {points}: a knife edge needs {MIN_POINTS} or more")
     if repeats < 1:
-        raise CxgiError(f"repeats {repeats}: give 1 or more")
+        raise ScanError(f"repeats {repeats}: give 1 or more")
     if not (np.isfinite([start_um, stop_um]).all() and start_um != stop_um):
-        raise CxgiError(f"start_um {start_um} and stop_um {stop_um}: give two different positions")
+        raise ScanError(f"start_um {start_um} and stop_um {stop_um}: give two different positions")
     for position in (start_um, stop_um):
         try:
             knife.edge.check_value(position)
-        except (LimitError, ValueError) as error:
-            raise CxgiError(f"{position:g} um is beyond the limits of {knife.name}: {error}") from error
+        except (LimitError, ValueError, CxgiError) as error:
+            raise ScanError(f"{position:g} um is beyond the limits of {knife.name}: {error}") from error

@@ -16,7 +16,7 @@ from ..devices.diode import Diode
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage, PositionError
-from ..errors import CxgiError
+from ..errors import ScanError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import SpeckleSet
@@ -318,7 +318,7 @@ def _validation_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, count:
     """Tiles of some patterns that the board has and the set has not."""
     outside = sorted(set(board.pattern_index) - set(pattern_set.pattern_index.tolist()))
     if count > len(outside):
-        raise CxgiError(
+        raise ScanError(
             f"validation {count}: board {board.name!r} has {len(outside)} patterns outside the set, ask for fewer"
         )
     chosen: list[int] = np.random.default_rng(seed).permutation(outside)[:count].tolist()

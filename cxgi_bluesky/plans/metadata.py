@@ -10,7 +10,7 @@ from event_model import DocumentNames, schema_validators
 
 from ..devices.diode import Diode
 from ..devices.stage import MaskStage
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..masks.board import MaskBoard, load_board
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
@@ -26,7 +26,9 @@ def board_on(stage: MaskStage, board: GivenBoard) -> Board:
         return stage.board
     board = load_board(board) if isinstance(board, str) else board
     if board.sha256 != stage.board.sha256:
-        raise CxgiError(f"board {board.name!r} is not the one of {stage.name} ({stage.board.name!r}): give stage.board")
+        raise ConfigError(
+            f"board {board.name!r} is not the one of {stage.name} ({stage.board.name!r}): give stage.board"
+        )
     return board
 
 
@@ -34,14 +36,14 @@ def mask_board_on(stage: MaskStage, board: GivenBoard) -> MaskBoard:
     """The mask board, if it is the one on the stage, else `CxgiError`."""
     found = board_on(stage, board)
     if not isinstance(found, MaskBoard):
-        raise CxgiError(f"board {found.name!r} has no etched tiles: this plan needs a mask board")
+        raise ConfigError(f"board {found.name!r} has no etched tiles: this plan needs a mask board")
     return found
 
 
 def check_fits(board: Board, pattern_set: PatternSet | SpeckleSet) -> None:
     """Raise `CxgiError` if the patterns are not of the board's size."""
     if pattern_set.size != board.size:
-        raise CxgiError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
+        raise ConfigError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
 
 
 def check_raster(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]) -> None:
@@ -54,7 +56,7 @@ def check_raster(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: 
 def check_exposure(exposure_s: float) -> None:
     """Raise `CxgiError` for an impossible exposure time."""
     if not is_positive(exposure_s):
-        raise CxgiError(f"exposure_s {exposure_s!r} is no positive number of seconds")
+        raise ConfigError(f"exposure_s {exposure_s!r} is no positive number of seconds")
 
 
 def is_positive(seconds: Any) -> bool:
@@ -71,7 +73,7 @@ def check_counts(**counts: int) -> None:
     """Raise `CxgiError` for a negative number of exposures."""
     for name, count in counts.items():
         if not is_count(count):
-            raise CxgiError(f"{name} {count!r}: give a whole number of exposures, 0 or more")
+            raise ConfigError(f"{name} {count!r}: give a whole number of exposures, 0 or more")
 
 
 def start_metadata(
@@ -178,10 +180,10 @@ def with_user_metadata(metadata: dict[str, Any], md: Mapping[str, Any] | None) -
     """
     theirs = require_plain({} if md is None else md, "md")
     if not isinstance(theirs, dict):
-        raise CxgiError(f"md {md!r}: give a mapping of names to values")
+        raise ConfigError(f"md {md!r}: give a mapping of names to values")
     taken = next((key for key in theirs if key in {*metadata, *_OF_THE_ENGINE} - {*_OF_BOTH}), None)
     if taken is not None:
-        raise CxgiError(f"md has a key {taken!r}: that is written by the plan, choose another key")
+        raise ConfigError(f"md has a key {taken!r}: that is written by the plan, choose another key")
     _check_form(theirs)
     hints = {**metadata.get("hints", {}), **theirs.get("hints", {})}
     whole: dict[str, Any] = require_plain(metadata, "")
@@ -191,9 +193,9 @@ def with_user_metadata(metadata: dict[str, Any], md: Mapping[str, Any] | None) -
 def _check_form(md: dict[str, Any]) -> None:
     """Raise `CxgiError` for what the RunEngine would refuse only when it opens the run."""
     if not isinstance(md.get("plan_name", ""), str):
-        raise CxgiError(f"md['plan_name'] {md['plan_name']!r} is no text: give a name")
+        raise ConfigError(f"md['plan_name'] {md['plan_name']!r} is no text: give a name")
     for key, value in md.items():
         validator = schema_validators[DocumentNames.start]
         problem = next(validator.iter_errors({"uid": "", "time": 0.0, key: value}), None)
         if problem is not None:
-            raise CxgiError(f"md[{key!r}] is not as event-model has it ({problem.message[:200]}): choose another key")
+            raise ConfigError(f"md[{key!r}] is not as event-model has it ({problem.message[:200]}): choose another key")

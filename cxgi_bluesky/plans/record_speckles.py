@@ -15,7 +15,7 @@ from ..devices.area_detector import PatternCamera
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import CLOSED, OPEN, Shutter
 from ..devices.stage import MaskStage
-from ..errors import CxgiError
+from ..errors import ScanError
 from ..masks.speckle_board import SpeckleBoard
 from .arguments import for_queues
 from .mask_scan import TilePlace
@@ -160,16 +160,16 @@ def record_speckles(
 def _check_board(stage: MaskStage, camera: PatternCamera) -> SpeckleBoard:
     board = stage.board
     if not isinstance(board, SpeckleBoard):
-        raise CxgiError(f"{stage.name} carries masks ({board.name!r}): record_speckles is for a SpeckleBoard")
+        raise ScanError(f"{stage.name} carries masks ({board.name!r}): record_speckles is for a SpeckleBoard")
     if camera.size != board.size:
-        raise CxgiError(f"{camera.name} gives frames of {camera.size}, board {board.name!r} has {board.size}")
+        raise ScanError(f"{camera.name} gives frames of {camera.size}, board {board.name!r} has {board.size}")
     return board
 
 
 def _check_arguments(board: SpeckleBoard, path: str | Path, count: int, exposure_s: float, dark_frames: int) -> None:
     if not 1 <= count <= board.count:
-        raise CxgiError(f"count {count} is outside 1..{board.count}, the positions of {board.name!r}")
+        raise ScanError(f"count {count} is outside 1..{board.count}, the positions of {board.name!r}")
     if not 0 < exposure_s < float("inf") or dark_frames < 0:
-        raise CxgiError(f"exposure_s {exposure_s} and dark_frames {dark_frames}: give a time and a number of frames")
+        raise ScanError(f"exposure_s {exposure_s} and dark_frames {dark_frames}: give a time and a number of frames")
     if Path(path).exists():
-        raise CxgiError(f"{path} exists, and recorded patterns are never overwritten: choose another name")
+        raise ScanError(f"{path} exists, and recorded patterns are never overwritten: choose another name")

@@ -13,7 +13,7 @@ from ..devices.exposure_counter import ExposureFigures
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
-from ..errors import CxgiError
+from ..errors import ScanError
 from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
 from .exposure import MAX_REPEATS, Exposing, ExposureLimits
 from .mask_scan import TileExposures
@@ -164,7 +164,7 @@ def dark_scan(
     """
     check_exposure(exposure_s)
     if exposures < 1:
-        raise CxgiError(f"exposures {exposures}: a dark scan needs at least one reading")
+        raise ScanError(f"exposures {exposures}: a dark scan needs at least one reading")
     devices = [shutter, diode]
 
     def readings() -> Plan:

@@ -11,7 +11,7 @@ from ..devices.diode import Diode
 from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
-from ..errors import CxgiError
+from ..errors import ScanError
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import Exposures
@@ -82,9 +82,9 @@ def _check_same(earlier: Exposures, board: Board, diode: Diode) -> None:
     """Raise `CxgiError` unless this is the board and the detector of the earlier scan."""
     words, uid = earlier.start.get("cxgi", {}), earlier.start.get("uid")
     if words.get("purpose") != "image":
-        raise CxgiError(f"run {uid} is no image (purpose {words.get('purpose')!r}): only image scans can be resumed")
+        raise ScanError(f"run {uid} is no image (purpose {words.get('purpose')!r}): only image scans can be resumed")
     if words["board"]["sha256"] != board.sha256:
-        raise CxgiError(
+        raise ScanError(
             f"run {uid} was made with board {words['board']['id']!r}, and the stage has another one or another "
             f"alignment ({board.name!r}): its exposures do not belong to one image, start a new scan"
         )
@@ -94,7 +94,7 @@ def _check_same(earlier: Exposures, board: Board, diode: Diode) -> None:
         ("unit", words["bucket_unit"], now["bucket_unit"]),
     ):
         if before != here:
-            raise CxgiError(f"run {uid} has {what} {before!r}, this scan would have {here!r}: start a new scan")
+            raise ScanError(f"run {uid} has {what} {before!r}, this scan would have {here!r}: start a new scan")
 
 
 def _left_of_the_budget(earlier: Exposures) -> float | None:
@@ -107,7 +107,7 @@ def _left_of_the_budget(earlier: Exposures) -> float | None:
         return None
     left_s = float(allowed_s - earlier.figures_of[earlier.start["uid"]].get("open_s", 0.0))
     if left_s <= 0:
-        raise CxgiError(
+        raise ScanError(
             f"the exposure budget of run {earlier.start['uid']} is spent (max_open_s {allowed_s:g}): give max_open_s "
             "to allow more"
         )
@@ -120,7 +120,7 @@ def _missing(work: Work, earlier: Exposures) -> Work:
     tiles = [tile for tile in work.tiles if work.board.pattern_index_of(tile) not in measured]
     judges = [tile for tile in work.judges if work.board.pattern_index_of(tile) not in judged]
     if not tiles:
-        raise CxgiError(
+        raise ScanError(
             f"nothing is missing in run {earlier.start['uid']}: all {len(work.tiles)} patterns are measured"
         )
     return replace(work, tiles=tiles, judges=judges)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
 from .error_model.common_mode import without_common_part
@@ -42,7 +42,7 @@ def reconstruct(
         from .methods.speckle import reconstruct_speckles
 
         if chosen is not CORRELATION:
-            raise CxgiError(
+            raise ConfigError(
                 f"method {method!r} is for Hadamard masks: a speckle run is reconstructed by {CORRELATION.name!r}"
             )
         with _unknown_options_named(method):
@@ -127,7 +127,7 @@ def _unknown_options_named(method: str) -> Iterator[None]:
     except TypeError as error:
         if "unexpected keyword" not in str(error):
             raise
-        raise CxgiError(f"method {method!r} does not take these options: {error}") from error
+        raise ConfigError(f"method {method!r} does not take these options: {error}") from error
 
 
 def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:

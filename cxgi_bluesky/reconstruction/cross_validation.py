@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 from ..masks.pattern_set import coefficients
 from ..measurement.measurement import Measurement
 from .api import reconstruct
@@ -82,7 +82,7 @@ def held_out_score(
         If fewer than one pattern is to be held back.
     """
     if patterns < 1:
-        raise CxgiError(f"{patterns} patterns held back: give at least 1")
+        raise MeasurementError(f"{patterns} patterns held back: give at least 1")
     if len(measurement) < MIN_PATTERNS:
         return None
     if picture is not None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..measurement.measurement import Measurement
 from .error_model.noise import ErrorSizes
 from .methods import linear
@@ -243,7 +243,7 @@ def find_method(name: str) -> Method:
         If there is none.
     """
     if name not in METHODS:
-        raise CxgiError(f"method {name!r} is unknown: choose one of {', '.join(METHODS)}")
+        raise ConfigError(f"method {name!r} is unknown: choose one of {', '.join(METHODS)}")
     return METHODS[name]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError, StorageError
 from ..masks.transform import walsh_hadamard_2d
 from ..measurement.coefficients import Scale
 from .sampling_gaps import sampling_gaps
@@ -165,7 +165,7 @@ def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
 
             tifffile.imwrite(path, image.astype(np.float32), photometric="minisblack")
     except OSError as error:
-        raise CxgiError(f"{path} cannot be written ({error}): choose another --out") from error
+        raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
     return path
 
 
@@ -186,9 +186,9 @@ def check_image_path(path: str | Path) -> Path:
     """The path, if an image can be written there; checked before work is spent on the image."""
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise CxgiError(f"{path.name!r} has no known image suffix: use one of {', '.join(SUFFIXES)}")
+        raise MeasurementError(f"{path.name!r} has no known image suffix: use one of {', '.join(SUFFIXES)}")
     if not path.parent.is_dir():
-        raise CxgiError(f"folder {path.parent} does not exist: make it first or choose another --out")
+        raise MeasurementError(f"folder {path.parent} does not exist: make it first or choose another --out")
     return path
 
 

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import MeasurementError
 from ..measurement.measurement import Measurement
 from .error_model.noise import ErrorSizes
 from .methods.linear import check_choice
@@ -57,7 +57,7 @@ def uncertainty(
     chosen = find_method(method)
     if chosen.uncertainty is None or kind not in chosen.kinds:
         known = {one: ", ".join(m.name for m in METHODS.values() if one in m.kinds) for one in get_args(Kind)}
-        raise CxgiError(
+        raise MeasurementError(
             f"method {method!r} has no uncertainty of kind {kind!r}: noise is known for {known['noise']}, error for "
             f"{known['error']}"
         )

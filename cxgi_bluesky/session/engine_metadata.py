@@ -12,7 +12,7 @@ from typing import Any
 
 from .._files.atomic_write import whole_file
 from .._files.file_lock import locked
-from ..errors import CxgiError
+from ..errors import ConfigError, StorageError
 from ..measurement.plain_values import plain_or_text, require_plain
 
 NOT_KEPT = ("versions",)  # bluesky and this package stamp them anew
@@ -86,11 +86,11 @@ class EngineMetadata(UserDict[str, Any]):
                 if not isinstance(kept, dict) or not isinstance(kept.get(SCAN_ID, 0), int):
                     raise ValueError("no mapping whose scan_id is a whole number")
             except (ValueError, OSError) as error:
-                raise CxgiError(f"{self._path} cannot be read ({error}): mend it, or move it away") from error
+                raise StorageError(f"{self._path} cannot be read ({error}): mend it, or move it away") from error
             yield kept
 
 
 def _check(key: str, value: Any) -> Any:
     if key == SCAN_ID and not isinstance(value, int):
-        raise CxgiError(f"scan_id {value!r}: give a whole number")
+        raise ConfigError(f"scan_id {value!r}: give a whole number")
     return require_plain(value, f"metadata {key}")

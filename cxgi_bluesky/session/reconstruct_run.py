@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog import linked_dark, linked_exposures, read_whole_scan, record_reconstruction
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_files import find_speckles
 from ..masks.tile_maps import TileMaps
@@ -54,7 +54,7 @@ def reconstruct_run(
     method = method or default_method(exposures.basis)
     if exposures.basis == "speckle":
         if pattern_set is not None:
-            raise CxgiError("a subset by order is for Hadamard masks: a speckle run is reconstructed whole")
+            raise ConfigError("a subset by order is for Hadamard masks: a speckle run is reconstructed whole")
         _refuse_for_speckles(reference_uid=reference_uid, tile_maps=tile_maps, details=details or None)
         recorded = find_speckles(exposures.start["cxgi"]["pattern_set"], path=speckles, folder=folder)
         dark = linked_dark(catalog, exposures, dark_uid)
@@ -79,4 +79,4 @@ def reconstruct_run(
 def _refuse_for_speckles(**options: Any) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise CxgiError(f"{', '.join(given)}: for Hadamard masks alone, and this is a speckle run: leave it out")
+        raise ConfigError(f"{', '.join(given)}: for Hadamard masks alone, and this is a speckle run: leave it out")

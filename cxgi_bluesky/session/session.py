@@ -39,7 +39,7 @@ from ..devices.diode import Diode
 from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
-from ..errors import CxgiError, name_missing_extra
+from ..errors import ConfigError, name_missing_extra
 from ..masks.board import MaskBoard
 from ..masks.orders import DEFAULT_ORDER
 from ..masks.pattern_set import PatternSet
@@ -126,7 +126,7 @@ class Session:
     def pattern_set(self, fraction: float = 0.1875, order: str = DEFAULT_ORDER, seed: int | None = None) -> PatternSet:
         """A pattern set of the board's size."""
         if not isinstance(self.board, MaskBoard):
-            raise CxgiError(f"board {self.board.name!r} carries no masks: give recorded patterns, s.speckles(FILE)")
+            raise ConfigError(f"board {self.board.name!r} carries no masks: give recorded patterns, s.speckles(FILE)")
         return PatternSet.from_fraction(self.board.size, fraction, order, seed)
 
     def speckles(self, path: str | Path) -> SpeckleSet:
@@ -361,7 +361,7 @@ def start(
         are asked for without one.
     """
     if not sim and beamline is None:
-        raise CxgiError("sim=False needs the devices: give beamline=FILE, a beamline file")
+        raise ConfigError("sim=False needs the devices: give beamline=FILE, a beamline file")
     if isinstance(beamline, str | Path):
         with name_missing_extra():
             from ..devices.config.load import load_beamline

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..masks.board import MaskBoard
 from ..masks.tile_maps import FineTileMaps
 from .base import TwinControls
@@ -99,7 +99,7 @@ class BeamlineTwin(TwinControls):
     ) -> None:
         cells = board.size * parameters.subpixels
         if object_map.shape != (cells, cells):
-            raise CxgiError(
+            raise ConfigError(
                 f"object of shape {object_map.shape} for {cells} x {cells} sub-pixels of board {board.name!r}"
             )
         super().__init__(

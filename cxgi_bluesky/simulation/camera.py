@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from .geometry import Geometry
 from .penumbra import FWHM_PER_SIGMA, transfer
 from .source import Source
@@ -50,9 +50,9 @@ class Camera:
     def __post_init__(self) -> None:
         for name in ("pixel_um", "counts_per_photon", "saturation_counts"):
             if not 0 < getattr(self, name) < math.inf:
-                raise CxgiError(f"{name} {getattr(self, name)} of the camera must be positive")
+                raise ConfigError(f"{name} {getattr(self, name)} of the camera must be positive")
         if not (0 <= self.read_noise_counts < math.inf and 0 <= self.offset_counts < self.saturation_counts):
-            raise CxgiError("read-out noise and offset of the camera must be 0 or more, the offset below saturation")
+            raise ConfigError("read-out noise and offset of the camera must be 0 or more, the offset below saturation")
 
     def pixel_at(self, geometry: Geometry) -> float:
         """Size of a pixel in the object's plane (um)."""
@@ -110,7 +110,7 @@ def direct_image(
         If no whole pixel lies in the object's field, or the number of photons is not positive.
     """
     if not 0 < photons_per_pixel < math.inf:
-        raise CxgiError(f"{photons_per_pixel} photons per pixel: give a positive number")
+        raise ConfigError(f"{photons_per_pixel} photons per pixel: give a positive number")
     pixel_um = camera.pixel_at(geometry)
     shares = project(object_map, cell_um, source, geometry, pixel_um)
     counts = camera.frame(photons_per_pixel * shares, np.random.default_rng(seed)) - camera.offset_counts
@@ -141,7 +141,7 @@ def pixels_across(field_um: float, pixel_um: float) -> int:
     """
     count = math.floor(field_um / pixel_um + 1e-9)
     if count < 1:
-        raise CxgiError(f"no pixel of {pixel_um:g} um fits a field of {field_um:g} um: use smaller pixels")
+        raise ConfigError(f"no pixel of {pixel_um:g} um fits a field of {field_um:g} um: use smaller pixels")
     return count
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Geometry:
         for name in (f.name for f in fields(self)):
             least_ok = getattr(self, name) > 0 if name == "source_mask_mm" else getattr(self, name) >= 0
             if not (least_ok and math.isfinite(getattr(self, name))):
-                raise CxgiError(f"{name} {getattr(self, name)} is no distance: give mm")
+                raise ConfigError(f"{name} {getattr(self, name)} is no distance: give mm")
 
     @property
     def source_object_mm(self) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError, CxgiError
 from .spectrum import Array, Spectrum
 
 # formula and density (g/cm3) of what xraydb does not list; FR4: glass cloth in epoxy, about half and half by mass
@@ -45,7 +45,7 @@ class Layer:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.thickness_um) and self.thickness_um >= 0):
-            raise CxgiError(f"thickness {self.thickness_um} um of {self.material!r}: give 0 or more")
+            raise ConfigError(f"thickness {self.thickness_um} um of {self.material!r}: give 0 or more")
 
     @classmethod
     def parse(cls, text: str) -> Layer:
@@ -64,7 +64,7 @@ class Layer:
         except ValueError as error:
             if isinstance(error, CxgiError):
                 raise
-            raise CxgiError(f"layer {text!r}: give material and thickness, such as Al:0.5mm") from None
+            raise ConfigError(f"layer {text!r}: give material and thickness, such as Al:0.5mm") from None
 
     def transmission(self, energy_kev: Array) -> Array:
         """Share of the photons that pass, at each energy."""
@@ -95,7 +95,7 @@ def attenuation_per_um(material: str, energy_kev: Array, *, kind: str = "total")
     except CxgiError:
         raise
     except Exception as error:
-        raise CxgiError(f"material {material!r} is unknown ({str(error).splitlines()[0]}): {_REMEDY}") from error
+        raise ConfigError(f"material {material!r} is unknown ({str(error).splitlines()[0]}): {_REMEDY}") from error
 
 
 _REMEDY = "give an element such as Au, or a name that xraydb knows such as silica or kapton, or FR4 or steel"
@@ -110,7 +110,7 @@ def _composition(xraydb: Any, material: str) -> tuple[str, float]:
     elements = xraydb.chemparse(material)
     if len(elements) == 1:
         return material, float(xraydb.atomic_density(next(iter(elements))))
-    raise CxgiError(f"the density of {material!r} is not known: {_REMEDY}")
+    raise ConfigError(f"the density of {material!r} is not known: {_REMEDY}")
 
 
 def signal_weights(spectrum: Spectrum, detector: Layer) -> Array:
@@ -125,7 +125,7 @@ def signal_weights(spectrum: Spectrum, detector: Layer) -> Array:
     """
     charge = spectrum.photons * spectrum.energy_kev * detector.absorbed(spectrum.energy_kev)
     if not charge.sum() > 0:
-        raise CxgiError(f"{detector} absorbs nothing of {spectrum.name}: check filters and detector")
+        raise ConfigError(f"{detector} absorbs nothing of {spectrum.name}: check filters and detector")
     return charge / charge.sum()
 
 
@@ -146,7 +146,7 @@ def effective_transmission(
     """
     thickness = np.asarray(thickness_um, dtype=np.float64)
     if not (np.isfinite(thickness).all() and (thickness >= 0).all()):
-        raise CxgiError("a thickness of the object is negative or not finite: give um, 0 or more")
+        raise ConfigError("a thickness of the object is negative or not finite: give um, 0 or more")
     weights = signal_weights(spectrum, detector or Layer("Si", DIODE_UM))
     mu = attenuation_per_um(material, spectrum.energy_kev)
     total = np.zeros_like(thickness)
@@ -188,7 +188,7 @@ def predicted_d_r(
         For an unknown material or an impossible number.
     """
     if not 0 <= veil < 1:
-        raise CxgiError(f"veil {veil} is outside 0 <= veil < 1: it is the unmodulated share of the open signal")
+        raise ConfigError(f"veil {veil} is outside 0 <= veil < 1: it is the unmodulated share of the open signal")
     for layer in (*filters, *([] if substrate is None else [substrate])):
         spectrum = spectrum.behind(layer.transmission(spectrum.energy_kev), str(layer))
     weights = signal_weights(spectrum, detector or Layer("Si", DIODE_UM))
@@ -207,7 +207,7 @@ def parse_mask(text: str) -> tuple[Layer, Layer | None]:
     layer = r"(\w+) ([\d.]+) (nm|um|mm)"
     match = re.fullmatch(rf"{layer}(?: on {layer})?", text.strip())
     if match is None:
-        raise CxgiError(f"metal {text!r} does not read like 'Au 10 um on SiO2 500 um': name metal and thickness")
+        raise ConfigError(f"metal {text!r} does not read like 'Au 10 um on SiO2 500 um': name metal and thickness")
     metal = Layer(str(match[1]), float(match[2]) * LENGTHS_UM[match[3]])
     if match[4] is None:
         return metal, None

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..masks.speckle_board import SpeckleBoard
 from .base import TwinControls
 from .beamline import TwinParameters
@@ -41,11 +41,11 @@ class Sandpaper:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.grain_um) and self.grain_um > 0):
-            raise CxgiError(f"grain_um {self.grain_um} of the sandpaper is no length")
+            raise ConfigError(f"grain_um {self.grain_um} of the sandpaper is no length")
         if not 0 < self.contrast < 2:
-            raise CxgiError(f"contrast {self.contrast} of the sandpaper is outside 0 < contrast < 2")
+            raise ConfigError(f"contrast {self.contrast} of the sandpaper is outside 0 < contrast < 2")
         if not 0 < self.transmission <= 1:
-            raise CxgiError(f"transmission {self.transmission} of the sandpaper is outside 0 < transmission <= 1")
+            raise ConfigError(f"transmission {self.transmission} of the sandpaper is outside 0 < transmission <= 1")
 
     def sheet(self, shape: tuple[int, int], cell_um: float) -> Map:
         """Relative intensity behind a sheet, on cells of `cell_um`.
@@ -58,7 +58,7 @@ class Sandpaper:
         from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
         if self.grain_um < 3 * cell_um:
-            raise CxgiError(f"a grain of {self.grain_um} um on cells of {cell_um} um: take more sub-pixels")
+            raise ConfigError(f"a grain of {self.grain_um} um on cells of {cell_um} um: take more sub-pixels")
         # exp(s^2 rho) - 1 halves where rho = ln(1 + c^2 / 2) / ln(1 + c^2); rho = exp(-r^2 / (4 width^2))
         variance = math.log1p(self.contrast**2)
         width = self.grain_um / 4 / math.sqrt(-math.log(math.log1p(self.contrast**2 / 2) / variance)) / cell_um
@@ -99,14 +99,14 @@ class SandpaperTwin(TwinControls):
     ) -> None:
         cells = tuple(n * parameters.subpixels for n in board.size)
         if object_map.shape != cells:
-            raise CxgiError(f"object of shape {object_map.shape} for {cells} sub-pixels of board {board.name!r}")
+            raise ConfigError(f"object of shape {object_map.shape} for {cells} sub-pixels of board {board.name!r}")
         if board.step_um <= sandpaper.grain_um:
-            raise CxgiError(
+            raise ConfigError(
                 f"steps of {board.step_um} um over grains of {sandpaper.grain_um} um: neighbouring positions share "
                 "their speckle, take longer steps"
             )
         if board.beside_mm * 1000 < board.size[1] * board.pixel_um + 2 * MARGIN_UM:
-            raise CxgiError(f"beside_mm {board.beside_mm} of board {board.name!r} is still on the sheet: go further")
+            raise ConfigError(f"beside_mm {board.beside_mm} of board {board.name!r} is still on the sheet: go further")
         super().__init__(
             board.position_mm(0),
             detector=parameters.detector,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 
 DRIFT_EXPOSURES = 200.0
 SHAPES = ("gaussian", "uniform")
@@ -54,23 +54,25 @@ class Source:
     def __post_init__(self) -> None:
         for name in ("fwhm_x_um", "fwhm_y_um"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise CxgiError(f"{name} {getattr(self, name)} of the source: give um, 0 for a point")
+                raise ConfigError(f"{name} {getattr(self, name)} of the source: give um, 0 for a point")
         if self.shape not in SHAPES:
-            raise CxgiError(f"shape {self.shape!r} of the source is unknown: choose one of {', '.join(SHAPES)}")
+            raise ConfigError(f"shape {self.shape!r} of the source is unknown: choose one of {', '.join(SHAPES)}")
         if not abs(self.gradient_x) + abs(self.gradient_y) < 2:
-            raise CxgiError(f"gradients {self.gradient_x}, {self.gradient_y}: the light would be negative in a corner")
+            raise ConfigError(
+                f"gradients {self.gradient_x}, {self.gradient_y}: the light would be negative in a corner"
+            )
         if not 0 <= self.veil < 1:
-            raise CxgiError(f"veil {self.veil} is outside 0 <= veil < 1: it is a share of the open signal")
+            raise ConfigError(f"veil {self.veil} is outside 0 <= veil < 1: it is a share of the open signal")
         light = self.illumination
         if light is not None and not (
             np.ndim(light) == 2 and min(np.shape(light)) > 1 and np.isfinite(light).all() and (light >= 0).all()
         ):
-            raise CxgiError("illumination must be a map of two axes, 2 x 2 or more, finite and 0 or more")
+            raise ConfigError("illumination must be a map of two axes, 2 x 2 or more, finite and 0 or more")
 
     def fwhm_um(self, axis: str) -> float:
         """Size of the spot along "x" or "y"."""
         if axis not in AXES:
-            raise CxgiError(f"axis {axis!r} is unknown: choose x or y")
+            raise ConfigError(f"axis {axis!r} is unknown: choose x or y")
         return self.fwhm_x_um if axis == "x" else self.fwhm_y_um
 
 
@@ -101,7 +103,7 @@ def intensity_map(source: Source, cells: int, field_um: float, distance_um: floa
     if source.illumination is not None:
         light *= _resample(np.asarray(source.illumination, dtype=np.float64), cells)
     if not light.mean() > 0:
-        raise CxgiError("the illumination is dark everywhere: give a map with light in it")
+        raise ConfigError("the illumination is dark everywhere: give a map with light in it")
     return (light / light.mean()).astype(np.float32)
 
 

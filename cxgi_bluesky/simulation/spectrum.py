@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files.text_table import columns_of, read_text
-from ..errors import CxgiError
+from ..errors import FileFormatError
 
 Array = NDArray[np.float64]
 
@@ -48,11 +48,11 @@ class Spectrum:
     def __post_init__(self) -> None:
         energy, photons = self.energy_kev, self.photons
         if energy.ndim != 1 or energy.shape != photons.shape or not energy.size:
-            raise CxgiError(f"spectrum {self.name!r}: give one number of photons for each energy")
+            raise FileFormatError(f"spectrum {self.name!r}: give one number of photons for each energy")
         if not (np.isfinite(energy) & (energy >= 0.1) & (energy <= MAX_KEV)).all():
-            raise CxgiError(f"spectrum {self.name!r} has an energy outside 0.1..{MAX_KEV:g} keV: give keV")
+            raise FileFormatError(f"spectrum {self.name!r} has an energy outside 0.1..{MAX_KEV:g} keV: give keV")
         if not (np.isfinite(photons) & (photons >= 0)).all() or photons.sum() <= 0:
-            raise CxgiError(f"spectrum {self.name!r}: photons must be 0 or more, finite, and not all 0")
+            raise FileFormatError(f"spectrum {self.name!r}: photons must be 0 or more, finite, and not all 0")
 
     @property
     def mean_kev(self) -> float:
@@ -87,15 +87,17 @@ def tube_spectrum(anode: str, kv: float, *, angle_deg: float = ANODE_ANGLE_DEG) 
         If spekpy is not installed, or does not know the tube.
     """
     if anode not in TUBE_ANODES:
-        raise CxgiError(f"anode {anode!r} is unknown: choose one of {', '.join(TUBE_ANODES)}, or give a spectrum file")
+        raise FileFormatError(
+            f"anode {anode!r} is unknown: choose one of {', '.join(TUBE_ANODES)}, or give a spectrum file"
+        )
     if not 10 <= kv <= 300:
-        raise CxgiError(f"tube voltage {kv:g} kV is outside 10..300 kV: give a spectrum file")
+        raise FileFormatError(f"tube voltage {kv:g} kV is outside 10..300 kV: give a spectrum file")
     spekpy = _spekpy()
     try:
         tube = spekpy.Spek(kvp=kv, th=angle_deg, targ=anode, dk=0.5)
         energy, photons = tube.get_spectrum(edges=False)
     except Exception as error:
-        raise CxgiError(f"spekpy has no spectrum of {anode} at {kv:g} kV ({error})") from error
+        raise FileFormatError(f"spekpy has no spectrum of {anode} at {kv:g} kV ({error})") from error
     return Spectrum(np.asarray(energy, float), np.asarray(photons, float), f"{anode} tube at {kv:g} kV")
 
 
@@ -103,7 +105,7 @@ def _spekpy() -> Any:
     try:
         import spekpy
     except ImportError:
-        raise CxgiError(
+        raise FileFormatError(
             "tube spectra need spekpy: pip install 'cxgi_bluesky[spectra]', or give an energy or a spectrum file"
         ) from None
     return spekpy
@@ -132,15 +134,17 @@ def find_spectrum(
         If none or several are given, or a tube without its voltage.
     """
     if sum(choice is not None for choice in (tube, energy_kev, path)) != 1:
-        raise CxgiError("say which light: a tube with its kV, or an energy in keV, or a spectrum file; one of them")
+        raise FileFormatError(
+            "say which light: a tube with its kV, or an energy in keV, or a spectrum file; one of them"
+        )
     if tube is not None:
         if kv is None:
-            raise CxgiError(f"a {tube} tube at which voltage: give kv")
+            raise FileFormatError(f"a {tube} tube at which voltage: give kv")
         return tube_spectrum(tube, kv)
     if kv is not None:
-        raise CxgiError(f"kv {kv:g} belongs to a tube: name its anode")
+        raise FileFormatError(f"kv {kv:g} belongs to a tube: name its anode")
     if energy_kev is not None:
         if not math.isfinite(energy_kev):
-            raise CxgiError(f"energy {energy_kev} keV is no number")
+            raise FileFormatError(f"energy {energy_kev} keV is no number")
         return one_energy(energy_kev)
     return read_spectrum(str(path))

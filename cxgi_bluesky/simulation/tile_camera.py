@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..errors import CxgiError
+from ..errors import ConfigError
 from ..masks.pattern_set import PatternSet
 from ..masks.tile_maps import MAX_TRANSMISSION, MIN_TRANSMISSION, FineTileMaps, TileMaps
 from .beamline import BeamlineTwin
@@ -38,7 +38,7 @@ def record_fine_tile_maps(
         For a noise that is negative or not finite, or a pattern that the board does not carry.
     """
     if not (math.isfinite(noise) and noise >= 0):
-        raise CxgiError(f"noise {noise} of the camera: give 0 or more, as a part of the open tile's level")
+        raise ConfigError(f"noise {noise} of the camera: give 0 or more, as a part of the open tile's level")
     rng = np.random.default_rng(seed)
     board = twin.board
     stage_mm = (twin.parameters.stage_rms_um if stage_rms_um is None else stage_rms_um) / 1000

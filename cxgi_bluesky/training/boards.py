@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._files.atomic_write import whole_file
-from ..errors import CxgiError
+from ..errors import ConfigError, StorageError
 from ..masks.orders import ranking
 from ..masks.transform import hadamard_matrix
 from ..simulation.plate.drawing import DRAWING_VERSION, Design, draw_tile
@@ -133,7 +133,7 @@ def _write(path: Path, board: DrawnBoard) -> None:
         with whole_file(path) as part:
             np.savez(part, index=board.pattern_index, masks=board.masks, d_r=board.d_r)
     except OSError as error:
-        raise CxgiError(f"board {path} cannot be written ({error}): name another folder as cache") from error
+        raise StorageError(f"board {path} cannot be written ({error}): name another folder as cache") from error
 
 
 def _read(path: Path) -> DrawnBoard:
@@ -141,7 +141,7 @@ def _read(path: Path) -> DrawnBoard:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return DrawnBoard(file["index"], file["masks"], float(file["d_r"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CxgiError(f"board {path} cannot be read ({error}): remove it, and it is drawn anew") from error
+        raise ConfigError(f"board {path} cannot be read ({error}): remove it, and it is drawn anew") from error
 
 
 def draw_board(size: int, patterns: int, ranges: BoardRanges, seed: int) -> DrawnBoard:

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import CxgiError
+from ..errors import CxgiError, StorageError
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.weights import write_tensors
 from .config import TrainingConfig, differing
@@ -133,7 +133,9 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 def _unreadable(path: Path, error: Exception) -> CxgiError:
     words = " ".join(str(error).split())
     short = words if len(words) < _MAX_REASON else f"{words[:_MAX_REASON]} ..."
-    return CxgiError(f"checkpoint {path} cannot be read ({short}): bring back a whole one, or train in another folder")
+    return StorageError(
+        f"checkpoint {path} cannot be read ({short}): bring back a whole one, or train in another folder"
+    )
 
 
 def _check_can_go_on(
@@ -142,9 +144,9 @@ def _check_can_go_on(
     """Another network cannot; nor can another number of picture steps once they are over."""
     of_network = {key: values for key, values in changed.items() if key.startswith("network.")}
     if of_network:
-        raise CxgiError(f"checkpoint {path} is of another network ({in_words(of_network)}): train in another folder")
+        raise StorageError(f"checkpoint {path} is of another network ({in_words(of_network)}): train in another folder")
     if "steps" in changed and step >= min(then["steps"], config.steps):
-        raise CxgiError(
+        raise StorageError(
             f"checkpoint {path} is at step {step}, and steps is now {config.steps}, was {then['steps']}: the part for "
             "the pictures is over; give the old number, or train in another folder with these weights as start"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from .._files.yaml_file import read_yaml_file
-from ..errors import CxgiError
+from ..errors import ConfigError, CxgiError
 from ..masks.transform import check_size
 from ..reconstruction.ch_mwcnn.network import MAX_PASSES, MAX_WIDTH, NetworkConfig
 from ..simulation.random_objects import FAMILIES
@@ -37,7 +37,7 @@ def check_config(config: TrainingConfig) -> None:
 
 
 def _refuse(key: str, value: Any, remedy: str) -> CxgiError:
-    return CxgiError(f"{key} {value}: {remedy}")
+    return ConfigError(f"{key} {value}: {remedy}")
 
 
 def _check_steps(c: TrainingConfig) -> None:
@@ -63,7 +63,7 @@ def _check_sizes(c: TrainingConfig) -> None:
             raise _refuse("sizes", size, f"the network's three wavelet levels need at least {MIN_SIZE} pixels")
     if max(c.sizes) > max(c.objects.count, default=0):
         known = sorted(c.objects.count)
-        raise CxgiError(f"size {max(c.sizes)} has no objects: objects.count has {known}, give it as many pixels")
+        raise ConfigError(f"size {max(c.sizes)} has no objects: objects.count has {known}, give it as many pixels")
 
 
 def _check_objects(c: TrainingConfig) -> None:
@@ -72,7 +72,7 @@ def _check_objects(c: TrainingConfig) -> None:
         _check_least(f"objects.count[{size}]", count, 1)
     unknown = set(c.objects.families) - set(FAMILIES)
     if unknown:
-        raise CxgiError(f"objects.families {sorted(unknown)} unknown: choose of {', '.join(FAMILIES)}")
+        raise ConfigError(f"objects.families {sorted(unknown)} unknown: choose of {', '.join(FAMILIES)}")
     if c.objects.families:
         _check_shares("objects.families", c.objects.families)
     _check_share("objects.folder_share", c.objects.folder_share)
@@ -82,13 +82,13 @@ def _check_sampling(c: TrainingConfig) -> None:
     s = c.sampling
     low, high = s.fraction
     if not 0 < low <= high <= 1:
-        raise CxgiError(f"sampling.fraction {s.fraction}: give two numbers, 0 < from <= to <= 1")
+        raise ConfigError(f"sampling.fraction {s.fraction}: give two numbers, 0 < from <= to <= 1")
     if not 0 < s.usual <= 1:
         raise _refuse("sampling.usual", s.usual, "give a fraction, 0 < usual <= 1")
     for key in ("usual_share", "whole_share", "short_share"):
         _check_share(f"sampling.{key}", getattr(s, key))
     if s.usual_share + s.whole_share + s.short_share > 1:
-        raise CxgiError(
+        raise ConfigError(
             f"sampling.usual_share {s.usual_share} + whole_share {s.whole_share} + short_share {s.short_share} is more "
             "than 1: they are shares of all scans"
         )
@@ -113,7 +113,7 @@ def _check_boards(c: TrainingConfig) -> None:
     for key in ("none", "reference"):
         _check_share(f"boards.{key}", getattr(b, key))
     if b.share > 1:
-        raise CxgiError(
+        raise ConfigError(
             f"boards.none {b.none} + reference {b.reference} is more than 1: they are shares of all steps, and the "
             "rest has perfect masks"
         )
@@ -155,7 +155,7 @@ def _check_network(c: TrainingConfig) -> None:
     try:
         wavelet_matrix(MIN_SIZE, n.wavelet)
     except CxgiError as error:
-        raise CxgiError(f"network.wavelet: {error}") from error
+        raise ConfigError(f"network.wavelet: {error}") from error
 
 
 def _check_least(key: str, value: float, least: float) -> None:
@@ -393,18 +393,18 @@ def read_config(path: str | Path) -> TrainingConfig:
     try:
         config: TrainingConfig = _built(TrainingConfig, {} if words is None else words, "")
     except CxgiError as error:
-        raise CxgiError(f"training configuration {path}: {error}") from error
+        raise ConfigError(f"training configuration {path}: {error}") from error
     return config
 
 
 def _built(kind: Any, words: Any, where: str) -> Any:
     """A dataclass from a mapping; names and types are checked."""
     if not isinstance(words, dict):
-        raise CxgiError(f"{where or 'the file'} is {words!r}: give names with values")
+        raise ConfigError(f"{where or 'the file'} is {words!r}: give names with values")
     hints, known = get_type_hints(kind), {f.name for f in fields(kind)}
     unknown = set(words) - known
     if unknown:
-        raise CxgiError(f"{where}{sorted(map(str, unknown))[0]} is unknown: choose of {', '.join(sorted(known))}")
+        raise ConfigError(f"{where}{sorted(map(str, unknown))[0]} is unknown: choose of {', '.join(sorted(known))}")
     return kind(**{name: _value(hints[name], value, f"{where}{name}") for name, value in words.items()})
 
 
@@ -424,8 +424,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if expected.endswith("| None") and (value is None or isinstance(value, str)):
         return value
     if hint is float and isinstance(value, str) and _exponent_in_yaml(value):
-        raise CxgiError(f"{where} {value!r} is a word to YAML: write {_exponent_in_yaml(value)}")
-    raise CxgiError(f"{where} {value!r}: give {_WANTED.get(expected, f'something like {expected}')}")
+        raise ConfigError(f"{where} {value!r} is a word to YAML: write {_exponent_in_yaml(value)}")
+    raise ConfigError(f"{where} {value!r}: give {_WANTED.get(expected, f'something like {expected}')}")
 
 
 def _exponent_in_yaml(text: str) -> str:

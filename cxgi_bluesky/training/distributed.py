@@ -19,7 +19,7 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from ..errors import CxgiError
+from ..errors import ConfigError, CxgiError
 from .measurements import Batch
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Processes:
                 told = torch.tensor(list(own), dtype=torch.uint8)
             torch.distributed.broadcast(told, failed[0])
         if not own:
-            raise CxgiError(f"process {failed[0]}: {bytes(told.tolist()).decode()}")
+            raise ConfigError(f"process {failed[0]}: {bytes(told.tolist()).decode()}")
 
     def check_alike(self, words: str, tensors: list[Tensor]) -> None:
         """Raise `CxgiError` unless all processes hold the same: what they do not share would drift apart unseen."""
@@ -126,7 +126,7 @@ class Processes:
         with _connect():
             torch.distributed.all_gather(all_of_them, own)
         if any(not torch.equal(own, other) for other in all_of_them):
-            raise CxgiError(
+            raise ConfigError(
                 "the processes begin differently: give all the same configuration, and an --out folder that all see"
             )
 
@@ -161,4 +161,4 @@ def _connect() -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise CxgiError(f"another process of this training has ended, see its own message ({reason})") from error
+        raise ConfigError(f"another process of this training has ended, see its own message ({reason})") from error

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ..errors import CxgiError
+from ..errors import ConfigError, CxgiError, StorageError
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.predict import torch_threads
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw
@@ -69,7 +69,7 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note =
         If a checkpoint, the weights to start with, the user's images or a folder cannot be used, or training diverges.
     """
     if threads < 1 or stop_at < 0:
-        raise CxgiError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
+        raise ConfigError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
     with torch_threads(threads), join_processes() as processes:
         note: Note = report if processes.is_first else lambda text: None
         processes.first(lambda: _prepare_folder(out))
@@ -131,7 +131,9 @@ def _go_on(state: TrainingState, run: _Run, last: int) -> None:
             run.processes.together(lambda: _take_best(state, run.out))
         losses.add(one_step(state, run.data.batch(state.step), config, run.processes))
         if losses.skipped >= _MAX_SKIPPED and not losses.number:
-            raise CxgiError(f"step {state.step}: the last {losses.skipped} losses are not finite: lower learning_rate")
+            raise ConfigError(
+                f"step {state.step}: the last {losses.skipped} losses are not finite: lower learning_rate"
+            )
         if state.step % config.check_every and state.step not in (config.steps, last):
             continue
         state.seconds = before + time.monotonic() - began
@@ -169,7 +171,7 @@ def _bring_back_weights(state: TrainingState, run: _Run) -> None:
     try:
         write_weights(run.out, network, card)
     except (OSError, SafetensorError) as error:
-        raise CxgiError(f"weights cannot be written in {run.out} ({error})") from error
+        raise StorageError(f"weights cannot be written in {run.out} ({error})") from error
     run.note(f"NOTE: {run.out / WEIGHTS} is written again, of step {state.step}")
 
 
@@ -196,7 +198,7 @@ def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> 
     elif config.start is not None:
         given = load_network(config.start).network
         if given.config != config.network:
-            raise CxgiError(f"start {config.start} is of another network ({given.config}): give its network: as well")
+            raise ConfigError(f"start {config.start} is of another network ({given.config}): give its network: as well")
         network.load_state_dict(given.state_dict())
     return state
 
@@ -252,20 +254,20 @@ def _prepare_folder(out: Path) -> None:
         if (out / WEIGHTS).exists():
             _check_weights(out)
     except OSError as error:
-        raise CxgiError(f"folder {out} cannot be made or written in ({error}): choose another --out") from error
+        raise StorageError(f"folder {out} cannot be made or written in ({error}): choose another --out") from error
 
 
 def _check_weights(out: Path) -> None:
     """Refuse weights without their checkpoint, which would be overwritten; write the card that they lack."""
     if not (out / CHECKPOINT).exists():
-        raise CxgiError(
+        raise ConfigError(
             f"{out / WEIGHTS} is of another training, its {CHECKPOINT} is gone: a new one would overwrite it; bring "
             "the checkpoint back, or choose another --out"
         )
     try:
         write_missing_card(out)
     except CxgiError as error:
-        raise CxgiError(f"{error}; or take the file away, and it is written again from the checkpoint") from error
+        raise ConfigError(f"{error}; or take the file away, and it is written again from the checkpoint") from error
 
 
 def _beginning(state: TrainingState, run: _Run, last: int) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._files.atomic_write import remove_leftovers, whole_file
 from .._files.image_file import is_image_path, read_image_file
-from ..errors import CxgiError
+from ..errors import ConfigError, StorageError
 from ..simulation.random_objects import DRAWING_VERSION, random_object, spread
 
 Pool = NDArray[np.uint8]
@@ -49,11 +49,11 @@ def object_pool(
             remove_leftovers(folder, "objects-*")
             _write(path, (count, size), shares, np.random.default_rng([seed, size]), note)
         except OSError as error:
-            raise CxgiError(f"objects {path} cannot be written ({error}): name another folder as cache") from error
+            raise StorageError(f"objects {path} cannot be written ({error}): name another folder as cache") from error
     try:
         pool: Pool = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise CxgiError(f"objects {path} cannot be read ({error}): remove the file, and it is drawn anew") from error
+        raise ConfigError(f"objects {path} cannot be read ({error}): remove the file, and it is drawn anew") from error
     return pool
 
 
@@ -86,7 +86,7 @@ def own_images(folder: str | None) -> list[OwnImage]:
         return []
     paths = _image_paths(folder)
     if not paths:
-        raise CxgiError(f"objects.folder {folder} holds no image (.png, .npy, .tiff)")
+        raise ConfigError(f"objects.folder {folder} holds no image (.png, .npy, .tiff)")
     return [_own_image(path) for path in paths]
 
 
@@ -105,13 +105,13 @@ def _image_paths(folder: str) -> list[Path]:
 def _own_image(path: Path) -> OwnImage:
     image = read_image_file(path).image
     if not np.isfinite(image).all():
-        raise CxgiError(f"{path} of objects.folder has values that are NaN or infinite: mend it or take it out")
+        raise ConfigError(f"{path} of objects.folder has values that are NaN or infinite: mend it or take it out")
     factor = max(1, min(image.shape) // MAX_SIDE)
     rows, columns = (length // factor for length in image.shape)
     blocks = image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
     stretched = spread(blocks.mean(axis=(1, 3)))
     if stretched is None or min(image.shape) < 2:
-        raise CxgiError(f"{path} of objects.folder is flat: take it out")
+        raise ConfigError(f"{path} of objects.folder is flat: take it out")
     return stretched.astype(np.float32)
 
 

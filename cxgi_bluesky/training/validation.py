@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from .._files.atomic_write import whole_file
-from ..errors import CxgiError
+from ..errors import StorageError
 from ..reconstruction.ch_mwcnn.initial_image import trial_pictures
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, log_sigma_to_scale
@@ -265,7 +265,7 @@ def check_and_write(
         draw_curves(lines, out / CURVES, config.steps)
         state.save(out / CHECKPOINT, config)
     except (OSError, SafetensorError) as error:
-        raise CxgiError(f"files of the training cannot be written in {out} ({error})") from error
+        raise StorageError(f"files of the training cannot be written in {out} ({error})") from error
     note(_in_words(line, score, config, left, kept=best and pictures))
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ...masks.board import Alignment, MaskBoard
 from .profile import EdgeFit
 
@@ -71,7 +71,7 @@ def fit_similarity(plate_mm: Array, stage_mm: Array, sigma_mm: Array, *, mirrore
     wanted = (stage_mm / sigma_mm).reshape(-1)
     found, _, rank, _ = np.linalg.lstsq(design, wanted, rcond=None)
     if rank < PARAMETERS:
-        raise CxgiError("the landmarks share one place: two or more apart are needed")
+        raise MeasurementError("the landmarks share one place: two or more apart are needed")
     residual = (wanted - design @ found).reshape(-1, 2)
     covariance = np.linalg.inv(design.T @ design).astype(np.float64)
     return Similarity(found.astype(np.float64), mirrored, covariance, residual * sigma_mm, float(np.sum(residual**2)))
@@ -195,7 +195,9 @@ def fit_alignment(board: MaskBoard, visits: Sequence[Visit], *, exposures: int =
         If fewer fiducials were measured, or the centres fit neither handedness.
     """
     if len({visit.landmark for visit in visits}) < 3:
-        raise CxgiError(f"{len(visits)} measured centres: three fiducials or more are needed, repeat the alignment")
+        raise MeasurementError(
+            f"{len(visits)} measured centres: three fiducials or more are needed, repeat the alignment"
+        )
     fits = {mirrored: similarity_of(board, visits, mirrored=mirrored) for mirrored in (False, True)}
     good, other = sorted(fits.values(), key=lambda fit: fit.chi_square)
     profiles = [edges for visit in visits for edges in (visit.x, visit.y)]
@@ -203,7 +205,7 @@ def fit_alignment(board: MaskBoard, visits: Sequence[Visit], *, exposures: int =
     factor = max(1.0, _scatter(profiles), math.sqrt(good.chi_square / freedom))
     worst_um = float(np.hypot(*(good.residual_mm.T * 1000)).max())
     if worst_um > board.tile_um / 4:
-        raise CxgiError(
+        raise MeasurementError(
             f"the centres of the fiducials lie up to {worst_um:.0f} um from any alignment of board {board.name!r}: "
             "is this the board on the stage, and does the stage keep its steps?"
         )

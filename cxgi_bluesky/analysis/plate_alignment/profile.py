@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ...masks.board import MaskBoard
 from ...measurement.normalization import smooth_sigma
 
@@ -84,7 +84,7 @@ def fit_edges(position_um: ArrayLike, value: ArrayLike, sigma: ArrayLike, *, boa
     usable = np.isfinite(position) & np.isfinite(readings)
     position, readings, told = position[usable], readings[usable], told[usable]
     if len(position) < 2 * MIN_POINTS + 2:
-        raise CxgiError(f"{len(position)} usable readings of an edge profile: {2 * MIN_POINTS + 2} are needed")
+        raise MeasurementError(f"{len(position)} usable readings of an edge profile: {2 * MIN_POINTS + 2} are needed")
     noise = smooth_sigma(readings, np.where(told > 0, told, np.nan)) if (told > 0).any() else None
     middle, outer = float(np.mean(position)), (board.tile_um + board.aperture_um) / 2
     flank = min(board.tile_um, board.aperture_um)
@@ -99,10 +99,10 @@ def fit_edges(position_um: ArrayLike, value: ArrayLike, sigma: ArrayLike, *, boa
             warnings.simplefilter("ignore", OptimizeWarning)  # an infinite covariance is judged below
             found, covariance = curve_fit(law, along, readings, begin, noise, noise is not None)
     except (RuntimeError, ValueError) as error:
-        raise CxgiError(f"no open square can be fitted to the edge profile ({error})") from error
+        raise MeasurementError(f"no open square can be fitted to the edge profile ({error})") from error
     errors = np.sqrt(np.diag(covariance))
     if not (np.isfinite(errors).all() and found[2] > _MIN_STEP * errors[2] and abs(found[0] - 1) < 0.5):
-        raise CxgiError(
+        raise MeasurementError(
             f"the edge profile from {position.min() / 1000:.3f} to {position.max() / 1000:.3f} mm shows no open square "
             f"between metal (readings {readings.min():.4g} to {readings.max():.4g})"
         )

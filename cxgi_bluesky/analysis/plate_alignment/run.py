@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import CxgiError
+from ...errors import CxgiError, MeasurementError, StorageError
 from ...masks.board import MaskBoard
 from ...masks.board_files import yaml_text
 from ...measurement.documents import Data, number, read_run
@@ -52,7 +52,7 @@ def alignment_from_run(run_or_documents: Any) -> AlignmentFit:
                 edges[visit][axis] = fit_edges(position, value, sigma, board=board)
             except CxgiError as error:
                 place = board.fiducials[landmark_of[visit]]
-                raise CxgiError(f"fiducial {place} along {axis}: {error}") from error
+                raise MeasurementError(f"fiducial {place} along {axis}: {error}") from error
     visits = [Visit(landmark_of[n], **found) for n, found in sorted(edges.items()) if set(found) == set(AXES.values())]
     return fit_alignment(
         board, visits, exposures=sum(len(streams.get(name, [])) for name in _COUNTED), uid=str(start.get("uid", ""))
@@ -101,15 +101,17 @@ def write_aligned_board(board: MaskBoard, fit: AlignmentFit, path: str | Path) -
     """
     path = Path(path)
     if board.sha256 != fit.board.sha256:
-        raise CxgiError(f"the alignment is of board {fit.board.name!r} as another file says it, not of {board.name!r}")
+        raise MeasurementError(
+            f"the alignment is of board {fit.board.name!r} as another file says it, not of {board.name!r}"
+        )
     if path.suffix not in (".yaml", ".yml"):
-        raise CxgiError(f"board file {path}: call it .yaml or .yml")
+        raise MeasurementError(f"board file {path}: call it .yaml or .yml")
     comment = f"# Alignment found by align_board, run {fit.uid or 'unknown'}.\n# {fit}\n"
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(comment + yaml_text(fit.aligned_board.to_dict()))
     except FileExistsError:
-        raise CxgiError(f"board file {path} exists: an old board file is kept, choose another name") from None
+        raise MeasurementError(f"board file {path} exists: an old board file is kept, choose another name") from None
     except OSError as error:
-        raise CxgiError(f"board file {path} cannot be written ({error.strerror})") from error
+        raise StorageError(f"board file {path} cannot be written ({error.strerror})") from error
     return path

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ...masks.board import Alignment, MaskBoard
 
 Array = NDArray[np.float64]
@@ -183,19 +183,19 @@ def landmarks_of(board: MaskBoard) -> tuple[Place, ...]:
     """
     places = board.fiducials
     if len(places) < MIN_LANDMARKS:
-        raise CxgiError(
+        raise MeasurementError(
             f"board {board.name!r} has {len(places)} fiducials, alignment needs {MIN_LANDMARKS} or more: "
             "name all-open places of the plate in its file, fiducials: [[row, column], ...]"
         )
     extent = np.linalg.svd(np.array(places, dtype=float) - np.mean(places, axis=0), compute_uv=False)
     if extent[1] < MIN_SPREAD * extent[0]:
-        raise CxgiError(f"the fiducials of board {board.name!r} lie on a line: give one beside it")
+        raise MeasurementError(f"the fiducials of board {board.name!r} lie on a line: give one beside it")
     open_places = [divmod(tile, board.columns) for tile in range(board.pattern_count)]
     others = np.array([*open_places, board.open_tile, *places])
     for place in places:
         near = (np.abs(others - place).max(axis=1) < ALONE_TILES).sum()
         if near > 1:  # itself
-            raise CxgiError(
+            raise MeasurementError(
                 f"fiducial {place} of board {board.name!r} is not alone: within {ALONE_TILES - 1} places of it there "
                 "must be nothing but metal"
             )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from .edge import Edge, measure_edge
 from .mtf import Mtf, edge_mtf
 from .roi import Box
@@ -92,7 +92,7 @@ def measure_sharpness(image: NDArray[Any], pixel_um: float, *, box: Box | None =
         If the pixel has no size, or there is no edge.
     """
     if not 0 < pixel_um < math.inf:
-        raise CxgiError(f"pixel_um {pixel_um}: give a positive size in um")
+        raise MeasurementError(f"pixel_um {pixel_um}: give a positive size in um")
     edge = measure_edge(np.asarray(image), box)
     return Sharpness(edge, edge_mtf(edge), pixel_um)
 

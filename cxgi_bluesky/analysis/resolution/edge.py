@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import CxgiError, MeasurementError
 from .fitting import Fit, fit_pixels
 from .initial_guess import Split, best_split, straight_edges
 from .roi import Box, Region, Values, box_region, line_region
@@ -130,7 +130,7 @@ def measure_edge(image: NDArray[Any], box: Box | None = None, *, line: Box | Non
         no edge or one that is wider than the region.
     """
     if box is not None and line is not None:
-        raise CxgiError("box and line both given: an edge is looked for in one of them")
+        raise MeasurementError("box and line both given: an edge is looked for in one of them")
     if box is not None:
         return fit_edge(box_region(image, box))
     if line is not None:
@@ -140,7 +140,7 @@ def measure_edge(image: NDArray[Any], box: Box | None = None, *, line: Box | Non
             return fit_edge(box_region(image, found))
         except CxgiError:
             continue
-    raise CxgiError("no straight edge found in the image: say where it is with a box around it")
+    raise MeasurementError("no straight edge found in the image: say where it is with a box around it")
 
 
 def fit_edge(region: Region) -> Edge:
@@ -159,7 +159,7 @@ def fit_edge(region: Region) -> Edge:
 
 def _check_not_flat(region: Region) -> None:
     if np.ptp(region.values) <= 1e-9 * max(1e-300, float(np.abs(region.values).max())):
-        raise CxgiError(f"no edge in {_place(region)}: all pixels there are alike")
+        raise MeasurementError(f"no edge in {_place(region)}: all pixels there are alike")
 
 
 def _place(region: Region) -> str:
@@ -169,7 +169,7 @@ def _place(region: Region) -> str:
 
 def _check_split(split: Split, region: Region) -> None:
     if split.significance < MIN_SIGNIFICANCE:
-        raise CxgiError(
+        raise MeasurementError(
             f"no edge in {_place(region)}: the best one is {split.significance:.1f} sigma above the noise, "
             f"{MIN_SIGNIFICANCE:.0f} are asked for; choose another place or a larger box"
         )
@@ -202,7 +202,7 @@ def _check_inside(region: Region, fit: Fit, width: float) -> None:
     distance = region.distance(fit.parameters[1]) - fit.parameters[0]
     plateau = min((distance < -width / 2).sum(), (distance > width / 2).sum())
     if min(-distance.min(), distance.max()) < width / 2 + 0.5 or plateau < max(5, 0.05 * len(distance)):
-        raise CxgiError(
+        raise MeasurementError(
             f"the edge is {width:.1f} pixels wide or lies at the rim: both of its levels must be in the box, "
             "so move or enlarge it"
         )

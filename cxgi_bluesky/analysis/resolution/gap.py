@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import CxgiError, MeasurementError
 from .edge import MIN_VARIANCE, PIXEL_VARIANCE, pixel_edge, upright
 from .fitting import Fit, fit_pixels
 from .initial_guess import GapGuess, best_gap, narrow_gaps
@@ -126,13 +126,13 @@ def measure_gap(
             continue
         if gap.verdict != "unresolved" and gap.depth > MIN_SIGNIFICANCE_OF_ANY * gap.depth_sigma:
             return gap
-    raise CxgiError("no gap found in the image: give a line across it, ROW0,COL0,ROW1,COL1")
+    raise MeasurementError("no gap found in the image: give a line across it, ROW0,COL0,ROW1,COL1")
 
 
 def fit_gap(region: Region, direction: float, *, free: bool = True, blur_px: float = 0.0) -> Gap:
     """Fit the model to a region; `direction` (rad) is roughly across the gap, exactly so unless `free`."""
     if np.ptp(region.values) <= 1e-9 * max(1e-300, float(np.abs(region.values).max())):
-        raise CxgiError("no gap along the line: all pixels there are alike")
+        raise MeasurementError("no gap along the line: all pixels there are alike")
     zero, span = float(region.values.min()), float(np.ptp(region.values))
     scaled = region.in_units(zero, span)
     fit = _fit(scaled, best_gap(scaled, direction, free=free), free)
@@ -143,7 +143,7 @@ def fit_gap(region: Region, direction: float, *, free: bool = True, blur_px: flo
     width_sigma, depth_sigma, area_sigma = (float(s * scale) for s, scale in zip(sigmas, (1, span, span), strict=True))
     seen = depth > MIN_SIGNIFICANCE * depth_sigma and depth > 1e-6 * span
     if seen and min(-distance.min(), distance.max()) < width / 2 + 1:
-        raise CxgiError(
+        raise MeasurementError(
             f"the gap is {width:.1f} pixels wide and reaches the end of the line: both shoulders must be on it, "
             "so move the line or make it longer"
         )

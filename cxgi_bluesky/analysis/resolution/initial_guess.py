@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from .roi import Box, Region, Values, check_image
 
 ANGLES = np.deg2rad(np.arange(0, 180, 7.5))
@@ -96,7 +96,7 @@ def best_gap(region: Region, direction: float, *, free: bool = True) -> GapGuess
         guesses.append(_strongest_strip(region.values[None], angle, distance, 1.0, widest)[0])
     best = max(guesses, key=lambda guess: guess.score)
     if not best.score > 0:
-        raise CxgiError("no gap along the line: no part of it stands out of both its sides")
+        raise MeasurementError("no gap along the line: no part of it stands out of both its sides")
     return best
 
 
@@ -137,7 +137,7 @@ def narrow_gaps(image: NDArray[Any], count: int = 6) -> Iterator[tuple[Box, floa
     """Lines across the strongest gaps of an image, best first, each with a width and its direction (rad)."""
     image = check_image(image)
     if np.ptp(image) == 0:
-        raise CxgiError("the image is flat: it has no gap")
+        raise MeasurementError("the image is flat: it has no gap")
     side = min(max(16, min(image.shape) // 4), *image.shape)
     bin_px = max(1.0, side / 20)
     corners, windows = _windows(image, side, max(1, side // 5))
@@ -174,7 +174,7 @@ def straight_edges(image: NDArray[Any], count: int = 6) -> Iterator[Box]:
     """
     image = check_image(image)
     if np.ptp(image) == 0:
-        raise CxgiError("the image is flat: it has no edge")
+        raise MeasurementError("the image is flat: it has no edge")
     factor = max(1, min(image.shape) // 5 // 12)
     image = _block_mean(image, factor)
     side = min(max(12, min(image.shape) // 5), *image.shape)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from .roi import check_image
 
 Values = NDArray[np.float64]
@@ -76,7 +76,7 @@ def tile_modulation_depth(image: NDArray[Any], pattern: NDArray[Any] | None = No
     """
     image = check_image(image)
     if not np.ptp(image) > 0:
-        raise CxgiError("the picture of the tile is flat: it shows neither openings nor metal")
+        raise MeasurementError("the picture of the tile is flat: it shows neither openings nor metal")
     basis, sound = _smooth_terms(image.shape), _sound(image)
     if pattern is not None:
         is_open, core = _from_pattern(image, np.asarray(pattern) > 0)
@@ -114,7 +114,7 @@ def _from_pattern(image: Values, is_open: Chosen) -> tuple[Chosen, Chosen]:
 
     factor = image.shape[0] // len(is_open)
     if is_open.ndim != 2 or factor < 1 or image.shape != tuple(factor * side for side in is_open.shape):
-        raise CxgiError(
+        raise MeasurementError(
             f"a picture of {image.shape[0]} x {image.shape[1]} pixels of a tile of {is_open.shape}: cut it to the "
             "tile's rim, a whole number of camera pixels per mask pixel"
         )
@@ -139,7 +139,7 @@ def _fit(image: Values, basis: Values, is_open: Chosen, chosen: Chosen) -> TileD
     for _ in range(3):
         counts = int((chosen & is_open).sum()), int((chosen & ~is_open).sum())
         if min(counts) < MIN_PIXELS:
-            raise CxgiError(
+            raise MeasurementError(
                 f"{counts[0]} pixels of openings and {counts[1]} of metal: {MIN_PIXELS} of each are needed, take "
                 "the picture of a coarse pattern"
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import CxgiError
+from ...errors import StorageError
 from .edge import Edge
 from .gap import Gap
 from .mtf import EdgeSpread, Mtf
@@ -213,7 +213,9 @@ def draw(
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
-        raise CxgiError(f"figure {path} cannot be written ({error}): choose another --out, ending in .png") from error
+        raise StorageError(
+            f"figure {path} cannot be written ({error}): choose another --out, ending in .png"
+        ) from error
     return Path(path)
 
 

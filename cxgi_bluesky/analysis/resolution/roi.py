@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 
 Values = NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -69,13 +69,13 @@ def check_image(image: NDArray[Any]) -> Values:
     """
     image = np.asarray(image)
     if image.ndim != 2 or min(image.shape) < 8 or image.dtype.kind not in "fiub":
-        raise CxgiError(
+        raise MeasurementError(
             f"an array of shape {image.shape} and type {image.dtype} is no grey image: give two axes, 8 x 8 or more"
         )
     image = image.astype(np.float64)
     bad = int((~np.isfinite(image)).sum())
     if bad:
-        raise CxgiError(f"the image has {bad} values that are NaN or infinite: reconstruct it again or cut it")
+        raise MeasurementError(f"the image has {bad} values that are NaN or infinite: reconstruct it again or cut it")
     return image
 
 
@@ -89,15 +89,17 @@ def box_region(image: NDArray[Any], box: Box) -> Region:
     """
     image = check_image(image)
     if any(side != int(side) for side in box):
-        raise CxgiError(f"box {_text(box)}: give whole pixels")
+        raise MeasurementError(f"box {_text(box)}: give whole pixels")
     row0, row1, col0, col1 = (int(side) for side in box)
     if not (0 <= row0 < row1 <= image.shape[0] and 0 <= col0 < col1 <= image.shape[1]):
-        raise CxgiError(
+        raise MeasurementError(
             f"box rows {row0}..{row1}, columns {col0}..{col1} is not inside the image of {_by(image)} pixels: "
             "give ROW0,ROW1,COL0,COL1"
         )
     if row1 - row0 < 5 or col1 - col0 < 5:
-        raise CxgiError(f"box of {row1 - row0} x {col1 - col0} pixels is too small: 5 x 5 at least, 12 x 12 is better")
+        raise MeasurementError(
+            f"box of {row1 - row0} x {col1 - col0} pixels is too small: 5 x 5 at least, 12 x 12 is better"
+        )
     rows, cols = np.mgrid[row0:row1, col0:col1]
     return Region(rows.ravel(), cols.ravel(), image[row0:row1, col0:col1].ravel())
 
@@ -117,19 +119,23 @@ def line_region(image: NDArray[Any], line: Box, width: float) -> Region:
     row0, col0, row1, col1 = line
     for row, col in ((row0, col0), (row1, col1)):
         if not (0 <= row <= image.shape[0] - 1 and 0 <= col <= image.shape[1] - 1):
-            raise CxgiError(f"the end {row:g},{col:g} of the line is not inside the image of {_by(image)} pixels")
+            raise MeasurementError(
+                f"the end {row:g},{col:g} of the line is not inside the image of {_by(image)} pixels"
+            )
     length = math.hypot(row1 - row0, col1 - col0)
     if length < 5:
-        raise CxgiError(f"line {_text(line)} is {length:.1f} pixels long: give ROW0,COL0,ROW1,COL1, 5 pixels or more")
+        raise MeasurementError(
+            f"line {_text(line)} is {length:.1f} pixels long: give ROW0,COL0,ROW1,COL1, 5 pixels or more"
+        )
     if not width > 0:
-        raise CxgiError(f"width {width:g} of the strip: give a positive number of pixels")
+        raise MeasurementError(f"width {width:g} of the strip: give a positive number of pixels")
     across, along = (row1 - row0) / length, (col1 - col0) / length
     rows, cols = np.mgrid[: image.shape[0], : image.shape[1]]
     forward = (rows - row0) * across + (cols - col0) * along
     sideways = (cols - col0) * across - (rows - row0) * along
     chosen = (forward >= -1e-9) & (forward <= length + 1e-9) & (np.abs(sideways) <= width / 2)
     if chosen.sum() < MIN_PIXELS:
-        raise CxgiError(
+        raise MeasurementError(
             f"the strip along {_text(line)}, {width:g} wide, has {int(chosen.sum())} pixels: "
             f"{MIN_PIXELS} are needed, make it wider or longer"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ...errors import CxgiError
+from ...errors import ConfigError
 from .._options import Commands, Payload, Say, add_command
 from .options import DemoOptions
 
@@ -38,7 +38,7 @@ def demo(options: argparse.Namespace, say: Say) -> Payload:
     if options.epics:
         return _over_epics(asked, options, say)
     if options.detector is not None:
-        raise CxgiError(f"--detector {options.detector} is one of the IOC's: it needs --epics")
+        raise ConfigError(f"--detector {options.detector} is one of the IOC's: it needs --epics")
     from .run import run_demo
 
     return run_demo(asked, _thickness(options), say)
@@ -46,7 +46,9 @@ def demo(options: argparse.Namespace, say: Say) -> Payload:
 
 def _over_epics(asked: DemoOptions, options: argparse.Namespace, say: Say) -> Payload:
     if options.material is not None or options.energy_kev is not None:
-        raise CxgiError("--material and --energy-kev: the IOC serves no thickness, leave them out or leave out --epics")
+        raise ConfigError(
+            "--material and --energy-kev: the IOC serves no thickness, leave them out or leave out --epics"
+        )
     from .epics import run_each_detector, run_epics_demo
 
     if options.detector == "all":
@@ -59,7 +61,7 @@ def _thickness(options: argparse.Namespace) -> dict[str, Any]:
     if options.material is None and options.energy_kev is None:
         return {}
     if options.material is None or options.energy_kev is None:
-        raise CxgiError("a thickness needs both --material and --energy-kev")
+        raise ConfigError("a thickness needs both --material and --energy-kev")
     from ...simulation.spectrum import one_energy
 
     return {"material": options.material, "spectrum": one_energy(options.energy_kev)}

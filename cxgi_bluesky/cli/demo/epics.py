@@ -18,7 +18,7 @@ import yaml
 
 from ..._files.atomic_write import whole_file
 from ...devices.config import example_path
-from ...errors import CxgiError
+from ...errors import ConfigError
 from ...masks.board import MaskBoard
 from .options import DemoOptions
 
@@ -58,7 +58,7 @@ class DemoIoc:
 
     def __init__(self, *, prefix: str, board: str, object_name: str, seed: int) -> None:
         if find_spec("caproto") is None or find_spec("epics") is None:
-            raise CxgiError("cxgi demo --epics needs caproto and pyepics: pip install 'cxgi_bluesky[epics]'")
+            raise ConfigError("cxgi demo --epics needs caproto and pyepics: pip install 'cxgi_bluesky[epics]'")
         self.counted: dict[str, Any] = {}
         self.said = ""
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe, which nobody would empty
@@ -82,14 +82,14 @@ class DemoIoc:
             line = self._process.stdout.readline()
         except KeyboardInterrupt:
             self.end()
-            raise CxgiError("interrupted before the first exposure") from None
+            raise ConfigError("interrupted before the first exposure") from None
         if not line:
             self.end()
-            raise CxgiError(f"the IOC did not start: {(self.said.splitlines() or ['it said nothing'])[-1]}")
+            raise ConfigError(f"the IOC did not start: {(self.said.splitlines() or ['it said nothing'])[-1]}")
         told = dict(json.loads(line))
         if "error" in told:
             self.end()
-            raise CxgiError(f"the IOC did not start: {told['error']}")
+            raise ConfigError(f"the IOC did not start: {told['error']}")
         return told
 
     def __enter__(self) -> Self:
@@ -110,7 +110,7 @@ class DemoIoc:
             self._process.kill()
             self._process.communicate()
             self._log.close()
-            raise CxgiError(f"the IOC did not end within {END_S:g} s and was killed") from None
+            raise ConfigError(f"the IOC did not end within {END_S:g} s and was killed") from None
         if rest and rest.strip():
             self.counted = json.loads(rest)
         self._log.seek(0)
@@ -172,7 +172,7 @@ def beamline_words(detector: str, board: str) -> dict[str, Any]:
         For an unknown detector.
     """
     if detector not in EXAMPLES:
-        raise CxgiError(f"detector {detector!r} is unknown: choose {', '.join(EXAMPLES)} or all")
+        raise ConfigError(f"detector {detector!r} is unknown: choose {', '.join(EXAMPLES)} or all")
     text = example_path(EXAMPLES[detector]).read_text(encoding="utf-8")
     words: dict[str, Any] = yaml.safe_load(text)
     words.pop("data", None)
@@ -273,7 +273,7 @@ def _run(words: list[str], *, quiet: bool) -> None:
         except KeyboardInterrupt:
             continue  # it got the same: it closes the shutter, and says what is left
     if code not in (0, DISAGREES):
-        raise CxgiError("the demonstration ended there; what went wrong is told above")
+        raise ConfigError("the demonstration ended there; what went wrong is told above")
 
 
 def _table(told: dict[str, Any]) -> str:

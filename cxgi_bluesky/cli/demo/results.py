@@ -11,7 +11,7 @@ import numpy as np
 
 from ...analysis.metrics import cnr, compare
 from ...catalog import record_reconstruction
-from ...errors import CxgiError
+from ...errors import StorageError
 from ...measurement.measurement import Measurement
 from ...reconstruction.api import reconstruct
 from ...reconstruction.cross_validation import reconstruct_and_check
@@ -67,7 +67,7 @@ def output_folder(out: str | Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CxgiError(f"folder {out} cannot be made ({error}): choose another --out") from error
+        raise StorageError(f"folder {out} cannot be made ({error}): choose another --out") from error
     return out
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from bluesky.utils import RunEngineInterrupted
 
 from ...catalog import find_run, read_exposures
-from ...errors import CxgiError
+from ...errors import ConfigError
 from ...masks.pattern_set import PatternSet
 from ...measurement.exposures import Exposures
 from ...reconstruction.result import Reconstruction
@@ -93,7 +93,7 @@ def _scan_or_say_what_is_left(s: Session, pattern_set: PatternSet) -> str:
     except RunEngineInterrupted:
         logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # it would print a traceback of our own abort
         s.RE.abort("interrupted from the keyboard")
-        raise CxgiError(
+        raise ConfigError(
             f"interrupted: the shutter is {s.shutter.state.get()}, the exposures so far are stored "
             f"(cxgi reconstruct {uids[0][:8]} makes a picture of them)"
         ) from None

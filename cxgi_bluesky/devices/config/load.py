@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._files.yaml_file import read_yaml_file
-from ...errors import CxgiError
+from ...errors import ConfigError, CxgiError
 from ...masks.board import MaskBoard, load_board
 from ...masks.board_files import list_shipped_boards
 from ..beamline import Beamline
@@ -62,7 +62,7 @@ def read_beamline_file(path: str | Path) -> BeamlineFile:
         _check_data(checked["data"])
         return BeamlineFile(path, checked, _board(checked["board"], path.parent))
     except CxgiError as error:
-        raise CxgiError(f"beamline file {path}: {error}") from error
+        raise ConfigError(f"beamline file {path}: {error}") from error
 
 
 def _board(name: str, folder: Path) -> MaskBoard:
@@ -70,12 +70,14 @@ def _board(name: str, folder: Path) -> MaskBoard:
     try:
         return load_board(name if name in list_shipped_boards() else str(folder / name))
     except CxgiError as error:
-        raise CxgiError(f"board {name!r}: {error}") from error
+        raise ConfigError(f"board {name!r}: {error}") from error
 
 
 def _check_data(data: str | None) -> None:
     if data is not None and "://" in data and not data.startswith(("http://", "https://")):
-        raise CxgiError(f"data {data!r}: give the path of a folder, or the address of a Tiled server, http://host:port")
+        raise ConfigError(
+            f"data {data!r}: give the path of a folder, or the address of a Tiled server, http://host:port"
+        )
 
 
 # ---------------------------------------------------------------- loading
@@ -106,7 +108,7 @@ def examples() -> list[str]:
 def example_path(name: str) -> Path:
     """File of an example; `CxgiError` for an unknown name."""
     if name not in examples():
-        raise CxgiError(f"example {name!r} of a beamline file is unknown: choose {', '.join(examples())}")
+        raise ConfigError(f"example {name!r} of a beamline file is unknown: choose {', '.join(examples())}")
     return Path(str(_EXAMPLES / f"{name}.yml"))
 
 
@@ -154,7 +156,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
             data=file.words["data"],
         )
     except CxgiError as error:
-        raise CxgiError(f"beamline file {file.path}: {error}") from error
+        raise ConfigError(f"beamline file {file.path}: {error}") from error
     end_callbacks_before_channels()
     if connect:
         wait_for_connections(beamline.all_devices, timeouts.connection_s)
@@ -177,9 +179,9 @@ def _stage(file: BeamlineFile, timeouts: Timeouts) -> EpicsAxesStage:
     if isinstance(x, str) and isinstance(y, str):
         return EpicsMaskStage(x_pv=file.pv(x), y_pv=file.pv(y), velocity_mm_s=velocity_mm_s, **shared)
     if isinstance(x, str) or isinstance(y, str):
-        raise CxgiError("stage.x and stage.y: give two motor records, or setpoint and readback of both")
+        raise ConfigError("stage.x and stage.y: give two motor records, or setpoint and readback of both")
     if velocity_mm_s is not None:
-        raise CxgiError(
+        raise ConfigError(
             f"stage.velocity_mm_s {velocity_mm_s:g}: axes without a motor record have no velocity, leave it out"
         )
     pvs = [AxisPvs(**{name: file.pv(pv) for name, pv in axis.items()}) for axis in (x, y)]

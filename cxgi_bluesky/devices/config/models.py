@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import CxgiError
+from ...errors import ConfigError, CxgiError
 from ..epics.arrivals import LATE_S, MAX_LATE_S
 from ..epics.diode import PA_PER_UNIT
 from ..epics.diodes import CHANNELS
@@ -49,13 +49,13 @@ def check_block(words: Any, keys: Mapping[str, Key], where: str) -> dict[str, An
         For the first key that is unknown, missing or wrong: key, value and remedy.
     """
     if not isinstance(words, dict):
-        raise CxgiError(f"{where or 'beamline file'} {words!r}: give keys with values: {', '.join(keys)}")
+        raise ConfigError(f"{where or 'beamline file'} {words!r}: give keys with values: {', '.join(keys)}")
     for key in words:
         if key not in keys:
-            raise CxgiError(f"{_path(where, key)} {words[key]!r}: unknown key, {_likely(str(key), keys)}")
+            raise ConfigError(f"{_path(where, key)} {words[key]!r}: unknown key, {_likely(str(key), keys)}")
     missing = [key for key, rule in keys.items() if rule.required and key not in words]
     if missing:
-        raise CxgiError(f"{_path(where, missing[0])} is missing: {_remedy(keys[missing[0]])}")
+        raise ConfigError(f"{_path(where, missing[0])} is missing: {_remedy(keys[missing[0]])}")
     return {
         key: _checked(words[key], rule, _path(where, key)) if key in words else rule.default
         for key, rule in keys.items()
@@ -70,7 +70,7 @@ def _checked(value: Any, rule: Key, path: str) -> Any:
     except ValueError as error:
         if isinstance(error, CxgiError):
             raise
-        raise CxgiError(f"{path} {value!r}: {error}") from None
+        raise ConfigError(f"{path} {value!r}: {error}") from None
 
 
 def _path(where: str, key: Any) -> str:
@@ -393,7 +393,7 @@ def _check_axes(words: dict[str, Any]) -> None:
     driven: dict[str, str] = {}
     for place, pv in _axes(words):
         if pv in driven:
-            raise CxgiError(f"{place} {pv!r}: {driven[pv]} is the same, give each axis a PV of its own")
+            raise ConfigError(f"{place} {pv!r}: {driven[pv]} is the same, give each axis a PV of its own")
         driven[pv] = place
 
 
@@ -406,15 +406,15 @@ def _axes(words: dict[str, Any]) -> list[tuple[str, str]]:
 def _check_shutter(shutter: dict[str, Any]) -> None:
     for one, other in (("opened_value", "closed_value"), ("open_value", "close_value")):
         if shutter[one] == shutter[other] and (shutter["command"] is not None or one == "opened_value"):
-            raise CxgiError(f"shutter.{one} {shutter[one]!r}: {other} is the same, one of the two is wrong")
+            raise ConfigError(f"shutter.{one} {shutter[one]!r}: {other} is the same, one of the two is wrong")
     if shutter["max_open_s"] is not None and shutter["max_open"] is None:
-        raise CxgiError(
+        raise ConfigError(
             f"shutter.max_open_s {shutter['max_open_s']:g}: give max_open, the PV of the IOC's timer that enforces it"
         )
     barrier = shutter["second_barrier"] or {}
     for key in ("command", "readback"):
         if barrier and barrier[key] == shutter[key]:
-            raise CxgiError(
+            raise ConfigError(
                 f"shutter.second_barrier.{key} {barrier[key]!r}: it is the shutter's own, give what stops the "
                 "beam when the shutter does not"
             )

@@ -13,7 +13,7 @@ from ophyd import Component, EpicsMotor, EpicsSignal, EpicsSignalRO, FormattedCo
 from ophyd.status import StatusBase
 from ophyd.utils import LimitError
 
-from ...errors import CxgiError
+from ...errors import ScanError
 from ..base import Named
 from ..configuration import Configured, Settings
 from ..stage import NotArrivedError, PositionError
@@ -128,7 +128,7 @@ class BoundedPositioner(Named, Configured, PVPositionerPC):
     def check_unit(self) -> None:
         """Raise `CxgiError` if the readback tells another unit than mm."""
         if (unit := self.told_unit()) not in (None, UNIT):
-            raise CxgiError(f"{self.readback_pv} is in {unit!r}: positions of boards are in mm, set it to mm")
+            raise ScanError(f"{self.readback_pv} is in {unit!r}: positions of boards are in mm, set it to mm")
 
     def describe(self) -> dict[str, Any]:
         """Description with unit, type and precision."""
@@ -195,7 +195,7 @@ class BoundedMotor(Named, Configured, EpicsMotor):
         """Raise `CxgiError` unless the record counts in mm."""
         unit = fresh(self.motor_egu)
         if unit != UNIT:
-            raise CxgiError(f"{self.prefix}.EGU says {unit!r}: positions of boards are in mm, set the record to mm")
+            raise ScanError(f"{self.prefix}.EGU says {unit!r}: positions of boards are in mm, set the record to mm")
 
     def describe(self) -> dict[str, Any]:
         """Description with unit, type and a precision that shows less than a um."""

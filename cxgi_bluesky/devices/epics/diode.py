@@ -13,7 +13,7 @@ from typing import Any
 from ophyd import Component, EpicsSignalRO, Kind, Signal
 from ophyd.status import StatusBase
 
-from ...errors import CxgiError
+from ...errors import ScanError
 from ..configuration import Settings
 from ..diode import Current, Diode
 from .arrivals import LATE_S, STRAGGLER_S, Arrivals, LateError
@@ -39,7 +39,7 @@ def pa_per(unit: str) -> float:
     try:
         return PA_PER_UNIT[unit]
     except KeyError:
-        raise CxgiError(f"unit {unit!r} of a current is unknown: choose one of {', '.join(PA_PER_UNIT)}") from None
+        raise ScanError(f"unit {unit!r} of a current is unknown: choose one of {', '.join(PA_PER_UNIT)}") from None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ophyd import EpicsScaler, EpicsSignal, EpicsSignalRO, FormattedComponent, Kind
 
-from ...errors import CxgiError
+from ...errors import ScanError
 from ..configuration import Settings
 from .diode import OVERFLOW, EpicsDiode, Reading, pa_per
 from .signals import put_and_complete
@@ -144,9 +144,9 @@ class ScalerDiode(EpicsDiode):
         **kwargs: Any,
     ) -> None:
         if not 2 <= channel <= CHANNELS:
-            raise CxgiError(f"channel {channel} of a scaler: choose 2 to {CHANNELS}, channel 1 is its clock")
+            raise ScanError(f"channel {channel} of a scaler: choose 2 to {CHANNELS}, channel 1 is its clock")
         if not 0 < counts_per_pa_s < math.inf:
-            raise CxgiError(f"counts_per_pa_s {counts_per_pa_s} is no positive number")
+            raise ScanError(f"counts_per_pa_s {counts_per_pa_s} is no positive number")
         self._scaler_pv, self._counts_per_pa_s, self._counting = scaler_pv, counts_per_pa_s, counting
         self.channel = channel
         super().__init__(prefix, **kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ophyd import Component, EpicsSignal, EpicsSignalRO, Kind
 
-from ...errors import CxgiError
+from ...errors import ScanError
 from ..configuration import Settings
 from .diode import EpicsDiode, Reading, pa_per
 from .signals import put_and_complete
@@ -65,10 +65,10 @@ class KeithleyDiode(EpicsDiode):
         **kwargs: Any,
     ) -> None:
         if rate not in RATES:
-            raise CxgiError(f"rate {rate!r} of a Keithley is unknown: choose one of {', '.join(RATES)}")
+            raise ScanError(f"rate {rate!r} of a Keithley is unknown: choose one of {', '.join(RATES)}")
         kwargs["ranges"] = tuple(kwargs.get("ranges") or RANGES)
         if start_range is not None and start_range not in kwargs["ranges"]:
-            raise CxgiError(f"start_range {start_range} is none of the ranges {list(kwargs['ranges'])}")
+            raise ScanError(f"start_range {start_range} is none of the ranges {list(kwargs['ranges'])}")
         self.unit, self._factor, self._start_range = unit, pa_per(unit), start_range
         self.reading_s = {"slow": SLOW_S, "medium": 1 / line_hz, "fast": 0.1 / line_hz}[rate]
         super().__init__(prefix, **kwargs)

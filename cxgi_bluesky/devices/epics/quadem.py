@@ -10,7 +10,7 @@ from ophyd import Component, EpicsSignalRO, FormattedComponent, Kind
 from ophyd.quadem import QuadEM, TetrAMM
 from ophyd.status import StatusBase
 
-from ...errors import CxgiError
+from ...errors import ScanError
 from ..configuration import Settings
 from .diode import EpicsDiode, Reading, pa_per
 from .signals import fresh
@@ -82,7 +82,7 @@ class QuadEMDiode(EpicsDiode):
         **kwargs: Any,
     ) -> None:
         if channel not in (1, 2, 3, 4):
-            raise CxgiError(f"channel {channel} of an electrometer: choose 1 to 4")
+            raise ScanError(f"channel {channel} of an electrometer: choose 1 to 4")
         self.channel, self.unit, self._factor = channel, unit, pa_per(unit)
         self._full_scale_a = dict(full_scale_a or FULL_SCALE_A)
         super().__init__(prefix, **{"ranges": tuple(self._full_scale_a), **kwargs})

@@ -14,7 +14,7 @@ from typing import Any
 from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
-from ...errors import CxgiError
+from ...errors import ScanError
 from ..configuration import Settings
 from ..shutter import Shutter, ShutterError
 from .shutter_counter import OpenCount
@@ -134,7 +134,7 @@ class ShutterPvs:
     def __post_init__(self) -> None:
         pulses = self.open_pulse is not None and self.close_pulse is not None
         if (self.command is not None) == pulses:
-            raise CxgiError("a shutter has either a command PV or both open_pulse and close_pulse: give one of the two")
+            raise ScanError("a shutter has either a command PV or both open_pulse and close_pulse: give one of the two")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def check_times(times: ShutterTimes, barrier_s: float | None) -> None:
     closing_s = times.closing_s + (barrier_s or 0.0)
     for words, seconds in (("opening_s", times.opening_s), ("closing_s of shutter and barrier", closing_s)):
         if not 0 < seconds <= MAX_CLOSING_S:
-            raise CxgiError(f"{words} {seconds:g} s: give more than 0 and at most {MAX_CLOSING_S:g}, plans wait 10 s")
+            raise ScanError(f"{words} {seconds:g} s: give more than 0 and at most {MAX_CLOSING_S:g}, plans wait 10 s")
 
 
 # ---------------------------------------------------------------- shutter
@@ -260,7 +260,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         """Raise `CxgiError` if the readback is a text, and numbers are expected of it: it would never be closed."""
         value, known = self._ask(), (self.pvs.opened_value, self.pvs.closed_value)
         if isinstance(value, str) and not any(isinstance(k, str) or says(self.readback, value, k) for k in known):
-            raise CxgiError(
+            raise ScanError(
                 f"{self.readback.pvname} says {value!r}, a text, and opened_value and closed_value of the shutter are "
                 f'{known[0]!r} and {known[1]!r}: give its texts in the beamline file, such as "Open" and "Closed"'
             )

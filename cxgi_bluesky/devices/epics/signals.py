@@ -19,7 +19,7 @@ from epics import ca
 from ophyd import Device, EpicsSignal, Staged, cl
 from ophyd.signal import EpicsSignalBase, ReadTimeoutError
 
-from ...errors import CxgiError
+from ...errors import ScanError
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def wait_for_connections(devices: list[Any], timeout_s: float) -> None:
         Naming the PVs that have not.
     """
     if missing := find_unconnected(devices, timeout_s):
-        raise CxgiError(
+        raise ScanError(
             f"no answer from {_some_pvs(missing)} within {timeout_s:g} s: "
             "run `cxgi check` on the beamline file; is the IOC up, and EPICS_CA_ADDR_LIST right?"
         )

@@ -8,7 +8,7 @@ from ophyd import Component, FormattedComponent, Kind, PseudoPositioner, PseudoS
 from ophyd.pseudopos import pseudo_position_argument, real_position_argument
 from ophyd.status import StatusBase
 
-from ...errors import CxgiError
+from ...errors import ScanError
 from ..configuration import Settings
 from ..knife import Knife
 from ..object_stage import IN, OUT, ObjectStage
@@ -148,7 +148,7 @@ class EpicsObjectStage(ObjectStage):
         **kwargs: Any,
     ) -> None:
         if abs(in_mm - out_mm) * 1000 <= 2 * in_position_um:
-            raise CxgiError(
+            raise ScanError(
                 f"in_mm {in_mm:g} and out_mm {out_mm:g} are within {in_position_um:g} um: give two different places"
             )
         self._motor_pv = motor_pv

@@ -6,7 +6,7 @@ from typing import Any
 
 from ophyd import EpicsSignalRO
 
-from ...errors import CxgiError
+from ...errors import ScanError
 from .signals import EpicsDevice, Timeouts
 
 
@@ -45,11 +45,11 @@ class EpicsSource(EpicsDevice):
         **kwargs: Any,
     ) -> None:
         if ready_pv is None and current_pv is None:
-            raise CxgiError("a source needs ready, current or both: give a PV, or leave the source out")
+            raise ScanError("a source needs ready, current or both: give a PV, or leave the source out")
         if (current_pv is None) != (at_least_ma is None):
-            raise CxgiError("current and at_least_ma of a source belong together: give both or neither")
+            raise ScanError("current and at_least_ma of a source belong together: give both or neither")
         if ready_value not in (0, 1):
-            raise CxgiError(f"ready_value {ready_value!r} of a source: give 0 or 1")
+            raise ScanError(f"ready_value {ready_value!r} of a source: give 0 or 1")
         self.ready_value, self.at_least_ma, self.wait_s = ready_value, at_least_ma, wait_s
         self.timeouts = timeouts or Timeouts()
         super().__init__(prefix, **kwargs)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ophyd.status import StatusBase
 
-from ...errors import CxgiError
+from ...errors import ScanError
 from ...masks.speckle_board import SpeckleBoard
 from ...simulation.beamline import TwinParameters
 from ...simulation.objects.registry import OBJECTS
@@ -103,9 +103,9 @@ def simulated_speckle_beamline(
     """
     board = board or speckle_board(count)
     if object_name not in OBJECTS:
-        raise CxgiError(f"object {object_name!r} is unknown: choose one of {', '.join(OBJECTS)}")
+        raise ScanError(f"object {object_name!r} is unknown: choose one of {', '.join(OBJECTS)}")
     if board.size[0] != board.size[1]:
-        raise CxgiError(f"board {board.name!r} of {board.size} pixels: the objects of this beamline are square")
+        raise ScanError(f"board {board.name!r} of {board.size} pixels: the objects of this beamline are square")
     parameters = parameters or TwinParameters(open_pa=60.0, stage_rms_um=5.0)
     object_map = OBJECTS[object_name](board.size[0], parameters.subpixels)
     twin = SandpaperTwin(board, sandpaper or Sandpaper(seed=seed), object_map, parameters, seed=seed)

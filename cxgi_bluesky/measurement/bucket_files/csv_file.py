@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..._files.text_table import columns_of, is_content, read_text
-from ...errors import CxgiError
+from ...errors import FileFormatError
 from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, make_table
 
 _COUNT_WORD = "patterns"
@@ -40,7 +40,7 @@ def _check_whole(path: Path, text: str, said: str, found: int) -> None:
     """Raise `CxgiError` for a file that was cut short, be it in the middle of its last number."""
     last = "" if text.endswith(("\n", "\r")) else ", the last without a line end"
     if said != str(found) or last:
-        raise CxgiError(
+        raise FileFormatError(
             f"{path} says {_COUNT_WORD}: {said} and has {found}{last}: it was cut short; fetch it again, "
             f"or remove the line '# {_COUNT_WORD}: {said}' if it was shortened on purpose"
         )
@@ -64,11 +64,11 @@ def _read_words(path: Path, text: str) -> dict[str, Any]:
     words: dict[str, Any] = {}
     for number, name, value in said:
         if name not in (VERSION_WORD, _COUNT_WORD, *WORDS):
-            raise CxgiError(
+            raise FileFormatError(
                 f"{path}, line {number}: {name!r} is unknown: say {', '.join(WORDS)}; write a remark as 'source: ...'"
             )
         if name in words and name != "source":
-            raise CxgiError(f"{path}, line {number}: {name} is said twice: keep one")
+            raise FileFormatError(f"{path}, line {number}: {name} is said twice: keep one")
         words[name] = f"{words[name]}\n{value}" if name in words else value
     return words
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._files.hdf5_dataset import check_no_link, dataset_in
-from ...errors import CxgiError
+from ...errors import CxgiError, FileFormatError
 from ...masks.transform import MAX_SIZE
 from .table import (
     COLUMNS,
@@ -44,7 +44,7 @@ def read_hdf5(path: Path) -> BucketTable:
         raise
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
-        raise CxgiError(f"{path} cannot be read as HDF5 ({reason})") from error
+        raise FileFormatError(f"{path} cannot be read as HDF5 ({reason})") from error
     return make_table(path, columns, words)
 
 
@@ -53,14 +53,14 @@ def _contents(path: Path, file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         check_no_link(file, GROUP)
     group = file.get(GROUP)
     if group is None or VERSION_WORD not in group.attrs:
-        raise CxgiError(
+        raise FileFormatError(
             f"{path} holds no table of buckets: expected the group /{GROUP} with the attribute {VERSION_WORD} "
             f"(the file has {', '.join(file) or 'nothing'})"
         )
     check_version(path, group.attrs[VERSION_WORD])
     missing = [name for name in COLUMNS[:2] if name not in group]
     if missing:
-        raise CxgiError(
+        raise FileFormatError(
             f"{path} lacks the dataset {', '.join(missing)} in /{GROUP}: it has {', '.join(group) or 'none'}"
         )
     columns = {name: _column(path, group, name) for name in COLUMNS if name in group}
@@ -83,7 +83,7 @@ def _unit(path: Path, group: Any) -> dict[str, Any]:
         }
     if len(set(said.values())) > 1:
         each = ", ".join(f"{name} in {unit}" for name, unit in said.items())
-        raise CxgiError(f"{path}: {each}: give all columns the same units")
+        raise FileFormatError(f"{path}: {each}: give all columns the same units")
     return {"unit": next(iter(said.values()))} if said else {}
 
 

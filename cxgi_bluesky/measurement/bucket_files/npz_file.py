@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import CxgiError, FileFormatError
 from ...masks.transform import MAX_SIZE
 from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, make_table
 
@@ -28,7 +28,7 @@ def read_npz(path: Path) -> BucketTable:
         check_version(path, arrays[VERSION_WORD])
     missing = [name for name in (VERSION_WORD, *COLUMNS[:2]) if name not in arrays]
     if missing:
-        raise CxgiError(
+        raise FileFormatError(
             f"{path} lacks the array {', '.join(missing)}: it has {', '.join(arrays) or 'none that is known'}; "
             f"save pattern_index, bucket and {VERSION_WORD}={FORMAT_VERSION}, or bring in a list with --layout list"
         )
@@ -42,13 +42,13 @@ def read_arrays(path: Path, *, only: tuple[str, ...] | None = None) -> dict[str,
         with path.open("rb") as stream, _open(stream) as archive:
             names = [name for name in archive.files if only is None or name in only]
             if len(set(names)) < len(names):
-                raise CxgiError(f"{path} holds {max(names, key=names.count)} twice: keep one of them")
+                raise FileFormatError(f"{path} holds {max(names, key=names.count)} twice: keep one of them")
             _check_sizes(path, archive, names)
             return {name: _read_array(path, archive, name) for name in names}
     except CxgiError:
         raise
     except Exception as error:  # damaged files make zip and numpy raise nearly anything
-        raise CxgiError(f"{path} cannot be read as NPZ ({_in_one_line(error)})") from error
+        raise FileFormatError(f"{path} cannot be read as NPZ ({_in_one_line(error)})") from error
 
 
 def _open(stream: IO[bytes]) -> Any:
@@ -63,19 +63,19 @@ def _check_sizes(path: Path, archive: Any, names: list[str]) -> None:
     sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.zip.infolist()}
     for name in names:
         if sizes[name] > MAX_BYTES:
-            raise CxgiError(
+            raise FileFormatError(
                 f"{path}: array {name} has {sizes[name]} bytes, at most {MAX_BYTES} are read (one number for each of "
                 f"{MAX_SIZE} x {MAX_SIZE} patterns): is it another file?"
             )
     if len(names) > len(COLUMNS) + len(WORDS) + 1:
-        raise CxgiError(f"{path} has {len(names)} arrays, more than a table or a list: is it another file?")
+        raise FileFormatError(f"{path} has {len(names)} arrays, more than a table or a list: is it another file?")
 
 
 def _read_array(path: Path, archive: Any, name: str) -> NDArray[Any]:
     try:
         return np.asarray(archive[name])
     except Exception as error:  # damaged files make zip and numpy raise nearly anything
-        raise CxgiError(
+        raise FileFormatError(
             f"{path}: array {name} cannot be read ({_in_one_line(error)}): the file is damaged, "
             "or it holds Python objects instead of numbers"
         ) from error

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._files.text_table import numbers_of, read_text
-from ...errors import CxgiError
+from ...errors import CxgiError, FileFormatError
 from ...masks.orders import ORDERS, ranking
 from ..coefficients import Coding
 from .npz_file import MAX_BYTES, read_arrays
@@ -45,10 +45,10 @@ def read_list(
     path = Path(path)
     with naming(path):
         if size is None:
-            raise CxgiError("a bare list does not say its size: give size=N (--size N)")
+            raise FileFormatError("a bare list does not say its size: give size=N (--size N)")
         if order is None:
             others = ", ".join(name for name in ORDERS if name != "natural")
-            raise CxgiError(
+            raise FileFormatError(
                 "a bare list does not say in which order the patterns were shown: give order='natural' "
                 f"(--order natural: the rows of the Hadamard matrix, which is common) or {others}"
             )
@@ -59,7 +59,7 @@ def read_list(
         bucket, complement = _pairs(numbers) if layout == "pairs" else (_line(numbers), None)
         if len(bucket) > len(ranked):
             what = "pairs" if layout == "pairs" else "buckets"
-            raise CxgiError(
+            raise FileFormatError(
                 f"{len(bucket)} {what} are more than the {len(ranked)} patterns of size {size}: wrong size?"
             )
         return BucketTable(
@@ -75,16 +75,20 @@ def read_list(
 
 def _check_coding(layout: str, coding: Coding | None) -> None:
     if layout not in LAYOUTS:
-        raise CxgiError(f"layout {layout!r} is unknown: choose {' or '.join(LAYOUTS)}")
+        raise FileFormatError(f"layout {layout!r} is unknown: choose {' or '.join(LAYOUTS)}")
     if layout == "pairs" and coding not in (None, "complementary"):
-        raise CxgiError(f"pairs have coding 'complementary', not {coding!r}: leave the coding out, or use layout list")
+        raise FileFormatError(
+            f"pairs have coding 'complementary', not {coding!r}: leave the coding out, or use layout list"
+        )
     if layout == "list" and coding not in ("binary", "signed"):
-        raise CxgiError(f"a list of single buckets with coding {coding!r}: give --coding signed or --coding binary")
+        raise FileFormatError(
+            f"a list of single buckets with coding {coding!r}: give --coding signed or --coding binary"
+        )
 
 
 def _line(numbers: _Numbers) -> _Numbers:
     if max(numbers.shape) != numbers.size:
-        raise CxgiError(
+        raise FileFormatError(
             f"{numbers.shape} is a table, not one row or column: for pairs use layout pairs (--layout pairs)"
         )
     return numbers.reshape(-1)
@@ -94,19 +98,19 @@ def _pairs(numbers: _Numbers) -> tuple[_Numbers, _Numbers]:
     """Positive and negative of each pair."""
     if max(numbers.shape) == numbers.size:
         if numbers.size % 2:
-            raise CxgiError(f"{numbers.size} numbers are no pairs: one is missing or too many")
+            raise FileFormatError(f"{numbers.size} numbers are no pairs: one is missing or too many")
         return numbers.reshape(-1)[::2], numbers.reshape(-1)[1::2]
     if numbers.shape == (2, 2):
-        raise CxgiError("a 2 x 2 table may hold the pairs in its rows or in its columns: write them as one list")
+        raise FileFormatError("a 2 x 2 table may hold the pairs in its rows or in its columns: write them as one list")
     if numbers.shape[1] == 2:
         if np.ptp(numbers[:, 0] - np.arange(len(numbers))) == 0:
-            raise CxgiError(
+            raise FileFormatError(
                 "the first column counts the rows: name the columns pattern_index,bucket in a header instead"
             )
         return numbers[:, 0], numbers[:, 1]
     if numbers.shape[0] == 2:
         return numbers[0], numbers[1]
-    raise CxgiError(f"{numbers.shape} is no table of pairs: expected two columns, two rows, or one list")
+    raise FileFormatError(f"{numbers.shape} is no table of pairs: expected two columns, two rows, or one list")
 
 
 # ---------------------------------------------------------------- files
@@ -122,28 +126,28 @@ def _read_numbers(path: Path) -> _Numbers:
     elif suffix == ".npz":
         arrays = read_arrays(path)
         if len(arrays) != 1:
-            raise CxgiError(f"{path} has {len(arrays)} arrays ({', '.join(arrays)}): save the list alone")
+            raise FileFormatError(f"{path} has {len(arrays)} arrays ({', '.join(arrays)}): save the list alone")
         numbers = next(iter(arrays.values()))
     else:
         known = ", ".join((*_TEXT_SUFFIXES, ".npy", ".npz"))
-        raise CxgiError(f"{path} has the suffix {path.suffix!r}: a bare list ends with {known}")
+        raise FileFormatError(f"{path} has the suffix {path.suffix!r}: a bare list ends with {known}")
     with naming(path):
         numbers = numeric("the list", numbers)
         if numbers.size == 0 or numbers.ndim not in (1, 2):
-            raise CxgiError(f"an array of shape {numbers.shape} is no list of buckets")
+            raise FileFormatError(f"an array of shape {numbers.shape} is no list of buckets")
     return numbers
 
 
 def _only_array(path: Path) -> _Numbers:
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
-            raise CxgiError(f"{path} has {size} bytes, at most {MAX_BYTES} are read: is it another file?")
+            raise FileFormatError(f"{path} has {size} bytes, at most {MAX_BYTES} are read: is it another file?")
         with path.open("rb") as stream:
             array = np.load(stream, allow_pickle=False)
     except CxgiError:
         raise
     except Exception as error:  # damaged files make numpy raise nearly anything
-        raise CxgiError(f"{path} cannot be read as NPY ({' '.join(str(error).split())})") from error
+        raise FileFormatError(f"{path} cannot be read as NPY ({' '.join(str(error).split())})") from error
     if not isinstance(array, np.ndarray):
-        raise CxgiError(f"{path} is an NPZ file: give it the suffix .npz")
+        raise FileFormatError(f"{path} is an NPZ file: give it the suffix .npz")
     return array

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..._files.atomic_write import whole_file
-from ...errors import CxgiError
+from ...errors import FileFormatError, StorageError
 from .csv_file import read_csv, write_csv
 from .hdf5_file import read_hdf5, write_hdf5
 from .npz_file import read_npz, write_npz
@@ -79,7 +79,7 @@ def write_buckets(path: str | Path, table: BucketTable, *, overwrite: bool = Fal
         with whole_file(path) as part:
             _format_of(path)[1](part, table)
     except OSError as error:
-        raise CxgiError(f"{path} cannot be written ({error}): choose another place") from error
+        raise StorageError(f"{path} cannot be written ({error}): choose another place") from error
     return path
 
 
@@ -88,15 +88,15 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     path = Path(path)
     _format_of(path)
     if not path.parent.is_dir():
-        raise CxgiError(f"folder {path.parent} does not exist: make it first")
+        raise StorageError(f"folder {path.parent} does not exist: make it first")
     if path.exists() and not overwrite:
-        raise CxgiError(f"{path} exists already: choose another name, or allow it to be replaced (--force)")
+        raise StorageError(f"{path} exists already: choose another name, or allow it to be replaced (--force)")
     return path
 
 
 def _format_of(path: Path) -> tuple[_Reader, _Writer]:
     if path.suffix.lower() not in _FORMATS:
-        raise CxgiError(
+        raise FileFormatError(
             f"{path} has the unknown suffix {path.suffix!r}: a file of buckets ends with {', '.join(SUFFIXES)}; "
             "bring in other files with cxgi convert --layout list"
         )

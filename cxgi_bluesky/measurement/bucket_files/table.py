@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import CxgiError
+from ...errors import CxgiError, FileFormatError
 from ...masks.orders import ORDERS, SEEDED
 from ...masks.pattern_set import check_index
 from ...masks.transform import MAX_SIZE, check_size
@@ -97,25 +97,27 @@ class BucketTable:
             if getattr(self, name) is not None or name == "bucket":
                 object.__setattr__(self, name, _check_values(name, getattr(self, name), index))
         if self.sigma is not None and (self.sigma < 0).any():
-            raise CxgiError(f"sigma {self.sigma[self.sigma < 0][0]} is negative: give standard deviations")
+            raise FileFormatError(f"sigma {self.sigma[self.sigma < 0][0]} is negative: give standard deviations")
 
     def _check_words(self) -> None:
         if self.size is not None:
             check_size(self.size)
         if self.coding is not None and self.coding not in get_args(Coding):
-            raise CxgiError(f"coding {self.coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
+            raise FileFormatError(f"coding {self.coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
         if self.coding == "complementary" and self.bucket_complement is None:
-            raise CxgiError("coding 'complementary' needs a bucket_complement for each bucket")
+            raise FileFormatError("coding 'complementary' needs a bucket_complement for each bucket")
         if self.d_r is not None:
             check_t0(self.d_r)
         if self.dark is not None and not math.isfinite(self.dark):
-            raise CxgiError(f"dark {self.dark} is not finite: give the signal without beam, or leave it out")
+            raise FileFormatError(f"dark {self.dark} is not finite: give the signal without beam, or leave it out")
         if self.order is not None and self.order not in ORDERS:
-            raise CxgiError(f"order {self.order!r} is unknown: choose one of {', '.join(ORDERS)}, or leave it out")
+            raise FileFormatError(
+                f"order {self.order!r} is unknown: choose one of {', '.join(ORDERS)}, or leave it out"
+            )
         if self.seed is not None and self.order not in SEEDED:
-            raise CxgiError(f"seed {self.seed} with order {self.order!r}: only {' and '.join(SEEDED)} take one")
+            raise FileFormatError(f"seed {self.seed} with order {self.order!r}: only {' and '.join(SEEDED)} take one")
         if self.seed is not None and not 0 <= self.seed <= _MAX_SEED:
-            raise CxgiError(f"seed {self.seed} is outside 0..{_MAX_SEED}")
+            raise FileFormatError(f"seed {self.seed} is outside 0..{_MAX_SEED}")
 
     def __len__(self) -> int:
         return len(self.pattern_index)
@@ -147,7 +149,7 @@ class BucketTable:
         for name in given.keys() - {"d_r", "dark"}:
             said = getattr(self, name)
             if said is not None and said != given[name]:
-                raise CxgiError(
+                raise FileFormatError(
                     f"{name} {given[name]!r} was given, but the file says {said!r}: leave it out, or correct the file"
                 )
         return replace(self, **given)
@@ -164,7 +166,7 @@ def check_version(path: Path, value: Any) -> None:
     with naming(path):
         version = _whole(VERSION_WORD, value)
         if version != FORMAT_VERSION:
-            raise CxgiError(
+            raise FileFormatError(
                 f"{VERSION_WORD} is {version}, this release reads version {FORMAT_VERSION}: "
                 "use the release that wrote it, or have the file written anew"
             )
@@ -176,7 +178,7 @@ def naming(path: str | Path) -> Iterator[None]:
     try:
         yield
     except CxgiError as error:
-        raise CxgiError(f"{path}: {error}") from error
+        raise FileFormatError(f"{path}: {error}") from error
 
 
 # ---------------------------------------------------------------- columns
@@ -187,9 +189,9 @@ def numeric(name: str, values: ArrayLike) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise CxgiError(f"{name} is no array of numbers ({error})") from error
+        raise FileFormatError(f"{name} is no array of numbers ({error})") from error
     if array.dtype.kind not in "iuf":
-        raise CxgiError(f"{name} holds {array.dtype}, not numbers: write it as float64 (pattern_index as int64)")
+        raise FileFormatError(f"{name} holds {array.dtype}, not numbers: write it as float64 (pattern_index as int64)")
     return array
 
 
@@ -197,14 +199,14 @@ def _column(name: str, values: ArrayLike) -> NDArray[Any]:
     """A new array of shape (M,); (M, 1) and (1, M) mean the same."""
     array = numeric(name, values)
     if array.ndim == 0 or max(array.shape) != array.size:
-        raise CxgiError(f"{name} has shape {array.shape}: give one number per pattern, shape (M,)")
+        raise FileFormatError(f"{name} has shape {array.shape}: give one number per pattern, shape (M,)")
     return array.reshape(-1)
 
 
 def _check_values(name: str, values: ArrayLike, index: NDArray[np.int64]) -> Array:
     column = _column(name, values).astype(np.float64)
     if column.shape != index.shape:
-        raise CxgiError(f"{name} has {len(column)} values for {len(index)} patterns: give one each")
+        raise FileFormatError(f"{name} has {len(column)} values for {len(index)} patterns: give one each")
     check_finite(column, index, name)
     column.setflags(write=False)
     return column
@@ -214,10 +216,10 @@ def _check_index(values: ArrayLike, size: int | None) -> NDArray[np.int64]:
     column = _column("pattern_index", values)
     odd = ~((np.floor(column) == column) & (np.abs(column.astype(np.float64)) < 2**53))
     if odd.any():
-        raise CxgiError(f"pattern_index {column[odd][0]} is no whole number: give the row of the Hadamard matrix")
+        raise FileFormatError(f"pattern_index {column[odd][0]} is no whole number: give the row of the Hadamard matrix")
     index = column.astype(np.int64)
     if size is None and (index < 0).any():
-        raise CxgiError(f"pattern_index {index[index < 0][0]} is negative: patterns are numbered from 0")
+        raise FileFormatError(f"pattern_index {index[index < 0][0]} is negative: patterns are numbered from 0")
     index = check_index(index, MAX_SIZE if size is None else size)
     index.setflags(write=False)
     return index
@@ -230,7 +232,7 @@ def _alone(name: str, value: Any) -> Any:
     """A single value, also out of an array of one (as NPZ and HDF5 give them)."""
     array = np.asarray(value)
     if array.size != 1:
-        raise CxgiError(f"{name} has {array.size} values: give one")
+        raise FileFormatError(f"{name} has {array.size} values: give one")
     return array.reshape(-1)[0].item() if isinstance(value, np.ndarray | np.generic) else value
 
 
@@ -243,7 +245,7 @@ def _whole(name: str, value: Any) -> int:
             return int(value)
         return operator.index(value)
     except (TypeError, ValueError) as error:
-        raise CxgiError(f"{name} {value!r} is no whole number") from error
+        raise FileFormatError(f"{name} {value!r} is no whole number") from error
 
 
 def _number(name: str, value: Any) -> float:
@@ -251,7 +253,7 @@ def _number(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        raise CxgiError(f"{name} {value!r} is no number") from error
+        raise FileFormatError(f"{name} {value!r} is no number") from error
 
 
 def one_line(name: str, value: Any) -> str | None:
@@ -264,11 +266,11 @@ def _lines(name: str, value: Any) -> str | None:
     try:
         text = value.decode() if isinstance(value, bytes) else value
         if not isinstance(text, str) or "\0" in text:
-            raise CxgiError(f"{name} {value!r} is no text")
+            raise FileFormatError(f"{name} {value!r} is no text")
         text.encode()
     except UnicodeError as error:
-        raise CxgiError(f"{name} {value!r} is no UTF-8 text") from error
+        raise FileFormatError(f"{name} {value!r} is no UTF-8 text") from error
     text = "\n".join(" ".join(line.split()) for line in text.splitlines()).strip()
     if len(text) > MAX_TEXT:
-        raise CxgiError(f"{name} has {len(text)} characters: give at most {MAX_TEXT}")
+        raise FileFormatError(f"{name} has {len(text)} characters: give at most {MAX_TEXT}")
     return text or None

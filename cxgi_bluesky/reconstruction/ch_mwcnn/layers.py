@@ -13,7 +13,7 @@ import pywt
 import torch
 from torch import Tensor, nn
 
-from ...errors import CxgiError
+from ...errors import ConfigError
 from ...masks.orders import sequency
 from ...masks.transform import hadamard_matrix
 from .inputs import NetworkInput
@@ -166,13 +166,13 @@ def wavelet_matrix(length: int, wavelet: str, dtype: torch.dtype = torch.float32
         If the length is odd or the wavelet is unknown or not orthogonal.
     """
     if length % 2:
-        raise CxgiError(f"length {length} is odd: a wavelet level halves it")
+        raise ConfigError(f"length {length} is odd: a wavelet level halves it")
     try:
         filters = pywt.Wavelet(wavelet)
     except ValueError as error:
-        raise CxgiError(f"wavelet {wavelet!r} is unknown to PyWavelets: try 'haar' or 'db2'") from error
+        raise ConfigError(f"wavelet {wavelet!r} is unknown to PyWavelets: try 'haar' or 'db2'") from error
     if not filters.orthogonal:
-        raise CxgiError(f"wavelet {wavelet!r} is not orthogonal: try 'haar', 'db2' or 'sym4'")
+        raise ConfigError(f"wavelet {wavelet!r} is not orthogonal: try 'haar', 'db2' or 'sym4'")
     analysis = np.concatenate(pywt.dwt(np.eye(length), filters, mode="periodization", axis=0))
     with torch.inference_mode(False):  # the matrix outlives this call and may serve a training later
         return torch.from_numpy(analysis).to(dtype)

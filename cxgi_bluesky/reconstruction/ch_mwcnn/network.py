@@ -22,7 +22,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ...errors import CxgiError
+from ...errors import FileFormatError
 from .initial_image import trial_pictures
 from .inputs import NetworkInput
 from .layers import OCTAVES, CompressedHadamard, DataConsistency, dwt2, idwt2, sampling_summary
@@ -171,7 +171,7 @@ class NetworkConfig:
             widths, sigma_widths = (_three(words[name]) for name in ("widths", "sigma_widths"))
             return cls(_word(words["wavelet"]), widths, _whole(words["passes"], MAX_PASSES), sigma_widths)
         except (KeyError, TypeError, ValueError) as error:
-            raise CxgiError(f"network configuration {words!r} is incomplete or wrong ({error})") from error
+            raise FileFormatError(f"network configuration {words!r} is incomplete or wrong ({error})") from error
 
 
 def _three(widths: Any) -> tuple[int, int, int]:

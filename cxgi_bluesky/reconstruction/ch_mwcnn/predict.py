@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ...measurement.measurement import Measurement
 from ..error_model.noise import ErrorSizes
 from .inputs import NetworkInput, join
@@ -115,7 +115,9 @@ def ch_mwcnn_sigma(
     """
     loaded = load_network(weights)
     if not loaded.says_sigma:
-        raise CxgiError("these weights were trained without uncertainty: train them on (doubt_steps), or use method tv")
+        raise MeasurementError(
+            "these weights were trained without uncertainty: train them on (doubt_steps), or use method tv"
+        )
     ready = _checked(loaded, measurement, sizes)
     with torch.inference_mode(), torch_threads(_THREADS):
         network, given, trial = loaded.for_running, ready.given, ready.trial

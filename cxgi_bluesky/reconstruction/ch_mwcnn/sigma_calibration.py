@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ..error_model.noise import MIN_PATTERNS
 from .initial_image import finite_level, trial_pictures
 from .inputs import NetworkInput, join, normalize
@@ -56,9 +56,9 @@ class SigmaLaw:
         try:
             law = cls(**{name: float(value) for name, value in words.items()})
         except (AttributeError, TypeError, ValueError) as error:
-            raise CxgiError(f"sigma_law {words!r} of the weights' card is no law of sigma ({error})") from error
+            raise MeasurementError(f"sigma_law {words!r} of the weights' card is no law of sigma ({error})") from error
         if not all(np.isfinite(value) for value in asdict(law).values()):
-            raise CxgiError(f"sigma_law {words!r} of the weights' card has numbers that are not finite")
+            raise MeasurementError(f"sigma_law {words!r} of the weights' card has numbers that are not finite")
         return law
 
     def log_factors(self, found: Tensor) -> Tensor:

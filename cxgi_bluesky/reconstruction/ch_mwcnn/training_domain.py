@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from .inputs import NetworkInput
 
 
 def check_known_size(known: Mapping[str, Any], size: int) -> None:
     """Raise `CxgiError` for a size that the weights were not trained on."""
     if size not in known["sizes"]:
-        raise CxgiError(f"size {size} is unknown to the network's weights (they know {known['sizes']}): use method tv")
+        raise MeasurementError(
+            f"size {size} is unknown to the network's weights (they know {known['sizes']}): use method tv"
+        )
 
 
 def noise_share(given: NetworkInput) -> Tensor:

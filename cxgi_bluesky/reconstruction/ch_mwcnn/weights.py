@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..._files.atomic_write import whole_file
-from ...errors import CxgiError
+from ...errors import CxgiError, FileFormatError
 from .network import CHMWCNN, NetworkConfig
 from .sigma_calibration import SigmaLaw
 
@@ -36,14 +36,14 @@ def check_description(path: Path, words: Mapping[str, Any]) -> tuple[NetworkConf
         If they are of another schema, incomplete, or no words of a network.
     """
     if words.get("schema") != SCHEMA:
-        raise CxgiError(f"weights {path} have schema {words.get('schema')!r}, this release needs {SCHEMA!r}")
+        raise FileFormatError(f"weights {path} have schema {words.get('schema')!r}, this release needs {SCHEMA!r}")
     try:
         config, card = NetworkConfig.from_dict(_mapping(words, "network")), _mapping(words, "card")
         _check_known(_mapping(card, "known"))
         if card.get("sigma_law") is not None:
             SigmaLaw.from_dict(card["sigma_law"])
     except CxgiError as error:
-        raise CxgiError(f"weights {path} have a broken description ({error}): bring back a whole file") from error
+        raise FileFormatError(f"weights {path} have a broken description ({error}): bring back a whole file") from error
     return config, card
 
 
@@ -58,18 +58,18 @@ def check_card_beside(path: Path, sha256: str, *, needed: bool) -> None:
     card = path.with_suffix(".json")
     if not card.exists():
         if needed:
-            raise CxgiError(f"weights {path} have lost their model card {card.name}: reinstall")
+            raise FileFormatError(f"weights {path} have lost their model card {card.name}: reinstall")
         return
     try:
         words = json.loads(card.read_text(encoding="utf-8"))
         told = words["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise CxgiError(
+        raise FileFormatError(
             f"model card {card} of the weights has no readable sha256 ({reason}): bring it back, or take it away"
         ) from error
     if told != sha256:
-        raise CxgiError(
+        raise FileFormatError(
             f"weights {path} have sha256 {sha256[:12]}, their model card {card.name} says {str(told)[:12]}: one of the "
             "two is damaged or of another training, bring back both"
         )
@@ -78,7 +78,7 @@ def check_card_beside(path: Path, sha256: str, *, needed: bool) -> None:
 def _mapping(words: Mapping[str, Any], key: str) -> dict[str, Any]:
     found = words.get(key)
     if not isinstance(found, dict) or not found:
-        raise CxgiError(f"{key} is {found!r}" if key in words else f"{key} is missing")
+        raise FileFormatError(f"{key} is {found!r}" if key in words else f"{key} is missing")
     return found
 
 
@@ -98,7 +98,9 @@ _KNOWN: dict[str, Callable[[Any], bool]] = {
 def _check_known(known: Mapping[str, Any]) -> None:
     for key, fits in _KNOWN.items():
         if not fits(known.get(key)):
-            raise CxgiError(f"known.{key} of the card is {known.get(key)!r}" if key in known else f"no known.{key}")
+            raise FileFormatError(
+                f"known.{key} of the card is {known.get(key)!r}" if key in known else f"no known.{key}"
+            )
 
 
 # ---------------------------------------------------------------- weights file
@@ -185,10 +187,10 @@ def load_without_card(weights: Path) -> LoadedNetwork:
 def _read(path: Path, *, card_beside: bool) -> LoadedNetwork:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise CxgiError(f"weights {path} have more than {MAX_BYTES} bytes: is it another file?")
+            raise FileFormatError(f"weights {path} have more than {MAX_BYTES} bytes: is it another file?")
         loaded = _read_network(path, path.stat().st_mtime_ns)
     except (OSError, SafetensorError) as error:
-        raise CxgiError(f"weights {path} cannot be read ({error}): give another file or reinstall") from error
+        raise FileFormatError(f"weights {path} cannot be read ({error}): give another file or reinstall") from error
     if card_beside:
         card = path.with_suffix(".json")
         modified_ns = card.stat().st_mtime_ns if card.exists() else None
@@ -210,7 +212,7 @@ def _read_network(path: Path, modified_ns: int) -> LoadedNetwork:
         tensors = {name: file.get_tensor(name).float() for name in names}
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise CxgiError(f"weights {path} hold values that are not finite ({name}): bring back a whole file")
+            raise FileFormatError(f"weights {path} hold values that are not finite ({name}): bring back a whole file")
     return LoadedNetwork(_fill(path, config, tensors).eval(), card, digest)
 
 
@@ -222,7 +224,7 @@ def _fill(path: Path, config: NetworkConfig, tensors: dict[str, torch.Tensor]) -
         network.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3])[:_MAX_REASON]
-        raise CxgiError(f"weights {path} do not fit their own network description ({reason} ...)") from error
+        raise FileFormatError(f"weights {path} do not fit their own network description ({reason} ...)") from error
     return network
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ...masks.transform import check_size, walsh_hadamard_2d
 from ...measurement.measurement import Measurement
 from ..error_model.noise import ErrorSizes, with_model_error
@@ -93,7 +93,7 @@ def exposure_shares(sigma: Array, weighting: Weighting) -> Array:
 def check_choice(name: str, value: str, choices: Any) -> None:
     """Raise `CxgiError` if a word is not one of a `Literal`."""
     if value not in get_args(choices):
-        raise CxgiError(f"{name} {value!r} is unknown: choose one of {', '.join(get_args(choices))}")
+        raise MeasurementError(f"{name} {value!r} is unknown: choose one of {', '.join(get_args(choices))}")
 
 
 def fill_corner(image: Array) -> Array:
@@ -134,9 +134,11 @@ class EventByEventCorrelation:
             If the bucket is not finite, or there is no such pattern.
         """
         if not math.isfinite(bucket):
-            raise CxgiError(f"bucket of pattern_index {pattern_index} is {bucket}: leave that exposure out")
+            raise MeasurementError(f"bucket of pattern_index {pattern_index} is {bucket}: leave that exposure out")
         if not 0 <= pattern_index < len(self._bucket):
-            raise CxgiError(f"pattern_index {pattern_index} is outside 0..{self.size**2 - 1}: is the size right?")
+            raise MeasurementError(
+                f"pattern_index {pattern_index} is outside 0..{self.size**2 - 1}: is the size right?"
+            )
         if pattern_index:
             self._bucket[pattern_index], self._measured[pattern_index] = bucket, 1
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ..error_model.common_mode import without_common_error
@@ -78,7 +78,7 @@ class MaskSystem:
 def masks_of(measurement: Measurement) -> Image:
     """Signed masks of a measurement, shape (M, n, n); `CxgiError` where it has none."""
     if measurement.masks is None:
-        raise CxgiError("this measurement brings no maps of its masks: give the tile maps of its board")
+        raise MeasurementError("this measurement brings no maps of its masks: give the tile maps of its board")
     return measurement.masks
 
 
@@ -111,7 +111,7 @@ def mask_correlation(
     check_choice("form", form, Form)
     check_choice("weighting", weighting, Weighting)
     if form == "NGI":
-        raise CxgiError("form 'NGI' is not there for measured masks: take DGI")
+        raise MeasurementError("form 'NGI' is not there for measured masks: take DGI")
     masks, others = masks_of(measurement), measurement.pattern_index != 0
     open_part = (2 - measurement.d_r) / measurement.d_r  # a mask is (D_r / 2) (W + open_part W_0)
     zero = int(np.flatnonzero(~others)[0])
@@ -145,9 +145,9 @@ def mask_tv(
 ) -> tuple[Image, dict[str, Any]]:
     """`total_variation.tv` with the masks as they are (norm "symmetric" only)."""
     if norm != "symmetric":
-        raise CxgiError(f"norm {norm!r} is not there for measured masks: take symmetric, or leave the maps out")
+        raise MeasurementError(f"norm {norm!r} is not there for measured masks: take symmetric, or leave the maps out")
     if weight is not None and not (math.isfinite(weight) and weight >= 0):
-        raise CxgiError(f"weight {weight} of the total variation is not a number >= 0")
+        raise MeasurementError(f"weight {weight} of the total variation is not a number >= 0")
     system = MaskSystem.of(measurement)
     start, told = None, {"weight": weight, "weight_origin": "given"}
     if weight is None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...analysis.metrics import cnr
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ...masks.speckle_set import Patterns
 from ...measurement.speckle import SpeckleMeasurement
 from ..result import Reconstruction
@@ -45,7 +45,7 @@ class SpeckleCorrelation:
     def __init__(self, patterns: Patterns, *, form: Form = "GI") -> None:
         check_choice("form", form, Form)
         if len(patterns.shape) != 3 or 0 in patterns.shape:
-            raise CxgiError(f"patterns of shape {patterns.shape}: give a stack (M, rows, columns) of images")
+            raise MeasurementError(f"patterns of shape {patterns.shape}: give a stack (M, rows, columns) of images")
         self.form = form
         self._patterns = patterns
         self._bucket = np.full(patterns.shape[0], math.nan)
@@ -62,9 +62,11 @@ class SpeckleCorrelation:
             If the bucket is not finite, or there is no such pattern.
         """
         if not 0 <= pattern_index < len(self._bucket):
-            raise CxgiError(f"pattern_index {pattern_index} is outside 0..{len(self._bucket) - 1} of the patterns")
+            raise MeasurementError(
+                f"pattern_index {pattern_index} is outside 0..{len(self._bucket) - 1} of the patterns"
+            )
         if not math.isfinite(bucket):
-            raise CxgiError(f"bucket of pattern_index {pattern_index} is {bucket}: leave that exposure out")
+            raise MeasurementError(f"bucket of pattern_index {pattern_index} is {bucket}: leave that exposure out")
         self._bucket[pattern_index] = bucket
 
     def image(self) -> Array:
@@ -84,7 +86,9 @@ class SpeckleCorrelation:
             return (bucket - bucket.mean()) / len(bucket)
         light = np.concatenate([chunk.sum(axis=(1, 2)) for _, chunk in _chunks(self._patterns, measured)])
         if (light <= 0).any():
-            raise CxgiError(f"pattern {measured[light <= 0][0]} has no light ({light.min():g}): DGI and NGI need it")
+            raise MeasurementError(
+                f"pattern {measured[light <= 0][0]} has no light ({light.min():g}): DGI and NGI need it"
+            )
         if self.form == "DGI":
             return (bucket - bucket.mean() / light.mean() * light) / len(bucket)
         return (bucket / light - (bucket / light).mean()) / len(bucket)
@@ -99,7 +103,7 @@ def _chunks(patterns: Patterns, index: NDArray[np.int64]) -> Iterator[tuple[slic
         chunk = np.asarray(patterns[part], dtype=np.float64)
         finite = np.isfinite(chunk).all(axis=(1, 2))
         if not finite.all():
-            raise CxgiError(f"pattern {part[~finite][0]} has pixels that are no numbers: record it again")
+            raise MeasurementError(f"pattern {part[~finite][0]} has pixels that are no numbers: record it again")
         yield slice(start, start + len(part)), chunk
 
 
@@ -113,7 +117,7 @@ def speckle_correlation(patterns: Patterns, pattern_index: ArrayLike, bucket: Ar
     """
     index, buckets = np.asarray(pattern_index, dtype=np.int64).reshape(-1), np.asarray(bucket, float).reshape(-1)
     if index.shape != buckets.shape:
-        raise CxgiError(f"{len(buckets)} buckets for {len(index)} pattern indices: give one each")
+        raise MeasurementError(f"{len(buckets)} buckets for {len(index)} pattern indices: give one each")
     correlator = SpeckleCorrelation(patterns, form=form)
     for k, b in zip(index.tolist(), buckets.tolist(), strict=True):
         correlator.update(k, b)
@@ -168,7 +172,9 @@ def cnr_curve(
     check_choice("form", form, Form)
     stops = sorted({int(m) for m in counts})
     if not stops or stops[0] < 2 or stops[-1] > len(measurement):
-        raise CxgiError(f"counts {stops[:1]}..{stops[-1:]} of {len(measurement)} exposures: give 2..{len(measurement)}")
+        raise MeasurementError(
+            f"counts {stops[:1]}..{stops[-1:]} of {len(measurement)} exposures: give 2..{len(measurement)}"
+        )
     sums = _Sums(measurement.patterns.shape[1:], form)
     curve: list[tuple[int, float]] = []
     for begin, end in pairwise([0, *stops]):
@@ -192,7 +198,7 @@ class _Sums:
         """Take some exposures."""
         light = np.zeros(len(bucket)) if self._form == "GI" else patterns.sum(axis=(1, 2))
         if self._form != "GI" and (light <= 0).any():
-            raise CxgiError(f"a pattern has no light ({light.min():g}): DGI and NGI need it")
+            raise MeasurementError(f"a pattern has no light ({light.min():g}): DGI and NGI need it")
         signal = bucket / light if self._form == "NGI" else bucket
         if self._first is None:
             self._first = (float(signal[0]) if self._form != "DGI" else 0.0), patterns[0].copy()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ...measurement.measurement import Measurement
 from ..error_model.calibration import calibrate, scales, scatter
 from ..error_model.common_mode import MASK_LEVEL, without_common_error
@@ -77,7 +77,7 @@ def tv(
     """
     check_choice("norm", norm, Norm)
     if weight is not None and not (math.isfinite(weight) and weight >= 0):
-        raise CxgiError(f"weight {weight} of the total variation is not a number >= 0")
+        raise MeasurementError(f"weight {weight} of the total variation is not a number >= 0")
     weight = None if weight is None else float(weight)
     measurement, common = without_common_error(measurement, mask_level)
     chosen: dict[str, Any] = {"weight": weight, "weight_origin": "given"}

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import MeasurementError
 from ...masks.transform import walsh_hadamard_2d
 from ...measurement.measurement import Measurement
 from ..error_model.common_mode import without_common_error
@@ -98,7 +98,7 @@ def tval3(
     check_choice("norm", norm, Norm)
     for name, value in (("mu", mu), ("beta", beta)):
         if not (math.isfinite(value) and value > 0):
-            raise CxgiError(f"{name} {value} of TVAL3 is no positive number")
+            raise MeasurementError(f"{name} {value} of TVAL3 is no positive number")
     measurement, common = without_common_error(measurement)
     size = measurement.size
     coefficient = measurement.coefficient_grid() / size

@@ -7,7 +7,7 @@ import math
 import time
 from contextlib import suppress
 
-from ...errors import CxgiError
+from ...errors import ConfigError
 
 
 class Clock:
@@ -91,5 +91,5 @@ class Stopwatch:
 
 def _check(scale: float) -> float:
     if not (math.isfinite(scale) and scale >= 0):
-        raise CxgiError(f"time scale {scale}: give 1 for real time, 0 for as fast as it can")
+        raise ConfigError(f"time scale {scale}: give 1 for real time, 0 for as fast as it can")
     return scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from ...errors import CxgiError
+from ...errors import ConfigError
 from ...masks.board import Alignment
 
 
@@ -78,10 +78,10 @@ class IocOptions:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
-                raise CxgiError(f"{entry.name} {value} of the IOC must be a number, 0 or more")
+                raise ConfigError(f"{entry.name} {value} of the IOC must be a number, 0 or more")
         if not (self.source_ma > 0 and self.open_pa != 0):
-            raise CxgiError("source_ma and open_pa of the IOC must be positive")
+            raise ConfigError("source_ma and open_pa of the IOC must be positive")
         if not 0 <= self.port < 65536:
-            raise CxgiError(f"port {self.port} is outside 0..65535: 0 takes a free one")
+            raise ConfigError(f"port {self.port} is outside 0..65535: 0 takes a free one")
         if not self.prefix or any(letter.isspace() for letter in self.prefix):
-            raise CxgiError(f"prefix {self.prefix!r}: give one without spaces, such as CXGI:")
+            raise ConfigError(f"prefix {self.prefix!r}: give one without spaces, such as CXGI:")

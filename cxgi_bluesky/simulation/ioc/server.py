@@ -14,7 +14,7 @@ from typing import Any
 from caproto.asyncio.server import Context, VirtualCircuit
 from caproto.server import common
 
-from ...errors import CxgiError
+from ...errors import ConfigError
 from .options import IocOptions
 from .outage import Silence
 from .pvdb import Groups, make_groups
@@ -76,11 +76,11 @@ def free_port(host: str, port: int = 0) -> int:
                 udp.bind((host, candidate))
             except OSError as error:
                 if port:
-                    raise CxgiError(f"port {port} of {host}: {error.strerror}; choose another, or 0") from error
+                    raise ConfigError(f"port {port} of {host}: {error.strerror}; choose another, or 0") from error
                 reason = error
             else:
                 return candidate
-    raise CxgiError(f"no free port at {host}: {reason.strerror}")
+    raise ConfigError(f"no free port at {host}: {reason.strerror}")
 
 
 def client_environment(host: str, port: int, repeater_port: int) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import ConfigError
 from .rendering import Map, Places, block_mean, sample, samples_per_subpixel
 
 TEETH = 14
@@ -38,9 +38,9 @@ def gear(size: int, subpixels: int, *, diameter_px: float = DIAMETER_PX, teeth: 
 def gear_aperture(size: int, subpixels: int, *, diameter_px: float = DIAMETER_PX, teeth: int = TEETH) -> Map:
     """The negative of `gear`: open in the shape of the gear, opaque elsewhere."""
     if not 0 < diameter_px <= size:
-        raise CxgiError(f"diameter_px {diameter_px:g} of the gear: give more than 0 and at most {size} mask pixels")
+        raise ConfigError(f"diameter_px {diameter_px:g} of the gear: give more than 0 and at most {size} mask pixels")
     if teeth < 2 or teeth != int(teeth):
-        raise CxgiError(f"teeth {teeth}: give a whole number, 2 or more")
+        raise ConfigError(f"teeth {teeth}: give a whole number, 2 or more")
     radius = diameter_px / size / 2
 
     def inside(x: Places, y: Places) -> NDArray[np.floating]:
@@ -89,9 +89,9 @@ def gold_semi_cylinder(
     tilt_deg : float
     """
     if not 0 <= gap_um < GOLD_FIELD_UM:
-        raise CxgiError(f"gap_um {gap_um:g}: give 0 or more, and less than the field of {GOLD_FIELD_UM:g} um")
+        raise ConfigError(f"gap_um {gap_um:g}: give 0 or more, and less than the field of {GOLD_FIELD_UM:g} um")
     if not attenuation_length_um > 0:
-        raise CxgiError(f"attenuation_length_um {attenuation_length_um:g}: give a length in um above 0")
+        raise ConfigError(f"attenuation_length_um {attenuation_length_um:g}: give a length in um above 0")
     tilt = math.radians(tilt_deg)
     face = GOLD_COLUMN_UM + gap_um
 
@@ -174,7 +174,7 @@ def resolution_bars(
     widths = [(BARS - 0.5) * period for period in line_pairs_um]
     rest = field_um - sum(widths)
     if not line_pairs_um or min(line_pairs_um) <= 0 or rest <= 0 or max(widths) > field_um / 2:
-        raise CxgiError(
+        raise ConfigError(
             f"line pairs of {', '.join(f'{p:g}' for p in line_pairs_um)} um: groups of {BARS} bars are to fit "
             f"into a field of {field_um:g} um, none wider than half of it"
         )

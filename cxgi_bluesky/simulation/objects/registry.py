@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._files.image_file import is_image_path
-from ...errors import CxgiError
+from ...errors import ConfigError
 from ...masks.transform import check_size
 from ..spectrum import Spectrum
 from .paper import cas_stencil, gear, gear_aperture, gold_semi_cylinder, resolution_bars
@@ -65,7 +65,7 @@ def render_object(name: str | Path, size: int, subpixels: int = 4, **parameters:
         For an unknown name or parameter, a file that is no object, or fewer than one sub-pixel.
     """
     if subpixels < 1:
-        raise CxgiError(f"{subpixels} sub-pixels per pixel: at least 1, and 4 for numbers to be quoted")
+        raise ConfigError(f"{subpixels} sub-pixels per pixel: at least 1, and 4 for numbers to be quoted")
     draw, said = _drawing(str(name))
     return draw(check_size(size), subpixels, **{**said, **_known(str(name), draw, parameters)})
 
@@ -76,7 +76,7 @@ def _drawing(name: str) -> tuple[Callable[..., Map], dict[str, Any]]:
     if word in OBJECTS:
         return OBJECTS[word], _known(name, OBJECTS[word], _parameters(name, tail))
     if not is_image_path(name):
-        raise CxgiError(
+        raise ConfigError(
             f"object {name!r} is unknown: choose one of {', '.join(OBJECTS)}, or a .png, .npy or .tiff file"
         )
 
@@ -103,7 +103,7 @@ def _parameters(name: str, text: str) -> dict[str, Any]:
         try:
             numbers = tuple(float(number) for number in value.split("/"))
         except ValueError:
-            raise CxgiError(f"object {name!r}: give parameters as NAME=NUMBER, parted by commas") from None
+            raise ConfigError(f"object {name!r}: give parameters as NAME=NUMBER, parted by commas") from None
         parameters[key.strip()] = numbers if "/" in value or key.strip().startswith("line_pairs") else numbers[0]
     return parameters
 
@@ -112,5 +112,5 @@ def _known(name: str, draw: Callable[..., Map], parameters: dict[str, Any]) -> d
     own = [p.name for p in inspect.signature(draw).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for key in parameters:
         if key not in own:
-            raise CxgiError(f"object {name!r} has no parameter {key!r}: it has {', '.join(own) or 'none'}")
+            raise ConfigError(f"object {name!r} has no parameter {key!r}: it has {', '.join(own) or 'none'}")
     return parameters

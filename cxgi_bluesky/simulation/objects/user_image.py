@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..._files.image_file import read_image_file
-from ...errors import CxgiError
+from ...errors import FileFormatError
 from ..materials import effective_transmission
 from ..spectrum import Spectrum
 from .rendering import Map, resample
@@ -43,24 +43,28 @@ def image_object(
         an unknown material, or a material without its light.
     """
     if (material is None) != (spectrum is None):
-        raise CxgiError("a material needs a spectrum, and a spectrum a material: give both (--material, --energy-kev)")
+        raise FileFormatError(
+            "a material needs a spectrum, and a spectrum a material: give both (--material, --energy-kev)"
+        )
     if material is not None and attenuation_length_um is not None:
-        raise CxgiError("give a material with its spectrum, or attenuation_length_um, not both")
+        raise FileFormatError("give a material with its spectrum, or attenuation_length_um, not both")
     image = read_image_file(path).image
     if image.shape[0] != image.shape[1]:
-        raise CxgiError(f"{path} has {image.shape[0]} x {image.shape[1]} pixels: the field is square, cut or pad it")
+        raise FileFormatError(
+            f"{path} has {image.shape[0]} x {image.shape[1]} pixels: the field is square, cut or pad it"
+        )
     if not np.isfinite(image).all():
-        raise CxgiError(f"{path} has values that are NaN or infinite: mend them")
+        raise FileFormatError(f"{path} has values that are NaN or infinite: mend them")
     if attenuation_length_um is not None:
         if not (math.isfinite(attenuation_length_um) and attenuation_length_um > 0):
-            raise CxgiError(f"attenuation_length_um {attenuation_length_um:g}: give a length in um above 0")
+            raise FileFormatError(f"attenuation_length_um {attenuation_length_um:g}: give a length in um above 0")
         if image.min() < 0:
-            raise CxgiError(f"{path} has a thickness of {image.min():.3g} um: none may be below 0")
+            raise FileFormatError(f"{path} has a thickness of {image.min():.3g} um: none may be below 0")
         image = np.exp(-image / attenuation_length_um)
     elif material is not None and spectrum is not None:
         image = effective_transmission(image, material, spectrum).astype(np.float64)
     elif image.min() < 0 or image.max() > 1:
-        raise CxgiError(
+        raise FileFormatError(
             f"{path} spans {image.min():.3g}..{image.max():.3g}, but a transmission lies within 0..1: rescale it, or "
             "say what a thickness in um is made of (material and spectrum, or attenuation_length_um)"
         )

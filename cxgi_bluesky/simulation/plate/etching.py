@@ -23,7 +23,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ...errors import CxgiError
+from ...errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Defects:
         for name in DEFECT_NAMES:
             value = getattr(self, name)
             if not math.isfinite(value) or (value < 0 and name != "offset_um"):
-                raise CxgiError(f"defect {name} {value}: give a finite size, and none below 0 (offset_um apart)")
+                raise ConfigError(f"defect {name} {value}: give a finite size, and none below 0 (offset_um apart)")
         if self.seed < 0:
-            raise CxgiError(f"seed {self.seed} of a board: give a whole number from 0 on")
+            raise ConfigError(f"seed {self.seed} of a board: give a whole number from 0 on")
 
     def without(self, *names: str) -> Defects:
         """The same board with some defects mended, such as ``without("corner_um")``."""
@@ -86,7 +86,7 @@ DEFECT_NAMES = tuple(f.name for f in fields(Defects) if f.name != "seed")
 
 def _known(name: str) -> str:
     if name not in DEFECT_NAMES:
-        raise CxgiError(f"defect {name!r} is unknown: choose of {', '.join(DEFECT_NAMES)}")
+        raise ConfigError(f"defect {name!r} is unknown: choose of {', '.join(DEFECT_NAMES)}")
     return name
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import CxgiError
+from ...errors import ConfigError
 from ...masks.board import MaskBoard
 from ...masks.tile_maps import FineTileMaps
 from ...masks.transform import hadamard_matrix
@@ -154,7 +154,7 @@ class MeasuredTiles:
         self.board, self.subpixels = board, subpixels
         self._maps = maps
         if subpixels % maps.subpixels and maps.subpixels % subpixels:
-            raise CxgiError(
+            raise ConfigError(
                 f"tile maps have {maps.subpixels} sub-pixels per mask pixel, the twin {subpixels}: "
                 "one must be a whole multiple of the other"
             )
