@@ -29,6 +29,13 @@ def remove_leftovers(folder: Path, stems: str) -> None:
     """Remove what `whole_file` has left of processes that were killed, of all files whose stem fits a glob pattern.
 
     The process may be one of another machine, whose numbers tell nothing here: what was written to of late stays.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of those files; folders in it are left alone.
+    stems : str
+        Glob pattern of the stems, such as ``objects-*``.
     """
     for part in folder.glob(f".{stems}.*.part.*"):
         number = part.name.split(".part.")[0].rsplit(".", 1)[1]

@@ -23,6 +23,15 @@ class LockedError(CxgiError):
 def locked(folder: Path, purpose: str, *, wait_s: float = WAIT_S) -> Iterator[None]:
     """Keep all other processes (and threads) out of what has the same purpose in the same data folder.
 
+    Parameters
+    ----------
+    folder : Path
+        The data folder, which must exist; locks lie in its folder ``locks``.
+    purpose : str
+        What the lock is for; also the name of its file.
+    wait_s : float, optional
+        Longest wait for another process (s); 60 by default.
+
     Raises
     ------
     LockedError
@@ -41,12 +50,28 @@ def locked(folder: Path, purpose: str, *, wait_s: float = WAIT_S) -> Iterator[No
 
 
 def take_shared(folder: Path, purpose: str) -> int | None:
-    """Take a lock that many may have at once, until the descriptor returned is closed; None while one has it alone."""
+    """Take a lock that many may have at once, until the descriptor returned is closed; None while one has it alone.
+
+    Parameters
+    ----------
+    folder : Path
+        The data folder, which must exist.
+    purpose : str
+        What the lock is for; also the name of its file.
+    """
     return _try(folder, purpose, fcntl.LOCK_SH)
 
 
 def take_alone(folder: Path, purpose: str) -> int | None:
-    """Take the lock of `take_shared` alone, until the descriptor returned is closed; None while others have it."""
+    """Take the lock of `take_shared` alone, until the descriptor returned is closed; None while others have it.
+
+    Parameters
+    ----------
+    folder : Path
+        The data folder, which must exist.
+    purpose : str
+        What the lock is for; also the name of its file.
+    """
     return _try(folder, purpose, fcntl.LOCK_EX)
 
 

@@ -48,7 +48,15 @@ def dataset_in(group: Any, name: str, *, max_values: int) -> Any:
 
 
 def check_no_link(group: Any, name: str) -> None:
-    """Raise `CxgiError` if a name stands for something elsewhere; nothing is opened there."""
+    """Raise `CxgiError` if a name stands for something elsewhere; nothing is opened there.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        Where the name is looked up; a file is one too.
+    name : str
+        A name that is not there passes.
+    """
     import h5py
 
     link = group.get(name, getlink=True) if name in group.keys() else None  # noqa: SIM118 (`in group` follows links)

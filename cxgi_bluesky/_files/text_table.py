@@ -114,6 +114,13 @@ def columns_of(
 def numbers_of(path: str | Path, text: str) -> Array:
     """The numbers of a table without a header, shape (rows, columns).
 
+    Parameters
+    ----------
+    path : str or Path
+        For messages.
+    text : str
+        Lines of numbers, apart by semicolons, tabs, commas or white space; blank lines and comments (#) are left out.
+
     Raises
     ------
     CxgiError

@@ -16,6 +16,15 @@ MAX_VALUES = 1_000_000  # with aliases written out
 
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, as yaml makes it; a key that stands twice is a `yaml.YAMLError`.
+
+        Parameters
+        ----------
+        node : yaml.MappingNode
+            The mapping as it was parsed.
+        deep : bool, optional
+            Whether what lies in it is made at once; False by default.
+        """
         counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         twice = next((key for key, count in counts.items() if count > 1), None)
         if twice is not None:

@@ -123,6 +123,8 @@ def covered_share(offset_um: Array, fwhm_um: float, geometry: KnifeGeometry) -> 
     offset_um : ndarray, shape (points,)
     fwhm_um : float
         Of the Gaussian spot, at the source.
+    geometry : KnifeGeometry
+        Distances and slit of the measurement.
     """
     from scipy.special import ndtr
 

@@ -25,8 +25,17 @@ def _same_shape(image: Image, truth: Image) -> tuple[NDArray[np.float64], NDArra
 def cnr(image: Image, truth: Image) -> float:
     """Contrast-to-noise ratio (<G1> - <G0>) / sqrt(s1^2 + s0^2), eq. 1 of the paper.
 
-    The classes are the pixels of true transmission >= 0.5 and < 0.5; NaN if one is empty or the
-    image is flat, infinite for a perfect two-valued image.
+    Parameters
+    ----------
+    image : ndarray, shape (rows, columns)
+        Ghost image, in any unit.
+    truth : ndarray, shape (rows, columns)
+        True transmission (0..1); its pixels >= 0.5 and < 0.5 are the two classes.
+
+    Returns
+    -------
+    float
+        NaN if a class is empty or the image is flat, infinite for a perfect two-valued image.
     """
     image, truth = _same_shape(image, truth)
     bright, dark = image[truth >= 0.5], image[truth < 0.5]
@@ -39,7 +48,20 @@ def cnr(image: Image, truth: Image) -> float:
 
 
 def affine_fit(image: Image, truth: Image) -> NDArray[np.float64]:
-    """The image a * image + b nearest to the truth in the least-squares sense."""
+    """The image a * image + b nearest to the truth in the least-squares sense.
+
+    Parameters
+    ----------
+    image : ndarray, shape (rows, columns)
+        Ghost image, in any unit.
+    truth : ndarray, shape (rows, columns)
+        True transmission.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns)
+        In the unit of the truth; its mean everywhere if the image is flat.
+    """
     image, truth = _same_shape(image, truth)
     deviation = image - image.mean()
     power = float(np.sum(deviation**2))
@@ -48,7 +70,22 @@ def affine_fit(image: Image, truth: Image) -> NDArray[np.float64]:
 
 
 def psnr(image: Image, truth: Image, *, data_range: float | None = None) -> float:
-    """Peak signal-to-noise ratio in dB; the range is that of the truth unless given."""
+    """Peak signal-to-noise ratio in dB.
+
+    Parameters
+    ----------
+    image : ndarray, shape (rows, columns)
+        Image in the unit of the truth.
+    truth : ndarray, shape (rows, columns)
+        True transmission.
+    data_range : float, optional
+        Peak signal, in the unit of the truth; by default the truth's maximum minus its minimum.
+
+    Returns
+    -------
+    float
+        In dB; infinite if both are equal, minus infinity if they differ and the range is 0.
+    """
     image, truth = _same_shape(image, truth)
     extent = float(np.ptp(truth)) if data_range is None else data_range
     error = float(np.mean((image - truth) ** 2))
@@ -58,7 +95,22 @@ def psnr(image: Image, truth: Image, *, data_range: float | None = None) -> floa
 
 
 def ssim(image: Image, truth: Image, *, data_range: float | None = None) -> float:
-    """Structural similarity (Wang et al. 2004) with scikit-image's default 7 x 7 window."""
+    """Structural similarity (Wang et al. 2004) with scikit-image's default 7 x 7 window.
+
+    Parameters
+    ----------
+    image : ndarray, shape (rows, columns)
+        Image in the unit of the truth.
+    truth : ndarray, shape (rows, columns)
+        True transmission.
+    data_range : float, optional
+        In the unit of the truth; by default its maximum minus its minimum, 1 if it is flat.
+
+    Returns
+    -------
+    float
+        At most 1; NaN if a side has fewer than 7 pixels.
+    """
     from skimage.metrics import structural_similarity
 
     image, truth = _same_shape(image, truth)
@@ -72,13 +124,33 @@ def compare(image: Image, truth: Image) -> dict[str, float]:
 
     The fit is applied whatever the scale of the image, so that methods can be compared; CNR
     does not depend on it.
+
+    Parameters
+    ----------
+    image : ndarray, shape (rows, columns)
+        Ghost image, in any unit.
+    truth : ndarray, shape (rows, columns)
+        True transmission (0..1).
+
+    Returns
+    -------
+    dict of float
+        ``cnr``, ``psnr_db`` and ``ssim``.
     """
     fitted = affine_fit(image, truth)
     return {"cnr": cnr(image, truth), "psnr_db": psnr(fitted, truth), "ssim": ssim(fitted, truth)}
 
 
 def modulation_depth(d_max: float, d_min: float) -> float:
-    """Modulation depth ratio D_r = (D_max - D_min) / D_max from an open and a metal tile's bucket."""
+    """Modulation depth ratio D_r = (D_max - D_min) / D_max from an open and a metal tile's bucket.
+
+    Parameters
+    ----------
+    d_max : float
+        Bucket of the all-open tile, dark subtracted, in any unit.
+    d_min : float
+        Bucket of the all-metal tile, dark subtracted, in the same unit.
+    """
     if not d_max > 0:
         raise MeasurementError(f"D_max {d_max} is not positive: the bucket of the all-open tile, dark subtracted")
     return (d_max - d_min) / d_max

@@ -170,7 +170,15 @@ class _LiveRun:
         self._wanted = self.ended = False
 
     def take(self, name: str, document: Mapping[str, Any]) -> None:
-        """Store a document; ask for a picture when it is time for one (RunEngine thread)."""
+        """Store a document; ask for a picture when it is time for one (RunEngine thread).
+
+        Parameters
+        ----------
+        name : str
+            Kind of the document, such as "event".
+        document : mapping
+            Of the run.
+        """
         with self._condition:
             try:
                 self._exposures(name, document)

@@ -24,7 +24,17 @@ def has_display() -> bool:
 
 
 def draw(figure: Any, pictures: dict[str, Reconstruction], title: str = "") -> None:
-    """Draw reconstructions side by side into a matplotlib figure, with what they are made of."""
+    """Draw reconstructions side by side into a matplotlib figure, with what they are made of.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        Cleared first.
+    pictures : dict of str to Reconstruction
+        By the name that stands above each; images of shape (n, n).
+    title : str, optional
+        Above all of them (default: none).
+    """
     figure.clear()
     axes = figure.subplots(1, max(1, len(pictures)), squeeze=False)[0]
     for axis, (name, picture) in zip(axes, pictures.items(), strict=False):

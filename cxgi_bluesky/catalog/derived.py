@@ -24,6 +24,16 @@ def record_reconstruction(
     if it was not all of them, and the pixel size at the object; the one event holds the image, and
     the unmeasured part and the uncertainty where they are known. The raw runs are not touched.
 
+    Parameters
+    ----------
+    catalog : tiled container
+    reconstruction : Reconstruction
+        Its image and maps have the shape (n, n).
+    pixel_um : float or None
+        Pixel size at the object (um); None: not known.
+    subset : PatternSet, optional
+        Patterns that were used (default: all of the raw runs).
+
     Raises
     ------
     CxgiError

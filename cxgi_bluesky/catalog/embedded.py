@@ -31,6 +31,17 @@ _in_use: dict[Path, int] = {}  # descriptors whose locks say that this process h
 def open_embedded(folder: Path, *, to_write: bool) -> Any:
     """The catalog in a folder, which is made, or follows the folder to its new place, under a lock.
 
+    Parameters
+    ----------
+    folder : Path
+        Data folder.
+    to_write : bool
+        Whether runs will be stored: then a database of exposures that cannot be used is an error, else a warning.
+
+    Returns
+    -------
+    tiled container
+
     Raises
     ------
     CxgiError

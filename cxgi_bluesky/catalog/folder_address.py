@@ -96,12 +96,30 @@ def read_addresses(folder: Path) -> list[str]:
 
 
 def known_address(recorded: list[str], folder: Path) -> str | None:
-    """That of the recorded paths which leads to the folder, None if it has been moved or copied."""
+    """That of the recorded paths which leads to the folder, None if it has been moved or copied.
+
+    Parameters
+    ----------
+    recorded : list of str
+        Paths that stand in the catalog (`read_addresses`).
+    folder : Path
+        Data folder.
+    """
     return next((path for path in recorded if _is_same(Path(path), folder)), None)
 
 
 def rewrite_addresses(folder: Path, old: list[str], new: str) -> int:
-    """Rewrite the addresses below the `old` paths of a folder, and no others, in one transaction; returns how many."""
+    """Rewrite the addresses below the `old` paths of a folder, and no others, in one transaction; returns how many.
+
+    Parameters
+    ----------
+    folder : Path
+        Data folder.
+    old : list of str
+        One path at least.
+    new : str
+        Path that takes their place.
+    """
     with closing(_connect(folder)) as database:
         database.execute("BEGIN IMMEDIATE")
         changed = 0

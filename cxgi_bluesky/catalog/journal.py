@@ -146,7 +146,15 @@ class _Synchroniser:
         self._thread: threading.Thread | None = None
 
     def take(self, journal: Journal, *, at_once: bool = False) -> None:
-        """Something was written."""
+        """Something was written.
+
+        Parameters
+        ----------
+        journal : Journal
+            To which something was written.
+        at_once : bool, optional
+            Bring it to the disk now instead of with the next round, once a second (default False).
+        """
         with self._condition:
             if self._thread is None or not self._thread.is_alive():  # not alive: the process was forked
                 self._thread = threading.Thread(target=self._work, name="journal-to-disk", daemon=True)
@@ -193,7 +201,15 @@ def journal_files(folder: Path) -> list[Path]:
 
 
 def write_journal(path: Path, documents: Iterable[Document]) -> None:
-    """Write a journal anew, in the place of the one that is there; it is on the disk when this returns."""
+    """Write a journal anew, in the place of the one that is there; it is on the disk when this returns.
+
+    Parameters
+    ----------
+    path : Path
+        File of the journal.
+    documents : iterable of (str, dict)
+        Name and document, in their order.
+    """
     with whole_file(path) as part, part.open("wb") as file:
         file.writelines(_line(name, document) for name, document in documents)
         file.flush()

@@ -25,6 +25,16 @@ _OPTIONS = {"reference_uid": "--reference", "dark_uid": "--dark-run"}
 def find_run(catalog: Any, uid: str) -> Any:
     """The run whose uid is or begins with `uid`.
 
+    Parameters
+    ----------
+    catalog : tiled container
+    uid : str
+
+    Returns
+    -------
+    tiled container
+        The run.
+
     Raises
     ------
     CxgiError
@@ -159,6 +169,13 @@ def _documents(run: Any) -> list[tuple[str, Any]]:
 def read_whole_scan(catalog: Any, run: Any) -> Exposures:
     """Everything that belongs to one image: what a mask scan has measured, and the scans that it resumes.
 
+    Parameters
+    ----------
+    catalog : tiled container
+        Where the scans are that it resumes.
+    run : tiled container
+        A run of the catalog.
+
     Raises
     ------
     CxgiError
@@ -213,7 +230,13 @@ def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | N
 def linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None) -> Exposures | None:
     """The dark scan that a run needs; None, and none is looked up, where it has dark readings of its own.
 
-    Parameters as `linked_exposures`.
+    Parameters
+    ----------
+    catalog : tiled container
+    exposures : Exposures
+        Of the image.
+    uid : str, optional
+        Of another dark scan than the start document names, or "none" for no run at all (default: the one named).
 
     Raises
     ------
@@ -231,6 +254,14 @@ def linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None) -> E
 
 def exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
     """Exposures of a run of the kind that is expected ("reference" or "dark").
+
+    Parameters
+    ----------
+    catalog : tiled container
+    uid : str
+        Of the run, whole or its beginning.
+    kind : {"reference", "dark"}
+        Purpose that the start document must name.
 
     Raises
     ------

@@ -57,7 +57,15 @@ class Recovery:
 
 
 def waiting_runs(folder: Path, say: Callable[[str], None] = lambda text: None) -> list[Waiting]:
-    """The journals of a data folder that no process writes; what is no journal of a run is said."""
+    """The journals of a data folder that no process writes; what is no journal of a run is said.
+
+    Parameters
+    ----------
+    folder : Path
+        Data folder.
+    say : callable, optional
+        Takes a line of text about a file that is no journal (default: nothing is said).
+    """
     found = []
     for path in journal_files(journal_folder(folder)):
         try:
@@ -87,6 +95,12 @@ def recover(catalog: Any, folder: Path) -> Recovery:
     """Bring in every journal of a data folder that no process writes.
 
     For the thread that writes into the catalog; others use `CatalogWriter.recover`.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    folder : Path
+        Data folder: where journals and locks are.
     """
     result = Recovery([], [])
     try:
@@ -149,6 +163,16 @@ def _recover_one(catalog: Any, path: Path, content: JournalContent, uid: str) ->
 def store_journal(catalog: Any, path: Path, content: JournalContent, uid: str) -> tuple[list[Document], bool]:
     """Make the catalog's run the union of itself and a journal; returns the union, and whether anything was written.
 
+    Parameters
+    ----------
+    catalog : tiled container
+    path : Path
+        File of the journal, which is replaced by the union if that has to be written.
+    content : JournalContent
+        What the journal holds.
+    uid : str
+        Of the run, whole.
+
     Raises
     ------
     CxgiError
@@ -206,6 +230,11 @@ def union(journal: Iterable[Document], stored: Iterable[Document]) -> list[Docum
 
     Where the catalog has nothing more, this is the journal in its own order; else events are in the order of time.
     Events whose descriptor neither of them has are left out. Without a stop document the run is said to be aborted.
+
+    Parameters
+    ----------
+    journal, stored : iterable of (str, dict)
+        Name and document of what the journal and the catalog have; events may come in pages.
 
     Raises
     ------
@@ -290,6 +319,17 @@ def read_documents(catalog: Any, uid: str) -> list[Document]:
     """What the catalog has of a run, also of one that was only begun: every stored row, repeated seq_nums included.
 
     Tiled's own export gives the last row of each seq_num alone.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    uid : str
+        Of the run, whole.
+
+    Returns
+    -------
+    list of (str, dict)
+        Name and document, in the order of a run; empty for one that the catalog does not have.
     """
     from bluesky_tiled_plugins.exporters import build_descriptor_docs
 

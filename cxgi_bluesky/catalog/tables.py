@@ -34,7 +34,15 @@ def prepare_tables(path: Path) -> None:
 
 
 def set_write_ahead_log(path: Path, ask: Callable[[str], Any]) -> None:
-    """The same for a database of either library: `ask` has it execute a statement, and gives the answer."""
+    """The same for a database of either library.
+
+    Parameters
+    ----------
+    path : Path
+        File of the database, for the warning.
+    ask : callable
+        Takes a statement, has the database execute it, and gives the answer.
+    """
     try:
         if ask("PRAGMA journal_mode") == "wal" or ask("PRAGMA journal_mode = WAL") == "wal":
             return

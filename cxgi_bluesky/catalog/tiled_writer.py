@@ -30,7 +30,19 @@ def import_warnings_silenced() -> Iterator[None]:
 
 
 def run_writer(catalog: Any, *, batch_size: int = BATCH_SIZE) -> Callable[[str, Mapping[str, Any]], None]:
-    """Callback that writes documents into the catalog in batches; critical: its errors end the scan."""
+    """Callback that writes documents into the catalog in batches; critical: its errors end the scan.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    batch_size : int, optional
+        Events between two writes (default 128).
+
+    Returns
+    -------
+    callable
+        Takes name and document of one run.
+    """
     with import_warnings_silenced():
         from bluesky_tiled_plugins import TiledWriter
 

@@ -111,7 +111,15 @@ class CatalogWriter:
         return [run.start for run in list(self._unstored.values())]
 
     def settle(self, run: _Run, *, stored: bool) -> None:
-        """Note whether the catalog has a run that has ended."""
+        """Note whether the catalog has a run that has ended.
+
+        Parameters
+        ----------
+        run : _Run
+            Which has ended.
+        stored : bool
+            Whether the catalog has it.
+        """
         self.behind = not stored
         if stored:
             self._unstored.pop(run.uid, None)
@@ -147,7 +155,15 @@ class CatalogWriter:
         return locked(self.folder, "writing")
 
     def put(self, task: Callable[[], None], *, at_once: bool = True) -> None:
-        """Have something done by the thread, in turn; what needs not be done at once waits for more to do."""
+        """Have something done by the thread, in turn.
+
+        Parameters
+        ----------
+        task : callable
+            Without arguments.
+        at_once : bool, optional
+            Begin now (default); else more to do is waited for, 0.3 s at most.
+        """
         with self._condition:
             if self._thread is None:
                 self._begin_thread()
@@ -161,7 +177,15 @@ class CatalogWriter:
                 self._condition.notify()
 
     def put_later(self, task: Callable[[], None], in_s: float) -> None:
-        """Have something done by the thread after a pause."""
+        """Have something done by the thread after a pause.
+
+        Parameters
+        ----------
+        task : callable
+            Without arguments.
+        in_s : float
+            Length of the pause (s).
+        """
         with self._condition:
             heapq.heappush(self._later, (time.monotonic() + in_s, next(self._number), task))
             self._condition.notify()
@@ -261,7 +285,15 @@ class _Run:
     # ------------------------------------------------------------ the writer's thread
 
     def take(self, name: str, document: Mapping[str, Any]) -> None:
-        """Write one document, unless one before it was not taken."""
+        """Write one document, unless one before it was not taken.
+
+        Parameters
+        ----------
+        name : str
+            Kind of the document, such as "event".
+        document : mapping
+            Plain values, as in the journal.
+        """
         if self._failure is None:
             try:
                 with self._owner.exclusively():

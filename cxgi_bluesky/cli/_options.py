@@ -24,7 +24,18 @@ Commands = Any  # argparse's own type of a group of sub-parsers is private
 
 
 def add_command(commands: Commands, name: str, function: Command, *, data: bool = True) -> argparse.ArgumentParser:
-    """A sub-parser whose help is the first line of the function's docstring."""
+    """A sub-parser whose help is the first line of the function's docstring.
+
+    Parameters
+    ----------
+    commands : argparse's group of sub-parsers
+    name : str
+        Of the command.
+    function : callable
+        Takes the parsed options and what says a line; returns what ``--json`` prints.
+    data : bool, optional
+        Whether the command has ``--data`` (default True).
+    """
     words = (function.__doc__ or "").splitlines()[0]
     parser: argparse.ArgumentParser = _prepare(commands.add_parser(name, help=words, description=words), function)
     if data:
@@ -33,7 +44,15 @@ def add_command(commands: Commands, name: str, function: Command, *, data: bool 
 
 
 def command_parser(program: str, function: Command) -> argparse.ArgumentParser:
-    """The parser of a program that is one command."""
+    """The parser of a program that is one command.
+
+    Parameters
+    ----------
+    program : str
+        Its name.
+    function : callable
+        As in `add_command`.
+    """
     return _prepare(
         argparse.ArgumentParser(prog=program, description=(function.__doc__ or "").splitlines()[0]), function
     )
@@ -46,7 +65,15 @@ def _prepare(parser: argparse.ArgumentParser, function: Command) -> argparse.Arg
 
 
 def refuse_for_signed(options: argparse.Namespace, coding: str | None) -> None:
-    """Raise `CxgiError` for --d-r or --dark with signed buckets, which have neither."""
+    """Raise `CxgiError` for --d-r or --dark with signed buckets, which have neither.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        With `d_r` and `dark`, None where they were not given.
+    coding : str or None
+        How the buckets were taken.
+    """
     if coding == "signed" and (options.d_r is not None or options.dark is not None):
         raise ConfigError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
 

@@ -16,7 +16,20 @@ def add(commands: Commands) -> None:
 
 
 def align(options: argparse.Namespace, say: Say) -> Payload:
-    """Find how a plate lies on its stage from an align_board run, and write a new board file."""
+    """Find how a plate lies on its stage from an align_board run, and write a new board file.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `run`, `out` and `data`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        The alignment and how well it fits (mm, um, deg), for ``--json``.
+    """
     from ..analysis.plate_alignment.run import alignment_from_run, write_aligned_board
     from ..catalog import named_run, open_catalog
 

@@ -24,7 +24,20 @@ def add(commands: Commands) -> None:
 
 
 def runs(options: argparse.Namespace, say: Say) -> Payload:
-    """List the newest runs, newest last."""
+    """List the newest runs, newest last.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `last` (number of runs) and `data`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        Summaries of the runs, the number of all, and where they are, for ``--json``.
+    """
     from ..catalog import data_folder, data_place, open_catalog, summarise
 
     if options.last < 1:
@@ -39,7 +52,20 @@ def runs(options: argparse.Namespace, say: Say) -> Payload:
 
 
 def recover(options: argparse.Namespace, say: Say) -> Payload:
-    """Store the runs whose processes were cut off, or that the catalog did not take, from their journals."""
+    """Store the runs whose processes were cut off, or that the catalog did not take, from their journals.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `data`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        Uids recovered, problems and exit status, for ``--json``.
+    """
     from ..catalog import open_catalog, recover_journals
 
     done = recover_journals(open_catalog(options.data, to_write=True))
@@ -75,7 +101,20 @@ def _measured_d_r(catalog: Any, exposures: Any, say: Say) -> tuple[float, float]
 
 
 def show(options: argparse.Namespace, say: Say) -> Payload:
-    """Say what a run holds; with --out, write the image of a reconstruction."""
+    """Say what a run holds; with --out, write the image of a reconstruction.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `run`, `out` and `data`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        Summary, start and stop document and what was measured, for ``--json``.
+    """
     from ..catalog import named_run, open_catalog, read_exposures, read_image, summarise
 
     catalog = open_catalog(options.data)

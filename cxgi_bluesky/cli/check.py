@@ -18,7 +18,20 @@ def add(commands: Commands) -> None:
 
 
 def check(options: argparse.Namespace, say: Say) -> Payload:
-    """Check a beamline file against its IOCs; nothing moves without --move, nothing is exposed without --expose."""
+    """Check a beamline file against its IOCs; nothing moves without --move, nothing is exposed without --expose.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `beamline`, `move` and `expose`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        The report and the exit status, for ``--json``.
+    """
     from ..devices.diagnostics.check import check_beamline
 
     report = check_beamline(options.beamline, move=options.move, expose=options.expose)

@@ -39,7 +39,20 @@ def add(commands: Commands) -> None:
 
 
 def convert(options: argparse.Namespace, say: Say) -> Payload:
-    """Convert a file of buckets, or bring in a list of another program."""
+    """Convert a file of buckets, or bring in a list of another program.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `source` and `target`, what the source does not say of itself, `to_signed` and `force`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        File, columns and what it says of its buckets, for ``--json``.
+    """
     check_target(options.target, overwrite=options.force)
     table = _read(options)
     if options.to_signed:

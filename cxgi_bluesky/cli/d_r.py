@@ -32,7 +32,20 @@ def add(commands: Commands) -> None:
 
 
 def d_r(options: argparse.Namespace, say: Say) -> Payload:
-    """Predict the modulation depth ratio D_r of a mask from metal, thickness and light, or tell what a run measured."""
+    """Predict the modulation depth ratio D_r of a mask from metal, thickness and light, or tell what a run measured.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `board` or the mask (um), the light (kV, keV), detector (um) and veil; `run` and `data` for what was measured.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        D_r as predicted, as the board says and as measured, and what it was predicted with, for ``--json``.
+    """
     measured = _measured(options, say) if options.run is not None else None
     prediction = _nothing_predicted() if measured is not None and not _asks_prediction(options) else None
     if prediction is None:

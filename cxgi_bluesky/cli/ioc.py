@@ -56,7 +56,20 @@ def add(commands: Commands) -> None:
 
 
 def ioc(options: argparse.Namespace, say: Say) -> Payload:
-    """Serve the simulated beamline over EPICS Channel Access, until it is interrupted."""
+    """Serve the simulated beamline over EPICS Channel Access, until it is interrupted.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Board, object, address, time scale, seed, and numbers of the twin (pA, fA, um, mA, h, s).
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        What the IOC has counted: openings, seconds open, exposures, moves; for ``--json``.
+    """
     import asyncio
 
     from ..simulation.ioc.options import IocOptions

@@ -14,7 +14,20 @@ def add(commands: Commands) -> None:
 
 
 def knife_edge(options: argparse.Namespace, say: Say) -> Payload:
-    """Fit the size of the source's spot to a knife-edge scan."""
+    """Fit the size of the source's spot to a knife-edge scan.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `run` and `data`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        The fit (um), for ``--json``.
+    """
     from ..analysis.knife_edge import fit_knife_edge
     from ..catalog import named_run, open_catalog
 

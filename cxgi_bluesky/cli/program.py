@@ -36,7 +36,20 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None, *, parser: argparse.ArgumentParser | None = None) -> int:
-    """Run one command, of `cxgi` or of a program with another `parser`; returns the exit status."""
+    """Run one command, of `cxgi` or of another program.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words of the command line (default: those of the process).
+    parser : argparse.ArgumentParser, optional
+        Grammar of the program (default: that of `cxgi`).
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 2 the request cannot be met, 130 interrupted, 1 anything else.
+    """
     options = (parser or build_parser()).parse_args(arguments)
     say: Say = (lambda text: None) if options.json else (lambda text: print(printable(text)))
     try:

@@ -36,7 +36,20 @@ def add(commands: Commands) -> None:
 
 
 def quality(options: argparse.Namespace, say: Say) -> Payload:
-    """Measure sharpness, gap width and levels of a picture; with the truth, how near it comes."""
+    """Measure sharpness, gap width and levels of a picture; with the truth, how near it comes.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `image`, `truth`, `pixel_um` (um), lines and boxes (pixels), buckets of the tiles, `out` and `data`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        Levels, sharpness, gap and nearness to the truth, for ``--json``.
+    """
     from ..analysis.metrics import picture_levels
     from ..analysis.resolution import report as figure
     from ..analysis.resolution.roi import check_image

@@ -83,7 +83,20 @@ def add(commands: Commands) -> None:
 
 
 def queue_profile(options: argparse.Namespace, say: Say) -> Payload:
-    """Write the start-up folder of a queue server (bluesky-queueserver): devices, plans, permissions."""
+    """Write the start-up folder of a queue server (bluesky-queueserver): devices, plans, permissions.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `folder`, `beamline` (None: the simulated one) and `data`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        The folder and its files, for ``--json``.
+    """
     arguments, board, object_moves = _devices(options.beamline)
     if options.data is not None:
         arguments["data"] = _lasting(options.data)

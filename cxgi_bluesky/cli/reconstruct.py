@@ -64,7 +64,20 @@ def add(commands: Commands) -> None:
 
 
 def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
-    """Reconstruct a run of the catalog, or a file of buckets."""
+    """Reconstruct a run of the catalog, or a file of buckets.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `target`, `method`, patterns to use, runs and files that belong to it, `details`, `out` and `data`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        Method, files, uid of the derived run and what is known of the image, for ``--json``.
+    """
     from ..reconstruction.result import check_image_path
 
     is_file = Path(options.target).suffix.lower() in SUFFIXES or Path(options.target).is_file()

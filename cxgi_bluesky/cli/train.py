@@ -34,7 +34,20 @@ class _Example(argparse.Action):
 
 
 def train(options: argparse.Namespace, say: Say) -> Payload:
-    """Train the network of ch-mwcnn, or go on where a folder's checkpoint stands."""
+    """Train the network of ch-mwcnn, or go on where a folder's checkpoint stands.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `config`, `out`, `threads` and `stop_at` (step; 0: train to the end).
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        Step reached, last check and files, for ``--json``.
+    """
     if options.threads < 1:
         raise ConfigError(f"--threads {options.threads}: give at least 1")
     if options.stop_at < 0:

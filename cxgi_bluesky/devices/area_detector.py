@@ -313,7 +313,18 @@ class PatternCamera(Configured, Device):
         raise NotImplementedError
 
     def record_to(self, path: str | Path, count: int, *, pixel_um: float, **words: Any) -> None:
-        """Begin an asset of at most `count` frames; `words` are those of `SpeckleWriter`.
+        """Begin an asset.
+
+        Parameters
+        ----------
+        path : path or str
+            A new file; an asset is never overwritten.
+        count : int
+            Frames at most.
+        pixel_um : float
+            Pixel pitch at the object (um).
+        **words
+            Of `SpeckleWriter`: `grain_um`, `board_sha256`, `source`.
 
         Raises
         ------

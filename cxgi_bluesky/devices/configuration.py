@@ -65,7 +65,20 @@ class Configured:
 
 
 def prefix(word: str, settings: Mapping[str, tuple[Any, str]]) -> Settings:
-    """The settings of a part of a device, by names that begin with it."""
+    """The settings of a part of a device, by names that begin with it.
+
+    Parameters
+    ----------
+    word : str
+        Name of the part.
+    settings : mapping of str to (value, unit)
+        Of the part.
+
+    Returns
+    -------
+    dict of str to (value, unit)
+        By WORD_NAME.
+    """
     return {f"{word}_{key}": setting for key, setting in settings.items()}
 
 

@@ -15,7 +15,15 @@ class ExposureTime(Signal):
     """Exposure time in s; refuses what is no positive number."""
 
     def check_value(self, value: float, **kwargs: Any) -> None:
-        """Raise `CxgiError` for an impossible time."""
+        """Raise `CxgiError` for an impossible time.
+
+        Parameters
+        ----------
+        value : float
+            Exposure time (s).
+        **kwargs
+            Of ophyd; not used.
+        """
         if not 0 < value < float("inf"):
             raise ScanError(f"exposure time {value} s is no positive number")
 

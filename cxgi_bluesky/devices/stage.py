@@ -126,7 +126,18 @@ class MaskStage(Named, Configured, PseudoPositioner):
         return super().real_position
 
     def move_axes(self, x_mm: float, y_mm: float) -> StatusBase:
-        """Move both axes to a place that need not be a tile's."""
+        """Move both axes to a place that need not be a tile's.
+
+        Parameters
+        ----------
+        x_mm, y_mm : float
+            Position of each axis (mm).
+
+        Returns
+        -------
+        StatusBase
+            It ends when both axes have arrived.
+        """
         return self.x.move(x_mm, wait=False) & self.y.move(y_mm, wait=False)
 
     @property

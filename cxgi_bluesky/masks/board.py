@@ -256,17 +256,55 @@ class MaskBoard:
         return float(x), float(y)
 
     def nearest_tile(self, x_mm: float, y_mm: float) -> tuple[int, float]:
-        """The tile nearest to a stage position and the distance to its centre (um)."""
+        """The tile nearest to a stage position and the distance to its centre (um).
+
+        Parameters
+        ----------
+        x_mm, y_mm : float
+            Stage position (mm).
+
+        Returns
+        -------
+        tile : int
+            Its number; reference tiles count too.
+        distance_um : float
+        """
         distance = np.hypot(*(self._places_mm - [x_mm, y_mm]).T)
         tile = int(np.argmin(distance))
         return tile, float(distance[tile] * 1000)
 
     def tiles_within(self, x_mm: float, y_mm: float, reach_um: float) -> list[int]:
-        """Tiles of which any part lies in a square view of half-side `reach_um` around a position."""
+        """Tiles of which any part lies in a square view around a position.
+
+        Parameters
+        ----------
+        x_mm, y_mm : float
+            Stage position (mm).
+        reach_um : float
+            Half the side of the view (um).
+
+        Returns
+        -------
+        list of int
+            Their numbers; reference tiles count too.
+        """
         return np.flatnonzero(self._reach_into(self._places_mm, x_mm, y_mm, reach_um)).tolist()
 
     def fiducials_within(self, x_mm: float, y_mm: float, reach_um: float) -> list[list[float]]:
-        """Stage positions [x, y] of the fiducials of which any part lies in such a view."""
+        """Stage positions [x, y] of the fiducials of which any part lies in such a view.
+
+        Parameters
+        ----------
+        x_mm, y_mm : float
+            Stage position (mm).
+        reach_um : float
+            Half the side of the view (um).
+
+        Returns
+        -------
+        list of [float, float]
+            In mm.
+        """
         return self._fiducials_mm[self._reach_into(self._fiducials_mm, x_mm, y_mm, reach_um)].tolist()
 
     @cached_property

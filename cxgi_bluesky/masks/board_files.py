@@ -46,7 +46,15 @@ def read_words(path: str | Path) -> Any:
 
 
 def write_words(path: str | Path, words: Mapping[str, Any]) -> None:
-    """Write a board's plain values, as short as `short_words` makes them."""
+    """Write a board's plain values, as short as `short_words` makes them.
+
+    Parameters
+    ----------
+    path : str or Path
+        The YAML file; one that is there is replaced.
+    words : mapping
+        What `MaskBoard.to_dict` gives.
+    """
     Path(path).write_text(yaml_text(words), encoding="utf-8")
 
 
@@ -62,7 +70,15 @@ def short_words(words: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_names(words: Any, known: Set[str]) -> None:
-    """Raise `CxgiError` unless `words` is a mapping with exactly the known names; OPTIONAL ones may be left out."""
+    """Raise `CxgiError` unless `words` is a mapping with exactly the known names; OPTIONAL ones may be left out.
+
+    Parameters
+    ----------
+    words : object
+        What a board file says.
+    known : set of str
+        Names of all values of a board.
+    """
     if not isinstance(words, dict):
         raise FileFormatError(
             "a board file holds a mapping of names to values: see the boards that ship with the package"

@@ -139,6 +139,15 @@ SEEDED = ("random", "variable-density", "learned-density")
 def ranking(order: str, size: int, seed: int | None = None) -> Index:
     """All N pattern indices, most important first, shape (N,), read-only.
 
+    Parameters
+    ----------
+    order : str
+        One of `ORDERS`.
+    size : int
+        Pixels per side n, a power of two in 2..1024 (up to 128 for the learned orders); N = n * n.
+    seed : int, optional
+        For the orders in `SEEDED`, which need one.
+
     Raises
     ------
     CxgiError

@@ -48,7 +48,15 @@ def _whole(name: str, value: Any) -> Any:
 
 
 def count_for_fraction(size: int, fraction: float) -> int:
-    """Number of patterns M for a sampling fraction M / N (always of N, at least 1)."""
+    """Number of patterns M for a sampling fraction M / N (always of N, at least 1).
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side n; N = n * n.
+    fraction : float
+        Above 0, up to 1.
+    """
     if not 0 < fraction <= 1:
         raise ConfigError(f"fraction {fraction!r} is outside 0 < fraction <= 1")
     return max(1, round(fraction * check_size(size) ** 2))
@@ -97,7 +105,19 @@ class PatternSet:
     def from_fraction(
         cls, size: int, fraction: float, order: str = DEFAULT_ORDER, seed: int | None = None
     ) -> PatternSet:
-        """The pattern set whose count is `fraction` of N."""
+        """The pattern set whose count is `fraction` of N.
+
+        Parameters
+        ----------
+        size : int
+            Pixels per side n; N = n * n.
+        fraction : float
+            Sampling fraction M / N, above 0, up to 1.
+        order : str, optional
+            One of `ORDERS`; `DEFAULT_ORDER` (zig-zag) by default.
+        seed : int, optional
+            For seeded orders, which need one.
+        """
         return cls(size, count_for_fraction(size, fraction), order, seed)
 
     @property
@@ -168,13 +188,34 @@ class PatternSet:
 
 
 def coefficients(image: ArrayLike, pattern_index: NDArray[np.int64]) -> NDArray[np.float64]:
-    """s_k = sum over pixels of H_k * image for some patterns, shape (M,)."""
+    """s_k = sum over pixels of H_k * image for some patterns, shape (M,).
+
+    Parameters
+    ----------
+    image : array_like, shape (n, n)
+        Transmission, or in any unit; n a power of two.
+    pattern_index : ndarray of int64, shape (M,)
+        Which patterns, each in 0..N-1.
+    """
     transformed: NDArray[np.float64] = walsh_hadamard_2d(np.asarray(image, dtype=np.float64))
     return transformed.ravel()[pattern_index]
 
 
 def check_index(pattern_index: ArrayLike, size: int) -> NDArray[np.int64]:
-    """Pattern indices as int64, each inside 0..N-1 and present once, else `CxgiError`."""
+    """Pattern indices as int64, each inside 0..N-1 and present once, else `CxgiError`.
+
+    Parameters
+    ----------
+    pattern_index : array_like of int, shape (M,)
+        At least one.
+    size : int
+        Pixels per side n; N = n * n.
+
+    Returns
+    -------
+    ndarray of int64, shape (M,)
+        A copy.
+    """
     total = check_size(size) ** 2
     index = np.array(pattern_index, dtype=np.int64).reshape(-1)
     if not len(index):
@@ -191,7 +232,20 @@ def check_index(pattern_index: ArrayLike, size: int) -> NDArray[np.int64]:
 
 
 def pattern(size: int, pattern_index: int) -> NDArray[np.int8]:
-    """Pattern H_k of a size, shape (n, n): ``hadamard(n * n)[k].reshape(n, n)`` without that matrix."""
+    """Pattern H_k of a size, shape (n, n): ``hadamard(n * n)[k].reshape(n, n)`` without that matrix.
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side n.
+    pattern_index : int
+        k in 0..N-1, N = n * n.
+
+    Returns
+    -------
+    ndarray of int8, shape (n, n)
+        +1 = open, -1 = metal.
+    """
     row, column = divmod(int(pattern_index), check_size(size))
     if not 0 <= row < size:
         raise ConfigError(f"pattern_index {pattern_index} is outside 0..{size**2 - 1} for size {size}")

@@ -120,6 +120,18 @@ class SpeckleBoard:
     def tiles_along(self, pattern_set: PatternSet | SpeckleSet, path: str) -> list[int]:
         """Positions of a recorded set in the order of a scan; both paths are the same.
 
+        Parameters
+        ----------
+        pattern_set : SpeckleSet
+            Recorded at these positions; a `PatternSet` is refused.
+        path : {"order", "snake"}
+            As `MaskBoard.tiles_along` takes it.
+
+        Returns
+        -------
+        list of int
+            Numbers of the positions.
+
         Raises
         ------
         CxgiError
@@ -158,7 +170,19 @@ class SpeckleBoard:
         return float(x), float(y)
 
     def nearest_tile(self, x_mm: float, y_mm: float) -> tuple[int, float]:
-        """The tile nearest to a stage position and the distance to it (um); asked for at each exposure."""
+        """The tile nearest to a stage position and the distance to it (um); asked for at each exposure.
+
+        Parameters
+        ----------
+        x_mm, y_mm : float
+            Stage position (mm).
+
+        Returns
+        -------
+        tile : int
+            Its number; the reference counts too.
+        distance_um : float
+        """
         row = min(max(round((y_mm - self.y0_mm) * 1000 / self.step_um), 0), self.rows - 1)
         column = min(max(round((x_mm - self.x0_mm) * 1000 / self.step_um), 0), self.columns - 1)
         tile = row * self.columns + (column if row % 2 == 0 else self.columns - 1 - column)

@@ -112,6 +112,13 @@ class SpeckleWriter:
     def put(self, index: int, frame: ArrayLike) -> None:
         """Store the frame of a pattern_index.
 
+        Parameters
+        ----------
+        index : int
+            The pattern_index, 0..count - 1.
+        frame : array_like, shape (rows, columns)
+            As the camera gives it (counts), its dark not subtracted.
+
         Raises
         ------
         CxgiError
@@ -221,6 +228,18 @@ def register_speckles(asset: SpeckleSet | str | Path, folder: str | Path) -> Spe
     """Keep an asset under its sha256 in a data folder: linked if that is possible, else copied.
 
     Registering it again changes nothing.
+
+    Parameters
+    ----------
+    asset : SpeckleSet, str or Path
+        The patterns, or their file.
+    folder : str or Path
+        The data folder.
+
+    Returns
+    -------
+    SpeckleSet
+        The same patterns, as many of them, in the data folder.
 
     Raises
     ------

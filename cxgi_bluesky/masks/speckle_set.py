@@ -177,7 +177,15 @@ def _readable(path: Path) -> Iterator[Any]:
 
 
 def digest(patterns: Any, dark: Any = None) -> str:
-    """sha256 of shape, type (little-endian) and values of the patterns and, if there is one, of the dark frame."""
+    """sha256 of shape, type (little-endian) and values of the patterns and, if there is one, of the dark frame.
+
+    Parameters
+    ----------
+    patterns : ndarray or HDF5 dataset, shape (M, rows, columns)
+        Frames as the camera gave them.
+    dark : ndarray or HDF5 dataset, shape (rows, columns), optional
+        Mean frame without beam.
+    """
     made = hashlib.sha256()
     for frames in (patterns, dark):
         if frames is None:
@@ -235,7 +243,17 @@ def _plain(value: Any) -> Any:
 
 
 def check_patterns(what: object, shape: tuple[int, ...], pixel_um: float) -> None:
-    """Raise `CxgiError` for what can be no stack of images with a pixel size."""
+    """Raise `CxgiError` for what can be no stack of images with a pixel size.
+
+    Parameters
+    ----------
+    what : object
+        For messages: the file.
+    shape : tuple of int
+        Of the patterns: (M, rows, columns).
+    pixel_um : float
+        Pixel pitch at the object (um).
+    """
     if len(shape) != 3 or 0 in shape:
         raise FileFormatError(f"{what}: patterns of shape {tuple(shape)}: give a stack (M, rows, columns) of images")
     if not (math.isfinite(pixel_um) and pixel_um > 0):

@@ -24,7 +24,17 @@ _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 
 def write_hdf5(path: Path, maps: Any, subpixels: int) -> None:
-    """Write maps with this many sub-pixels per mask pixel."""
+    """Write maps with this many sub-pixels per mask pixel.
+
+    Parameters
+    ----------
+    path : Path
+        The HDF5 file; one that is there is replaced.
+    maps : FineTileMaps or TileMaps
+        What to write.
+    subpixels : int
+        Parts per mask pixel and side s, 1 for `TileMaps`.
+    """
     import h5py
 
     try:
@@ -95,7 +105,17 @@ def _text(value: Any) -> str | None:
 
 
 def read_folder(path: Path, board: MaskBoard | None, size: int | None = None) -> Words:
-    """What a folder of images says, by the names of `FineTileMaps`."""
+    """What a folder of images says, by the names of `FineTileMaps`.
+
+    Parameters
+    ----------
+    path : Path
+        The folder; its images are described in `FineTileMaps.from_file`.
+    board : MaskBoard or None
+        Says n, and which pattern each tile carries; needed for images called ``tile_NUMBER``.
+    size : int, optional
+        Mask pixels per side n, without a board; by default each value of an image is a mask pixel.
+    """
     from .._files.image_file import is_image_path, read_image_file
 
     images: dict[int, Map] = {}

@@ -92,8 +92,17 @@ class FineTileMaps:
         """Read an HDF5 file or a folder of images.
 
         A folder holds images (.npy, .tiff, .png) called ``pattern_NUMBER`` or ``tile_NUMBER`` (which needs the
-        board) and, if there is one, ``open``; all of the same shape, a whole multiple of n. The board says what n
-        is, else `size`; with neither, each value of an image is a mask pixel.
+        board) and, if there is one, ``open``; all of the same shape, a whole multiple of n. With neither board nor
+        size, each value of an image is a mask pixel.
+
+        Parameters
+        ----------
+        path : str or Path
+            The HDF5 file or the folder.
+        board : MaskBoard, optional
+            The board of the tiles, which the maps must fit; says n for a folder.
+        size : int, optional
+            Mask pixels per side n: for a folder without a board; else it must be the size of the maps.
 
         Raises
         ------
@@ -178,7 +187,18 @@ class TileMaps:
         """Masks in the place of the +-1 patterns: s_k = sum_xy W_k * image for the coefficients of a binary scan.
 
         W_k = (2 M_k - (1 + T0) O) / (1 - T0) and W_0 = O, with M_k the map of a tile and O `open_tile`, in units of
-        O's mean: the reduction of binary buckets, applied to the masks. Shape (len, n, n).
+        O's mean: the reduction of binary buckets, applied to the masks.
+
+        Parameters
+        ----------
+        pattern_index : array_like of int, shape (M,)
+            Which patterns.
+        d_r : float
+            Modulation depth ratio of the masks, T0 = 1 - d_r.
+
+        Returns
+        -------
+        ndarray of float32, shape (M, n, n)
 
         Raises
         ------
@@ -200,7 +220,17 @@ class TileMaps:
 
     @classmethod
     def from_file(cls, path: str | Path, board: MaskBoard | None = None, *, size: int | None = None) -> TileMaps:
-        """Read an HDF5 file or a folder of images, averaged onto mask pixels; see `FineTileMaps.from_file`."""
+        """Read an HDF5 file or a folder of images, averaged onto mask pixels; see `FineTileMaps.from_file`.
+
+        Parameters
+        ----------
+        path : str or Path
+            The HDF5 file or the folder.
+        board : MaskBoard, optional
+            The board of the tiles, which the maps must fit; says n for a folder.
+        size : int, optional
+            Mask pixels per side n: for a folder without a board; else it must be the size of the maps.
+        """
         return FineTileMaps.from_file(path, board, size=size).averaged()
 
     def to_file(self, path: str | Path) -> None:

@@ -23,7 +23,15 @@ def check_size(size: int) -> int:
 
 @lru_cache(maxsize=64)
 def hadamard_matrix(order: int, dtype: str = "int8") -> NDArray[Any]:
-    """Natural (Sylvester) Hadamard matrix, shape (order, order), entries +1 and -1, read-only."""
+    """Natural (Sylvester) Hadamard matrix, shape (order, order), entries +1 and -1, read-only.
+
+    Parameters
+    ----------
+    order : int
+        Number of rows, a power of two.
+    dtype : str, optional
+        numpy's name of the entries' type; "int8" by default.
+    """
     matrix = np.ones((1, 1), dtype=dtype)
     while len(matrix) < order:
         matrix = np.block([[matrix, matrix], [matrix, -matrix]])

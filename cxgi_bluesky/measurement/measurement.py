@@ -268,6 +268,8 @@ class Measurement(SignedCoefficients):
             All-open bucket with the object out (dark subtracted): gives the scale "transmission".
         validation : array_like of int
             Those of the pattern indices that no picture is to be made from.
+        source : mapping, optional
+            Where the buckets came from, for the record.
 
         Raises
         ------
@@ -394,6 +396,15 @@ class Measurement(SignedCoefficients):
     ) -> Self:
         """Reduce a table of buckets that says its size and coding (d_r is 1 and dark 0 where it does not say them).
 
+        Parameters
+        ----------
+        table : BucketTable
+            The buckets and what is known of them.
+        open_bucket : (float, float), optional
+            All-open bucket b_0 (dark subtracted) and its sigma (binary only); by default that of pattern_index 0.
+        source : mapping, optional
+            Where the table came from, beside what it says itself.
+
         Raises
         ------
         CxgiError
@@ -432,8 +443,20 @@ class Measurement(SignedCoefficients):
     ) -> Self:
         """Read a file of buckets: CSV, NPZ or HDF5, by its suffix.
 
-        `size` and `coding` are needed where the file does not say them, and must agree with it
-        where it does; `d_r` (else 1) and `dark` (else 0) replace what the file says.
+        Parameters
+        ----------
+        path : str or Path
+            Ends with .csv, .npz, .h5 or .hdf5.
+        size : int, optional
+            Pixels per side n; needed where the file does not say it, and must agree with it where it does.
+        coding : {"binary", "signed", "complementary"}, optional
+            Likewise.
+        d_r : float, optional
+            Modulation depth ratio of the masks, in place of what the file says; 1 where neither says it.
+        dark : float, optional
+            Signal without beam, in the unit of the buckets, in place of what the file says; 0 where neither says it.
+        open_bucket : (float, float), optional
+            All-open bucket b_0 (dark subtracted) and its sigma (binary only); by default that of pattern_index 0.
 
         Raises
         ------
@@ -457,6 +480,21 @@ class Measurement(SignedCoefficients):
         open_bucket: tuple[float, float] | None = None,
     ) -> Self:
         """Read ``pattern_index,bucket[,sigma][,bucket_complement]``, one row per pattern, whatever the suffix.
+
+        Parameters
+        ----------
+        path : str or Path
+            The CSV file.
+        size : int
+            Pixels per side n; must agree with the file where it says it.
+        coding : {"binary", "signed", "complementary"}
+            Likewise.
+        d_r : float, optional
+            Modulation depth ratio of the masks, in place of what the file says; 1 where neither says it.
+        dark : float, optional
+            Signal without beam, in the unit of the buckets, in place of what the file says; 0 where neither says it.
+        open_bucket : (float, float), optional
+            All-open bucket b_0 (dark subtracted) and its sigma (binary only); by default that of pattern_index 0.
 
         Raises
         ------

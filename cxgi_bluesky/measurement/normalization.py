@@ -14,7 +14,15 @@ from .outliers import Exposure
 
 
 def without(dark: float, exposure: Exposure) -> Exposure:
-    """An exposure with the dark subtracted."""
+    """An exposure with the dark subtracted.
+
+    Parameters
+    ----------
+    dark : float
+        Bucket without beam, in the unit of the exposure's.
+    exposure : Exposure
+        As it was stored.
+    """
     return replace(exposure, bucket=exposure.bucket - dark)
 
 
@@ -25,7 +33,23 @@ def count_reasons(reasons: Mapping[int, str]) -> str:
 
 
 def usable(stream: Mapping[int, Exposure], usual_i0: float) -> Iterator[tuple[int, float, float, float]]:
-    """Index, bucket, sigma and time of the exposures whose bucket is a number, for the same intensity."""
+    """Index, bucket, sigma and time of the exposures whose bucket is a number, for the same intensity.
+
+    Parameters
+    ----------
+    stream : mapping of int to Exposure
+        Exposures by their index; those without a positive I0 are left out.
+    usual_i0 : float
+        The intensity that buckets are scaled to, in the unit of I0.
+
+    Yields
+    ------
+    index : int
+    bucket, sigma : float
+        Times `usual_i0` over the exposure's own I0.
+    time : float
+        In s since the epoch.
+    """
     for key, exposure in stream.items():
         intensity = exposure.i0 / usual_i0
         if math.isfinite(exposure.bucket) and intensity > 0:
@@ -33,7 +57,20 @@ def usable(stream: Mapping[int, Exposure], usual_i0: float) -> Iterator[tuple[in
 
 
 def level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:
-    """Mean bucket without the dark, and the standard error of that mean."""
+    """Mean bucket without the dark, and the standard error of that mean.
+
+    Parameters
+    ----------
+    stream : mapping of int to Exposure
+        Exposures of one tile, dark not subtracted.
+    dark : float
+        Bucket without beam, in the unit of the buckets.
+
+    Returns
+    -------
+    mean, error : float
+        Of buckets over I0 (1 without a monitor); both NaN without a usable exposure.
+    """
     rows = [(bucket - dark, sigma) for _, bucket, sigma, _ in usable(stream, 1.0)]
     if not rows:
         return math.nan, math.nan
@@ -102,7 +139,17 @@ class Calibrated:
 
 
 def calibrate(rows: Buckets, opened: Buckets, drift: Drift) -> Calibrated:
-    """Divide out the drift; sigma of each bucket, and b_0 from the open exposures and pattern_index 0."""
+    """Divide out the drift; sigma of each bucket, and b_0 from the open exposures and pattern_index 0.
+
+    Parameters
+    ----------
+    rows : Buckets
+        Of the patterns, M rows, dark subtracted, for the same intensity.
+    opened : Buckets
+        Of the open tile with the object in, likewise.
+    drift : Drift
+        Of the source during the run.
+    """
     rows = rows.corrected(drift)
     sigma, origin = _sigma(rows, opened)
     repeats = np.concatenate([opened.corrected(drift).bucket, rows.bucket[rows.index == 0]])
@@ -135,6 +182,18 @@ def smooth_sigma(bucket: Array, sigma: Array) -> Array:
     The few readings inside one exposure give its sigma to 20 % or worse; all together they give
     the shot and electrometer noise well. Falls back to the mean variance when the law is
     unphysical or there are fewer than eight exposures.
+
+    Parameters
+    ----------
+    bucket : ndarray, shape (M,)
+        In any unit.
+    sigma : ndarray, shape (M,)
+        One standard deviation of each bucket, NaN where it is not told; one at least is.
+
+    Returns
+    -------
+    ndarray, shape (M,)
+        In the unit of the buckets.
     """
     told = np.isfinite(sigma)
     variance = sigma[told] ** 2

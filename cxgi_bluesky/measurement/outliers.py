@@ -89,6 +89,13 @@ def with_usual_intensity(exposures: Sequence[Exposure], others: Sequence[Exposur
     """Exposures without those whose incident intensity is unlike that of all together.
 
     The beam may have been gone, and what is left of an intensity near 0 would be divided by.
+
+    Parameters
+    ----------
+    exposures : sequence of Exposure
+        Those that are judged.
+    others : sequence of Exposure
+        Of the same run; they help to tell the usual intensity.
     """
     usual, largest_change = _usual_i0([*exposures, *others])
     return [e for e in exposures if not abs(e.i0 / usual - 1) > largest_change]
@@ -113,6 +120,15 @@ class _Limits:
 
     @classmethod
     def of(cls, every: Sequence[Exposure], opened: Sequence[Exposure]) -> _Limits:
+        """The limits of a run, from its exposures.
+
+        Parameters
+        ----------
+        every : sequence of Exposure
+            All of the patterns, dark subtracted.
+        opened : sequence of Exposure
+            Of the open tile, with the object in, dark subtracted.
+        """
         jumps = _jumps(good_open(opened), np.array([e.time for e in every]))
         return cls(*_usual_i0(every), _noise_law(every), jumps)
 

@@ -47,6 +47,13 @@ def require_plain(value: Any, name: str) -> Any:
 def plain_or_text(value: Any, name: str) -> tuple[Any, dict[str, str]]:
     """As `require_plain`, but what cannot be kept becomes text, NaN None.
 
+    Parameters
+    ----------
+    value : object
+        Mappings, lists, tuples and sets are walked.
+    name : str
+        Of the value, from which the names in `changed` are made.
+
     Returns
     -------
     value : None, bool, int, float, str, list, tuple or dict
@@ -63,9 +70,7 @@ def plain_or_text(value: Any, name: str) -> tuple[Any, dict[str, str]]:
 
 
 def _refuse(name: str, value: Any, why: str) -> Any:
-    raise ConfigError(
-        f"{name} {_shown(value)} {why}, which cannot be kept: give text, finite numbers, lists, mappings"
-    )
+    raise ConfigError(f"{name} {_shown(value)} {why}, which cannot be kept: give text, finite numbers, lists, mappings")
 
 
 def _shown(value: Any) -> str:

@@ -190,6 +190,11 @@ def with_incident(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
     """Buckets with the incident intensity that the open tile of a reference scan gives, unless they have their own.
 
     It is scaled by the I0 of the two scans where both have a monitor; else the source is taken to be as bright in both.
+
+    Parameters
+    ----------
+    image, reference : RunBuckets
+        Calibrated buckets of both scans (`Exposures.buckets`).
     """
     if image.incident is not None or reference.open_bucket is None:
         return image

@@ -82,7 +82,14 @@ class SpeckleMeasurement:
     ) -> SpeckleMeasurement:
         """What a run has measured so far, with the patterns that it names.
 
-        `dark` are the exposures of a dark scan with the same detector, for runs without dark readings of their own.
+        Parameters
+        ----------
+        exposures : Exposures
+            Of the image.
+        speckles : SpeckleSet
+            The recorded patterns.
+        dark : Exposures, optional
+            Of a dark scan with the same detector, for runs without dark readings of their own.
 
         Raises
         ------
@@ -109,10 +116,26 @@ class SpeckleMeasurement:
     def from_documents(
         cls, documents: Iterable[tuple[str, Mapping[str, Any]]], speckles: SpeckleSet
     ) -> SpeckleMeasurement:
-        """From the documents of one speckle run, finished or not."""
+        """From the documents of one speckle run, finished or not.
+
+        Parameters
+        ----------
+        documents : iterable of (str, mapping)
+            Name and content of each, from the start document on.
+        speckles : SpeckleSet
+            The recorded patterns.
+        """
         return cls.from_exposures(Exposures.from_documents(documents), speckles)
 
     @classmethod
     def from_run(cls, run: Any, speckles: SpeckleSet) -> SpeckleMeasurement:
-        """From a run of the catalog: anything with a method ``documents()``."""
+        """From a run of the catalog.
+
+        Parameters
+        ----------
+        run : run of the catalog
+            Anything with a method ``documents()``.
+        speckles : SpeckleSet
+            The recorded patterns.
+        """
         return cls.from_documents(run.documents(), speckles)

@@ -53,7 +53,15 @@ class FiducialPlace:
         self.check(reading or {}, exposed=False)
 
     def check(self, reading: Reading, *, exposed: bool = True) -> None:
-        """Raise `PositionError` unless a reading of the stage is of this place."""
+        """Raise `PositionError` unless a reading of the stage is of this place.
+
+        Parameters
+        ----------
+        reading : mapping
+            Of the stage, by data key; positions in mm. An axis that is missing counts as there.
+        exposed : bool, optional
+            Whether something was exposed there, for the message (default True).
+        """
         stage = self.device.stage
         for axis, wanted in zip((stage.x, stage.y), self.place_mm, strict=True):
             reached = reading.get(axis.name, {}).get("value", wanted)
@@ -111,7 +119,24 @@ class FiducialExposures:
         return replace(self, dark=float(np.mean(level)) if level else 0.0)
 
     def at(self, place_mm: PlaceMm, stream: str, landmark: int, visit: int) -> Plan:
-        """One stored exposure; returns the values that were read, None where the plan is only walked through."""
+        """One stored exposure.
+
+        Parameters
+        ----------
+        place_mm : (float, float)
+            Position of the stage, x and y (mm).
+        stream : str
+            Event stream.
+        landmark : int
+            Number of the fiducial in the board.
+        visit : int
+            Number of the visit; in the search, of the orientation.
+
+        Returns
+        -------
+        dict or None
+            What was read, by data key; None where the plan is only walked through.
+        """
         read = yield from self.exposing.at(FiducialPlace(self.marked, place_mm, (landmark, visit)), stream)
         return {key: entry["value"] for key, entry in read.items()} or None
 
@@ -120,7 +145,18 @@ class FiducialExposures:
 
 
 def find_orientation(exposing: FiducialExposures, search_tiles: int) -> Plan:
-    """Roughly how the plate lies: the first orientation of which two fiducials are seen; returns an `Alignment`."""
+    """Roughly how the plate lies: the first orientation of which two fiducials are seen.
+
+    Parameters
+    ----------
+    exposing : FiducialExposures
+    search_tiles : int
+        How far from its place the first fiducial may lie (tiles).
+
+    Returns
+    -------
+    Alignment
+    """
     looked: list[str] = []
     for number, (name, lies) in enumerate(orientations(exposing.board).items()):
         found = yield from _search(exposing, 0, number, lies, search_tiles)
@@ -176,7 +212,14 @@ def _search(exposing: FiducialExposures, landmark: int, orientation: int, lies: 
 
 
 def visit_all(exposing: FiducialExposures, lies: Alignment) -> Plan:
-    """Profiles of each fiducial, at the place that those before predict, and of the first one again."""
+    """Profiles of each fiducial, at the place that those before predict, and of the first one again.
+
+    Parameters
+    ----------
+    exposing : FiducialExposures
+    lies : Alignment
+        Roughly how the plate lies (`find_orientation`).
+    """
     board = exposing.board
     visits: list[Visit] = []
     for number, landmark in enumerate([*range(len(board.fiducials)), 0]):

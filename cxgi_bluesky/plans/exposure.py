@@ -54,7 +54,15 @@ class Place(Protocol):
         """Go there, and raise `PositionError` unless it is there."""
 
     def check(self, reading: Reading, *, exposed: bool = True) -> None:
-        """Raise `PositionError` unless a reading is of this place; by default one taken after the exposure."""
+        """Raise `PositionError` unless a reading is of this place.
+
+        Parameters
+        ----------
+        reading : mapping
+            What was read of `device`, by data key: ``{"value": ..., "timestamp": ...}``.
+        exposed : bool, optional
+            Whether it was taken after the exposure (default True).
+        """
 
 
 def consequence(exposed: bool) -> str:
@@ -145,7 +153,18 @@ class Exposing:
 
         One that fails its checks goes into the stream ``failed`` and is repeated. What is still no number, or was
         lit unlike the others, after the last repeat is stored as it is, and left out of pictures by what it says.
-        Returns what was read of place and detector (empty where a plan is only walked through).
+
+        Parameters
+        ----------
+        place : Place
+            Where to expose.
+        stream : str
+            Event stream.
+
+        Returns
+        -------
+        mapping
+            What was read of place and detector, by data key; empty where a plan is only walked through.
 
         Raises
         ------

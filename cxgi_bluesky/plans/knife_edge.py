@@ -135,7 +135,15 @@ class KnifePlace:
         self.check(reading or {}, exposed=False)
 
     def check(self, reading: Reading, *, exposed: bool = True) -> None:
-        """Raise `PositionError` unless a reading of the knife is of this position."""
+        """Raise `PositionError` unless a reading of the knife is of this position.
+
+        Parameters
+        ----------
+        reading : mapping
+            Of the knife, by data key; position in um. One without it counts as there.
+        exposed : bool, optional
+            Whether something was exposed there, for the message (default True).
+        """
         knife = self.device
         reached = reading.get(knife.edge.name, {}).get("value", self.position_um)
         if not abs(reached - self.position_um) <= knife.in_position_um:

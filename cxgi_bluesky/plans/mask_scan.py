@@ -43,7 +43,15 @@ class TilePlace:
             self.check(reading or {}, exposed=False)
 
     def check(self, reading: Reading, *, exposed: bool = True) -> None:
-        """Raise `PositionError` unless a reading of the stage is that of the tile; nothing read is nothing wrong."""
+        """Raise `PositionError` unless a reading of the stage is that of the tile; nothing read is nothing wrong.
+
+        Parameters
+        ----------
+        reading : mapping
+            Of the stage, by data key; distance from the tile in um.
+        exposed : bool, optional
+            Whether something was exposed there, for the message (default True).
+        """
         stage = self.device
         reached = reading.get(stage.tile.name, {}).get("value", self.tile)
         distance_um = reading.get(stage.tile_distance_um.name, {}).get("value", 0.0)
@@ -62,7 +70,17 @@ class TileExposures:
     exposing: Exposing
 
     def of(self, tile: int, stream: str, count: int = 1) -> Plan:
-        """So many exposures of one tile."""
+        """So many exposures of one tile.
+
+        Parameters
+        ----------
+        tile : int
+            Number of the tile.
+        stream : str
+            Event stream.
+        count : int, optional
+            Exposures (default 1).
+        """
         place = TilePlace(self.stage, tile)
         for _ in range(count):
             yield from self.exposing.at(place, stream)
@@ -247,7 +265,16 @@ class Work:
 
 
 def plan_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]) -> Work:
-    """The whole work of a scan with some arguments; `CxgiError` for what is impossible."""
+    """The whole work of a scan with some arguments; `CxgiError` for what is impossible.
+
+    Parameters
+    ----------
+    board : MaskBoard or SpeckleBoard
+    pattern_set : PatternSet or SpeckleSet
+        What to measure.
+    arguments : dict
+        Those of `mask_scan`, by their names.
+    """
     check_raster(board, pattern_set, arguments)
     check_counts(validation=arguments["validation"])
     judges = _validation_tiles(board, pattern_set, arguments["validation"], arguments["validation_seed"])
@@ -265,7 +292,29 @@ def raster(
     object_stage: ObjectStage | None,
     md: dict[str, Any] | None,
 ) -> Plan:
-    """Expose the tiles of some work in one run."""
+    """Expose the tiles of some work in one run.
+
+    Parameters
+    ----------
+    stage : MaskStage
+    shutter : Shutter
+    diode : Diode
+    work : Work
+        Board, patterns, tiles and arguments.
+    plan_name : str
+        For the start document.
+    links : dict of str to str or None
+        Uids of other runs: ``reference_uid``, ``dark_uid``.
+    object_stage : ObjectStage or None
+        What moves the object.
+    md : dict or None
+        Metadata of the user.
+
+    Returns
+    -------
+    str
+        Uid of the run.
+    """
     board, arguments = work.board, work.arguments
     exposure_s, metal_exposures = arguments["exposure_s"], arguments["metal_exposures"]
     metal_tile = mask_board_on(stage, board).metal_tile_number if metal_exposures else NO_TILE

@@ -21,7 +21,14 @@ from .arguments import GivenBoard
 
 
 def board_on(stage: MaskStage, board: GivenBoard) -> Board:
-    """The board, if it is the one on the stage, else `CxgiError`; by default the stage's own."""
+    """The board, if it is the one on the stage, else `CxgiError`.
+
+    Parameters
+    ----------
+    stage : MaskStage
+    board : MaskBoard, SpeckleBoard, str or None
+        A board, or its name or file; None: the stage's own.
+    """
     if board is None:
         return stage.board
     board = load_board(board) if isinstance(board, str) else board
@@ -33,7 +40,14 @@ def board_on(stage: MaskStage, board: GivenBoard) -> Board:
 
 
 def mask_board_on(stage: MaskStage, board: GivenBoard) -> MaskBoard:
-    """The mask board, if it is the one on the stage, else `CxgiError`."""
+    """The mask board, if it is the one on the stage, else `CxgiError`.
+
+    Parameters
+    ----------
+    stage : MaskStage
+    board : MaskBoard, SpeckleBoard, str or None
+        As in `board_on`.
+    """
     found = board_on(stage, board)
     if not isinstance(found, MaskBoard):
         raise ConfigError(f"board {found.name!r} has no etched tiles: this plan needs a mask board")
@@ -41,13 +55,27 @@ def mask_board_on(stage: MaskStage, board: GivenBoard) -> MaskBoard:
 
 
 def check_fits(board: Board, pattern_set: PatternSet | SpeckleSet) -> None:
-    """Raise `CxgiError` if the patterns are not of the board's size."""
+    """Raise `CxgiError` if the patterns are not of the board's size.
+
+    Parameters
+    ----------
+    board : MaskBoard or SpeckleBoard
+    pattern_set : PatternSet or SpeckleSet
+    """
     if pattern_set.size != board.size:
         raise ConfigError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
 
 
 def check_raster(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]) -> None:
-    """Raise `CxgiError` if a raster of these patterns on this board is impossible: size, exposure time, counts."""
+    """Raise `CxgiError` if a raster of these patterns on this board is impossible: size, exposure time, counts.
+
+    Parameters
+    ----------
+    board : MaskBoard or SpeckleBoard
+    pattern_set : PatternSet or SpeckleSet
+    arguments : dict
+        Of the plan, by their names: `exposure_s` (s), and counts, whose names end in ``exposures`` or ``every``.
+    """
     check_fits(board, pattern_set)
     check_exposure(arguments["exposure_s"])
     check_counts(**{name: count for name, count in arguments.items() if name.endswith(("exposures", "every"))})
@@ -89,7 +117,30 @@ def start_metadata(
     points: int | None = None,
     links: dict[str, str | None] | None = None,
 ) -> dict[str, Any]:
-    """Start document of a plan that reads buckets (event schema 1), `links` are uids of other runs."""
+    """Start document of a plan that reads buckets (event schema 1).
+
+    Parameters
+    ----------
+    plan_name : str
+    purpose : str
+        What the run is for, such as "image" or "reference".
+    devices : list of ophyd Device
+        All that the plan uses.
+    arguments : dict
+        Of the plan, plain values by their names; `exposure_s` (s) among them.
+    diode : Diode
+        Bucket detector.
+    stage : MaskStage, optional
+        Mask stage, where there is one.
+    board : MaskBoard or SpeckleBoard, optional
+        The board on the stage.
+    pattern_set : PatternSet or SpeckleSet, optional
+        What is measured.
+    points : int, optional
+        Steps of the scan (default: one for each pattern).
+    links : dict of str to str or None, optional
+        Uids of other runs, by their keys; those that are None are left out.
+    """
     words: dict[str, Any] = {
         **bucket_words(diode, stage),
         **{name: uid for name, uid in (links or {}).items() if uid is not None},
@@ -105,7 +156,15 @@ def start_metadata(
 
 
 def bucket_words(diode: Diode, stage: MaskStage | None = None) -> dict[str, Any]:
-    """What every run that reads buckets says of them: names of the data keys, and the unit."""
+    """What every run that reads buckets says of them: names of the data keys, and the unit.
+
+    Parameters
+    ----------
+    diode : Diode
+        Bucket detector.
+    stage : MaskStage, optional
+        Mask stage: with it, the data key of ``pattern_index`` is named.
+    """
     return {
         "fields": {
             "pattern_index": stage.pattern_index.name if stage is not None else None,
@@ -135,7 +194,26 @@ def start_document(
     points: int | None = None,
     words: dict[str, Any],
 ) -> dict[str, Any]:
-    """Start document of any plan here: `points` steps along an axis, and `words` for the block ``cxgi``."""
+    """Start document of any plan here.
+
+    Parameters
+    ----------
+    plan_name : str
+    purpose : str
+        What the run is for, such as "image" or "reference".
+    devices : list of ophyd Device
+        All that the plan uses.
+    arguments : dict
+        Of the plan, plain values by their names; `exposure_s` (s) among them.
+    detector : ophyd Device
+        Diode or camera.
+    axis : ophyd positioner, optional
+        What the plan steps along.
+    points : int, optional
+        Steps along the axis.
+    words : dict
+        For the block ``cxgi``.
+    """
     metadata: dict[str, Any] = {
         "plan_name": plan_name,
         "plan_args": {**arguments, "devices": [d.name for d in devices]},

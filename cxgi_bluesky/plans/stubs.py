@@ -56,6 +56,27 @@ def safe_run(
     The last event (stream ``figures``) tells what the run has cost. A spent exposure budget ends the run as a
     success that was cut short, with the reason in the stop document.
 
+    Parameters
+    ----------
+    devices : list of ophyd Device
+        To be staged.
+    shutter : Shutter
+    exposures : callable
+        Gives the plan of what the run does.
+    put_back : callable
+        Gives the plan that puts back what was moved.
+    figures : ExposureFigures
+        Of the run.
+    metadata : dict
+        Start document of the plan.
+    md : dict or None
+        Metadata of the user.
+
+    Returns
+    -------
+    str
+        Uid of the run.
+
     Raises
     ------
     CxgiError
@@ -84,7 +105,20 @@ def safe_run(
 
 
 def in_one_run(scan: Callable[[], Plan], metadata: dict[str, Any]) -> Plan:
-    """A run around a plan; what the plan returns is the reason of its end. Returns the run's uid."""
+    """A run around a plan.
+
+    Parameters
+    ----------
+    scan : callable
+        Gives the plan; what that returns, text or None, is the reason of the run's end.
+    metadata : dict
+        Start document.
+
+    Returns
+    -------
+    str
+        Uid of the run.
+    """
     uid = yield from bps.open_run(metadata)
     reasons: list[str | None] = []
 
@@ -105,7 +139,14 @@ def in_one_run(scan: Callable[[], Plan], metadata: dict[str, Any]) -> Plan:
 
 
 def closing_finally(shutter: Shutter, exposures: Callable[[], Plan], put_back: Callable[[], Plan]) -> Plan:
-    """`exposures`; however they end, the shutter is closed, and then, even if that fails, `put_back` is done."""
+    """`exposures`; however they end, the shutter is closed, and then, even if that fails, `put_back` is done.
+
+    Parameters
+    ----------
+    shutter : Shutter
+    exposures, put_back : callable
+        Each gives a plan.
+    """
     failures: list[Exception] = []
 
     def failed(error: Exception) -> Plan:
@@ -145,6 +186,13 @@ def wait_for(group: str, timeout_s: float) -> Plan:
     """Wait for what was started under a name; an error after the time-out.
 
     What the device says of its failure is raised, and stands in the stop document: bluesky's own error names a status.
+
+    Parameters
+    ----------
+    group : str
+        Name of what was started.
+    timeout_s : float
+        Longest wait (s).
     """
     try:
         yield Msg("wait", None, group=group, error_on_timeout=True, timeout=timeout_s, watch=())
@@ -153,7 +201,16 @@ def wait_for(group: str, timeout_s: float) -> Plan:
 
 
 def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
-    """Set and wait, never longer than the time-out."""
+    """Set and wait, never longer than the time-out.
+
+    Parameters
+    ----------
+    device : ophyd positioner or signal
+    target : number, text or tuple
+        What it is set to, in its unit.
+    timeout_s : float, optional
+        Longest wait (s; default 120).
+    """
     group = f"{device.name} to {target}, {next(_moves)}"  # a move that has failed leaves its name behind
     try:
         yield Msg("set", device, target, group=group)
@@ -163,12 +220,27 @@ def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
 
 
 def move_object(object_stage: ObjectStage | None, place: str) -> Plan:
-    """The object in or out, where something can move it."""
+    """The object in or out, where something can move it.
+
+    Parameters
+    ----------
+    object_stage : ObjectStage or None
+        None: nothing is done.
+    place : {"in", "out"}
+    """
     yield from move(object_stage, place) if object_stage is not None else bps.null()
 
 
 def store(devices: Iterable[Any], stream: str) -> Plan:
-    """One event of a stream: what devices say now."""
+    """One event of a stream: what devices say now.
+
+    Parameters
+    ----------
+    devices : iterable of ophyd Device
+        What is read, in this order.
+    stream : str
+        Event stream.
+    """
     yield Msg("create", name=stream)
     for device in devices:
         yield Msg("read", device)
@@ -183,7 +255,19 @@ def wait_for_straggler(diode: Diode) -> Plan:
 
 
 def read_darks(stage: MaskStage | None, diode: Diode, exposure_s: float, count: int) -> Plan:
-    """Set the exposure time, and so many readings with the shutter closed."""
+    """Set the exposure time, and so many readings with the shutter closed.
+
+    Parameters
+    ----------
+    stage : MaskStage or None
+        Read with the detector, where there is one.
+    diode : Diode
+        Bucket detector.
+    exposure_s : float
+        Exposure time (s).
+    count : int
+        Readings (stream ``dark``).
+    """
     yield from bps.mv(diode.exposure_s, exposure_s)
     for _ in range(count):
         yield from _read_dark(diode, exposure_s)

@@ -28,7 +28,8 @@ def reconstruct(
     ----------
     measurement : Measurement or SpeckleMeasurement
         Behind speckle, "correlation" is the one method.
-    method : {"inverse", "correlation", "tval3", "tv", "ch-mwcnn"}
+    method : {"inverse", "correlation", "tval3", "tv", "ch-mwcnn"}, optional
+        "tv" by default.
     **options
         Passed to the method, see the functions of that name.
 
@@ -72,7 +73,9 @@ def reconstruct_many(
     Parameters
     ----------
     measurements : sequence of Measurement
-    method, **options
+    method : {"inverse", "correlation", "tval3", "tv", "ch-mwcnn"}, optional
+        "ch-mwcnn" by default.
+    **options
         As for `reconstruct`.
 
     Raises
@@ -135,6 +138,12 @@ def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
 
     Well above 1: the picture contradicts its data. About 1 or below says only that the method could
     fit them, which a flexible method can do with wrong data too.
+
+    Parameters
+    ----------
+    image : ndarray, shape (n, n)
+        As the plate sees it, in the unit of the measurement.
+    measurement : Measurement
     """
     residual = measurement.coefficient - measurement.predicted(image)
     variance = float(np.mean(measurement.sigma**2))

@@ -54,11 +54,11 @@ def held_out_score(
     ----------
     measurement : Measurement
     method : str
-    patterns : int
-        How many are held back, drawn at random (k = 0 never): at once, or an eighth of all in each of two
-        disjoint draws. Where they are predicted, but not clearly, others are drawn as well.
-    seed : int
-        Of the draw.
+    patterns : int, optional
+        How many are held back, 64 by default, drawn at random (k = 0 never): at once, or an eighth of all in each of
+        two disjoint draws. Where they are predicted, but not clearly, others are drawn as well.
+    seed : int, optional
+        Of the draw; 0 by default.
     picture : ndarray, shape (n, n), optional
         What the method makes of the whole measurement, if that is known already (validation patterns need it).
     sizes : ErrorSizes, optional
@@ -165,6 +165,15 @@ def _draws(
 def score_prediction(predicted: Array, measured: Array, sigma: float, seed: int) -> dict[str, Any]:
     """What a picture predicts for some patterns against what was measured.
 
+    Parameters
+    ----------
+    predicted, measured : ndarray, shape (patterns,)
+        Coefficients s_k, in the unit of the measurement.
+    sigma : float
+        One standard deviation of a coefficient, noise and model error together; 0 if nothing is known of it.
+    seed : int
+        Of the shuffles.
+
     Returns
     -------
     dict
@@ -189,12 +198,21 @@ def score_prediction(predicted: Array, measured: Array, sigma: float, seed: int)
 def reconstruct_and_check(
     measurement: Measurement, *, method: str, details: bool = False, **options: Any
 ) -> Reconstruction:
-    """`reconstruct` with the score under ``quality["held_out"]``; with `details`, with its uncertainty too.
+    """`reconstruct` with the score under ``quality["held_out"]`` and, if asked for, with its uncertainty too.
 
     ``quality["light_error"]`` tells of a d_r or dark level that the data contradict (`light_error`), else it is None.
 
     Neither is part of its `seconds`. The uncertainty is that of the error for tv and ch-mwcnn, of the noise for the
     linear methods; tval3 has none.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    method : {"inverse", "correlation", "tval3", "tv", "ch-mwcnn"}
+    details : bool, optional
+        Whether the uncertainty of each pixel is found; False by default.
+    **options
+        For the method.
     """
     unit = unit_of(measurement)
     if unit != 1:

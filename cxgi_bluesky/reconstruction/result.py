@@ -193,7 +193,15 @@ def check_image_path(path: str | Path) -> Path:
 
 
 def grey_values(image: NDArray[Any], pixels: int = 512) -> NDArray[np.uint8]:
-    """8-bit picture, stretched between the 0.5 and 99.5 percentiles, enlarged to about `pixels`."""
+    """8-bit picture, stretched between the 0.5 and 99.5 percentiles, enlarged to about `pixels`.
+
+    Parameters
+    ----------
+    image : ndarray, shape (rows, columns)
+        In any unit.
+    pixels : int, optional
+        Rows wanted; 512 by default. Each pixel is repeated a whole number of times, at least once.
+    """
     low, high = np.percentile(image, [0.5, 99.5])
     span = high - low if high > low else 1.0
     grey = np.round(np.clip((image - low) / span, 0, 1) * 255).astype(np.uint8)

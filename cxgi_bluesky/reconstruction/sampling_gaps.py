@@ -16,6 +16,13 @@ def sampling_gaps(pattern_index: NDArray[np.int64], size: int) -> tuple[str, ...
 
     A set that lacks every sequency of one parity, as the first half of the natural order does, cannot tell an object
     from its copy beside it.
+
+    Parameters
+    ----------
+    pattern_index : ndarray of int, shape (M,)
+        Which patterns were measured.
+    size : int
+        Pixels per side n.
     """
     measured = np.zeros(size * size, dtype=bool)
     measured[pattern_index] = True

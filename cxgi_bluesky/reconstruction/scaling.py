@@ -29,7 +29,14 @@ def unit_of(measurement: Measurement) -> float:
 
 
 def in_unit(measurement: Measurement, unit: float) -> Measurement:
-    """The measurement divided by `unit`."""
+    """The measurement divided by `unit`.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    unit : float
+        As `unit_of` gives it.
+    """
     beyond = measurement.validation
     return replace(
         measurement,
@@ -41,7 +48,15 @@ def in_unit(measurement: Measurement, unit: float) -> Measurement:
 
 
 def options_in_unit(options: Mapping[str, Any], unit: float) -> dict[str, Any]:
-    """Options of a method for the measurement that was divided."""
+    """Options of a method for the measurement that was divided.
+
+    Parameters
+    ----------
+    options : mapping
+        For the measurement as it was.
+    unit : float
+        By what it was divided.
+    """
     return {
         name: value / unit if name in _GIVEN and value is not None else value
         for name, value in options.items()
@@ -50,7 +65,15 @@ def options_in_unit(options: Mapping[str, Any], unit: float) -> dict[str, Any]:
 
 
 def back_from_unit(result: Reconstruction, unit: float) -> Reconstruction:
-    """The picture of a measurement that was divided, in the measurement's own unit."""
+    """The picture of a measurement that was divided, in the measurement's own unit.
+
+    Parameters
+    ----------
+    result : Reconstruction
+        Of the measurement that was divided.
+    unit : float
+        By what it was divided.
+    """
     quality, score = dict(result.quality), result.quality.get("held_out")
     if score is not None:
         quality["held_out"] = {**score, "model_sigma": score["model_sigma"] * unit}

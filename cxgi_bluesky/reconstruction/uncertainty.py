@@ -39,10 +39,10 @@ def uncertainty(
     ----------
     measurement : Measurement
     method : {"inverse", "correlation", "tv", "ch-mwcnn"}
-    kind : {"noise", "error"}
-        "error" is known for tv and ch-mwcnn, "noise" for all but ch-mwcnn.
-    seed : int
-        Of the draws.
+    kind : {"noise", "error"}, optional
+        "error" is known for tv and ch-mwcnn, "noise", the default, for all but ch-mwcnn.
+    seed : int, optional
+        Of the draws; 0 by default.
     sizes : ErrorSizes, optional
         Where other steps have found the error size of this measurement.
     **options

@@ -35,13 +35,37 @@ def reconstruct_run(
 ) -> tuple[Reconstruction, str | None]:
     """Reconstruct a run, optionally from a subset of its patterns; returns image and derived run's uid.
 
-    With a run that resumes another one, what both have measured is one image.
-    The reference and dark scans that the run names are used; `reference_uid` and `dark_uid` name others, or "none".
-    A run with dark readings of its own uses those.
-    With `tile_maps`, measured masks of the board, the picture predicts the buckets with them. With `details`, the
-    uncertainty of each pixel comes along (a few tenths of a second). The method is by default "tv"; a speckle run
-    has "correlation" alone, from the recorded patterns in the file `speckles` or, where none is given, those
-    registered in the data folder `folder`.
+    With a run that resumes another one, what both have measured is one image. A run with dark readings of its own
+    uses those. A speckle run has the method "correlation" alone.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    run : tiled container
+        A run of the catalog.
+    method : str, optional
+        As in `reconstruct` (default "tv", for a speckle run "correlation").
+    pattern_set : PatternSet, optional
+        Patterns to use (default: all that were measured).
+    reference_uid, dark_uid : str, optional
+        Reference and dark scan to use, or "none" (default: those that the run names).
+    tile_maps : TileMaps, optional
+        Measured masks of the board, with which the buckets are predicted (default: masks as designed).
+    record : bool, optional
+        Store the image as a derived run (default True).
+    details : bool, optional
+        Estimate the uncertainty of each pixel too, which takes a few tenths of a second (default False).
+    speckles : path or str, optional
+        File of the recorded patterns of a speckle run (default: as registered in `folder`).
+    folder : path or str, optional
+        Data folder.
+    **options
+        For the method.
+
+    Returns
+    -------
+    (Reconstruction, str or None)
+        Image of shape (n, n) with its facts, and the uid of the derived run; None if it was not stored.
 
     Raises
     ------

@@ -35,7 +35,14 @@ def make_run_engine(catalog: Any) -> RunEngine:
 
 
 def store_runs(engine: RunEngine, catalog: Any) -> None:
-    """Store every run of an engine, which is otherwise left as it is."""
+    """Store every run of an engine, which is otherwise left as it is.
+
+    Parameters
+    ----------
+    engine : RunEngine
+    catalog : tiled container
+        Opened by `open_catalog`.
+    """
     engine.subscribe(RunStore(writer_of(catalog)))
 
 

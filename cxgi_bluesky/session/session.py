@@ -124,7 +124,17 @@ class Session:
         return last
 
     def pattern_set(self, fraction: float = 0.1875, order: str = DEFAULT_ORDER, seed: int | None = None) -> PatternSet:
-        """A pattern set of the board's size."""
+        """A pattern set of the board's size.
+
+        Parameters
+        ----------
+        fraction : float, optional
+            Sampling fraction M/N (default 0.1875).
+        order : str, optional
+            Order of importance of the patterns (default "zig-zag").
+        seed : int, optional
+            For a random order, and only for such a one.
+        """
         if not isinstance(self.board, MaskBoard):
             raise ConfigError(f"board {self.board.name!r} carries no masks: give recorded patterns, s.speckles(FILE)")
         return PatternSet.from_fraction(self.board.size, fraction, order, seed)
@@ -136,9 +146,16 @@ class Session:
     def scan(self, fraction: float = 0.1875, exposure_s: float = 1.0, **options: Any) -> Any:
         """The plan of one image with this beamline's devices: ``s.RE(s.scan(0.1875, 1.0))``.
 
-        `options` are those of `mask_scan`; a speckle board needs ``pattern_set=s.speckles(FILE)``. A `reference_uid`
-        must be in the catalog, whole or its beginning, complete, and of the same board, patterns and detector; a
-        `dark_uid` of the same detector.
+        Parameters
+        ----------
+        fraction : float, optional
+            Sampling fraction M/N (default 0.1875); not used with a `pattern_set`.
+        exposure_s : float, optional
+            Exposure time per tile (s; default 1).
+        **options
+            Of `mask_scan`. A speckle board needs ``pattern_set=s.speckles(FILE)``. A `reference_uid` must be in the
+            catalog, whole or its beginning, complete, and of the same board, patterns and detector; a `dark_uid` of the
+            same detector.
 
         Raises
         ------
@@ -164,7 +181,18 @@ class Session:
     ) -> Any:
         """The plan of what a scan lacks that was cut off, by default the last one: ``s.RE(s.resume_scan())``.
 
-        See `plans.resume_scan`; a speckle scan also needs its recorded patterns, ``speckles=FILE``.
+        See `plans.resume_scan`.
+
+        Parameters
+        ----------
+        uid : str or int, optional
+            Of the scan, or its number, as in `reconstruct` (default: the last scan).
+        speckles : path or str, optional
+            File of the recorded patterns, which a speckle scan needs.
+        max_open_s : float, optional
+            Exposure budget of this run (s; default: what the earlier one has left of its own).
+        md : dict, optional
+            Metadata of the user.
 
         Raises
         ------
@@ -279,7 +307,16 @@ class Session:
         """The plan of a reference scan: the same tiles with the object out.
 
         Its uid goes into the scans that belong to it: ``(uid,) = s.RE(s.reference_scan(0.1875))``, then
-        ``s.RE(s.scan(0.1875, reference_uid=uid))``. `options` are those of `plans.reference_scan`.
+        ``s.RE(s.scan(0.1875, reference_uid=uid))``.
+
+        Parameters
+        ----------
+        fraction : float, optional
+            Sampling fraction M/N (default 0.1875); not used with a `pattern_set`.
+        exposure_s : float, optional
+            Exposure time per tile (s; default 1).
+        **options
+            Of `plans.reference_scan`.
         """
         self.beamline.wait_for_return()
         options.setdefault("object_stage", self.object_stage)
@@ -293,7 +330,13 @@ class Session:
 
         Then ``fit = alignment_from_run(s.catalog[uid])`` (of `analysis.plate_alignment`),
         ``write_aligned_board(s.board, fit, "new.yaml")``, and ``s.stage.board = fit.aligned_board`` to go on with it.
-        `options` are those of `plans.align_board`.
+
+        Parameters
+        ----------
+        exposure_s : float, optional
+            Exposure time (s; default 1).
+        **options
+            Of `plans.align_board`.
         """
         self.beamline.wait_for_return()
         options.setdefault("object_stage", self.object_stage)
@@ -304,8 +347,16 @@ class Session:
     ) -> Reconstruction:
         """Reconstruct a run of the catalog, by default the last scan, and record the image.
 
-        `uid` is a uid or its beginning, a scan number, or "-2" for the last run but one.
-        `method` is by default "tv", and "correlation" for a speckle run.
+        Parameters
+        ----------
+        uid : str or int, optional
+            A uid or its beginning, a scan number, or "-2" for the last run but one (default: the last scan).
+        method : str, optional
+            As in `reconstruct_run` (default "tv", for a speckle run "correlation").
+        record : bool, optional
+            Store the image as a derived run (default True).
+        **options
+            Of `reconstruct_run`.
 
         Raises
         ------

@@ -35,6 +35,12 @@ def close_at_end(engine: RunEngine, shutter: Any) -> None:
     Signals that the program handles by itself stay its own, and so do all of them outside the main thread. A child
     of `multiprocessing`, such as the worker of a queue, is another matter: it inherits handlers that are about its
     parent, and ends without `atexit`.
+
+    Parameters
+    ----------
+    engine : RunEngine
+    shutter : Shutter
+        Closed when the process ends.
     """
     is_child = parent_process() is not None
     if is_child:

@@ -51,7 +51,13 @@ class TwinControls:
         raise NotImplementedError
 
     def move_to(self, x_mm: float, y_mm: float) -> None:
-        """Stage move, with the stage's random error."""
+        """Stage move, with the stage's random error.
+
+        Parameters
+        ----------
+        x_mm, y_mm : float
+            Stage position to go to (mm).
+        """
         self.x_mm, self.y_mm = self._reached(x_mm), self._reached(y_mm)
 
     def move_x(self, x_mm: float) -> None:

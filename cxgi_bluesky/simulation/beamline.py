@@ -59,7 +59,14 @@ class TwinParameters:
 
 
 def twin_parameters(board: MaskBoard, *, etched: bool = False) -> TwinParameters:
-    """Parameters for the paper's boards, with their etching defects if `etched`; a finer board is more exact."""
+    """Parameters for the paper's boards; a finer board is more exact.
+
+    Parameters
+    ----------
+    board : MaskBoard
+    etched : bool, optional
+        Whether the board has its etching defects; False by default.
+    """
     if board.pixel_um >= 50:
         return TwinParameters(open_pa=60.0, stage_rms_um=5.0, defects=COPPER_DEFECTS if etched else None)
     return TwinParameters(defects=GOLD_DEFECTS if etched else None)
@@ -124,7 +131,19 @@ class BeamlineTwin(TwinControls):
         return block_mean(self._truth, self.parameters.subpixels)
 
     def mask_map(self, x_mm: float, y_mm: float, cells: int | None = None) -> Map:
-        """Transmission of the plate at a stage position, in a view of so many sub-pixels (by default the field)."""
+        """Transmission of the plate at a stage position, in a square view.
+
+        Parameters
+        ----------
+        x_mm, y_mm : float
+            Stage position (mm).
+        cells : int, optional
+            Sub-pixels per side of the view; by default those of the field.
+
+        Returns
+        -------
+        ndarray, shape (cells, cells)
+        """
         return view(self._tiles, x_mm, y_mm, cells or len(self._truth))
 
     def _view(self) -> tuple[Map, Map]:
@@ -148,6 +167,17 @@ class BeamlineTwin(TwinControls):
 
         The total follows `current_pa`. Where in the frame the light falls is approximate: the penumbra of the mask
         is on the object's side, and a veil lies where the picture lies.
+
+        Parameters
+        ----------
+        camera : Camera
+        exposure_s : float
+            Exposure time (s).
+
+        Returns
+        -------
+        ndarray, shape (pixels, pixels)
+            As many pixels as `frame_pixels` says.
         """
         p = self.parameters
         photons = p.detector.photons_per_s(self._exposed_pa(exposure_s)) * exposure_s
@@ -156,7 +186,16 @@ class BeamlineTwin(TwinControls):
         return camera.frame(photons * picture / max(picture.sum(), 1e-30), self._rng)
 
     def direct_image(self, camera: Camera, *, photons_per_pixel: float, seed: int) -> DirectImage:
-        """Projection image of the object on a camera in the diode's place, without a mask (`camera.direct_image`)."""
+        """Projection image of the object on a camera in the diode's place, without a mask (`camera.direct_image`).
+
+        Parameters
+        ----------
+        camera : Camera
+        photons_per_pixel : float
+            Mean number of photons in an open pixel.
+        seed : int
+            Of the camera's noise.
+        """
         p = self.parameters
         return direct_image(
             self._truth, self._cell_um, p.source, p.geometry, camera, photons_per_pixel=photons_per_pixel, seed=seed

@@ -59,7 +59,19 @@ class Camera:
         return self.pixel_um / geometry.detector_magnification
 
     def frame(self, photons: NDArray[np.floating], rng: np.random.Generator) -> Frame:
-        """Counts of one frame for the mean photons of each pixel: shot and read-out noise, cut at saturation."""
+        """Counts of one frame for the mean photons of each pixel: shot and read-out noise, cut at saturation.
+
+        Parameters
+        ----------
+        photons : ndarray, shape (rows, columns)
+            Mean number of detected photons in each pixel.
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        ndarray, shape (rows, columns)
+            Whole numbers, the offset included.
+        """
         counts = rng.poisson(photons) * self.counts_per_photon + self.offset_counts
         counts = counts + self.read_noise_counts * rng.normal(size=counts.shape)
         return np.clip(np.rint(counts), 0.0, self.saturation_counts)
@@ -98,11 +110,14 @@ def direct_image(
     object_map : ndarray, shape (cells, cells)
         Transmission; around it nothing passes.
     cell_um : float
-        Size of its cells in the object's plane.
-    source, geometry, camera
+        Size of its cells in the object's plane (um).
+    source : Source
+    geometry : Geometry
+    camera : Camera
     photons_per_pixel : float
         Mean number of photons in an open pixel.
     seed : int
+        Of the camera's noise.
 
     Raises
     ------
@@ -121,6 +136,22 @@ def project(view: NDArray[np.floating], cell_um: float, source: Source, geometry
     """Mean of a map, blurred by the source's projection, over each pixel; lengths in the object's plane.
 
     As many whole pixels as fit the map, centred on it.
+
+    Parameters
+    ----------
+    view : ndarray, shape (cells, cells)
+        The map, 0 around it.
+    cell_um : float
+        Size of its cells (um).
+    source : Source
+    geometry : Geometry
+    pixel_um : float
+        Size of a pixel (um).
+
+    Returns
+    -------
+    ndarray, shape (pixels, pixels)
+        In the unit of the map.
     """
     cell_edges: Frame = (np.arange(len(view) + 1.0) - len(view) / 2) * cell_um
     count = pixels_across(len(view) * cell_um, pixel_um)
@@ -133,6 +164,13 @@ def project(view: NDArray[np.floating], cell_um: float, source: Source, geometry
 
 def pixels_across(field_um: float, pixel_um: float) -> int:
     """Whole pixels that fit a field; lengths in one plane.
+
+    Parameters
+    ----------
+    field_um : float
+        Side of the field (um).
+    pixel_um : float
+        Size of a pixel (um).
 
     Raises
     ------
@@ -148,13 +186,17 @@ def pixels_across(field_um: float, pixel_um: float) -> int:
 def expected_edge_um(source: Source, geometry: Geometry, pixel_um: float, *, angle_deg: float = 0.0) -> float:
     """10-90 % width (um, object's plane) of a sharp edge in a direct image, by geometry alone.
 
-    The spot's FWHM across the edge times (M - 1) / M gives a Gaussian of 1.088 FWHM; the pixel (of `pixel_um` in the
-    object's plane) adds its variance, pixel^2 / 12. Noise does not widen an edge, it makes its width uncertain.
+    The spot's FWHM across the edge times (M - 1) / M gives a Gaussian of 1.088 FWHM; the pixel
+    adds its variance, pixel^2 / 12. Noise does not widen an edge, it makes its width uncertain.
 
     Parameters
     ----------
-    angle_deg : float
-        Tilt of the edge from upright.
+    source : Source
+    geometry : Geometry
+    pixel_um : float
+        Size of a pixel in the object's plane (um).
+    angle_deg : float, optional
+        Tilt of the edge from upright (degrees); 0 by default.
     """
     angle = math.radians(angle_deg)
     fwhm_um = math.hypot(source.fwhm_x_um * math.cos(angle), source.fwhm_y_um * math.sin(angle))

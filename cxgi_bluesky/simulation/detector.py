@@ -41,13 +41,30 @@ class Detector:
         return current_pa * 1e-12 / charge_per_photon
 
     def variance_pa2(self, current_pa: float, exposure_s: float) -> float:
-        """Variance of the mean of an exposure: shot noise and electrometer noise (pA^2)."""
+        """Variance of the mean of an exposure: shot noise and electrometer noise (pA^2).
+
+        Parameters
+        ----------
+        current_pa : float
+            Mean current without dark current (pA).
+        exposure_s : float
+            Exposure time (s).
+        """
         photons = self.photons_per_s(current_pa) * exposure_s
         shot = current_pa**2 / (photons * self.swank) if current_pa > 0 else 0.0
         return shot + (self.electrometer_fa * 1e-3) ** 2 / exposure_s
 
     def read(self, current_pa: float, exposure_s: float, rng: np.random.Generator) -> tuple[float, float]:
-        """Mean of the readings of one exposure and the standard error of that mean (pA)."""
+        """Mean of the readings of one exposure and the standard error of that mean (pA).
+
+        Parameters
+        ----------
+        current_pa : float
+            Mean current without dark current, which is added (pA).
+        exposure_s : float
+            Exposure time (s).
+        rng : numpy.random.Generator
+        """
         sigma = math.sqrt(self.variance_pa2(current_pa, exposure_s) * self.readings)
         readings = current_pa + self.background_pa + sigma * rng.normal(size=self.readings)
         return float(readings.mean()), float(readings.std(ddof=1) / math.sqrt(self.readings))

@@ -30,6 +30,12 @@ class Blade:
 
         A ray from the spot's point u to the slit's point s crosses the blade's plane at a u + b s: the slit's
         shadow there, b times its width, blurred by the spot, a times its size. What of it lies above the edge passes.
+
+        Parameters
+        ----------
+        source : Source
+        axis : {"x", "y"}
+            Along which the blade moves.
         """
         half = self.geometry.slit_share_um / 2
         spot = source.fwhm_um(axis) * self.geometry.spot_share

@@ -31,8 +31,13 @@ def behind_mask(
 
     Parameters
     ----------
+    board : MaskBoard
     object_map : ndarray, shape (n * subpixels, n * subpixels)
         Transmission of the object in the shadow of a tile.
+    subpixels : int
+        Sub-pixels per mask pixel and side.
+    source : Source
+    geometry : Geometry
 
     Returns
     -------
@@ -55,7 +60,21 @@ def _aperture(cells: int, open_cells: float) -> Map:
 
 
 def blur(view: Map, source: Source, geometry: Geometry, cell_um: float) -> Map:
-    """A map on the mask's sub-pixels, convolved with the penumbra; what leaves it stays at its rim."""
+    """A map on the mask's sub-pixels, convolved with the penumbra; what leaves it stays at its rim.
+
+    Parameters
+    ----------
+    view : ndarray, shape (cells, cells)
+        The map.
+    source : Source
+    geometry : Geometry
+    cell_um : float
+        Size of a sub-pixel on the mask (um).
+
+    Returns
+    -------
+    ndarray, shape (cells, cells)
+    """
     penumbra = {
         axis: geometry.penumbra_um(source.fwhm_um(axis)) / geometry.object_magnification / cell_um for axis in "xy"
     }

@@ -82,6 +82,19 @@ class Layer:
 def attenuation_per_um(material: str, energy_kev: Array, *, kind: str = "total") -> Array:
     """Linear attenuation coefficient (1/um) at each energy.
 
+    Parameters
+    ----------
+    material : str
+        As in `Layer`.
+    energy_kev : ndarray, shape (bins,)
+        Photon energies (keV).
+    kind : {"total", "photo"}, optional
+        Scattering included, the default, or the photoelectric effect alone.
+
+    Returns
+    -------
+    ndarray, shape (bins,)
+
     Raises
     ------
     CxgiError
@@ -118,6 +131,13 @@ def signal_weights(spectrum: Spectrum, detector: Layer) -> Array:
 
     Photons times energy times the share that is absorbed: a diode counts charge, not photons.
 
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Of what reaches the diode.
+    detector : Layer
+        The diode: its material and thickness.
+
     Raises
     ------
     CxgiError
@@ -140,7 +160,10 @@ def effective_transmission(
     Parameters
     ----------
     thickness_um : ndarray, any shape
-    material, spectrum
+        Of the object along each ray (um), 0 or more.
+    material : str
+        As in `Layer`.
+    spectrum : Spectrum
     detector : Layer, optional
         Of silicon, 300 um by default.
     """
@@ -170,17 +193,19 @@ def predicted_d_r(
 
     Parameters
     ----------
-    metal, thickness_um
-        Of the mask; its openings are taken as free of metal.
+    metal : str
+        Of the mask, as in `Layer`; its openings are taken as free of metal.
+    thickness_um : float
+        Of the metal (um).
     spectrum : Spectrum
     substrate : Layer, optional
-        Under metal and openings alike: it only changes the spectrum.
-    filters : tuple of Layer
-        In front of the mask.
+        Under metal and openings alike: it only changes the spectrum. None by default.
+    filters : tuple of Layer, optional
+        In front of the mask; none by default.
     detector : Layer, optional
         The diode: silicon, 300 um by default.
-    veil : float
-        Share of the open signal that reaches the diode past the mask, unmodulated.
+    veil : float, optional
+        Share of the open signal that reaches the diode past the mask, unmodulated; 0 by default.
 
     Raises
     ------

@@ -20,7 +20,22 @@ FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
 def twice_integrated(t: Array, fwhm: float, shape: str) -> Array:
-    """Second antiderivative of the spot's profile (integral 1, centred at 0): 0 far below, t far above."""
+    """Second antiderivative of the spot's profile (integral 1, centred at 0): 0 far below, t far above.
+
+    Parameters
+    ----------
+    t : ndarray, any shape
+        Distances from the centre.
+    fwhm : float
+        Full width at half maximum of the spot, in the unit of `t`; 0 for a point.
+    shape : {"gaussian", "uniform"}
+        Profile of the spot.
+
+    Returns
+    -------
+    ndarray, shape of `t`
+        In the unit of `t`.
+    """
     if fwhm <= NEGLIGIBLE * np.abs(t).max():
         return np.maximum(t, 0.0)
     if shape == "uniform":
@@ -34,7 +49,18 @@ def twice_integrated(t: Array, fwhm: float, shape: str) -> Array:
 def transfer(bin_edges: Array, cell_edges: Array, fwhm: float, shape: str) -> Array:
     """Share of the light of each cell that lands in each bin, shape (bins, cells).
 
-    Edges and `fwhm` in one unit. Columns sum to 1 where the bins reach beyond the spot.
+    Columns sum to 1 where the bins reach beyond the spot.
+
+    Parameters
+    ----------
+    bin_edges : ndarray, shape (bins + 1,)
+        Rising.
+    cell_edges : ndarray, shape (cells + 1,)
+        Rising, in the unit of `bin_edges`.
+    fwhm : float
+        Full width at half maximum of the projected spot, in the same unit; 0 for a point.
+    shape : {"gaussian", "uniform"}
+        Profile of the spot.
     """
     g = twice_integrated(np.subtract.outer(bin_edges, cell_edges), fwhm, shape)
     mass = g[1:, :-1] - g[1:, 1:] - g[:-1, :-1] + g[:-1, 1:]

@@ -95,7 +95,19 @@ def _shape_mask(rng: Generator, size: int) -> NDArray[np.bool_]:
 
 
 def binary_shapes(rng: Generator, size: int) -> Image:
-    """A few opaque or open shapes, united or cut from one another."""
+    """A few opaque or open shapes, united or cut from one another.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Pixels per side n.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n)
+        Transmission, 0..1.
+    """
     fine = size * _SUPERSAMPLING
     image = np.zeros((fine, fine), dtype=np.float32)
     for _ in range(rng.integers(1, 9)):
@@ -104,7 +116,19 @@ def binary_shapes(rng: Generator, size: int) -> Image:
 
 
 def phantom(rng: Generator, size: int) -> Image:
-    """Overlapping shapes of several grey levels, some with a gradient inside."""
+    """Overlapping shapes of several grey levels, some with a gradient inside.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Pixels per side n.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n)
+        In no unit; `spread` makes it a transmission.
+    """
     fine = size * _SUPERSAMPLING
     y, x = _grid(fine)
     image = np.full((fine, fine), rng.random() * (rng.random() < 0.5), dtype=np.float32)
@@ -116,7 +140,19 @@ def phantom(rng: Generator, size: int) -> Image:
 
 
 def thickness_profile(rng: Generator, size: int) -> Image:
-    """Transmission exp(-mu t) of rods, spheres, wedges and plates that lie over one another."""
+    """Transmission exp(-mu t) of rods, spheres, wedges and plates that lie over one another.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Pixels per side n.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n)
+        Transmission, 0..1.
+    """
     fine = size * _SUPERSAMPLING
     optical_depth = np.zeros((fine, fine), dtype=np.float32)
     for _ in range(rng.integers(1, 6)):
@@ -136,7 +172,19 @@ def thickness_profile(rng: Generator, size: int) -> Image:
 
 
 def texture(rng: Generator, size: int) -> Image:
-    """Low-pass noise, plain or cut at a level: powders, foams, biological tissue."""
+    """Low-pass noise, plain or cut at a level: powders, foams, biological tissue.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Pixels per side n.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n)
+        In no unit; `spread` makes it a transmission.
+    """
     field = _low_pass_noise(rng, size * 2, np.exp(rng.uniform(np.log(0.08), np.log(1.0))))
     if rng.random() < 0.5:
         field = (1 / (1 + np.exp(-np.clip((field - rng.uniform(-1, 1)) * rng.uniform(3, 40), -30, 30)))).astype(
@@ -155,7 +203,19 @@ def _font_files() -> tuple[Path, ...]:
 
 
 def letters(rng: Generator, size: int) -> Image:
-    """Random characters in several fonts and strengths: scattered, or one word across the field."""
+    """Random characters in several fonts and strengths: scattered, or one word across the field.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Pixels per side n.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n)
+        Transmission, 0..1.
+    """
     fine = size * _SUPERSAMPLING
     canvas = _word_across(rng, fine) if rng.random() < 0.5 else _scatter_letters(rng, fine)
     turned = canvas.rotate(rng.uniform(-30, 30) if rng.random() < 0.4 else 0, resample=PillowImage.Resampling.BILINEAR)
@@ -206,7 +266,19 @@ def _stroke(rng: Generator, fine: int) -> int:
 
 
 def gaps(rng: Generator, size: int) -> Image:
-    """Opaque bodies with narrow slits between and through them, straight or curved."""
+    """Opaque bodies with narrow slits between and through them, straight or curved.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Pixels per side n.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n)
+        Transmission, 0..1.
+    """
     fine = size * _SUPERSAMPLING
     opaque = _shape_mask(rng, fine) | _shape_mask(rng, fine)
     for _ in range(rng.integers(1, 5)):
@@ -233,7 +305,19 @@ def _photographs() -> tuple[Image, ...]:
 
 
 def photograph(rng: Generator, size: int) -> Image:
-    """A random crop, at a random scale, of one of the allowed photographs."""
+    """A random crop, at a random scale, of one of the allowed photographs.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Pixels per side n.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n)
+        Grey values of the photograph; `spread` makes them a transmission.
+    """
     from skimage.transform import resize
 
     picture = _photographs()[rng.integers(len(_photographs()))]

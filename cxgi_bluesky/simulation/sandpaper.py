@@ -48,7 +48,19 @@ class Sandpaper:
             raise ConfigError(f"transmission {self.transmission} of the sandpaper is outside 0 < transmission <= 1")
 
     def sheet(self, shape: tuple[int, int], cell_um: float) -> Map:
-        """Relative intensity behind a sheet, on cells of `cell_um`.
+        """Relative intensity behind a sheet.
+
+        Parameters
+        ----------
+        shape : (int, int)
+            Rows and columns of cells.
+        cell_um : float
+            Size of a cell (um).
+
+        Returns
+        -------
+        ndarray of float32, shape `shape`
+            The beam beside the sheet is 1.
 
         Raises
         ------
@@ -173,6 +185,17 @@ def _cut(sheet: Map, row: int, column: int, shape: tuple[int, int]) -> Map:
 
 
 def pixel_means(fine: NDArray[np.floating], factor: int) -> Map:
-    """Average blocks of factor x factor sub-pixels of any rectangle."""
+    """Average blocks of factor x factor sub-pixels of any rectangle.
+
+    Parameters
+    ----------
+    fine : ndarray, shape (rows * factor, columns * factor)
+    factor : int
+        Sub-pixels per pixel and side.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns)
+    """
     rows, columns = fine.shape[0] // factor, fine.shape[1] // factor
     return fine.reshape(rows, factor, columns, factor).mean(axis=(1, 3)).astype(np.float32)

@@ -22,6 +22,20 @@ def scan_twin(twin: BeamlineTwin, patterns: PatternSet, *, exposure_s: float = 1
     """Expose the open tile, then each pattern of a set once; the dark current is taken as known.
 
     Every bucket has the rms of their sigmas, the noise of a steady source.
+
+    Parameters
+    ----------
+    twin : BeamlineTwin
+    patterns : PatternSet
+        Carried by the twin's board.
+    exposure_s : float, optional
+        Exposure time per tile (s); 1 by default.
+    opens : int, optional
+        Exposures of the open tile; 8 by default.
+
+    Returns
+    -------
+    Measurement
     """
     board, dark = twin.board, twin.parameters.detector.background_pa
 
@@ -63,9 +77,25 @@ def record_sandpaper(
     dark_frames: int = 8,
     camera_seed: int = 0,
 ) -> SpeckleSet:
-    """Record the reference patterns of the first `count` positions (default: all), object out.
+    """Record the reference patterns of the first positions, object out.
 
     The frames are those of the plan `record_speckles` for the same seeds.
+
+    Parameters
+    ----------
+    twin : SandpaperTwin
+    path : path
+        A new file.
+    camera : SpeckleCamera, optional
+        By default one with its own defaults.
+    count : int, optional
+        Number of positions; all by default.
+    exposure_s : float, optional
+        Exposure time per frame (s); 10 by default.
+    dark_frames : int, optional
+        Frames with the shutter closed, taken first; 8 by default.
+    camera_seed : int, optional
+        Of the camera's noise; 0 by default.
 
     Raises
     ------
@@ -109,6 +139,22 @@ def scan_sandpaper(
 
     The stored readings are those of the plan for the same seed; their times are simulated.
     ``SpeckleMeasurement.from_exposures(exposures, speckles)`` calibrates them.
+
+    Parameters
+    ----------
+    twin : SandpaperTwin
+    speckles : SpeckleSet
+        Recorded with the twin's board.
+    exposure_s : float, optional
+        Exposure time per position (s); 1 by default.
+    open_exposures : int, optional
+        Exposures beside the sheet before the scan, and again after it; 4 by default.
+    open_every : int, optional
+        One more after each so many positions, 64 by default; 0 for none.
+    dark_exposures : int, optional
+        With the shutter closed; 4 by default.
+    incident_exposures : int, optional
+        Beside the sheet with the object out; 4 by default.
     """
     board, exposures = twin.board, Exposures()
     names = {"id": board.name, "sha256": board.sha256, "d_r": None, "pixel_um": board.pixel_um, "metal": board.metal}

@@ -116,7 +116,21 @@ def _resample(light: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
 
 
 def intensity_drift(rng: np.random.Generator, rms: float, tau: float = DRIFT_EXPOSURES) -> Iterator[float]:
-    """Relative intensity 1 + d_k exposure after exposure; d_k is AR(1) with a memory of `tau` exposures."""
+    """Relative intensity 1 + d_k exposure after exposure; d_k is AR(1).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    rms : float
+        Of d_k.
+    tau : float, optional
+        Memory in exposures; 200 by default.
+
+    Yields
+    ------
+    float
+        Without end.
+    """
     memory = math.exp(-1 / tau)
     deviation = rms * rng.normal()
     while True:

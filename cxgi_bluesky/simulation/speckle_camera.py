@@ -41,6 +41,13 @@ class SpeckleCamera:
         """Counts of one exposure, shape (rows, columns); with the shutter closed a dark frame.
 
         The object is in the picture unless it was moved out of the beam.
+
+        Parameters
+        ----------
+        twin : SandpaperTwin
+        exposure_s : float
+            Exposure time (s).
+        rng : numpy.random.Generator
         """
         photons = np.zeros(twin.board.size)
         if twin.shutter_open:

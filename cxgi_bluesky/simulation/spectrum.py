@@ -60,7 +60,15 @@ class Spectrum:
         return float(self.energy_kev @ self.photons / self.photons.sum())
 
     def behind(self, transmission: Array, what: str) -> Spectrum:
-        """The spectrum behind something with this transmission at each energy, shape (bins,)."""
+        """The spectrum behind something with this transmission at each energy.
+
+        Parameters
+        ----------
+        transmission : ndarray, shape (bins,)
+            Share of the photons that pass, 0..1.
+        what : str
+            Name of the thing, for people.
+        """
         return Spectrum(self.energy_kev, self.photons * transmission, f"{self.name}, {what}")
 
 
@@ -78,8 +86,8 @@ def tube_spectrum(anode: str, kv: float, *, angle_deg: float = ANODE_ANGLE_DEG) 
         Element symbol.
     kv : float
         Tube voltage (kV).
-    angle_deg : float
-        Anode angle; 12 degrees where it is not known.
+    angle_deg : float, optional
+        Anode angle (degrees); 12, the default, where it is not known.
 
     Raises
     ------
@@ -127,6 +135,17 @@ def find_spectrum(
     *, tube: str | None = None, kv: float | None = None, energy_kev: float | None = None, path: str | None = None
 ) -> Spectrum:
     """The spectrum of a tube at `kv`, of one energy or of a file: exactly one of the three.
+
+    Parameters
+    ----------
+    tube : str, optional
+        Element symbol of the anode.
+    kv : float, optional
+        Tube voltage (kV); needed with a tube, else not allowed.
+    energy_kev : float, optional
+        Photon energy (keV).
+    path : str, optional
+        File of `read_spectrum`.
 
     Raises
     ------

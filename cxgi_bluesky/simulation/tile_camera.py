@@ -25,12 +25,12 @@ def record_fine_tile_maps(
     ----------
     twin : BeamlineTwin
     patterns : PatternSet
-    noise : float
-        Rms of the camera's noise in each of its pixels (a sub-pixel), where an open tile is 1.
+    noise : float, optional
+        Rms of the camera's noise in each of its pixels (a sub-pixel), where an open tile is 1; 0 by default.
     stage_rms_um : float, optional
         Error of each stage move, per axis; by default the twin's.
-    seed : int
-        Of the noise and the stage's errors.
+    seed : int, optional
+        Of the noise and the stage's errors; 0 by default.
 
     Raises
     ------
@@ -63,6 +63,18 @@ def record_fine_tile_maps(
 def record_tile_maps(
     twin: BeamlineTwin, patterns: PatternSet, *, noise: float = 0.0, stage_rms_um: float | None = None, seed: int = 0
 ) -> TileMaps:
-    """`record_fine_tile_maps`, averaged onto mask pixels; there the noise is smaller by the sub-pixels per side."""
+    """`record_fine_tile_maps`, averaged onto mask pixels; there the noise is smaller by the sub-pixels per side.
+
+    Parameters
+    ----------
+    twin : BeamlineTwin
+    patterns : PatternSet
+    noise : float, optional
+        Rms of the camera's noise in each sub-pixel, where an open tile is 1; 0 by default.
+    stage_rms_um : float, optional
+        Random error of each stage move, per axis (um); by default the twin's.
+    seed : int, optional
+        Of the noise and the stage's errors; 0 by default.
+    """
     fine = record_fine_tile_maps(twin, patterns, noise=noise, stage_rms_um=stage_rms_um, seed=seed)
     return fine.averaged()

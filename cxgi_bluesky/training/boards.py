@@ -105,6 +105,23 @@ def board_pool(
 ) -> list[DrawnBoard]:
     """`count` boards, read from `folder` or drawn and kept there (a minute each at 64 x 64 with 1536 patterns).
 
+    Parameters
+    ----------
+    count : int
+        Boards.
+    size : int
+        Mask pixels per side n.
+    patterns : int
+        Tiles M that are drawn of each board.
+    ranges : BoardRanges
+        From which to which size each defect is drawn (mask pixels).
+    seed : int
+        Of the first board; each further one counts up.
+    folder : Path
+        Cache.
+    note : callable, optional
+        Takes a line of text about the progress (default: nothing is said).
+
     Raises
     ------
     CxgiError
@@ -145,7 +162,19 @@ def _read(path: Path) -> DrawnBoard:
 
 
 def draw_board(size: int, patterns: int, ranges: BoardRanges, seed: int) -> DrawnBoard:
-    """One board with random defects, and of its tiles those that some order asks for early."""
+    """One board with random defects, and of its tiles those that some order asks for early.
+
+    Parameters
+    ----------
+    size : int
+        Mask pixels per side n.
+    patterns : int
+        Tiles M that are drawn.
+    ranges : BoardRanges
+        From which to which size each defect is drawn (mask pixels).
+    seed : int
+        Of defects, stage errors and choice of tiles.
+    """
     rng = np.random.default_rng([seed, size])
     drawn = {name: _draw(rng, limits, logarithmic=name in _SPREADS) for name, limits in asdict(ranges).items()}
     defects = Defects(

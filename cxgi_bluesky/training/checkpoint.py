@@ -50,7 +50,15 @@ class TrainingState:
     changes: list[Change] = field(default_factory=list)
 
     def update_average(self, decay: float, steps: int) -> None:
-        """Move towards the network's parameters, faster in the first of the `steps` since their training began."""
+        """Move towards the network's parameters, faster in the first steps.
+
+        Parameters
+        ----------
+        decay : float
+            Largest share that stays, 0 <= decay < 1.
+        steps : int
+            Steps since the training of these parameters began.
+        """
         decay = min(decay, (1 + steps) / (10 + steps))
         for name, value in self.network.state_dict().items():
             if name in self.average:
@@ -71,7 +79,15 @@ class TrainingState:
         self.average = {name: value.detach().clone() for name, value in best.items()}
 
     def save(self, path: Path, config: TrainingConfig) -> None:
-        """Write to a safetensors file."""
+        """Write to a safetensors file.
+
+        Parameters
+        ----------
+        path : Path
+            File of the checkpoint.
+        config : TrainingConfig
+            Of this training, kept in the file.
+        """
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.items()}
         for number, moments in self.optimiser.state_dict()["state"].items():
@@ -88,6 +104,13 @@ class TrainingState:
 
     def restore(self, path: Path, config: TrainingConfig) -> None:
         """Go on from a file; what the configuration has changed since is kept in `changes`.
+
+        Parameters
+        ----------
+        path : Path
+            File of the checkpoint.
+        config : TrainingConfig
+            To go on with.
 
         Raises
         ------

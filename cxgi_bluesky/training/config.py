@@ -367,9 +367,21 @@ class TrainingConfig:
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> dict[str, tuple[Any, Any]]:
-    """Keys whose values differ between two `TrainingConfig.to_dict`, such as ``noise.drift``, to both values.
+    """Keys whose values differ between two `TrainingConfig.to_dict`.
 
     A part that only one of them has counts as a whole.
+
+    Parameters
+    ----------
+    then, now : mapping
+        The two configurations.
+    where : str, optional
+        What stands before each key (default: nothing).
+
+    Returns
+    -------
+    dict of str to (value, value)
+        Key, such as ``noise.drift``, to both values.
     """
     found: dict[str, tuple[Any, Any]] = {}
     for key in dict.fromkeys((*then, *now)):

@@ -33,6 +33,12 @@ class TrainingData:
     def of(cls, config: TrainingConfig, note: Callable[[str], None] = lambda text: None) -> TrainingData:
         """Draw, or read from the cache, what a configuration asks for.
 
+        Parameters
+        ----------
+        config : TrainingConfig
+        note : callable, optional
+            Takes a line of text about the progress (default: nothing is said).
+
         Raises
         ------
         CxgiError

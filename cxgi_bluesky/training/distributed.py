@@ -52,6 +52,18 @@ class Processes:
         """Sum the gradients, in place, and the loss over all processes.
 
         A parameter that no process has a gradient of stays without: the optimiser leaves it alone.
+
+        Parameters
+        ----------
+        loss : Tensor
+            Of this process, one number.
+        parameters : list of nn.Parameter
+            The same in all processes; their `grad` is replaced by the sum.
+
+        Returns
+        -------
+        Tensor
+            Sum of the losses, one number.
         """
         if self.number == 1:
             return loss
@@ -115,7 +127,15 @@ class Processes:
             raise ConfigError(f"process {failed[0]}: {bytes(told.tolist()).decode()}")
 
     def check_alike(self, words: str, tensors: list[Tensor]) -> None:
-        """Raise `CxgiError` unless all processes hold the same: what they do not share would drift apart unseen."""
+        """Raise `CxgiError` unless all processes hold the same: what they do not share would drift apart unseen.
+
+        Parameters
+        ----------
+        words : str
+            Configuration and step as text.
+        tensors : list of Tensor
+            Of the network.
+        """
         if self.number == 1:
             return
         digest = hashlib.sha256(words.encode())

@@ -178,6 +178,14 @@ def _bring_back_weights(state: TrainingState, run: _Run) -> None:
 def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> TrainingState:
     """From the checkpoint, from given weights, or anew; says what is missing beside the checkpoint.
 
+    Parameters
+    ----------
+    config : TrainingConfig
+    out : Path
+        Folder of weights and checkpoint.
+    note : callable, optional
+        Takes a line of text (default: nothing is said).
+
     Raises
     ------
     CxgiError
@@ -204,7 +212,17 @@ def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> 
 
 
 def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, processes: Processes) -> float:
-    """One step of the optimiser on a batch; the mean loss, not finite where the step was left out."""
+    """One step of the optimiser on a batch; the mean loss, not finite where the step was left out.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place.
+    batch : Batch
+        Whole: each process takes its share.
+    config : TrainingConfig
+    processes : Processes
+    """
     pictures = state.step < config.steps
     network, optimiser = state.network, state.optimiser
     of_doubt = {id(p) for p in network.doubt.parameters()}
@@ -232,7 +250,14 @@ def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, process
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then cosine decay, for the pictures and then again for the uncertainty."""
+    """Linear warm-up, then cosine decay, for the pictures and then again for the uncertainty.
+
+    Parameters
+    ----------
+    step : int
+        Steps done.
+    config : TrainingConfig
+    """
     length = config.steps if step < config.steps else config.doubt_steps
     step = step if step < config.steps else step - config.steps
     if step < config.warm_up:

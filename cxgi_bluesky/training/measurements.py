@@ -57,7 +57,21 @@ def simulate(
     noise: NoiseConfig,
     board: DrawnBoard | None = None,
 ) -> Batch:
-    """Measure images (b, 1, n, n) at random fractions and noise levels; all of them with the same kind of masks."""
+    """Measure images at random fractions and noise levels; all of them with the same kind of masks.
+
+    Parameters
+    ----------
+    images : Tensor, shape (b, 1, n, n)
+        True images (0..1).
+    masks : {"perfect", "none", "reference"}
+        As designed, or etched ones of which nothing is known, or a reference scan.
+    generator : torch.Generator
+        Source of everything random.
+    sampling : SamplingConfig
+    noise : NoiseConfig
+    board : DrawnBoard, optional
+        With the etched masks, of the same size (default: masks as designed).
+    """
     batch, size = images.shape[0], images.shape[-1]
     fraction = random_fractions(generator, batch, size, sampling)
     only = None if board is None or masks == "perfect" else board.index
@@ -138,7 +152,21 @@ def _drift(chosen: Selection, generator: torch.Generator, largest: float) -> Ten
 
 
 def reference_excess(coefficient: Tensor, measured: Tensor, board: DrawnBoard) -> Tensor:
-    """What a reference scan takes off each coefficient (`reference.with_reference`), its own noise left out."""
+    """What a reference scan takes off each coefficient (`reference.with_reference`), its own noise left out.
+
+    Parameters
+    ----------
+    coefficient : Tensor, shape (b, 1, n, n)
+        Orthonormal coefficients as measured.
+    measured : Tensor, shape (b, 1, n, n)
+        1 where a coefficient was measured, else 0.
+    board : DrawnBoard
+
+    Returns
+    -------
+    Tensor, shape (b, 1, n, n)
+        Same unit as `coefficient`; 0 where not measured and at k = 0.
+    """
     others = measured.clone()
     others[..., 0, 0] = 0
     number = others.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)

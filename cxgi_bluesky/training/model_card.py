@@ -59,7 +59,20 @@ def card_of(
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> Path:
-    """Write the card beside the weights, with the digest of their file."""
+    """Write the card beside the weights, with the digest of their file.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the weights are.
+    card : dict
+        Plain values (`card_of`).
+
+    Returns
+    -------
+    Path
+        File of the card.
+    """
     digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     path = folder / CARD
     with whole_file(path) as part:

@@ -32,7 +32,27 @@ def object_pool(
     families: Mapping[str, float] | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Pool:
-    """Random objects as 8-bit grey values, shape (count, size, size), read-only and mapped from `folder`.
+    """Random objects, drawn once and then read from a file.
+
+    Parameters
+    ----------
+    count : int
+        Objects.
+    size : int
+        Pixels per side.
+    seed : int
+        With which they are drawn.
+    folder : Path
+        Cache.
+    families : mapping of str to float, optional
+        Family of objects to its share (default: the shares of `random_objects`).
+    note : callable, optional
+        Takes a line of text about the progress (default: nothing is said).
+
+    Returns
+    -------
+    ndarray of uint8, shape (count, size, size)
+        Grey values (0..255), read-only and mapped from `folder`.
 
     Raises
     ------
@@ -116,9 +136,21 @@ def _own_image(path: Path) -> OwnImage:
 
 
 def random_crop(rng: np.random.Generator, image: OwnImage, side: int) -> OwnImage | None:
-    """A square part at a random place and scale, (side, side), stretched to 0..1; None where it is flat.
+    """A square part at a random place and scale, stretched to 0..1; None where it is flat.
 
-    It is reduced to `side`, never enlarged unless the whole image is smaller.
+    It is reduced, never enlarged unless the whole image is smaller.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    image : ndarray of float32, shape (rows, columns)
+        Grey values.
+    side : int
+        Pixels per side of the part.
+
+    Returns
+    -------
+    ndarray of float32, shape (side, side), or None
     """
     from skimage.transform import resize
 

@@ -36,7 +36,17 @@ class Selection(NamedTuple):
 
 
 def random_fractions(generator: torch.Generator, batch: int, size: int, config: SamplingConfig) -> Tensor:
-    """Sampling fractions, shape (batch,)."""
+    """Sampling fractions, shape (batch,).
+
+    Parameters
+    ----------
+    generator : torch.Generator
+    batch : int
+        Scans.
+    size : int
+        Pixels per side n: a fraction of 1 is n * n patterns.
+    config : SamplingConfig
+    """
     low, high = (math.log(f) for f in config.fraction)
     fraction = torch.exp(low + (high - low) * torch.rand(batch, generator=generator))
     luck = torch.rand(batch, generator=generator)

@@ -27,6 +27,12 @@ def fit_law(network: CHMWCNN, batches: Iterable[Batch]) -> SigmaLaw | None:
 
     Wanted of each image is the factor with which 68 % of its pixels' errors lie within one sigma; the law goes through
     their middle (Huber's loss: single images may be far off).
+
+    Parameters
+    ----------
+    network : CHMWCNN
+    batches : iterable of Batch
+        Simulated measurements with their truth.
     """
     found, wanted = [], []
     with torch.inference_mode():

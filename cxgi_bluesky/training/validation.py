@@ -69,6 +69,16 @@ def checks_of(config: TrainingConfig, note: Callable[[str], None] = lambda text:
     """By name: each size at 18.75 % and the main one at 6.25 %, 30 dB; and the main one behind boards it has not met.
 
     The main size is 64, or else the one that training meets most often.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    note : callable, optional
+        Takes a line of text about boards that are drawn (default: nothing is said).
+
+    Returns
+    -------
+    dict of str to list of Batch
     """
     main = 64 if 64 in config.sizes else max(config.sizes, key=lambda size: config.sizes[size])
     made = {f"{size}, 18.75 %": _check(config, size, "perfect", _USUAL) for size in sorted(config.sizes)}
@@ -103,7 +113,18 @@ def _objects(config: TrainingConfig, size: int) -> Tensor:
 
 
 def score_case(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law: SigmaLaw | None = None) -> Judgement:
-    """Run a network on the images of a check, its sigma scaled by the law if there is one."""
+    """Run a network on the images of a check.
+
+    Parameters
+    ----------
+    network : CHMWCNN
+    batches : list of Batch
+        Of the check.
+    with_sigma : bool
+        Whether the uncertainty is judged too.
+    law : SigmaLaw, optional
+        With which sigma is scaled (default: sigma as the network gives it).
+    """
     errors, inside = [], []
     with torch.inference_mode():
         for batch in batches:
@@ -142,7 +163,15 @@ def read_history(path: Path) -> list[Line]:
 
 
 def add_line(path: Path, line: Line) -> list[Line]:
-    """Write a line after those of the steps before it (later ones are of a training that was cut off); all lines."""
+    """Write a line after those of the steps before it (later ones are of a training that was cut off); all lines.
+
+    Parameters
+    ----------
+    path : Path
+        File of the history.
+    line : dict
+        Of one check, `step` among its keys; plain values without NaN.
+    """
     lines = [*(old for old in read_history(path) if old["step"] < line["step"]), line]
     with whole_file(path) as part:
         part.write_text("".join(json.dumps(one, allow_nan=False) + "\n" for one in lines), encoding="utf-8")
@@ -156,7 +185,17 @@ _COVERED = (0.6, 0.75)  # where the share of pixels within one sigma ought to li
 
 
 def draw_curves(lines: list[Line], path: Path, steps: int) -> None:
-    """Write `curves` to a .png file, which appears whole or not at all."""
+    """Write `curves` to a .png file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    lines : list of dict
+        Of the history.
+    path : Path
+        The file.
+    steps : int
+        Where the part for the pictures ends.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     figure = curves(lines, steps)
@@ -270,7 +309,17 @@ def check_and_write(
 
 
 def write_weights(out: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
-    """Weights, then the card beside them."""
+    """Weights, then the card beside them.
+
+    Parameters
+    ----------
+    out : Path
+        Folder.
+    network : CHMWCNN
+        Written in half precision.
+    card : dict
+        Plain values (`card_of`).
+    """
     save_weights(out / WEIGHTS, network, card)
     write_card(out, card)
 

@@ -61,6 +61,8 @@ def fit_similarity(plate_mm: Array, stage_mm: Array, sigma_mm: Array, *, mirrore
     ----------
     plate_mm, stage_mm, sigma_mm : ndarray, shape (n, 2)
         Places in plate coordinates, where they are on the stage, and one standard deviation of that.
+    mirrored : bool
+        Whether the plate is taken to be mounted back to front.
 
     Raises
     ------
@@ -188,6 +190,10 @@ def fit_alignment(board: MaskBoard, visits: Sequence[Visit], *, exposures: int =
         As its file says; its own alignment does not matter.
     visits : sequence of Visit
         Of three or more fiducials that do not lie on a line.
+    exposures : int, optional
+        How many the run took, for the record; 0 by default.
+    uid : str, optional
+        Of the run, for the record; empty by default.
 
     Raises
     ------
@@ -231,7 +237,17 @@ def fit_alignment(board: MaskBoard, visits: Sequence[Visit], *, exposures: int =
 
 
 def similarity_of(board: MaskBoard, visits: Sequence[Visit], *, mirrored: bool) -> Similarity:
-    """The similarity of one handedness through the centres of two fiducials or more."""
+    """The similarity of one handedness through the centres of two fiducials or more.
+
+    Parameters
+    ----------
+    board : MaskBoard
+        Says where the fiducials are on the plate; its own alignment does not matter.
+    visits : sequence of Visit
+        Edge profiles of the fiducials.
+    mirrored : bool
+        Whether the plate is taken to be mounted back to front.
+    """
     plate = np.array([board.on_plate_mm(board.fiducials[visit.landmark]) for visit in visits])
     centre = np.array([visit.centre_um for visit in visits]) / 1000
     sigma = np.array([(visit.x.sigma_um, visit.y.sigma_um) for visit in visits]) / 1000

@@ -54,6 +54,18 @@ def profile_offsets_um(board: MaskBoard, points: int) -> Array:
     """Offsets from the centre at which a profile is exposed: two outside, then `points` on each flank, in turn.
 
     Sides alternate, so that a drift of the source does not look like an offset.
+
+    Parameters
+    ----------
+    board : MaskBoard
+        For the sizes of tile and aperture.
+    points : int
+        Exposures on each flank.
+
+    Returns
+    -------
+    ndarray, shape (2 * points + 2,)
+        Along the axis of the profile (um).
     """
     outer, flank = (board.tile_um + board.aperture_um) / 2, min(board.tile_um, board.aperture_um)
     distances = outer - flank * np.array([-OUTSIDE, *np.linspace(*FLANK, points)])

@@ -60,7 +60,22 @@ def alignment_from_run(run_or_documents: Any) -> AlignmentFit:
 
 
 def reading(data: Mapping[str, Any], fields: Mapping[str, Any], dark: float) -> tuple[float, float]:
-    """Bucket without the dark and its sigma, over the incident intensity where it was read."""
+    """Bucket without the dark and its sigma, over the incident intensity where it was read.
+
+    Parameters
+    ----------
+    data : mapping
+        Data of one event.
+    fields : mapping
+        Data keys of ``bucket``, ``sigma`` and ``i0``, None where there is none: ``cxgi.fields`` of the start document.
+    dark : float
+        Bucket without beam, in the unit of the bucket.
+
+    Returns
+    -------
+    bucket, sigma : float
+        In the bucket's unit, over that of I0 where there is one; both NaN where I0 is not positive.
+    """
     i0 = number(data.get(fields["i0"])) if fields["i0"] else 1.0
     if not i0 > 0:
         return math.nan, math.nan

@@ -44,14 +44,40 @@ class Match:
 
 
 def search_grid_um(board: MaskBoard, reach: int) -> Array:
-    """Offsets from the predicted place, to and fro, shape ((2 reach + 1)^2, 2)."""
+    """Offsets from the predicted place, to and fro.
+
+    Parameters
+    ----------
+    board : MaskBoard
+        The side of its tiles is the step.
+    reach : int
+        Steps to each side.
+
+    Returns
+    -------
+    ndarray, shape ((2 * reach + 1)**2, 2)
+        Along x and y of the stage (um).
+    """
     steps = np.arange(-reach, reach + 1) * board.tile_um
     rows = [[(x, y) for x in (steps if row % 2 == 0 else steps[::-1])] for row, y in enumerate(steps)]
     return np.array(rows).reshape(-1, 2)
 
 
 def passed_share(offset_um: Array, tile_um: float, aperture_um: float) -> Array:
-    """Share of an aperture that an open tile covers along one axis."""
+    """Share of an aperture that an open tile covers along one axis.
+
+    Parameters
+    ----------
+    offset_um : ndarray, any shape
+        From the tile's centre to the aperture's (um).
+    tile_um, aperture_um : float
+        Side of each (um).
+
+    Returns
+    -------
+    ndarray, shape of `offset_um`
+        0..1.
+    """
     covered = np.clip((tile_um + aperture_um) / 2 - np.abs(offset_um), 0, min(tile_um, aperture_um))
     return covered / aperture_um
 

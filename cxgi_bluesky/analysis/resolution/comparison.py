@@ -108,9 +108,14 @@ def compare_sharpness(
 ) -> Comparison:
     """Measure the same edge in a ghost image and in a direct image.
 
-    Pixel sizes are those in the object's plane (a ghost image's pixel is the mask's times the magnification from
-    mask to object). Without boxes the strongest straight edge of each image is taken: name the boxes when the
-    object has more than one.
+    Parameters
+    ----------
+    ghost, direct : array, shape (rows, columns)
+        The two images, each of its own size and unit.
+    ghost_pixel_um, direct_pixel_um : float
+        Pixel in the object's plane (um); a ghost image's is the mask's times the magnification from mask to object.
+    ghost_box, direct_box : (row0, row1, col0, col1), optional
+        Where the edge is (px); by default the strongest straight one: name the boxes if the object has several.
 
     Raises
     ------

@@ -86,9 +86,22 @@ class Edge:
 def pixel_edge(distance: NDArray[Any], normal: float, variance: float) -> Values:
     """A unit step blurred by a Gaussian of this variance (px^2) and averaged over a square pixel.
 
-    `distance` is that of the pixel's centre along the normal. The pixel's shadow on the normal is
-    a box of |cos| convolved with one of |sin|; the step's second integral, differenced over both,
-    gives the average exactly.
+    The pixel's shadow on the normal is a box of |cos| convolved with one of |sin|; the step's second
+    integral, differenced over both, gives the average exactly.
+
+    Parameters
+    ----------
+    distance : ndarray, any shape
+        Of the pixels' centres from the edge, along the normal (px).
+    normal : float
+        Direction from dark to bright (rad), as `Region.distance` takes it.
+    variance : float
+        Of the blur without the pixel (px^2), above 0.
+
+    Returns
+    -------
+    ndarray, shape of `distance`
+        From 0 on the dark side to 1.
     """
     from scipy.special import ndtr
 
@@ -102,7 +115,15 @@ def pixel_edge(distance: NDArray[Any], normal: float, variance: float) -> Values
 
 
 def width_of(variance: float, normal: float) -> float:
-    """10-90 % width (px) of a blurred edge averaged over the pixel."""
+    """10-90 % width (px) of a blurred edge averaged over the pixel.
+
+    Parameters
+    ----------
+    variance : float
+        Of the blur without the pixel (px^2).
+    normal : float
+        Direction across the edge (rad).
+    """
     from scipy.optimize import brentq
 
     reach = TEN_TO_NINETY * math.sqrt(variance + PIXEL_VARIANCE) + 1
@@ -121,7 +142,9 @@ def measure_edge(image: NDArray[Any], box: Box | None = None, *, line: Box | Non
         of the image is taken: strongest by contrast and by how well two levels describe its
         surroundings, not by sharpness, so that the choice does not favour a lucky one.
     line : (row0, col0, row1, col1), optional
-        A segment across the edge, with the strip of this `width` (px) around it.
+        A segment across the edge.
+    width : float, optional
+        Of the strip around the line (px); 9 by default.
 
     Raises
     ------

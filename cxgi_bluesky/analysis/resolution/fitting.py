@@ -52,10 +52,20 @@ def fit_pixels(
     sandwich (J^T J)^-1 J^T C J (J^T J)^-1, C being the residual's own autocovariance up to 2 pixels
     (the idea of Newey and West 1987, in two dimensions).
 
-    `prior`: what is known beforehand of each parameter, means and standard deviations (infinite:
-    nothing); it counts as one more observation, weighed against the noise of the pixels. `sensitive`: the
-    slopes are taken where each parameter is at least this large; a blur far below the pixel changes
-    nothing at all, which must not pass for certainty.
+    Parameters
+    ----------
+    model : callable
+        Takes the parameters, shape (p,), and gives the values of the pixels, shape (n,).
+    region : Region
+        The n pixels.
+    start, lower, upper : sequence of float, length p
+        First guess of the parameters, and their bounds.
+    prior : (sequence of float, sequence of float), optional
+        Mean and standard deviation of each parameter that are known beforehand (infinite: nothing is known); they
+        count as one more observation, weighed against the noise of the pixels.
+    sensitive : sequence of float, length p, optional
+        The slopes are taken where each parameter is at least this large; a blur far below the pixel changes
+        nothing at all, which must not pass for certainty.
     """
     low, high = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
     place = np.clip(start, low + 1e-9, high - 1e-9)

@@ -130,7 +130,19 @@ def measure_gap(
 
 
 def fit_gap(region: Region, direction: float, *, free: bool = True, blur_px: float = 0.0) -> Gap:
-    """Fit the model to a region; `direction` (rad) is roughly across the gap, exactly so unless `free`."""
+    """Fit the model to a region.
+
+    Parameters
+    ----------
+    region : Region
+        Pixels of the gap and of both its shoulders.
+    direction : float
+        Roughly across the gap (rad), exactly so unless `free`; as `Region.distance` takes it.
+    free : bool, optional
+        Whether the angle of the gap is fitted; True by default.
+    blur_px : float, optional
+        Standard deviation of the image's blur without the pixel (px), which sets `limit_px`; 0 by default.
+    """
     if np.ptp(region.values) <= 1e-9 * max(1e-300, float(np.abs(region.values).max())):
         raise MeasurementError("no gap along the line: all pixels there are alike")
     zero, span = float(region.values.min()), float(np.ptp(region.values))
@@ -181,8 +193,20 @@ def fit_gap(region: Region, direction: float, *, free: bool = True, blur_px: flo
 def gap_profile(distance: NDArray[Any], normal: float, parameters: Values) -> Values:
     """The model at distances (px) from the gap's middle.
 
-    Parameters are offset, normal, left and right shoulder, area, variance (px^2) of box and blur together, and the
-    box's share of it.
+    Parameters
+    ----------
+    distance : ndarray, any shape
+        Of the pixels' centres, along the normal (px).
+    normal : float
+        Direction across the gap (rad).
+    parameters : ndarray, shape (7,)
+        Offset and normal (both unused here), left and right shoulder, area, variance (px^2) of box and blur
+        together, and the box's share of it.
+
+    Returns
+    -------
+    ndarray, shape of `distance`
+        In the unit of the shoulders.
     """
     _, _, left, right, area, variance, share = parameters
     share = min(max(share, SHARES[0]), SHARES[1])
@@ -240,5 +264,13 @@ def _crossing(grid: Values, profile: Values, level: float) -> float:
 
 
 def line_width(variance: float, normal: float) -> float:
-    """Width at half maximum (px) of an infinitely narrow line blurred by a Gaussian and seen by pixels."""
+    """Width at half maximum (px) of an infinitely narrow line blurred by a Gaussian and seen by pixels.
+
+    Parameters
+    ----------
+    variance : float
+        Of the blur without the pixel (px^2).
+    normal : float
+        Direction across the line (rad).
+    """
     return float(_readings(np.array([0.0, normal, 0.0, 0.0, 1.0, max(variance, MIN_VARIANCE), 0.0]))[0])

@@ -87,7 +87,17 @@ SHOULDER = 3  # bins on each side that a gap is held against
 
 
 def best_gap(region: Region, direction: float, *, free: bool = True) -> GapGuess:
-    """The strip across `direction` (within 40 degrees if `free`) that stands out most of both its sides."""
+    """The strip across `direction` that stands out most of both its sides.
+
+    Parameters
+    ----------
+    region : Region
+        Pixels of the strip and of both its sides.
+    direction : float
+        Across the strip (rad), as `Region.distance` takes it.
+    free : bool, optional
+        Whether the strip may be turned from it by up to 40 degrees; True by default.
+    """
     angles = direction + (np.deg2rad(np.arange(-40, 41, 5)) if free else np.zeros(1))
     guesses = []
     for angle in angles:
@@ -134,7 +144,24 @@ def _strongest_strip(windows: Values, angle: float, distance: Values, bin_px: fl
 
 
 def narrow_gaps(image: NDArray[Any], count: int = 6) -> Iterator[tuple[Box, float, float]]:
-    """Lines across the strongest gaps of an image, best first, each with a width and its direction (rad)."""
+    """Lines across the strongest gaps of an image, best first, each with a width and its direction.
+
+    Parameters
+    ----------
+    image : array, shape (rows, columns)
+        Finite, 8 x 8 or more, in any unit.
+    count : int, optional
+        Gaps at most; 6 by default.
+
+    Yields
+    ------
+    line : (row0, col0, row1, col1)
+        From shoulder to shoulder (px).
+    width : float
+        Of the strip along the line, to average over (px).
+    direction : float
+        Across the gap (rad).
+    """
     image = check_image(image)
     if np.ptp(image) == 0:
         raise MeasurementError("the image is flat: it has no gap")
@@ -171,6 +198,18 @@ def straight_edges(image: NDArray[Any], count: int = 6) -> Iterator[Box]:
 
     A box is a fifth of the image wide, 12 pixels at least. Its score is the step between the two levels
     times the share of the box's variance that they explain. Large images are searched on block means.
+
+    Parameters
+    ----------
+    image : array, shape (rows, columns)
+        Finite, 8 x 8 or more, in any unit.
+    count : int, optional
+        Boxes at most; 6 by default.
+
+    Yields
+    ------
+    (row0, row1, col0, col1)
+        Whole pixels, row1 and col1 excluded.
     """
     image = check_image(image)
     if np.ptp(image) == 0:

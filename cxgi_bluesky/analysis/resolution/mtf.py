@@ -101,6 +101,13 @@ def edge_mtf(edge: Edge, spread: EdgeSpread | None = None) -> Mtf:
     sinc(f / oversampling), the response of a difference of neighbours. Noise lifts its tail. Beyond
     oversampling / 4 cycles per pixel, where a coarse profile is aliased, it is NaN: an edge along the
     axes says little about fine detail.
+
+    Parameters
+    ----------
+    edge : Edge
+        The fitted edge.
+    spread : EdgeSpread, optional
+        Its edge-spread function; made by `edge_spread` by default.
     """
     spread = edge_spread(edge) if spread is None else spread
     frequency = np.linspace(0, 1.0, 201)

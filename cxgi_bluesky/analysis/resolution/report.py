@@ -24,7 +24,22 @@ VERDICTS = {
 
 
 def edge_numbers(edge: Edge, spread: EdgeSpread, pixel_um: float | None) -> Numbers:
-    """What is known of an edge; lengths in pixels and, with the pixel's size, in um."""
+    """What is known of an edge; lengths in pixels and, with the pixel's size, in um.
+
+    Parameters
+    ----------
+    edge : Edge
+        The fitted edge.
+    spread : EdgeSpread
+        Its edge-spread function.
+    pixel_um : float or None
+        Size of a pixel (um).
+
+    Returns
+    -------
+    dict
+        Numbers by name (``width_px``, ``width_um``, ...); ``box`` is [row0, row1, col0, col1].
+    """
     row0, row1, col0, col1 = edge.region.outline()
     numbers = {
         "row": edge.row,
@@ -48,7 +63,20 @@ def edge_numbers(edge: Edge, spread: EdgeSpread, pixel_um: float | None) -> Numb
 
 
 def mtf_numbers(mtf: Mtf, pixel_um: float | None) -> Numbers:
-    """MTF50, MTF10 (cycles per pixel, and per mm with the pixel's size), and the value at Nyquist."""
+    """MTF50, MTF10 (cycles per pixel, and per mm with the pixel's size), and the value at Nyquist.
+
+    Parameters
+    ----------
+    mtf : Mtf
+        Of an edge.
+    pixel_um : float or None
+        Size of a pixel (um).
+
+    Returns
+    -------
+    dict of float
+        By name (``mtf50_per_px``, ``mtf50_per_mm``, ``at_nyquist``, ...).
+    """
     numbers = {
         "mtf50_per_px": mtf.mtf50,
         "mtf50_sigma_per_px": mtf.mtf50_sigma,
@@ -71,9 +99,23 @@ def mtf_numbers(mtf: Mtf, pixel_um: float | None) -> Numbers:
 def gap_numbers(gap: Gap, contrast: float, pixel_um: float | None) -> Numbers:
     """What is known of a gap.
 
-    `equivalent_width_px` is the gap's area over the picture's own `contrast` (bright minus dark): the
-    width of a gap that is fully open (or shut). Blur does not change it, so it holds for gaps narrower than the
-    resolution, if the picture is linear and the gap really is open.
+    `equivalent_width_px` is the gap's area over `contrast`: the width of a gap that is fully open (or shut).
+    Blur does not change it, so it holds for gaps narrower than the resolution, if the picture is linear and the
+    gap really is open.
+
+    Parameters
+    ----------
+    gap : Gap
+        The fitted gap.
+    contrast : float
+        The picture's own, bright minus dark, in its unit.
+    pixel_um : float or None
+        Size of a pixel (um); with it lengths are given in um too.
+
+    Returns
+    -------
+    dict
+        Values by name (``width_px``, ``width_um``, ``verdict``, ...).
     """
     numbers = {
         "row": gap.row,
@@ -102,7 +144,15 @@ def _in_um(numbers: Numbers, pixel_um: float | None) -> Numbers:
 
 
 def edge_text(numbers: Numbers, mtf: Numbers) -> list[str]:
-    """Lines of a table."""
+    """Lines of a table.
+
+    Parameters
+    ----------
+    numbers : dict
+        Of `edge_numbers`.
+    mtf : dict
+        Of `mtf_numbers`.
+    """
     seen = numbers["contrast"] / numbers["noise"] if numbers["noise"] > 0 else math.inf
     lines = [
         f"edge at row {numbers['row']:.2f}, column {numbers['col']:.2f}, "
@@ -189,6 +239,26 @@ def draw(
     title: str = "",
 ) -> Path:
     """Write the figure (.png, .pdf or .svg).
+
+    Parameters
+    ----------
+    path : str or Path
+        Its suffix says the format.
+    image : ndarray, shape (rows, columns)
+        The image that was measured, in any unit.
+    edge : (Edge, EdgeSpread, Mtf), optional
+        Adds the panels of an edge.
+    gap : Gap, optional
+        Adds the panel of a gap.
+    pixel_um : float, optional
+        Size of a pixel (um); without it widths are in pixels alone.
+    title : str, optional
+        Above all panels; empty by default.
+
+    Returns
+    -------
+    Path
+        Of the figure.
 
     Raises
     ------

@@ -39,7 +39,15 @@ class Region:
         return (self.cols - col) * math.cos(angle) + (self.rows - row) * math.sin(angle)
 
     def in_units(self, low: float, span: float) -> Region:
-        """The same pixels with (values - low) / span: fits run on numbers near 1, whatever the image's unit."""
+        """The same pixels with (values - low) / span: fits run on numbers near 1, whatever the image's unit.
+
+        Parameters
+        ----------
+        low : float
+            Value that becomes 0, in the image's unit.
+        span : float
+            Difference that becomes 1, in the image's unit.
+        """
         return Region(self.rows, self.cols, (self.values - low) / span)
 
     def to_map(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -82,6 +90,13 @@ def check_image(image: NDArray[Any]) -> Values:
 def box_region(image: NDArray[Any], box: Box) -> Region:
     """Rows row0..row1 - 1 and columns col0..col1 - 1 of the image, as a slice counts.
 
+    Parameters
+    ----------
+    image : array, shape (rows, columns)
+        Finite, 8 x 8 or more, in any unit.
+    box : (row0, row1, col0, col1)
+        Whole pixels.
+
     Raises
     ------
     CxgiError
@@ -108,6 +123,15 @@ def line_region(image: NDArray[Any], line: Box, width: float) -> Region:
     """Pixels whose centres lie beside the segment row0,col0 - row1,col1, at most width/2 away from it.
 
     Nothing is interpolated, so that the strip is no smoother than the image.
+
+    Parameters
+    ----------
+    image : array, shape (rows, columns)
+        Finite, 8 x 8 or more, in any unit.
+    line : (row0, col0, row1, col1)
+        The two ends of the segment (px), which need not be whole.
+    width : float
+        Of the strip (px).
 
     Raises
     ------

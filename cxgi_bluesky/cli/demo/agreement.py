@@ -173,7 +173,16 @@ class Counts:
 
     @classmethod
     def of(cls, scanned: Scanned, diode: Any, told: dict[str, Any]) -> Counts:
-        """From a scan, its diode and what the IOC said at its end; a Keithley's readings are exposures of the IOC."""
+        """From a scan, its diode and what the IOC said at its end.
+
+        Parameters
+        ----------
+        scanned : Scanned
+        diode : Diode
+            One with `reading_s` (s), such as a Keithley, has several exposures of the IOC in one of the scan.
+        told : dict
+            By the IOC: `openings`, `exposures`, `open_s` (s) and `shutter`.
+        """
         lit = sum(len(scanned.exposures.streams[name]) for name in LIT)
         exposure_s = float(scanned.exposures.start["cxgi"]["exposure_s"])
         readings = max(1, round(exposure_s / getattr(diode, "reading_s", exposure_s)))

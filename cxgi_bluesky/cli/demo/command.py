@@ -33,7 +33,20 @@ def add(commands: Commands) -> None:
 
 
 def demo(options: argparse.Namespace, say: Say) -> Payload:
-    """Scan a simulated object and reconstruct it."""
+    """Scan a simulated object and reconstruct it.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Object, board, sampling fraction, seed, folders, `epics` and `detector`.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        What the demonstration has shown, for ``--json``.
+    """
     asked = DemoOptions(options.object, options.board, options.fraction, options.seed, options.out, options.data)
     if options.epics:
         return _over_epics(asked, options, say)

@@ -166,6 +166,17 @@ def run_epics_demo(asked: DemoOptions, detector: str, say: Any) -> dict[str, Any
 def beamline_words(detector: str, board: str) -> dict[str, Any]:
     """Words of the package's example for a detector, with another board, and without what fits its own alone.
 
+    Parameters
+    ----------
+    detector : {"generic", "keithley", "tetramm", "scaler"}
+    board : str
+        Name or file of the board.
+
+    Returns
+    -------
+    dict
+        Words of a beamline file.
+
     Raises
     ------
     CxgiError

@@ -34,7 +34,20 @@ class Shown:
 
 
 def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, say: Say) -> Shown:
-    """Reconstruct with every method, record, compare with the truth, draw and tell."""
+    """Reconstruct with every method, record, compare with the truth, draw and tell.
+
+    Parameters
+    ----------
+    s : Session
+        Of the scan.
+    scanned : Scanned
+    truth : ndarray, shape (n, n)
+        True transmission (0..1).
+    out : Path
+        Folder for the pictures.
+    say : callable
+        Takes a line of text for the user.
+    """
     measurement = Measurement.from_exposures(scanned.exposures)
     images = reconstruct_all(measurement, scanned.live, s.catalog, s.board.pixel_um, say)
     numbers = {
@@ -48,7 +61,17 @@ def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, s
 
 
 def numbers_of(asked: DemoOptions, s: Session, scanned: Scanned, shown: Shown, out: Path) -> dict[str, Any]:
-    """What a demonstration has shown, as plain values."""
+    """What a demonstration has shown, as plain values.
+
+    Parameters
+    ----------
+    asked : DemoOptions
+    s : Session
+    scanned : Scanned
+    shown : Shown
+    out : Path
+        Folder of the pictures.
+    """
     return {
         **scanned.to_dict(),
         "object": asked.object_name,
@@ -74,7 +97,24 @@ def output_folder(out: str | Path) -> Path:
 def reconstruct_all(
     measurement: Measurement, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, say: Say
 ) -> dict[str, Reconstruction]:
-    """Every method from what the catalog holds, each stored as a derived run; held against the live picture."""
+    """Every method from what the catalog holds, each stored as a derived run; held against the live picture.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    live : dict of str to Reconstruction or None
+        Last live picture by method, where there was one.
+    catalog : tiled container
+    pixel_um : float
+        Pixel size at the object (um).
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict of str to Reconstruction
+        By method; images of shape (n, n).
+    """
     results = {}
     for method in METHODS:
         results[method] = reconstruct_and_check(measurement, method=method)
@@ -87,7 +127,19 @@ def reconstruct_all(
 
 
 def cnr_curves(measurement: Measurement, truth: np.ndarray[Any, Any]) -> dict[str, list[tuple[int, float]]]:
-    """CNR of each method after the first M exposures, for a dozen M."""
+    """CNR of each method after the first M exposures, for a dozen M.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    truth : ndarray, shape (n, n)
+        True transmission (0..1).
+
+    Returns
+    -------
+    dict of str to list of (int, float)
+        By method: exposures and CNR.
+    """
     counts = np.unique(np.geomspace(min(32, len(measurement)), len(measurement), 12).round().astype(int))
     curves: dict[str, list[tuple[int, float]]] = {name: [] for name in METHODS}
     for count in counts:
@@ -116,7 +168,21 @@ def save_pictures(
     numbers: dict[str, dict[str, Any]],
     curves: dict[str, list[tuple[int, float]]],
 ) -> None:
-    """object.png, one PNG a method, cnr.png, and overview.png with all of it."""
+    """object.png, one PNG a method, cnr.png, and overview.png with all of it.
+
+    Parameters
+    ----------
+    out : Path
+        Folder, which is there.
+    truth : ndarray, shape (n, n)
+        True transmission (0..1).
+    results : dict of str to Reconstruction
+        By method.
+    numbers : dict of str to dict
+        By method, `cnr` and `psnr_db` (dB) among them.
+    curves : dict of str to list of (int, float)
+        Those of `cnr_curves`.
+    """
     from PIL import Image
 
     Image.fromarray(grey_values(truth)).save(out / "object.png")

@@ -13,7 +13,21 @@ from .scan import scan
 
 
 def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], say: Say) -> dict[str, Any]:
-    """Scan, reconstruct with every method, save pictures; returns the numbers as plain values."""
+    """Scan, reconstruct with every method, save pictures.
+
+    Parameters
+    ----------
+    asked : DemoOptions
+    object_parameters : dict
+        Material and spectrum of an object that is a thickness; empty for others.
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        The numbers as plain values.
+    """
     out = output_folder(asked.out)
     check_object(asked.object_name)
     say("Starting the simulated beamline and the catalog ...")

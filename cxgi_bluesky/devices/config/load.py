@@ -142,7 +142,15 @@ def load_beamline(path: str | Path, *, connect: bool = True) -> Beamline:
 
 
 def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
-    """`load_beamline` of a file that was read before."""
+    """`load_beamline` of a file that was read before.
+
+    Parameters
+    ----------
+    file : BeamlineFile
+        As read and checked.
+    connect : bool, optional
+        Wait until every PV has answered (default True).
+    """
     timeouts = Timeouts(**file.words["timeouts"])
     try:
         shutter = _shutter(file, timeouts)

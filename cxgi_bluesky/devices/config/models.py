@@ -114,7 +114,20 @@ def record(value: Any) -> str:
 
 
 def number(*, above: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Check:
-    """A finite number within bounds."""
+    """A finite number within bounds.
+
+    Parameters
+    ----------
+    above : float, optional
+        Bound that is excluded itself (default: none).
+    least, most : float, optional
+        Bounds that are allowed themselves (default: none).
+
+    Returns
+    -------
+    callable
+        Takes a value and returns it as float, or raises ValueError with the remedy.
+    """
     bounds = [f"more than {above:g}"] if above > -math.inf else []
     bounds += [f"at least {least:g}"] if least > -math.inf else []
     bounds += [f"at most {most:g}"] if most < math.inf else []
@@ -139,7 +152,18 @@ def _hint_of_yaml(value: Any) -> str:
 
 
 def whole(least: int, most: int) -> Check:
-    """A whole number within bounds."""
+    """A whole number within bounds.
+
+    Parameters
+    ----------
+    least, most : int
+        Bounds, allowed themselves.
+
+    Returns
+    -------
+    callable
+        Takes a value and returns it, or raises ValueError with the remedy.
+    """
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -204,7 +228,20 @@ def scales(value: Any) -> dict[int, float]:
 
 
 def block(keys: Mapping[str, Key], where: str) -> Check:
-    """A block of keys in another."""
+    """A block of keys in another.
+
+    Parameters
+    ----------
+    keys : mapping of str to Key
+        What the block may hold.
+    where : str
+        Place of the block in the file, such as ``stage.limits_mm``.
+
+    Returns
+    -------
+    callable
+        `check_block` of a value.
+    """
 
     def check(value: Any) -> dict[str, Any]:
         return check_block(value, keys, where)

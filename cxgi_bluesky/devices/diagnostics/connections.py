@@ -17,7 +17,14 @@ MAX_SILENT = 3  # readings that time out before the rest is not asked for
 
 
 def connections(devices: Sequence[Any], timeouts: Timeouts) -> list[Finding]:
-    """PVs that do not exist, those of one record in one line; a dead IOC is one line altogether."""
+    """PVs that do not exist, those of one record in one line; a dead IOC is one line altogether.
+
+    Parameters
+    ----------
+    devices : sequence of ophyd Device
+    timeouts : Timeouts
+        All PVs are waited for `connection_s` (s) at most.
+    """
     devices = list(devices)
     waiting = find_unconnected(devices, timeouts.connection_s)
     every = sum(len(epics_signals(device)) for device in devices)

@@ -33,7 +33,17 @@ class AxisPvs:
 
 
 def check_within(name: str, place: float, limits_mm: tuple[float, float] | None) -> None:
-    """Raise `ValueError` for what is no position, `LimitError` beyond limits of the beamline file."""
+    """Raise `ValueError` for what is no position, `LimitError` beyond limits of the beamline file.
+
+    Parameters
+    ----------
+    name : str
+        Of the axis, for the message.
+    place : float
+        Position (mm).
+    limits_mm : (float, float) or None
+        Lowest and highest position (mm); None: no limits.
+    """
     if not math.isfinite(place):
         raise ValueError(f"{name}: {place} mm is no position")
     if limits_mm is not None and not limits_mm[0] <= place <= limits_mm[1]:
@@ -41,7 +51,15 @@ def check_within(name: str, place: float, limits_mm: tuple[float, float] | None)
 
 
 def describe_in_mm(key: dict[str, Any], precision: int) -> dict[str, Any]:
-    """Description of a position with unit, type and a precision that shows less than a um."""
+    """Description of a position with unit, type and a precision that shows less than a um.
+
+    Parameters
+    ----------
+    key : dict
+        Description by ophyd; it is not changed.
+    precision : int
+        Decimals that the IOC says; 4 at least are given.
+    """
     return {**key, "dtype": "number", "dtype_numpy": "<f8", "units": UNIT, "precision": max(precision, 4)}
 
 
@@ -208,7 +226,18 @@ Axis = BoundedMotor | BoundedPositioner
 
 
 def set_bounds(axis: Axis, limits_mm: tuple[float, float] | None, settle_s: float, move_timeout_s: float) -> None:
-    """What the beamline file says of an axis: limits beside its own, a wait after each move, its longest move."""
+    """What the beamline file says of an axis: limits beside its own, a wait after each move, its longest move.
+
+    Parameters
+    ----------
+    axis : BoundedMotor or BoundedPositioner
+    limits_mm : (float, float) or None
+        Lowest and highest position (mm); None: no other limits than its own.
+    settle_s : float
+        Wait after each move (s).
+    move_timeout_s : float
+        Longest time of a move (s).
+    """
     axis.limits_mm, axis.settle_time, axis.timeout = limits_mm, settle_s, move_timeout_s
 
 
@@ -315,7 +344,17 @@ def _check_window(axes: Sequence[Axis], wanted_mm: Sequence[float], found: Seque
 
 
 def end_pseudo_move(device: Any, ended: StatusBase, status: StatusBase) -> None:
-    """End a pseudo axis' own status, which knows no error but "failed" unless it is told."""
+    """End a pseudo axis' own status, which knows no error but "failed" unless it is told.
+
+    Parameters
+    ----------
+    device : ophyd PseudoPositioner
+        Whose pseudo axis moves.
+    ended : StatusBase
+        Of the move of the real axes, which is over.
+    status : StatusBase
+        Of the move of the pseudo axis.
+    """
     error = ended.exception(timeout=0)
     if status.done:
         return  # stopped, or replaced by a newer move

@@ -148,7 +148,15 @@ class ShutterTimes:
 
 
 def check_times(times: ShutterTimes, barrier_s: float | None) -> None:
-    """Raise `CxgiError` for times that are longer than plans wait, the second barrier's closing included."""
+    """Raise `CxgiError` for times that are longer than plans wait, the second barrier's closing included.
+
+    Parameters
+    ----------
+    times : ShutterTimes
+        Of the shutter (s).
+    barrier_s : float or None
+        Longest time that the second barrier takes to close (s); None without one.
+    """
     closing_s = times.closing_s + (barrier_s or 0.0)
     for words, seconds in (("opening_s", times.opening_s), ("closing_s of shutter and barrier", closing_s)):
         if not 0 < seconds <= MAX_CLOSING_S:

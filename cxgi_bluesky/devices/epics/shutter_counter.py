@@ -36,7 +36,15 @@ class OpenCount:
         return 0 < timestamp < self._known_since - CLOCK_SET_BACK_S
 
     def note(self, opened: bool, timestamp: float) -> bool:
-        """Take a readback with the IOC's time stamp (s; 0: unknown); whether it tells that the shutter has closed."""
+        """Take a readback; whether it tells that the shutter has closed.
+
+        Parameters
+        ----------
+        opened : bool
+            Whether the readback says open.
+        timestamp : float
+            Of the readback, by the IOC's clock (s; 0: unknown).
+        """
         with self._noting:
             if self.is_late(timestamp):
                 return False

@@ -58,7 +58,19 @@ class EpicsDevice(Device):
         return list(super().stage())
 
     def optional(self, attr: str, pv: str | None, kind: type[Any] = EpicsSignal, **words: Any) -> Any:
-        """A signal that only some beamlines have; None without a PV."""
+        """A signal that only some beamlines have; None without a PV.
+
+        Parameters
+        ----------
+        attr : str
+            Name of the signal within the device.
+        pv : str or None
+            Name of the PV.
+        kind : type, optional
+            Class of the signal (default EpicsSignal).
+        **words
+            For that class.
+        """
         if pv is None:
             return None
         signal = kind(pv, name=f"{self.name}_{attr}", **words)
@@ -98,7 +110,14 @@ def pv_names(signal: Any) -> list[str]:
 
 
 def give_timeouts(device: Any, timeouts: Timeouts) -> None:
-    """Time-outs for every EPICS signal of a device; ophyd has them as arguments of signals that it makes itself."""
+    """Time-outs for every EPICS signal of a device; ophyd has them as arguments of signals that it makes itself.
+
+    Parameters
+    ----------
+    device : ophyd Device or EpicsSignal
+    timeouts : Timeouts
+        Longest waits (s).
+    """
     for signal in epics_signals(device).values():
         signal._connection_timeout = min(timeouts.connection_s, RECONNECTION_S)
         signal._timeout = timeouts.read_s
@@ -106,7 +125,14 @@ def give_timeouts(device: Any, timeouts: Timeouts) -> None:
 
 
 def find_unconnected(devices: list[Any], timeout_s: float) -> list[Any]:
-    """Signals that are not connected when the time is over; all are waited for at once."""
+    """Signals that are not connected when the time is over; all are waited for at once.
+
+    Parameters
+    ----------
+    devices : list of ophyd Device
+    timeout_s : float
+        Longest wait (s); 0: look once.
+    """
     deadline = time.monotonic() + timeout_s
     waiting = [signal for device in devices for signal in epics_signals(device).values()]
     while (waiting := [s for s in waiting if not s.connected]) and time.monotonic() < deadline:
@@ -121,6 +147,12 @@ def silent_pvs(signal: Any) -> list[str]:
 
 def wait_for_connections(devices: list[Any], timeout_s: float) -> None:
     """Wait until every PV has answered.
+
+    Parameters
+    ----------
+    devices : list of ophyd Device
+    timeout_s : float
+        Longest wait (s).
 
     Raises
     ------
@@ -147,6 +179,12 @@ def _axes(device: Any) -> list[Any]:
 def wait_for_return(devices: list[Any], timeout_s: float = RETURN_S) -> None:
     """Wait for PVs that were connected before: their IOC may just have been started again.
 
+    Parameters
+    ----------
+    devices : list of ophyd Device
+    timeout_s : float, optional
+        Longest wait (s; default 30).
+
     Raises
     ------
     CxgiError
@@ -169,12 +207,31 @@ def finish_unstaging(device: Any) -> None:
 
 
 def put_noting(signal: Any, value: Any, completed: threading.Event) -> None:
-    """Write with put-completion: the event is set when the record has done its work."""
+    """Write with put-completion.
+
+    Parameters
+    ----------
+    signal : EpicsSignal
+    value : int, float or str
+        In the unit of the PV.
+    completed : threading.Event
+        Set when the record has done its work.
+    """
     signal.put(value, use_complete=True, callback=lambda **_: completed.set())
 
 
 def wait_for_record(signal: Any, value: Any, completed: threading.Event, timeout_s: float) -> None:
     """Wait until a record has done what was written to it.
+
+    Parameters
+    ----------
+    signal : EpicsSignal
+    value : int, float or str
+        What was written, for the message.
+    completed : threading.Event
+        That of `put_noting`.
+    timeout_s : float
+        Longest wait (s).
 
     Raises
     ------
@@ -190,7 +247,16 @@ def wait_for_record(signal: Any, value: Any, completed: threading.Event, timeout
 
 
 def put_and_complete(signal: Any, value: Any, timeout_s: float) -> None:
-    """Write with put-completion and wait for it; errors as `wait_for_record`."""
+    """Write with put-completion and wait for it; errors as `wait_for_record`.
+
+    Parameters
+    ----------
+    signal : EpicsSignal
+    value : int, float or str
+        In the unit of the PV.
+    timeout_s : float
+        Longest wait (s).
+    """
     completed = threading.Event()
     put_noting(signal, value, completed)
     wait_for_record(signal, value, completed, timeout_s)
@@ -276,7 +342,17 @@ def fresh_with_time(signal: Any) -> tuple[Any, float]:
 
 
 def says(signal: Any, value: Any, wanted: Any) -> bool:
-    """Whether a value of a signal is the wanted one, which may be a number, a word of its enum, or a text."""
+    """Whether a value of a signal is the wanted one.
+
+    Parameters
+    ----------
+    signal : EpicsSignal
+        Knows the words of its enum.
+    value : int, float or str
+        What it has told.
+    wanted : int, float or str
+        A number, a word of its enum, or a text.
+    """
     if isinstance(value, str) and not isinstance(wanted, str):
         return value.strip() == f"{wanted:g}"
     if isinstance(wanted, str) and not isinstance(value, str):
@@ -286,11 +362,28 @@ def says(signal: Any, value: Any, wanted: Any) -> bool:
 
 
 def can_tell(signal: Any, value: Any, wanted: Any) -> bool:
-    """Whether `says` can tell already: a first update may come before the words of its enum."""
+    """Whether `says` can tell already: a first update may come before the words of its enum.
+
+    Parameters
+    ----------
+    signal : EpicsSignal
+    value : int, float, str or None
+        What it has told; None: nothing yet.
+    wanted : int, float or str
+        As in `says`.
+    """
     return value is not None and not (isinstance(wanted, str) and not isinstance(value, str) and not signal.enum_strs)
 
 
 def word_of(signal: Any, value: Any) -> str:
-    """A value as people know it: the word of an enum, else the number."""
+    """A value as people know it: the word of an enum, else the number.
+
+    Parameters
+    ----------
+    signal : EpicsSignal
+        Knows the words of its enum.
+    value : int, float or str
+        What it has told.
+    """
     words = getattr(signal, "enum_strs", None) or ()
     return str(words[int(value)]) if words and 0 <= int(value) < len(words) else str(value)

@@ -100,7 +100,18 @@ class EpicsAxesStage(MaskStage):
         super().stop(success=success)
 
     def move_axes(self, x_mm: float, y_mm: float) -> StatusBase:
-        """Move both axes at once, and check where they are."""
+        """Move both axes at once, and check where they are.
+
+        Parameters
+        ----------
+        x_mm, y_mm : float
+            Position of each axis (mm).
+
+        Returns
+        -------
+        StatusBase
+            That of `move_together`: it ends when both axes are within `in_position_um`.
+        """
         return move_together(
             self, self.axes, (x_mm, y_mm), window_um=self.in_position_um, timeout_s=self.move_timeout_s
         )

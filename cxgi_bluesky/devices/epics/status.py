@@ -74,7 +74,16 @@ class _Watchdog:
         self._started = False
 
     def watch(self, status: StatusBase, timeout_s: float, name: str) -> None:
-        """End the status with a `TimeoutError` unless it is forgotten by then."""
+        """End the status with a `TimeoutError` unless it is forgotten by then.
+
+        Parameters
+        ----------
+        status : StatusBase
+        timeout_s : float
+            Time that it has (s).
+        name : str
+            Of the device, for the message.
+        """
         due = time.monotonic() + timeout_s
         with self._sooner:
             self._due[status] = due, f"{name}: no end within {timeout_s:g} s"
@@ -112,6 +121,15 @@ def in_background(device: Any, action: Job, timeout_s: float) -> StatusBase:
     """Status of an action that waits for hardware, in another thread; what it raises is the status's error.
 
     An action that hangs ends its status with a `TimeoutError` all the same, when the time is over.
+
+    Parameters
+    ----------
+    device : ophyd Device
+        Whose status it is.
+    action : callable
+        Without arguments; what it returns is not used.
+    timeout_s : float
+        Longest time of the action (s).
     """
     status = Status(obj=device)
 
@@ -137,7 +155,14 @@ def finish(status: StatusBase) -> None:
 
 
 def fail(status: StatusBase, error: Exception) -> None:
-    """Failure, unless the status has ended already."""
+    """Failure, unless the status has ended already.
+
+    Parameters
+    ----------
+    status : StatusBase
+    error : Exception
+        Why it has failed; a time-out of a status becomes a `TimeoutError`.
+    """
     if isinstance(error, StatusTimeoutError | WaitTimeoutError):
         error = TimeoutError(str(error))  # a status does not take these two, which mean its own time-outs
     with suppress(InvalidState):

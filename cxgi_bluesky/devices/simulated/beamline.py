@@ -28,7 +28,17 @@ from ..stage import MaskStage
 
 
 def finished_after(seconds: float, device: object, action: Any = None) -> StatusBase:
-    """Status of something that takes `seconds` of real time and then acts; no thread for zero."""
+    """Status of something that takes its time and then acts.
+
+    Parameters
+    ----------
+    seconds : float
+        Real time until the action (s); 0: at once, without a thread.
+    device : ophyd Device
+        Whose status it is.
+    action : callable, optional
+        Without arguments; what it raises is the status's error. By default nothing is done.
+    """
     status = Status(obj=device, timeout=seconds + 10)
 
     def finish() -> None:

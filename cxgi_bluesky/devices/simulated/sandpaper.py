@@ -59,7 +59,19 @@ class SimulatedSpeckleBeamline(SimulatedBeamline):
 def speckle_board(
     count: int = 10000, *, size: int = 59, pixel_um: float = 150.0, step_um: float = 1350.0
 ) -> SpeckleBoard:
-    """Positions on a sheet of sandpaper, in rows that make it about square; the reference is beside it."""
+    """Positions on a sheet of sandpaper, in rows that make it about square; the reference is beside it.
+
+    Parameters
+    ----------
+    count : int, optional
+        Positions (default 10000).
+    size : int, optional
+        Pixels per side of the image (default 59).
+    pixel_um : float, optional
+        Pixel pitch at the object (um; default 150).
+    step_um : float, optional
+        Distance between neighbouring positions (um; default 1350).
+    """
     columns = max(1, round(count**0.5))
     beside_mm = max(20.0, (size + 20) * pixel_um / 1000)
     return SpeckleBoard("sandpaper", (size, size), pixel_um, step_um, count, columns, beside_mm=beside_mm)

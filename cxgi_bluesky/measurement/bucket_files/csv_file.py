@@ -77,7 +77,15 @@ def _read_words(path: Path, text: str) -> dict[str, Any]:
 
 
 def write_csv(path: Path, table: BucketTable) -> None:
-    """Write the words as comments, the header, and one row per pattern; floats read back exactly."""
+    """Write the words as comments, the header, and one row per pattern; floats read back exactly.
+
+    Parameters
+    ----------
+    path : Path
+        The file; one that is there is replaced.
+    table : BucketTable
+        What to write.
+    """
     columns, words = table.columns(), {VERSION_WORD: FORMAT_VERSION, _COUNT_WORD: len(table), **table.words()}
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         for name, value in words.items():

@@ -88,7 +88,15 @@ def _unit(path: Path, group: Any) -> dict[str, Any]:
 
 
 def write_hdf5(path: Path, table: BucketTable) -> None:
-    """Write the table, with checksums wherever HDF5 since 1.8 keeps them."""
+    """Write the table, with checksums wherever HDF5 since 1.8 keeps them.
+
+    Parameters
+    ----------
+    path : Path
+        The file; one that is there is replaced.
+    table : BucketTable
+        What to write.
+    """
     import h5py
 
     with h5py.File(path, "w", libver=("v108", "v108")) as file:

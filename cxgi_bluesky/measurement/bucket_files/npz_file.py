@@ -37,7 +37,15 @@ def read_npz(path: Path) -> BucketTable:
 
 
 def read_arrays(path: Path, *, only: tuple[str, ...] | None = None) -> dict[str, NDArray[Any]]:
-    """Arrays of an NPZ file by name (all of them, or `only` some), never unpickled."""
+    """Arrays of an NPZ file by name, never unpickled.
+
+    Parameters
+    ----------
+    path : Path
+        The NPZ file.
+    only : tuple of str, optional
+        Names of the arrays to read; all by default.
+    """
     try:
         with path.open("rb") as stream, _open(stream) as archive:
             names = [name for name in archive.files if only is None or name in only]
@@ -86,7 +94,15 @@ def _in_one_line(error: BaseException) -> str:
 
 
 def write_npz(path: Path, table: BucketTable) -> None:
-    """Write columns and words as arrays, uncompressed; the zip container keeps a checksum of each."""
+    """Write columns and words as arrays, uncompressed; the zip container keeps a checksum of each.
+
+    Parameters
+    ----------
+    path : Path
+        The file; one that is there is replaced.
+    table : BucketTable
+        What to write.
+    """
     arrays = {VERSION_WORD: FORMAT_VERSION, **table.words(), **table.columns()}
     with path.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})

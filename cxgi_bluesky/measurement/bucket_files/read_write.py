@@ -84,7 +84,15 @@ def write_buckets(path: str | Path, table: BucketTable, *, overwrite: bool = Fal
 
 
 def check_target(path: str | Path, *, overwrite: bool) -> Path:
-    """The path, if a file of buckets may be written there; checked before work is spent on it."""
+    """The path, if a file of buckets may be written there; checked before work is spent on it.
+
+    Parameters
+    ----------
+    path : str or Path
+        In a folder that exists; its suffix says the format: .csv, .npz, .h5 or .hdf5.
+    overwrite : bool
+        Whether a file that is already there may be replaced.
+    """
     path = Path(path)
     _format_of(path)
     if not path.parent.is_dir():

@@ -156,13 +156,31 @@ class BucketTable:
 
 
 def make_table(path: Path, columns: dict[str, Any], words: dict[str, Any]) -> BucketTable:
-    """The table of a file, whose name goes into every complaint; unknown words are left out."""
+    """The table of a file, whose name goes into every complaint; unknown words are left out.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : dict of array_like, shape (M,)
+        By the names in `COLUMNS`.
+    words : dict
+        Single values by the names in `WORDS`.
+    """
     with naming(path):
         return BucketTable(**columns, **{name: words[name] for name in WORDS if name in words})
 
 
 def check_version(path: Path, value: Any) -> None:
-    """Raise `CxgiError` for a file of another version of the format."""
+    """Raise `CxgiError` for a file of another version of the format.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    value : int, str or array of one value
+        What it says as `VERSION_WORD`.
+    """
     with naming(path):
         version = _whole(VERSION_WORD, value)
         if version != FORMAT_VERSION:
@@ -185,7 +203,15 @@ def naming(path: str | Path) -> Iterator[None]:
 
 
 def numeric(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Integers or floats, any shape, else `CxgiError`: no text, no objects, no complex numbers."""
+    """Integers or floats, any shape, else `CxgiError`: no text, no objects, no complex numbers.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    values : array_like, any shape
+        Kept in their type and shape.
+    """
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -257,7 +283,20 @@ def _number(name: str, value: Any) -> float:
 
 
 def one_line(name: str, value: Any) -> str | None:
-    """One line of text with single spaces; without any, the word is not said."""
+    """One line of text with single spaces; without any, the word is not said.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    value : str, bytes or array of one text
+        UTF-8, up to `MAX_TEXT` characters.
+
+    Returns
+    -------
+    str or None
+        None for an empty text.
+    """
     return " ".join((_lines(name, value) or "").split()) or None
 
 

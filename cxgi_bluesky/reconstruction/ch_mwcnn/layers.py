@@ -108,7 +108,19 @@ class MaskErrorFit(nn.Module):
         self.log_ridge = nn.Parameter(torch.zeros(3))
 
     def forward(self, residual: Tensor, image: Tensor, weight: Tensor, given: NetworkInput) -> Tensor:
-        """The common part of the residuals, (b, 1, n, n), where masks are doubted, else 0."""
+        """The common part of the residuals, (b, 1, n, n), where masks are doubted, else 0.
+
+        Parameters
+        ----------
+        residual : Tensor, shape (b, 1, n, n)
+            Measured less predicted orthonormal coefficients of the normalised image, 0 where not measured.
+        image : Tensor, shape (b, 1, n, n)
+            Normalised image that they were predicted from.
+        weight : Tensor, shape (b, 1, n, n)
+            Weight of each coefficient in the fit, 0..1; 0 where not measured.
+        given : NetworkInput
+            The measurements.
+        """
         t = tables(residual.shape[-1])
         others = given.measured.clone()
         others[..., 0, 0] = 0
@@ -137,7 +149,15 @@ class DataConsistency(nn.Module):
         self.mask_error = MaskErrorFit()
 
     def forward(self, image: Tensor, given: NetworkInput) -> Tensor:
-        """What to add to the image, (b, 1, n, n)."""
+        """What to add to the image, (b, 1, n, n).
+
+        Parameters
+        ----------
+        image : Tensor, shape (b, 1, n, n)
+            Normalised image.
+        given : NetworkInput
+            The measurements.
+        """
         trust = self.trust(image.shape[-1])
         weight = given.measured * trust / (trust + given.variance)
         with torch.autocast("cpu", enabled=False):
@@ -159,6 +179,15 @@ def sampling_summary(measured: Tensor) -> Tensor:
 @lru_cache(maxsize=64)
 def wavelet_matrix(length: int, wavelet: str, dtype: torch.dtype = torch.float32) -> Tensor:
     """Orthogonal analysis matrix, shape (length, length): low-pass rows first, then high-pass rows.
+
+    Parameters
+    ----------
+    length : int
+        Pixels per side, even.
+    wavelet : str
+        PyWavelets' name of an orthogonal wavelet, such as "haar" or "db2".
+    dtype : torch.dtype, optional
+        Of the matrix; single precision by default.
 
     Raises
     ------
@@ -188,6 +217,13 @@ def dwt2(images: Tensor, wavelet: str = "haar") -> Tensor:
 
     The four sub-bands of a channel stand in four groups of c: approximation, horizontal,
     vertical and diagonal detail, in the order of ``pywt.dwt2(..., mode="periodization")``.
+
+    Parameters
+    ----------
+    images : Tensor, shape (b, c, n, n)
+        n even.
+    wavelet : str, optional
+        PyWavelets' name of an orthogonal wavelet; "haar" by default.
     """
     if wavelet == "haar":
         return _haar(images)
@@ -200,7 +236,15 @@ def dwt2(images: Tensor, wavelet: str = "haar") -> Tensor:
 
 
 def idwt2(bands: Tensor, wavelet: str = "haar") -> Tensor:
-    """Inverse of `dwt2`, (b, 4c, n/2, n/2) to (b, c, n, n)."""
+    """Inverse of `dwt2`, (b, 4c, n/2, n/2) to (b, c, n, n).
+
+    Parameters
+    ----------
+    bands : Tensor, shape (b, 4c, n/2, n/2)
+        Sub-bands in the order of `dwt2`.
+    wavelet : str, optional
+        As for `dwt2`; "haar" by default.
+    """
     approximation, horizontal, vertical, diagonal = bands.chunk(4, dim=1)
     if wavelet == "haar":
         return _inverse_haar(approximation, horizontal, vertical, diagonal)

@@ -100,7 +100,17 @@ class WaveletUNet(nn.Module):
             _draw_weights(nn.init.normal_, cast(nn.Conv2d, head).weight, std=1e-3)
 
     def forward(self, images: Tensor, constants: Tensor, conditions: Tensor) -> Tensor:
-        """What to add to an image; constants (b, constants), conditions (b, conditions)."""
+        """What to add to an image, (b, 1, n, n).
+
+        Parameters
+        ----------
+        images : Tensor, shape (b, channels, n, n)
+            Images that go in; n a multiple of 8.
+        constants : Tensor, shape (b, constants)
+            Numbers that go in as constant maps.
+        conditions : Tensor, shape (b, conditions)
+            What moves and scales the features of each level.
+        """
         half = images.shape[-1] // 2
         maps = constants[:, :, None, None].expand(-1, -1, half, half)
         places = place_maps(half).expand(len(images), -1, -1, -1)
@@ -208,7 +218,14 @@ class CHMWCNN(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Normalised measurements to the normalised image and, if asked for, log sigma, each (b, 1, n, n).
 
-        `trial` are the pictures of `trial_pictures`, if they are known already.
+        Parameters
+        ----------
+        given : NetworkInput
+            The normalised measurements.
+        trial : Tensor, shape (b, 1, n, n), optional
+            Pictures of `trial_pictures`, if they are known already; by default they are made here.
+        with_sigma : bool, optional
+            Whether log sigma is asked for; False by default, and None is given in its place.
         """
         trial = trial_pictures(given) if trial is None else trial
         start = self.first(given)
@@ -235,7 +252,15 @@ class CHMWCNN(nn.Module):
         return copied
 
     def in_its_unit(self, given: NetworkInput, trial: Tensor | None = None) -> Tensor:
-        """The image in the unit of the measurement, (b, 1, n, n)."""
+        """The image in the unit of the measurement, (b, 1, n, n).
+
+        Parameters
+        ----------
+        given : NetworkInput
+            The normalised measurements.
+        trial : Tensor, shape (b, 1, n, n), optional
+            As for `forward`.
+        """
         image, _ = self(given, trial)
         return cast(Tensor, image * given.deviation + given.mean)
 

@@ -86,6 +86,18 @@ def ch_mwcnn_many(
 ) -> list[tuple[Image, Found]]:
     """Reconstruct many measurements, those of the same size together; as `ch_mwcnn` but for rounding.
 
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+        Of sizes the weights were trained on.
+    weights : path, optional
+        A safetensors file; by default the one shipped with the package.
+
+    Returns
+    -------
+    list of (ndarray, dict)
+        Image, shape (n, n), and parameters of each measurement, as of `ch_mwcnn`.
+
     Raises
     ------
     CxgiError
@@ -108,6 +120,20 @@ def ch_mwcnn_sigma(
     The network was trained to say it: 68 % of the pixels of its training objects lie within it. Where enough patterns
     were measured, some are held back and the image's whole sigma follows what they say (`sigma_calibration`).
 
+    Parameters
+    ----------
+    measurement : Measurement
+        Of a size the weights were trained on.
+    weights : path, optional
+        A safetensors file; by default the one shipped with the package.
+    sizes : ErrorSizes, optional
+        Where other steps have found, or will look for, the error size of this measurement.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        In the unit of the measurement.
+
     Raises
     ------
     CxgiError
@@ -129,7 +155,16 @@ def ch_mwcnn_sigma(
 
 
 def run_network(network: CHMWCNN, given: NetworkInput, trial: Tensor | None = None) -> Image:
-    """One forward pass, shape (b, n, n), in the unit of the measurement."""
+    """One forward pass, shape (b, n, n), in the unit of the measurement.
+
+    Parameters
+    ----------
+    network : CHMWCNN
+    given : NetworkInput
+        The normalised measurements.
+    trial : Tensor, shape (b, 1, n, n), optional
+        Pictures to begin with, normalised; by default those of `trial_pictures`.
+    """
     with torch.inference_mode(), torch_threads(_THREADS):
         image: Image = network.in_its_unit(given, trial)[:, 0].numpy()
     return image

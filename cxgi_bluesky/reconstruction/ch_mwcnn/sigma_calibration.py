@@ -103,7 +103,23 @@ def enough_patterns(given: NetworkInput) -> Tensor:
 def log_sigma_to_scale(
     law: SigmaLaw | None, network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor, log_sigma: Tensor
 ) -> Tensor:
-    """log sigma with the scale that the law gives it; as it is without a law, or of too few patterns."""
+    """log sigma with the scale that the law gives it; as it is without a law, or of too few patterns.
+
+    Parameters
+    ----------
+    law : SigmaLaw or None
+    network : CHMWCNN
+    given : NetworkInput
+        A batch of b measurements.
+    trial : Tensor, shape (b, 1, n, n)
+        Pictures of `trial_pictures`, normalised.
+    image, log_sigma : Tensor, shape (b, 1, n, n)
+        What the network made of them, normalised.
+
+    Returns
+    -------
+    Tensor, shape (b, 1, n, n)
+    """
     if law is None:
         return log_sigma
     scaled = log_sigma.clone()

@@ -13,7 +13,15 @@ from .inputs import NetworkInput
 
 
 def check_known_size(known: Mapping[str, Any], size: int) -> None:
-    """Raise `CxgiError` for a size that the weights were not trained on."""
+    """Raise `CxgiError` for a size that the weights were not trained on.
+
+    Parameters
+    ----------
+    known : mapping
+        Block ``known`` of the model card.
+    size : int
+        Pixels per side n.
+    """
     if size not in known["sizes"]:
         raise MeasurementError(
             f"size {size} is unknown to the network's weights (they know {known['sizes']}): use method tv"

@@ -30,6 +30,13 @@ SCHEMA = "cxgi-ch-mwcnn-3"
 def check_description(path: Path, words: Mapping[str, Any]) -> tuple[NetworkConfig, dict[str, Any]]:
     """The network's shape and the model card in the words of a file.
 
+    Parameters
+    ----------
+    path : Path
+        Of the file, for the messages.
+    words : mapping
+        What the file says of itself: ``schema``, ``network`` and ``card``.
+
     Raises
     ------
     CxgiError
@@ -49,6 +56,15 @@ def check_description(path: Path, words: Mapping[str, Any]) -> tuple[NetworkConf
 
 def check_card_beside(path: Path, sha256: str, *, needed: bool) -> None:
     """Hold the digest of a weights file against the one in the model card of the same name beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The weights file.
+    sha256 : str
+        Its digest, in hexadecimal digits.
+    needed : bool
+        Whether a missing card is an error.
 
     Raises
     ------
@@ -144,7 +160,15 @@ class LoadedNetwork:
 
 
 def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
-    """Write weights (half precision) with their model card; the file appears whole or not at all."""
+    """Write weights (half precision) with their model card; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    network : CHMWCNN
+    card : dict
+        The model card, of plain values.
+    """
     tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
     words = {"schema": SCHEMA, "network": network.config.to_dict(), "card": card}
     metadata = {_WORDS: json.dumps(words, sort_keys=True)}  # one word: several would come in any order, bytes differ
@@ -152,7 +176,15 @@ def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file, whole or not at all, that others may read as far as the umask lets them."""
+    """Write a safetensors file, whole or not at all, that others may read as far as the umask lets them.
+
+    Parameters
+    ----------
+    path : Path
+    tensors : dict of str to Tensor
+        By name; any shapes, contiguous in memory.
+    metadata : dict of str to str
+    """
     with whole_file(path) as part:
         part.touch()
         usual = stat.S_IMODE(part.stat().st_mode)

@@ -85,7 +85,17 @@ def scales(drawn: Redrawn, deviation: Array) -> dict[str, float]:
 
 
 def calibrate(deviation: Array, found: Mapping[str, float], law: Mapping[str, float] = LAW) -> Array:
-    """One sigma of the error of each pixel, shape (n, n), from scatter and `scales`."""
+    """One sigma of the error of each pixel, shape (n, n), from scatter and `scales`.
+
+    Parameters
+    ----------
+    deviation : ndarray, shape (n, n)
+        `scatter` of the redrawn pictures, in their unit; not 0 everywhere.
+    found : mapping of str to float
+        Their `scales`.
+    law : mapping of str to float, optional
+        Numbers of the law; by default `LAW`, which was fitted to random objects.
+    """
     whole = rms(deviation)
     size = law["constant"] + sum(law[name] * value for name, value in found.items())
     return whole * math.exp(min(max(size, law["least"]), law["most"])) * shape(deviation) ** law["g"]
@@ -102,6 +112,20 @@ def expected_error(measurement: Measurement, left_out: NDArray[np.int64], missed
 
     Their power is taken as c ((u+1)(v+1))^a |(u+1, v+1)|^b, u and v the sequencies, and fitted by a
     log-linear regression with errors in proportion to the mean (gamma).
+
+    Parameters
+    ----------
+    measurement : Measurement
+        With its full sigma, model error included.
+    left_out : ndarray of int, shape (draws, m)
+        pattern_index of the patterns left out of each reduced picture.
+    missed : ndarray, shape (draws, m)
+        What that picture predicts for them, less what was measured.
+
+    Returns
+    -------
+    float
+        In the unit of the picture.
     """
     variance, unmeasured = float(np.mean(measurement.sigma**2)), ~measurement.measured_grid().ravel()
     power, extrapolated = missed.ravel() ** 2, 0.0

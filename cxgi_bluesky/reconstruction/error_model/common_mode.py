@@ -44,7 +44,15 @@ class CommonError:
     edges: float = 0.0
 
     def of(self, pattern_index: NDArray[np.int64], size: int) -> Array:
-        """The error of some coefficients, shape (len,)."""
+        """The error of some coefficients, shape (len,).
+
+        Parameters
+        ----------
+        pattern_index : ndarray of int, shape (len,)
+            Which coefficients.
+        size : int
+            Pixels per side n.
+        """
         constant, edges = _shapes(pattern_index, size)
         error: Array = self.constant * constant + self.edges * edges
         return error
@@ -55,6 +63,12 @@ def common_error(measurement: Measurement, level: float = MASK_LEVEL) -> CommonE
 
     The gradient of the zero-filled inverse is taken as Gaussian with its mean power everywhere, the two sizes as
     Gaussian with the sigmas that `expected_sizes` gives: linear least squares for two numbers.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    level : float, optional
+        As for `expected_sizes`; `MASK_LEVEL` by default.
     """
     sigmas = np.array(expected_sizes(measurement, level))
     wanted = sigmas > 0
@@ -84,7 +98,17 @@ def spot_sizes(measurement: Measurement) -> tuple[float, float]:
 def expected_sizes(measurement: Measurement, level: float = MASK_LEVEL) -> tuple[float, float]:
     """One standard deviation of the constant and of the edges' share before the data are asked; 0: there is none.
 
-    `level` is the relative sigma of the light that a mask passes more than designed; 0 leaves b_0's noise alone.
+    Parameters
+    ----------
+    measurement : Measurement
+    level : float, optional
+        Relative sigma of the light that a mask passes more than designed, `MASK_LEVEL` by default; 0 leaves b_0's noise
+        alone.
+
+    Returns
+    -------
+    (float, float)
+        In the unit of the coefficients.
     """
     source, constant = measurement.source, measurement.sigma_common
     if source.get("coding") != "binary" or _TAKEN_OFF in source or "tile_maps_sha256" in source:
@@ -95,7 +119,14 @@ def expected_sizes(measurement: Measurement, level: float = MASK_LEVEL) -> tuple
 
 
 def without_common_error(measurement: Measurement, level: float = MASK_LEVEL) -> tuple[Measurement, CommonError]:
-    """The measurement with its common error taken off, and that error."""
+    """The measurement with its common error taken off, and that error.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    level : float, optional
+        As for `expected_sizes`; `MASK_LEVEL` by default.
+    """
     error = common_error(measurement, level)
     if error == CommonError():
         return measurement, error
@@ -105,7 +136,19 @@ def without_common_error(measurement: Measurement, level: float = MASK_LEVEL) ->
 
 
 def without_common_part(residual: Array, measurement: Measurement) -> Array:
-    """Residuals of the coefficients without what a common error of the expected sizes explains of them."""
+    """Residuals of the coefficients without what a common error of the expected sizes explains of them.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (M,)
+        Measured less predicted coefficients.
+    measurement : Measurement
+        That they belong to.
+
+    Returns
+    -------
+    ndarray, shape (M,)
+    """
     variance = float(np.mean(measurement.sigma**2))
     sigmas = np.array(expected_sizes(measurement))
     wanted = sigmas > 0

@@ -53,7 +53,20 @@ class ErrorSize:
 
 
 def draw_rows(measurement: Measurement, seed: int) -> NDArray[np.int64]:
-    """Rows of an eighth of the patterns (never k = 0), drawn over the whole measured range."""
+    """Rows of an eighth of the patterns (never k = 0), drawn over the whole measured range.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        Of M patterns.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    ndarray of int, shape (M // 8,)
+        Places in the measurement's arrays.
+    """
     candidates = np.flatnonzero(measurement.pattern_index != 0)
     return np.random.default_rng(seed).choice(candidates, len(measurement) // 8, replace=False)
 
@@ -67,10 +80,10 @@ def error_size(
     ----------
     measurement : Measurement
         Its sigma is believed when it was given and the held-back patterns do not speak against it.
-    nonnegative : bool
-        Of the trial pictures, which are made by the isotropic norm: the quickest one.
-    seed : int
-        Of the draw.
+    nonnegative : bool, optional
+        Of the trial pictures, which are made by the isotropic norm: the quickest one. True by default.
+    seed : int, optional
+        Of the draw; 0 by default.
     """
     own = float(np.sqrt(np.mean(measurement.sigma**2)))
     if len(measurement) < MIN_PATTERNS:
@@ -101,7 +114,14 @@ class ErrorSizes:
     found: dict[tuple[Any, ...], tuple[ErrorSize, NDArray[np.float32] | None]] = field(default_factory=dict)
 
     def of(self, measurement: Measurement, *, nonnegative: bool = True) -> tuple[ErrorSize, NDArray[np.float32] | None]:
-        """As `error_size`, which is asked only for numbers that are new; the trial picture is the caller's own."""
+        """As `error_size`, which is asked only for numbers that are new; the trial picture is the caller's own.
+
+        Parameters
+        ----------
+        measurement : Measurement
+        nonnegative : bool, optional
+            As for `error_size`; True by default.
+        """
         arrays = (measurement.pattern_index, measurement.coefficient, measurement.sigma)
         numbers = tuple(values.tobytes() for values in arrays)
         key = (measurement.size, *numbers, measurement.sigma_origin, measurement.pattern_error, nonnegative)
@@ -112,7 +132,14 @@ class ErrorSizes:
 
 
 def with_model_error(measurement: Measurement, size: ErrorSize) -> Measurement:
-    """The measurement with the sigma that the data support: model error added in quadrature."""
+    """The measurement with the sigma that the data support: model error added in quadrature.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    size : ErrorSize
+        Of its coefficients.
+    """
     if measurement.sigma_is_guessed:
         sigma = np.full_like(measurement.sigma, size.sigma)
     else:
@@ -139,6 +166,13 @@ def error_shares(size: int, knowledge: MaskKnowledge) -> Array:
     Etching moves edges, so its errors grow with the edges of a pattern, u + v. Drawn boards (corners, walls,
     over-etching, thickness; 64 and 32 pixels) show rms errors that rise six-fold from the coarsest to the finest
     tenth of 1536 patterns without a reference scan, and two- to five-fold after one.
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side n.
+    knowledge : {"none", "reference", "exact"}
+        What is known of the masks (`mask_knowledge`); "exact": the same for all patterns.
     """
     if knowledge == "exact":
         return np.ones((size, size))

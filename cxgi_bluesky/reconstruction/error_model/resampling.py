@@ -66,8 +66,23 @@ def resample(
 ) -> Redrawn:
     """Pictures made again: `draws` repeats, or with `leave_out` a few, and `draws` without an eighth of the patterns.
 
-    `weight`, `norm` and `nonnegative` are those of `tv`; the weight is that of the whole measurement for all.
-    `sizes` is where its error size may be known already.
+    Parameters
+    ----------
+    measurement : Measurement
+    leave_out : bool
+        Whether pictures without an eighth of the patterns are made.
+    seed : int, optional
+        Of the noise and of the draws; 0 by default.
+    draws : int, optional
+        How many, as above; 24 by default.
+    weight : float, optional
+        As for `tv`; by default that of the whole measurement is chosen for all pictures.
+    norm : {"symmetric", "isotropic", "anisotropic"}, optional
+        As for `tv`; "symmetric" by default.
+    nonnegative : bool, optional
+        As for `tv`; True by default.
+    sizes : ErrorSizes, optional
+        Where the error size of this measurement may be known already.
     """
     measurement, _ = without_common_error(measurement)
     size, trial = (sizes or ErrorSizes()).of(measurement)

@@ -46,10 +46,10 @@ def correlation(
     Parameters
     ----------
     measurement : Measurement
-    form : {"GI", "DGI", "NGI"}
-        DGI equals GI, and NGI is GI / R with R = N / 2, as every mask is half open.
-    weighting : {"equal", "sigma"}
-        All exposures alike, or each by 1 / sigma^2 (an exposure of longer time counts more).
+    form : {"GI", "DGI", "NGI"}, optional
+        DGI equals GI, the default, and NGI is GI / R with R = N / 2, as every mask is half open.
+    weighting : {"equal", "sigma"}, optional
+        All exposures alike (the default), or each by 1 / sigma^2 (an exposure of longer time counts more).
 
     Raises
     ------
@@ -83,7 +83,20 @@ def _covariance(bucket: Array, share: Array, form: Form) -> Array:
 
 
 def exposure_shares(sigma: Array, weighting: Weighting) -> Array:
-    """Normalised weight of each exposure; equal where no sigma tells them apart."""
+    """Normalised weight of each exposure; equal where no sigma tells them apart.
+
+    Parameters
+    ----------
+    sigma : ndarray, shape (exposures,)
+        One standard deviation of each bucket, in any unit.
+    weighting : {"equal", "sigma"}
+        All alike, or each by 1 / sigma^2.
+
+    Returns
+    -------
+    ndarray, shape (exposures,)
+        Their sum is 1.
+    """
     if weighting == "equal" or not (sigma > 0).all():
         return np.full(len(sigma), 1 / max(1, len(sigma)))
     weight = 1 / sigma**2
@@ -91,7 +104,17 @@ def exposure_shares(sigma: Array, weighting: Weighting) -> Array:
 
 
 def check_choice(name: str, value: str, choices: Any) -> None:
-    """Raise `CxgiError` if a word is not one of a `Literal`."""
+    """Raise `CxgiError` if a word is not one of a `Literal`.
+
+    Parameters
+    ----------
+    name : str
+        What is chosen, for the message.
+    value : str
+        The word.
+    choices : Literal
+        Type whose arguments are allowed.
+    """
     if value not in get_args(choices):
         raise MeasurementError(f"{name} {value!r} is unknown: choose one of {', '.join(get_args(choices))}")
 
@@ -126,7 +149,14 @@ class EventByEventCorrelation:
         return int(self._measured.sum())
 
     def update(self, pattern_index: int, bucket: float) -> None:
-        """Take the bucket (any linear function of the signal) of one pattern; k = 0 is ignored.
+        """Take the bucket of one pattern; k = 0 is ignored.
+
+        Parameters
+        ----------
+        pattern_index : int
+            k, 0..N - 1.
+        bucket : float
+            Any linear function of the signal.
 
         Raises
         ------
@@ -154,6 +184,17 @@ def inverse_noise(measurement: Measurement, sizes: ErrorSizes) -> Array:
     """Noise of the zero-filled inverse: the same everywhere, but for the error of b_0 that all s_k share.
 
     var(x) = (sum_k sigma_k^2 + sigma_c^2 (sum_k>0 H_k(x))^2) / N^2.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    sizes : ErrorSizes
+        Where other steps have found, or will look for, the error size of this measurement.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        One standard deviation of each pixel, in the unit of the picture.
     """
     measurement = with_model_error(measurement, sizes.of(measurement)[0])
     size = measurement.size
@@ -172,6 +213,21 @@ def correlation_noise(
     var(x) = (1/4) (sum p^2 sigma^2 + <H>^2 sum p^2 sigma^2 - 2 <H> sum p^2 sigma^2 H_k(x)): two fast
     transforms. The error that b_0 gives to all s_k drops out with their mean. Pixel (0, 0) is the
     mean of three neighbours, whose noise is independent as far as few patterns tell them apart.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    sizes : ErrorSizes
+        Where other steps have found, or will look for, the error size of this measurement.
+    weighting : {"equal", "sigma"}, optional
+        As for `correlation`; "equal" by default.
+    form : {"GI", "DGI", "NGI"}, optional
+        As for `correlation`; "GI" by default.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        One standard deviation of each pixel, in the unit of the picture.
     """
     measurement = with_model_error(measurement, sizes.of(measurement)[0])
     size = measurement.size

@@ -103,6 +103,21 @@ def mask_correlation(
     more or less than the others. For the masks as designed the two are the same. Pixel (0, 0), open in nearly
     every mask, is filled from its neighbours as in `correlation`.
 
+    Parameters
+    ----------
+    measurement : Measurement
+        With its masks.
+    form : {"GI", "DGI"}, optional
+        "DGI" by default.
+    weighting : {"equal", "sigma"}, optional
+        All exposures alike (the default), or each by 1 / sigma^2.
+
+    Returns
+    -------
+    image : ndarray, shape (n, n)
+    parameters : dict
+        Both choices.
+
     Raises
     ------
     CxgiError
@@ -143,7 +158,29 @@ def mask_tv(
     iterations: int = 300,
     tolerance: float = 1e-4,
 ) -> tuple[Image, dict[str, Any]]:
-    """`total_variation.tv` with the masks as they are (norm "symmetric" only)."""
+    """`total_variation.tv` with the masks as they are.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        With its masks.
+    weight : float, optional
+        As for `tv`; by default it follows from the noise, the model error and the picture's own gradients.
+    norm : {"symmetric"}, optional
+        The only one.
+    nonnegative : bool, optional
+        No transmission is below 0 (the default).
+    iterations : int, optional
+        At most so many; 300 by default.
+    tolerance : float, optional
+        Stops when the image changes by less than this fraction of its deviation in an iteration; 1e-4 by default.
+
+    Returns
+    -------
+    image : ndarray, shape (n, n)
+    parameters : dict
+        Weight and where it came from, norm, iterations done and what stopped them.
+    """
     if norm != "symmetric":
         raise MeasurementError(f"norm {norm!r} is not there for measured masks: take symmetric, or leave the maps out")
     if weight is not None and not (math.isfinite(weight) and weight >= 0):
@@ -173,7 +210,21 @@ def mask_tv(
 
 
 def mask_network(measurement: Measurement, **options: Any) -> tuple[Image, dict[str, Any]]:
-    """`ch_mwcnn`, beginning with the picture of `mask_tv`, from coefficients without the masks' error by it."""
+    """`ch_mwcnn`, beginning with the picture of `mask_tv`, from coefficients without the masks' error by it.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        With its masks.
+    **options
+        weights and sizes of `ch_mwcnn`.
+
+    Returns
+    -------
+    image : ndarray, shape (n, n)
+    parameters : dict
+        As of `ch_mwcnn`.
+    """
     from ..ch_mwcnn.predict import ch_mwcnn
 
     picture, _ = mask_tv(measurement)

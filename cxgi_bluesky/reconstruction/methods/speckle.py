@@ -56,6 +56,13 @@ class SpeckleCorrelation:
     def update(self, pattern_index: int, bucket: float) -> None:
         """Take the bucket of one pattern.
 
+        Parameters
+        ----------
+        pattern_index : int
+            Its row in the patterns, 0..M - 1.
+        bucket : float
+            In any unit.
+
         Raises
         ------
         CxgiError
@@ -110,6 +117,17 @@ def _chunks(patterns: Patterns, index: NDArray[np.int64]) -> Iterator[tuple[slic
 def speckle_correlation(patterns: Patterns, pattern_index: ArrayLike, bucket: ArrayLike, *, form: Form = "GI") -> Array:
     """Correlation of buckets with patterns, shape (rows, columns); a repeated index: the last one wins.
 
+    Parameters
+    ----------
+    patterns : array-like, shape (M, rows, columns)
+        Intensity of each pattern, in any unit.
+    pattern_index : array-like of int, shape (exposures,)
+        Row of each exposure's pattern.
+    bucket : array-like, shape (exposures,)
+        In any unit.
+    form : {"GI", "DGI", "NGI"}, optional
+        As for `SpeckleCorrelation`; "GI" by default.
+
     Raises
     ------
     CxgiError
@@ -126,6 +144,14 @@ def speckle_correlation(patterns: Patterns, pattern_index: ArrayLike, bucket: Ar
 
 def reconstruct_speckles(measurement: SpeckleMeasurement, *, method: str, form: Form = "GI") -> Reconstruction:
     """Make an image of a speckle measurement by correlation, the one method there is for it.
+
+    Parameters
+    ----------
+    measurement : SpeckleMeasurement
+    method : str
+        Name that the reconstruction is to carry.
+    form : {"GI", "DGI", "NGI"}, optional
+        As for `SpeckleCorrelation`; "GI" by default.
 
     Raises
     ------
@@ -157,7 +183,8 @@ def cnr_curve(
         True transmission.
     counts : sequence of int
         Numbers of exposures, each from 2 to M.
-    form : {"GI", "DGI", "NGI"}
+    form : {"GI", "DGI", "NGI"}, optional
+        "GI" by default.
 
     Returns
     -------
@@ -195,7 +222,15 @@ class _Sums:
         self._first: tuple[float, Array] | None = None
 
     def add(self, bucket: Array, patterns: Array) -> None:
-        """Take some exposures."""
+        """Take some exposures.
+
+        Parameters
+        ----------
+        bucket : ndarray, shape (exposures,)
+            In any unit.
+        patterns : ndarray, shape (exposures, rows, columns)
+            Intensity of their patterns, in any unit.
+        """
         light = np.zeros(len(bucket)) if self._form == "GI" else patterns.sum(axis=(1, 2))
         if self._form != "GI" and (light <= 0).any():
             raise MeasurementError(f"a pattern has no light ({light.min():g}): DGI and NGI need it")

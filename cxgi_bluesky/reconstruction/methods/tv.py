@@ -45,19 +45,19 @@ def tv(
         Weight of the total variation for orthonormal coefficients, in the unit of the image.
         By default it follows from the noise, the model error and the picture's own gradients, see
         `noise` and `regularization`.
-    norm : {"symmetric", "isotropic", "anisotropic"}
+    norm : {"symmetric", "isotropic", "anisotropic"}, optional
         Length of the gradient: Euclidean, as the mean over the four pairs of forward and backward
-        differences (no diagonal is favoured) or with forward differences alone; or the sum over both
+        differences (the default: no diagonal is favoured) or with forward differences alone; or the sum over both
         directions (for objects whose edges follow the pixels).
-    nonnegative : bool
-        No transmission is below 0.
-    iterations : int
-        At most so many.
-    tolerance : float
-        Stops when the image changes by less than this fraction of its deviation in an iteration.
-    mask_level : float
-        How much more or less light than designed etched masks may pass (relative sigma); what that adds to the
-        coefficients is told from the data (`common_mode`). 0: masks as designed, only b_0 is uncertain.
+    nonnegative : bool, optional
+        No transmission is below 0 (the default).
+    iterations : int, optional
+        At most so many; 300 by default.
+    tolerance : float, optional
+        Stops when the image changes by less than this fraction of its deviation in an iteration; 1e-4 by default.
+    mask_level : float, optional
+        How much more or less light than designed etched masks may pass (relative sigma), 0.02 by default; what that
+        adds to the coefficients is told from the data (`common_mode`). 0: masks as designed, only b_0 is uncertain.
     warm : WarmStart, optional
         For a series of growing measurements, as in a running scan.
     sizes : ErrorSizes, optional

@@ -68,15 +68,16 @@ def tval3(
     Parameters
     ----------
     measurement : Measurement
-    mu, beta : float
-        Last penalties of data and gradient, for coefficients scaled to a range of 1.
-    norm : {"isotropic", "anisotropic"}
-    nonnegative : bool
-        No transmission is below 0.
-    iterations : int
-        Image steps at most.
-    tolerance : float
-        Relative change of the image between two updates of the multipliers that ends the iteration.
+    mu, beta : float, optional
+        Last penalties of data and gradient, for coefficients scaled to a range of 1; 256 and 32 by default.
+    norm : {"isotropic", "anisotropic"}, optional
+        Length of the gradient: Euclidean (the default), or the sum over both directions.
+    nonnegative : bool, optional
+        No transmission is below 0 (the default).
+    iterations : int, optional
+        Image steps at most; 400 by default.
+    tolerance : float, optional
+        Relative change of the image between two updates of the multipliers that ends the iteration; 1e-6 by default.
     warm : MultiplierStart, optional
         For a series of growing measurements, as in a running scan: the penalties then begin at their
         last values.

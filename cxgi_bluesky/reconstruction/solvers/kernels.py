@@ -59,7 +59,14 @@ def transform_rows(image: Array) -> None:
 
 @compile_loop
 def transpose(image: Array, out: Array) -> None:
-    """out = image^T; the side is a power of two."""
+    """out = image^T; the side is a power of two.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (n, n)
+    out : ndarray of float32, shape (n, n)
+        Other memory than `image`.
+    """
     size = image.shape[0]
     block = min(_BLOCK, size)
     for top in range(0, size, block):
@@ -86,7 +93,13 @@ def walsh_hadamard(image: Array) -> None:
 def subtract_adjoint_gradient(out: Array, dual: Array, factor: np.float32) -> None:
     """out -= factor * D^T dual, D the forward differences down the rows (0) and along the columns (1).
 
-    The dual of a difference that would leave the picture (last row of 0, last column of 1) must be 0.
+    Parameters
+    ----------
+    out : ndarray of float32, shape (n, n)
+        Changed in place.
+    dual : ndarray of float32, shape (2, n, n)
+        That of a difference which would leave the picture (last row of 0, last column of 1) must be 0.
+    factor : float32
     """
     size = out.shape[0]
     down, along = dual[0], dual[1]
@@ -106,7 +119,27 @@ def step_to_data(
 ) -> float:
     """Proximal step of the data term from `moved`; over-relaxes `image`, sets `ahead` = 2 moved - image.
 
-    `coefficient` and `pull` are transposed, `turned` is room to work. Returns the sum of the squared change.
+    Parameters
+    ----------
+    moved : ndarray of float32, shape (n, n)
+        Picture to step from; in the end that after the step.
+    coefficient : ndarray of float32, shape (n, n)
+        Orthonormal coefficients, transposed.
+    pull : ndarray of float32, shape (n, n)
+        How far each of them is moved towards its measured value, 0..1, transposed.
+    rho : float32
+        Over-relaxation, 1..2.
+    image : ndarray of float32, shape (n, n)
+        The iteration's picture, changed in place.
+    ahead : ndarray of float32, shape (n, n)
+        Set here.
+    turned : ndarray of float32, shape (n, n)
+        Room to work.
+
+    Returns
+    -------
+    float
+        Sum of the squared change.
     """
     scale, total = np.float32(1 / image.shape[0]), np.float32(0)
     ahead[:] = moved
@@ -131,7 +164,19 @@ def step_to_data(
 
 @compile_loop
 def step_of_sign(sign: Array, ahead: Array, sigma: np.float32, rho: np.float32) -> None:
-    """Over-relaxed dual step of the constraint that no pixel is negative."""
+    """Over-relaxed dual step of the constraint that no pixel is negative.
+
+    Parameters
+    ----------
+    sign : ndarray of float32, shape (n, n)
+        Dual of the constraint, changed in place.
+    ahead : ndarray of float32, shape (n, n)
+        Extrapolated picture of `step_to_data`.
+    sigma : float32
+        Dual step.
+    rho : float32
+        Over-relaxation, 1..2.
+    """
     dual, x = sign.reshape(-1), ahead.reshape(-1)
     for i in range(dual.size):
         a = min(dual[i] + sigma * x[i], np.float32(0))
@@ -264,8 +309,14 @@ def primal_dual(
         measured value, 0..1.
     weight, step, relaxation : float
         Weight of the total variation, primal step, over-relaxation in 1..2.
-    iterations, change
-        Stops after so many, or when the image changes by less than `change` (rms).
+    isotropic : bool
+        Euclidean length of the gradient, else the sum over both directions.
+    nonnegative : bool
+        No pixel is below 0.
+    iterations : int
+        At most so many.
+    change : float
+        Stops when the image changes by less (rms, in the unit of the image).
     image, dual, sign : ndarray, shapes (n, n), (2, n, n), (n, n)
         Start and result: image, dual of the gradient, dual of the sign constraint.
 
@@ -319,8 +370,27 @@ def symmetric_primal_dual(
 ) -> int:
     """`primal_dual` for the mean of the four isotropic variations that forward and backward differences make.
 
-    One pair of differences favours edges of one diagonal; the four together favour none. `dual` has
-    shape (4, 2, n, n): down or up with right or left.
+    One pair of differences favours edges of one diagonal; the four together favour none.
+
+    Parameters
+    ----------
+    coefficient, pull : ndarray, shape (n, n)
+        As for `primal_dual`.
+    weight, step, relaxation : float
+        As for `primal_dual`.
+    nonnegative : bool
+        No pixel is below 0.
+    iterations : int
+        At most so many.
+    change : float
+        As for `primal_dual`.
+    image, dual, sign : ndarray, shapes (n, n), (4, 2, n, n), (n, n)
+        Start and result; the dual is of down or up with right or left.
+
+    Returns
+    -------
+    int
+        Iterations done.
     """
     size = image.shape[0]
     w, tau, rho = np.float32(weight / 4), np.float32(step), np.float32(relaxation)
@@ -449,10 +519,16 @@ def augmented_lagrangian(
         Scaled orthonormal coefficients; 1 where measured, 0 elsewhere.
     mu_range, beta_range : (float, float)
         First and last penalty of the continuation, doubled with each update of the multipliers.
+    isotropic : bool
+        Euclidean length of the gradient, else the sum over both directions.
+    nonnegative : bool
+        No pixel is below 0.
     iterations : int
         Image steps in all, at most.
     tolerances : (float, float)
         Relative change of the image that ends an inner loop, and all.
+    image : ndarray, shape (n, n)
+        Scaled as the coefficients are.
     multiplier : ndarray, shape (2, n, n)
         sigma, of the gradient.
     delta : ndarray, shape (n, n)

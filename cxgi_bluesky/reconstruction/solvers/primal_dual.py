@@ -68,7 +68,16 @@ class Problem:
 
     @classmethod
     def of(cls, measurement: Measurement, *, norm: Norm = "symmetric", nonnegative: bool = True) -> Problem:
-        """The problem of a measurement."""
+        """The problem of a measurement.
+
+        Parameters
+        ----------
+        measurement : Measurement
+        norm : {"symmetric", "isotropic", "anisotropic"}, optional
+            Length of the gradient, as for `tv`; "symmetric" by default.
+        nonnegative : bool, optional
+            No pixel is below 0 (the default).
+        """
         size = measurement.size
         others = measurement.coefficient[measurement.pattern_index != 0] / size
         deviation = math.sqrt(float(np.sum(others**2))) / size
@@ -78,7 +87,23 @@ class Problem:
         return cls(coefficient, importance, deviation, norm, nonnegative)
 
     def solve(self, weight: float, warm: WarmStart, *, iterations: int, tolerance: float) -> tuple[int, str]:
-        """Continue from `warm` and leave the solution there; returns iterations and what stopped them."""
+        """Continue from `warm` and leave the solution there; returns iterations and what stopped them.
+
+        Parameters
+        ----------
+        weight : float
+            Weight of the total variation for orthonormal coefficients, in the unit of the image.
+        warm : WarmStart
+            An empty one begins with the zero-filled inverse.
+        iterations : int
+            At most so many.
+        tolerance : float
+            Stops when the image changes by less than this fraction of its deviation in an iteration.
+
+        Returns
+        -------
+        (int, {"flat", "tolerance", "iterations"})
+        """
         from .kernels import primal_dual, symmetric_primal_dual, walsh_hadamard  # compiled on first use
 
         size = len(self.coefficient)
@@ -109,7 +134,15 @@ class Problem:
 
 
 def importance_of(measured: NDArray[np.bool_], variance: NDArray[Any]) -> Image:
-    """Weights w_k of the data term on the grid: inverse variances, 1 for the mean variance, 0 where not measured."""
+    """Weights w_k of the data term on the grid: inverse variances, 1 for the mean variance, 0 where not measured.
+
+    Parameters
+    ----------
+    measured : ndarray of bool, shape (n, n)
+        Where a coefficient was measured.
+    variance : ndarray, shape (n, n)
+        Of each coefficient; any number where not measured.
+    """
     told = variance[measured]
     mean = float(np.mean(told))
     grid: Image = measured.astype(np.float32)

@@ -42,9 +42,18 @@ def chosen_weight(measurement: Measurement, trial: NDArray[np.float32] | None) -
 
 
 def weight_by_law(sigma: float, rms: float, gradient: float, fraction: float) -> float:
-    """Weight for orthonormal coefficients of this sigma and rms (k = 0 left out), all in the unit of the image.
+    """Weight for orthonormal coefficients of this sigma and rms, all in the unit of the image.
 
-    `gradient` is the `mean_gradient` of a picture made with `TRIAL_WEIGHT_IN_SIGMA`, `fraction` that of the patterns.
+    Parameters
+    ----------
+    sigma : float
+        One standard deviation of a coefficient.
+    rms : float
+        Root mean square of the measured coefficients, k = 0 left out.
+    gradient : float
+        `mean_gradient` of a picture made with `TRIAL_WEIGHT_IN_SIGMA`.
+    fraction : float
+        Sampling fraction M / N.
     """
     if sigma == 0 or rms == 0:
         return TRIAL_WEIGHT_IN_SIGMA * sigma

@@ -96,7 +96,15 @@ class Axis:
         return math.isfinite(target) and (self.low == self.high or self.low <= target <= self.high)
 
     def put(self, position: float, *, arrived: bool) -> None:
-        """Bring the motor to a position."""
+        """Bring the motor to a position.
+
+        Parameters
+        ----------
+        position : float
+            Where the motor is to believe to be (mm).
+        arrived : bool
+            Whether it stops there, or is on its way.
+        """
         self.position = position
         self.follow(position + self.slip, arrived)
 

@@ -163,7 +163,14 @@ class Bench:
             self.axes[name].put(self.axes[name].position, arrived=True)
 
     def seed(self, seed: int, *, twin: bool = True) -> None:
-        """Begin all noise anew."""
+        """Begin all noise anew.
+
+        Parameters
+        ----------
+        seed : int
+        twin : bool, optional
+            Whether the twin's noise begins anew too; True by default.
+        """
         if twin:
             self.twin.reseed(seed)
         self._rng = np.random.default_rng([seed, 1])
@@ -217,6 +224,15 @@ class Bench:
 
         Without faults these are `axis` and `target`. With crossed wires the other axis goes as far as this one should
         from its `previous` target. Steps that are to be lost are lost here.
+
+        Parameters
+        ----------
+        axis : Axis
+            That was told to move.
+        target : float
+            Where to (mm).
+        previous : float
+            Its target before (mm).
         """
         self.counts.moves += 1
         moved = self._wired_to(axis)
@@ -282,7 +298,16 @@ class Bench:
     async def expose(self, exposure_s: float, *, drift_steps: float = 1.0) -> Reading:
         """Integrate for `exposure_s` simulated seconds; light that came only part of the time counts for that part.
 
-        The source drifts by one step an exposure; readings that together are an exposure share it.
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure time (s).
+        drift_steps : float, optional
+            Steps of the source's drift, 1 by default: one an exposure; readings that together are an exposure share it.
+
+        Returns
+        -------
+        Reading
         """
         open_before, lit_before = self.open.seconds, self.lit.seconds
         await self.clock.spend(exposure_s)

@@ -23,7 +23,15 @@ class Exposer:
         self._task: asyncio.Task[Reading] | None = None
 
     async def expose(self, exposure_s: float, *, drift_steps: float = 1.0) -> Reading | None:
-        """Expose (`Bench.expose`); None if it was made void."""
+        """Expose (`Bench.expose`); None if it was made void.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure time (simulated s).
+        drift_steps : float, optional
+            Steps of the source's drift; 1 by default.
+        """
         self.stop()
         self._task = task = asyncio.ensure_future(self._bench.expose(exposure_s, drift_steps=drift_steps))
         await asyncio.wait({task})

@@ -46,6 +46,12 @@ class Groups:
 def make_groups(options: IocOptions, silence: Silence) -> Groups:
     """The PVs of some options.
 
+    Parameters
+    ----------
+    options : IocOptions
+    silence : Silence
+        The server's gate, by which its fault PV makes it silent.
+
     Raises
     ------
     CxgiError

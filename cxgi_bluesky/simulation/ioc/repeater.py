@@ -30,7 +30,14 @@ class Repeater(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, client: Client) -> None:
-        """One datagram: empty or a registration, or else what the others are to hear."""
+        """One datagram: empty or a registration, or else what the others are to hear.
+
+        Parameters
+        ----------
+        data : bytes
+        client : (str, int)
+            Address and port of the sender.
+        """
         command = int.from_bytes(data[:2], "big")
         if not data or command == REGISTER:
             self._register(client)

@@ -47,7 +47,15 @@ class Server(Context):
         self.silence = silence
 
     async def tcp_handler(self, client: Any, addr: Any) -> None:
-        """Serve one connection."""
+        """Serve one connection.
+
+        Parameters
+        ----------
+        client : caproto transport
+            The connection's reader and writer.
+        addr : (str, int)
+            Address and port of the client.
+        """
         client.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await super().tcp_handler(client, addr)
 
@@ -57,7 +65,14 @@ class Server(Context):
 
 
 def free_port(host: str, port: int = 0) -> int:
-    """A port that is free for UDP and TCP: `port`, or any for 0.
+    """A port that is free for UDP and TCP.
+
+    Parameters
+    ----------
+    host : str
+        Address of this machine.
+    port : int, optional
+        The one that is wanted; 0, the default: any.
 
     Raises
     ------
@@ -87,6 +102,20 @@ def client_environment(host: str, port: int, repeater_port: int) -> dict[str, st
     """Environment that a client needs, before it imports its Channel Access library.
 
     The port is in the address too: libca reads EPICS_CA_SERVER_PORT when it is imported, the addresses at first use.
+
+    Parameters
+    ----------
+    host : str
+        Address of the server; 0.0.0.0 becomes 127.0.0.1.
+    port : int
+        UDP port of the server.
+    repeater_port : int
+        UDP port of its repeater.
+
+    Returns
+    -------
+    dict of str to str
+        Values by name of the variable.
     """
     address = "127.0.0.1" if host == "0.0.0.0" else host
     return {

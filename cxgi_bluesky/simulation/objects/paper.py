@@ -28,15 +28,32 @@ def gear(size: int, subpixels: int, *, diameter_px: float = DIAMETER_PX, teeth: 
     Parameters
     ----------
     size, subpixels : int
-    diameter_px : float
-        In mask pixels, at most `size`.
-    teeth : int
+        Mask pixels per side and sub-pixels per mask pixel.
+    diameter_px : float, optional
+        In mask pixels, at most `size`; 10 by default.
+    teeth : int, optional
+        14 by default.
     """
     return np.float32(1) - gear_aperture(size, subpixels, diameter_px=diameter_px, teeth=teeth)
 
 
 def gear_aperture(size: int, subpixels: int, *, diameter_px: float = DIAMETER_PX, teeth: int = TEETH) -> Map:
-    """The negative of `gear`: open in the shape of the gear, opaque elsewhere."""
+    """The negative of `gear`: open in the shape of the gear, opaque elsewhere.
+
+    Parameters
+    ----------
+    size, subpixels : int
+        Mask pixels per side and sub-pixels per mask pixel.
+    diameter_px : float, optional
+        In mask pixels, at most `size`; 10 by default.
+    teeth : int, optional
+        2 or more; 14 by default.
+
+    Returns
+    -------
+    ndarray, shape (size * subpixels,) * 2
+        Transmission, 0..1.
+    """
     if not 0 < diameter_px <= size:
         raise ConfigError(f"diameter_px {diameter_px:g} of the gear: give more than 0 and at most {size} mask pixels")
     if teeth < 2 or teeth != int(teeth):
@@ -82,11 +99,13 @@ def gold_semi_cylinder(
     Parameters
     ----------
     size, subpixels : int
-    gap_um : float
-        Distance between column and semi-cylinder, 0 or more.
-    attenuation_length_um : float
-        Thickness of gold that lets 1/e pass.
-    tilt_deg : float
+        Mask pixels per side and sub-pixels per mask pixel.
+    gap_um : float, optional
+        Distance between column and semi-cylinder (um), 0 or more; 10 by default.
+    attenuation_length_um : float, optional
+        Thickness of gold that lets 1/e pass (um); 4.4 by default.
+    tilt_deg : float, optional
+        Turn of the whole in the field (degrees); 12 by default.
     """
     if not 0 <= gap_um < GOLD_FIELD_UM:
         raise ConfigError(f"gap_um {gap_um:g}: give 0 or more, and less than the field of {GOLD_FIELD_UM:g} um")
@@ -121,8 +140,9 @@ def cas_stencil(size: int, subpixels: int, *, samples: float = FONT_SAMPLES) -> 
     Parameters
     ----------
     size, subpixels : int
-    samples : float
-        Points per mask pixel and side at which the letters are drawn, at least.
+        Mask pixels per side and sub-pixels per mask pixel.
+    samples : float, optional
+        Points per mask pixel and side at which the letters are drawn, at least; 16 by default.
     """
     from PIL import Image
 
@@ -166,10 +186,11 @@ def resolution_bars(
     Parameters
     ----------
     size, subpixels : int
-    line_pairs_um : tuple of float
-        Period of each group (a line and a space).
-    field_um : float
-        Width of the field.
+        Mask pixels per side and sub-pixels per mask pixel.
+    line_pairs_um : tuple of float, optional
+        Period of each group, a line and a space (um); 80, 40 and 20 by default.
+    field_um : float, optional
+        Width of the field (um); 640 by default.
     """
     widths = [(BARS - 0.5) * period for period in line_pairs_um]
     rest = field_um - sum(widths)

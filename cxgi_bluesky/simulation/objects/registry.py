@@ -55,7 +55,10 @@ def render_object(name: str | Path, size: int, subpixels: int = 4, **parameters:
     name : str or Path
         One of `OBJECTS`, or a .png, .npy or .tiff file (see `image_object`). Parameters may follow a name,
         as in ``"gear:diameter_px=20"`` or ``"bars:line_pairs_um=80/40"``.
-    size, subpixels : int
+    size : int
+        Mask pixels per side.
+    subpixels : int, optional
+        Sub-pixels per mask pixel and side, 1 or more; 4 by default.
     **parameters
         Of the object's own function, such as ``gap_um`` of "gold".
 

@@ -20,13 +20,32 @@ ROWS_AT_ONCE = 2**20  # samples: bounds the memory
 
 
 def block_mean(fine: NDArray[np.floating], factor: int) -> Map:
-    """Average blocks of factor x factor: sub-pixels to pixels."""
+    """Average blocks of factor x factor: sub-pixels to pixels.
+
+    Parameters
+    ----------
+    fine : ndarray, shape (n * factor, n * factor)
+    factor : int
+        Sub-pixels per pixel and side.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+    """
     n = len(fine) // factor
     return fine.reshape(n, factor, n, factor).mean(axis=(1, 3)).astype(np.float32)
 
 
 def samples_per_subpixel(subpixels: int, samples: float = SAMPLES) -> int:
-    """Samples per sub-pixel and side, for `samples` or more per mask pixel."""
+    """Samples per sub-pixel and side, for `samples` or more per mask pixel.
+
+    Parameters
+    ----------
+    subpixels : int
+        Sub-pixels per mask pixel and side.
+    samples : float, optional
+        Samples per mask pixel and side, at least; 32 by default.
+    """
     return math.ceil(samples / subpixels)
 
 
@@ -53,7 +72,14 @@ def sample(draw: Callable[[Places, Places], NDArray[np.floating]], size: int, su
 
 
 def resample(image: NDArray[np.floating], cells: int) -> Map:
-    """A square image averaged onto other pixels, shape (cells, cells): exact, whatever the ratio."""
+    """A square image averaged onto other pixels, shape (cells, cells): exact, whatever the ratio.
+
+    Parameters
+    ----------
+    image : ndarray, shape (pixels, pixels)
+    cells : int
+        Pixels per side of the result.
+    """
     weights = _overlap(len(image), cells)
     averages: Map = (weights @ image @ weights.T).astype(np.float32)
     return averages

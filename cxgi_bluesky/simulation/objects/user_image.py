@@ -30,6 +30,7 @@ def image_object(
     path : str or Path
         .png (black 0, white 1), .npy or .tiff.
     size, subpixels : int
+        Mask pixels per side and sub-pixels per mask pixel.
     attenuation_length_um : float, optional
         Given, the image is a thickness in um, and the transmission ``exp(-thickness / attenuation_length_um)``.
     material, spectrum : str and Spectrum, optional

@@ -117,6 +117,13 @@ class TileFile:
         """Keep a tile, if the folder can be written and has room.
 
         A slot that another process writes at the same time gets the same bytes; one that is torn fails its checksum.
+
+        Parameters
+        ----------
+        tile : int
+            Its number on the board.
+        levels : ndarray of uint16, shape (cells, cells)
+            Transmission in steps of 1 / `LEVELS`.
         """
         if not self._writable:
             return

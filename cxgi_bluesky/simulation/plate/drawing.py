@@ -54,14 +54,31 @@ class Draws:
 
     @classmethod
     def of(cls, seed: int, tile: int) -> Draws:
-        """Those of a tile of a board."""
+        """Those of a tile of a board.
+
+        Parameters
+        ----------
+        seed : int
+            Of the board (`Defects.seed`).
+        tile : int
+            Its number on the board.
+        """
         rng = np.random.default_rng([seed, tile])
         offset, thickness = rng.normal(size=2)
         return cls(float(offset), float(thickness), rng.normal(size=(len(FIELD_NODES),) * 2))
 
 
 def cells_per_pixel(defects: Defects, pixel_um: float, subpixels: int) -> int:
-    """Fine cells per mask pixel: a multiple of the sub-pixels, enough for the walls."""
+    """Fine cells per mask pixel: a multiple of the sub-pixels, enough for the walls.
+
+    Parameters
+    ----------
+    defects : Defects
+    pixel_um : float
+        Size of a mask pixel (um).
+    subpixels : int
+        Sub-pixels per mask pixel and side.
+    """
     needed = MIN_CELLS
     if _slope(defects, pixel_um):
         needed = max(needed, math.ceil(WALL_CELLS * pixel_um / defects.side_wall_um - 1e-9))

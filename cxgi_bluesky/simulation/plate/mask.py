@@ -18,23 +18,64 @@ SNAP = 1e-6  # sub-pixels: what is nearer to a whole one lies on it
 
 
 def tile_transmission(board: MaskBoard, tile: int, subpixels: int, defects: Defects | None = None) -> Map:
-    """Transmission of one tile, shape (n * subpixels,) * 2, as on the plate (neither mirrored nor turned)."""
+    """Transmission of one tile, shape (n * subpixels,) * 2, as on the plate (neither mirrored nor turned).
+
+    Parameters
+    ----------
+    board : MaskBoard
+    tile : int
+        Its number on the board.
+    subpixels : int
+        Sub-pixels per mask pixel and side.
+    defects : Defects, optional
+        What etching did to the board; none by default.
+    """
     return whole(tiles_of(board, subpixels, defects), tile)
 
 
 def view_transmission(
     board: MaskBoard, x_mm: float, y_mm: float, cells: int, subpixels: int, defects: Defects | None = None
 ) -> Map:
-    """Transmission of the plate in a square view, see `view`."""
+    """Transmission of the plate in a square view, see `view`.
+
+    Parameters
+    ----------
+    board : MaskBoard
+    x_mm, y_mm : float
+        Stage position (mm).
+    cells : int
+        Sub-pixels per side of the view.
+    subpixels : int
+        Sub-pixels per mask pixel and side.
+    defects : Defects, optional
+        What etching did to the board; none by default.
+
+    Returns
+    -------
+    ndarray, shape (cells, cells)
+    """
     return view(tiles_of(board, subpixels, defects), x_mm, y_mm, cells)
 
 
 def view(tiles: Tiles, x_mm: float, y_mm: float, cells: int) -> Map:
-    """Transmission of the plate in a square view of `cells` sub-pixels, centred at a stage position.
+    """Transmission of the plate in a square view, centred at a stage position.
 
     Of every tile and fiducial (a copy of the open tile) that reaches into the view the part inside is drawn, the rest
     is metal; a position between sub-pixels is interpolated linearly. The plate is mirrored, turned and scaled by its
     alignment.
+
+    Parameters
+    ----------
+    tiles : Tiles
+        Of the board.
+    x_mm, y_mm : float
+        Stage position (mm).
+    cells : int
+        Sub-pixels per side of the view.
+
+    Returns
+    -------
+    ndarray, shape (cells, cells)
     """
     board = tiles.board
     metal = np.float32(metal_transmission(board))

@@ -34,12 +34,32 @@ class Tiles(Protocol):
     as_mounted: bool  # already mirrored and turned as the beam sees them, else as on the plate
 
     def part(self, tile: int, rows: slice, columns: slice) -> Map:
-        """Transmission of some sub-pixels of a tile."""
+        """Transmission of some sub-pixels of a tile.
+
+        Parameters
+        ----------
+        tile : int
+            Its number on the board.
+        rows, columns : slice
+            Which sub-pixels of the tile.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns)
+        """
         ...
 
 
 def whole(tiles: Tiles, tile: int) -> Map:
-    """Transmission of a tile, shape (size * subpixels,) * 2, read-only."""
+    """Transmission of a tile, shape (size * subpixels,) * 2, read-only.
+
+    Parameters
+    ----------
+    tiles : Tiles
+        Of the board.
+    tile : int
+        Its number on the board.
+    """
     side = slice(0, tiles.board.size * tiles.subpixels)
     transmission = tiles.part(tile, side, side)
     transmission.setflags(write=False)
@@ -52,7 +72,14 @@ def metal_transmission(board: MaskBoard) -> float:
 
 
 def lines(board: MaskBoard, tile: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    """Rows and columns factor of a tile's pattern, each of shape (n,): +1 and -1; ``outer`` > 0 is open."""
+    """Rows and columns factor of a tile's pattern, each of shape (n,): +1 and -1; ``outer`` > 0 is open.
+
+    Parameters
+    ----------
+    board : MaskBoard
+    tile : int
+        Its number on the board.
+    """
     ones = np.ones(board.size, dtype=np.int8)
     if tile == board.open_tile_number:
         return ones, ones
@@ -72,7 +99,19 @@ class DesignedTiles:
         self.board, self.subpixels = board, subpixels
 
     def part(self, tile: int, rows: slice, columns: slice) -> Map:
-        """1 where the tile is open, T0 where it is metal."""
+        """1 where the tile is open, T0 where it is metal.
+
+        Parameters
+        ----------
+        tile : int
+            Its number on the board.
+        rows, columns : slice
+            Which sub-pixels of the tile.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns)
+        """
         down, across = (line.repeat(self.subpixels) for line in lines(self.board, tile))
         is_open = np.multiply.outer(down[rows], across[columns]) > 0
         return np.where(is_open, np.float32(1), np.float32(metal_transmission(self.board)))
@@ -104,7 +143,20 @@ class EtchedTiles:
         return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
     def part(self, tile: int, rows: slice, columns: slice) -> Map:
-        """Of a tile that is not known yet, a strip is drawn alone."""
+        """Of a tile that is not known yet, a strip is drawn alone.
+
+        Parameters
+        ----------
+        tile : int
+            Its number on the board.
+        rows, columns : slice
+            Which sub-pixels of the tile; both ends given.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns)
+            Transmission, 0..1.
+        """
         known = self._known(tile)
         if known is None:
             cells = self.board.size * self.subpixels
@@ -160,7 +212,20 @@ class MeasuredTiles:
             )
 
     def part(self, tile: int, rows: slice, columns: slice) -> Map:
-        """The tile's map on the twin's sub-pixels."""
+        """The tile's map on the twin's sub-pixels.
+
+        Parameters
+        ----------
+        tile : int
+            Its number on the board.
+        rows, columns : slice
+            Which sub-pixels of the tile.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns)
+            Transmission as it was measured.
+        """
         return self._tile(tile)[rows, columns]
 
     def _tile(self, tile: int) -> Map:
@@ -184,7 +249,18 @@ class MeasuredTiles:
 def tiles_of(
     board: MaskBoard, subpixels: int, defects: Defects | None = None, maps: FineTileMaps | None = None
 ) -> Tiles:
-    """Tiles of a board: measured where there are maps, etched where there are defects, else as designed."""
+    """Tiles of a board: measured where there are maps, etched where there are defects, else as designed.
+
+    Parameters
+    ----------
+    board : MaskBoard
+    subpixels : int
+        Sub-pixels per mask pixel and side.
+    defects : Defects, optional
+        What etching did to the board; none by default.
+    maps : FineTileMaps, optional
+        Measured transmission of its tiles; none by default.
+    """
     if maps is not None:
         return MeasuredTiles(board, subpixels, maps)
     if defects is not None:
