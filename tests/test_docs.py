@@ -19,7 +19,7 @@ def python_blocks(page: Path) -> list[str]:
     ("name", "fraction", "few"),
     [
         ("README.md", "0.1875", "0.02"),
-        long_case("docs/tutorials/first-session.md", "0.1875", "0.02"),
+        long_case("docs/tutorials/first-session.md", "0.0625", "0.02"),
         long_case("docs/how-to/correct-for-the-masks.md", "0.05", "0.01"),
     ],
 )

@@ -18,7 +18,7 @@ import yaml
 from .._files.atomic_write import whole_file
 from .._files.file_lock import locked, take_alone, take_shared
 from ..errors import CxgiError, StorageError
-from .folder_address import WAIT_S, address_of, known_address, read_addresses, rewrite_addresses
+from .folder_address import WAIT_S, address_of, find_address, read_addresses, rewrite_addresses
 from .tables import has_tables, prepare_tables, set_write_ahead_log, wait_for_others
 from .tiled_writer import import_warnings_silenced
 
@@ -144,7 +144,7 @@ def _check_databases(folder: Path, holds_runs: bool, to_write: bool) -> None:
 
 def _follow(folder: Path, recorded: list[str]) -> str:
     """How the folder is addressed; if it was moved or copied, its catalog follows, while nobody has it open."""
-    address = known_address(recorded, folder) or address_of(folder)
+    address = find_address(recorded, folder) or address_of(folder)
     old = [path for path in recorded if path != address]
     if old:
         alone = None if folder in _in_use else take_alone(folder, "in-use")

@@ -95,7 +95,7 @@ def read_addresses(folder: Path) -> list[str]:
     return [match[1] for match in found if match is not None]
 
 
-def known_address(recorded: list[str], folder: Path) -> str | None:
+def find_address(recorded: list[str], folder: Path) -> str | None:
     """That of the recorded paths which leads to the folder, None if it has been moved or copied.
 
     Parameters

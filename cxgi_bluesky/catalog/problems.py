@@ -20,7 +20,7 @@ def short(error: BaseException) -> str:
 
 def catalog_problem(error: BaseException) -> CxgiError | None:
     """The error to show for one that comes out of the catalog; None for all others."""
-    if _package(type(error).__module__) not in _OF_THE_CATALOG and not _passed_through_the_catalog(error):
+    if _package(type(error).__module__) not in _OF_THE_CATALOG and not _is_of_the_catalog(error):
         return None
     import httpx
 
@@ -39,7 +39,7 @@ def _package(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _passed_through_the_catalog(error: BaseException) -> bool:
+def _is_of_the_catalog(error: BaseException) -> bool:
     """Whether it was raised below Tiled's code, which takes what is in its databases to be whole."""
     frames = walk_tb(error.__traceback__)
     return any(_package(frame.f_globals.get("__name__", "")) in _CATALOG for frame, _ in frames)

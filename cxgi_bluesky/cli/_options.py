@@ -120,7 +120,7 @@ def tile_maps_of(
 
     if options.tile_maps is None:
         return None
-    carrier = _find_board(options.board, board) if options.board is not None else _shipped_board(board)
+    carrier = _find_board(options.board, board) if options.board is not None else _find_shipped_board(board)
     maps = TileMaps.from_file(options.tile_maps, carrier, size=size)
     says_its_board = maps.board_sha256 is not None and not Path(options.tile_maps).is_dir()
     if options.board is None and not says_its_board:
@@ -141,7 +141,7 @@ def _find_board(name: str, of_the_run: Payload | None) -> MaskBoard:
     return board
 
 
-def _shipped_board(of_the_run: Payload | None) -> MaskBoard | None:
+def _find_shipped_board(of_the_run: Payload | None) -> MaskBoard | None:
     """The board of the run, if it is exactly one that comes with the package."""
     from ..masks.board import load_board
     from ..masks.board_files import list_shipped_boards

@@ -86,7 +86,7 @@ def _line_of(row: Payload) -> str:
     return f"{row['uid'][:8]}  {when}  {row['exit_status']:<10} {what}"
 
 
-def _measured_d_r(catalog: Any, exposures: Any, say: Say) -> tuple[float, float] | None:
+def _find_measured_d_r(catalog: Any, exposures: Any, say: Say) -> tuple[float, float] | None:
     """D_r without the dark, be it of a run that this one names; None, with the reason, if that cannot be had."""
     from ..catalog import linked_dark
     from ..measurement.reference import dark_level
@@ -123,7 +123,7 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
     derived = bool(payload["raw_uids"])
     if not derived and (payload["patterns"] or payload["purpose"] in ("dark", "metal")):
         exposures = read_exposures(run)
-        payload["d_r_measured"] = _measured_d_r(catalog, exposures, say) if exposures.streams["metal"] else None
+        payload["d_r_measured"] = _find_measured_d_r(catalog, exposures, say) if exposures.streams["metal"] else None
         payload |= {"exposures": len(exposures), "reference_exposures": exposures.reference_exposures}
         payload["streams"] = {name: len(stream) for name, stream in exposures.streams.items()}
         payload["exposure_figures"] = exposures.figures if exposures.figures_of[payload["uid"]] else None

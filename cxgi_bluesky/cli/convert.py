@@ -57,7 +57,7 @@ def convert(options: argparse.Namespace, say: Say) -> Payload:
     table = _read(options)
     if options.to_signed:
         with naming(options.source):
-            table = _signed(table, say)
+            table = _make_signed(table, say)
     if table.source is None:
         table = replace(table, source=f"converted from the {options.layout} {Path(options.source).name}")
     target = write_buckets(options.target, table, overwrite=options.force)
@@ -84,7 +84,7 @@ def _read(options: argparse.Namespace) -> BucketTable:
     return table
 
 
-def _signed(table: BucketTable, say: Say) -> BucketTable:
+def _make_signed(table: BucketTable, say: Say) -> BucketTable:
     """Signed coefficients; what d_r and dark were is told in the source."""
     measurement = Measurement.from_table(table)
     d_r, dark = measurement.source["d_r"], measurement.source["dark"]

@@ -46,10 +46,10 @@ def d_r(options: argparse.Namespace, say: Say) -> Payload:
     dict
         D_r as predicted, as the board says and as measured, and what it was predicted with, for ``--json``.
     """
-    measured = _measured(options, say) if options.run is not None else None
+    measured = _measure(options, say) if options.run is not None else None
     prediction = _nothing_predicted() if measured is not None and not _asks_prediction(options) else None
     if prediction is None:
-        prediction = _predicted(options, say)
+        prediction = _predict(options, say)
     of_the_board = prediction.pop("board_d_r")
     if measured is not None and of_the_board is None:
         of_the_board = measured["board_d_r"]
@@ -75,7 +75,7 @@ def _nothing_predicted() -> Payload:
     return {**dict.fromkeys(names), "filters": [], "diode_um": None, "veil": None}
 
 
-def _predicted(options: argparse.Namespace, say: Say) -> Payload:
+def _predict(options: argparse.Namespace, say: Say) -> Payload:
     from ..simulation.materials import Layer, predicted_d_r
     from ..simulation.spectrum import find_spectrum
 
@@ -132,7 +132,7 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
     return Layer(material, thickness_um), substrate, known
 
 
-def _measured(options: argparse.Namespace, say: Say) -> Payload:
+def _measure(options: argparse.Namespace, say: Say) -> Payload:
     """D_r of the open and the metal tile in a run, its sigma, and what the run says of its board."""
     from ..catalog import linked_dark, named_run, open_catalog, read_exposures
     from ..measurement.reference import dark_level

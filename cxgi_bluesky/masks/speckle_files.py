@@ -126,15 +126,15 @@ class SpeckleWriter:
         """
         if not 0 <= index < len(self._done):
             raise FileFormatError(f"frame {index} is outside 0..{len(self._done) - 1} of the recording")
-        self._frames[index] = self._checked(f"frame {index}", frame)
+        self._frames[index] = self._check(f"frame {index}", frame)
         self._file.flush()  # a crash leaves a file that can be read
         self._done[index] = True
 
     def put_dark(self, frame: ArrayLike) -> None:
         """Take a frame without beam; the mean of all of them is subtracted when patterns are read."""
-        self._dark.append(np.asarray(self._checked("dark frame", frame), dtype=np.float64))
+        self._dark.append(np.asarray(self._check("dark frame", frame), dtype=np.float64))
 
-    def _checked(self, name: str, frame: ArrayLike) -> NDArray[Any]:
+    def _check(self, name: str, frame: ArrayLike) -> NDArray[Any]:
         values = np.asarray(frame)
         if values.shape != self._frames.shape[1:]:
             raise FileFormatError(f"{name} has shape {values.shape}, the recording {self._frames.shape[1:]}")

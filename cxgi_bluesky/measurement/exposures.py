@@ -165,7 +165,7 @@ class Exposures:
     def sound(self, stream: str = "primary") -> set[int]:
         """Patterns of a stream with an exposure that can be trusted; the others are missing."""
         dark = self._dark_level(None)
-        return set(self._judged(stream, dark, self._open_exposures(dark))[0])
+        return set(self._select(stream, dark, self._open_exposures(dark))[0])
 
     @property
     def reference_exposures(self) -> int:
@@ -221,7 +221,7 @@ class Exposures:
             )
         dark = self._dark_level(dark)
         opens = self._open_exposures(dark)
-        (primary, reasons), (validation, _) = (self._judged(name, dark, opens) for name in _BY_PATTERN)
+        (primary, reasons), (validation, _) = (self._select(name, dark, opens) for name in _BY_PATTERN)
         if self.streams["primary"] and not primary:
             raise MeasurementError(f"all {len(reasons)} exposures were left out: {count_reasons(reasons)}")
         good_opens = dict(enumerate(good_open(opens)))
@@ -267,7 +267,7 @@ class Exposures:
         opens, patterns = self.streams["open"].values(), self.streams["primary"].values()
         return [without(dark, exposure) for exposure in with_usual_intensity(list(opens), list(patterns))]
 
-    def _judged(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
+    def _select(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
         """The exposure to believe of each pattern of a stream, dark subtracted, and why others have none."""
         every = {
             k: [without(dark, exposure) for exposure in (*self._earlier.get((stream, k), ()), last)]

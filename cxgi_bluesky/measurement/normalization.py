@@ -71,7 +71,8 @@ def level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:
     mean, error : float
         Of buckets over I0 (1 without a monitor); both NaN without a usable exposure.
     """
-    rows = [(bucket - dark, sigma) for _, bucket, sigma, _ in usable(stream, 1.0)]
+    lit = {key: without(dark, exposure) for key, exposure in stream.items()}  # the dark does not follow I0
+    rows = [(bucket, sigma) for _, bucket, sigma, _ in usable(lit, 1.0)]
     if not rows:
         return math.nan, math.nan
     bucket, sigma = np.array(rows).T

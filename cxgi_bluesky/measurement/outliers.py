@@ -65,7 +65,7 @@ def judge(
         sound = [exposure for exposure, fault in zip(repeats, faults, strict=True) if fault is None]
         if not sound:
             reasons[index] = str(faults[-1])
-        elif (chosen := _agreed(sound)) is None:
+        elif (chosen := _choose_repeat(sound)) is None:
             reasons[index] = REPEATS
         else:
             good[index] = chosen
@@ -78,9 +78,9 @@ def good_open(opened: Sequence[Exposure]) -> list[Exposure]:
     alone = {
         place
         for place in range(1, len(usable) - 1)
-        if _jumped(usable[place - 1], usable[place])
-        and _jumped(usable[place], usable[place + 1])
-        and not _jumped(usable[place - 1], usable[place + 1])
+        if _has_jumped(usable[place - 1], usable[place])
+        and _has_jumped(usable[place], usable[place + 1])
+        and not _has_jumped(usable[place - 1], usable[place + 1])
     }
     return [e for place, e in enumerate(usable) if place not in alone]
 
@@ -173,13 +173,13 @@ def _jumps(opened: Sequence[Exposure], times: NDArray[np.float64]) -> NDArray[np
     pairs = [
         (one.time, two.time)
         for place, (one, two) in enumerate(spans)
-        if _jumped(one, two) and changes[place] > UNUSUAL * np.median(np.delete(changes, place))
+        if _has_jumped(one, two) and changes[place] > UNUSUAL * np.median(np.delete(changes, place))
     ]
     inside = sum(int(((one < times) & (times < two)).sum()) for one, two in pairs)
     return np.array(pairs if inside <= len(times) / 4 else [], dtype=np.float64).reshape(-1, 2)
 
 
-def _jumped(one: Exposure, two: Exposure) -> bool:
+def _has_jumped(one: Exposure, two: Exposure) -> bool:
     """Whether the open tile's level changed by more than 5 % and by more than the noise explains."""
     levels = one.bucket / one.i0, two.bucket / two.i0
     sigma = math.hypot(*(s if math.isfinite(s) else 0.0 for s in (one.sigma / one.i0, two.sigma / two.i0)))
@@ -187,7 +187,7 @@ def _jumped(one: Exposure, two: Exposure) -> bool:
     return change > max(MAX_JUMP * abs(levels[0] + levels[1]) / 2, DISAGREEMENT * sigma)
 
 
-def _agreed(repeats: Sequence[Exposure]) -> Exposure | None:
+def _choose_repeat(repeats: Sequence[Exposure]) -> Exposure | None:
     """The last of the repeats, unless two or more others agree against it; None if those do not agree."""
     last, others = repeats[-1], repeats[:-1]
     if len(others) < 2 or any(_same(last, other) for other in others):

@@ -70,10 +70,10 @@ def plain_or_text(value: Any, name: str) -> tuple[Any, dict[str, str]]:
 
 
 def _refuse(name: str, value: Any, why: str) -> Any:
-    raise ConfigError(f"{name} {_shown(value)} {why}, which cannot be kept: give text, finite numbers, lists, mappings")
+    raise ConfigError(f"{name} {_show(value)} {why}, which cannot be kept: give text, finite numbers, lists, mappings")
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     shown = ascii(_text(value) if isinstance(value, list | dict | tuple) else value)
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 

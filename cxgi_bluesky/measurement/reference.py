@@ -43,7 +43,7 @@ def check_reference(image: Mapping[str, Any], reference: Exposures) -> None:
         )
     if ours["board"]["sha256"] != theirs["board"]["sha256"]:
         raise MeasurementError(
-            f"reference {uid} is of another board ({_named(theirs['board'])}; the image's is {_named(ours['board'])}): "
+            f"reference {uid} is of another board ({_name(theirs['board'])}; the image's is {_name(ours['board'])}): "
             "make a reference scan of this board"
         )
     if ours["pattern_set"]["sha256"] != theirs["pattern_set"]["sha256"]:
@@ -120,7 +120,7 @@ def _check_common(common: int, patterns: int, which: str) -> None:
         )
 
 
-def _named(board: dict[str, str]) -> str:
+def _name(board: dict[str, str]) -> str:
     return f"{board['id']!r}, sha256 {board['sha256'][:12]}"
 
 

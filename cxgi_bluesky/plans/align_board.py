@@ -223,12 +223,12 @@ def visit_all(exposing: FiducialExposures, lies: Alignment) -> Plan:
     board = exposing.board
     visits: list[Visit] = []
     for number, landmark in enumerate([*range(len(board.fiducials)), 0]):
-        place = _predicted(board, visits, landmark, lies)
+        place = _predict(board, visits, landmark, lies)
         exposing.check_limits([place])
         visits.append((yield from _visit(exposing, landmark, number, place)))
 
 
-def _predicted(board: MaskBoard, visits: Sequence[Visit], landmark: int, lies: Alignment) -> PlaceMm:
+def _predict(board: MaskBoard, visits: Sequence[Visit], landmark: int, lies: Alignment) -> PlaceMm:
     if len(visits) == 1:
         known, (x, y) = replace(board, alignment=lies), (um / 1000 for um in visits[0].centre_um)
         there, first = known.place_mm(board.fiducials[landmark]), known.place_mm(board.fiducials[visits[0].landmark])

@@ -179,7 +179,7 @@ class Exposing:
             yield from wait_for_straggler(self.diode)
             self._check_budget()
             yield from self._expose()
-            reading = yield from self._stored(place, stream, last=left == 0)
+            reading = yield from self._store(place, stream, last=left == 0)
             if reading is not None:
                 return reading
         raise AssertionError  # the last one is stored, or has raised
@@ -214,12 +214,12 @@ class Exposing:
         yield from move(self.shutter, CLOSED, SHUTTER_TIMEOUT_S)
         self._longest_s = max(self._longest_s, float(self.figures.open_s.get()) - opened_s)
 
-    def _stored(self, place: Place, stream: str, *, last: bool) -> Plan:
+    def _store(self, place: Place, stream: str, *, last: bool) -> Plan:
         """Store the exposure and return what was read; None if it has failed and is to be repeated."""
         yield Msg("create", name=stream)
         where = yield Msg("read", place.device)
         what = yield Msg("read", self.diode)
-        misplaced = _misplaced(place, where or {})
+        misplaced = _check_position(place, where or {})
         fault = self._fault(what or {}) if misplaced is None else str(misplaced)
         if fault is not None and (misplaced is not None or not last):
             yield Msg("drop")
@@ -253,7 +253,7 @@ class Exposing:
         return None
 
 
-def _misplaced(place: Place, reading: Reading) -> PositionError | None:
+def _check_position(place: Place, reading: Reading) -> PositionError | None:
     try:
         place.check(reading)
     except PositionError as error:

@@ -71,7 +71,7 @@ def resume_scan(
     pattern_set = earlier.pattern_set if recorded is None else recorded
     arguments = {"max_repeats": MAX_REPEATS, **earlier.start["plan_args"]}
     del arguments["devices"]
-    arguments["max_open_s"] = _left_of_the_budget(earlier) if max_open_s is None else max_open_s
+    arguments["max_open_s"] = _remaining_budget_s(earlier) if max_open_s is None else max_open_s
     work = _missing(plan_tiles(board, pattern_set, arguments), earlier)
     links = {name: words.get(name) for name in ("reference_uid", "dark_uid")}
     links["resumes"] = earlier.start["uid"]
@@ -97,7 +97,7 @@ def _check_same(earlier: Exposures, board: Board, diode: Diode) -> None:
             raise ScanError(f"run {uid} has {what} {before!r}, this scan would have {here!r}: start a new scan")
 
 
-def _left_of_the_budget(earlier: Exposures) -> float | None:
+def _remaining_budget_s(earlier: Exposures) -> float | None:
     """Seconds; None without a budget.
 
     A run that resumes has as its own budget what was left, so what the newest one has spent is all that counts.

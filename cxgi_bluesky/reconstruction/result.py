@@ -159,7 +159,7 @@ def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
         if path.suffix.lower() == ".npy":
             np.save(path, image, allow_pickle=False)
         elif path.suffix.lower() == ".png":
-            _marked(grey_values(image), mark).save(path)
+            _mark(grey_values(image), mark).save(path)
         else:
             import tifffile
 
@@ -169,7 +169,7 @@ def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
     return path
 
 
-def _marked(grey: NDArray[np.uint8], mark: str | None) -> Any:
+def _mark(grey: NDArray[np.uint8], mark: str | None) -> Any:
     """A picture with a line of text over its top."""
     from PIL import Image, ImageDraw
 

@@ -58,17 +58,17 @@ class TwinControls:
         x_mm, y_mm : float
             Stage position to go to (mm).
         """
-        self.x_mm, self.y_mm = self._reached(x_mm), self._reached(y_mm)
+        self.x_mm, self.y_mm = self._reach(x_mm), self._reach(y_mm)
 
     def move_x(self, x_mm: float) -> None:
         """Move of the x axis alone."""
-        self.x_mm = self._reached(x_mm)
+        self.x_mm = self._reach(x_mm)
 
     def move_y(self, y_mm: float) -> None:
         """Move of the y axis alone."""
-        self.y_mm = self._reached(y_mm)
+        self.y_mm = self._reach(y_mm)
 
-    def _reached(self, target_mm: float) -> float:
+    def _reach(self, target_mm: float) -> float:
         return target_mm + self._stage_rms_um / 1000 * float(self._rng.normal())
 
     def open_shutter(self) -> None:

@@ -105,12 +105,12 @@ class Processes:
         try:
             made = work()
         except CxgiError as error:
-            self._failed(str(error))
+            self._share_failure(str(error))
             raise
-        self._failed("")
+        self._share_failure("")
         return made
 
-    def _failed(self, words: str) -> None:
+    def _share_failure(self, words: str) -> None:
         """Tell the others why this process cannot go on, "" if it can; raise if another one cannot."""
         own = words.encode()
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.number)]

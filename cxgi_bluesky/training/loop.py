@@ -24,7 +24,7 @@ from .data import TrainingData
 from .distributed import Processes, join_processes
 from .losses import doubt_losses, picture_losses
 from .measurements import Batch
-from .model_card import WEIGHTS, card_of, known_range, write_missing_card
+from .model_card import WEIGHTS, card_of, describe_known_range, write_missing_card
 from .sigma_calibration import fit_law
 from .validation import (
     CHECKPOINT,
@@ -119,7 +119,7 @@ class _Losses:
 def _prepare(config: TrainingConfig, processes: Processes, note: Note) -> tuple[TrainingData, Checks, dict[str, Any]]:
     """What is drawn is drawn here; only the first process checks."""
     data = TrainingData.of(config, note)
-    return (data, checks_of(config, note), known_range(data)) if processes.is_first else (data, {}, {})
+    return (data, checks_of(config, note), describe_known_range(data)) if processes.is_first else (data, {}, {})
 
 
 def _go_on(state: TrainingState, run: _Run, last: int) -> None:

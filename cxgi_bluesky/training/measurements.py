@@ -92,7 +92,7 @@ def _with_perfect_masks(images: Tensor, chosen: Selection, generator: torch.Gene
     constant = torch.hypot(buckets.sigma_open, known * light)
     cleaned = without_common(buckets.coefficient, chosen.measured, constant, (1 - known) * light)
     doubted = (binary * (1 - known / 2))[:, 0, 0, 0]
-    variance = (sigma**2 * _misjudged(batch, generator, noise.sigma_error)).expand_as(exact)
+    variance = (sigma**2 * _draw_factor(batch, generator, noise.sigma_error)).expand_as(exact)
     return Batch(images, normalize(cleaned, chosen.measured, variance, masks_doubted=doubted))
 
 
@@ -114,7 +114,7 @@ def _with_board(
         coefficient = coefficient - reference_excess(coefficient, measured, board)
         constant, edges = torch.hypot(constant, light), torch.zeros_like(light)
     coefficient = without_common(coefficient, measured, constant, edges)
-    variance = _told_variance(coefficient - exact - buckets.coefficient + drifted, sigma, measured, masks, generator)
+    variance = _vary_variance(coefficient - exact - buckets.coefficient + drifted, sigma, measured, masks, generator)
     doubted = torch.full((batch,), DOUBT[masks])
     return Batch(images, normalize(coefficient, measured, variance, masks_doubted=doubted))
 
@@ -207,7 +207,7 @@ def _gradient(images: Tensor) -> Tensor:
     return torch.cat([images.diff(dim=2).flatten(2), images.diff(dim=3).flatten(2)], dim=2)
 
 
-def _told_variance(model: Tensor, sigma: Tensor, measured: Tensor, masks: Etched, generator: torch.Generator) -> Tensor:
+def _vary_variance(model: Tensor, sigma: Tensor, measured: Tensor, masks: Etched, generator: torch.Generator) -> Tensor:
     """Noise and model error as the network is told them: the latter's size about right."""
     batch, size = len(model), model.shape[-1]
     size_of_model = (model.square() * measured).sum(dim=(1, 2, 3), keepdim=True) / measured.sum(
@@ -215,11 +215,11 @@ def _told_variance(model: Tensor, sigma: Tensor, measured: Tensor, masks: Etched
     )
     shares = torch.from_numpy(error_shares(size, masks)).float()
     shares = shares * measured.sum(dim=(1, 2, 3), keepdim=True) / (shares * measured).sum(dim=(1, 2, 3), keepdim=True)
-    told: Tensor = sigma**2 + size_of_model * shares * _misjudged(batch, generator, 0.3)
+    told: Tensor = sigma**2 + size_of_model * shares * _draw_factor(batch, generator, 0.3)
     return told
 
 
-def _misjudged(batch: int, generator: torch.Generator, error: float) -> Tensor:
+def _draw_factor(batch: int, generator: torch.Generator, error: float) -> Tensor:
     """Factor of a variance, half of them 1, (b, 1, 1, 1)."""
     wrong = (torch.rand(batch, generator=generator) < 0.5).float()
     return torch.exp(2 * error * wrong * torch.randn(batch, generator=generator))[:, None, None, None]

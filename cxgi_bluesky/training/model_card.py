@@ -39,7 +39,7 @@ def card_of(
         The check's line of the history.
     network : CHMWCNN
     known : dict
-        What the network can be asked without a warning (`known_range`).
+        What the network can be asked without a warning (`describe_known_range`).
     changes : list of dict, optional
         Where a restart brought another configuration (`TrainingState.changes`).
     law : SigmaLaw, optional
@@ -103,7 +103,7 @@ _BEYOND = 0.002  # share of the training on either side that is called beyond it
 _ALL_NOISE = 0.95  # sigma may be told too large, so that it seems to be more than all
 
 
-def known_range(data: TrainingData) -> dict[str, Any]:
+def describe_known_range(data: TrainingData) -> dict[str, Any]:
     """Block ``known`` of the model card (`reconstruction.training_range`)."""
     config = data.config
     batches = [data.batch(config.all_steps + number).given for number in range(_BATCHES)]

@@ -19,7 +19,7 @@ from cxgi_bluesky._files.file_lock import take_shared
 from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_exposures, read_image
 from cxgi_bluesky.catalog.folder_address import (
     address_of,
-    known_address,
+    find_address,
     read_addresses,
     rewrite_addresses,
 )
@@ -164,7 +164,7 @@ def add_asset(folder, uri):
 
 def test_addresses_below_the_old_folder_are_rewritten_and_no_others(copy, scanned):
     (old,) = read_addresses(copy)
-    assert (old, known_address([old], copy)) == (str(scanned), None)
+    assert (old, find_address([old], copy)) == (str(scanned), None)
     others = [f"file://localhost{old}2/picture.tif", "file://localhost/elsewhere/tables.db"]
     for uri in others:
         add_asset(copy, uri)

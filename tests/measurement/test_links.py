@@ -54,6 +54,14 @@ def test_a_linked_dark_is_in_d_r_too():
     assert own.measured_d_r(dark=3.0)[0] == pytest.approx(1 - T0)
 
 
+@pytest.mark.parametrize("i0", [0.01, 1.0, 100.0])
+def test_d_r_and_its_dark_do_not_depend_on_the_unit_of_i0(i0):
+    tiles = [("open", -1, 10.5, i0), ("metal", -1, 10 * T0 + 0.5, i0), ("dark", -1, 0.5, i0)]
+    measured, sigma = run([*((stream, k, value, i0) for stream, k, value, *_ in ALL), *tiles], i0="mon").measured_d_r()
+    assert measured == pytest.approx(1 - T0)
+    assert sigma == pytest.approx(run([*ALL, *((*tile[:3], 1.0) for tile in tiles)], i0="mon").measured_d_r()[1])
+
+
 @pytest.mark.parametrize("events", [(), (("dark", -1, float("nan")),)])
 def test_a_dark_run_without_a_reading_is_refused(events):
     with pytest.raises(CxgiError, match="dark run dark holds no reading"):

@@ -15,7 +15,7 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of
 from cxgi_bluesky.reconstruction.ch_mwcnn.sigma_calibration import (
     SigmaLaw,
-    _held_back,
+    _draw_masks,
     _without,
     evidence,
     log_sigma_to_scale,
@@ -82,7 +82,7 @@ def test_a_finer_object_is_predicted_worse(network):
 
 def test_an_eighth_is_held_back_and_never_the_open_pattern():
     given = input_of(signed_measurement(smooth_image(32), FEW, sigma=1.0))
-    held = _held_back(given.measured)
+    held = _draw_masks(given.measured)
     assert (held.sum(dim=(1, 2, 3)) == (len(FEW.pattern_index) - 1) // 8).all()
     assert (held <= given.measured).all()
     assert held[..., 0, 0].sum() == 0
@@ -92,7 +92,7 @@ def test_an_eighth_is_held_back_and_never_the_open_pattern():
 def test_without_some_patterns_it_is_the_measurement_of_the_others():
     whole = signed_measurement(smooth_image(32), FEW, sigma=1.0)
     given = input_of(whole)
-    held = _held_back(given.measured)[0]
+    held = _draw_masks(given.measured)[0]
     part = _without(given, held)
     expected = input_of(whole.kept(np.flatnonzero(held.ravel().numpy()[whole.pattern_index] == 0)))
     torch.testing.assert_close(part.coefficients, expected.coefficients, atol=1e-5, rtol=1e-4)

@@ -161,7 +161,7 @@ def test_the_best_weights_are_kept_and_the_doubt_begins_with_them(finished, tmp_
     config, _, _ = finished
     scores = {2: 20.0, 4: 10.0}  # the first check is the best one
     steps = iter([2, 2, 2, 4, 4, 4, 6, 6, 6])
-    monkeypatch.setattr(checking, "judged", lambda *_, **__: Judgement(scores.get(next(steps), 5.0), 0.7, 0.5))
+    monkeypatch.setattr(checking, "score_case", lambda *_, **__: Judgement(scores.get(next(steps), 5.0), 0.7, 0.5))
     train(config, tmp_path, report=quiet, stop_at=4)
     kept, card = load_network(tmp_path / checking.WEIGHTS), json.loads((tmp_path / "ch_mwcnn.json").read_text())
     assert card["step"] == kept.card["step"] == 2

@@ -57,12 +57,11 @@ def check_block(words: Any, keys: Mapping[str, Key], where: str) -> dict[str, An
     if missing:
         raise ConfigError(f"{_path(where, missing[0])} is missing: {_remedy(keys[missing[0]])}")
     return {
-        key: _checked(words[key], rule, _path(where, key)) if key in words else rule.default
-        for key, rule in keys.items()
+        key: _check(words[key], rule, _path(where, key)) if key in words else rule.default for key, rule in keys.items()
     }
 
 
-def _checked(value: Any, rule: Key, path: str) -> Any:
+def _check(value: Any, rule: Key, path: str) -> Any:
     if value is None and not rule.required:
         return rule.default
     try:

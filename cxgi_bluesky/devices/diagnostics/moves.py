@@ -20,13 +20,13 @@ def axes_move(line: Any) -> list[Finding]:
     if not says(shutter.readback, fresh(shutter.readback), shutter.pvs.closed_value):
         return [Finding("shutter", "not closed: the axes were not moved", "close the shutter, then check again")]
     axes = {"x": stage.x, "y": stage.y}
-    tried = [_moved(axis, axes) for axis in axes]
+    tried = [_move(axis, axes) for axis in axes]
     if all(isinstance(move, Move) and move.is_of_the_other(stage.in_position_um) for move in tried):
-        return [_swapped(axes)]
+        return [_find_swapped(axes)]
     return [
         finding
         for move in tried
-        for finding in ([move] if isinstance(move, Finding) else _judged(move, axes, stage.in_position_um))
+        for finding in ([move] if isinstance(move, Finding) else _find_faults(move, axes, stage.in_position_um))
     ]
 
 
@@ -44,7 +44,7 @@ class Move:
         return abs(self.moved_um[self.axis]) <= window_um and abs(abs(other) - abs(self.step_um)) <= window_um
 
 
-def _moved(name: str, axes: dict[str, Axis]) -> Move | Finding:
+def _move(name: str, axes: dict[str, Axis]) -> Move | Finding:
     """Move an axis and put it back."""
     axis = axes[name]
     before = {key: _read(motor) for key, motor in axes.items()}
@@ -59,14 +59,14 @@ def _moved(name: str, axes: dict[str, Axis]) -> Move | Finding:
     return Move(name, 1000 * step, {key: 1000 * (after[key] - before[key]) for key in axes})
 
 
-def _swapped(axes: dict[str, Axis]) -> Finding:
+def _find_swapped(axes: dict[str, Axis]) -> Finding:
     x, y = axes["x"].title, axes["y"].title
     return Finding(
         "stage", f"moves of {x} (x) move {y} (y), and those of y move x", "x and y are swapped: see the motors' cables"
     )
 
 
-def _judged(move: Move, axes: dict[str, Axis], window_um: float) -> list[Finding]:
+def _find_faults(move: Move, axes: dict[str, Axis], window_um: float) -> list[Finding]:
     """Findings of a move."""
     name, step_um, moved_um, found = move.axis, move.step_um, move.moved_um, []
     others = [key for key in axes if key != name and abs(moved_um[key]) > window_um]

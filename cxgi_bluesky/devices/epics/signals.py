@@ -267,7 +267,7 @@ def fresh(signal: Any) -> Any:
 
     An answer that is missing while the IOC is connected is asked for once more: an exposure is not lost for it.
     """
-    return _ask_twice(_asked, signal)
+    return _ask_twice(_ask, signal)
 
 
 def _ask_twice(ask: Callable[[Any], Any], signal: Any) -> Any:
@@ -280,7 +280,7 @@ def _ask_twice(ask: Callable[[Any], Any], signal: Any) -> Any:
         return ask(signal)
 
 
-def _asked(signal: Any) -> Any:
+def _ask(signal: Any) -> Any:
     with _asking_anew_after_failure(signal):
         return signal.get(use_monitor=False)
 

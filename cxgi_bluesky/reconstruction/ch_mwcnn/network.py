@@ -229,7 +229,7 @@ class CHMWCNN(nn.Module):
         """
         trial = trial_pictures(given) if trial is None else trial
         start = self.first(given)
-        constants, conditions = _told(given)
+        constants, conditions = _conditions_of(given)
         correction = self.consistency[0](trial, given)
         image = trial + correction
         for unet, consistency in zip(self.passes, self.consistency[1:], strict=True):
@@ -277,7 +277,7 @@ def processor_has_bfloat16() -> bool:
     return asked is not None and bool(asked())
 
 
-def _told(given: NetworkInput) -> tuple[Tensor, Tensor]:
+def _conditions_of(given: NetworkInput) -> tuple[Tensor, Tensor]:
     """What every pass is told beside the images: noise, fraction, zero level; and masks and sampling in detail."""
     m, noise = given.measured, noise_level(given)
     constants = torch.stack(

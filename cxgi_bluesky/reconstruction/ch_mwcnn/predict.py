@@ -77,7 +77,7 @@ def ch_mwcnn(
         If the weights cannot be used, or do not know the size.
     """
     loaded = load_network(weights)
-    ready = _checked(loaded, measurement, sizes, begin)
+    ready = _check(loaded, measurement, sizes, begin)
     return run_network(loaded.for_running, ready.given, ready.trial)[0], ready.found
 
 
@@ -104,7 +104,7 @@ def ch_mwcnn_many(
         If the weights cannot be used, or do not know one of the sizes.
     """
     loaded = load_network(weights)
-    ready = [_checked(loaded, measurement) for measurement in measurements]
+    ready = [_check(loaded, measurement) for measurement in measurements]
     images: dict[int, Image] = {}
     for places in _batches(measurements):
         given, trial = join([ready[i].given for i in places]), torch.cat([ready[i].trial for i in places])
@@ -144,7 +144,7 @@ def ch_mwcnn_sigma(
         raise MeasurementError(
             "these weights were trained without uncertainty: train them on (doubt_steps), or use method tv"
         )
-    ready = _checked(loaded, measurement, sizes)
+    ready = _check(loaded, measurement, sizes)
     with torch.inference_mode(), torch_threads(_THREADS):
         network, given, trial = loaded.for_running, ready.given, ready.trial
         image, log_sigma = network(given, trial, with_sigma=True)
@@ -170,7 +170,7 @@ def run_network(network: CHMWCNN, given: NetworkInput, trial: Tensor | None = No
     return image
 
 
-def _checked(
+def _check(
     loaded: LoadedNetwork,
     measurement: Measurement,
     sizes: ErrorSizes | None = None,

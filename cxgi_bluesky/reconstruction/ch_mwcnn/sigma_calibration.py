@@ -2,7 +2,7 @@
 
 How large a picture's errors are depends on its object, most of which was never measured. The network guesses it from
 one look at the data. More can be asked of them: without an eighth of the patterns, how far do the pictures miss those,
-and how much do they change? A law of four logarithms, fitted at the end of the training (`training.sigma_law`), turns
+and how much do they change? A law of four logarithms, fitted at the end of the training (`training.sigma_calibration`), turns
 the answer into a factor of the whole image's sigma; which pixels are doubted most stays with the network.
 """
 
@@ -83,7 +83,7 @@ def evidence(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor
     """
     sigma = torch.exp(log_sigma)
     whole = sigma.square().mean().sqrt()
-    held = _held_back(given.measured)
+    held = _draw_masks(given.measured)
     kept = [_without(given, one) for one in held]
     level = finite_level(given)
     trials = [trial_pictures(one, trial + level) for one in kept]
@@ -130,7 +130,7 @@ def log_sigma_to_scale(
     return scaled
 
 
-def _held_back(measured: Tensor) -> Tensor:
+def _draw_masks(measured: Tensor) -> Tensor:
     """Masks of an eighth of the patterns (never k = 0), (draws, 1, n, n); the same ones for the same scan."""
     candidates = np.flatnonzero(measured.numpy().ravel())[1:]
     rng, count = np.random.default_rng(0), max(1, len(candidates) // _SHARE)

@@ -70,10 +70,10 @@ def cautions(
     level = float(given.zero_level)
     lowest, highest = known["zero_level"]
     if level > highest:
-        contrast, least = _told_apart(1 / level, 1 / highest)
+        contrast, least = _format_apart(1 / level, 1 / highest)
         found.append(f"contrast (rms over mean) {contrast}, trained from {least} on")
     if level < lowest:
-        mean, least = _told_apart(level, lowest)
+        mean, least = _format_apart(level, lowest)
         found.append(f"mean over rms contrast {mean}, trained from {least} on: is the dark level right?")
     if model_error:
         found += _of_masks(given.measured.shape[-1], known["etched_masks"], etched_sizes)
@@ -84,7 +84,7 @@ def _of_noise(noise: float, most: float) -> str:
     if not noise <= 1:
         trained = f"trained up to {_plain(100 * most, 3)}%"
         return f"errors are larger than the coefficients ({_plain(noise, 2)} times their power), {trained}"
-    share, trained = _told_apart(100 * noise, 100 * most)
+    share, trained = _format_apart(100 * noise, 100 * most)
     return f"errors make up {share}% of the coefficients' power, trained up to {trained}%"
 
 
@@ -97,7 +97,7 @@ def _of_masks(size: int, etched: bool, sizes: tuple[int, ...] | None) -> list[st
     return [f"masks with errors, trained on perfect ones only at {size} pixels (with errors at {known})"]
 
 
-def _told_apart(one: float, other: float) -> tuple[str, str]:
+def _format_apart(one: float, other: float) -> tuple[str, str]:
     """Both numbers with as few digits as tell them apart."""
     for digits in range(2, 7):
         texts = _plain(one, digits), _plain(other, digits)

@@ -2,7 +2,7 @@
 
 A detector tells its own noise. Masks that are not quite the design, and files that bring no sigma
 at all, have errors that nobody told. How far the coefficients' power falls with sequency gives a
-second estimate (`reduction.estimate_sigma`), which takes the fine structure of the object for
+second estimate (`measurement.coefficients.estimate_sigma`), which takes the fine structure of the object for
 noise where there is much of it. Which of the two is right can be told from the data: the picture
 is made with each of them from seven eighths of the patterns, and the one that predicts the rest
 better is believed, if it is better by more than the luck of the draw.
@@ -93,7 +93,7 @@ def error_size(
     if len(candidates) > 1 and abs(_evidence(misses[candidates[0]], misses[candidates[1]])) < _DOUBTFUL:
         _, more = _trials(measurement, candidates, nonnegative, seed + 1)
         misses = {sigma: np.concatenate([misses[sigma], more[sigma]]) for sigma in candidates}
-    best = _believed(candidates, misses)
+    best = _choose(candidates, misses)
     picture = pictures[best]
     if measurement.sigma_is_guessed:
         return ErrorSize(best, 0.0, "estimated: held-back patterns"), picture
@@ -236,7 +236,7 @@ def _evidence(first: Array, second: Array) -> float:
     return float(gain.mean()) / error if error > 0 else 0.0
 
 
-def _believed(candidates: list[float], misses: dict[float, Array]) -> float:
+def _choose(candidates: list[float], misses: dict[float, Array]) -> float:
     """The first candidate, unless another predicts better by more than the luck of the draw."""
     best = candidates[0]
     for sigma in candidates[1:]:

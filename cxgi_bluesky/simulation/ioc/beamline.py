@@ -57,7 +57,7 @@ class ServedTwin(BeamlineTwin):
             yield self.intensity
 
 
-def served_twin(options: IocOptions) -> ServedTwin:
+def make_served_beamline(options: IocOptions) -> ServedTwin:
     """The twin of some options.
 
     Raises
@@ -150,7 +150,7 @@ class Bench:
 
     def __init__(self, options: IocOptions) -> None:
         self.options = options
-        self.twin: ServedTwin = served_twin(options)
+        self.twin: ServedTwin = make_served_beamline(options)
         self.clock = Clock(options.time_scale)
         self.open, self.lit = Stopwatch(self.clock), Stopwatch(self.clock)
         self.faults, self.counts = Faults(tetramm_late_s=options.tetramm_late_s), Counts()
@@ -235,7 +235,7 @@ class Bench:
             Its target before (mm).
         """
         self.counts.moves += 1
-        moved = self._wired_to(axis)
+        moved = self._find_axis(axis)
         end = target if moved is axis else moved.position + target - previous
         if end == moved.position:
             return moved, end
@@ -245,7 +245,7 @@ class Bench:
             self.faults.lost_um = 0.0
         return moved, end - upwards * self._short_um(moved)
 
-    def _wired_to(self, axis: Axis) -> Axis:
+    def _find_axis(self, axis: Axis) -> Axis:
         """The axis whose motor hangs on a record's wires."""
         return self.axes[CROSSED.get(axis.name, axis.name)] if self.faults.crossed else axis
 

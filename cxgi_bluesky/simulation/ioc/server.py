@@ -165,7 +165,7 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     running = asyncio.ensure_future(server.run(startup_hook=start))
     waiting: set[asyncio.Task[bool]] = {loop.create_task(ended.wait())}
     if options.end_with_parent:
-        waiting.add(loop.create_task(_orphaned()))
+        waiting.add(loop.create_task(_wait_until_orphaned()))
     await asyncio.wait({running, *waiting}, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:
         task.cancel()
@@ -179,7 +179,7 @@ async def serve(options: IocOptions, ready: Ready | None = None) -> dict[str, An
     return _farewell(groups)
 
 
-async def _orphaned() -> bool:
+async def _wait_until_orphaned() -> bool:
     """Wait until the process that started this one has ended."""
     parent = os.getppid()
     while os.getppid() == parent:

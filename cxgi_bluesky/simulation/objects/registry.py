@@ -70,14 +70,14 @@ def render_object(name: str | Path, size: int, subpixels: int = 4, **parameters:
     if subpixels < 1:
         raise ConfigError(f"{subpixels} sub-pixels per pixel: at least 1, and 4 for numbers to be quoted")
     draw, said = _drawing(str(name))
-    return draw(check_size(size), subpixels, **{**said, **_known(str(name), draw, parameters)})
+    return draw(check_size(size), subpixels, **{**said, **_check_parameters(str(name), draw, parameters)})
 
 
 def _drawing(name: str) -> tuple[Callable[..., Map], dict[str, Any]]:
     """The function that draws an object and the parameters in its name."""
     word, _, tail = name.partition(":")
     if word in OBJECTS:
-        return OBJECTS[word], _known(name, OBJECTS[word], _parameters(name, tail))
+        return OBJECTS[word], _check_parameters(name, OBJECTS[word], _parameters(name, tail))
     if not is_image_path(name):
         raise ConfigError(
             f"object {name!r} is unknown: choose one of {', '.join(OBJECTS)}, or a .png, .npy or .tiff file"
@@ -111,7 +111,7 @@ def _parameters(name: str, text: str) -> dict[str, Any]:
     return parameters
 
 
-def _known(name: str, draw: Callable[..., Map], parameters: dict[str, Any]) -> dict[str, Any]:
+def _check_parameters(name: str, draw: Callable[..., Map], parameters: dict[str, Any]) -> dict[str, Any]:
     own = [p.name for p in inspect.signature(draw).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for key in parameters:
         if key not in own:

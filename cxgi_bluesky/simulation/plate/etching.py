@@ -67,12 +67,12 @@ class Defects:
 
     def without(self, *names: str) -> Defects:
         """The same board with some defects mended, such as ``without("corner_um")``."""
-        mended: dict[str, Any] = {_known(name): 0.0 for name in names}
+        mended: dict[str, Any] = {_check_name(name): 0.0 for name in names}
         return replace(self, **mended)
 
     def only(self, *names: str) -> Defects:
         """The same board with all other defects mended."""
-        kept = {_known(name) for name in names}
+        kept = {_check_name(name) for name in names}
         return self.without(*(name for name in DEFECT_NAMES if name not in kept))
 
     @property
@@ -84,7 +84,7 @@ class Defects:
 DEFECT_NAMES = tuple(f.name for f in fields(Defects) if f.name != "seed")
 
 
-def _known(name: str) -> str:
+def _check_name(name: str) -> str:
     if name not in DEFECT_NAMES:
         raise ConfigError(f"defect {name!r} is unknown: choose of {', '.join(DEFECT_NAMES)}")
     return name

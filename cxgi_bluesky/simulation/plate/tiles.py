@@ -157,7 +157,7 @@ class EtchedTiles:
         ndarray, shape (rows, columns)
             Transmission, 0..1.
         """
-        known = self._known(tile)
+        known = self._check_tile(tile)
         if known is None:
             cells = self.board.size * self.subpixels
             strip = (rows.stop - rows.start) * (columns.stop - columns.start) < cells**2 / 4
@@ -175,7 +175,7 @@ class EtchedTiles:
         )
         return draw_tile(design, self.defects, tile, self.subpixels, rows=rows, columns=columns)
 
-    def _known(self, tile: int) -> Map | None:
+    def _check_tile(self, tile: int) -> Map | None:
         if tile in self._kept:
             self._kept.move_to_end(tile)
             return self._kept[tile]
