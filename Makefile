@@ -28,8 +28,9 @@ test: $(STAMP)
 test-long: $(STAMP)
 	$(PYTEST) 4 -m long $$(grep -rlE "mark\.long|long_case\(" --include="test_*.py" tests)
 
-# In one environment with what facilities have beside it, of the versions that pip chooses.
+# In one environment with what facilities have beside it, of the versions that pip chooses; blueapi in one of its own.
 BESIDE := .venv-beside
+BLUEAPI := .venv-blueapi
 test-beside:
 	$(PYTHON) -m venv $(BESIDE)
 	$(BESIDE)/bin/python -m pip install --quiet --upgrade pip
@@ -38,6 +39,10 @@ test-beside:
 	$(BESIDE)/bin/python -m pip check
 	$(BESIDE)/bin/cxgi demo --board cu32 --fraction 0.0625 --out demo-output/beside
 	$(BESIDE)/bin/python -m pytest tests/catalog/test_catalog.py
+	$(PYTHON) -m venv $(BLUEAPI)
+	$(BLUEAPI)/bin/python -m pip install --quiet --upgrade pip
+	$(BLUEAPI)/bin/python -m pip install --quiet torch==2.13.0 . blueapi==1.21.0
+	$(BLUEAPI)/bin/python -m tests.beside.check_blueapi demo-output/blueapi
 
 # Renews docs/reference/measured.md; MEASURED=folder adds the measured 32 x 32 files.
 ORDERS ?= zig-zag cake-cutting variable-density learned-density
@@ -80,5 +85,5 @@ $(PEERS_STAMP): benchmarks/peers/requirements.txt benchmarks/peers/constraints.t
 	touch $(PEERS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BESIDE) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(BLUEAPI) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,8 +7,10 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,7 @@ def _prepare_catalog(path: Path) -> None:
 
 def _open(folder: Path, config: dict[str, Any]) -> Any:
     with import_warnings_silenced():
+        _import_test_client()
         from tiled.client import from_context
         from tiled.client.context import Context
         from tiled.server.app import build_app_from_config
@@ -83,6 +86,21 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
     with whole_file(_marker(folder)) as part:
         part.write_text(_tiled_version(), encoding="utf-8")
     return catalog
+
+
+def _import_test_client() -> None:
+    """Let starlette's client, by which Tiled talks to itself, use httpx as Tiled does.
+
+    Where httpx2 is installed as well, as by fastapi[standard], starlette would take that, and neither takes the
+    other's URLs.
+    """
+    known = {name: module for name, module in sys.modules.items() if name == "httpx2"}
+    sys.modules["httpx2"] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        import_module("starlette.testclient")
+    finally:
+        del sys.modules["httpx2"]
+        sys.modules.update(known)
 
 
 @import_warnings_silenced()

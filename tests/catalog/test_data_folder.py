@@ -117,6 +117,14 @@ def test_a_new_folder_can_be_made_where_an_event_loop_is_running(tmp_path):
     assert asyncio.run(begin()) == 0
 
 
+def test_another_httpx_beside_tiled_s_own_is_not_used(tmp_path):
+    (tmp_path / "httpx2.py").write_text("raise AssertionError('starlette would take it, Tiled would not')")
+    code = "import sys; from cxgi_bluesky.catalog import open_catalog as o; print(len(o(sys.argv[1], to_write=True)))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    words = [sys.executable, "-c", code, str(tmp_path / "data")]
+    assert subprocess.run(words, capture_output=True, text=True, env=environment, check=True).stdout == "0\n"
+
+
 def test_a_database_of_an_earlier_tiled_is_upgraded_by_its_own_command(copy, scanned):
     from tiled.catalog.core import ALL_REVISIONS
 
