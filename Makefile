@@ -61,7 +61,7 @@ reproduce: $(STAMP)
 
 # The same coefficients for us and for other packages, which live in an environment of their own.
 bench-peers: $(STAMP) $(PEERS_STAMP)
-	$(BIN)/python benchmarks/peers/compare.py --python $(PEERS)/bin/python --orders zig-zag $(filter-out zig-zag,$(ORDERS)) \
+	$(BIN)/python -m benchmarks.peers.compare --python $(PEERS)/bin/python --orders zig-zag $(filter-out zig-zag,$(ORDERS)) \
 		--out docs/reference/peers.json --markdown docs/reference/peers.md
 
 lint: $(STAMP)

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from _timing import report
+from benchmarks._timing import report
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
@@ -129,7 +129,7 @@ def over_channel_access(words: dict[str, Any], environment: dict[str, str], coun
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "beamline.yml"
         file.write_text(yaml.safe_dump(words), encoding="utf-8")
-        command = [sys.executable, __file__, "--client", str(file), "--count", str(count)]
+        command = [sys.executable, "-m", "benchmarks.exposure_overhead", "--client", str(file), "--count", str(count)]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         answer = subprocess.run(command, **pipes, text=True, env={**os.environ, **environment}, check=True, timeout=600)
     result: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from _timing import report
 
+from benchmarks._timing import report
 from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.masks.board import MaskBoard, load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet

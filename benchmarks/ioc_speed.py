@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _timing import report
+from benchmarks._timing import report
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,7 +77,7 @@ def through_channel_access(words: list[str], count: int) -> dict[str, float]:
     try:
         assert server.stdout is not None
         client = {**environment, **json.loads(server.stdout.readline())["environment"]}
-        command = [sys.executable, __file__, "--client", "--count", str(count)]
+        command = [sys.executable, "-m", "benchmarks.ioc_speed", "--client", "--count", str(count)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         answer = subprocess.run(command, **pipes, text=True, env=client, check=True, timeout=300)
         rates: dict[str, float] = json.loads(answer.stdout.splitlines()[0])
@@ -118,7 +118,9 @@ def main() -> None:
         ours = ["-m", "cxgi_bluesky.cli", "ioc", "--json", "--time-scale", "0"]
         rates = {
             "ioc": through_channel_access(ours, options.count),
-            "caproto as it comes": through_channel_access([__file__, "--as-it-comes"], options.count),
+            "caproto as it comes": through_channel_access(
+                ["-m", "benchmarks.ioc_speed", "--as-it-comes"], options.count
+            ),
             "soft devices": soft(options.count),
         }
         report("ioc_speed", {"count": options.count, **rates})

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _timing import Clock, report
 from bluesky import RunEngine
 from bluesky.callbacks import CallbackBase, LiveTable
 
+from benchmarks._timing import Clock, report
 from benchmarks.suite.workload import measure, truths
 from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveView, ScanProgress
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline

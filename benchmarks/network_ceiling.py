@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from _timing import report
 
+from benchmarks._timing import report
 from benchmarks.suite import workload
 from benchmarks.suite.scores import score
 from benchmarks.suite.timing import one_thread

@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from _timing import report
 
+from benchmarks._timing import report
 from benchmarks.paper.rows import Scanned, scan_objects
 from benchmarks.suite.timing import one_thread
 from cxgi_bluesky.analysis.metrics import affine_fit, compare

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from _timing import milliseconds, report
 
+from benchmarks._timing import milliseconds, report
 from benchmarks.suite.workload import measure, truths
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement

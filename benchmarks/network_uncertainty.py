@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from _timing import report
-from uncertainty import CONDITIONS, Case, summary
 
+from benchmarks._timing import report
 from benchmarks.suite.workload import measure, truths
+from benchmarks.uncertainty import CONDITIONS, Case, summary
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn_sigma

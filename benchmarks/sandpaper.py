@@ -1,6 +1,6 @@
 """Time of a sandpaper recording and scan, and the CNR against exposures, as one JSON object.
 
-    python benchmarks/sandpaper.py --count 10000 [--plan]
+    python -m benchmarks.sandpaper --count 10000 [--plan]
 
 Without --plan the twin is scanned directly; with it, by the plans in a RunEngine over soft devices.
 """
@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from _timing import report
-
+from benchmarks._timing import report
 from cxgi_bluesky.devices.simulated.sandpaper import SimulatedSpeckleBeamline, simulated_speckle_beamline
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.measurement.exposures import Exposures

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from _timing import report
 
+from benchmarks._timing import report
 from cxgi_bluesky.analysis.knife_edge import KnifeGeometry, fit_knife_scan
 from cxgi_bluesky.analysis.resolution.comparison import compare_sharpness
 from cxgi_bluesky.masks.board import load_board

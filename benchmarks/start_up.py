@@ -10,7 +10,8 @@ import time
 from typing import Any
 
 import numpy as np
-from _timing import report
+
+from benchmarks._timing import report
 
 
 def run(*arguments: str, folder: str) -> tuple[float, float]:

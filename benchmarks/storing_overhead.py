@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _timing import Clock, report
 from bluesky import RunEngine
 
+from benchmarks._timing import Clock, report
 from cxgi_bluesky.catalog import RunStore, open_catalog, run_writer, writer_of
 from cxgi_bluesky.catalog.journal import Journal, journal_folder
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from _timing import milliseconds, report
 from scipy.linalg import hadamard
 
+from benchmarks._timing import milliseconds, report
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 
 

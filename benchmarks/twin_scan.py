@@ -17,8 +17,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from _timing import report
-
+from benchmarks._timing import report
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
@@ -39,7 +38,7 @@ def one_scan(board_name: str, count: int, etched: bool) -> None:
 
 
 def in_own_process(cache: str, *arguments: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--one", *arguments]
+    command = [sys.executable, "-m", "benchmarks.twin_scan", "--one", *arguments]
     done = subprocess.run(command, env={**os.environ, "CXGI_CACHE": cache}, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from _timing import report
 
+from benchmarks._timing import report
 from benchmarks.suite.workload import measure, truths
 from cxgi_bluesky.masks.orders import SEEDED
 from cxgi_bluesky.masks.pattern_set import PatternSet

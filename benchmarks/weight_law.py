@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from _timing import report
 
+from benchmarks._timing import report
 from benchmarks.suite.workload import measure
 from cxgi_bluesky.analysis.metrics import psnr
 from cxgi_bluesky.masks.pattern_set import PatternSet

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _shared import Case, Reconstruct, timed_images
 
+from benchmarks.peers._shared import Case, Reconstruct, timed_images
 from benchmarks.suite import workload
 from benchmarks.suite.report import machine
 from benchmarks.suite.scores import Scores, mean_scores, score
