@@ -394,8 +394,9 @@ class EpicsShutter(EpicsDevice, Shutter):
         if exposing and not self._closed_itself:
             self._closed_itself = self._is_closed_now()  # its monitor may still be on its way
         self._close(turn)
-        found_closed, self._closed_itself = self._closed_itself, False
-        if found_closed:
+        by_itself = self._closed_itself and turn is self._turn  # not by a stop that came meanwhile, as of an abort
+        self._closed_itself = False
+        if by_itself:
             raise ShutterError(
                 f"{self.name} closed by itself during the exposure, which is not stored: see its permit"
                 f"{' (' + self.permit.pvname + ')' if self.permit is not None else ''} and the IOC's open-time limit"

@@ -52,6 +52,19 @@ def test_a_close_overtakes_an_opening(ca, line):
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
 
+def test_a_stop_while_it_closes_after_an_exposure_is_no_closing_by_itself(ca, line, monkeypatch):
+    opened(line.shutter)
+    look = line.shutter._is_closed_now
+
+    def stopped_meanwhile():
+        line.shutter.stop()
+        return look()
+
+    monkeypatch.setattr(line.shutter, "_is_closed_now", stopped_meanwhile)
+    line.shutter.set("closed").wait(timeout=PATIENCE_S)
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+
+
 def test_without_a_permit_it_does_not_open(ca, line):
     ca.put("FAULT:PERMIT", 1)
     with pytest.raises(ShutterError, match=r"may not open: .*SHUTTER:PERMIT says Denied"):
