@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from ..measurement.measurement import Measurement
 from .error_model.noise import ErrorSizes
-from .methods import linear
+from .methods import linear, measured_masks
+from .methods.tv import tv, tv_uncertainty
+from .methods.tval3 import tval3
 
 Result = tuple[NDArray[Any], dict[str, Any]]
 Options = dict[str, Any]
@@ -72,22 +74,10 @@ class Method:
 # ---------------------------------------------------------------- linear methods
 
 
-def _inverse_with_masks(measurement: Measurement, **options: Any) -> Result:
-    from .methods.measured_masks import least_squares
-
-    return least_squares(measurement, **options)
-
-
-def _correlation_with_masks(measurement: Measurement, **options: Any) -> Result:
-    from .methods.measured_masks import mask_correlation
-
-    return mask_correlation(measurement, **options)
-
-
 INVERSE = Method(
     name="inverse",
     run=linear.inverse,
-    run_with_masks=_inverse_with_masks,
+    run_with_masks=measured_masks.least_squares,
     uncertainty=lambda measurement, kind, seed, sizes, options: linear.inverse_noise(measurement, sizes),
     kinds=("noise",),
     best_kind=lambda options: "noise",
@@ -96,7 +86,7 @@ INVERSE = Method(
 CORRELATION = Method(
     name="correlation",
     run=linear.correlation,
-    run_with_masks=_correlation_with_masks,
+    run_with_masks=measured_masks.mask_correlation,
     uncertainty=lambda measurement, kind, seed, sizes, options: linear.correlation_noise(
         measurement, sizes, weighting=options.get("weighting", "equal"), form=options.get("form", "GI")
     ),
@@ -110,16 +100,8 @@ CORRELATION = Method(
 # ---------------------------------------------------------------- TVAL3
 
 
-def _tval3(measurement: Measurement, **options: Any) -> Result:
-    from .methods.tval3 import tval3
-
-    return tval3(measurement, **options)
-
-
 def _tval3_with_masks(measurement: Measurement, **options: Any) -> Result:
-    from .methods.measured_masks import without_mask_error
-
-    return _tval3(without_mask_error(measurement), **options)
+    return tval3(measured_masks.without_mask_error(measurement), **options)
 
 
 def _compile_tval3(options: Options) -> None:
@@ -128,23 +110,15 @@ def _compile_tval3(options: Options) -> None:
     compile_augmented_lagrangian()
 
 
-TVAL3 = Method(name="tval3", run=_tval3, run_with_masks=_tval3_with_masks, warm_up=_compile_tval3)
+TVAL3 = Method(name="tval3", run=tval3, run_with_masks=_tval3_with_masks, warm_up=_compile_tval3)
 
 
 # ---------------------------------------------------------------- total variation
 
 
-def _tv(measurement: Measurement, **options: Any) -> Result:
-    from .methods.tv import tv
-
-    return tv(measurement, **options)
-
-
 def _tv_with_masks(measurement: Measurement, **options: Any) -> Result:
-    from .methods.measured_masks import mask_tv
-
     options.pop("sizes", None)  # its error size is that of coefficients which only it has
-    return mask_tv(measurement, **options)
+    return measured_masks.mask_tv(measurement, **options)
 
 
 def _compile_tv(options: Options) -> None:
@@ -156,15 +130,13 @@ def _compile_tv(options: Options) -> None:
 def _tv_uncertainty(
     measurement: Measurement, kind: Kind, seed: int, sizes: ErrorSizes, options: Options
 ) -> NDArray[np.float64]:
-    from .methods.tv import tv_uncertainty
-
     known = {name: options[name] for name in ("weight", "norm", "nonnegative") if name in options}
     return tv_uncertainty(measurement, of_error=kind == "error", seed=seed, sizes=sizes, **known)
 
 
 TV = Method(
     name="tv",
-    run=_tv,
+    run=tv,
     run_with_masks=_tv_with_masks,
     warm_up=_compile_tv,
     uncertainty=_tv_uncertainty,
@@ -181,12 +153,6 @@ def _network(measurement: Measurement, **options: Any) -> Result:
     from .ch_mwcnn.predict import ch_mwcnn
 
     return ch_mwcnn(measurement, **options)
-
-
-def _network_with_masks(measurement: Measurement, **options: Any) -> Result:
-    from .methods.measured_masks import mask_network
-
-    return mask_network(measurement, **options)
 
 
 def _network_of_many(measurements: Any, **options: Any) -> list[Result]:
@@ -219,7 +185,7 @@ def _kind_of_network(options: Options) -> Kind | None:
 CH_MWCNN = Method(
     name="ch-mwcnn",
     run=_network,
-    run_with_masks=_network_with_masks,
+    run_with_masks=measured_masks.mask_network,
     run_many=_network_of_many,
     warm_up=_read_network,
     uncertainty=_network_uncertainty,

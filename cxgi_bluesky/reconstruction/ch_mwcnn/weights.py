@@ -218,9 +218,10 @@ def load_without_card(weights: Path) -> LoadedNetwork:
 
 def _read(path: Path, *, card_beside: bool) -> LoadedNetwork:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        status = path.stat()
+        if status.st_size > MAX_BYTES:
             raise FileFormatError(f"weights {path} have more than {MAX_BYTES} bytes: is it another file?")
-        loaded = _read_network(path, path.stat().st_mtime_ns)
+        loaded = _read_network(path, status.st_mtime_ns)
     except (OSError, SafetensorError) as error:
         raise FileFormatError(f"weights {path} cannot be read ({error}): give another file or reinstall") from error
     if card_beside:
