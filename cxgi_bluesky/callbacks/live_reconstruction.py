@@ -32,6 +32,8 @@ class LiveReconstruction:
     Advisory: the RunEngine's thread only stores the exposure (microseconds). The worker makes a
     picture of everything measured so far; while it is busy, newer requests replace older ones,
     so that it never falls behind. A failure is logged, kept in `failure`, and never stops the scan.
+    What the method needs (weights, torch, compiled loops) is loaded here: loading holds up every
+    thread of the process, the RunEngine's too, so it must not happen during a scan.
 
     Parameters
     ----------
@@ -46,6 +48,11 @@ class LiveReconstruction:
         not corrected, and are of the run alone.
     **options
         For the method.
+
+    Raises
+    ------
+    CxgiError
+        If there is no such method, or its weights cannot be read.
     """
 
     basis = "hadamard"  # scans with other patterns are left alone
@@ -60,7 +67,7 @@ class LiveReconstruction:
         references: ReferenceRuns | None = None,
         **options: Any,
     ) -> None:
-        find_method(method)
+        find_method(method).warm_up(options)
         self.method = method
         self.latest: Reconstruction | None = None
         self.pictures = 0

@@ -23,6 +23,17 @@ def has_display() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def _load_drawing() -> bool:
+    """Load what draws, and say so if that fails. Loading holds up every thread, so it must not happen during a scan."""
+    try:
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
+    except Exception as error:  # a backend of no such name in MPLBACKEND is a ValueError
+        logger.warning("live pictures cannot be drawn: matplotlib does not load (%s)", error)
+        return False
+    return True
+
+
 def draw(figure: Any, pictures: dict[str, Reconstruction], title: str = "") -> None:
     """Draw reconstructions side by side into a matplotlib figure, with what they are made of.
 
@@ -65,14 +76,15 @@ class LiveView:
     """
 
     def __init__(self, file: str | Path | None = None, *, interval_s: float = 1.0, window: bool | None = None) -> None:
-        self._file = Path(file) if file is not None else None
+        can_draw = _load_drawing()
+        self._file = Path(file) if file is not None and can_draw else None
         self._interval_s = interval_s
         self._lock = threading.Lock()
         self._pictures: dict[str, Reconstruction] = {}
         self._drawn_at = -interval_s
         self._file_is_old = self._window_is_old = False
         self._window: Any = None
-        if has_display() if window is None else window:
+        if can_draw and (has_display() if window is None else window):
             self._open_window()
 
     def show(self, picture: Reconstruction) -> None:

@@ -16,7 +16,14 @@ import zmq
 from tests.patience import PATIENCE_S, eventually
 
 ROOT = Path(__file__).parents[2]
-MANAGER = "from bluesky_queueserver.manager.start_manager import start_manager; start_manager()"
+# The manager gives its worker 0.5 s to answer and takes a plan whose report comes later for failed: too short where
+# tests share two cores.
+MANAGER = f"""
+from bluesky_queueserver.manager.comms import PipeJsonRpcSendAsync
+from bluesky_queueserver.manager.start_manager import start_manager
+PipeJsonRpcSendAsync.__init__.__kwdefaults__["timeout"] = {PATIENCE_S}
+start_manager()
+"""
 DEVICES = ("stage", "shutter", "diode")
 
 
