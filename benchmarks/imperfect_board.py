@@ -19,9 +19,9 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.registry import METHODS
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation, simulation_parameters
 from cxgi_bluesky.simulation.objects.registry import render_object
-from cxgi_bluesky.simulation.scans import scan_twin
+from cxgi_bluesky.simulation.scans import scan_simulation
 
 ORDERS = {
     "cake-cutting": None,
@@ -36,10 +36,12 @@ ORDERS = {
 
 def scan(board: MaskBoard, object_name: str, patterns: PatternSet, seed: int) -> tuple[Measurement, np.ndarray]:
     """Buckets of a scan of 1 s exposures, and the true transmission."""
-    parameters = twin_parameters(board, etched=True)
+    parameters = simulation_parameters(board, etched=True)
     parameters = replace(parameters, drift_rms=0.0, defects=replace(parameters.defects, seed=seed))
-    twin = BeamlineTwin(board, render_object(object_name, board.size, parameters.subpixels), parameters, seed=seed)
-    return scan_twin(twin, patterns), twin.truth
+    simulation = BeamlineSimulation(
+        board, render_object(object_name, board.size, parameters.subpixels), parameters, seed=seed
+    )
+    return scan_simulation(simulation, patterns), simulation.truth
 
 
 def main() -> None:

@@ -68,16 +68,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sandpaper.h5"
         with timed(seconds, "record"):
-            speckles = record_by_plan(line, path) if options.plan else record_sandpaper(line.twin, path)
+            speckles = record_by_plan(line, path) if options.plan else record_sandpaper(line.simulation, path)
         with timed(seconds, "scan"):
-            exposures = scan_by_plan(line, speckles) if options.plan else scan_sandpaper(line.twin, speckles)
+            exposures = scan_by_plan(line, speckles) if options.plan else scan_sandpaper(line.simulation, speckles)
         with timed(seconds, "calibrate"):
             measurement = SpeckleMeasurement.from_exposures(exposures, speckles)
         counts = [m for m in COUNTS if m <= len(measurement)]
         curves = {}
         for form in ("GI", "DGI", "NGI"):
             with timed(seconds, f"curve {form}"):
-                curves[form] = cnr_curve(measurement, line.twin.truth, counts, form=form)
+                curves[form] = cnr_curve(measurement, line.simulation.truth, counts, form=form)
     results = {"count": options.count, "seed": options.seed, "by_plan": options.plan, "seconds": seconds, "cnr": curves}
     report("sandpaper", results)
 

@@ -19,11 +19,11 @@ from cxgi_bluesky.analysis.resolution.comparison import compare_sharpness
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation, simulation_parameters
 from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
 from cxgi_bluesky.simulation.knife import Blade
 from cxgi_bluesky.simulation.materials import Layer, predicted_d_r
-from cxgi_bluesky.simulation.scans import scan_twin
+from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.source import Source
 from cxgi_bluesky.simulation.spectrum import tube_spectrum
 
@@ -42,10 +42,10 @@ def tilted_edge(subpixels: int) -> np.ndarray:
 
 def edges(spot_um: float) -> dict[str, Any]:
     """Widths (um, 10-90 %) with their sigmas."""
-    parameters = replace(twin_parameters(BOARD), source=Source(spot_um, spot_um))
+    parameters = replace(simulation_parameters(BOARD), source=Source(spot_um, spot_um))
     pixel_um = parameters.geometry.object_pixel_um(BOARD.pixel_um)
-    twin = BeamlineTwin(BOARD, tilted_edge(4), parameters, seed=1)
-    ghost = reconstruct(scan_twin(twin, PatternSet(64, 768)), method="tv").image
+    simulation = BeamlineSimulation(BOARD, tilted_edge(4), parameters, seed=1)
+    ghost = reconstruct(scan_simulation(simulation, PatternSet(64, 768)), method="tv").image
     direct = direct_image(
         tilted_edge(16),
         pixel_um / 16,
@@ -69,13 +69,13 @@ def knife_edges(axis: str, truth_um: float, seeds: int) -> dict[str, float]:
     pulls, sigmas, chi = [], [], []
     position = np.linspace(-70, 70, 41)
     for seed in range(seeds):
-        twin = BeamlineTwin(BOARD, np.ones((256, 256), np.float32), twin_parameters(BOARD), seed=seed)
-        twin.move_to(*BOARD.position_mm(BOARD.open_tile_number))
-        twin.open_shutter()
+        simulation = BeamlineSimulation(BOARD, np.ones((256, 256), np.float32), simulation_parameters(BOARD), seed=seed)
+        simulation.move_to(*BOARD.position_mm(BOARD.open_tile_number))
+        simulation.open_shutter()
         readings = []
         for place in position:
-            twin.blades[axis] = Blade(place, KNIFE)
-            readings.append(twin.expose(1.0))
+            simulation.blades[axis] = Blade(place, KNIFE)
+            readings.append(simulation.expose(1.0))
         signal, sigma = np.array(readings).T
         fit = fit_knife_scan(position, signal, KNIFE, sigma=sigma, axis=axis)
         pulls.append((fit.fwhm_um - truth_um) / fit.fwhm_sigma_um)

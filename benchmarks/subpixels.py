@@ -19,19 +19,19 @@ from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation, simulation_parameters
 from cxgi_bluesky.simulation.objects.registry import render_object
-from cxgi_bluesky.simulation.scans import scan_twin
+from cxgi_bluesky.simulation.scans import scan_simulation
 
 CASES = {"cu32": "CAS", "au64": "gold"}
 
 
 def scan(board_name: str, object_name: str, subpixels: int, count: int, etched: bool) -> dict[str, Any]:
     board = load_board(board_name)
-    parameters = replace(twin_parameters(board, etched=etched), subpixels=subpixels)
-    twin = BeamlineTwin(board, render_object(object_name, board.size, subpixels), parameters, seed=1)
-    m = scan_twin(twin, PatternSet(board.size, count))
-    scores = {method: cnr(reconstruct(m, method=method).image, twin.truth) for method in ("correlation", "tv")}
+    parameters = replace(simulation_parameters(board, etched=etched), subpixels=subpixels)
+    simulation = BeamlineSimulation(board, render_object(object_name, board.size, subpixels), parameters, seed=1)
+    m = scan_simulation(simulation, PatternSet(board.size, count))
+    scores = {method: cnr(reconstruct(m, method=method).image, simulation.truth) for method in ("correlation", "tv")}
     return {"coefficient": m.coefficient, "cnr": scores}
 
 

@@ -19,7 +19,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import hadamard_scan
-from cxgi_bluesky.simulation.beamline import TwinParameters
+from cxgi_bluesky.simulation.beamline import SimulationParameters
 from cxgi_bluesky.simulation.detector import Detector
 from cxgi_bluesky.simulation.source import POINT_SOURCE
 from tests.children import heed_signals_in_children
@@ -29,7 +29,7 @@ heed_signals_in_children()
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")  # it says nothing of how fast the machine is
 
-QUIET = TwinParameters(
+QUIET = SimulationParameters(
     drift_rms=0.0,
     stage_rms_um=0.0,
     detector=Detector(swank=1e12, electrometer_fa=0.0, background_pa=0.0),

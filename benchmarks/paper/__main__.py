@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from cxgi_bluesky.cli._options import Payload, Say, command_parser, plain
+from cxgi_bluesky.cli._options import Echo, Payload, command_parser, plain
 from cxgi_bluesky.cli.program import main
 
 FIGURES = ("fig2", "fig3", "fig4")
@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def reproduce(options: argparse.Namespace, say: Say) -> Payload:
+def reproduce(options: argparse.Namespace, echo: Echo) -> Payload:
     """Scan, reconstruct and compare with what the paper reports; writes pictures, a page and JSON."""
     from benchmarks.paper import drawing, report, run
 
@@ -36,13 +36,13 @@ def reproduce(options: argparse.Namespace, say: Say) -> Payload:
     results = run.run_jobs(
         run.jobs_of(figures, options.seeds),
         processes=options.processes,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
+        echo=lambda text: print(text, file=sys.stderr, flush=True),
     )
     numbers: Payload = plain(run.numbers_of(results, figures, options.seeds))
     numbers["minutes"] = round((time.monotonic() - started) / 60, 1)
     drawing.draw_figures(out / "reproduction", results, numbers, figures)
     text = report.write(out, numbers, figures)
-    say(text)
+    echo(text)
     return {**numbers, "out": str(out)}
 
 

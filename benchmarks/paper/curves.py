@@ -15,7 +15,7 @@ from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.beamline import TwinParameters
+from cxgi_bluesky.simulation.beamline import SimulationParameters
 
 Image = NDArray[Any]
 Curve = list[float]
@@ -25,7 +25,7 @@ SANDPAPER_EXPOSURES = (16, 32, 64, 96, 128, 192, 256, 512, 768, 1024, 1536, 2048
 INSENSITIVE_FA = 260.0
 
 
-def cases(seed: int) -> dict[str, TwinParameters]:
+def cases(seed: int) -> dict[str, SimulationParameters]:
     """The copper board as it is, and with its errors switched off one by one."""
     both = etched_parameters(load_board("cu32"), seed)
     clean = without_defects(both)
@@ -42,7 +42,7 @@ def cases(seed: int) -> dict[str, TwinParameters]:
 def hadamard_curve(case: str, seed: int) -> tuple[Curve, dict[int, Image], Image]:
     """CNR after each of `EXPOSURES`, the pictures that the paper shows, and the truth."""
     line = beamline("cu32", "CAS", seed, cases(seed)[case])
-    measurement, truth = Measurement.from_exposures(scan_image(line, max(EXPOSURES))), line.twin.truth
+    measurement, truth = Measurement.from_exposures(scan_image(line, max(EXPOSURES))), line.simulation.truth
     pictures = {m: _correlation(measurement, m) for m in {*EXPOSURES, *paper.EXPOSURES_SHOWN["hadamard"]}}
     shown = {m: pictures[m] for m in paper.EXPOSURES_SHOWN["hadamard"]}
     return [cnr(pictures[m], truth) for m in EXPOSURES], shown, truth

@@ -57,9 +57,9 @@ def measure_resolution(seed: int) -> Resolution:
 
 def _spot(axis: str, seed: int) -> tuple[float, float]:
     line = beamline("au64", "gold", seed, run=20 + "xy".index(axis))
-    line.twin.object_in = False
+    line.simulation.object_in = False
     line.stage.tile.set(line.board.open_tile_number).wait(timeout=10)
-    knife = SimulatedKnife(name="knife", twin=line.twin, axis=axis)
+    knife = SimulatedKnife(name="knife", simulation=line.simulation, axis=axis)
     documents: list[tuple[str, Any]] = []
     plan = knife_edge_scan(
         knife,
@@ -85,10 +85,10 @@ def _edges(spot: tuple[float, float] | float, seed: int, run: int) -> tuple[dict
     camera, geometry = Camera(), parameters.geometry
     exposures = scan_image(line, paper.EXPOSURES["au64"])
     patterns = PatternSet.from_dict(exposures.start["cxgi"]["pattern_set"])
-    maps = record_tile_maps(line.twin, patterns, noise=CAMERA_NOISE, seed=seed)
+    maps = record_tile_maps(line.simulation, patterns, noise=CAMERA_NOISE, seed=seed)
     ghost = reconstruct(Measurement.from_exposures(exposures, tile_maps=maps), method="tv").image
     fine = replace(parameters, subpixels=DIRECT_SUBPIXELS, defects=None)  # no mask stands in a direct image
-    direct = beamline("au64", "gold", seed, fine).twin.direct_image(
+    direct = beamline("au64", "gold", seed, fine).simulation.direct_image(
         camera, photons_per_pixel=PHOTONS_PER_PIXEL, seed=seed
     )
     ghost_pixel_um = geometry.object_pixel_um(line.board.pixel_um)

@@ -91,7 +91,7 @@ def scan_objects(
     first = beamline(board, object_names[0], seed, run=0)
     reference = scan_reference(first, count, order)
     patterns = PatternSet.from_dict(reference.start["cxgi"]["pattern_set"])
-    maps = record_tile_maps(first.twin, patterns, noise=CAMERA_NOISE, seed=seed)
+    maps = record_tile_maps(first.simulation, patterns, noise=CAMERA_NOISE, seed=seed)
     for run, name in enumerate(object_names, start=1):
         line = beamline(board, name, seed, run=run)
         image = scan_image(line, count, order)
@@ -100,7 +100,7 @@ def scan_objects(
             True: Measurement.from_exposures(image, reference=reference),
             "maps": Measurement.from_exposures(image, reference=reference, tile_maps=maps),
         }
-        yield name, Scanned(name, board, measurements, line.twin.truth, _d_r(reference))
+        yield name, Scanned(name, board, measurements, line.simulation.truth, _d_r(reference))
 
 
 def _d_r(reference: Exposures) -> tuple[float, float]:

@@ -23,7 +23,7 @@ COPPER_OBJECTS = ("CAS", "gear", "gear-aperture", "gear:diameter_px=26", "gear-a
 HADAMARD_CURVES = ("cu_board", "perfect_board", "defects_only", "noise_only", "insensitive_detector")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def jobs_of(figures: Iterable[str], seeds: int) -> list[Job]:
     return sorted(jobs, key=lambda job: job.name not in ("sandpaper", "objects"))
 
 
-def run_jobs(jobs: list[Job], *, processes: int, say: Say) -> dict[tuple[str, str, int], Any]:
+def run_jobs(jobs: list[Job], *, processes: int, echo: Echo) -> dict[tuple[str, str, int], Any]:
     """Results by (figure, name, seed); progress is said as they come."""
     started, results = time.monotonic(), {}
     with _executor(processes) as executor:
@@ -63,7 +63,7 @@ def run_jobs(jobs: list[Job], *, processes: int, say: Say) -> dict[tuple[str, st
                 job = pending.pop(future)
                 results[job.figure, job.name, job.seed] = future.result()
                 minutes = (time.monotonic() - started) / 60
-                say(f"[{len(results)}/{len(jobs)}, {minutes:.1f} min] {job.figure}: {job.name}, seed {job.seed}")
+                echo(f"[{len(results)}/{len(jobs)}, {minutes:.1f} min] {job.figure}: {job.name}, seed {job.seed}")
     return results
 
 

@@ -56,7 +56,7 @@ def sandpaper_curve(seed: int) -> tuple[list[float], dict[int, Image], Image]:
         )
         RunEngine({})(scan, exposures)
         measurement = SpeckleMeasurement.from_exposures(exposures, speckles)
-        truth = line.twin.truth
+        truth = line.simulation.truth
         curve = [value for _, value in cnr_curve(measurement, truth, SANDPAPER_EXPOSURES)]
         pictures = {
             count: reconstruct(measurement.first(count), method="correlation").image

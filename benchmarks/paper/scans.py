@@ -13,7 +13,7 @@ from cxgi_bluesky.masks.board import MaskBoard, load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.plans import hadamard_scan, reference_scan
-from cxgi_bluesky.simulation.beamline import TwinParameters, twin_parameters
+from cxgi_bluesky.simulation.beamline import SimulationParameters, simulation_parameters
 from cxgi_bluesky.simulation.plate.etching import Defects
 
 # Of the orders that we know, the one whose first 768 patterns give the paper's TVAL3 picture its contrast.
@@ -21,26 +21,26 @@ ORDER = "cake-cutting"
 EXPOSURE_S = 1.0
 
 
-def etched_parameters(board: MaskBoard, seed: int) -> TwinParameters:
+def etched_parameters(board: MaskBoard, seed: int) -> SimulationParameters:
     """Parameters of the paper's boards as etching left them; each seed is another board."""
-    parameters = twin_parameters(board, etched=True)
+    parameters = simulation_parameters(board, etched=True)
     assert isinstance(parameters.defects, Defects)
     return replace(parameters, defects=replace(parameters.defects, seed=seed))
 
 
-def without_defects(parameters: TwinParameters) -> TwinParameters:
+def without_defects(parameters: SimulationParameters) -> SimulationParameters:
     """Masks as designed, the stage exact."""
     return replace(parameters, defects=None, stage_rms_um=0.0)
 
 
-def without_noise(parameters: TwinParameters) -> TwinParameters:
+def without_noise(parameters: SimulationParameters) -> SimulationParameters:
     """A steady source and a detector without noise: what is left is the masks' and the stage's."""
     quiet = replace(parameters.detector, swank=1e12, electrometer_fa=0.0)
     return replace(parameters, drift_rms=0.0, detector=quiet)
 
 
 def beamline(
-    board: str, object_name: str, seed: int, parameters: TwinParameters | None = None, *, run: int = 0
+    board: str, object_name: str, seed: int, parameters: SimulationParameters | None = None, *, run: int = 0
 ) -> SimulatedMaskBeamline:
     """Soft devices over the twin, its board etched unless parameters say otherwise.
 

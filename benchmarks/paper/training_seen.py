@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cxgi_bluesky.masks.board import load_board
-from cxgi_bluesky.simulation.beamline import twin_parameters
+from cxgi_bluesky.simulation.beamline import simulation_parameters
 from cxgi_bluesky.simulation.plate.etching import Defects
 
 
@@ -72,7 +72,7 @@ def seen_by(card: Mapping[str, Any]) -> TrainingSeen:
 def sizes_of(board_name: str) -> dict[str, float]:
     """The defects of one of the paper's boards as the twin has them, lengths in mask pixels; and its D_r."""
     board = load_board(board_name)
-    parameters = twin_parameters(board, etched=True)
+    parameters = simulation_parameters(board, etched=True)
     assert isinstance(parameters.defects, Defects)
     defects, pixel_um = parameters.defects, board.pixel_um
     lengths = {

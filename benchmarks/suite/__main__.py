@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cxgi_bluesky.cli._options import Payload, Say, command_parser, plain
+from cxgi_bluesky.cli._options import Echo, Payload, command_parser, plain
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.errors import CxgiError
 
@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def bench(options: argparse.Namespace, say: Say) -> Payload:
+def bench(options: argparse.Namespace, echo: Echo) -> Payload:
     """Measure image quality and speed of every method."""
     from benchmarks.suite.report import run_bench
     from benchmarks.suite.tables import markdown, write_markdown
@@ -65,7 +65,7 @@ def bench(options: argparse.Namespace, say: Say) -> Payload:
     text = markdown(results)
     if options.markdown is not None:
         write_markdown(options.markdown, text)
-    say(text)
+    echo(text)
     return results
 
 

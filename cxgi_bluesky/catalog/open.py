@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from ..errors import StorageError
 from .embedded import open_embedded
 from .folder_address import check_name
-from .recovery import Recovery, say_what_waits
+from .recovery import Recovery, report_waiting_runs
 from .tiled_writer import import_warnings_silenced
 from .writer import CatalogWriter, remember_writer, writer_of
 
@@ -171,7 +171,7 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
     catalog = open_server(str(place)) if is_server(place) else open_embedded(local, to_write=to_write)
     remember_writer(CatalogWriter(catalog, local, reads_back=is_server(place)))
     if not to_write:
-        say_what_waits(local)
+        report_waiting_runs(local)
     return catalog
 
 

@@ -56,7 +56,7 @@ class Recovery:
     problems: list[str]
 
 
-def waiting_runs(folder: Path, say: Callable[[str], None] = lambda text: None) -> list[Waiting]:
+def waiting_runs(folder: Path, echo: Callable[[str], None] = lambda text: None) -> list[Waiting]:
     """The journals of a data folder that no process writes; what is no journal of a run is said.
 
     Parameters
@@ -74,13 +74,13 @@ def waiting_runs(folder: Path, say: Callable[[str], None] = lambda text: None) -
                     _uid_of(path, content)
                     found.append(Waiting(path, _start_of(content)))
         except NoJournalError as error:
-            say(f"{path} is no journal of a run ({error}): cxgi recover sets it aside")
+            echo(f"{path} is no journal of a run ({error}): cxgi recover sets it aside")
         except OSError as error:
-            say(f"{path} cannot be read ({error})")
+            echo(f"{path} cannot be read ({error})")
     return found
 
 
-def say_what_waits(folder: Path) -> None:
+def report_waiting_runs(folder: Path) -> None:
     """One line for whoever reads: there is more than the catalog has."""
     if waiting := waiting_runs(folder, logger.warning):
         logger.warning(waits(len(waiting)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 RUN_HELP = "uid of the run or its beginning, its scan number, last, or -2 for the last but one"
 
 Payload = dict[str, Any]
-Say = Callable[[str], None]
-Command = Callable[[argparse.Namespace, Say], Payload]
+Echo = Callable[[str], None]
+Command = Callable[[argparse.Namespace, Echo], Payload]
 Commands = Any  # argparse's own type of a group of sub-parsers is private
 
 
@@ -64,6 +65,19 @@ def _prepare(parser: argparse.ArgumentParser, function: Command) -> argparse.Arg
     return parser
 
 
+class Renamed(argparse.Action):
+    """An earlier name of an option: works for one release, with a warning; not listed in the help."""
+
+    def __init__(self, *args: Any, new_name: str, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "help": argparse.SUPPRESS})
+        self.new_name = new_name
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        """Store the value and name the new option."""
+        print(f"{option_string} is now {self.new_name}: write that, the next release takes no other", file=sys.stderr)
+        setattr(namespace, self.dest, values)
+
+
 def refuse_for_signed(options: argparse.Namespace, coding: str | None) -> None:
     """Raise `CxgiError` for --d-r or --dark with signed buckets, which have neither.
 
@@ -100,7 +114,7 @@ def plain(value: Any) -> Any:
 
 
 def tile_maps_of(
-    options: argparse.Namespace, say: Say, *, size: int | None, board: Payload | None = None
+    options: argparse.Namespace, echo: Echo, *, size: int | None, board: Payload | None = None
 ) -> TileMaps | None:
     """The maps that are asked for, checked as far as it can be told of which board they are.
 
@@ -125,7 +139,7 @@ def tile_maps_of(
     says_its_board = maps.board_sha256 is not None and not Path(options.tile_maps).is_dir()
     if options.board is None and not says_its_board:
         taken = "" if carrier is None else f"taken for those of {carrier.name}, "
-        say(f"the maps do not say of which board they are: {taken}not checked")
+        echo(f"the maps do not say of which board they are: {taken}not checked")
     return maps
 
 

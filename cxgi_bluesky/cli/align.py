@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from ._options import RUN_HELP, Commands, Payload, Say, add_command
+from ._options import RUN_HELP, Commands, Echo, Payload, add_command
 
 
 def add(commands: Commands) -> None:
@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", metavar="FILE", help="new board file (.yaml); one that exists is never overwritten")
 
 
-def align(options: argparse.Namespace, say: Say) -> Payload:
+def align(options: argparse.Namespace, echo: Echo) -> Payload:
     """Find how a plate lies on its stage from an align_board run, and write a new board file.
 
     Parameters
@@ -34,11 +34,11 @@ def align(options: argparse.Namespace, say: Say) -> Payload:
     from ..catalog import named_run, open_catalog
 
     fit = alignment_from_run(named_run(open_catalog(options.data), options.run))
-    say(str(fit))
+    echo(str(fit))
     for visit, (x_um, y_um) in zip(fit.visits, fit.residual_um.tolist(), strict=True):
-        say(f"fiducial {fit.board.fiducials[visit.landmark]}: {x_um:+.2f}, {y_um:+.2f} um from the fit")
+        echo(f"fiducial {fit.board.fiducials[visit.landmark]}: {x_um:+.2f}, {y_um:+.2f} um from the fit")
     if options.out:
-        say(f"written: {write_aligned_board(fit.board, fit, options.out)}")
+        echo(f"written: {write_aligned_board(fit.board, fit, options.out)}")
     numbers = {name: value for name, value in vars(fit).items() if isinstance(value, int | float)}
     return {
         "run": fit.uid,

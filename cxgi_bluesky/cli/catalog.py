@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError, CxgiError
 from ..measurement.documents import cxgi_block
-from ._options import RUN_HELP, Commands, Payload, Say, add_command
+from ._options import RUN_HELP, Commands, Echo, Payload, add_command
 
 
 def add(commands: Commands) -> None:
@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
     add_command(commands, "recover", recover)
 
 
-def runs(options: argparse.Namespace, say: Say) -> Payload:
+def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     """List the newest runs, newest last.
 
     Parameters
@@ -45,13 +45,13 @@ def runs(options: argparse.Namespace, say: Say) -> Payload:
     catalog = open_catalog(options.data)
     listed = [summarise(run) for run in catalog.values().tail(options.last)]
     place = data_place(options.data) or data_folder()
-    say(f"{len(listed)} of {len(catalog)} runs in {place}")
+    echo(f"{len(listed)} of {len(catalog)} runs in {place}")
     for row in listed:
-        say(_line_of(row))
+        echo(_line_of(row))
     return {"runs": listed, "total": len(catalog), "data": str(place)}
 
 
-def recover(options: argparse.Namespace, say: Say) -> Payload:
+def recover(options: argparse.Namespace, echo: Echo) -> Payload:
     """Store the runs whose processes were cut off, or that the catalog did not take, from their journals.
 
     Parameters
@@ -69,7 +69,7 @@ def recover(options: argparse.Namespace, say: Say) -> Payload:
     from ..catalog import open_catalog, recover_journals
 
     done = recover_journals(open_catalog(options.data, to_write=True))
-    say(f"runs recovered: {len(done.recovered)}; journals that could not be: {len(done.problems)}")
+    echo(f"runs recovered: {len(done.recovered)}; journals that could not be: {len(done.problems)}")
     return {"recovered": done.recovered, "problems": done.problems, "exit_code": int(bool(done.problems))}
 
 
@@ -86,7 +86,7 @@ def _line_of(row: Payload) -> str:
     return f"{row['uid'][:8]}  {when}  {row['exit_status']:<10} {what}"
 
 
-def _find_measured_d_r(catalog: Any, exposures: Any, say: Say) -> tuple[float, float] | None:
+def _find_measured_d_r(catalog: Any, exposures: Any, echo: Echo) -> tuple[float, float] | None:
     """D_r without the dark, be it of a run that this one names; None, with the reason, if that cannot be had."""
     from ..catalog import linked_dark
     from ..measurement.reference import dark_level
@@ -94,13 +94,13 @@ def _find_measured_d_r(catalog: Any, exposures: Any, say: Say) -> tuple[float, f
     try:
         dark = dark_level(exposures.start["cxgi"], linked_dark(catalog, exposures))
     except CxgiError as error:
-        say(f"D_r measured: not known without the dark, {error}")
+        echo(f"D_r measured: not known without the dark, {error}")
         return None
     measured: tuple[float, float] | None = exposures.measured_d_r(dark=dark)
     return measured
 
 
-def show(options: argparse.Namespace, say: Say) -> Payload:
+def show(options: argparse.Namespace, echo: Echo) -> Payload:
     """Say what a run holds; with --out, write the image of a reconstruction.
 
     Parameters
@@ -123,7 +123,7 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
     derived = bool(payload["raw_uids"])
     if not derived and (payload["patterns"] or payload["purpose"] in ("dark", "metal")):
         exposures = read_exposures(run)
-        payload["d_r_measured"] = _find_measured_d_r(catalog, exposures, say) if exposures.streams["metal"] else None
+        payload["d_r_measured"] = _find_measured_d_r(catalog, exposures, echo) if exposures.streams["metal"] else None
         payload |= {"exposures": len(exposures), "reference_exposures": exposures.reference_exposures}
         payload["streams"] = {name: len(stream) for name, stream in exposures.streams.items()}
         payload["exposure_figures"] = exposures.figures if exposures.figures_of[payload["uid"]] else None
@@ -139,17 +139,17 @@ def show(options: argparse.Namespace, say: Say) -> Payload:
         facts: tuple[Any, ...] = (words.get("method", "?"), {}, words.get("seconds", 0.0), words.get("exposures", 0))
         image = Reconstruction(picture, scale, *facts)
         payload["out"] = str(image.save(options.out))
-    say(_line_of(payload))
+    echo(_line_of(payload))
     for key, value in cxgi_block(payload["start"]).items():
-        say(f"  {key}: {value}")
+        echo(f"  {key}: {value}")
     if payload.get("d_r_measured"):
-        say("  D_r measured: {:.3f} +- {:.3f}".format(*payload["d_r_measured"]))
+        echo("  D_r measured: {:.3f} +- {:.3f}".format(*payload["d_r_measured"]))
     if figures := payload.get("exposure_figures"):
-        say(
+        echo(
             "  shutter open {open_s:.2f} s in {openings:.0f} openings; repeated: {repeats:.0f} exposures, "
             "{moves_repeated:.0f} moves".format(**figures)
         )
     for key in ("streams", "out"):
         if payload.get(key):
-            say(f"  {key}: {payload[key]}")
+            echo(f"  {key}: {payload[key]}")
     return payload

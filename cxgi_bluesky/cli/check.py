@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ._options import Commands, Payload, Say, add_command
+from ._options import Commands, Echo, Payload, add_command
 
 SOMETHING_WRONG = 1
 
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--expose", action="store_true", help="try one exposure, with the shutter closed")
 
 
-def check(options: argparse.Namespace, say: Say) -> Payload:
+def check(options: argparse.Namespace, echo: Echo) -> Payload:
     """Check a beamline file against its IOCs; nothing moves without --move, nothing is exposed without --expose.
 
     Parameters
@@ -35,5 +35,5 @@ def check(options: argparse.Namespace, say: Say) -> Payload:
     from ..devices.diagnostics.check import check_beamline
 
     report = check_beamline(options.beamline, move=options.move, expose=options.expose)
-    say(str(report))
+    echo(str(report))
     return {**report.to_dict(), "exit_code": 0 if report.good else SOMETHING_WRONG}

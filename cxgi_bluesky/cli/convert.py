@@ -13,7 +13,7 @@ from ..measurement.bucket_files.read_write import check_target, read_buckets, wr
 from ..measurement.bucket_files.table import BucketTable, naming
 from ..measurement.coefficients import Coding
 from ..measurement.measurement import Measurement
-from ._options import Commands, Payload, Say, add_command, refuse_for_signed
+from ._options import Commands, Echo, Payload, add_command, refuse_for_signed
 
 
 def add(commands: Commands) -> None:
@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--force", action="store_true", help="replace TARGET if it exists")
 
 
-def convert(options: argparse.Namespace, say: Say) -> Payload:
+def convert(options: argparse.Namespace, echo: Echo) -> Payload:
     """Convert a file of buckets, or bring in a list of another program.
 
     Parameters
@@ -57,11 +57,11 @@ def convert(options: argparse.Namespace, say: Say) -> Payload:
     table = _read(options)
     if options.to_signed:
         with naming(options.source):
-            table = _make_signed(table, say)
+            table = _make_signed(table, echo)
     if table.source is None:
         table = replace(table, source=f"converted from the {options.layout} {Path(options.source).name}")
     target = write_buckets(options.target, table, overwrite=options.force)
-    say(f"{len(table)} patterns{_of_what(table)} -> {target}")
+    echo(f"{len(table)} patterns{_of_what(table)} -> {target}")
     return {
         "out": str(target),
         "patterns": len(table),
@@ -79,18 +79,18 @@ def _read(options: argparse.Namespace) -> BucketTable:
     else:
         table = read_list(options.source, options.layout, **words)
     with naming(options.source):
-        table = table.with_words(**words, unit=options.unit, d_r=options.d_r, dark=options.dark)
+        table = table.with_metadata(**words, unit=options.unit, d_r=options.d_r, dark=options.dark)
     refuse_for_signed(options, table.coding)
     return table
 
 
-def _make_signed(table: BucketTable, say: Say) -> BucketTable:
+def _make_signed(table: BucketTable, echo: Echo) -> BucketTable:
     """Signed coefficients; what d_r and dark were is told in the source."""
     measurement = Measurement.from_table(table)
     d_r, dark = measurement.source["d_r"], measurement.source["dark"]
     told = f"signed coefficients of {table.coding} buckets, d_r {d_r:g}, dark {dark:g}"
     if measurement.sigma_common > 0:
-        say(
+        echo(
             f"NOTE: the all-open bucket's error, {measurement.sigma_common:.3g} in all coefficients alike, has no "
             "place in a signed file: reconstruct from the binary file to have it corrected"
         )

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ._options import Commands, Payload, Say, add_command
+from ._options import Commands, Echo, Payload, add_command
 
 if TYPE_CHECKING:
     from ..simulation.materials import Layer
@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--veil", type=float, default=0.0, help="unmodulated share of the open signal (%(default)s)")
 
 
-def d_r(options: argparse.Namespace, say: Say) -> Payload:
+def d_r(options: argparse.Namespace, echo: Echo) -> Payload:
     """Predict the modulation depth ratio D_r of a mask from metal, thickness and light, or tell what a run measured.
 
     Parameters
@@ -46,15 +46,15 @@ def d_r(options: argparse.Namespace, say: Say) -> Payload:
     dict
         D_r as predicted, as the board says and as measured, and what it was predicted with, for ``--json``.
     """
-    measured = _measure(options, say) if options.run is not None else None
+    measured = _measure(options, echo) if options.run is not None else None
     prediction = _nothing_predicted() if measured is not None and not _asks_prediction(options) else None
     if prediction is None:
-        prediction = _predict(options, say)
+        prediction = _predict(options, echo)
     of_the_board = prediction.pop("board_d_r")
     if measured is not None and of_the_board is None:
         of_the_board = measured["board_d_r"]
         if of_the_board is not None:
-            say(f"its board {measured['board']} says D_r {of_the_board:.1%}")
+            echo(f"its board {measured['board']} says D_r {of_the_board:.1%}")
     return {
         "predicted_d_r": prediction.pop("predicted_d_r"),
         "board_d_r": of_the_board,
@@ -75,7 +75,7 @@ def _nothing_predicted() -> Payload:
     return {**dict.fromkeys(names), "filters": [], "diode_um": None, "veil": None}
 
 
-def _predict(options: argparse.Namespace, say: Say) -> Payload:
+def _predict(options: argparse.Namespace, echo: Echo) -> Payload:
     from ..simulation.materials import Layer, predicted_d_r
     from ..simulation.spectrum import find_spectrum
 
@@ -91,9 +91,9 @@ def _predict(options: argparse.Namespace, say: Say) -> Payload:
         veil=options.veil,
     )
     under = f" on {substrate}" if substrate is not None else ""
-    say(f"{metal}{under}, {spectrum.name}: predicted D_r {predicted:.1%}, T0 {1 - predicted:.3f}")
+    echo(f"{metal}{under}, {spectrum.name}: predicted D_r {predicted:.1%}, T0 {1 - predicted:.3f}")
     if of_the_board is not None:
-        say(f"board {options.board} says D_r {of_the_board:.1%}")
+        echo(f"board {options.board} says D_r {of_the_board:.1%}")
     return {
         "predicted_d_r": predicted,
         "board_d_r": of_the_board,
@@ -132,7 +132,7 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
     return Layer(material, thickness_um), substrate, known
 
 
-def _measure(options: argparse.Namespace, say: Say) -> Payload:
+def _measure(options: argparse.Namespace, echo: Echo) -> Payload:
     """D_r of the open and the metal tile in a run, its sigma, and what the run says of its board."""
     from ..catalog import linked_dark, named_run, open_catalog, read_exposures
     from ..measurement.reference import dark_level
@@ -145,6 +145,6 @@ def _measure(options: argparse.Namespace, say: Say) -> Payload:
             f"run {options.run} has no all-metal exposures: a reference_scan or metal_scan has, or hadamard_scan with "
             "metal_exposures"
         )
-    say(f"run {options.run} has measured D_r {found[0]:.1%} +- {found[1]:.1%}")
+    echo(f"run {options.run} has measured D_r {found[0]:.1%} +- {found[1]:.1%}")
     board = exposures.start["cxgi"]["board"]
     return {"d_r": found[0], "sigma": found[1], "board": board["id"], "board_d_r": board.get("d_r")}

@@ -10,7 +10,7 @@ from typing import Any
 from .._files.atomic_write import whole_file
 from ..errors import ConfigError
 from ..masks.board import Alignment
-from ._options import Commands, Payload, Say, add_command, plain
+from ._options import Commands, Echo, Payload, Renamed, add_command, plain
 
 NUMBERS = {
     "max_open_s": "the shutter closes by itself after so many real seconds; 0 = never",
@@ -34,10 +34,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("--board", default="au64", help="au64, cu32 or a board file (default: %(default)s)")
     parser.add_argument("--object", default="gold", help="object in the beam, as in cxgi demo (default: %(default)s)")
     parser.add_argument(
-        "--lies-as",
+        "--true-alignment",
         metavar="X0_MM,Y0_MM,ROTATION_DEG,SCALE[,mirrored]",
-        help="how the plate really lies on the stage; X0, Y0: place of tile 0 (default: as the board's file says)",
+        help="true position of the board on the stage; X0, Y0: of tile 0 (default: as in the board's file)",
     )
+    parser.add_argument("--lies-as", action=Renamed, dest="true_alignment", new_name="--true-alignment")
     parser.add_argument("--etched", action="store_true", help="a board with the errors of its etching")
     parser.add_argument("--prefix", default="CXGI:", help="of all PVs (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: %(default)s)")
@@ -55,7 +56,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--once-ready", metavar="FILE", help="also write the line as JSON into a file")
 
 
-def ioc(options: argparse.Namespace, say: Say) -> Payload:
+def ioc(options: argparse.Namespace, echo: Echo) -> Payload:
     """Serve the simulated beamline over EPICS Channel Access, until it is interrupted.
 
     Parameters
@@ -86,7 +87,7 @@ def ioc(options: argparse.Namespace, say: Say) -> Payload:
         seed=options.seed,
         etched=options.etched,
         end_with_parent=options.end_with_parent,
-        lies_as=None if options.lies_as is None else _alignment(options.lies_as),
+        true_alignment=None if options.true_alignment is None else _alignment(options.true_alignment),
         **words,
     )
 
@@ -98,7 +99,7 @@ def ioc(options: argparse.Namespace, say: Say) -> Payload:
         print(line if options.json else _line(announcement), flush=True)
 
     counted = asyncio.run(serve(asked, ready))
-    say(
+    echo(
         f"ended with the shutter {counted['shutter']}: {counted['openings']} openings, {counted['open_s']:.3f} s open, "
         f"{counted['exposures']} exposures, {counted['moves']} moves"
     )
@@ -113,7 +114,7 @@ def _alignment(text: str) -> Alignment:
         x0_mm, y0_mm, rotation_deg, scale = map(float, numbers if mirrored else [*numbers, last])
     except ValueError:
         raise ConfigError(
-            f"--lies-as {text}: give X0_MM,Y0_MM,ROTATION_DEG,SCALE and, if it is so, ,mirrored"
+            f"--true-alignment {text}: give X0_MM,Y0_MM,ROTATION_DEG,SCALE and, if it is so, ,mirrored"
         ) from None
     return Alignment(x0_mm, y0_mm, rotation_deg, scale, mirrored)
 

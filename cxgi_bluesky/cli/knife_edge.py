@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ._options import RUN_HELP, Commands, Payload, Say, add_command
+from ._options import RUN_HELP, Commands, Echo, Payload, add_command
 
 
 def add(commands: Commands) -> None:
@@ -13,7 +13,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("run", metavar="RUN", help=RUN_HELP)
 
 
-def knife_edge(options: argparse.Namespace, say: Say) -> Payload:
+def knife_edge(options: argparse.Namespace, echo: Echo) -> Payload:
     """Fit the size of the source's spot to a knife-edge scan.
 
     Parameters
@@ -33,7 +33,7 @@ def knife_edge(options: argparse.Namespace, say: Say) -> Payload:
 
     run = named_run(open_catalog(options.data), options.run)
     fit = fit_knife_edge(run)
-    say(str(fit))
-    say(f"edge at {fit.centre_um:.2f} +- {fit.centre_sigma_um:.2f} um")
+    echo(str(fit))
+    echo(f"edge at {fit.centre_um:.2f} +- {fit.centre_sigma_um:.2f} um")
     numbers = {name: value for name, value in vars(fit).items() if isinstance(value, int | float | str)}
     return {"run": run.metadata["start"]["uid"], **numbers, "points": len(fit.signal)}

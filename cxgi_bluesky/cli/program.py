@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import CxgiError, missing_extra
 from . import align, catalog, check, convert, d_r, ioc, knife_edge, quality, queue_profile, reconstruct, train
-from ._options import Payload, Say, plain, printable
+from ._options import Echo, Payload, plain, printable
 from .demo import command as demo
 
 COMMANDS = (
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None, *, parser: argparse.ArgumentPar
         Exit status: 0 done, 2 the request cannot be met, 130 interrupted, 1 anything else.
     """
     options = (parser or build_parser()).parse_args(arguments)
-    say: Say = (lambda text: None) if options.json else (lambda text: print(printable(text)))
+    echo: Echo = (lambda text: None) if options.json else (lambda text: print(printable(text)))
     try:
-        payload = _run(options, say)
+        payload = _run(options, echo)
     except CxgiError as error:
         if options.json:
             print(json.dumps({"error": str(error)}))
@@ -69,10 +69,10 @@ def main(arguments: Sequence[str] | None = None, *, parser: argparse.ArgumentPar
     return int(payload.get("exit_code", 0))
 
 
-def _run(options: argparse.Namespace, say: Say) -> Payload:
+def _run(options: argparse.Namespace, echo: Echo) -> Payload:
     """What a command returns; an extra that is missing and faults of the catalog are one line that says what to do."""
     try:
-        return options.command(options, say)
+        return options.command(options, echo)
     except (CxgiError, OSError):
         raise
     except Exception as error:

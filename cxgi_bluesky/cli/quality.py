@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigError, CxgiError
 from ..measurement.documents import cxgi_block
-from ._options import Commands, Payload, Say, add_command
+from ._options import Commands, Echo, Payload, add_command
 
 Four = tuple[float, float, float, float]
 
@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", help="figure.png: where the edge and gap are, their profiles, the MTF")
 
 
-def quality(options: argparse.Namespace, say: Say) -> Payload:
+def quality(options: argparse.Namespace, echo: Echo) -> Payload:
     """Measure sharpness, gap width and levels of a picture; with the truth, how near it comes.
 
     Parameters
@@ -72,17 +72,17 @@ def quality(options: argparse.Namespace, say: Say) -> Payload:
         "tile": _tile(options, image, facts["zero"]),
         "truth": _against_truth(options, image),
     }
-    _say_levels(payload, say)
-    edge, payload["edge"], payload["mtf"] = _edge(options, image, facts["pixel_um"], say)
+    _say_levels(payload, echo)
+    edge, payload["edge"], payload["mtf"] = _edge(options, image, facts["pixel_um"], echo)
     blur = edge[0].blur_px if edge else None
-    gap, payload["gap"] = _gap(options, image, blur, levels.bright - levels.dark, facts["pixel_um"], say)
+    gap, payload["gap"] = _gap(options, image, blur, levels.bright - levels.dark, facts["pixel_um"], echo)
     payload["out"] = None
     if options.out is not None:
         title = f"{Path(options.image).name}, {image.shape[0]} x {image.shape[1]}"
         payload["out"] = str(
             figure.draw(options.out, image, edge=edge, gap=gap, pixel_um=facts["pixel_um"], title=title)
         )
-        say(f"figure -> {options.out}")
+        echo(f"figure -> {options.out}")
     return payload
 
 
@@ -168,35 +168,35 @@ def _against_truth(options: argparse.Namespace, image: Any) -> Payload | None:
     return {"file": options.truth, **compare(image, truth), "psnr_raw_db": psnr(image, truth)}
 
 
-def _say_levels(payload: Payload, say: Say) -> None:
+def _say_levels(payload: Payload, echo: Echo) -> None:
     rows, cols = payload["size"]
     enlarged = f", in the file enlarged {payload['enlarged_by']} times" if payload["enlarged_by"] > 1 else ""
     pixel = f" of {payload['pixel_um']:g} um" if payload["pixel_um"] is not None else ""
-    say(f"{payload['image']}: {rows} x {cols} pixels{pixel}{enlarged}")
+    echo(f"{payload['image']}: {rows} x {cols} pixels{pixel}{enlarged}")
     levels = payload["levels"]
     caveat = "" if payload["zero"] == "no light" else " (if 0 means no light)"
     d_r = "" if math.isnan(levels["d_r"]) else f", D_r {levels['d_r']:.1%}{caveat}"
-    say(f"levels: dark {levels['dark']:.3g}, bright {levels['bright']:.3g}{d_r}")
+    echo(f"levels: dark {levels['dark']:.3g}, bright {levels['bright']:.3g}{d_r}")
     if payload["mask_d_r"] is not None:
-        say(f"masks: D_r {payload['mask_d_r']:.1%} from the open and the metal tile")
+        echo(f"masks: D_r {payload['mask_d_r']:.1%} from the open and the metal tile")
     tile = payload["tile"]
     if tile is not None:
-        say(
+        echo(
             f"tile: D_r {tile['d_r']:.1%} +- {tile['d_r_sigma']:.1%} (levels {tile['d_max']:.4g} and "
             f"{tile['d_min']:.4g}, illumination uneven by {tile['unevenness']:.1%}), if 0 means no light"
         )
     truth = payload["truth"]
     if truth is None:
-        say(f"CNR by Otsu's classes {levels['cnr_otsu']:.2f} (flatters: pure noise has 1.9; eq. 1 needs --truth)")
+        echo(f"CNR by Otsu's classes {levels['cnr_otsu']:.2f} (flatters: pure noise has 1.9; eq. 1 needs --truth)")
     else:
-        say(
+        echo(
             f"against {truth['file']}: CNR {truth['cnr']:.2f}; after an affine fit PSNR {truth['psnr_db']:.2f} dB, "
             f"SSIM {truth['ssim']:.3f}; without a fit PSNR {truth['psnr_raw_db']:.2f} dB"
         )
 
 
 def _edge(
-    options: argparse.Namespace, image: Any, pixel_um: float | None, say: Say
+    options: argparse.Namespace, image: Any, pixel_um: float | None, echo: Echo
 ) -> tuple[Any, Payload | None, Payload | None]:
     from ..analysis.resolution.edge import measure_edge
     from ..analysis.resolution.mtf import edge_mtf, edge_spread
@@ -212,18 +212,18 @@ def _edge(
     except CxgiError as error:
         if options.edge != "auto" or options.edge_line is not None:
             raise
-        say(f"no sharpness: {error}")
+        echo(f"no sharpness: {error}")
         return None, None, None
     spread = edge_spread(edge)
     mtf = edge_mtf(edge, spread)
     numbers, curve = edge_numbers(edge, spread, pixel_um), mtf_numbers(mtf, pixel_um)
     for line in edge_text(numbers, curve):
-        say(line)
+        echo(line)
     return (edge, spread, mtf), numbers, curve
 
 
 def _gap(
-    options: argparse.Namespace, image: Any, blur_px: float | None, contrast: float, pixel_um: float | None, say: Say
+    options: argparse.Namespace, image: Any, blur_px: float | None, contrast: float, pixel_um: float | None, echo: Echo
 ) -> tuple[Any, Payload | None]:
     from ..analysis.resolution.gap import measure_gap
     from ..analysis.resolution.report import gap_numbers, gap_text
@@ -234,7 +234,7 @@ def _gap(
     gap = measure_gap(image, line, width=options.gap_width, blur_px=blur_px)
     numbers = gap_numbers(gap, contrast, pixel_um)
     for text in gap_text(numbers):
-        say(text)
+        echo(text)
     return gap, numbers
 
 

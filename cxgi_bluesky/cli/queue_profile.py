@@ -11,7 +11,7 @@ from .._files.atomic_write import whole_file
 from ..errors import ConfigError
 from ..masks.board import MaskBoard, load_board
 from ..masks.pattern_set import count_for_fraction
-from ._options import Commands, Payload, Say, add_command
+from ._options import Commands, Echo, Payload, add_command
 
 STARTUP = '''\
 """Written by `cxgi queue-profile`: what the worker of a queue server runs when its environment is opened."""
@@ -82,7 +82,7 @@ def add(commands: Commands) -> None:
     devices.add_argument("--sim", action="store_true", help="the simulated beamline")
 
 
-def queue_profile(options: argparse.Namespace, say: Say) -> Payload:
+def queue_profile(options: argparse.Namespace, echo: Echo) -> Payload:
     """Write the start-up folder of a queue server (bluesky-queueserver): devices, plans, permissions.
 
     Parameters
@@ -110,7 +110,7 @@ def queue_profile(options: argparse.Namespace, say: Say) -> Payload:
         "README.md": README.format(folder=shlex.quote(str(folder)), plan=plan),
     }
     _write_new(folder, files)
-    say(f"{folder}: {', '.join(files)}; README.md there says how to go on")
+    echo(f"{folder}: {', '.join(files)}; README.md there says how to go on")
     return {"folder": str(folder), "files": list(files)}
 
 

@@ -12,7 +12,7 @@ from ..masks.pattern_set import PatternSet
 from ..measurement.bucket_files.read_write import SUFFIXES
 from ..measurement.coefficients import Coding
 from ..measurement.documents import cxgi_block
-from ._options import Commands, Payload, Say, add_command, refuse_for_signed, tile_maps_of
+from ._options import Commands, Echo, Payload, add_command, refuse_for_signed, tile_maps_of
 
 METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
 
@@ -63,7 +63,7 @@ def add(commands: Commands) -> None:
     )
 
 
-def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
+def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
     """Reconstruct a run of the catalog, or a file of buckets.
 
     Parameters
@@ -86,24 +86,24 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     if options.weights is not None and options.method != "ch-mwcnn":
         raise ConfigError("--weights is for --method ch-mwcnn")
     check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
-    result, derived_uid = (_from_file if is_file else _from_run)(options, say)
+    result, derived_uid = (_from_file if is_file else _from_run)(options, echo)
     out = Path(options.out if options.out is not None else f"{Path(options.target).stem}-{result.method}.png")
     result.save(out)
     details = result.save_details(out) if options.details else {}
-    say(
+    echo(
         f"{result.method}: {result.exposures} patterns of {' x '.join(map(str, result.image.shape))}, "
         f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
     )
     if "held_out" in result.quality:
-        _say_whether_to_trust(result.quality["held_out"], result.method, result.exposures, say)
-    _say_cautions(result, say)
-    _say_what_the_masks_pass(result.source, say)
-    _say_which_maps(result.source, say)
-    _say_what_was_left_out(result.source, say)
+        _say_whether_to_trust(result.quality["held_out"], result.method, result.exposures, echo)
+    _say_cautions(result, echo)
+    _say_what_the_masks_pass(result.source, echo)
+    _say_which_maps(result.source, echo)
+    _say_what_was_left_out(result.source, echo)
     if options.details:
-        _say_details(result, details, say)
+        _say_details(result, details, echo)
     if derived_uid is not None:
-        say(f"stored as run {derived_uid[:8]}")
+        echo(f"stored as run {derived_uid[:8]}")
     return {
         "method": result.method,
         "size": len(result.image),
@@ -121,44 +121,44 @@ def reconstruct(options: argparse.Namespace, say: Say) -> Payload:
     }
 
 
-def _say_cautions(result: Any, say: Say) -> None:
+def _say_cautions(result: Any, echo: Echo) -> None:
     """What the selection of patterns leaves open, and what the network has never seen."""
     light = result.quality.get("light_error")
     if light is not None:
-        say(
+        echo(
             f"CAUTION: all masks pass {abs(light):.0%} {'more' if light > 0 else 'less'} of the beam than d_r and dark "
             "level say: give the right --d-r and --dark, or the object is bright in its corner (0, 0) alone"
         )
     for gap in result.sampling_gaps:
-        say(f"CAUTION: {gap}")
+        echo(f"CAUTION: {gap}")
     for caution in result.unlike_training:
-        say(f"CAUTION: the network has not been trained on such data: {caution}")
+        echo(f"CAUTION: the network has not been trained on such data: {caution}")
 
 
-def _say_details(result: Any, details: dict[str, Path], say: Say) -> None:
+def _say_details(result: Any, details: dict[str, Path], echo: Echo) -> None:
     """Where the details are, how much of the picture was measured, and why a detail is missing."""
     for name, path in details.items():
-        say(f"{name} -> {path}")
+        echo(f"{name} -> {path}")
     share = result.quality.get("unmeasured_share")
     if share is not None:
-        say(f"power of the picture: {1 - share:.1%} in measured patterns, {share:.1%} in patterns not measured")
+        echo(f"power of the picture: {1 - share:.1%} in measured patterns, {share:.1%} in patterns not measured")
     if "uncertainty" in details:
         return
     if result.uncertainty is not None:
-        say("no uncertainty: it is not finite for these data, nothing was written")
+        echo("no uncertainty: it is not finite for these data, nothing was written")
     elif result.method == "ch-mwcnn":
-        say("no uncertainty: these weights were trained without it, train them on (doubt_steps), or use method tv")
+        echo("no uncertainty: these weights were trained without it, train them on (doubt_steps), or use method tv")
     else:
-        say(f"no uncertainty: method {result.method} has none, tv and ch-mwcnn have")
+        echo(f"no uncertainty: method {result.method} has none, tv and ch-mwcnn have")
 
 
-def _say_whether_to_trust(score: Payload | None, method: str, exposures: int, say: Say) -> None:
+def _say_whether_to_trust(score: Payload | None, method: str, exposures: int, echo: Echo) -> None:
     """What the patterns that were held back, and those outside the set, say of the picture."""
     from ..reconstruction.error_model.noise import MIN_PATTERNS
     from ..reconstruction.result import predicts_nothing
 
     if score is None:
-        say(
+        echo(
             f"NOTE: {exposures} patterns are too few to tell whether the data support the picture "
             f"(from {MIN_PATTERNS} on)"
         )
@@ -170,41 +170,41 @@ def _say_whether_to_trust(score: Payload | None, method: str, exposures: int, sa
         text += ", too few to tell whether the data support the picture"
     elif not score["supported"]:
         text = f"WARNING: do not trust this picture, the data do not support it ({text})"
-    say(text)
+    echo(text)
     if score["model_sigma"] > 0:
-        say(f"errors beyond the detector's noise (masks, stage): {score['model_sigma']:.3g} in a coefficient")
+        echo(f"errors beyond the detector's noise (masks, stage): {score['model_sigma']:.3g} in a coefficient")
     outside = score["outside"]
     if outside is not None:
         text = f"{outside['patterns']} patterns outside the set: {outside['explained']:.0%} of their power predicted"
         invented = outside["explained"] <= 0 and score["predictor"] == method
-        say(f"{text}: what the picture adds to the measured patterns is invented" if invented else text)
+        echo(f"{text}: what the picture adds to the measured patterns is invented" if invented else text)
 
 
-def _say_what_the_masks_pass(source: Payload, say: Say) -> None:
+def _say_what_the_masks_pass(source: Payload, echo: Echo) -> None:
     measured = source.get("d_r_measured")
     if measured is not None:
-        say(f"D_r measured {measured[0]:.3f} +- {measured[1]:.3f}, of the board {source['d_r']:.3f}")
+        echo(f"D_r measured {measured[0]:.3f} +- {measured[1]:.3f}, of the board {source['d_r']:.3f}")
     if source.get("reference_uids"):
         uids = ", ".join(uid[:8] for uid in source["reference_uids"])
         error = source.get("mask_error")
         if error is None:
-            say(f"incident intensity of reference scan {uids}")
+            echo(f"incident intensity of reference scan {uids}")
         else:
-            say(f"corrected by reference scan {uids}: the masks pass {error:.1%} (rms) more or less than designed")
+            echo(f"corrected by reference scan {uids}: the masks pass {error:.1%} (rms) more or less than designed")
 
 
-def _say_which_maps(source: Payload, say: Say) -> None:
+def _say_which_maps(source: Payload, echo: Echo) -> None:
     digest = source.get("tile_maps_sha256")
     if digest is not None:
-        say(f"with measured masks (tile maps {digest[:12]})")
+        echo(f"with measured masks (tile maps {digest[:12]})")
 
 
-def _say_what_was_left_out(source: Payload, say: Say) -> None:
+def _say_what_was_left_out(source: Payload, echo: Echo) -> None:
     for reason, indices in source.get("left_out_because", {}).items():
-        say(f"left out, {reason}: pattern_index {', '.join(map(str, indices[:8]))}{' ...' * (len(indices) > 8)}")
+        echo(f"left out, {reason}: pattern_index {', '.join(map(str, indices[:8]))}{' ...' * (len(indices) > 8)}")
 
 
-def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
+def _from_file(options: argparse.Namespace, echo: Echo) -> tuple[Any, None]:
     from ..measurement.measurement import Measurement
     from ..reconstruction.cross_validation import reconstruct_and_check
     from ..reconstruction.registry import default_method
@@ -219,7 +219,7 @@ def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
         options.target, size=options.size, coding=options.coding, d_r=options.d_r, dark=options.dark
     )
     refuse_for_signed(options, measurement.source["coding"])
-    maps = tile_maps_of(options, say, size=measurement.size)
+    maps = tile_maps_of(options, echo, size=measurement.size)
     measurement = measurement if maps is None else measurement.with_tile_maps(maps)
     pattern_set = _chosen_patterns(
         options, measurement.size, measurement.source.get("order"), measurement.source.get("order_seed")
@@ -230,7 +230,7 @@ def _from_file(options: argparse.Namespace, say: Say) -> tuple[Any, None]:
     return reconstruct_and_check(measurement, method=method, details=options.details, **_method_options(options)), None
 
 
-def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
+def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]:
     for name in ("size", "coding", "d_r", "dark"):
         if getattr(options, name) is not None:
             raise ConfigError(
@@ -259,7 +259,7 @@ def _from_run(options: argparse.Namespace, say: Say) -> tuple[Any, str | None]:
         pattern_set=pattern_set,
         reference_uid=options.reference,
         dark_uid=options.dark_run,
-        tile_maps=tile_maps_of(options, say, size=measured.get("size"), board=words.get("board")),
+        tile_maps=tile_maps_of(options, echo, size=measured.get("size"), board=words.get("board")),
         details=options.details,
         speckles=options.speckles,
         folder=data_folder(options.data),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from ._options import Commands, Payload, Say, add_command
+from ._options import Commands, Echo, Payload, add_command
 
 
 def add(commands: Commands) -> None:
@@ -33,7 +33,7 @@ class _Example(argparse.Action):
         parser.exit()
 
 
-def train(options: argparse.Namespace, say: Say) -> Payload:
+def train(options: argparse.Namespace, echo: Echo) -> Payload:
     """Train the network of ch-mwcnn, or go on where a folder's checkpoint stands.
 
     Parameters
@@ -63,7 +63,7 @@ def train(options: argparse.Namespace, say: Say) -> Payload:
         config,
         out,
         threads=options.threads,
-        report=lambda text: print(text, file=sys.stderr, flush=True) if options.json else say(text),
+        report=lambda text: print(text, file=sys.stderr, flush=True) if options.json else echo(text),
         stop_at=options.stop_at,
     )
     if not is_first_process():
@@ -71,7 +71,7 @@ def train(options: argparse.Namespace, say: Say) -> Payload:
     history = read_history(out / HISTORY)
     last = history[-1] if history else {}
     files = {"weights": weights, "card": out / CARD, "curves": out / CURVES, "history": out / HISTORY}
-    say(f"weights -> {weights}")
+    echo(f"weights -> {weights}")
     return {
         "step": last.get("step", 0),
         "steps": config.all_steps,

@@ -242,10 +242,10 @@ class MaskBoard:
 
     def place_mm(self, place: tuple[int, int]) -> tuple[float, float]:
         """Stage position (x, y) that puts the centre of a place (row, column) of the plate into the beam."""
-        x, y = self.alignment.matrix @ self.on_plate_mm(place) + [self.alignment.x0_mm, self.alignment.y0_mm]
+        x, y = self.alignment.matrix @ self.on_board_mm(place) + [self.alignment.x0_mm, self.alignment.y0_mm]
         return float(x), float(y)
 
-    def on_plate_mm(self, place: tuple[int, int]) -> Places:
+    def on_board_mm(self, place: tuple[int, int]) -> Places:
         """Centre (x, y) of a place (row, column) in plate coordinates: from tile 0, columns along x."""
         return np.array(place[::-1]) * self.tile_pitch_um / 1000
 

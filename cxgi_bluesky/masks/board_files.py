@@ -46,7 +46,7 @@ def read_words(path: str | Path) -> Any:
 
 
 def write_words(path: str | Path, words: Mapping[str, Any]) -> None:
-    """Write a board's plain values, as short as `short_words` makes them.
+    """Write a board's plain values, as short as `short_text` makes them.
 
     Parameters
     ----------
@@ -60,10 +60,10 @@ def write_words(path: str | Path, words: Mapping[str, Any]) -> None:
 
 def yaml_text(words: Mapping[str, Any]) -> str:
     """A board's plain values as the text of a board file."""
-    return yaml.safe_dump(short_words(words), sort_keys=False)
+    return yaml.safe_dump(short_text(words), sort_keys=False)
 
 
-def short_words(words: Mapping[str, Any]) -> dict[str, Any]:
+def short_text(words: Mapping[str, Any]) -> dict[str, Any]:
     """A board's plain values, the tiles of a full plate as the name of their order."""
     order = _order_of_a_full_plate(words["pattern_index"], words["size"])
     return {**words, "pattern_index": words["pattern_index"] if order is None else {"order": order}}

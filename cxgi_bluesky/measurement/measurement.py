@@ -466,7 +466,7 @@ class Measurement(SignedCoefficients):
         """
         table, words = read_buckets(path), {"size": size, "coding": coding, "d_r": d_r, "dark": dark}
         with naming(path):
-            return cls.from_table(table.with_words(**words), open_bucket=open_bucket, source={"file": str(path)})
+            return cls.from_table(table.with_metadata(**words), open_bucket=open_bucket, source={"file": str(path)})
 
     @classmethod
     def from_csv(
@@ -503,7 +503,7 @@ class Measurement(SignedCoefficients):
         """
         table, words = read_csv(Path(path)), {"size": size, "coding": coding, "d_r": d_r, "dark": dark}
         with naming(path):
-            return cls.from_table(table.with_words(**words), open_bucket=open_bucket, source={"file": str(path)})
+            return cls.from_table(table.with_metadata(**words), open_bucket=open_bucket, source={"file": str(path)})
 
 
 def _check_board_of(maps: TileMaps, start: Mapping[str, Any]) -> None:

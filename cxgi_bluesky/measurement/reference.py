@@ -151,11 +151,11 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
     passed_sigma = np.zeros(image.size**2)
     if reference.sigma is not None:
         passed_sigma[reference.pattern_index] = reference.sigma
-    judges = np.isin(image.pattern_index, image.validation)
-    known = np.isfinite(passed[image.pattern_index]) | judges | (image.pattern_index == 0)
+    validation_tiles = np.isin(image.pattern_index, image.validation)
+    known = np.isfinite(passed[image.pattern_index]) | validation_tiles | (image.pattern_index == 0)
     index, bucket = image.pattern_index[known], image.bucket[known]
-    patterned = (index != 0) & ~judges[known]
-    patterns = int(((image.pattern_index != 0) & ~judges).sum())
+    patterned = (index != 0) & ~validation_tiles[known]
+    patterns = int(((image.pattern_index != 0) & ~validation_tiles).sum())
     _check_common(int(patterned.sum()), patterns, f"of the {patterns} patterns of this image")
     mean_r, mean_b = (float(v[patterned].mean()) if patterned.any() else 0.0 for v in (passed[index], bucket))
     if not mean_r > 0:

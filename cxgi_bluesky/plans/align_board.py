@@ -25,10 +25,10 @@ from ..devices.shutter import Shutter
 from ..devices.stage import LANDMARK, VISIT, MarkedStage, MaskStage, PositionError
 from ..errors import CxgiError, ScanError
 from ..masks.board import Alignment, MaskBoard
-from ..masks.board_files import short_words
+from ..masks.board_files import short_text
 from .arguments import GivenBoard, for_queues
 from .exposure import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
-from .metadata import board_words, bucket_words, check_counts, check_exposure, mask_board_on, start_document
+from .metadata import board_metadata, bucket_metadata, check_counts, check_exposure, mask_board_on, start_document
 from .stubs import EXPOSURE_MARGIN_S, Plan, move, move_object, safe_run, wait_for, with_object
 
 Array = NDArray[np.float64]
@@ -174,7 +174,7 @@ def find_orientation(exposing: FiducialExposures, search_tiles: int) -> Plan:
 
 def _through_both(board: MaskBoard, first: Alignment, second: Alignment) -> Alignment:
     """Turned and scaled so that both fiducials lie where they were seen."""
-    plate = np.array([board.on_plate_mm(place) for place in board.fiducials[:2]])
+    plate = np.array([board.on_board_mm(place) for place in board.fiducials[:2]])
     seen = [
         replace(board, alignment=lies).place_mm(place)
         for lies, place in zip((first, second), board.fiducials[:2], strict=True)
@@ -340,7 +340,7 @@ def align_board(
         raise ScanError(f"search_tiles {search_tiles}: give 1 or more")
     devices: list[Any] = [stage, shutter, diode, *with_object(object_stage)]
     fields = {
-        **bucket_words(diode, stage)["fields"],
+        **bucket_metadata(diode, stage)["fields"],
         "x": stage.x.name,
         "y": stage.y.name,
         "landmark": LANDMARK,
@@ -373,10 +373,10 @@ def align_board(
         detector=diode,
         axis=stage.tile,
         words={
-            **bucket_words(diode, stage),
+            **bucket_metadata(diode, stage),
             "fields": fields,
-            "board": {**board_words(mask_board), "d_r": mask_board.d_r},
-            PURPOSE: {"board": short_words(mask_board.to_dict())},
+            "board": {**board_metadata(mask_board), "d_r": mask_board.d_r},
+            PURPOSE: {"board": short_text(mask_board.to_dict())},
         },
     )
     put_back = partial(move_object, object_stage, IN)

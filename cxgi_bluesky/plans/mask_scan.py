@@ -256,7 +256,7 @@ class Work:
     pattern_set: PatternSet | SpeckleSet
     arguments: dict[str, Any]
     tiles: list[int]
-    judges: list[int]
+    validation_tiles: list[int]
 
     @property
     def limits(self) -> ExposureLimits:
@@ -277,8 +277,8 @@ def plan_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: di
     """
     check_raster(board, pattern_set, arguments)
     check_counts(validation=arguments["validation"])
-    judges = _validation_tiles(board, pattern_set, arguments["validation"], arguments["validation_seed"])
-    work = Work(board, pattern_set, arguments, board.tiles_along(pattern_set, arguments["path"]), judges)
+    validation_tiles = _validation_tiles(board, pattern_set, arguments["validation"], arguments["validation_seed"])
+    work = Work(board, pattern_set, arguments, board.tiles_along(pattern_set, arguments["path"]), validation_tiles)
     return work
 
 
@@ -340,7 +340,7 @@ def raster(
             open_tile=board.open_tile_number,
             open_exposures=arguments["open_exposures"],
             open_every=arguments["open_every"],
-            validation_after=_spread(work.judges, len(work.tiles)),
+            validation_after=_spread(work.validation_tiles, len(work.tiles)),
         )
 
     metadata = start_metadata(
@@ -374,9 +374,9 @@ def _validation_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, count:
     return [board.tile_of(k) for k in chosen]
 
 
-def _spread(judges: list[int], tiles: int) -> dict[int, list[int]]:
+def _spread(validation_tiles: list[int], tiles: int) -> dict[int, list[int]]:
     """Validation tiles to expose after each tile of the scan, evenly over it: a scan cut short has some."""
     after: dict[int, list[int]] = {}
-    for place, tile in enumerate(judges):
-        after.setdefault((place + 1) * tiles // (len(judges) + 1), []).append(tile)
+    for place, tile in enumerate(validation_tiles):
+        after.setdefault((place + 1) * tiles // (len(validation_tiles) + 1), []).append(tile)
     return after

@@ -142,11 +142,11 @@ def start_metadata(
         Uids of other runs, by their keys; those that are None are left out.
     """
     words: dict[str, Any] = {
-        **bucket_words(diode, stage),
+        **bucket_metadata(diode, stage),
         **{name: uid for name, uid in (links or {}).items() if uid is not None},
     }
     if board is not None:
-        words["board"] = {**board_words(board), "d_r": board.d_r}
+        words["board"] = {**board_metadata(board), "d_r": board.d_r}
     if pattern_set is not None:
         words["pattern_set"] = pattern_set.to_dict()
     axis = None if stage is None else stage.tile
@@ -155,7 +155,7 @@ def start_metadata(
     return start_document(plan_name, purpose, devices, arguments, detector=diode, axis=axis, points=points, words=words)
 
 
-def bucket_words(diode: Diode, stage: MaskStage | None = None) -> dict[str, Any]:
+def bucket_metadata(diode: Diode, stage: MaskStage | None = None) -> dict[str, Any]:
     """What every run that reads buckets says of them: names of the data keys, and the unit.
 
     Parameters
@@ -176,7 +176,7 @@ def bucket_words(diode: Diode, stage: MaskStage | None = None) -> dict[str, Any]
     }
 
 
-def board_words(board: Board) -> dict[str, Any]:
+def board_metadata(board: Board) -> dict[str, Any]:
     """What every run on a board says of it; of a plate that is mounted back to front that too."""
     words = {"id": board.name, "sha256": board.sha256, "pixel_um": board.pixel_um, "metal": board.metal}
     mirrored = isinstance(board, MaskBoard) and board.alignment.mirrored

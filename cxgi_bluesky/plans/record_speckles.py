@@ -19,7 +19,7 @@ from ..errors import ScanError
 from ..masks.speckle_board import SpeckleBoard
 from .arguments import for_queues
 from .mask_scan import TilePlace
-from .metadata import board_words, start_document, with_user_metadata
+from .metadata import board_metadata, start_document, with_user_metadata
 from .stubs import (
     EXPOSURE_MARGIN_S,
     SHUTTER_TIMEOUT_S,
@@ -102,7 +102,7 @@ def record_speckles(
         detector=camera,
         axis=stage.tile,
         points=positions,
-        words={"board": board_words(board)},
+        words={"board": board_metadata(board)},
     )
     whole = with_user_metadata(metadata, md)
     recording = {

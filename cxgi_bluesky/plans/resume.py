@@ -18,7 +18,7 @@ from ..measurement.exposures import Exposures
 from .arguments import for_queues
 from .exposure import MAX_REPEATS
 from .mask_scan import Work, plan_tiles, raster
-from .metadata import bucket_words
+from .metadata import bucket_metadata
 
 
 @for_queues
@@ -88,7 +88,7 @@ def _check_same(earlier: Exposures, board: Board, diode: Diode) -> None:
             f"run {uid} was made with board {words['board']['id']!r}, and the stage has another one or another "
             f"alignment ({board.name!r}): its exposures do not belong to one image, start a new scan"
         )
-    now = bucket_words(diode)
+    now = bucket_metadata(diode)
     for what, before, here in (
         ("detector", words["fields"]["bucket"], now["fields"]["bucket"]),
         ("unit", words["bucket_unit"], now["bucket_unit"]),
@@ -118,9 +118,9 @@ def _missing(work: Work, earlier: Exposures) -> Work:
     """What is left of some work."""
     measured, judged = earlier.sound(), earlier.sound("validation")
     tiles = [tile for tile in work.tiles if work.board.pattern_index_of(tile) not in measured]
-    judges = [tile for tile in work.judges if work.board.pattern_index_of(tile) not in judged]
+    validation_tiles = [tile for tile in work.validation_tiles if work.board.pattern_index_of(tile) not in judged]
     if not tiles:
         raise ScanError(
             f"nothing is missing in run {earlier.start['uid']}: all {len(work.tiles)} patterns are measured"
         )
-    return replace(work, tiles=tiles, judges=judges)
+    return replace(work, tiles=tiles, validation_tiles=validation_tiles)

@@ -179,7 +179,7 @@ def _network_uncertainty(
 def _kind_of_network(options: Options) -> Kind | None:
     from .ch_mwcnn.weights import load_network
 
-    return "error" if load_network(options.get("weights")).says_sigma else None
+    return "error" if load_network(options.get("weights")).has_sigma else None
 
 
 CH_MWCNN = Method(

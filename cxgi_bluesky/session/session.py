@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -49,7 +50,7 @@ from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import Exposures
 from ..measurement.reference import check_complete, check_reference, dark_level
 from ..plans.arguments import for_queues, rebuild_patterns
-from ..plans.metadata import bucket_words
+from ..plans.metadata import bucket_metadata
 from ..reconstruction.result import Reconstruction
 from .reconstruct_run import reconstruct_run
 from .run_engine import make_run_engine, source_suspenders, store_runs
@@ -116,12 +117,17 @@ class Session:
         """Stage, shutter and diode: what every plan takes first."""
         return self.stage, self.shutter, self.diode
 
-    def wait_for_pictures(self) -> dict[str, Reconstruction | None]:
+    def wait_for_images(self) -> dict[str, Reconstruction | None]:
         """After a scan: wait for the last live picture of each method, and for its drawing."""
         last = {worker.method: worker.wait() for worker in self.live}
         if self.view is not None:
             self.view.flush()
         return last
+
+    def wait_for_pictures(self) -> dict[str, Reconstruction | None]:
+        """Earlier name of `wait_for_images`."""
+        warnings.warn("wait_for_pictures is now wait_for_images", FutureWarning, stacklevel=2)
+        return self.wait_for_images()
 
     def pattern_set(self, fraction: float = 0.1875, order: str = DEFAULT_ORDER, seed: int | None = None) -> PatternSet:
         """A pattern set of the board's size.
@@ -285,7 +291,7 @@ class Session:
         return last_scan(self.catalog) if uid in (None, "last") else named_run(self.catalog, str(uid))
 
     def _bucket_words(self, exposure_s: float) -> dict[str, Any]:
-        return {**bucket_words(self.diode), "exposure_s": exposure_s}
+        return {**bucket_metadata(self.diode), "exposure_s": exposure_s}
 
     def _dark(self, uid: str, exposure_s: float) -> str:
         """Whole uid of a dark scan that fits."""

@@ -9,7 +9,7 @@ from .detector import Detector
 from .source import intensity_drift
 
 
-class TwinControls:
+class SimulationControls:
     """State of a simulated beamline and the methods by which devices change it.
 
     Time is simulated: it passes only in exposures, so that the shutter-open seconds are those of the

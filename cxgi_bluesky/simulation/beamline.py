@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from ..masks.board import MaskBoard
 from ..masks.tile_maps import FineTileMaps
-from .base import TwinControls
+from .base import SimulationControls
 from .camera import Camera, DirectImage, Frame, direct_image, pixels_across, project
 from .detector import Detector
 from .geometry import Geometry
@@ -26,8 +26,8 @@ Map = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class TwinParameters:
-    """Numbers of the forward model (design values per board are in `twin_parameters`).
+class SimulationParameters:
+    """Numbers of the forward model (design values per board are in `simulation_parameters`).
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class TwinParameters:
     geometry: Geometry = field(default_factory=Geometry)
 
 
-def twin_parameters(board: MaskBoard, *, etched: bool = False) -> TwinParameters:
+def simulation_parameters(board: MaskBoard, *, etched: bool = False) -> SimulationParameters:
     """Parameters for the paper's boards; a finer board is more exact.
 
     Parameters
@@ -68,14 +68,14 @@ def twin_parameters(board: MaskBoard, *, etched: bool = False) -> TwinParameters
         Whether the board has its etching defects; False by default.
     """
     if board.pixel_um >= 50:
-        return TwinParameters(open_pa=60.0, stage_rms_um=5.0, defects=COPPER_DEFECTS if etched else None)
-    return TwinParameters(defects=GOLD_DEFECTS if etched else None)
+        return SimulationParameters(open_pa=60.0, stage_rms_um=5.0, defects=COPPER_DEFECTS if etched else None)
+    return SimulationParameters(defects=GOLD_DEFECTS if etched else None)
 
 
-class BeamlineTwin(TwinControls):
+class BeamlineSimulation(SimulationControls):
     """Source, mask board on its stage, shutter, object, diode.
 
-    State is set by plain methods; `expose` returns what the diode reads (`TwinControls`).
+    State is set by plain methods; `expose` returns what the diode reads (`SimulationControls`).
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class BeamlineTwin(TwinControls):
         self,
         board: MaskBoard,
         object_map: Map,
-        parameters: TwinParameters,
+        parameters: SimulationParameters,
         *,
         seed: int,
         tile_maps: FineTileMaps | None = None,

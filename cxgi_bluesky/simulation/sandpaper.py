@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from ..masks.speckle_board import SpeckleBoard
-from .base import TwinControls
-from .beamline import TwinParameters
+from .base import SimulationControls
+from .beamline import SimulationParameters
 from .detector import ELEMENTARY_CHARGE_C, EV_PER_PAIR
 
 Map = NDArray[np.float32]
@@ -84,7 +84,7 @@ class Sandpaper:
         return field
 
 
-class SandpaperTwin(TwinControls):
+class SandpaperSimulation(SimulationControls):
     """Source, sandpaper on its stage, shutter, object, diode.
 
     Parameters
@@ -107,7 +107,7 @@ class SandpaperTwin(TwinControls):
     """
 
     def __init__(
-        self, board: SpeckleBoard, sandpaper: Sandpaper, object_map: Map, parameters: TwinParameters, *, seed: int
+        self, board: SpeckleBoard, sandpaper: Sandpaper, object_map: Map, parameters: SimulationParameters, *, seed: int
     ) -> None:
         cells = tuple(n * parameters.subpixels for n in board.size)
         if object_map.shape != cells:

@@ -13,12 +13,14 @@ from ..masks.speckle_files import SpeckleWriter
 from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import SCHEMA, Exposures
 from ..measurement.measurement import Measurement
-from .beamline import BeamlineTwin
-from .sandpaper import SandpaperTwin
+from .beamline import BeamlineSimulation
+from .sandpaper import SandpaperSimulation
 from .speckle_camera import SpeckleCamera
 
 
-def scan_twin(twin: BeamlineTwin, patterns: PatternSet, *, exposure_s: float = 1.0, opens: int = 8) -> Measurement:
+def scan_simulation(
+    simulation: BeamlineSimulation, patterns: PatternSet, *, exposure_s: float = 1.0, opens: int = 8
+) -> Measurement:
     """Expose the open tile, then each pattern of a set once; the dark current is taken as known.
 
     Every bucket has the rms of their sigmas, the noise of a steady source.
@@ -37,13 +39,13 @@ def scan_twin(twin: BeamlineTwin, patterns: PatternSet, *, exposure_s: float = 1
     -------
     Measurement
     """
-    board, dark = twin.board, twin.parameters.detector.background_pa
+    board, dark = simulation.board, simulation.parameters.detector.background_pa
 
     def expose(tile: int) -> tuple[float, float]:
-        twin.move_to(*board.position_mm(tile))
-        twin.open_shutter()
-        reading = twin.expose(exposure_s)
-        twin.close_shutter()
+        simulation.move_to(*board.position_mm(tile))
+        simulation.open_shutter()
+        reading = simulation.expose(exposure_s)
+        simulation.close_shutter()
         return reading
 
     opened = np.array([expose(board.open_tile_number) for _ in range(opens)])
@@ -68,7 +70,7 @@ _FIELDS = {"pattern_index": "pattern_index", "bucket": "current", "sigma": "sigm
 
 
 def record_sandpaper(
-    twin: SandpaperTwin,
+    simulation: SandpaperSimulation,
     path: str | Path,
     *,
     camera: SpeckleCamera | None = None,
@@ -103,7 +105,7 @@ def record_sandpaper(
         If a frame is saturated.
     """
     camera, rng = camera or SpeckleCamera(), np.random.default_rng(camera_seed)
-    board = twin.board
+    board = simulation.board
     count = board.count if count is None else count
     source = {"recorded_with": "simulated camera", "exposure_s": exposure_s, "dark_frames": dark_frames}
     words: dict[str, Any] = {
@@ -114,19 +116,19 @@ def record_sandpaper(
     }
     with SpeckleWriter(path, count, board.size, **words) as writer:
         for _ in range(dark_frames):
-            writer.put_dark(camera.frame(twin, exposure_s, rng))
-        twin.object_in = False
+            writer.put_dark(camera.frame(simulation, exposure_s, rng))
+        simulation.object_in = False
         for k in range(count):
-            twin.move_to(*board.position_mm(k))
-            twin.open_shutter()
-            writer.put(k, camera.frame(twin, exposure_s, rng))
-            twin.close_shutter()
-        twin.object_in = True
+            simulation.move_to(*board.position_mm(k))
+            simulation.open_shutter()
+            writer.put(k, camera.frame(simulation, exposure_s, rng))
+            simulation.close_shutter()
+        simulation.object_in = True
     return writer.finish()
 
 
 def scan_sandpaper(
-    twin: SandpaperTwin,
+    simulation: SandpaperSimulation,
     speckles: SpeckleSet,
     *,
     exposure_s: float = 1.0,
@@ -156,7 +158,7 @@ def scan_sandpaper(
     incident_exposures : int, optional
         Beside the sheet with the object out; 4 by default.
     """
-    board, exposures = twin.board, Exposures()
+    board, exposures = simulation.board, Exposures()
     names = {"id": board.name, "sha256": board.sha256, "d_r": None, "pixel_um": board.pixel_um, "metal": board.metal}
     block = {"schema": SCHEMA, "board": names, "pattern_set": speckles.to_dict(), "fields": _FIELDS}
     exposures("start", {"uid": "simulated", "cxgi": block})
@@ -167,14 +169,19 @@ def scan_sandpaper(
             exposures("descriptor", {"uid": stream, "name": stream})
         numbers[stream] = numbers.get(stream, 0) + 1
         data = {"pattern_index": pattern_index, "current": reading[0], "sigma": reading[1]}
-        event = {"descriptor": stream, "seq_num": numbers[stream], "data": data, "time": twin.exposures * exposure_s}
+        event = {
+            "descriptor": stream,
+            "seq_num": numbers[stream],
+            "data": data,
+            "time": simulation.exposures * exposure_s,
+        }
         exposures("event", event)
 
     def expose(tile: int, stream: str) -> None:
-        twin.move_to(*board.position_mm(tile))
-        twin.open_shutter()
-        reading = twin.expose(exposure_s)
-        twin.close_shutter()
+        simulation.move_to(*board.position_mm(tile))
+        simulation.open_shutter()
+        reading = simulation.expose(exposure_s)
+        simulation.close_shutter()
         store(stream, board.pattern_index_of(tile), reading)
 
     def references(count: int, stream: str) -> None:
@@ -182,10 +189,10 @@ def scan_sandpaper(
             expose(board.open_tile_number, stream)
 
     for _ in range(dark_exposures):
-        store("dark", -1, twin.expose(exposure_s))
-    twin.object_in = False
+        store("dark", -1, simulation.expose(exposure_s))
+    simulation.object_in = False
     references(incident_exposures, "incident")
-    twin.object_in = True
+    simulation.object_in = True
     references(open_exposures, "open")
     for done, tile in enumerate(board.tiles_along(speckles, "order")):
         if open_every and done and done % open_every == 0:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .sandpaper import SandpaperTwin, pixel_means
+from .sandpaper import SandpaperSimulation, pixel_means
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SpeckleCamera:
     photon_noise: bool = True
     full_well: int = 65535
 
-    def frame(self, twin: SandpaperTwin, exposure_s: float, rng: np.random.Generator) -> NDArray[np.uint16]:
+    def frame(self, simulation: SandpaperSimulation, exposure_s: float, rng: np.random.Generator) -> NDArray[np.uint16]:
         """Counts of one exposure, shape (rows, columns); with the shutter closed a dark frame.
 
         The object is in the picture unless it was moved out of the beam.
@@ -49,23 +49,23 @@ class SpeckleCamera:
             Exposure time (s).
         rng : numpy.random.Generator
         """
-        photons = np.zeros(twin.board.size)
-        if twin.shutter_open:
-            photons = self._light(twin) * (twin.photons_per_pixel_s * self.efficiency * exposure_s)
+        photons = np.zeros(simulation.board.size)
+        if simulation.shutter_open:
+            photons = self._light(simulation) * (simulation.photons_per_pixel_s * self.efficiency * exposure_s)
         if self.photon_noise:
             photons = rng.poisson(photons).astype(np.float64)
         counts = photons * self.counts_per_photon + self.offset + self.read_noise * rng.normal(size=photons.shape)
         return np.clip(np.rint(counts), 0, self.full_well).astype(np.uint16)
 
-    def _light(self, twin: SandpaperTwin) -> NDArray[np.float64]:
+    def _light(self, simulation: SandpaperSimulation) -> NDArray[np.float64]:
         """Relative intensity on the pixels, blurred by the point spread."""
         from scipy.ndimage import gaussian_filter
 
-        subpixels, width = twin.parameters.subpixels, self.psf_um / 2.3548 / twin.cell_um
+        subpixels, width = simulation.parameters.subpixels, self.psf_um / 2.3548 / simulation.cell_um
         margin = math.ceil(4 * width)
-        light = twin.speckle(margin)
-        if twin.object_in:
-            light = light * np.pad(twin.object_map, margin, mode="edge")
+        light = simulation.speckle(margin)
+        if simulation.object_in:
+            light = light * np.pad(simulation.object_map, margin, mode="edge")
         if margin:
             light = gaussian_filter(light, width)[margin:-margin, margin:-margin]
         return pixel_means(light, subpixels).astype(np.float64)

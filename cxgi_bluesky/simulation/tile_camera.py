@@ -9,12 +9,17 @@ import numpy as np
 from ..errors import ConfigError
 from ..masks.pattern_set import PatternSet
 from ..masks.tile_maps import MAX_TRANSMISSION, MIN_TRANSMISSION, FineTileMaps, TileMaps
-from .beamline import BeamlineTwin
+from .beamline import BeamlineSimulation
 from .plate.tiles import Map
 
 
 def record_fine_tile_maps(
-    twin: BeamlineTwin, patterns: PatternSet, *, noise: float = 0.0, stage_rms_um: float | None = None, seed: int = 0
+    simulation: BeamlineSimulation,
+    patterns: PatternSet,
+    *,
+    noise: float = 0.0,
+    stage_rms_um: float | None = None,
+    seed: int = 0,
 ) -> FineTileMaps:
     """Photograph each tile of a pattern set and the open tile, on the twin's sub-pixels.
 
@@ -40,13 +45,13 @@ def record_fine_tile_maps(
     if not (math.isfinite(noise) and noise >= 0):
         raise ConfigError(f"noise {noise} of the camera: give 0 or more, as a part of the open tile's level")
     rng = np.random.default_rng(seed)
-    board = twin.board
-    stage_mm = (twin.parameters.stage_rms_um if stage_rms_um is None else stage_rms_um) / 1000
+    board = simulation.board
+    stage_mm = (simulation.parameters.stage_rms_um if stage_rms_um is None else stage_rms_um) / 1000
 
     def photograph(tile: int) -> Map:
         error = stage_mm * rng.normal(size=2)
         x, y = np.array(board.position_mm(tile)) + error
-        picture = twin.mask_map(float(x), float(y))
+        picture = simulation.mask_map(float(x), float(y))
         noisy = picture + np.float32(noise) * rng.normal(size=picture.shape).astype(np.float32)
         return np.clip(noisy, MIN_TRANSMISSION, MAX_TRANSMISSION)
 
@@ -56,12 +61,17 @@ def record_fine_tile_maps(
         maps[i] = photograph(board.tile_of(int(k)))
     source = f"twin of board {board.name}, noise {noise:g}, seed {seed}"
     return FineTileMaps(
-        board.size, twin.parameters.subpixels, patterns.pattern_index, maps, opened, board.sha256, source
+        board.size, simulation.parameters.subpixels, patterns.pattern_index, maps, opened, board.sha256, source
     )
 
 
 def record_tile_maps(
-    twin: BeamlineTwin, patterns: PatternSet, *, noise: float = 0.0, stage_rms_um: float | None = None, seed: int = 0
+    simulation: BeamlineSimulation,
+    patterns: PatternSet,
+    *,
+    noise: float = 0.0,
+    stage_rms_um: float | None = None,
+    seed: int = 0,
 ) -> TileMaps:
     """`record_fine_tile_maps`, averaged onto mask pixels; there the noise is smaller by the sub-pixels per side.
 
@@ -76,5 +86,5 @@ def record_tile_maps(
     seed : int, optional
         Of the noise and the stage's errors; 0 by default.
     """
-    fine = record_fine_tile_maps(twin, patterns, noise=noise, stage_rms_um=stage_rms_um, seed=seed)
+    fine = record_fine_tile_maps(simulation, patterns, noise=noise, stage_rms_um=stage_rms_um, seed=seed)
     return fine.averaged()

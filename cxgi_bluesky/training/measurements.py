@@ -93,7 +93,7 @@ def _with_perfect_masks(images: Tensor, chosen: Selection, generator: torch.Gene
     cleaned = without_common(buckets.coefficient, chosen.measured, constant, (1 - known) * light)
     doubted = (binary * (1 - known / 2))[:, 0, 0, 0]
     variance = (sigma**2 * _draw_factor(batch, generator, noise.sigma_error)).expand_as(exact)
-    return Batch(images, normalize(cleaned, chosen.measured, variance, masks_doubted=doubted))
+    return Batch(images, normalize(cleaned, chosen.measured, variance, mask_uncertainty=doubted))
 
 
 def _with_board(
@@ -116,7 +116,7 @@ def _with_board(
     coefficient = without_common(coefficient, measured, constant, edges)
     variance = _vary_variance(coefficient - exact - buckets.coefficient + drifted, sigma, measured, masks, generator)
     doubted = torch.full((batch,), DOUBT[masks])
-    return Batch(images, normalize(coefficient, measured, variance, masks_doubted=doubted))
+    return Batch(images, normalize(coefficient, measured, variance, mask_uncertainty=doubted))
 
 
 def _sigma(exact: Tensor, measured: Tensor, generator: torch.Generator, snr_db: tuple[float, float]) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..reconstruction.ch_mwcnn.initial_image import trial_pictures
+from ..reconstruction.ch_mwcnn.initial_image import initial_images
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, enough_patterns, evidence
 from ..reconstruction.error_model.calibration import COVERED
@@ -38,7 +38,7 @@ def fit_law(network: CHMWCNN, batches: Iterable[Batch]) -> SigmaLaw | None:
     with torch.inference_mode():
         for batch in batches:
             enough = enough_patterns(batch.given)
-            trial = trial_pictures(batch.given)
+            trial = initial_images(batch.given)
             image, log_sigma = network(batch.given, trial, with_sigma=True)
             assert log_sigma is not None
             for i in torch.nonzero(enough)[:, 0].tolist():

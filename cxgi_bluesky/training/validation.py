@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._files.atomic_write import whole_file
 from ..errors import StorageError
-from ..reconstruction.ch_mwcnn.initial_image import trial_pictures
+from ..reconstruction.ch_mwcnn.initial_image import initial_images
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, log_sigma_to_scale
 from ..reconstruction.ch_mwcnn.weights import save_weights
@@ -129,7 +129,7 @@ def score_case(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law:
     with torch.inference_mode():
         for batch in batches:
             g = batch.given
-            trial = trial_pictures(g)
+            trial = initial_images(g)
             image, log_sigma = network(g, trial, with_sigma=with_sigma)
             errors.append(((image * g.deviation + g.mean).clamp(0, 1) - batch.truth).square().mean(dim=(1, 2, 3)))
             if log_sigma is not None:

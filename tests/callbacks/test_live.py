@@ -176,9 +176,9 @@ def test_live_tv_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE
     RE.subscribe(live)
     RE(small_scan(line, 100))
     last = live.wait(timeout=PATIENCE_S)
-    fresh = reconstruct(Measurement.from_documents(documents), method="tv", weight=0.02)
+    read_uncached = reconstruct(Measurement.from_documents(documents), method="tv", weight=0.02)
     assert last.exposures == 100
-    assert np.sqrt(np.mean((last.image - fresh.image) ** 2)) < 0.01 * fresh.image.std()
+    assert np.sqrt(np.mean((last.image - read_uncached.image) ** 2)) < 0.01 * read_uncached.image.std()
     assert live._fresh_options()["warm"] is not live._fresh_options()["warm"]  # no run starts at another's picture
 
 
@@ -188,9 +188,9 @@ def test_live_tval3_starts_at_the_picture_before_and_ends_where_a_fresh_one_does
     RE.subscribe(live)
     RE(small_scan(line, 100))
     last = live.wait(timeout=PATIENCE_S)
-    fresh = reconstruct(Measurement.from_documents(documents), method="tval3", tolerance=1e-5, iterations=2000)
+    read_uncached = reconstruct(Measurement.from_documents(documents), method="tval3", tolerance=1e-5, iterations=2000)
     assert last.exposures == 100
-    assert np.sqrt(np.mean((last.image - fresh.image) ** 2)) < 0.01 * fresh.image.std()
+    assert np.sqrt(np.mean((last.image - read_uncached.image) ** 2)) < 0.01 * read_uncached.image.std()
     assert live._fresh_options()["warm"] is not live._fresh_options()["warm"]
 
 

@@ -277,12 +277,12 @@ def lost(stored, uneven):
 @pytest.fixture(scope="module")
 def maps(uneven):
     """Of the tiles."""
-    return record_tile_maps(uneven.twin, PatternSet(8, 64), noise=0.001)
+    return record_tile_maps(uneven.simulation, PatternSet(8, 64), noise=0.001)
 
 
 def error_of(result, line):
     """Of a picture."""
-    return np.std(affine_fit(result.image, line.twin.truth) - line.twin.truth)
+    return np.std(affine_fit(result.image, line.simulation.truth) - line.simulation.truth)
 
 
 @pytest.fixture(scope="module")

@@ -46,5 +46,13 @@ def test_a_session_finds_the_alignment_and_the_command_writes_the_board(aligned,
 @pytest.mark.parametrize("words", ["1,2", "1,2,three,4", "1,2,3,4,mirror", ""])
 def test_an_alignment_on_the_command_line_that_is_none(words, capsys):
     pytest.importorskip("caproto")
-    assert main(["ioc", f"--lies-as={words}"]) == 2
+    assert main(["ioc", f"--true-alignment={words}"]) == 2
     assert "give X0_MM,Y0_MM,ROTATION_DEG,SCALE" in capsys.readouterr().err
+
+
+def test_an_option_by_its_earlier_name_works_and_names_the_new_one(capsys):
+    pytest.importorskip("caproto")
+    assert main(["ioc", "--lies-as=1,2,three,4"]) == 2
+    said = capsys.readouterr().err
+    assert "--lies-as is now --true-alignment" in said
+    assert "--true-alignment 1,2,three,4: give X0_MM,Y0_MM" in said

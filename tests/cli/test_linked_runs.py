@@ -40,7 +40,7 @@ def stored(folder, catalog):
     (lost,) = engine(small_scan(line, 4, dark_exposures=0, dark_uid="feedbeef", metal_exposures=2))
     (metal,) = engine(metal_scan(*devices, **words))
     maps = folder / "maps.h5"
-    record_tile_maps(line.twin, PatternSet(8, 64)).to_file(maps)
+    record_tile_maps(line.simulation, PatternSet(8, 64)).to_file(maps)
     uids = {
         "linked": linked,
         "lost": lost,
@@ -50,7 +50,7 @@ def stored(folder, catalog):
         "metal": metal,
         "dark": dark,
     }
-    return {"folder": str(folder), "maps": str(maps), "truth": line.twin.truth, **uids}
+    return {"folder": str(folder), "maps": str(maps), "truth": line.simulation.truth, **uids}
 
 
 def call(capsys, *arguments) -> tuple[int, dict]:

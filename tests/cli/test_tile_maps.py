@@ -43,14 +43,14 @@ def stored(folder, catalog):
     line = simulated_beamline(small_board(), "CAS", parameters=parameters)
     (run,) = engine(small_scan(line))
     line.board.to_yaml(folder / "board.yaml")
-    fine = record_fine_tile_maps(line.twin, PatternSet(8, 64))
+    fine = record_fine_tile_maps(line.simulation, PatternSet(8, 64))
     fine.to_file(folder / "maps.h5")
     replace(fine, board_sha256=None).to_file(folder / "nameless.h5")
     for kind in ("tile", "pattern"):
         as_images(folder / f"{kind}s", fine, line.board, kind)
     shipped = simulated_beamline(load_board("cu32"), "CAS", parameters=QUIET)
     (shipped_run,) = engine(small_scan(shipped, 16))
-    as_images(folder / "cu32", record_fine_tile_maps(shipped.twin, PatternSet(32, 16)), shipped.board, "tile")
+    as_images(folder / "cu32", record_fine_tile_maps(shipped.simulation, PatternSet(32, 16)), shipped.board, "tile")
     words = {"method": "inverse", "tile_maps": fine.averaged(), "record": False}
     expected, _ = reconstruct_run(catalog, find_run(catalog, run), **words)
     return {"folder": folder, "run": run, "cu32_run": shipped_run, "expected": expected.image}

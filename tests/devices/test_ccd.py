@@ -20,19 +20,21 @@ from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.beamline import TwinParameters
+from cxgi_bluesky.simulation.beamline import SimulationParameters
 from cxgi_bluesky.simulation.camera import Camera
 from cxgi_bluesky.simulation.detector import Detector
 from tests.conftest import QUIET, small_board
 from tests.patience import PATIENCE_S, eventually
 
 LARGE_PIXELS = Camera(pixel_um=20.0, read_noise_counts=5.0, counts_per_photon=3.0)
-STEADY = replace(TwinParameters(), drift_rms=0.0, stage_rms_um=0.0, source=QUIET.source, detector=Detector(swank=1.0))
+STEADY = replace(
+    SimulationParameters(), drift_rms=0.0, stage_rms_um=0.0, source=QUIET.source, detector=Detector(swank=1.0)
+)
 
 
 def line_with_ccd(camera=LARGE_PIXELS, parameters=STEADY, seed=0, **words):
     line = simulated_beamline(small_board(), "CAS", parameters=parameters, seed=seed)
-    return line, SimulatedCCD(name="ccd", twin=line.twin, camera=camera, **words)
+    return line, SimulatedCCD(name="ccd", simulation=line.simulation, camera=camera, **words)
 
 
 def scan(line, detector, count=64):
@@ -62,9 +64,9 @@ def test_the_bucket_is_the_total_of_the_frame_without_its_offset():
     ccd.exposure_s.put(4.0)
     ccd.trigger().wait(timeout=PATIENCE_S)
     frame = ccd.detector.frame
-    assert frame.size == line.twin.frame_pixels(LARGE_PIXELS)
+    assert frame.size == line.simulation.frame_pixels(LARGE_PIXELS)
     assert ccd.current.get() == pytest.approx(frame.sum() - 100 * frame.size)
-    photons = line.twin.parameters.detector.photons_per_s(line.twin.current_pa()) * 4.0
+    photons = line.simulation.parameters.detector.photons_per_s(line.simulation.current_pa()) * 4.0
     assert ccd.current.get() == pytest.approx(3 * photons, abs=5 * ccd.sigma.get())
     assert line.shutter.open_s.get() == 4.0
 
@@ -95,7 +97,7 @@ def test_a_scan_with_the_ccd_gives_the_picture_of_the_diode(RE, documents):
     common = np.hypot(one.sigma_common, other.sigma_common)
     assert np.std(difference / sigma) == pytest.approx(1, rel=0.35)
     assert abs(difference.mean()) < 4 * np.hypot(common, sigma.mean() / np.sqrt(63))
-    assert shows(other, line.twin.truth)
+    assert shows(other, line.simulation.truth)
 
 
 def test_start_document_events_and_progress_name_the_ccd(RE, documents, monkeypatch):
@@ -107,7 +109,7 @@ def test_start_document_events_and_progress_name_the_ccd(RE, documents, monkeypa
     words = documents.of("start")[0]["cxgi"]
     assert (words["fields"]["bucket"], words["bucket_unit"]) == ("ccd_current", "counts")
     assert len(Exposures.from_documents(documents)) == 8
-    assert not line.twin.shutter_open
+    assert not line.simulation.shutter_open
 
 
 def test_without_a_gain_sigma_is_unknown_and_estimated(RE, documents):
@@ -117,7 +119,7 @@ def test_without_a_gain_sigma_is_unknown_and_estimated(RE, documents):
     m = Measurement.from_documents(documents)
     assert np.isnan(blind.sigma.get())
     assert m.sigma_origin.startswith("estimated")
-    assert shows(m, line.twin.truth)  # the offset of all pixels is in the dark exposures, and goes
+    assert shows(m, line.simulation.truth)  # the offset of all pixels is in the dark exposures, and goes
 
 
 def test_a_saturated_frame_is_left_out(caplog):
@@ -133,8 +135,8 @@ def test_a_saturated_frame_is_left_out(caplog):
 def test_many_pixels_bring_their_read_out_noise():
     """One reason for a diode: the same light on a camera of small pixels is lost in its read-out noise."""
     line, fine = line_with_ccd(Camera(pixel_um=2.0))
-    diode = line.twin.parameters.detector.variance_pa2(5.0, 1.0) ** 0.5 / 5.0
-    photons = line.twin.parameters.detector.photons_per_s(5.0)
+    diode = line.simulation.parameters.detector.variance_pa2(5.0, 1.0) ** 0.5 / 5.0
+    photons = line.simulation.parameters.detector.photons_per_s(5.0)
     assert fine._sigma_of(photons) / photons > diode
 
 
@@ -190,7 +192,7 @@ def test_an_interrupted_exposure_is_forgotten():
     first = ccd.trigger()
     ccd.trigger().wait(timeout=PATIENCE_S)
     first.wait(timeout=PATIENCE_S)
-    assert line.twin.exposures == 1
+    assert line.simulation.exposures == 1
     assert ccd.detector.stats.array_counter.get() == 1
 
 

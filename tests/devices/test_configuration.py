@@ -74,7 +74,7 @@ def test_the_catalog_gives_them_back(RE, documents, beamline, catalog):
         (lambda: simulated_speckle_beamline(9).stage, {"stage_board_size": [59, 59], "stage_board_step_um": 1350.0}),
         (lambda: simulated_speckle_beamline(9).camera, {"camera_size": [59, 59], "camera_dtype": "<u2"}),
         (
-            lambda: SimulatedCCD(name="ccd", twin=simulated_beamline("cu32", parameters=QUIET).twin),
+            lambda: SimulatedCCD(name="ccd", simulation=simulated_beamline("cu32", parameters=QUIET).simulation),
             {"ccd_unit": "counts"},
         ),
     ],

@@ -18,7 +18,7 @@ def test_stage_moves_by_tile(beamline):
     assert (stage.x.position, stage.y.position) == pytest.approx(board.position_mm(17))
     assert stage.pattern_index.get() == board.pattern_index_of(17)
     assert stage.tile_distance_um.get() == pytest.approx(0, abs=1e-6)
-    assert (beamline.twin.x_mm, beamline.twin.y_mm) == pytest.approx(board.position_mm(17))
+    assert (beamline.simulation.x_mm, beamline.simulation.y_mm) == pytest.approx(board.position_mm(17))
 
 
 def test_between_tiles_the_readback_is_the_nearest_tile_and_its_distance(beamline):
@@ -32,7 +32,7 @@ def test_between_tiles_the_readback_is_the_nearest_tile_and_its_distance(beamlin
 
 def test_axes_moved_alone_move_the_plate(beamline):
     beamline.stage.x.set(1.25).wait(timeout=PATIENCE_S)
-    assert beamline.twin.x_mm == pytest.approx(1.25)
+    assert beamline.simulation.x_mm == pytest.approx(1.25)
 
 
 def test_reference_tiles_have_no_pattern(beamline):
@@ -74,7 +74,7 @@ def test_diode_reads_the_twin(beamline):
     beamline.shutter.set("open").wait(timeout=PATIENCE_S)
     beamline.stage.tile.set(3).wait(timeout=PATIENCE_S)
     beamline.diode.trigger().wait(timeout=PATIENCE_S)
-    assert beamline.diode.current.get() == pytest.approx(beamline.twin.current_pa(), rel=1e-4)
+    assert beamline.diode.current.get() == pytest.approx(beamline.simulation.current_pa(), rel=1e-4)
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf")])
@@ -98,7 +98,7 @@ def test_an_interrupted_exposure_is_forgotten(board):
     first, second = beamline.diode.trigger(), beamline.diode.trigger()
     for status in (first, second):
         status.wait(timeout=PATIENCE_S)
-    assert beamline.twin.exposures == 1
+    assert beamline.simulation.exposures == 1
     assert beamline.shutter.open_s.get() == 1.0
 
 
@@ -120,7 +120,7 @@ def test_everything_that_ends_a_scan_closes_the_shutter(beamline, ending):
     assert beamline.shutter.state.get() == "open"
     getattr(beamline.shutter, ending)()
     assert beamline.shutter.state.get() == "closed"
-    assert not beamline.twin.shutter_open
+    assert not beamline.simulation.shutter_open
 
 
 def test_resuming_does_not_open(beamline):
@@ -134,7 +134,7 @@ def test_a_shutter_that_does_not_close_is_an_alarm(beamline):
         def _command(self, opened):
             return super()._command(True)
 
-    stuck = Stuck(name="stuck", twin=beamline.twin)
+    stuck = Stuck(name="stuck", simulation=beamline.simulation)
     with pytest.raises(ShutterError, match=r"stuck reads open .* check it now"):
         stuck.close()
 
@@ -149,7 +149,7 @@ def test_a_shutter_whose_movement_never_ends_is_an_alarm(beamline):
             return Status(obj=self, timeout=5)
 
     with pytest.raises(ShutterError, match=r"hanging did not close within 0.05 s"):
-        Hanging(name="hanging", twin=beamline.twin).close()
+        Hanging(name="hanging", simulation=beamline.simulation).close()
 
 
 def test_words_that_no_shutter_knows(beamline):
@@ -161,9 +161,9 @@ def test_words_that_no_shutter_knows(beamline):
 
 def test_object_moves_out_and_in(beamline):
     beamline.shutter.set("open").wait(timeout=PATIENCE_S)
-    inside = beamline.twin.current_pa()
+    inside = beamline.simulation.current_pa()
     beamline.object_stage.set("out").wait(timeout=PATIENCE_S)
     assert beamline.object_stage.state.get() == "out"
-    assert beamline.twin.current_pa() > inside
+    assert beamline.simulation.current_pa() > inside
     beamline.object_stage.set("in").wait(timeout=PATIENCE_S)
-    assert np.isclose(beamline.twin.current_pa(), inside)
+    assert np.isclose(beamline.simulation.current_pa(), inside)

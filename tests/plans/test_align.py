@@ -15,7 +15,7 @@ from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import align_board
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.beamline import TwinParameters
+from cxgi_bluesky.simulation.beamline import SimulationParameters
 from tests.cases import long_case
 from tests.conftest import QUIET, Recorder, small_board, small_scan
 from tests.plans.test_endings import Broken, fail_after, interrupted
@@ -42,7 +42,7 @@ def turned(board, dx_tiles=0.0, dy_tiles=0.0, rotation_deg=0.0, scale=1.0, mirro
 
 
 def line_on(board, lies, object_name="CAS", parameters=None, seed=0):
-    return simulated_beamline(board, object_name, lies_as=lies, parameters=parameters, seed=seed)
+    return simulated_beamline(board, object_name, true_alignment=lies, parameters=parameters, seed=seed)
 
 
 def align(line, **changes):
@@ -88,7 +88,7 @@ def test_the_plate_is_found_within_a_quarter_of_a_pixel(RE, documents, name, lie
     assert abs(found.scale - lies.scale) < 3.5 * fit.scale_sigma
     assert found.mirrored == lies.mirrored
     assert fit.mirror_margin > 1000
-    assert fit.exposures == exposures == line.twin.exposures
+    assert fit.exposures == exposures == line.simulation.exposures
     assert line.stage.board == board  # the plan changes nothing by itself
     assert is_safe(line)
 
@@ -98,7 +98,7 @@ def test_an_etched_plate_is_found_too(RE, documents):
     """Over-etching moves all edges outwards, and rounded corners no centre."""
     board = load_board("au64")
     lies = turned(board, 0.4, 0.1, 0.5)
-    line = simulated_beamline(board, "CAS", etched=True, lies_as=lies, seed=5)
+    line = simulated_beamline(board, "CAS", etched=True, true_alignment=lies, seed=5)
     RE(align(line, points=6))
     assert worst_um(alignment_from_run(documents), lies) < board.pixel_um / 4
 
@@ -114,7 +114,8 @@ def test_afterwards_the_picture_is_right(RE, documents, tmp_path, mirrored):
         RE(small_scan(line))
         image = reconstruct(Measurement.from_documents(documents), method="inverse").image
         return [
-            np.corrcoef(image.ravel(), truth.ravel())[0, 1] for truth in (line.twin.truth, line.twin.truth[:, ::-1])
+            np.corrcoef(image.ravel(), truth.ravel())[0, 1]
+            for truth in (line.simulation.truth, line.simulation.truth[:, ::-1])
         ]
 
     before, _ = likeness()
@@ -228,7 +229,7 @@ def test_limits_that_are_too_narrow_are_named_before_anything_moves(RE, document
     with pytest.raises(CxgiError, match=r"the fiducial at x -0\.660, y 1\.900 mm needs 0\.090 mm .* limits of stage"):
         RE(align(line))
     assert not documents
-    assert line.twin.openings == 0
+    assert line.simulation.openings == 0
 
 
 def test_a_plate_that_is_not_there_says_where_was_looked_and_what_was_seen(RE, documents):
@@ -244,7 +245,7 @@ def test_a_plate_that_is_not_there_says_where_was_looked_and_what_was_seen(RE, d
 
 
 def test_a_source_without_beam_is_no_plate(RE):
-    line = line_on(fiducial_board(), None, parameters=TwinParameters(open_pa=1e-9))
+    line = line_on(fiducial_board(), None, parameters=SimulationParameters(open_pa=1e-9))
     with pytest.raises(CxgiError, match="is there beam"):
         RE(align(line))
     assert is_safe(line)
@@ -285,7 +286,7 @@ def test_readings_that_are_lost_are_left_out(RE, documents, monkeypatch):
 def test_a_spent_budget_ends_it_cleanly_and_the_rest_is_asked_for(RE, documents):
     line = line_on(fiducial_board(), None)
     RE(align(line, max_open_s=60.0))
-    assert line.twin.shutter_open_s == 60
+    assert line.simulation.shutter_open_s == 60
     assert is_safe(line)
     assert "exposure budget" in documents.of("stop")[0]["reason"]
     with pytest.raises(CxgiError):
@@ -308,7 +309,7 @@ def test_a_stage_in_the_wrong_place_is_never_exposed(RE, monkeypatch):
     monkeypatch.setattr(type(line.stage), "move_axes", lambda self, x, y: original(self, x + 0.003, y))
     with pytest.raises(RuntimeError, match=r"stage_x was sent to .* \(allowed: 2\.5 um off\).*nothing was exposed"):
         RE(align(line))
-    assert line.twin.openings == 0
+    assert line.simulation.openings == 0
 
 
 @pytest.mark.parametrize("ending", ["abort", "stop", "halt"])

@@ -62,7 +62,7 @@ def test_a_stage_at_the_wrong_tile_is_never_exposed(RE, beamline, monkeypatch):
         RuntimeError, match=r"sent to tile \d+ and is .* from tile 5 .*: check the stage, nothing was exposed"
     ):
         RE(scan(beamline, dark_exposures=0))
-    assert beamline.twin.openings == 0
+    assert beamline.simulation.openings == 0
 
 
 def test_a_stage_beside_its_tile_is_never_exposed(RE, beamline, monkeypatch):
@@ -75,7 +75,7 @@ def test_a_stage_beside_its_tile_is_never_exposed(RE, beamline, monkeypatch):
     monkeypatch.setattr(SimulatedMaskStage, "forward", pseudo_position_argument(beside))
     with pytest.raises(RuntimeError, match=r"is 3\.0 um from tile \d+ \(allowed: 2\.5 um\)"):
         RE(scan(beamline, dark_exposures=0))
-    assert beamline.twin.openings == 0
+    assert beamline.simulation.openings == 0
 
 
 def test_a_closing_that_fails_once_still_brings_the_object_back(RE, beamline, monkeypatch):
@@ -83,7 +83,7 @@ def test_a_closing_that_fails_once_still_brings_the_object_back(RE, beamline, mo
     original, failed = SimulatedShutter._command, []
 
     def once(self, opened):
-        if not opened and beamline.twin.exposures >= 5 and not failed:
+        if not opened and beamline.simulation.exposures >= 5 and not failed:
             failed.append(1)
             raise OSError("controller busy")
         return original(self, opened)
@@ -165,5 +165,5 @@ def test_pause_at_every_message(RE, documents, beamline, at):
     counts = {name: len(stream) for name, stream in exposures.streams.items()}
     assert counts == {"primary": 3, "validation": 0, "open": 3, "dark": 1, "incident": 1, "metal": 0}
     m = Measurement.from_exposures(exposures)
-    expected = [(PatternSet(8, 3).pattern(k) * beamline.twin.truth).sum() for k in m.pattern_index]
+    expected = [(PatternSet(8, 3).pattern(k) * beamline.simulation.truth).sum() for k in m.pattern_index]
     np.testing.assert_allclose(m.coefficient, expected, atol=5e-3)

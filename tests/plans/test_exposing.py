@@ -50,9 +50,9 @@ def test_a_failed_exposure_is_repeated_and_recorded(RE, documents, beamline, mon
     assert failed["exposure_fault"] == "primary: not a number"
     assert failed["pattern_index"] in exposures.streams["primary"]
     assert exposures.figures["repeats"] == 1
-    assert exposures.figures["openings"] == beamline.twin.openings == 64 + 15 + 1
+    assert exposures.figures["openings"] == beamline.simulation.openings == 64 + 15 + 1
     np.testing.assert_allclose(
-        reconstruct(Measurement.from_exposures(exposures), method="inverse").image, beamline.twin.truth, atol=2e-4
+        reconstruct(Measurement.from_exposures(exposures), method="inverse").image, beamline.simulation.truth, atol=2e-4
     )
 
 
@@ -63,14 +63,14 @@ def test_repeats_are_bounded_and_the_last_one_is_stored_as_it_is(RE, documents, 
     assert len(exposures) == 24
     assert Measurement.from_exposures(exposures).source["left_out_because"].keys() == {"not a number"}
     assert len(stream(documents, "failed")) == exposures.figures["repeats"] == 8
-    assert beamline.twin.openings == READINGS + 8
+    assert beamline.simulation.openings == READINGS + 8
 
 
 def test_no_repeats_on_request(RE, documents, beamline, monkeypatch):
     changed_readings(monkeypatch, lambda number, value: math.nan if number == 20 else value)
     RE(scan(beamline, SOME, max_repeats=0))
     assert stream(documents, "failed") == []
-    assert beamline.twin.openings == READINGS
+    assert beamline.simulation.openings == READINGS
 
 
 @pytest.mark.parametrize("dip", [0.4, 1.9, math.nan, 0.0])
@@ -102,7 +102,7 @@ def test_a_move_that_ends_beside_is_made_again_before_anything_is_exposed(RE, do
     assert exposures.figures["moves_repeated"] == 1
     assert exposures.figures["repeats"] == 0
     assert len(exposures) == 24
-    assert beamline.twin.openings == READINGS
+    assert beamline.simulation.openings == READINGS
 
 
 def bumped(monkeypatch, beamline, numbers):
@@ -163,7 +163,7 @@ def test_impossible_limits_are_refused_before_anything_moves(RE, documents, beam
     with pytest.raises(CxgiError, match=next(iter(words))):
         RE(scan(beamline, SOME, **words))
     assert not documents
-    assert beamline.twin.exposures == 0
+    assert beamline.simulation.exposures == 0
 
 
 def test_figures_are_of_the_run_alone(RE, documents, beamline):
@@ -192,7 +192,7 @@ def test_figures_of_a_scan_that_failed_count_the_exposure_that_is_not_stored(RE,
     fail_after(beamline.diode, "trigger", 30, monkeypatch)
     with pytest.raises(Broken):
         RE(scan(beamline, SOME))
-    assert Exposures.from_documents(documents).figures["openings"] == beamline.twin.openings == 30 - 4
+    assert Exposures.from_documents(documents).figures["openings"] == beamline.simulation.openings == 30 - 4
 
 
 def test_figures_count_what_a_pause_repeats(RE, documents, beamline):
@@ -201,4 +201,4 @@ def test_figures_count_what_a_pause_repeats(RE, documents, beamline):
     RE.resume()
     exposures = Exposures.from_documents(documents)
     assert len(exposures) == 24
-    assert exposures.figures["openings"] == beamline.twin.openings > READINGS
+    assert exposures.figures["openings"] == beamline.simulation.openings > READINGS

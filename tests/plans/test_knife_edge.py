@@ -27,12 +27,12 @@ SPOT = replace(QUIET, source=Source())
 @pytest.fixture
 def line():
     line = simulated_beamline(small_board(), "CAS", parameters=SPOT)
-    line.twin.object_in = False
+    line.simulation.object_in = False
     return line
 
 
 def knife_of(line, axis="x"):
-    return SimulatedKnife(name=f"knife_{axis}", axis=axis, twin=line.twin)
+    return SimulatedKnife(name=f"knife_{axis}", axis=axis, simulation=line.simulation)
 
 
 def scan(line, knife, **changes):
@@ -77,7 +77,7 @@ def test_repeats_are_passes_over_all_positions(RE, documents, line):
     RE(scan(line, knife_of(line), points=8, repeats=3))
     places = [row["knife_x_edge"] for row in rows(documents)]
     np.testing.assert_allclose(places, np.tile(np.linspace(-60, 60, 8), 3))
-    assert line.twin.openings == 24
+    assert line.simulation.openings == 24
     assert line.shutter.open_s.get() == pytest.approx(12)
 
 
@@ -136,7 +136,7 @@ def test_a_knife_in_the_wrong_place_is_never_exposed(RE, line, monkeypatch):
     monkeypatch.setattr(SimulatedAxis, "set", lambda self, value, **words: original(self, value + 3, **words))
     with pytest.raises(RuntimeError, match=r"sent to -60\.0 um and is at -57\.0 um .*nothing was exposed"):
         RE(scan(line, knife))
-    assert line.twin.openings == 0
+    assert line.simulation.openings == 0
 
 
 def short(line, knife):

@@ -61,7 +61,7 @@ def resumed(line, _):
 
 
 def knife(line, _):
-    blade = SimulatedKnife(name="knife", axis="x", twin=line.twin)
+    blade = SimulatedKnife(name="knife", axis="x", simulation=line.simulation)
     words = {"start_um": -50, "stop_um": 50, "points": 8, "exposure_s": 1.0, "slit": KnifeGeometry(50, 400, 20)}
     return knife_edge_scan(blade, line.shutter, line.diode, **words)
 

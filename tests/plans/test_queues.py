@@ -63,7 +63,7 @@ def test_a_plan_takes_its_patterns_as_the_dict_that_json_carried(RE, beamline, d
 
 
 def test_a_knife_edge_scan_takes_its_slit_as_a_dict(RE, beamline, documents):
-    knife = SimulatedKnife(name="knife", axis="y", twin=beamline.twin)
+    knife = SimulatedKnife(name="knife", axis="y", simulation=beamline.simulation)
     words = {"start_um": -70, "stop_um": 70, "points": 9, "exposure_s": 1.0}
     RE(knife_edge_scan(knife, beamline.shutter, beamline.diode, slit=KNIFE_GEOMETRY.to_dict(), **words))
     assert documents.of("start")[0]["plan_args"]["slit"] == KNIFE_GEOMETRY.to_dict()

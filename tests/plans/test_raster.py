@@ -37,7 +37,7 @@ def scan(line, pattern_set=FULL, **options):
 
 
 def shutter_is_closed(line) -> bool:
-    return line.shutter.state.get() == "closed" and not line.twin.shutter_open
+    return line.shutter.state.get() == "closed" and not line.simulation.shutter_open
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_scan_makes_the_image(scanned):
     exposures = Exposures.from_documents(documents)
     result = reconstruct(Measurement.from_exposures(exposures), method="inverse")
     assert result.scale == "transmission"
-    np.testing.assert_allclose(result.image, beamline.twin.truth, atol=2e-4)
+    np.testing.assert_allclose(result.image, beamline.simulation.truth, atol=2e-4)
     assert shutter_is_closed(beamline)
     assert beamline.object_stage.state.get() == "in"
 
@@ -115,21 +115,21 @@ def test_without_object_stage_the_image_is_relative(RE, documents, beamline):
     RE(scan(beamline, object_stage=None))
     m = Measurement.from_documents(documents)
     assert m.scale == "relative"
-    ratio = reconstruct(m, method="inverse").image / np.maximum(beamline.twin.truth, 1e-3)
-    bright = beamline.twin.truth > 0.3
+    ratio = reconstruct(m, method="inverse").image / np.maximum(beamline.simulation.truth, 1e-3)
+    bright = beamline.simulation.truth > 0.3
     np.testing.assert_allclose(ratio[bright], ratio[bright].mean(), rtol=1e-3)
 
 
 def test_an_image_without_open_exposures_uses_pattern_0(RE, documents, beamline):
     RE(scan(beamline, open_exposures=0, open_every=0, dark_exposures=0))
     image = reconstruct(Measurement.from_documents(documents), method="inverse").image
-    np.testing.assert_allclose(image, beamline.twin.truth, atol=2e-4)
+    np.testing.assert_allclose(image, beamline.simulation.truth, atol=2e-4)
 
 
 def test_a_plan_can_be_summarised_without_devices_moving(beamline, capsys):
     summarize_plan(scan(beamline, PatternSet(8, 3)))
     assert "stage_tile -> " in capsys.readouterr().out
-    assert beamline.twin.exposures == 0
+    assert beamline.simulation.exposures == 0
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_pattern_that_the_board_lacks_is_refused(RE):
     line = simulated_beamline(small_board(pattern_index=(0, 1, 2, 3)), "CAS", parameters=QUIET)
     with pytest.raises(CxgiError, match="no tile with pattern_index"):
         RE(scan(line))
-    assert line.twin.exposures == 0
+    assert line.simulation.exposures == 0
 
 
 def test_metadata_cannot_replace_the_schema(RE, beamline):
@@ -183,7 +183,7 @@ def test_drift_does_not_change_the_transmission(RE, documents, beamline):
     m = Measurement.from_documents(documents)
     assert m.scale == "transmission"
     image = reconstruct(m, method="inverse").image
-    assert image.sum() == pytest.approx(beamline.twin.truth.sum(), rel=0.02)
+    assert image.sum() == pytest.approx(beamline.simulation.truth.sum(), rel=0.02)
 
 
 @pytest.mark.usefixtures("drifting_source")
@@ -192,14 +192,14 @@ def test_open_exposures_show_drift_and_correct_it(RE, documents, beamline):
     m = Measurement.from_documents(documents)
     assert m.source["drift_rms"] > 0.02
     image = reconstruct(m, method="inverse").image
-    truth = beamline.twin.truth * image.sum() / beamline.twin.truth.sum()
+    truth = beamline.simulation.truth * image.sum() / beamline.simulation.truth.sum()
     assert np.abs(image - truth).max() < 0.03 * image.max()
 
 
 def test_validation_patterns_are_measured_beside_the_set_and_make_no_picture(RE, documents, beamline):
     RE(scan(beamline, pattern_set=PatternSet(8, 20), validation=6, validation_seed=3, object_stage=None))
     m = Measurement.from_documents(documents)
-    truth = walsh_hadamard_2d(beamline.twin.truth.astype(float)).ravel()
+    truth = walsh_hadamard_2d(beamline.simulation.truth.astype(float)).ravel()
     assert set(m.pattern_index) == set(PatternSet(8, 20).pattern_index)
     assert len(m.validation) == 6
     assert not set(m.validation.index) & set(m.pattern_index)

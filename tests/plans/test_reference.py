@@ -64,7 +64,7 @@ def scans():
 
 
 def safe(line) -> bool:
-    return not line.twin.shutter_open and line.twin.object_in
+    return not line.simulation.shutter_open and line.simulation.object_in
 
 
 def test_a_reference_holds_what_each_tile_passes_without_the_object(etched, scans):
@@ -72,11 +72,11 @@ def test_a_reference_holds_what_each_tile_passes_without_the_object(etched, scan
     assert reference.start["cxgi"]["purpose"] == "reference"
     counts = {name: len(stream) for name, stream in reference.streams.items()}
     assert counts == {"primary": 64, "validation": 0, "open": 4 + 4, "dark": 4, "incident": 0, "metal": 4}
-    etched.twin.object_in = False
-    etched.twin.open_shutter()
+    etched.simulation.object_in = False
+    etched.simulation.open_shutter()
     for k in (0, 5, 63):
-        etched.twin.move_to(*etched.board.position_mm(etched.board.tile_of(k)))
-        assert reference.streams["primary"][k].bucket == pytest.approx(etched.twin.current_pa() + 0.3)
+        etched.simulation.move_to(*etched.board.position_mm(etched.board.tile_of(k)))
+        assert reference.streams["primary"][k].bucket == pytest.approx(etched.simulation.current_pa() + 0.3)
 
 
 def test_afterwards_the_shutter_is_closed_and_the_object_in(RE, etched):
@@ -88,7 +88,7 @@ def test_the_correction_takes_the_masks_mean_error_off(etched, scans):
     image, reference = scans
     plain = reconstruct(Measurement.from_exposures(image), method="inverse")
     corrected = reconstruct(Measurement.from_exposures(image, reference=reference), method="inverse")
-    errors = [np.std(r.image - etched.twin.truth) for r in (plain, corrected)]
+    errors = [np.std(r.image - etched.simulation.truth) for r in (plain, corrected)]
     assert errors[1] < 0.5 * errors[0]
     assert corrected.source["reference_uids"] == [reference.start["uid"]]
     assert 0.02 < corrected.source["mask_error"] < 0.3
@@ -157,7 +157,7 @@ def test_a_dark_scan_serves_an_image_without_dark_readings(RE, etched):
     assert dark.start["cxgi"]["purpose"] == "dark"
     assert len(dark.streams["dark"]) == 8
     assert dark.dark == pytest.approx(0.3)
-    assert etched.twin.shutter_open_s == 0
+    assert etched.simulation.shutter_open_s == 0
     image = image_of(RE, etched, dark_exposures=0)
     own = Measurement.from_exposures(image_of(RE, etched))
     linked = Measurement.from_exposures(image, dark=dark)
@@ -210,10 +210,10 @@ def test_metal_exposures_of_an_image_tell_d_r_too(RE, etched, scans, incident):
     ],
 )
 def test_impossible_requests_are_refused_before_anything_moves(RE, etched, options, message):
-    before = etched.twin.exposures
+    before = etched.simulation.exposures
     with pytest.raises(CxgiError, match=message):
         reference_of(RE, etched, **options)
-    assert etched.twin.exposures == before
+    assert etched.simulation.exposures == before
 
 
 def plan_of(line):
@@ -224,10 +224,10 @@ def plan_of(line):
 def test_however_a_reference_ends_the_shutter_is_closed(RE, etched, ending):
     with pytest.raises(RunEngineInterrupted):
         RE(interrupted(plan_of(etched), 200))
-    assert not etched.twin.shutter_open
+    assert not etched.simulation.shutter_open
     getattr(RE, ending)()
-    assert not etched.twin.shutter_open
-    assert etched.twin.object_in or ending == "halt"  # a halt runs no clean-up but the devices' own
+    assert not etched.simulation.shutter_open
+    assert etched.simulation.object_in or ending == "halt"  # a halt runs no clean-up but the devices' own
 
 
 def test_a_paused_reference_is_complete_after_resuming(RE, etched):

@@ -62,9 +62,9 @@ def test_only_what_is_missing_is_exposed_and_both_runs_make_the_image(RE, beamli
         name: len(of) + len(rest.streams[name]) for name, of in cut_off.streams.items()
     }
     result = reconstruct(Measurement.from_exposures(whole), method="inverse")
-    np.testing.assert_allclose(result.image, beamline.twin.truth, atol=2e-4)
+    np.testing.assert_allclose(result.image, beamline.simulation.truth, atol=2e-4)
     assert result.source["raw_uids"] == [cut_off.start["uid"], rest.start["uid"]]
-    assert whole.figures["openings"] == beamline.twin.openings
+    assert whole.figures["openings"] == beamline.simulation.openings
 
 
 def test_a_pattern_whose_exposure_cannot_be_trusted_is_missing_too(RE, beamline, monkeypatch):
@@ -141,4 +141,4 @@ def test_another_board_detector_or_kind_of_run_is_refused(RE, beamline, cut_off,
     monkeypatch.setattr(beamline.diode.current, "name", "other_current")
     with pytest.raises(CxgiError, match="has detector 'diode_current', this scan would have 'other_current'"):
         RE(resume(beamline, cut_off))
-    assert beamline.twin.openings == cut_off.figures["openings"]
+    assert beamline.simulation.openings == cut_off.figures["openings"]

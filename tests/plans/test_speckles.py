@@ -72,7 +72,7 @@ def test_recording_writes_an_asset_and_no_frames_into_events(RE, documents, line
 
 
 def test_the_same_scan_and_the_start_document_knows_the_patterns(RE, documents, line, tmp_path):
-    speckles = record_sandpaper(line.twin, tmp_path / "s.h5", exposure_s=2.0)
+    speckles = record_sandpaper(line.simulation, tmp_path / "s.h5", exposure_s=2.0)
     RE(scan(line, speckles))
     start = documents.of("start")[0]
     assert (start["plan_name"], start["num_points"]) == ("speckle_scan", COUNT)
@@ -84,18 +84,18 @@ def test_the_same_scan_and_the_start_document_knows_the_patterns(RE, documents, 
     assert counts == {"primary": COUNT, "validation": 0, "open": 4 + 1 + 4, "dark": 4, "incident": 4, "metal": 0}
     measurement = SpeckleMeasurement.from_documents(documents, speckles)
     np.testing.assert_array_equal(measurement.pattern_index, np.arange(COUNT))
-    assert cnr(reconstruct(measurement, method="correlation").image, line.twin.truth) > 0.5
+    assert cnr(reconstruct(measurement, method="correlation").image, line.simulation.truth) > 0.5
     assert line.shutter.openings.get() == 2 * COUNT + 13
 
 
 def test_the_direct_path_reads_what_the_plans_read(RE, documents, tmp_path):
-    line, twin = make_line(seed=4), make_line(seed=4).twin
+    line, simulation = make_line(seed=4), make_line(seed=4).simulation
     RE(recording(line, tmp_path / "plan.h5"))
-    direct = record_sandpaper(twin, tmp_path / "direct.h5", exposure_s=2.0, camera_seed=4)
+    direct = record_sandpaper(simulation, tmp_path / "direct.h5", exposure_s=2.0, camera_seed=4)
     assert direct.sha256 == line.camera.recorded.sha256
     documents.clear()
     RE(scan(line, direct, open_every=16))
-    planned, simulated = Exposures.from_documents(documents), scan_sandpaper(twin, direct, open_every=16)
+    planned, simulated = Exposures.from_documents(documents), scan_sandpaper(simulation, direct, open_every=16)
     for stream, rows in planned.streams.items():
         assert [(k, e.bucket, e.sigma) for k, e in rows.items()] == [
             (k, e.bucket, e.sigma) for k, e in simulated.streams[stream].items()
@@ -103,7 +103,7 @@ def test_the_direct_path_reads_what_the_plans_read(RE, documents, tmp_path):
 
 
 def test_fewer_exposures_of_the_same_recording(RE, documents, line, tmp_path):
-    speckles = record_sandpaper(line.twin, tmp_path / "s.h5", exposure_s=2.0)
+    speckles = record_sandpaper(line.simulation, tmp_path / "s.h5", exposure_s=2.0)
     RE(scan(line, speckles.first(40)))
     measurement = SpeckleMeasurement.from_documents(documents, speckles)
     assert (len(measurement), measurement.patterns.shape) == (40, (40, 8, 8))
@@ -182,7 +182,7 @@ def other_camera():
 
 
 def test_masks_and_speckle_do_not_mix(RE, line, beamline, tmp_path):
-    speckles = record_sandpaper(line.twin, tmp_path / "s.h5", exposure_s=2.0)
+    speckles = record_sandpaper(line.simulation, tmp_path / "s.h5", exposure_s=2.0)
     with pytest.raises(CxgiError, match=r"pattern set of size \(8, 8\) on board 'test8' of size 8"):
         RE(
             hadamard_scan(
@@ -205,7 +205,7 @@ def test_a_trigger_without_a_recording_says_so(line):
 
 
 def test_live_pictures_of_a_speckle_run(RE, documents, line, tmp_path):
-    speckles = record_sandpaper(line.twin, tmp_path / "s.h5", exposure_s=2.0)
+    speckles = record_sandpaper(line.simulation, tmp_path / "s.h5", exposure_s=2.0)
     live, masks = LiveSpeckleCorrelation(every=32), LiveCorrelation()
     for callback in (live, masks):
         RE.subscribe(callback)

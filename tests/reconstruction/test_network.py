@@ -115,7 +115,7 @@ def test_data_consistency_trusts_noisy_data_less():
 
 @pytest.mark.parametrize("doubted", [0.0, 0.5, 1.0])
 def test_common_errors_of_masks_are_told_from_the_residuals(doubted):
-    g = replace(given(share=0.5, variance=1e-9), masks_doubted=torch.full((2,), doubted))
+    g = replace(given(share=0.5, variance=1e-9), mask_uncertainty=torch.full((2,), doubted))
     others = g.measured.clone()
     others[..., 0, 0] = 0
     image = torch.randn(2, 1, 32, 32, generator=generator())
@@ -136,7 +136,7 @@ def test_an_edge_lets_through_what_lies_behind_it():
     across = steps @ ((band[:, 1:] + band[:, :-1]) / 2).sum(dim=0)
     excess = d * (down[:, None] + across[None, :])[None, None]
     g = given(size, batch=1, share=1.0, variance=1e-8)
-    g = replace(g, masks_doubted=torch.ones(1))
+    g = replace(g, mask_uncertainty=torch.ones(1))
     excess[..., 0, 0] = 0
     with torch.inference_mode():
         found = MaskErrorFit()(excess, image - image.mean(), g.measured, g)

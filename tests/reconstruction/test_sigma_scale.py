@@ -10,7 +10,7 @@ import torch
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import trial_pictures
+from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import initial_images
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of
 from cxgi_bluesky.reconstruction.ch_mwcnn.sigma_calibration import (
@@ -36,7 +36,7 @@ def network():
 
 def looked_at(network, given):
     """All that a law is asked with."""
-    trial = trial_pictures(given)
+    trial = initial_images(given)
     with torch.inference_mode():
         image, log_sigma = network(given, trial, with_sigma=True)
     return network, given, trial, image, log_sigma

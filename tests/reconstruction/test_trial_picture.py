@@ -6,7 +6,7 @@ import torch
 
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import trial_pictures
+from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import initial_images
 from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import join
 from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepare
 from tests.conftest import signed_measurement, smooth_image
@@ -22,29 +22,29 @@ def test_is_nearly_the_picture_of_tv():
     m = signed_measurement(smooth_image(32), FEW, sigma=2.0)
     given = input_of(m)
     expected = reconstruct(m, method="tv").image
-    np.testing.assert_allclose(picture_of(given, trial_pictures(given)), expected, atol=0.03 * np.ptp(expected))
+    np.testing.assert_allclose(picture_of(given, initial_images(given)), expected, atol=0.03 * np.ptp(expected))
 
 
 def test_a_start_near_it_changes_nothing_that_counts():
     ready = prepare(signed_measurement(smooth_image(32), FEW, sigma=2.0))
-    anew = trial_pictures(ready.given)
+    anew = initial_images(ready.given)
     torch.testing.assert_close(ready.trial, anew, atol=0.1, rtol=0)  # in standard deviations of the image
 
 
 def test_is_nowhere_below_zero_intensity():
     given = input_of(signed_measurement(smooth_image(32) - smooth_image(32).min(), FEW, sigma=5.0))
-    assert picture_of(given, trial_pictures(given)).min() > -1e-3
+    assert picture_of(given, initial_images(given)).min() > -1e-3
 
 
 @pytest.mark.parametrize("value", [0.0, 0.7])
 def test_a_flat_object_is_flat(value):
     given = input_of(signed_measurement(np.full((32, 32), value), FEW, sigma=0.1))
-    assert torch.isfinite(trial_pictures(given)).all()
+    assert torch.isfinite(initial_images(given)).all()
     flat = input_of(signed_measurement(np.full((32, 32), value), FEW))
-    assert torch.isfinite(trial_pictures(flat)).all()
+    assert torch.isfinite(initial_images(flat)).all()
 
 
 def test_each_of_a_batch_is_as_alone():
     one, two = (input_of(signed_measurement(smooth_image(32), FEW, sigma=s)) for s in (0.5, 8.0))
-    both = trial_pictures(join([one, two]))
-    torch.testing.assert_close(both, torch.cat([trial_pictures(one), trial_pictures(two)]))
+    both = initial_images(join([one, two]))
+    torch.testing.assert_close(both, torch.cat([initial_images(one), initial_images(two)]))

@@ -40,7 +40,7 @@ def s(tmp_path_factory):
 
 def test_a_session_scans_shows_stores_and_reconstructs(s):
     (uid,) = s.RE(s.scan(0.06, 1.0, md={"sample": "stencil"}))
-    last = s.wait_for_pictures()
+    last = s.wait_for_images()
     assert set(last) == {"correlation", "ch-mwcnn"}
     assert (s.folder / "live.png").stat().st_size > 5000
     for method, picture in last.items():
@@ -62,7 +62,7 @@ def test_a_session_scans_shows_stores_and_reconstructs(s):
 
 
 def test_the_spot_is_measured_with_a_knife(s, capsys):
-    knife = SimulatedKnife(name="knife", axis="y", twin=s.beamline.twin)
+    knife = SimulatedKnife(name="knife", axis="y", simulation=s.beamline.simulation)
     words = {"start_um": -70, "stop_um": 70, "points": 21, "exposure_s": 2.0, "slit": KNIFE_GEOMETRY}
     (uid,) = s.RE(s.plans.knife_edge_scan(knife, s.shutter, s.diode, **words))
     fit = fit_knife_edge(s.catalog[uid])
@@ -118,17 +118,17 @@ def reference(s):
 def test_live_pictures_are_corrected_by_the_reference_too(s, reference):
     (uid,) = s.RE(s.scan(0.03, reference_uid=reference[:8]))
     assert s.catalog[uid].metadata["start"]["cxgi"]["reference_uid"] == reference
-    for method, picture in s.wait_for_pictures().items():
+    for method, picture in s.wait_for_images().items():
         assert picture.source["reference_uids"] == [reference]
         again = s.reconstruct(uid, method=method, record=False)
         np.testing.assert_allclose(picture.image, again.image, rtol=1e-5, atol=1e-6)
 
 
 def test_a_reference_that_does_not_fit_is_refused_before_anything_is_exposed(s, reference):
-    before = s.beamline.twin.exposures
+    before = s.beamline.simulation.exposures
     with pytest.raises(CxgiError, match="another pattern set"):
         s.scan(0.06, reference_uid=reference)
-    assert s.beamline.twin.exposures == before
+    assert s.beamline.simulation.exposures == before
     (image,) = s.RE(s.scan(0.01, **SHORT))
     with pytest.raises(CxgiError, match="no reference scan"):
         s.scan(0.03, reference_uid=image)
@@ -181,7 +181,7 @@ def test_an_abort_leaves_usable_exposures_and_a_resumed_scan_has_pictures_of_bot
     assert s.shutter.state.get() == "closed"
     assert 20 < s.reconstruct(method="correlation", record=False).exposures < 61
     (uid,) = s.RE(s.resume_scan())
-    last = s.wait_for_pictures()["correlation"]
+    last = s.wait_for_images()["correlation"]
     words = s.catalog[uid].metadata["start"]["cxgi"]
     assert words["resumes"] == cut_off
     whole = s.reconstruct(method="correlation", record=False)
@@ -218,7 +218,7 @@ def test_a_run_in_the_middle_of_a_scan_harms_neither(s):
     plan = nested(s.scan(0.03, 1.0), lambda: log(temperature, key="temperature", purpose="temperature"), every=12)
     uid, *others = s.RE(plan)
     assert len(others) >= 3
-    assert s.wait_for_pictures()["correlation"].exposures == 31
+    assert s.wait_for_images()["correlation"].exposures == 31
     assert s.reconstruct(method="inverse", record=False).source["raw_uids"] == [uid]
     for run, count in [(uid, 31), *((other, 1) for other in others)]:
         assert find_run(s.catalog, run).metadata["stop"]["num_events"]["primary"] == count

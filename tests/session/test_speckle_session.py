@@ -38,7 +38,7 @@ def run(s, line, tmp_path_factory):
 
 def test_what_is_stored_is_what_was_seen(s, run):
     uid, speckles = run
-    live = s.wait_for_pictures()["correlation"]
+    live = s.wait_for_images()["correlation"]
     stored = SpeckleMeasurement.from_run(find_run(s.catalog, uid), speckles)
     assert len(stored) == 80
     known = set(s.catalog)
@@ -112,8 +112,8 @@ def test_a_run_whose_patterns_are_gone_or_damaged(s, run, tmp_path):
         speckles.path.write_bytes(content[: len(content) // 2])
         with pytest.raises(CxgiError, match="cannot be read"):
             s.reconstruct(uid)
-        twin = simulated_speckle_beamline(board=speckle_board(80, size=12), seed=9).twin
-        other = record_sandpaper(twin, tmp_path / "other.h5", count=3, exposure_s=2.0)
+        simulation = simulated_speckle_beamline(board=speckle_board(80, size=12), seed=9).simulation
+        other = record_sandpaper(simulation, tmp_path / "other.h5", count=3, exposure_s=2.0)
         with pytest.raises(CxgiError, match="holds other patterns"):
             s.reconstruct(uid, speckles=other.path)
     finally:

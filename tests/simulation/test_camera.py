@@ -10,10 +10,10 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation, simulation_parameters
 from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
 from cxgi_bluesky.simulation.geometry import Geometry
-from cxgi_bluesky.simulation.scans import scan_twin
+from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.source import Source
 from tests.analysis.resolution.synthetic import across
 from tests.conftest import QUIET, small_board
@@ -39,9 +39,9 @@ def direct(source: Source, *, geometry: Geometry = GEOMETRY, angle_deg: float = 
 @pytest.mark.parametrize("spot_um", [10.0, 100.0])
 def test_the_direct_image_is_as_sharp_as_the_source_and_the_ghost_image_as_the_mask(spot_um):
     source = Source(spot_um, spot_um)
-    parameters = replace(twin_parameters(AU64), source=source)
-    twin = BeamlineTwin(AU64, tilted_edge(4), parameters, seed=1)
-    ghost = reconstruct(scan_twin(twin, PatternSet(64, 768)), method="tv").image
+    parameters = replace(simulation_parameters(AU64), source=source)
+    simulation = BeamlineSimulation(AU64, tilted_edge(4), parameters, seed=1)
+    ghost = reconstruct(scan_simulation(simulation, PatternSet(64, 768)), method="tv").image
     shown = direct(source)
     both = compare_sharpness(ghost, shown.image, ghost_pixel_um=PIXEL_UM, direct_pixel_um=shown.pixel_um, **BOXES)
     expected = expected_edge_um(source, parameters.geometry, shown.pixel_um, angle_deg=TILT_DEG)
@@ -57,8 +57,10 @@ def test_the_direct_image_is_as_sharp_as_the_source_and_the_ghost_image_as_the_m
 def test_all_patterns_show_an_edge_as_wide_as_the_mask_pixel(spot_um):
     """Without noise: what is left is the pixel of 10 um, and for the large spot a penumbra of 2 um."""
     board = small_board(16)
-    twin = BeamlineTwin(board, tilted_edge(4, size=16), replace(QUIET, source=Source(spot_um, spot_um)), seed=0)
-    image = reconstruct(scan_twin(twin, PatternSet(16, 256)), method="inverse").image
+    simulation = BeamlineSimulation(
+        board, tilted_edge(4, size=16), replace(QUIET, source=Source(spot_um, spot_um)), seed=0
+    )
+    image = reconstruct(scan_simulation(simulation, PatternSet(16, 256)), method="inverse").image
     width = measure_sharpness(image, PIXEL_UM, box=(2, 14, 2, 14))
     assert width.width_um == pytest.approx(0.8 * PIXEL_UM, rel=0.06)
 
@@ -133,10 +135,10 @@ def test_impossible_pictures():
 
 def test_the_twin_shows_its_own_object_directly():
     """Same object, same distances: the twin's direct image is that of its map."""
-    twin = BeamlineTwin(AU64, tilted_edge(4), twin_parameters(AU64), seed=0)
-    p = twin.parameters
+    simulation = BeamlineSimulation(AU64, tilted_edge(4), simulation_parameters(AU64), seed=0)
+    p = simulation.parameters
     words = {"photons_per_pixel": 100, "seed": 3}
-    shown = twin.direct_image(Camera(), **words)
+    shown = simulation.direct_image(Camera(), **words)
     expected = direct_image(tilted_edge(4), PIXEL_UM / 4, p.source, p.geometry, Camera(), **words)
     np.testing.assert_array_equal(shown.image, expected.image)
     assert shown.pixel_um == expected.pixel_um == pytest.approx(3.25)

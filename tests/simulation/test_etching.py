@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.transform import hadamard_matrix
-from cxgi_bluesky.simulation.beamline import twin_parameters
+from cxgi_bluesky.simulation.beamline import simulation_parameters
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.plate.drawing import Design, cells_per_pixel, draw_tile
 from cxgi_bluesky.simulation.plate.etching import COPPER_DEFECTS, DEFECT_NAMES, GOLD_DEFECTS, Defects
@@ -148,9 +148,9 @@ def test_each_tile_has_its_own_defects_the_same_in_every_exposure():
 
 
 def test_the_papers_boards_have_their_defects_when_asked():
-    assert twin_parameters(CU).defects is None
-    assert twin_parameters(CU, etched=True).defects == COPPER_DEFECTS
-    assert twin_parameters(AU, etched=True).defects == GOLD_DEFECTS
+    assert simulation_parameters(CU).defects is None
+    assert simulation_parameters(CU, etched=True).defects == COPPER_DEFECTS
+    assert simulation_parameters(AU, etched=True).defects == GOLD_DEFECTS
 
 
 def test_the_open_tile_stays_open_and_the_metal_tile_metal():

@@ -14,30 +14,30 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters
 from cxgi_bluesky.simulation.geometry import Geometry
 from cxgi_bluesky.simulation.light_path import blur
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.penumbra import FWHM_PER_SIGMA, transfer
 from cxgi_bluesky.simulation.plate.mask import tile_transmission
-from cxgi_bluesky.simulation.scans import scan_twin
+from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.source import POINT_SOURCE, Source, intensity_map
 from tests.conftest import QUIET, small_board
 
 NEAR = Geometry(100, 100, 100)  # a penumbra as large as the spot
 
 
-def current(twin, tile, *, object_in=True):
-    twin.object_in = object_in
-    twin.open_shutter()
-    twin.move_to(*twin.board.position_mm(tile))
-    return twin.current_pa()
+def current(simulation, tile, *, object_in=True):
+    simulation.object_in = object_in
+    simulation.open_shutter()
+    simulation.move_to(*simulation.board.position_mm(tile))
+    return simulation.current_pa()
 
 
-def twin_with(board=None, name="CAS", **changes):
+def simulation_with(board=None, name="CAS", **changes):
     board = board or small_board()
-    return BeamlineTwin(board, render_object(name, board.size, 4), replace(QUIET, **changes), seed=0)
+    return BeamlineSimulation(board, render_object(name, board.size, 4), replace(QUIET, **changes), seed=0)
 
 
 # ---------------------------------------------------------------- distances
@@ -95,39 +95,41 @@ def test_blurring_the_mask_or_the_object_gives_the_same_buckets():
     """A bucket is <mask * spot, object> = <mask, object * spot>: the twin takes the second."""
     board = small_board(alignment=small_board().alignment.__class__(), tile_pitch_um=8 * 10 + 400.0)
     source = Source(20.0, 30.0)
-    twin = twin_with(board, source=source, geometry=Geometry(400, 100, 0))
+    simulation = simulation_with(board, source=source, geometry=Geometry(400, 100, 0))
     truth = render_object("CAS", board.size, 4)
     for tile in (1, 9, 40):
         padded = np.pad(tile_transmission(board, tile, 4), 24, mode="edge")  # as the twin counts beyond the rim
         cast = blur(padded, source, Geometry(400, 100, 0), board.pixel_um / 4)[24:-24, 24:-24]
-        assert current(twin, tile) == pytest.approx(15 * float((cast * truth).mean()), rel=1e-4)
+        assert current(simulation, tile) == pytest.approx(15 * float((cast * truth).mean()), rel=1e-4)
 
 
 def test_a_picture_shows_the_object_convolved_with_the_penumbra():
     board = small_board()
     source, geometry = Source(40.0, 10.0), Geometry(400, 100, 0)
-    twin = twin_with(board, source=source, geometry=geometry)
-    image = reconstruct(scan_twin(twin, PatternSet(8, 64)), method="inverse").image
+    simulation = simulation_with(board, source=source, geometry=geometry)
+    image = reconstruct(scan_simulation(simulation, PatternSet(8, 64)), method="inverse").image
     image = image * 64 / 15
     blurred_object = blur(render_object("CAS", 8, 4), source, geometry, 2.5)
     expected = block_mean(blurred_object, 4)
-    assert np.abs(expected - twin.truth).max() > 0.02
+    assert np.abs(expected - simulation.truth).max() > 0.02
     np.testing.assert_allclose(image, expected, atol=2e-4)
 
 
 def test_the_truth_is_not_blurred():
-    np.testing.assert_array_equal(twin_with(source=Source(100, 100), geometry=NEAR).truth, twin_with().truth)
+    np.testing.assert_array_equal(
+        simulation_with(source=Source(100, 100), geometry=NEAR).truth, simulation_with().truth
+    )
 
 
 def test_the_default_source_hardly_changes_a_picture():
     board = load_board("au64")
     gold = render_object("gold", 64, 4)
     parameters = replace(QUIET, source=Source())
-    twins = [BeamlineTwin(board, gold, p, seed=0) for p in (QUIET, parameters)]
+    twins = [BeamlineSimulation(board, gold, p, seed=0) for p in (QUIET, parameters)]
     for tile in (0, 5, 300, 4095):
-        sharp, real = (current(twin, tile) for twin in twins)
+        sharp, real = (current(simulation, tile) for simulation in twins)
         assert abs(real - sharp) < 0.003 * current(twins[0], 0)
-    assert TwinParameters().source == Source()
+    assert SimulationParameters().source == Source()
 
 
 # ---------------------------------------------------------------- light
@@ -153,8 +155,8 @@ def test_a_measured_illumination_is_taken_at_any_size():
 
 
 def test_a_picture_is_object_times_light():
-    twin = twin_with(source=replace(POINT_SOURCE, gradient_x=1.0))
-    image = reconstruct(scan_twin(twin, PatternSet(8, 64)), method="inverse").image * 64 / 15
+    simulation = simulation_with(source=replace(POINT_SOURCE, gradient_x=1.0))
+    image = reconstruct(scan_simulation(simulation, PatternSet(8, 64)), method="inverse").image * 64 / 15
     light = 1 + (np.arange(32) - 15.5) / 32
     expected = block_mean(render_object("CAS", 8, 4) * light, 4)
     np.testing.assert_allclose(image, expected, atol=2e-4)
@@ -162,12 +164,12 @@ def test_a_picture_is_object_times_light():
 
 def test_the_veil_lowers_the_modulation_depth():
     board = small_board()
-    twin = twin_with(board, source=replace(POINT_SOURCE, veil=0.26))
-    opened, metal = (current(twin, t, object_in=False) for t in (board.open_tile_number, board.metal_tile_number))
+    simulation = simulation_with(board, source=replace(POINT_SOURCE, veil=0.26))
+    opened, metal = (current(simulation, t, object_in=False) for t in (board.open_tile_number, board.metal_tile_number))
     assert opened == pytest.approx(15)
     assert 1 - metal / opened == pytest.approx(0.74 * board.d_r, rel=1e-5)
-    twin.close_shutter()
-    assert twin.current_pa() == 0
+    simulation.close_shutter()
+    assert simulation.current_pa() == 0
 
 
 @pytest.mark.parametrize(

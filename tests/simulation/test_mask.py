@@ -12,11 +12,11 @@ from cxgi_bluesky.analysis.metrics import cnr
 from cxgi_bluesky.masks.board import Alignment, load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.plate.etching import Defects
 from cxgi_bluesky.simulation.plate.mask import tile_transmission, view_transmission
-from cxgi_bluesky.simulation.scans import scan_twin
+from cxgi_bluesky.simulation.scans import scan_simulation
 from tests.conftest import QUIET, small_board
 
 TILE = small_board().tile_of(3 * 8 + 4)  # its negative when mirrored, another pattern when transposed
@@ -101,10 +101,10 @@ def test_a_narrow_view_is_the_middle_of_a_wide_one(dx, dy, angle, mirrored, etch
 # ---------------------------------------------------------------- buckets
 
 
-def current(twin, tile):
-    twin.move_to(*twin.board.position_mm(tile))
-    twin.open_shutter()
-    return twin.current_pa()
+def current(simulation, tile):
+    simulation.move_to(*simulation.board.position_mm(tile))
+    simulation.open_shutter()
+    return simulation.current_pa()
 
 
 @settings(max_examples=20, deadline=None)
@@ -118,12 +118,12 @@ def test_buckets_of_the_reference_tiles(d_r, open_pa, name, subpixels):
     """The open tile passes I_open times the object's mean, the metal tile T0 of that."""
     board = small_board(d_r=d_r)
     parameters = replace(QUIET, open_pa=open_pa, subpixels=subpixels)
-    twin = BeamlineTwin(board, render_object(name, 8, subpixels), parameters, seed=0)
-    opened, closed = current(twin, board.open_tile_number), current(twin, board.metal_tile_number)
-    assert opened == pytest.approx(open_pa * twin.truth.mean(), rel=1e-5)
+    simulation = BeamlineSimulation(board, render_object(name, 8, subpixels), parameters, seed=0)
+    opened, closed = current(simulation, board.open_tile_number), current(simulation, board.metal_tile_number)
+    assert opened == pytest.approx(open_pa * simulation.truth.mean(), rel=1e-5)
     assert closed == pytest.approx(max(1 - d_r, 1e-6) * opened, rel=1e-4)
-    twin.object_in = False
-    assert current(twin, board.open_tile_number) == pytest.approx(open_pa, rel=1e-5)
+    simulation.object_in = False
+    assert current(simulation, board.open_tile_number) == pytest.approx(open_pa, rel=1e-5)
 
 
 @settings(max_examples=15, deadline=None)
@@ -137,7 +137,7 @@ def test_behind_the_aperture_neighbours_do_not_matter(data, aperture, etched):
     currents = []
     for index in (tuple(order), tuple(9 if t == TILE else k for t, k in enumerate(_without_9(order)))):
         board = small_board(tile_pitch_um=80.0, aperture_um=aperture, pattern_index=index)
-        currents.append(current(BeamlineTwin(board, render_object("CAS", 8, 4), parameters, seed=0), TILE))
+        currents.append(current(BeamlineSimulation(board, render_object("CAS", 8, 4), parameters, seed=0), TILE))
     assert currents[0] == pytest.approx(currents[1], rel=1e-6)
 
 
@@ -150,9 +150,9 @@ def _without_9(order):
 
 def test_same_seed_same_run_and_other_boards_differ():
     def buckets(board_seed, seed):
-        parameters = replace(TwinParameters(), defects=Defects(1.0, 1.0, 0.3, 0.4, 0.4, 0.02, seed=board_seed))
-        twin = BeamlineTwin(small_board(), render_object("CAS", 8, 4), parameters, seed=seed)
-        return scan_twin(twin, PatternSet(8, 16)).coefficient
+        parameters = replace(SimulationParameters(), defects=Defects(1.0, 1.0, 0.3, 0.4, 0.4, 0.02, seed=board_seed))
+        simulation = BeamlineSimulation(small_board(), render_object("CAS", 8, 4), parameters, seed=seed)
+        return scan_simulation(simulation, PatternSet(8, 16)).coefficient
 
     np.testing.assert_array_equal(buckets(1, 5), buckets(1, 5))
     assert np.abs(buckets(1, 5) - buckets(2, 5)).max() > 1e-3
@@ -165,14 +165,14 @@ def test_an_aperture_between_sub_pixels_is_cut_to_its_width():
         board = small_board(aperture_um=aperture)
         for subpixels in (4, 8):
             parameters = replace(QUIET, subpixels=subpixels)
-            twin = BeamlineTwin(board, np.ones((8 * subpixels,) * 2, np.float32), parameters, seed=0)
-            assert current(twin, board.open_tile_number) == pytest.approx(15 * (aperture / 80) ** 2, rel=1e-5)
+            simulation = BeamlineSimulation(board, np.ones((8 * subpixels,) * 2, np.float32), parameters, seed=0)
+            assert current(simulation, board.open_tile_number) == pytest.approx(15 * (aperture / 80) ** 2, rel=1e-5)
 
 
 def short_scan(board, object_name, subpixels, count):
-    parameters = replace(twin_parameters(board, etched=True), subpixels=subpixels)
-    twin = BeamlineTwin(board, render_object(object_name, board.size, subpixels), parameters, seed=1)
-    return scan_twin(twin, PatternSet(board.size, count)), twin.truth
+    parameters = replace(simulation_parameters(board, etched=True), subpixels=subpixels)
+    simulation = BeamlineSimulation(board, render_object(object_name, board.size, subpixels), parameters, seed=1)
+    return scan_simulation(simulation, PatternSet(board.size, count)), simulation.truth
 
 
 def test_eight_sub_pixels_change_nothing():
@@ -189,10 +189,10 @@ def test_eight_sub_pixels_change_nothing():
 def test_the_noise_of_a_scan_has_its_theoretical_variance():
     """Repeated exposures of one tile with steady source and stage: variance within 3 sigma of the theory."""
     board, draws = small_board(), 3000
-    parameters = TwinParameters(drift_rms=0.0, stage_rms_um=0.0)
-    twin = BeamlineTwin(board, render_object("CAS", 8, 4), parameters, seed=3)
-    twin.open_shutter()
-    readings = np.array([twin.expose(1.0)[0] for _ in range(draws)])
-    theory = parameters.detector.variance_pa2(twin.current_pa(), 1.0)
+    parameters = SimulationParameters(drift_rms=0.0, stage_rms_um=0.0)
+    simulation = BeamlineSimulation(board, render_object("CAS", 8, 4), parameters, seed=3)
+    simulation.open_shutter()
+    readings = np.array([simulation.expose(1.0)[0] for _ in range(draws)])
+    theory = parameters.detector.variance_pa2(simulation.current_pa(), 1.0)
     assert abs(readings.var(ddof=1) / theory - 1) < 3 * np.sqrt(2 / (draws - 1))
-    assert abs(readings.mean() - twin.current_pa() - 0.05) < 3 * np.sqrt(theory / draws)
+    assert abs(readings.mean() - simulation.current_pa() - 0.05) < 3 * np.sqrt(theory / draws)

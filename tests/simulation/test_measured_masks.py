@@ -12,12 +12,12 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.tile_maps import FineTileMaps
-from cxgi_bluesky.simulation.beamline import BeamlineTwin
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.plate.etching import Defects
 from cxgi_bluesky.simulation.plate.mask import tile_transmission
-from cxgi_bluesky.simulation.scans import scan_twin
+from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.tile_camera import record_fine_tile_maps, record_tile_maps
 from tests.conftest import QUIET, small_board
 from tests.patience import PATIENCE_S
@@ -27,12 +27,14 @@ BOARD = small_board(tile_pitch_um=80.0)
 PATTERNS = PatternSet(8, 64)
 
 
-def twin_of(board=BOARD, parameters=PARAMETERS, tile_maps=None):
-    return BeamlineTwin(board, render_object("CAS", 8, parameters.subpixels), parameters, seed=0, tile_maps=tile_maps)
+def simulation_of(board=BOARD, parameters=PARAMETERS, tile_maps=None):
+    return BeamlineSimulation(
+        board, render_object("CAS", 8, parameters.subpixels), parameters, seed=0, tile_maps=tile_maps
+    )
 
 
 def test_without_errors_the_camera_sees_each_tile():
-    maps = record_tile_maps(twin_of(), PATTERNS)
+    maps = record_tile_maps(simulation_of(), PATTERNS)
     for k in (0, 9, 63):
         drawn = block_mean(tile_transmission(BOARD, BOARD.tile_of(k), 4, PARAMETERS.defects), 4)
         np.testing.assert_allclose(maps.of([k])[0], drawn, atol=1e-5)
@@ -43,49 +45,52 @@ def test_without_errors_the_camera_sees_each_tile():
 
 def test_buckets_are_the_maps_times_the_object():
     """Where the object is flat within a mask pixel, its map says all about a tile."""
-    board, twin = BOARD, twin_of()
+    board, simulation = BOARD, simulation_of()
     coarse = np.random.default_rng(0).random((8, 8)).astype(np.float32)
-    twin = BeamlineTwin(board, coarse.repeat(4, 0).repeat(4, 1), PARAMETERS, seed=0)
-    maps = record_tile_maps(twin, PATTERNS)
-    twin.open_shutter()
+    simulation = BeamlineSimulation(board, coarse.repeat(4, 0).repeat(4, 1), PARAMETERS, seed=0)
+    maps = record_tile_maps(simulation, PATTERNS)
+    simulation.open_shutter()
     for k in (3, 17, 40):
-        twin.move_to(*board.position_mm(board.tile_of(k)))
-        assert twin.current_pa() == pytest.approx(15 * float((maps.of([k])[0] * coarse).mean()), rel=1e-5)
+        simulation.move_to(*board.position_mm(board.tile_of(k)))
+        assert simulation.current_pa() == pytest.approx(15 * float((maps.of([k])[0] * coarse).mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("alignment", [Alignment(), Alignment(mirrored=True), Alignment(rotation_deg=3.0)])
 def test_a_twin_of_its_own_maps_gives_the_same_buckets(tmp_path, alignment):
     board = small_board(alignment=alignment)
-    record_fine_tile_maps(twin_of(board), PATTERNS).to_file(tmp_path / "maps.h5")
+    record_fine_tile_maps(simulation_of(board), PATTERNS).to_file(tmp_path / "maps.h5")
     maps = FineTileMaps.from_file(tmp_path / "maps.h5", board)
     etched, measured = (
-        scan_twin(twin_of(board, parameters, m), PATTERNS) for parameters, m in ((PARAMETERS, None), (QUIET, maps))
+        scan_simulation(simulation_of(board, parameters, m), PATTERNS)
+        for parameters, m in ((PARAMETERS, None), (QUIET, maps))
     )
     np.testing.assert_allclose(measured.coefficient, etched.coefficient, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("subpixels", "within"), [(1, 0.15), (2, 0.1), (8, 0.01)])
 def test_maps_on_other_sub_pixels_than_the_twins(subpixels, within):
-    recorded = record_fine_tile_maps(twin_of(parameters=replace(PARAMETERS, subpixels=subpixels)), PATTERNS)
-    expected, measured = (scan_twin(twin_of(tile_maps=m), PATTERNS) for m in (None, recorded))
+    recorded = record_fine_tile_maps(simulation_of(parameters=replace(PARAMETERS, subpixels=subpixels)), PATTERNS)
+    expected, measured = (scan_simulation(simulation_of(tile_maps=m), PATTERNS) for m in (None, recorded))
     difference = measured.coefficient - expected.coefficient
     assert difference.std() < within * expected.coefficient.std()
 
 
 def test_noise_and_stage_error_have_their_size():
-    quiet = record_tile_maps(twin_of(), PATTERNS).maps
-    noisy = record_tile_maps(twin_of(), PATTERNS, noise=0.04, seed=3).maps
+    quiet = record_tile_maps(simulation_of(), PATTERNS).maps
+    noisy = record_tile_maps(simulation_of(), PATTERNS, noise=0.04, seed=3).maps
     draws = noisy.size
     assert (noisy - quiet).std() == pytest.approx(0.04 / 4, rel=4 / np.sqrt(2 * draws))
-    again, other = (record_tile_maps(twin_of(), PATTERNS, noise=0.04, seed=seed).maps for seed in (3, 4))
+    again, other = (record_tile_maps(simulation_of(), PATTERNS, noise=0.04, seed=seed).maps for seed in (3, 4))
     np.testing.assert_array_equal(noisy, again)
     assert np.abs(noisy - other).max() > 0.01
-    moved = [np.abs(record_tile_maps(twin_of(), PATTERNS, stage_rms_um=s).maps - quiet).mean() for s in (0.5, 1.0)]
+    moved = [
+        np.abs(record_tile_maps(simulation_of(), PATTERNS, stage_rms_um=s).maps - quiet).mean() for s in (0.5, 1.0)
+    ]
     assert moved[1] == pytest.approx(2 * moved[0], rel=0.05)
 
 
 def test_taking_pictures_leaves_the_twin_alone():
-    one, two = (twin_of(parameters=replace(PARAMETERS, stage_rms_um=0.5)) for _ in range(2))
+    one, two = (simulation_of(parameters=replace(PARAMETERS, stage_rms_um=0.5)) for _ in range(2))
     record_tile_maps(one, PATTERNS, noise=0.1)
     assert (one.x_mm, one.exposures, one.openings) == (two.x_mm, 0, 0)
     one.move_to(0, 0)
@@ -95,31 +100,33 @@ def test_taking_pictures_leaves_the_twin_alone():
 
 def test_a_mirrored_board_is_photographed_as_it_is_mounted():
     mirrored = small_board(alignment=Alignment(mirrored=True))
-    plain = record_tile_maps(twin_of(small_board(), QUIET), PATTERNS).maps
-    np.testing.assert_allclose(record_tile_maps(twin_of(mirrored, QUIET), PATTERNS).maps, plain[:, :, ::-1], atol=1e-6)
+    plain = record_tile_maps(simulation_of(small_board(), QUIET), PATTERNS).maps
+    np.testing.assert_allclose(
+        record_tile_maps(simulation_of(mirrored, QUIET), PATTERNS).maps, plain[:, :, ::-1], atol=1e-6
+    )
 
 
 def test_the_beamline_takes_measured_maps():
-    maps = record_fine_tile_maps(twin_of(), PATTERNS)
+    maps = record_fine_tile_maps(simulation_of(), PATTERNS)
     line = simulated_beamline(BOARD, "CAS", parameters=QUIET, tile_maps=maps)
-    line.twin.open_shutter()
+    line.simulation.open_shutter()
     line.stage.tile.set(9).wait(timeout=PATIENCE_S)
-    twin = twin_of()
-    twin.open_shutter()
-    twin.move_to(*BOARD.position_mm(9))
-    assert line.twin.current_pa() == pytest.approx(twin.current_pa(), rel=1e-5)
+    simulation = simulation_of()
+    simulation.open_shutter()
+    simulation.move_to(*BOARD.position_mm(9))
+    assert line.simulation.current_pa() == pytest.approx(simulation.current_pa(), rel=1e-5)
 
 
 def test_maps_that_do_not_fit_the_twin():
-    some = record_fine_tile_maps(twin_of(), PatternSet(8, 10))
-    twin = twin_of(tile_maps=some)
-    twin.open_shutter()
-    twin.move_to(*BOARD.position_mm(BOARD.tile_of(63)))
+    some = record_fine_tile_maps(simulation_of(), PatternSet(8, 10))
+    simulation = simulation_of(tile_maps=some)
+    simulation.open_shutter()
+    simulation.move_to(*BOARD.position_mm(BOARD.tile_of(63)))
     with pytest.raises(CxgiError, match="no tile map of pattern_index 63"):
-        twin.current_pa()
+        simulation.current_pa()
     with pytest.raises(CxgiError, match="of another board"):
-        twin_of(small_board(d_r=0.5), tile_maps=some)
+        simulation_of(small_board(d_r=0.5), tile_maps=some)
     with pytest.raises(CxgiError, match="whole multiple"):
-        twin_of(parameters=replace(QUIET, subpixels=3), tile_maps=some)
+        simulation_of(parameters=replace(QUIET, subpixels=3), tile_maps=some)
     with pytest.raises(CxgiError, match="noise -1"):
-        record_tile_maps(twin_of(), PATTERNS, noise=-1)
+        record_tile_maps(simulation_of(), PATTERNS, noise=-1)

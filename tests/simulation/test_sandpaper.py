@@ -12,8 +12,8 @@ from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.methods.speckle import cnr_curve, speckle_correlation
-from cxgi_bluesky.simulation.beamline import TwinParameters
-from cxgi_bluesky.simulation.sandpaper import Sandpaper, SandpaperTwin, pixel_means
+from cxgi_bluesky.simulation.beamline import SimulationParameters
+from cxgi_bluesky.simulation.sandpaper import Sandpaper, SandpaperSimulation, pixel_means
 from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper
 from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
 from tests.conftest import QUIET
@@ -26,10 +26,10 @@ def autocovariance(sheet: np.ndarray) -> np.ndarray:
     return np.fft.irfft2(np.abs(np.fft.rfft2(deviation)) ** 2, s=sheet.shape) / sheet.size
 
 
-def twin(parameters=QUIET, *, size=16, count=300, seed=0, **options) -> SandpaperTwin:
+def simulation(parameters=QUIET, *, size=16, count=300, seed=0, **options) -> SandpaperSimulation:
     return simulated_speckle_beamline(
         board=speckle_board(count, size=size), parameters=parameters, seed=seed, **options
-    ).twin
+    ).simulation
 
 
 # ---------------------------------------------------------------- the sheet
@@ -76,7 +76,7 @@ def test_grains_need_sub_pixels():
 
 
 def test_a_step_gives_fresh_speckle_and_the_same_place_the_same():
-    t = twin()
+    t = simulation()
     views = []
     for k in (0, 1, 2, 0):
         t.move_to(*t.board.position_mm(k))
@@ -87,7 +87,7 @@ def test_a_step_gives_fresh_speckle_and_the_same_place_the_same():
 
 
 def test_the_stage_moves_the_speckle_by_so_many_cells():
-    t = twin()
+    t = simulation()
     t.move_to(2.7, 1.35)
     before = t.speckle(margin_cells=2)
     t.move_to(2.7 + 2 * t.cell_um / 1000, 1.35 - t.cell_um / 1000)
@@ -98,7 +98,7 @@ def test_the_stage_moves_the_speckle_by_so_many_cells():
 
 
 def test_the_reference_is_beside_the_sheet():
-    t = twin()
+    t = simulation()
     t.move_to(*t.board.position_mm(t.board.open_tile_number))
     assert (t.speckle() == 1).all()
     t.open_shutter()
@@ -110,14 +110,14 @@ def test_the_reference_is_beside_the_sheet():
 
 
 def test_the_bucket_is_the_light_behind_speckle_and_object():
-    t = twin()
+    t = simulation()
     t.move_to(*t.board.position_mm(7))
     t.open_shutter()
     assert t.current_pa() == pytest.approx(QUIET.open_pa * float((t.speckle() * t.object_map).mean()), rel=1e-5)
 
 
 def test_ten_thousand_positions_need_little_memory():
-    t = twin(size=59, count=10000)
+    t = simulation(size=59, count=10000)
     t.move_to(*t.board.position_mm(9999))
     t.speckle()
     assert t._sheet.nbytes < 100e6
@@ -134,14 +134,14 @@ def test_impossible_geometry():
     with pytest.raises(CxgiError, match="'cat' is unknown"):
         simulated_speckle_beamline(10, "cat")
     with pytest.raises(CxgiError, match="object of shape"):
-        SandpaperTwin(speckle_board(10), Sandpaper(), np.ones((8, 8), np.float32), QUIET, seed=0)
+        SandpaperSimulation(speckle_board(10), Sandpaper(), np.ones((8, 8), np.float32), QUIET, seed=0)
 
 
 # ---------------------------------------------------------------- the camera
 
 
 def test_a_perfect_camera_sees_the_light_on_the_pixels():
-    t, rng = twin(), np.random.default_rng(0)
+    t, rng = simulation(), np.random.default_rng(0)
     t.open_shutter()
     t.object_in = False
     frame = PERFECT.frame(t, 1.0, rng)
@@ -150,7 +150,7 @@ def test_a_perfect_camera_sees_the_light_on_the_pixels():
 
 
 def test_photon_and_read_noise_have_their_size():
-    t, rng = twin(size=59), np.random.default_rng(0)
+    t, rng = simulation(size=59), np.random.default_rng(0)
     camera = SpeckleCamera(psf_um=0, counts_per_photon=20, read_noise=40.0)
     dark = camera.frame(t, 1.0, rng).astype(float)
     assert (dark.mean(), dark.std()) == (pytest.approx(100, abs=3), pytest.approx(40, rel=0.06))
@@ -164,7 +164,7 @@ def test_photon_and_read_noise_have_their_size():
 
 
 def test_the_point_spread_blurs_and_keeps_the_light():
-    t, rng = twin(size=59), np.random.default_rng(0)
+    t, rng = simulation(size=59), np.random.default_rng(0)
     t.open_shutter()
     t.object_in = False
     sharp, blurred = (
@@ -176,7 +176,7 @@ def test_the_point_spread_blurs_and_keeps_the_light():
 
 
 def test_a_camera_sees_the_object_unless_it_is_out():
-    t, rng = twin(), np.random.default_rng(0)
+    t, rng = simulation(), np.random.default_rng(0)
     t.open_shutter()
     inside = PERFECT.frame(t, 1.0, rng)
     t.object_in = False
@@ -190,7 +190,7 @@ def test_a_camera_sees_the_object_unless_it_is_out():
 
 @pytest.fixture(scope="module")
 def quiet_scan(tmp_path_factory):
-    t = twin(count=1500)
+    t = simulation(count=1500)
     speckles = record_sandpaper(t, tmp_path_factory.mktemp("s") / "s.h5", camera=PERFECT, exposure_s=0.05)
     return t, speckles, scan_sandpaper(t, speckles)
 
@@ -229,8 +229,8 @@ def test_the_curve_is_that_of_separate_correlations(quiet_scan, monkeypatch):
 def test_stage_error_between_the_two_passes_costs_contrast(tmp_path):
     values = {}
     for error_um in (0.0, 100.0):
-        parameters = TwinParameters(**{**vars(QUIET), "stage_rms_um": error_um})
-        t = twin(parameters, count=800)
+        parameters = SimulationParameters(**{**vars(QUIET), "stage_rms_um": error_um})
+        t = simulation(parameters, count=800)
         speckles = record_sandpaper(t, tmp_path / f"{error_um}.h5", camera=PERFECT, exposure_s=0.05)
         measurement = SpeckleMeasurement.from_exposures(scan_sandpaper(t, speckles), speckles)
         values[error_um] = cnr(reconstruct(measurement, method="correlation").image, t.truth)
@@ -241,7 +241,7 @@ def test_noise_of_the_diode_costs_contrast_and_light_brings_it_back(quiet_scan):
     t, speckles, _ = quiet_scan
     values = []
     for seconds in (0.02, 100.0):
-        noisy = twin(TwinParameters(open_pa=60.0, drift_rms=0.0, stage_rms_um=0.0), count=1500)
+        noisy = simulation(SimulationParameters(open_pa=60.0, drift_rms=0.0, stage_rms_um=0.0), count=1500)
         exposures = scan_sandpaper(noisy, speckles.first(800), exposure_s=seconds)
         measurement = SpeckleMeasurement.from_exposures(exposures, speckles)
         values.append(cnr(reconstruct(measurement, method="correlation").image, t.truth))
@@ -250,7 +250,7 @@ def test_noise_of_the_diode_costs_contrast_and_light_brings_it_back(quiet_scan):
 
 def test_a_drifting_source_is_corrected_by_the_open_exposures(quiet_scan):
     _, speckles, exposures = quiet_scan
-    drifting = twin(TwinParameters(**{**vars(QUIET), "drift_rms": 0.05}), count=1500)
+    drifting = simulation(SimulationParameters(**{**vars(QUIET), "drift_rms": 0.05}), count=1500)
     spoilt = scan_sandpaper(drifting, speckles, open_every=8)
     raw = {k: e.bucket for k, e in spoilt.streams["primary"].items()}
     steady = np.array([exposures.streams["primary"][k].bucket for k in raw])
@@ -264,7 +264,7 @@ def test_a_drifting_source_is_corrected_by_the_open_exposures(quiet_scan):
 
 def test_runs_and_patterns_that_do_not_belong_together(tmp_path, quiet_scan):
     _, speckles, exposures = quiet_scan
-    other = record_sandpaper(twin(seed=5), tmp_path / "o.h5", camera=PERFECT, exposure_s=0.05, count=5)
+    other = record_sandpaper(simulation(seed=5), tmp_path / "o.h5", camera=PERFECT, exposure_s=0.05, count=5)
     with pytest.raises(CxgiError, match=r"made with patterns of sha256 .* give the recording of that run"):
         SpeckleMeasurement.from_exposures(exposures, other)
     with pytest.raises(CxgiError, match="is no speckle run"):

@@ -7,7 +7,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment, load_board
 from cxgi_bluesky.masks.pattern_set import pattern
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
 from cxgi_bluesky.simulation.detector import Detector
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
@@ -17,66 +17,66 @@ from cxgi_bluesky.simulation.source import intensity_drift
 from tests.conftest import QUIET, small_board
 
 
-def twin_of(board, **changes):
-    return BeamlineTwin(board, render_object("CAS", board.size, 4), QUIET, seed=changes.pop("seed", 0))
+def simulation_of(board, **changes):
+    return BeamlineSimulation(board, render_object("CAS", board.size, 4), QUIET, seed=changes.pop("seed", 0))
 
 
 def test_currents_follow_the_forward_model(board):
-    twin = twin_of(board)
-    twin.open_shutter()
+    simulation = simulation_of(board)
+    simulation.open_shutter()
     for k in (0, 1, 9, 63):
-        twin.move_to(*board.position_mm(board.tile_of(k)))
+        simulation.move_to(*board.position_mm(board.tile_of(k)))
         mask = np.where(pattern(8, k) > 0, 1.0, board.t0)
-        assert twin.current_pa() == pytest.approx(15 * (mask * twin.truth).mean(), rel=1e-5)
+        assert simulation.current_pa() == pytest.approx(15 * (mask * simulation.truth).mean(), rel=1e-5)
 
 
 def test_a_scan_without_noise_gives_the_truth(board):
-    twin = twin_of(board)
-    twin.open_shutter()
+    simulation = simulation_of(board)
+    simulation.open_shutter()
     buckets = []
     for k in range(64):
-        twin.move_to(*board.position_mm(board.tile_of(k)))
-        buckets.append(twin.expose(1.0)[0])
+        simulation.move_to(*board.position_mm(board.tile_of(k)))
+        buckets.append(simulation.expose(1.0)[0])
     m = Measurement.from_buckets(8, np.arange(64), buckets, coding="binary", d_r=board.d_r, incident=15.0)
     image = np.array([(s * pattern(8, k)) for k, s in enumerate(m.coefficient)]).sum(axis=0) / 64
-    np.testing.assert_allclose(image, twin.truth, atol=2e-4)
+    np.testing.assert_allclose(image, simulation.truth, atol=2e-4)
 
 
 def test_reference_tiles_show_the_modulation_depth(board):
-    twin = twin_of(board)
-    twin.object_in = False
-    twin.open_shutter()
+    simulation = simulation_of(board)
+    simulation.object_in = False
+    simulation.open_shutter()
     currents = []
     for tile in (board.open_tile_number, board.metal_tile_number):
-        twin.move_to(*board.position_mm(tile))
-        currents.append(twin.current_pa())
+        simulation.move_to(*board.position_mm(tile))
+        currents.append(simulation.current_pa())
     assert 1 - currents[1] / currents[0] == pytest.approx(board.d_r, rel=1e-5)
 
 
 def test_closed_shutter_gives_the_dark_current_only(board):
-    twin = BeamlineTwin(board, render_object("CAS", 8), TwinParameters(), seed=0)
-    readings = [twin.expose(1.0)[0] for _ in range(50)]
+    simulation = BeamlineSimulation(board, render_object("CAS", 8), SimulationParameters(), seed=0)
+    readings = [simulation.expose(1.0)[0] for _ in range(50)]
     assert np.mean(readings) == pytest.approx(0.05, abs=0.02)
-    assert twin.shutter_open_s == 0
-    assert twin.openings == 0
+    assert simulation.shutter_open_s == 0
+    assert simulation.openings == 0
 
 
 def test_shutter_seconds_and_openings_are_counted(board):
-    twin = twin_of(board)
+    simulation = simulation_of(board)
     for _ in range(3):
-        twin.open_shutter()
-        twin.open_shutter()
-        twin.expose(2.0)
-        twin.close_shutter()
-        twin.expose(5.0)
-    assert (twin.shutter_open_s, twin.openings) == (6.0, 3)
+        simulation.open_shutter()
+        simulation.open_shutter()
+        simulation.expose(2.0)
+        simulation.close_shutter()
+        simulation.expose(5.0)
+    assert (simulation.shutter_open_s, simulation.openings) == (6.0, 3)
 
 
 def test_same_seed_same_readings(board):
     def readings(seed):
-        twin = BeamlineTwin(board, render_object("CAS", 8), TwinParameters(), seed=seed)
-        twin.open_shutter()
-        return [twin.expose(1.0) for _ in range(5)]
+        simulation = BeamlineSimulation(board, render_object("CAS", 8), SimulationParameters(), seed=seed)
+        simulation.open_shutter()
+        return [simulation.expose(1.0) for _ in range(5)]
 
     assert readings(1) == readings(1)
     assert readings(1) != readings(2)
@@ -132,11 +132,11 @@ def test_without_a_limiting_aperture_neighbours_leak():
     closed = small_board(alignment=Alignment(), tile_pitch_um=80.0, aperture_um=40.0)
     currents = []
     for board in (closed, tight, wide):
-        twin = twin_of(board)
-        twin.object_in = False
-        twin.open_shutter()
-        twin.move_to(*board.position_mm(board.tile_of(9)))
-        currents.append(twin.current_pa())
+        simulation = simulation_of(board)
+        simulation.object_in = False
+        simulation.open_shutter()
+        simulation.move_to(*board.position_mm(board.tile_of(9)))
+        currents.append(simulation.current_pa())
     assert currents[0] < currents[1] < 0.6 * currents[2]
 
 
@@ -174,12 +174,12 @@ def test_impossible_objects():
     with pytest.raises(CxgiError, match="sub-pixels"):
         render_object("CAS", 64, 0)
     with pytest.raises(CxgiError, match="object of shape"):
-        BeamlineTwin(load_board("au64"), np.zeros((8, 8)), TwinParameters(), seed=0)
+        BeamlineSimulation(load_board("au64"), np.zeros((8, 8)), SimulationParameters(), seed=0)
 
 
 def test_boards_have_their_parameters():
-    assert twin_parameters(load_board("cu32")).open_pa == 60
-    assert twin_parameters(load_board("au64")).open_pa == 15
+    assert simulation_parameters(load_board("cu32")).open_pa == 60
+    assert simulation_parameters(load_board("au64")).open_pa == 15
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -71,7 +71,7 @@ def test_perfect_masks_give_what_a_measurement_gives():
     batch = simulate(images, "perfect", generator(), sampling=SOME, noise=QUIET)
     kinds = set()
     for number, image in enumerate(images[:, 0].numpy()):
-        index, doubted = indices(batch, number), float(batch.given.masks_doubted[number])
+        index, doubted = indices(batch, number), float(batch.given.mask_uncertainty[number])
         measurement = signed(image, index)
         if doubted == 0:
             ours = batch.given.variance[number].ravel()[index]
@@ -110,7 +110,7 @@ def test_noise_has_the_level_that_it_claims():
     images, noise = objects(8, 64), NoiseConfig((20.0, 20.0), sigma_error=0.0)
     batch = simulate(images, "perfect", generator(), sampling=SOME, noise=noise)
     g = batch.given
-    for number in torch.nonzero(g.masks_doubted == 0).ravel().tolist():
+    for number in torch.nonzero(g.mask_uncertainty == 0).ravel().tolist():
         index = indices(batch, number)
         true = walsh_hadamard_2d(images[number, 0].numpy().astype(float)).ravel()[index] / 64
         measured = (g.coefficients[number] * g.deviation[number]).ravel().numpy()[index]
@@ -118,7 +118,7 @@ def test_noise_has_the_level_that_it_claims():
         claimed = float(g.variance[number].ravel()[index[1]].sqrt() * g.deviation[number].squeeze())
         assert error.std() == pytest.approx(claimed, rel=0.1)
         assert 20 * np.log10(np.sqrt(np.mean(signal**2)) / error.std()) == pytest.approx(20, abs=1)
-    assert (g.masks_doubted == 0).any()
+    assert (g.mask_uncertainty == 0).any()
 
 
 def test_the_noise_that_the_network_is_told_may_be_wrong_half_the_time():

@@ -269,7 +269,7 @@ def test_checks_are_of_boards_and_objects_that_training_never_meets(tmp_path):
     for batch in checks["32, 18.75 %"]:
         for image in batch.truth[:, 0].numpy():
             assert np.round(image * 255).astype(np.uint8).tobytes() not in objects
-    kinds = {float(data.batch(step).given.masks_doubted.mean()) for step in range(30)}
+    kinds = {float(data.batch(step).given.mask_uncertainty.mean()) for step in range(30)}
     assert {0.5, 1.0} < kinds
 
 

@@ -248,7 +248,7 @@ def similarity_of(board: MaskBoard, visits: Sequence[Visit], *, mirrored: bool) 
     mirrored : bool
         Whether the plate is taken to be mounted back to front.
     """
-    plate = np.array([board.on_plate_mm(board.fiducials[visit.landmark]) for visit in visits])
+    plate = np.array([board.on_board_mm(board.fiducials[visit.landmark]) for visit in visits])
     centre = np.array([visit.centre_um for visit in visits]) / 1000
     sigma = np.array([(visit.x.sigma_um, visit.y.sigma_um) for visit in visits]) / 1000
     return fit_similarity(plate, centre, sigma, mirrored=mirrored)
@@ -264,4 +264,4 @@ def _scatter(profiles: Sequence[EdgeFit]) -> float:
 def _corners_mm(board: MaskBoard) -> Array:
     rows = -(-board.pattern_count // board.columns)
     corners = [(row, column) for row in (0, rows - 1) for column in (0, board.columns - 1)]
-    return np.array([board.on_plate_mm(corner) for corner in corners])
+    return np.array([board.on_board_mm(corner) for corner in corners])

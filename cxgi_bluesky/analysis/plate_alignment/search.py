@@ -110,14 +110,14 @@ def match(
     grid_um, value = grid_um[usable], value[usable]
     reach_um = float(np.abs(grid_um).max())
     layout = _Layout(board, landmark, 2 * reach_um + board.tile_pitch_um)
-    to_plate = np.linalg.inv(lies.matrix)
+    to_board = np.linalg.inv(lies.matrix)
     centre, step_um = np.zeros(2), 0.0
     for share_of_pitch in STEPS:
         half_um = reach_um if step_um == 0 else step_um
         step_um = share_of_pitch * board.tile_pitch_um
         # Beyond the grid one row alone is lit, from which nearer and dimmer cannot be told.
         tried = np.clip(_lattice(centre, half_um, step_um), -reach_um, reach_um)
-        light = layout.at((grid_um[None] - tried[:, None]) @ to_plate.T)
+        light = layout.at((grid_um[None] - tried[:, None]) @ to_board.T)
         slope, metal, share = _fit(light, value)
         best = int(np.argmax(np.where(slope > 0, share, -1)))
         centre = tried[best]
@@ -165,11 +165,11 @@ class _Layout:
                     )
                     self._light += fill * np.multiply.outer(down, across)
 
-    def at(self, plate_um: Array) -> Array:
+    def at(self, board_um: Array) -> Array:
         """Light at places (x, y) from the landmark, in plate coordinates; shape (..., 2) to (...)."""
         from scipy.ndimage import map_coordinates
 
-        cells = plate_um[..., ::-1] / self._cell_um + self._half
+        cells = board_um[..., ::-1] / self._cell_um + self._half
         return map_coordinates(self._light, np.moveaxis(cells, -1, 0), order=1, mode="nearest")
 
 

@@ -19,7 +19,7 @@ from ...reconstruction.api import reconstruct
 from ...reconstruction.registry import METHODS
 from ...reconstruction.result import Reconstruction
 from .options import DemoOptions
-from .results import Say
+from .results import Echo
 from .scan import Scanned
 
 EXPOSURE_S = 1.0  # as in the scan of a session
@@ -85,7 +85,7 @@ class Agreement:
         )
 
 
-def agreement(scanned: Scanned, asked: DemoOptions, board: MaskBoard, *, incident: bool, say: Say) -> Agreement:
+def agreement(scanned: Scanned, asked: DemoOptions, board: MaskBoard, *, incident: bool, echo: Echo) -> Agreement:
     """Compare a scan with soft devices of the same seed, and these with soft devices of another one.
 
     Parameters
@@ -98,7 +98,7 @@ def agreement(scanned: Scanned, asked: DemoOptions, board: MaskBoard, *, inciden
         Whether the scan had an object stage, hence exposures with the object out.
     say : callable
     """
-    say("The same scan on soft devices, with the same seed and with another ...")
+    echo("The same scan on soft devices, with the same seed and with another ...")
     mine = Exposures.from_documents(_without_monitor(scanned.run.documents()))
     seeds = (asked.seed, asked.seed + 1)
     soft, other = (_soft_run(board, asked.object_name, seed, scanned.pattern_set, incident) for seed in seeds)

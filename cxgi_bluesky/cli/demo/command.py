@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ...errors import ConfigError
-from .._options import Commands, Payload, Say, add_command
+from .._options import Commands, Echo, Payload, add_command
 from .options import DemoOptions
 
 
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
     )
 
 
-def demo(options: argparse.Namespace, say: Say) -> Payload:
+def demo(options: argparse.Namespace, echo: Echo) -> Payload:
     """Scan a simulated object and reconstruct it.
 
     Parameters
@@ -49,15 +49,15 @@ def demo(options: argparse.Namespace, say: Say) -> Payload:
     """
     asked = DemoOptions(options.object, options.board, options.fraction, options.seed, options.out, options.data)
     if options.epics:
-        return _over_epics(asked, options, say)
+        return _over_epics(asked, options, echo)
     if options.detector is not None:
         raise ConfigError(f"--detector {options.detector} is one of the IOC's: it needs --epics")
     from .run import run_demo
 
-    return run_demo(asked, _thickness(options), say)
+    return run_demo(asked, _thickness(options), echo)
 
 
-def _over_epics(asked: DemoOptions, options: argparse.Namespace, say: Say) -> Payload:
+def _over_epics(asked: DemoOptions, options: argparse.Namespace, echo: Echo) -> Payload:
     if options.material is not None or options.energy_kev is not None:
         raise ConfigError(
             "--material and --energy-kev: the IOC serves no thickness, leave them out or leave out --epics"
@@ -65,8 +65,8 @@ def _over_epics(asked: DemoOptions, options: argparse.Namespace, say: Say) -> Pa
     from .epics import run_each_detector, run_epics_demo
 
     if options.detector == "all":
-        return run_each_detector(asked, quiet=options.json, say=say)
-    return run_epics_demo(asked, options.detector or "generic", say)
+        return run_each_detector(asked, quiet=options.json, echo=echo)
+    return run_epics_demo(asked, options.detector or "generic", echo)
 
 
 def _thickness(options: argparse.Namespace) -> dict[str, Any]:

@@ -132,7 +132,7 @@ NUMBERS_FILE = "demo.json"
 DISAGREES = 1  # exit code
 
 
-def run_epics_demo(asked: DemoOptions, detector: str, say: Any) -> dict[str, Any]:
+def run_epics_demo(asked: DemoOptions, detector: str, echo: Any) -> dict[str, Any]:
     """Scan an IOC of its own through a beamline file, and hold everything against soft devices.
 
     To be called in a process that has not talked Channel Access before.
@@ -154,10 +154,10 @@ def run_epics_demo(asked: DemoOptions, detector: str, say: Any) -> dict[str, Any
         For an unknown detector, without the extra ``epics``, or after Ctrl-C; the shutter is closed and the IOC ended.
     """
     words = beamline_words(detector, asked.board)
-    say(f"Starting an IOC of its own, prefix {words['prefix']}, as fast as it can ...")
+    echo(f"Starting an IOC of its own, prefix {words['prefix']}, as fast as it can ...")
     with DemoIoc(prefix=words["prefix"], board=asked.board, object_name=asked.object_name, seed=asked.seed) as ioc:
         ioc.tell_clients()
-        numbers = {"detector": detector, **_scan_and_show(ioc, words, asked, say)}
+        numbers = {"detector": detector, **_scan_and_show(ioc, words, asked, echo)}
     with whole_file(Path(asked.out) / NUMBERS_FILE) as file:
         file.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     return numbers
@@ -193,7 +193,7 @@ def beamline_words(detector: str, board: str) -> dict[str, Any]:
     return {**words, "stage": stage, "board": str(Path(board).resolve()) if Path(board).is_file() else board}
 
 
-def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: DemoOptions, say: Any) -> dict[str, Any]:
+def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: DemoOptions, echo: Any) -> dict[str, Any]:
     """What follows when the environment is right: from here on ophyd may be imported."""
     from ... import session
     from ...devices.simulated.beamline import simulated_beamline
@@ -206,16 +206,16 @@ def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: DemoOptions, say:
     file = folder / "beamline.yml"
     file.write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")
     s = session.start(sim=False, beamline=file, data=asked.data)
-    scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, over Channel Access with {file}", say)
+    scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, over Channel Access with {file}", echo)
     leave_channel_access()
     leave_to_itself(s.shutter)
     counts = Counts.of(scanned, s.diode, ioc.end())
     assert isinstance(s.board, MaskBoard)
-    truth = simulated_beamline(s.board, asked.object_name, seed=asked.seed).twin.truth
-    shown = show(s, scanned, truth, folder, say)
-    beside = agreement(scanned, asked, s.board, incident=s.object_stage is not None, say=say)
-    say(str(beside))
-    say(str(counts))
+    truth = simulated_beamline(s.board, asked.object_name, seed=asked.seed).simulation.truth
+    shown = show(s, scanned, truth, folder, echo)
+    beside = agreement(scanned, asked, s.board, incident=s.object_stage is not None, echo=echo)
+    echo(str(beside))
+    echo(str(counts))
     return {
         **numbers_of(asked, s, scanned, shown, folder),
         "beside_soft_devices": beside.to_dict(),
@@ -230,7 +230,7 @@ def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: DemoOptions, say:
 WHOLE, SHARE = "generic", 0.25  # the others read more PVs an exposure: a quarter of the patterns shows the same
 
 
-def run_each_detector(asked: DemoOptions, *, quiet: bool, say: Any) -> dict[str, Any]:
+def run_each_detector(asked: DemoOptions, *, quiet: bool, echo: Any) -> dict[str, Any]:
     """``cxgi demo --epics`` for every detector, with pictures in a folder of its own each.
 
     Parameters
@@ -256,11 +256,11 @@ def run_each_detector(asked: DemoOptions, *, quiet: bool, say: Any) -> dict[str,
         folder = Path(asked.out) / detector
         share = asked.fraction if detector == WHOLE else SHARE * asked.fraction
         fewer = "" if detector == WHOLE else f", with {SHARE:.0%} of the patterns asked for: it takes longer"
-        say(f"\n=== detector {detector}{fewer} ===")
+        echo(f"\n=== detector {detector}{fewer} ===")
         here = replace(asked, fraction=share, out=folder)
         _run([*_as_words(here), "--detector", detector], quiet=quiet)
         told[detector] = json.loads((folder / NUMBERS_FILE).read_text(encoding="utf-8"))
-    say(_table(told))
+    echo(_table(told))
     return {"detectors": told, "exit_code": max(numbers["exit_code"] for numbers in told.values())}
 
 

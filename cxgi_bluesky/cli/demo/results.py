@@ -21,7 +21,7 @@ from ...session.session import Session
 from .options import DemoOptions
 from .scan import Scanned
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 AFFINE = "after a least-squares affine fit to the truth, for every method"
 
 
@@ -33,7 +33,7 @@ class Shown:
     numbers: dict[str, dict[str, Any]]
 
 
-def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, say: Say) -> Shown:
+def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, echo: Echo) -> Shown:
     """Reconstruct with every method, record, compare with the truth, draw and tell.
 
     Parameters
@@ -49,14 +49,14 @@ def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, s
         Takes a line of text for the user.
     """
     measurement = Measurement.from_exposures(scanned.exposures)
-    images = reconstruct_all(measurement, scanned.live, s.catalog, s.board.pixel_um, say)
+    images = reconstruct_all(measurement, scanned.live, s.catalog, s.board.pixel_um, echo)
     numbers = {
         name: {**compare(r.image, truth), "seconds": r.seconds, "held_out": r.quality["held_out"]}
         for name, r in images.items()
     }
     save_pictures(out, truth, images, numbers, cnr_curves(measurement, truth))
-    say(table(numbers))
-    say(f"Pictures in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
+    echo(table(numbers))
+    echo(f"Pictures in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
     return Shown(images, numbers)
 
 
@@ -95,7 +95,7 @@ def output_folder(out: str | Path) -> Path:
 
 
 def reconstruct_all(
-    measurement: Measurement, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, say: Say
+    measurement: Measurement, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, echo: Echo
 ) -> dict[str, Reconstruction]:
     """Every method from what the catalog holds, each stored as a derived run; held against the live picture.
 
@@ -122,7 +122,7 @@ def reconstruct_all(
         picture = live.get(method)
         if picture is not None:
             same = np.allclose(picture.image, results[method].image, rtol=1e-5, atol=1e-6)
-            say(f"Last live picture ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}")
+            echo(f"Last live picture ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}")
     return results
 
 

@@ -8,11 +8,11 @@ from ... import session
 from ...devices.simulated.beamline import SimulatedBeamline
 from ...simulation.objects.registry import check_object
 from .options import DemoOptions
-from .results import Say, numbers_of, output_folder, show
+from .results import Echo, numbers_of, output_folder, show
 from .scan import scan
 
 
-def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], say: Say) -> dict[str, Any]:
+def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) -> dict[str, Any]:
     """Scan, reconstruct with every method, save pictures.
 
     Parameters
@@ -30,7 +30,7 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], say: Say) ->
     """
     out = output_folder(asked.out)
     check_object(asked.object_name)
-    say("Starting the simulated beamline and the catalog ...")
+    echo("Starting the simulated beamline and the catalog ...")
     s = session.start(
         data=asked.data,
         board=asked.board,
@@ -38,8 +38,8 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], say: Say) ->
         object_parameters=object_parameters,
         seed=asked.seed,
     )
-    scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, 1 s each (simulated)", say)
-    say(f"Shutter {s.shutter.state.get()}, open for {scanned.open_s:.0f} s in {scanned.openings} exposures")
+    scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, 1 s each (simulated)", echo)
+    echo(f"Shutter {s.shutter.state.get()}, open for {scanned.open_s:.0f} s in {scanned.openings} exposures")
     assert isinstance(s.beamline, SimulatedBeamline)
-    shown = show(s, scanned, s.beamline.twin.truth, out, say)
+    shown = show(s, scanned, s.beamline.simulation.truth, out, echo)
     return numbers_of(asked, s, scanned, shown, out)

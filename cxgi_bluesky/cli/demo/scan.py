@@ -55,7 +55,7 @@ class Scanned:
         }
 
 
-def scan(s: Session, fraction: float, words: str, say: Callable[[str], None]) -> Scanned:
+def scan(s: Session, fraction: float, words: str, echo: Callable[[str], None]) -> Scanned:
     """Scan the object of a session.
 
     Parameters
@@ -73,12 +73,12 @@ def scan(s: Session, fraction: float, words: str, say: Callable[[str], None]) ->
         After Ctrl-C, when the shutter is closed: what can still be done with the exposures.
     """
     pattern_set = s.pattern_set(fraction)
-    say(
+    echo(
         f"Scanning {pattern_set.count} of {pattern_set.size**2} patterns of board {s.board.name} "
         f"({s.board.metal}, D_r {s.board.d_r:.0%}), {words}"
     )
     uid = _scan_or_say_what_is_left(s, pattern_set)
-    live = s.wait_for_pictures()
+    live = s.wait_for_images()
     run = find_run(s.catalog, uid)
     open_s, openings = float(s.shutter.open_s.get()), int(s.shutter.openings.get())
     return Scanned(uid, run, pattern_set, read_exposures(run), live, open_s, openings)

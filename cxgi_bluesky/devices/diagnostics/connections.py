@@ -9,7 +9,7 @@ from typing import Any
 from ophyd import EpicsSignal
 
 from ..beamline import Beamline
-from ..epics.signals import Timeouts, epics_signals, find_unconnected, fresh, silent_pvs
+from ..epics.signals import Timeouts, epics_signals, find_unconnected, read_uncached, silent_pvs
 from .findings import Finding
 from .values import axes_of
 
@@ -77,7 +77,7 @@ def readings(devices: Sequence[Any]) -> tuple[list[Finding], int]:
             if not signal.connected:
                 continue
             try:
-                fresh(signal)
+                read_uncached(signal)
                 read += 1
             except Exception as error:
                 what = f"{signal.pvname} is connected, but is not read ({type(error).__name__})"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..epics.arrivals import is_stamp
 from ..epics.diode import EpicsDiode
-from ..epics.signals import fresh, fresh_with_time, says
+from ..epics.signals import equals, read_uncached, read_uncached_with_time
 from .findings import Finding
 
 UNTOLD = "it cannot be told whether a value is of its own exposure"
@@ -33,7 +33,7 @@ def stamps(line: Any) -> list[Finding]:
     return [
         Finding(place, f"{signal.pvname} has no time stamp: {UNTOLD}", f"try --expose; if it never has one, {STAMP}")
         for place, signal in _read_after_exposures(line.diode)
-        if signal.connected and not is_stamp(fresh_with_time(signal)[1])
+        if signal.connected and not is_stamp(read_uncached_with_time(signal)[1])
     ]
 
 
@@ -47,7 +47,7 @@ def try_exposure(line: Any) -> tuple[list[Finding], Exposed | None]:
     signals = [shutter.readback, *(signal for _, signal in _read_after_exposures(diode))]
     if not all(signal.connected for signal in signals):
         return [Finding("diode", "no exposure was tried", "make shutter and detector answer first")], None
-    if not says(shutter.readback, fresh(shutter.readback), shutter.pvs.closed_value):
+    if not equals(shutter.readback, read_uncached(shutter.readback), shutter.pvs.closed_value):
         return [Finding("shutter", "not closed: no exposure was tried", "close the shutter, then check again")], None
     exposure_s = float(diode.exposure_s.get())
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..epics.axes import Axis
-from ..epics.signals import fresh, says
+from ..epics.signals import equals, read_uncached
 from .findings import Finding
 
 STEP_MM = 0.1
@@ -17,7 +17,7 @@ def axes_move(line: Any) -> list[Finding]:
     shutter, stage = line.shutter, line.stage
     if not all(part.connected for part in (shutter.readback, stage.x, stage.y)):
         return [Finding("stage", "axes were not moved", "make shutter and axes answer first")]
-    if not says(shutter.readback, fresh(shutter.readback), shutter.pvs.closed_value):
+    if not equals(shutter.readback, read_uncached(shutter.readback), shutter.pvs.closed_value):
         return [Finding("shutter", "not closed: the axes were not moved", "close the shutter, then check again")]
     axes = {"x": stage.x, "y": stage.y}
     tried = [_move(axis, axes) for axis in axes]
@@ -81,7 +81,7 @@ def _find_faults(move: Move, axes: dict[str, Axis], window_um: float) -> list[Fi
 
 
 def _read(motor: Axis) -> float:
-    return float(fresh(motor.user_readback))
+    return float(read_uncached(motor.user_readback))
 
 
 def _towards_middle(axis: Axis, position: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..beamline import Beamline
 from ..epics.axes import UNIT, Axis, BoundedMotor, BoundedPositioner
-from ..epics.signals import fresh, says, word_of
+from ..epics.signals import enum_label, equals, read_uncached
 from .findings import Finding
 
 AXES = ("x", "y")
@@ -28,10 +28,10 @@ def units(line: Any) -> list[Finding]:
     """EGU of the motors, and of the currents where the IOC tells it."""
     found = []
     for place, axis in axes_of(line).items():
-        if isinstance(axis, BoundedMotor) and (unit := fresh(axis.motor_egu)) != UNIT:
+        if isinstance(axis, BoundedMotor) and (unit := read_uncached(axis.motor_egu)) != UNIT:
             remedy = f"set {axis.prefix}.EGU to mm, with MRES, limits and velocity in mm"
             found.append(Finding(place, f"{axis.prefix}.EGU is {unit!r}, boards are in mm", remedy))
-        elif isinstance(axis, BoundedPositioner) and (unit := axis.told_unit()) not in (None, UNIT):
+        elif isinstance(axis, BoundedPositioner) and (unit := axis.reported_unit()) not in (None, UNIT):
             what = f"{axis.readback_pv} is in {unit!r}, boards are in mm"
             found.append(Finding(place, what, "set its EGU, scale and limits to mm"))
     for place, signal, unit in _currents(line.diode):
@@ -103,15 +103,15 @@ def words(line: Beamline) -> list[Finding]:
         and signal.connected
         and isinstance(wanted, str)
         and wanted not in (signal.enum_strs or ())
-        and not isinstance(fresh(signal), str)
+        and not isinstance(read_uncached(signal), str)
     ]
     if found or not shutter.readback.connected:
         return found
-    value = fresh(shutter.readback)
+    value = read_uncached(shutter.readback)
     if not any(
-        says(shutter.readback, value, wanted) for wanted in (shutter.pvs.opened_value, shutter.pvs.closed_value)
+        equals(shutter.readback, value, wanted) for wanted in (shutter.pvs.opened_value, shutter.pvs.closed_value)
     ):
-        what = f"{shutter.readback.pvname} says {word_of(shutter.readback, value)}, neither open nor closed"
+        what = f"{shutter.readback.pvname} says {enum_label(shutter.readback, value)}, neither open nor closed"
         remedy = "see the shutter, or correct opened_value and closed_value"
         if isinstance(value, str):
             remedy += ': it is a text, give texts, such as "Open" and "Closed"'
@@ -155,10 +155,10 @@ def states(line: Beamline) -> list[Finding]:
 
 
 def _says(signal: Any, wanted: Any) -> bool:
-    return signal.connected and says(signal, fresh(signal), wanted)
+    return signal.connected and equals(signal, read_uncached(signal), wanted)
 
 
 def _now(where: str, signal: Any, meaning: str, remedy: str) -> Finding:
     return Finding(
-        where, f"{signal.pvname} says {word_of(signal, fresh(signal))}: {meaning}", f"{remedy} before a scan"
+        where, f"{signal.pvname} says {enum_label(signal, read_uncached(signal))}: {meaning}", f"{remedy} before a scan"
     )

@@ -17,7 +17,7 @@ from ...errors import ScanError
 from ..base import Named
 from ..configuration import Configured, Settings
 from ..stage import NotArrivedError, PositionError
-from .signals import Timeouts, fresh, fresh_together, give_timeouts, put_noting, wait_for_record
+from .signals import Timeouts, give_timeouts, put_with_callback, read_uncached, read_uncached_together, wait_for_record
 from .status import in_background
 
 UNIT = "mm"
@@ -139,13 +139,13 @@ class BoundedPositioner(Named, Configured, PVPositionerPC):
                 f"{self.name}: {pos:g} mm is outside the limits of {self.setpoint_pv}, {low:g} to {high:g}"
             )
 
-    def told_unit(self) -> str | None:
+    def reported_unit(self) -> str | None:
         """Unit of the readback, None if the IOC does not tell."""
         return (self.readback.metadata or {}).get("units") or None
 
     def check_unit(self) -> None:
         """Raise `CxgiError` if the readback tells another unit than mm."""
-        if (unit := self.told_unit()) not in (None, UNIT):
+        if (unit := self.reported_unit()) not in (None, UNIT):
             raise ScanError(f"{self.readback_pv} is in {unit!r}: positions of boards are in mm, set it to mm")
 
     def describe(self) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class BoundedMotor(Named, Configured, EpicsMotor):
 
     def own_limits(self) -> tuple[float, float]:
         """Limits of the record; equal ones mean none."""
-        return float(fresh(self.low_limit_travel)), float(fresh(self.high_limit_travel))
+        return float(read_uncached(self.low_limit_travel)), float(read_uncached(self.high_limit_travel))
 
     def check_value(self, pos: float) -> None:
         """Raise `LimitError` beyond either limits, `ValueError` for what is no position."""
@@ -211,7 +211,7 @@ class BoundedMotor(Named, Configured, EpicsMotor):
 
     def check_unit(self) -> None:
         """Raise `CxgiError` unless the record counts in mm."""
-        unit = fresh(self.motor_egu)
+        unit = read_uncached(self.motor_egu)
         if unit != UNIT:
             raise ScanError(f"{self.prefix}.EGU says {unit!r}: positions of boards are in mm, set the record to mm")
 
@@ -274,7 +274,9 @@ def move_together(
     settle_s = max(axis.settle_time for axis in axes)
     ends = [threading.Event() for _ in axes]
     for axis, wanted, end in zip(axes, wanted_mm, ends, strict=True):
-        put_noting(axis.user_setpoint, wanted, end)  # here, not in the background: a stop that follows comes after it
+        put_with_callback(
+            axis.user_setpoint, wanted, end
+        )  # here, not in the background: a stop that follows comes after it
 
     def arrive() -> None:
         _wait_for_ends(axes, wanted_mm, ends, window_um, timeout_s)
@@ -312,7 +314,7 @@ def _stop(axes: Sequence[Axis]) -> None:
 
 def _position(axis: Axis) -> str:
     try:
-        return f"{fresh(axis.user_readback):.4f}"
+        return f"{read_uncached(axis.user_readback):.4f}"
     except Exception:  # the IOC is gone: the place is not known
         return "unknown"
 
@@ -322,7 +324,7 @@ def _places_at_rest(axes: Sequence[Axis], timeout_s: float) -> list[float]:
     deadline = time.monotonic() + timeout_s
     done = [signal for axis in axes for signal in axis.done_signals]
     while True:
-        told = fresh_together(*done, *(axis.user_readback for axis in axes))
+        told = read_uncached_together(*done, *(axis.user_readback for axis in axes))
         if all(told[: len(done)]):
             return [float(place) for place in told[len(done) :]]
         if time.monotonic() > deadline:

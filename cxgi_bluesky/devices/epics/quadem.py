@@ -13,7 +13,7 @@ from ophyd.status import StatusBase
 from ...errors import ScanError
 from ..configuration import Settings
 from .diode import EpicsDiode, Reading, pa_per
-from .signals import fresh
+from .signals import read_uncached
 
 SINGLE, FREE_RUN = 2, 0  # of AcquireMode and TriggerMode
 FULL_SCALE_A = {1: 120e-9, 0: 120e-6}  # of a TetrAMM by the value of Range, the sensitive one first
@@ -124,7 +124,9 @@ class QuadEMDiode(EpicsDiode):
         self.detector.trigger().wait(timeout=exposure_s + MARGIN_S)
         mean, spread = map(float, self.arrivals.take(self.mean_value, self.spread))
         mean_a = mean * self._factor * 1e-12
-        averaged = max(float(fresh(self.detector.num_averaged)), 1.0)  # the same number again is not stamped anew
+        averaged = max(
+            float(read_uncached(self.detector.num_averaged)), 1.0
+        )  # the same number again is not stamped anew
         sigma_pa = self._factor * spread / math.sqrt(averaged)
         full_scale_a = self._full_scale_a.get(int(self.detector.em_range.get()), math.inf)
         return Reading(1e12 * mean_a, sigma_pa, abs(mean_a) >= NEAR_FULL_SCALE * full_scale_a)

@@ -22,13 +22,13 @@ from .signals import (
     POLL_S,
     EpicsDevice,
     Timeouts,
-    can_tell,
-    fresh,
-    fresh_with_time,
-    put_noting,
-    says,
+    enum_label,
+    equals,
+    is_comparable,
+    put_with_callback,
+    read_uncached,
+    read_uncached_with_time,
     wait_for_return,
-    word_of,
 )
 from .status import in_background
 
@@ -71,7 +71,7 @@ class EpicsBarrier(EpicsDevice):
     @property
     def is_closed(self) -> bool:
         """Whether the readback, asked of the IOC now, says closed."""
-        return says(self.readback, fresh(self.readback), self.closed_value)
+        return equals(self.readback, read_uncached(self.readback), self.closed_value)
 
     def close(self, *, patient: bool = True) -> None:
         """Stop the beam, and return only when the readback says so.
@@ -93,7 +93,7 @@ class EpicsBarrier(EpicsDevice):
         while not self.is_closed:
             if time.monotonic() > deadline:
                 raise ShutterError(
-                    f"{self.readback.pvname} says {word_of(self.readback, self.readback.get())} "
+                    f"{self.readback.pvname} says {enum_label(self.readback, self.readback.get())} "
                     f"{self.closing_s:g} s after {self.command.pvname} was set to {self.close_value!r}"
                 )
             time.sleep(min(POLL_S, 0.05))
@@ -250,7 +250,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     # ------------------------------------------------------------ state
 
     def _says_open(self, value: Any) -> bool:
-        return not says(self.readback, value, self.pvs.closed_value)
+        return not equals(self.readback, value, self.pvs.closed_value)
 
     @property
     def _is_open(self) -> bool:
@@ -267,7 +267,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     def check_text(self) -> None:
         """Raise `CxgiError` if the readback is a text, and numbers are expected of it: it would never be closed."""
         value, known = self._ask(), (self.pvs.opened_value, self.pvs.closed_value)
-        if isinstance(value, str) and not any(isinstance(k, str) or says(self.readback, value, k) for k in known):
+        if isinstance(value, str) and not any(isinstance(k, str) or equals(self.readback, value, k) for k in known):
             raise ScanError(
                 f"{self.readback.pvname} says {value!r}, a text, and opened_value and closed_value of the shutter are "
                 f'{known[0]!r} and {known[1]!r}: give its texts in the beamline file, such as "Open" and "Closed"'
@@ -280,9 +280,9 @@ class EpicsShutter(EpicsDevice, Shutter):
 
     def _ask(self) -> Any:
         """What the readback says now, asked of the IOC; a late answer to another is asked for again."""
-        value, timestamp = fresh_with_time(self.readback)
+        value, timestamp = read_uncached_with_time(self.readback)
         if self._count.is_late(timestamp):
-            value, timestamp = fresh_with_time(self.readback)
+            value, timestamp = read_uncached_with_time(self.readback)
             if self._count.set_back(timestamp):
                 self._count.forget_times()
         self._note(value, timestamp)
@@ -290,7 +290,7 @@ class EpicsShutter(EpicsDevice, Shutter):
 
     def _note(self, value: Any, timestamp: float) -> None:
         """Count, once the words of the readback are known."""
-        if not can_tell(self.readback, value, self.pvs.closed_value):
+        if not is_comparable(self.readback, value, self.pvs.closed_value):
             return
         if self._count.note(self._says_open(value), timestamp) and self._exposing:
             self._closed_itself = True
@@ -360,9 +360,9 @@ class EpicsShutter(EpicsDevice, Shutter):
         """Command it; whoever waits is woken when the record says that it has done its work."""
         self._changed.clear()
         if self.command is not None:
-            put_noting(self.command, self.pvs.open_value if opened else self.pvs.close_value, self._changed)
+            put_with_callback(self.command, self.pvs.open_value if opened else self.pvs.close_value, self._changed)
         else:
-            put_noting(self.open_pulse if opened else self.close_pulse, self.pvs.pulse_value, self._changed)
+            put_with_callback(self.open_pulse if opened else self.close_pulse, self.pvs.pulse_value, self._changed)
 
     def _open_unless_stopped(self, turn: _Turn) -> None:
         try:
@@ -405,7 +405,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     def _is_closed_now(self) -> bool:
         """What the IOC says; an IOC that does not answer says nothing, which closing will tell."""
         try:
-            return self.readback.connected and says(self.readback, self._ask(), self.pvs.closed_value)
+            return self.readback.connected and equals(self.readback, self._ask(), self.pvs.closed_value)
         except Exception:
             return False
 
@@ -434,7 +434,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             self._changed.wait(min(POLL_S, max(deadline - time.monotonic(), 0.0)))
             self._changed.clear()
             try:
-                if says(self.readback, self._ask(), wanted):
+                if equals(self.readback, self._ask(), wanted):
                     return True
             except TimeoutError:
                 unanswered += 1  # a busy IOC may owe one answer, one that is gone does not get a second chance
@@ -447,14 +447,16 @@ class EpicsShutter(EpicsDevice, Shutter):
                 return False
 
     def _reading(self) -> str:
-        return f"{self.readback.pvname} says {word_of(self.readback, self.readback.get())}"
+        return f"{self.readback.pvname} says {enum_label(self.readback, self.readback.get())}"
 
     # ------------------------------------------------------------ permit and alarm
 
     def _check_permit(self) -> None:
-        if self.permit is not None and not says(self.permit, value := fresh(self.permit), self.pvs.permit_value):
+        if self.permit is not None and not equals(
+            self.permit, value := read_uncached(self.permit), self.pvs.permit_value
+        ):
             raise ShutterError(
-                f"{self.name} may not open: {self.permit.pvname} says {word_of(self.permit, value)}; "
+                f"{self.name} may not open: {self.permit.pvname} says {enum_label(self.permit, value)}; "
                 "get the permit, then go on"
             )
 
@@ -499,7 +501,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             If its IOC does not answer within half a minute.
         """
         wait_for_return([self] if self.barrier is None else [self, self.barrier])
-        if not says(self.readback, self._ask(), self.pvs.closed_value):
+        if not equals(self.readback, self._ask(), self.pvs.closed_value):
             raise ShutterError(f"{self.name}: the alarm stays, {self._reading()}: close it first")
         if self.reset is not None:
             self.reset.put(1)

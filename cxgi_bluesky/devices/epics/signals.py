@@ -166,7 +166,7 @@ def wait_for_connections(devices: list[Any], timeout_s: float) -> None:
         )
     for device in devices:
         for axis in _axes(device):  # ophyd waits for a first monitor, which may be missed on a channel that others use
-            axis._pos_changed(value=fresh(axis.user_readback))
+            axis._pos_changed(value=read_uncached(axis.user_readback))
         device.wait_for_connection(timeout=timeout_s)
 
 
@@ -206,7 +206,7 @@ def finish_unstaging(device: Any) -> None:
         device.unstage()
 
 
-def put_noting(signal: Any, value: Any, completed: threading.Event) -> None:
+def put_with_callback(signal: Any, value: Any, completed: threading.Event) -> None:
     """Write with put-completion.
 
     Parameters
@@ -229,7 +229,7 @@ def wait_for_record(signal: Any, value: Any, completed: threading.Event, timeout
     value : int, float or str
         What was written, for the message.
     completed : threading.Event
-        That of `put_noting`.
+        That of `put_with_callback`.
     timeout_s : float
         Longest wait (s).
 
@@ -258,11 +258,11 @@ def put_and_complete(signal: Any, value: Any, timeout_s: float) -> None:
         Longest wait (s).
     """
     completed = threading.Event()
-    put_noting(signal, value, completed)
+    put_with_callback(signal, value, completed)
     wait_for_record(signal, value, completed, timeout_s)
 
 
-def fresh(signal: Any) -> Any:
+def read_uncached(signal: Any) -> Any:
     """The value asked of the IOC now, not the last one that it told; readings that follow are at least as new.
 
     An answer that is missing while the IOC is connected is asked for once more: an exposure is not lost for it.
@@ -301,13 +301,13 @@ def _asking_anew_after_failure(signal: Any) -> Iterator[None]:
         raise
 
 
-def fresh_together(*signals: Any) -> list[Any]:
-    """`fresh` values of several signals, in the time of one: all are asked for before any is waited for.
+def read_uncached_together(*signals: Any) -> list[Any]:
+    """`read_uncached` values of several signals, in the time of one: all are asked for before any is waited for.
 
     pyepics sends no second request for what is already on its way.
     """
     _request(signals)
-    return [fresh(signal) for signal in signals]
+    return [read_uncached(signal) for signal in signals]
 
 
 def _request(signals: Sequence[Any]) -> None:
@@ -320,12 +320,12 @@ def _request(signals: Sequence[Any]) -> None:
 
 
 def read_together(*signals: Any) -> list[tuple[Any, float]]:
-    """As `fresh_together`, each value with its time stamp (`fresh_with_time`)."""
+    """As `read_uncached_together`, each value with its time stamp (`read_uncached_with_time`)."""
     _request(signals)
-    return [_ask_twice(fresh_with_time, signal) for signal in signals]
+    return [_ask_twice(read_uncached_with_time, signal) for signal in signals]
 
 
-def fresh_with_time(signal: Any) -> tuple[Any, float]:
+def read_uncached_with_time(signal: Any) -> tuple[Any, float]:
     """The value asked of the IOC now, and when it came to be so by the IOC's clock (s; 0 if it does not say).
 
     Raises
@@ -341,7 +341,7 @@ def fresh_with_time(signal: Any) -> tuple[Any, float]:
     return told["value"], float(told.get("timestamp") or 0.0)
 
 
-def says(signal: Any, value: Any, wanted: Any) -> bool:
+def equals(signal: Any, value: Any, wanted: Any) -> bool:
     """Whether a value of a signal is the wanted one.
 
     Parameters
@@ -361,8 +361,8 @@ def says(signal: Any, value: Any, wanted: Any) -> bool:
     return bool(value == wanted)
 
 
-def can_tell(signal: Any, value: Any, wanted: Any) -> bool:
-    """Whether `says` can tell already: a first update may come before the words of its enum.
+def is_comparable(signal: Any, value: Any, wanted: Any) -> bool:
+    """Whether `equals` can tell already: a first update may come before the words of its enum.
 
     Parameters
     ----------
@@ -370,12 +370,12 @@ def can_tell(signal: Any, value: Any, wanted: Any) -> bool:
     value : int, float, str or None
         What it has told; None: nothing yet.
     wanted : int, float or str
-        As in `says`.
+        As in `equals`.
     """
     return value is not None and not (isinstance(wanted, str) and not isinstance(value, str) and not signal.enum_strs)
 
 
-def word_of(signal: Any, value: Any) -> str:
+def enum_label(signal: Any, value: Any) -> str:
     """A value as people know it: the word of an enum, else the number.
 
     Parameters

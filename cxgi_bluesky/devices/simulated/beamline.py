@@ -13,8 +13,8 @@ from ophyd.status import Status, StatusBase
 from ...analysis.knife_edge import KnifeGeometry
 from ...masks.board import Alignment, MaskBoard, load_board
 from ...masks.tile_maps import FineTileMaps
-from ...simulation.base import TwinControls
-from ...simulation.beamline import BeamlineTwin, TwinParameters, twin_parameters
+from ...simulation.base import SimulationControls
+from ...simulation.beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
 from ...simulation.knife import Blade
 from ...simulation.objects.registry import render_object
 from ..base import Named
@@ -77,48 +77,48 @@ class SimulatedMaskStage(MaskStage):
     x = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
     y = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
 
-    def __init__(self, *args: Any, twin: TwinControls, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, simulation: SimulationControls, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.x.subscribe(lambda value, **_: twin.move_x(value), event_type=self.x.SUB_READBACK, run=False)
-        self.y.subscribe(lambda value, **_: twin.move_y(value), event_type=self.y.SUB_READBACK, run=False)
+        self.x.subscribe(lambda value, **_: simulation.move_x(value), event_type=self.x.SUB_READBACK, run=False)
+        self.y.subscribe(lambda value, **_: simulation.move_y(value), event_type=self.y.SUB_READBACK, run=False)
         self.tile.move(0)
 
 
 class SimulatedShutter(Shutter):
     """Shutter of the twin."""
 
-    def __init__(self, *args: Any, twin: TwinControls, **kwargs: Any) -> None:
-        self._twin = twin
+    def __init__(self, *args: Any, simulation: SimulationControls, **kwargs: Any) -> None:
+        self._simulation = simulation
         super().__init__(*args, **kwargs)
 
     def _command(self, opened: bool) -> StatusBase:
-        return finished_after(0, self, self._twin.open_shutter if opened else self._twin.close_shutter)
+        return finished_after(0, self, self._simulation.open_shutter if opened else self._simulation.close_shutter)
 
     @property
     def _is_open(self) -> bool:
-        return self._twin.shutter_open
+        return self._simulation.shutter_open
 
     @property
     def _open_s(self) -> float:
-        return self._twin.shutter_open_s
+        return self._simulation.shutter_open_s
 
     @property
     def _openings(self) -> int:
-        return self._twin.openings
+        return self._simulation.openings
 
 
 class SimulatedDiode(Diode):
     """Diode of the twin; an exposure takes `time_scale` times its real duration."""
 
-    def __init__(self, *args: Any, twin: TwinControls, time_scale: float, **kwargs: Any) -> None:
-        self._twin = twin
+    def __init__(self, *args: Any, simulation: SimulationControls, time_scale: float, **kwargs: Any) -> None:
+        self._simulation = simulation
         self._time_scale = time_scale
         self._exposure = object()
         super().__init__(*args, **kwargs)
 
     def settings(self) -> Settings:
         """Numbers of the simulated detector, and how fast its time passes."""
-        detector = self._twin.detector
+        detector = self._simulation.detector
         return {
             **super().settings(),
             "readings": (detector.readings, ""),
@@ -139,7 +139,7 @@ class SimulatedDiode(Diode):
             self._expose()
 
     def _expose(self) -> None:
-        current, sigma = self._twin.expose(self.exposure_s.get())
+        current, sigma = self._simulation.expose(self.exposure_s.get())
         self.current.put(current)
         self.sigma.put(sigma)
 
@@ -147,19 +147,19 @@ class SimulatedDiode(Diode):
 class SimulatedObjectStage(ObjectStage):
     """Object of the twin, in or out at once."""
 
-    def __init__(self, *args: Any, twin: TwinControls, **kwargs: Any) -> None:
-        self._twin = twin
+    def __init__(self, *args: Any, simulation: SimulationControls, **kwargs: Any) -> None:
+        self._simulation = simulation
         super().__init__(*args, **kwargs)
 
     def _command(self, inside: bool) -> StatusBase:
         def move() -> None:
-            self._twin.object_in = inside
+            self._simulation.object_in = inside
 
         return finished_after(0, self, move)
 
     @property
     def _is_in(self) -> bool:
-        return self._twin.object_in
+        return self._simulation.object_in
 
 
 KNIFE_GEOMETRY = KnifeGeometry(source_knife_mm=50.0, knife_slit_mm=400.0, slit_um=20.0)
@@ -179,11 +179,13 @@ class SimulatedKnife(Knife):
         SimulatedAxis, egu="um", limits=(-KNIFE_TRAVEL_UM, KNIFE_TRAVEL_UM), init_pos=-KNIFE_TRAVEL_UM, kind="hinted"
     )
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, geometry: KnifeGeometry = KNIFE_GEOMETRY, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, simulation: BeamlineSimulation, geometry: KnifeGeometry = KNIFE_GEOMETRY, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
 
         def follow(value: float, **_: Any) -> None:
-            twin.blades[self.axis] = Blade(value, geometry)
+            simulation.blades[self.axis] = Blade(value, geometry)
 
         self.geometry = geometry
         self.edge.subscribe(follow, event_type=self.edge.SUB_READBACK, run=False)
@@ -193,14 +195,14 @@ class SimulatedKnife(Knife):
 class SimulatedBeamline(Beamline):
     """Soft devices and the twin behind them."""
 
-    twin: TwinControls
+    simulation: SimulationControls
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedMaskBeamline(SimulatedBeamline):
     """Soft devices and the twin of a mask board behind them."""
 
-    twin: BeamlineTwin
+    simulation: BeamlineSimulation
 
     @property
     def board(self) -> MaskBoard:
@@ -217,9 +219,9 @@ def simulated_beamline(
     time_scale: float = 0.0,
     object_parameters: Mapping[str, Any] | None = None,
     etched: bool = False,
-    parameters: TwinParameters | None = None,
+    parameters: SimulationParameters | None = None,
     tile_maps: FineTileMaps | None = None,
-    lies_as: Alignment | None = None,
+    true_alignment: Alignment | None = None,
 ) -> SimulatedMaskBeamline:
     """A simulated beamline with one object in it.
 
@@ -247,14 +249,14 @@ def simulated_beamline(
         How the plate really lies on the stage; by default as the board says.
     """
     board = board if isinstance(board, MaskBoard) else load_board(board)
-    parameters = parameters or twin_parameters(board, etched=etched)
+    parameters = parameters or simulation_parameters(board, etched=etched)
     object_map = render_object(object_name, board.size, parameters.subpixels, **(object_parameters or {}))
-    mounted = board if lies_as is None else replace(board, alignment=lies_as)
-    twin = BeamlineTwin(mounted, object_map, parameters, seed=seed, tile_maps=tile_maps)
+    mounted = board if true_alignment is None else replace(board, alignment=true_alignment)
+    simulation = BeamlineSimulation(mounted, object_map, parameters, seed=seed, tile_maps=tile_maps)
     return SimulatedMaskBeamline(
-        stage=SimulatedMaskStage(name="stage", board=board, twin=twin),
-        shutter=SimulatedShutter(name="shutter", twin=twin),
-        diode=SimulatedDiode(name="diode", twin=twin, time_scale=time_scale),
-        object_stage=SimulatedObjectStage(name="object_stage", twin=twin),
-        twin=twin,
+        stage=SimulatedMaskStage(name="stage", board=board, simulation=simulation),
+        shutter=SimulatedShutter(name="shutter", simulation=simulation),
+        diode=SimulatedDiode(name="diode", simulation=simulation, time_scale=time_scale),
+        object_stage=SimulatedObjectStage(name="object_stage", simulation=simulation),
+        simulation=simulation,
     )

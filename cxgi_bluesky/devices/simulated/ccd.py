@@ -7,7 +7,7 @@ from typing import Any
 from ophyd import Component, Device, Signal
 from ophyd.status import StatusBase
 
-from ...simulation.beamline import BeamlineTwin
+from ...simulation.beamline import BeamlineSimulation
 from ...simulation.camera import Camera
 from ..area_detector import AreaDetectorDiode
 from .beamline import finished_after
@@ -33,8 +33,10 @@ class SimulatedAreaDetector(Device):
     cam = Component(SimulatedCam)
     stats = Component(SimulatedStats)
 
-    def __init__(self, *args: Any, twin: BeamlineTwin, camera: Camera, time_scale: float = 0.0, **kwargs: Any) -> None:
-        self._twin, self._camera, self._time_scale = twin, camera, time_scale
+    def __init__(
+        self, *args: Any, simulation: BeamlineSimulation, camera: Camera, time_scale: float = 0.0, **kwargs: Any
+    ) -> None:
+        self._simulation, self._camera, self._time_scale = simulation, camera, time_scale
         self.frame: Any = None
         self._acquisition = object()
         super().__init__(*args, **kwargs)
@@ -45,7 +47,7 @@ class SimulatedAreaDetector(Device):
 
         def acquire() -> None:
             if begun is self._acquisition:
-                self.frame = self._twin.expose_frame(self._camera, self.cam.acquire_time.get())
+                self.frame = self._simulation.expose_frame(self._camera, self.cam.acquire_time.get())
                 self.stats.total.put(float(self.frame.sum()))
                 self.stats.max_value.put(float(self.frame.max()))
                 self.stats.array_counter.put(self.stats.array_counter.get() + 1)
@@ -70,15 +72,22 @@ class SimulatedCCD(AreaDetectorDiode):
     """
 
     def __init__(
-        self, *args: Any, twin: BeamlineTwin, camera: Camera | None = None, time_scale: float = 0.0, **kwargs: Any
+        self,
+        *args: Any,
+        simulation: BeamlineSimulation,
+        camera: Camera | None = None,
+        time_scale: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         camera = camera or Camera()
-        detector = SimulatedAreaDetector(name="ccd_detector", twin=twin, camera=camera, time_scale=time_scale)
+        detector = SimulatedAreaDetector(
+            name="ccd_detector", simulation=simulation, camera=camera, time_scale=time_scale
+        )
         super().__init__(
             *args,
             detector=detector,
             background_per_pixel=camera.offset_counts,
-            pixels=twin.frame_pixels(camera),
+            pixels=simulation.frame_pixels(camera),
             counts_per_photon=camera.counts_per_photon,
             read_noise_counts=camera.read_noise_counts,
             saturation_counts=camera.saturation_counts,

@@ -11,9 +11,9 @@ from ophyd.status import StatusBase
 
 from ...errors import ScanError
 from ...masks.speckle_board import SpeckleBoard
-from ...simulation.beamline import TwinParameters
+from ...simulation.beamline import SimulationParameters
 from ...simulation.objects.registry import OBJECTS
-from ...simulation.sandpaper import Sandpaper, SandpaperTwin
+from ...simulation.sandpaper import Sandpaper, SandpaperSimulation
 from ...simulation.speckle_camera import SpeckleCamera
 from ..area_detector import PatternCamera
 from .beamline import (
@@ -30,19 +30,25 @@ class SimulatedPatternCamera(PatternCamera):
     """Camera in the object plane of the twin; an exposure takes `time_scale` times its real duration."""
 
     def __init__(
-        self, *args: Any, twin: SandpaperTwin, camera: SpeckleCamera, seed: int, time_scale: float, **kwargs: Any
+        self,
+        *args: Any,
+        simulation: SandpaperSimulation,
+        camera: SpeckleCamera,
+        seed: int,
+        time_scale: float,
+        **kwargs: Any,
     ) -> None:
-        self._twin, self._camera, self._time_scale = twin, camera, time_scale
+        self._simulation, self._camera, self._time_scale = simulation, camera, time_scale
         self._rng = np.random.default_rng(seed)
-        self._frame = np.zeros(twin.board.size, dtype=np.uint16)
-        self.size, self.full_well = twin.board.size, camera.full_well
+        self._frame = np.zeros(simulation.board.size, dtype=np.uint16)
+        self.size, self.full_well = simulation.board.size, camera.full_well
         super().__init__(*args, **kwargs)
 
     def _take(self) -> StatusBase:
         return finished_after(self._time_scale * self.exposure_s.get(), self, self._expose)
 
     def _expose(self) -> None:
-        self._frame = self._camera.frame(self._twin, self.exposure_s.get(), self._rng)
+        self._frame = self._camera.frame(self._simulation, self.exposure_s.get(), self._rng)
 
     def _last_frame(self) -> NDArray[Any]:
         return self._frame
@@ -52,7 +58,7 @@ class SimulatedPatternCamera(PatternCamera):
 class SimulatedSpeckleBeamline(SimulatedBeamline):
     """Soft devices and the sandpaper twin behind them."""
 
-    twin: SandpaperTwin
+    simulation: SandpaperSimulation
     camera: PatternCamera
 
 
@@ -85,7 +91,7 @@ def simulated_speckle_beamline(
     board: SpeckleBoard | None = None,
     sandpaper: Sandpaper | None = None,
     camera: SpeckleCamera | None = None,
-    parameters: TwinParameters | None = None,
+    parameters: SimulationParameters | None = None,
     time_scale: float = 0.0,
 ) -> SimulatedSpeckleBeamline:
     """A simulated beamline with sandpaper, one object and a camera to record the speckle.
@@ -118,16 +124,16 @@ def simulated_speckle_beamline(
         raise ScanError(f"object {object_name!r} is unknown: choose one of {', '.join(OBJECTS)}")
     if board.size[0] != board.size[1]:
         raise ScanError(f"board {board.name!r} of {board.size} pixels: the objects of this beamline are square")
-    parameters = parameters or TwinParameters(open_pa=60.0, stage_rms_um=5.0)
+    parameters = parameters or SimulationParameters(open_pa=60.0, stage_rms_um=5.0)
     object_map = OBJECTS[object_name](board.size[0], parameters.subpixels)
-    twin = SandpaperTwin(board, sandpaper or Sandpaper(seed=seed), object_map, parameters, seed=seed)
+    simulation = SandpaperSimulation(board, sandpaper or Sandpaper(seed=seed), object_map, parameters, seed=seed)
     return SimulatedSpeckleBeamline(
-        stage=SimulatedMaskStage(name="stage", board=board, twin=twin),
-        shutter=SimulatedShutter(name="shutter", twin=twin),
-        diode=SimulatedDiode(name="diode", twin=twin, time_scale=time_scale),
-        object_stage=SimulatedObjectStage(name="object_stage", twin=twin),
-        twin=twin,
+        stage=SimulatedMaskStage(name="stage", board=board, simulation=simulation),
+        shutter=SimulatedShutter(name="shutter", simulation=simulation),
+        diode=SimulatedDiode(name="diode", simulation=simulation, time_scale=time_scale),
+        object_stage=SimulatedObjectStage(name="object_stage", simulation=simulation),
+        simulation=simulation,
         camera=SimulatedPatternCamera(
-            name="camera", twin=twin, camera=camera or SpeckleCamera(), seed=seed, time_scale=time_scale
+            name="camera", simulation=simulation, camera=camera or SpeckleCamera(), seed=seed, time_scale=time_scale
         ),
     )

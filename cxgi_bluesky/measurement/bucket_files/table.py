@@ -135,7 +135,7 @@ class BucketTable:
         """What is said beside the columns, by name."""
         return {name: getattr(self, name) for name in WORDS if getattr(self, name) is not None}
 
-    def with_words(self, **words: Any) -> BucketTable:
+    def with_metadata(self, **words: Any) -> BucketTable:
         """The table with what the caller says of it; None says nothing.
 
         `d_r` and `dark` replace what the table says, the others must agree with it.

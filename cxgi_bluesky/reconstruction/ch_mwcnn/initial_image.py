@@ -26,7 +26,7 @@ def finite_level(given: NetworkInput) -> Tensor:
     return given.zero_level.clamp(-_MAX_LEVEL, _MAX_LEVEL)
 
 
-def trial_pictures(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
+def initial_images(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
     """A picture of each measurement, nowhere darker than zero intensity, normalised; (b, 1, n, n).
 
     Parameters

@@ -34,7 +34,7 @@ class NetworkInput:
     measured: Tensor
     variance: Tensor
     zero_level: Tensor
-    masks_doubted: Tensor
+    mask_uncertainty: Tensor
     mean: Tensor
     deviation: Tensor
 
@@ -48,7 +48,7 @@ def normalize(
     measured: Tensor,
     variance: Tensor,
     *,
-    masks_doubted: Tensor | None = None,
+    mask_uncertainty: Tensor | None = None,
 ) -> NetworkInput:
     """Shift and scale by what was measured, so that the unit of the buckets does not matter.
 
@@ -70,7 +70,7 @@ def normalize(
         measured=measured,
         variance=variance / deviation**2,
         zero_level=(mean / deviation)[:, 0, 0, 0],
-        masks_doubted=torch.zeros(len(coefficients)) if masks_doubted is None else masks_doubted,
+        mask_uncertainty=torch.zeros(len(coefficients)) if mask_uncertainty is None else mask_uncertainty,
         mean=mean,
         deviation=deviation,
     )

@@ -136,7 +136,7 @@ class MaskErrorFit(nn.Module):
         weighed = shapes * share[..., None]
         normal = weighed.transpose(1, 2) @ shapes + torch.diag_embed(ridge)
         found = torch.linalg.solve(normal, weighed.transpose(1, 2) @ residual.flatten(1)[..., None])
-        found = found * (given.masks_doubted > 0)[:, None, None]
+        found = found * (given.mask_uncertainty > 0)[:, None, None]
         return (shapes @ found).reshape(residual.shape)
 
 
@@ -162,7 +162,7 @@ class DataConsistency(nn.Module):
         weight = given.measured * trust / (trust + given.variance)
         with torch.autocast("cpu", enabled=False):
             residual = given.measured * (given.coefficients - orthonormal_hadamard(image))
-            if bool(given.masks_doubted.any()):
+            if bool(given.mask_uncertainty.any()):
                 residual = residual - self.mask_error(residual, image, weight, given)
             return orthonormal_hadamard(weight * residual)
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import FileFormatError
-from .initial_image import trial_pictures
+from .initial_image import initial_images
 from .inputs import NetworkInput
 from .layers import OCTAVES, CompressedHadamard, DataConsistency, dwt2, idwt2, sampling_summary
 
@@ -223,11 +223,11 @@ class CHMWCNN(nn.Module):
         given : NetworkInput
             The normalised measurements.
         trial : Tensor, shape (b, 1, n, n), optional
-            Pictures of `trial_pictures`, if they are known already; by default they are made here.
+            Pictures of `initial_images`, if they are known already; by default they are made here.
         with_sigma : bool, optional
             Whether log sigma is asked for; False by default, and None is given in its place.
         """
-        trial = trial_pictures(given) if trial is None else trial
+        trial = initial_images(given) if trial is None else trial
         start = self.first(given)
         constants, conditions = _conditions_of(given)
         correction = self.consistency[0](trial, given)
@@ -283,5 +283,5 @@ def _conditions_of(given: NetworkInput) -> tuple[Tensor, Tensor]:
     constants = torch.stack(
         [noise.clamp(max=MAX_NOISE), m.mean(dim=(1, 2, 3)), given.zero_level.clamp(-8, 8) / 4], dim=1
     )
-    more = torch.stack([torch.log10(noise.clamp(1e-3, MAX_NOISE)), given.masks_doubted], dim=1)
+    more = torch.stack([torch.log10(noise.clamp(1e-3, MAX_NOISE)), given.mask_uncertainty], dim=1)
     return constants, torch.cat([constants, more, sampling_summary(m)], dim=1)

@@ -140,7 +140,7 @@ def ch_mwcnn_sigma(
         As `ch_mwcnn`, or if the weights were never trained to say it.
     """
     loaded = load_network(weights)
-    if not loaded.says_sigma:
+    if not loaded.has_sigma:
         raise MeasurementError(
             "these weights were trained without uncertainty: train them on (doubt_steps), or use method tv"
         )
@@ -163,7 +163,7 @@ def run_network(network: CHMWCNN, given: NetworkInput, trial: Tensor | None = No
     given : NetworkInput
         The normalised measurements.
     trial : Tensor, shape (b, 1, n, n), optional
-        Pictures to begin with, normalised; by default those of `trial_pictures`.
+        Pictures to begin with, normalised; by default those of `initial_images`.
     """
     with torch.inference_mode(), torch_threads(_THREADS):
         image: Image = network.in_its_unit(given, trial)[:, 0].numpy()

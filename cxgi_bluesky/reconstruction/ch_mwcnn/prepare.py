@@ -13,7 +13,7 @@ from torch import Tensor
 from ...measurement.measurement import Measurement
 from ..error_model.common_mode import without_common_error
 from ..error_model.noise import ErrorSizes, MaskKnowledge, mask_knowledge, with_model_error
-from .initial_image import trial_pictures
+from .initial_image import initial_images
 from .inputs import NetworkInput, normalize
 
 DOUBT: dict[MaskKnowledge, float] = {"none": 1.0, "reference": 0.5, "exact": 0.0}  # NetworkInput.masks_doubted
@@ -28,7 +28,7 @@ class Prepared:
     given : NetworkInput
         A batch of one; common error taken off, sigma as the data support it.
     trial : Tensor, shape (1, 1, n, n)
-        Of `trial_pictures`, or another one.
+        Of `initial_images`, or another one.
     found : dict
         What was found on the way, to be told with the picture.
     """
@@ -47,7 +47,7 @@ def prepare(measurement: Measurement, sizes: ErrorSizes | None = None, begin: ND
     sizes : ErrorSizes, optional
         Where other steps have found, or will look for, the error size of this measurement.
     begin : ndarray, shape (n, n), optional
-        The picture to begin with, if there is a better one than `trial_pictures` makes of the coefficients.
+        The picture to begin with, if there is a better one than `initial_images` makes of the coefficients.
     """
     cleaned, common = without_common_error(measurement)
     size, picture = (sizes or ErrorSizes()).of(cleaned)
@@ -55,7 +55,7 @@ def prepare(measurement: Measurement, sizes: ErrorSizes | None = None, begin: ND
     if begin is not None:
         trial = (torch.from_numpy(begin).float()[None, None] - given.mean) / given.deviation
     else:
-        trial = trial_pictures(given, None if picture is None else torch.from_numpy(picture)[None, None])
+        trial = initial_images(given, None if picture is None else torch.from_numpy(picture)[None, None])
     found = {
         "common_offset": common.constant,
         "edge_error": common.edges,
@@ -75,4 +75,4 @@ def input_of(measurement: Measurement) -> NetworkInput:
     grids[2, index] = (measurement.sigma / size) ** 2
     coefficient, measured, variance = torch.from_numpy(grids).reshape(3, 1, 1, size, size)
     doubted = torch.tensor([DOUBT[mask_knowledge(measurement)]])
-    return normalize(coefficient, measured, variance, masks_doubted=doubted)
+    return normalize(coefficient, measured, variance, mask_uncertainty=doubted)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...errors import MeasurementError
 from ..error_model.noise import MIN_PATTERNS
-from .initial_image import finite_level, trial_pictures
+from .initial_image import finite_level, initial_images
 from .inputs import NetworkInput, join, normalize
 from .layers import orthonormal_hadamard
 from .network import CHMWCNN, noise_level
@@ -87,7 +87,7 @@ def evidence(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor
     held = _draw_masks(given.measured)
     kept = [_without(given, one) for one in held]
     level = finite_level(given)
-    trials = [trial_pictures(one, trial + level) for one in kept]
+    trials = [initial_images(one, trial + level) for one in kept]
     pictures = network.in_its_unit(join(kept), torch.cat(trials)) - level
     missed = held * (orthonormal_hadamard(pictures) - given.coefficients)
     residual = (missed.square().sum() / held.sum()).sqrt()
@@ -113,7 +113,7 @@ def log_sigma_to_scale(
     given : NetworkInput
         A batch of b measurements.
     trial : Tensor, shape (b, 1, n, n)
-        Pictures of `trial_pictures`, normalised.
+        Pictures of `initial_images`, normalised.
     image, log_sigma : Tensor, shape (b, 1, n, n)
         What the network made of them, normalised.
 
@@ -146,4 +146,4 @@ def _without(given: NetworkInput, held: Tensor) -> NetworkInput:
     coefficients = given.coefficients.clone()
     coefficients[..., 0, 0] = finite_level(given)[:, None] * coefficients.shape[-1]
     kept = given.measured * (1 - held)
-    return normalize(coefficients, kept, given.variance, masks_doubted=given.masks_doubted)
+    return normalize(coefficients, kept, given.variance, mask_uncertainty=given.mask_uncertainty)

@@ -137,7 +137,7 @@ class LoadedNetwork:
     sha256: str
 
     @property
-    def says_sigma(self) -> bool:
+    def has_sigma(self) -> bool:
         """Whether it was trained to say how far each pixel may be off."""
         return bool(self.card.get("has_sigma"))
 

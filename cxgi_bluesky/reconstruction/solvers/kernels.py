@@ -551,7 +551,7 @@ def augmented_lagrangian(
     _shrink(gradient, multiplier, beta, isotropic, w)
     steps, updates, outer_change = 0, 0, np.inf
     while steps < iterations:
-        fresh = True  # the first step of an inner loop has no earlier slope to compare with
+        first_step = True  # the first step of an inner loop has no earlier slope to compare with
         reference, weight_sum = 0.0, 1.0
         while steps < iterations:
             steps += 1
@@ -563,8 +563,8 @@ def augmented_lagrangian(
             if squared == 0:
                 break
             safe = 1 / (mu + 8 * beta)  # always descends: not searched, as near the end rounding hides the descent
-            step, attempts = safe, 1 if fresh else _TRIALS + 1
-            if fresh:
+            step, attempts = safe, 1 if first_step else _TRIALS + 1
+            if first_step:
                 reference = _value(gradient, w, multiplier, beta, coefficients, data, delta, mu)
             else:
                 numerator, denominator = 0.0, 0.0
@@ -575,7 +575,7 @@ def augmented_lagrangian(
                         denominator += s * y
                 if denominator > 0:
                     step = numerator / denominator
-            fresh = False
+            first_step = False
             earlier[:] = image
             earlier_slope[:] = slope
             value = 0.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...analysis.knife_edge import KnifeGeometry
 from ...masks.board import load_board
-from ..beamline import BeamlineTwin, TwinParameters, twin_parameters
+from ..beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
 from ..knife import Blade
 from ..objects.registry import render_object
 from ..source import intensity_drift
@@ -22,8 +22,8 @@ from .options import IocOptions
 STEP_DUE = 1 - 1e-6
 
 
-class ServedTwin(BeamlineTwin):
-    """A `BeamlineTwin` whose light follows the source's current.
+class ServedSimulation(BeamlineSimulation):
+    """A `BeamlineSimulation` whose light follows the source's current.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class ServedTwin(BeamlineTwin):
             yield self.intensity
 
 
-def make_served_beamline(options: IocOptions) -> ServedTwin:
+def make_served_beamline(options: IocOptions) -> ServedSimulation:
     """The twin of some options.
 
     Raises
@@ -66,14 +66,14 @@ def make_served_beamline(options: IocOptions) -> ServedTwin:
         For a board or object that is unknown.
     """
     board = load_board(options.board)
-    parameters = _parameters(twin_parameters(board, etched=options.etched), options)
+    parameters = _parameters(simulation_parameters(board, etched=options.etched), options)
     object_map = render_object(options.object_name, board.size, parameters.subpixels)
-    if options.lies_as is not None:
-        board = replace(board, alignment=options.lies_as)
-    return ServedTwin(board, object_map, parameters, seed=options.seed)
+    if options.true_alignment is not None:
+        board = replace(board, alignment=options.true_alignment)
+    return ServedSimulation(board, object_map, parameters, seed=options.seed)
 
 
-def _parameters(parameters: TwinParameters, options: IocOptions) -> TwinParameters:
+def _parameters(parameters: SimulationParameters, options: IocOptions) -> SimulationParameters:
     diode: dict[str, Any] = {"background_pa": options.dark_pa, "electrometer_fa": options.electrometer_fa}
     detector = replace(parameters.detector, **{name: value for name, value in diode.items() if value is not None})
     asked = {name: getattr(options, name) for name in ("open_pa", "stage_rms_um", "drift_rms")}
@@ -150,19 +150,19 @@ class Bench:
 
     def __init__(self, options: IocOptions) -> None:
         self.options = options
-        self.twin: ServedTwin = make_served_beamline(options)
+        self.simulation: ServedSimulation = make_served_beamline(options)
         self.clock = Clock(options.time_scale)
         self.open, self.lit = Stopwatch(self.clock), Stopwatch(self.clock)
         self.faults, self.counts = Faults(tetramm_late_s=options.tetramm_late_s), Counts()
         self.source_on = True
         self.keithley_range = 0
         self.barrier_open = True
-        self.seed(options.seed, twin=False)
+        self.seed(options.seed, simulation=False)
         self.axes = {axis.name: axis for axis in self._axes()}
         for name in ("STAGE:X", "STAGE:Y"):
             self.axes[name].put(self.axes[name].position, arrived=True)
 
-    def seed(self, seed: int, *, twin: bool = True) -> None:
+    def seed(self, seed: int, *, simulation: bool = True) -> None:
         """Begin all noise anew.
 
         Parameters
@@ -171,8 +171,8 @@ class Bench:
         twin : bool, optional
             Whether the twin's noise begins anew too; True by default.
         """
-        if twin:
-            self.twin.reseed(seed)
+        if simulation:
+            self.simulation.reseed(seed)
         self._rng = np.random.default_rng([seed, 1])
         self.encoder_rng = np.random.default_rng([seed, 2])
         for axis in getattr(self, "axes", {}).values():
@@ -200,24 +200,24 @@ class Bench:
 
     def _stage_x(self, true_mm: float, arrived: bool) -> None:
         if arrived:
-            self.twin.move_x(true_mm)
+            self.simulation.move_x(true_mm)
         else:
-            self.twin.x_mm = true_mm
+            self.simulation.x_mm = true_mm
 
     def _stage_y(self, true_mm: float, arrived: bool) -> None:
         if arrived:
-            self.twin.move_y(true_mm)
+            self.simulation.move_y(true_mm)
         else:
-            self.twin.y_mm = true_mm
+            self.simulation.y_mm = true_mm
 
     def _object(self, true_mm: float, arrived: bool) -> None:
-        self.twin.object_in = abs(true_mm) <= OBJECT_REACH_MM
+        self.simulation.object_in = abs(true_mm) <= OBJECT_REACH_MM
 
     def _knife(self, true_mm: float, arrived: bool) -> None:
         if true_mm <= KNIFE_OUT_MM:
-            self.twin.blades.pop("y", None)
+            self.simulation.blades.pop("y", None)
         else:
-            self.twin.blades["y"] = Blade(1000 * true_mm, KNIFE_GEOMETRY)
+            self.simulation.blades["y"] = Blade(1000 * true_mm, KNIFE_GEOMETRY)
 
     def begin_move(self, axis: Axis, target: float, *, previous: float) -> tuple[Axis, float]:
         """Count a move; the axis that will move, and where to (mm).
@@ -273,9 +273,9 @@ class Bench:
         lit = self.open.running and self.barrier_open and self.source_on
         self.lit.set(lit)
         if lit:
-            self.twin.open_shutter()
+            self.simulation.open_shutter()
         else:
-            self.twin.close_shutter()
+            self.simulation.close_shutter()
 
     def source_share(self) -> float:
         """Current of the source over its full one."""
@@ -315,23 +315,23 @@ class Bench:
             self.counts.exposures += 1
         else:
             self.counts.dark_exposures += 1
-        self.twin.drift_due += drift_steps
+        self.simulation.drift_due += drift_steps
         return self._faulty(self._read(exposure_s, (self.lit.seconds - lit_before) / exposure_s))
 
     def _read(self, exposure_s: float, lit_share: float) -> Reading:
         dip = self.faults.dip if self.faults.reading == "dip" else 1.0
-        self.twin.source_share = dip * max(self.source_share(), 0.0)
+        self.simulation.source_share = dip * max(self.source_share(), 0.0)
         share = 1.0 if lit_share > 1 - WHOLE else 0.0 if lit_share < WHOLE else lit_share
         parts = [(part, lit) for part, lit in ((share, True), (1 - share, False)) if part > 0]
         current = variance = i0 = 0.0
-        was_open = self.twin.shutter_open
+        was_open = self.simulation.shutter_open
         for part, lit in parts:
-            self.twin.shutter_open = lit
-            mean, sigma = self.twin.expose(part * exposure_s)
+            self.simulation.shutter_open = lit
+            mean, sigma = self.simulation.expose(part * exposure_s)
             current, variance = current + part * mean, variance + (part * sigma) ** 2
-            i0 += part * I0_PA * self.twin.intensity * lit
-        self.twin.shutter_open = was_open
-        detector = self.twin.parameters.detector
+            i0 += part * I0_PA * self.simulation.intensity * lit
+        self.simulation.shutter_open = was_open
+        detector = self.simulation.parameters.detector
         noise = math.sqrt(detector.variance_pa2(i0, exposure_s))
         return Reading(current, math.sqrt(variance), i0 + noise * float(self._rng.normal()))
 

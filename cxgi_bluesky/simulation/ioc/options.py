@@ -72,7 +72,7 @@ class IocOptions:
     source_ma: float = 100.0
     source_lifetime_h: float = 0.0
     tetramm_late_s: float = 0.0
-    lies_as: Alignment | None = None
+    true_alignment: Alignment | None = None
 
     def __post_init__(self) -> None:
         for entry in fields(self):

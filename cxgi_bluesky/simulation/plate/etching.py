@@ -7,7 +7,7 @@ The forward model of the relative metal thickness t of a tile, a function of the
     t = gaussian_side * (1 - etched) * (1 + eps)
 
 `drawing` turns it into numbers. The values of `COPPER_DEFECTS` and `GOLD_DEFECTS` were chosen by hand until
-the contrast that the paper reports came out, with all other parameters of `twin_parameters`:
+the contrast that the paper reports came out, with all other parameters of `simulation_parameters`:
 
 - copper, stencil CAS, 1024 exposures: GI 1.57 and TVAL3 1.78 in the mean of six boards (1.51 to 1.69 and 1.69 to
   2.00) against the paper's 1.49 and 1.75; the CNR of GI is highest near 400 exposures in cake-cutting order

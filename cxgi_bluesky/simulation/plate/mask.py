@@ -136,9 +136,9 @@ def _turn(seen: Map, tiles: Tiles, tile: int, away: Places, metal: np.float32) -
     from scipy.ndimage import affine_transform
 
     cells = tiles.board.size * tiles.subpixels
-    to_plate = np.linalg.inv(tiles.board.alignment.matrix)[::-1, ::-1]  # as (row, column)
-    first = (cells - 1) / 2 - to_plate @ ((len(seen) - 1) / 2 + away)
-    corners = to_plate @ np.array([[0, 0, 1, 1], [0, 1, 0, 1]]) * (len(seen) - 1) + first[:, None]
+    to_board = np.linalg.inv(tiles.board.alignment.matrix)[::-1, ::-1]  # as (row, column)
+    first = (cells - 1) / 2 - to_board @ ((len(seen) - 1) / 2 + away)
+    corners = to_board @ np.array([[0, 0, 1, 1], [0, 1, 0, 1]]) * (len(seen) - 1) + first[:, None]
     rows, columns = (
         slice(max(0, math.floor(low) - 2), min(cells, math.ceil(high) + 3))
         for low, high in zip(corners.min(axis=1), corners.max(axis=1), strict=True)
@@ -147,4 +147,4 @@ def _turn(seen: Map, tiles: Tiles, tile: int, away: Places, metal: np.float32) -
         return
     excess = tiles.part(tile, rows, columns) - metal
     first = first - [rows.start, columns.start]
-    seen += affine_transform(excess, to_plate, first, output_shape=seen.shape, order=1, mode="grid-constant")
+    seen += affine_transform(excess, to_board, first, output_shape=seen.shape, order=1, mode="grid-constant")

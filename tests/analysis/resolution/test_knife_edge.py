@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cxgi_bluesky.analysis.knife_edge import KnifeGeometry, covered_share, fit_knife_edge, fit_knife_scan
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, TwinParameters
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters
 from cxgi_bluesky.simulation.knife import Blade
 from cxgi_bluesky.simulation.source import Source
 from tests.conftest import small_board
@@ -21,14 +21,14 @@ POSITIONS = np.linspace(-70, 70, 41)
 def scanned(axis: str, seed: int, *, source: Source | None = None, geometry: KnifeGeometry = GEOMETRY):
     """Blade positions, signals and sigmas of the noisy, drifting twin on its open tile, without an object."""
     board = small_board()
-    parameters = replace(TwinParameters(), source=source or Source())
-    twin = BeamlineTwin(board, np.ones((32, 32), dtype=np.float32), parameters, seed=seed)
-    twin.move_to(*board.position_mm(board.open_tile_number))
-    twin.open_shutter()
+    parameters = replace(SimulationParameters(), source=source or Source())
+    simulation = BeamlineSimulation(board, np.ones((32, 32), dtype=np.float32), parameters, seed=seed)
+    simulation.move_to(*board.position_mm(board.open_tile_number))
+    simulation.open_shutter()
     readings = []
     for position in POSITIONS:
-        twin.blades[axis] = Blade(position, geometry)
-        readings.append(twin.expose(1.0))
+        simulation.blades[axis] = Blade(position, geometry)
+        readings.append(simulation.expose(1.0))
     signal, sigma = np.array(readings).T
     return POSITIONS, signal, sigma
 

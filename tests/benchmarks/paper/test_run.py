@@ -45,7 +45,7 @@ def test_work_is_done_in_other_processes_of_one_thread(monkeypatch):
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     said: list[str] = []
     jobs = [Job("f", "pid", 0, os.getpid, ()), Job("f", "threads", 1, os.getenv, ("OMP_NUM_THREADS",))]
-    results = run_jobs(jobs, processes=1, say=said.append)
+    results = run_jobs(jobs, processes=1, echo=said.append)
     assert results["f", "pid", 0] != os.getpid()
     assert results["f", "threads", 1] == "1"
     assert os.environ["OMP_NUM_THREADS"] == "3"
@@ -55,4 +55,4 @@ def test_work_is_done_in_other_processes_of_one_thread(monkeypatch):
 
 def test_work_that_fails_ends_it():
     with pytest.raises(ValueError, match="math domain"):
-        run_jobs([Job("f", "bad", 0, math.sqrt, (-1.0,))], processes=1, say=lambda text: None)
+        run_jobs([Job("f", "bad", 0, math.sqrt, (-1.0,))], processes=1, echo=lambda text: None)

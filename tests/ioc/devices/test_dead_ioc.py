@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from epics import ca as library
 
-from cxgi_bluesky.devices.epics.signals import fresh
+from cxgi_bluesky.devices.epics.signals import read_uncached
 
 from .children import in_child
 from .conftest import HASTY
@@ -33,8 +33,8 @@ def test_a_silent_ioc_is_an_alarm_of_the_shutter_and_an_error_of_the_rest(own_io
 def test_an_answer_that_is_lost_is_asked_for_once_more(ca, make_line):
     """As pyepics leaves it when the IOC goes at that moment: it would send no other request."""
     signal = make_line(ca.prefix, timeouts={"read_s": 1}).diode.value
-    value = fresh(signal)
+    value = read_uncached(signal)
     requests = library.get_cache(signal.pvname).get_results
     for kind in list(requests):
         requests[kind] = [library.GET_PENDING]
-    assert fresh(signal) == value
+    assert read_uncached(signal) == value

@@ -20,25 +20,25 @@ from pathlib import Path
 from benchmarks._timing import report
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.simulation.beamline import BeamlineTwin, twin_parameters
+from cxgi_bluesky.simulation.beamline import BeamlineSimulation, simulation_parameters
 from cxgi_bluesky.simulation.objects.registry import render_object
-from cxgi_bluesky.simulation.scans import scan_twin
+from cxgi_bluesky.simulation.scans import scan_simulation
 
 
 def one_scan(board_name: str, count: int, etched: bool) -> None:
     """Scan and print seconds and peak memory."""
     board = load_board(board_name)
     started = time.perf_counter()
-    parameters = replace(twin_parameters(board, etched=etched), subpixels=4)
-    twin = BeamlineTwin(board, render_object("gold", board.size, 4), parameters, seed=0)
-    scan_twin(twin, PatternSet(board.size, count))
+    parameters = replace(simulation_parameters(board, etched=etched), subpixels=4)
+    simulation = BeamlineSimulation(board, render_object("gold", board.size, 4), parameters, seed=0)
+    scan_simulation(simulation, PatternSet(board.size, count))
     seconds = time.perf_counter() - started
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": round(seconds, 2), "peak_mb": round(peak_mb)}))
 
 
 def in_own_process(cache: str, *arguments: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.twin_scan", "--one", *arguments]
+    command = [sys.executable, "-m", "benchmarks.simulated_scan", "--one", *arguments]
     done = subprocess.run(command, env={**os.environ, "CXGI_CACHE": cache}, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -60,7 +60,7 @@ def main() -> None:
             "without_defects": in_own_process(cache, *words, "--perfect"),
         }
         on_disk = sum(f.stat().st_blocks * 512 for f in Path(cache).iterdir())
-    report("twin_scan", {**vars(options), **results, "cache_mb": round(on_disk / 2**20)})
+    report("simulated_scan", {**vars(options), **results, "cache_mb": round(on_disk / 2**20)})
     return None
 
 
