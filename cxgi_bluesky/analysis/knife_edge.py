@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import MeasurementError
 from ..measurement.documents import number, read_run
 from ..measurement.normalization import smooth_sigma
+from ..measurement.schema import RunMetadata
 
 Array = NDArray[np.float64]
 
@@ -263,10 +264,11 @@ def fit_knife_edge(run_or_documents: Any) -> SpotSize:
         If the run is no knife-edge scan, or shows no edge.
     """
     start, streams = read_run(run_or_documents, PURPOSE, "knife-edge scan")
-    words, rows = start["cxgi"], streams.get("primary", [])
-    geometry = KnifeGeometry(**{key: words[PURPOSE][key] for key in KnifeGeometry.__dataclass_fields__})
+    metadata, rows = RunMetadata.from_start(start), streams.get("primary", [])
+    knife = metadata.knife_edge or {}
+    geometry = KnifeGeometry(**{key: knife[key] for key in KnifeGeometry.__dataclass_fields__})
     position, signal, sigma = (
-        np.array([number(row.get(words["fields"][key])) for row in rows]) for key in ("position", "bucket", "sigma")
+        np.array([number(row.get(metadata.data_keys[key])) for row in rows]) for key in ("position", "bucket", "sigma")
     )
     usable = np.isfinite(position) & np.isfinite(signal)
-    return fit_knife_scan(position[usable], signal[usable], geometry, sigma=sigma[usable], axis=words[PURPOSE]["axis"])
+    return fit_knife_scan(position[usable], signal[usable], geometry, sigma=sigma[usable], axis=knife["axis"])

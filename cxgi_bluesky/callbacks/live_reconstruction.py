@@ -129,10 +129,10 @@ class LiveReconstruction:
         return dict(self._options)
 
     def _measurement(self, exposures: Exposures) -> Measurement | SpeckleMeasurement:
-        words, known = exposures.start["cxgi"], self._references or ReferenceRuns()
-        earlier = known.get(words.get("resumes"))
+        metadata, known = exposures.metadata, self._references or ReferenceRuns()
+        earlier = known.get(metadata.resumes)
         whole = exposures if earlier is None else exposures.continuing(earlier)
-        return Measurement.from_exposures(whole, reference=known.get(words.get("reference_uid")))
+        return Measurement.from_exposures(whole, reference=known.get(metadata.reference_uid))
 
     def _work(self, run: _LiveRun) -> None:
         options = self._fresh_options()
@@ -231,9 +231,9 @@ class LiveSpeckleCorrelation(LiveReconstruction):
         self._recorded: SpeckleSet | None = None
 
     def _measurement(self, exposures: Exposures) -> SpeckleMeasurement:
-        words = exposures.start["cxgi"]["pattern_set"]
-        if self._recorded is None or self._recorded.sha256 != words["sha256"]:  # opened and checked once
-            self._recorded = find_speckles(words, path=self._path, folder=self._folder)
+        patterns = exposures.metadata.pattern_set or {}
+        if self._recorded is None or self._recorded.sha256 != patterns["sha256"]:  # opened and checked once
+            self._recorded = find_speckles(patterns, path=self._path, folder=self._folder)
         return SpeckleMeasurement.from_exposures(exposures, self._recorded)
 
 

@@ -37,7 +37,7 @@ class _Bar:
     def __init__(self, start: Mapping[str, Any], stream: TextIO) -> None:
         from tqdm import tqdm
 
-        block = start["cxgi"]
+        block = cxgi_block(start)
         self._bucket, self._index = block["fields"]["bucket"], block["fields"]["pattern_index"]
         self._rows, self._seen, self._unit = EventRows(), set[int](), ""
         title = f"scan {start.get('scan_id', '')} {start['uid'][:8]}"

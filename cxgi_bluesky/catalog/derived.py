@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import StorageError
 from ..masks.pattern_set import PatternSet
 from ..measurement.documents import cxgi_block
-from ..measurement.exposures import SCHEMA
+from ..measurement.schema import SCHEMA
 from ..reconstruction.result import Reconstruction
 from .problems import catalog_errors, short
 from .writer import writer_of

@@ -182,7 +182,7 @@ def read_whole_scan(catalog: Any, run: Any) -> Exposures:
         As `read_exposures`, and if a scan that is resumed is not in the catalog, or resumes itself.
     """
     chain = [read_exposures(run)]
-    while (resumed := chain[-1].start["cxgi"].get("resumes")) is not None:
+    while (resumed := chain[-1].metadata.resumes) is not None:
         chain.append(read_exposures(find_run(catalog, resumed)))
         if chain[-1].start["uid"] in [earlier.start["uid"] for earlier in chain[:-1]]:
             raise StorageError(
@@ -213,7 +213,7 @@ def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | N
         If the run is not in the catalog or of another kind.
     """
     kind, option = link.removesuffix("_uid"), _OPTIONS[link]
-    named = exposures.start["cxgi"].get(link) if uid is None else uid
+    named = getattr(exposures.metadata, link) if uid is None else uid
     if named is None or named == NO_LINK:
         return None
     if uid is not None:
@@ -269,7 +269,7 @@ def exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
         If the run is not in the catalog or of another kind.
     """
     found = read_exposures(find_run(catalog, uid))
-    purpose = found.start["cxgi"].get("purpose")
+    purpose = found.metadata.purpose
     if purpose != kind:
         raise StorageError(f"run {uid} is no {kind} scan (purpose {purpose!r}): name another one, or {NO_LINK!r}")
     return found

@@ -92,7 +92,7 @@ def _find_measured_d_r(catalog: Any, exposures: Any, echo: Echo) -> tuple[float,
     from ..measurement.reference import dark_level
 
     try:
-        dark = dark_level(exposures.start["cxgi"], linked_dark(catalog, exposures))
+        dark = dark_level(exposures.metadata, linked_dark(catalog, exposures))
     except CxgiError as error:
         echo(f"D_r measured: not known without the dark, {error}")
         return None

@@ -139,12 +139,12 @@ def _measure(options: argparse.Namespace, echo: Echo) -> Payload:
 
     catalog = open_catalog(options.data)
     exposures = read_exposures(named_run(catalog, options.run))
-    found = exposures.measured_d_r(dark=dark_level(exposures.start["cxgi"], linked_dark(catalog, exposures)))
+    found = exposures.measured_d_r(dark=dark_level(exposures.metadata, linked_dark(catalog, exposures)))
     if found is None:
         raise ConfigError(
             f"run {options.run} has no all-metal exposures: a reference_scan or metal_scan has, or hadamard_scan with "
             "metal_exposures"
         )
     echo(f"run {options.run} has measured D_r {found[0]:.1%} +- {found[1]:.1%}")
-    board = exposures.start["cxgi"]["board"]
-    return {"d_r": found[0], "sigma": found[1], "board": board["id"], "board_d_r": board.get("d_r")}
+    board = exposures.board
+    return {"d_r": found[0], "sigma": found[1], "board": board.id, "board_d_r": board.d_r}

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import MeasurementError
 from ..masks.pattern_set import PatternSet
-from .documents import EventRows, number
-from .normalization import Array, Buckets, Drift, calibrate, count_reasons, level, mean_i0, usable, without
-from .outliers import Exposure, good_open, judge, with_usual_intensity
+from .documents import EventRows, cxgi_block, number
+from .normalization import Buckets, Drift, calibrate, count_reasons, level, mean_i0, without
+from .outliers import Exposure, select_valid, valid_open, with_usual_intensity
+from .schema import BoardMetadata, RunMetadata
 
-SCHEMA = 1
 STREAMS = ("primary", "validation", "open", "dark", "incident", "metal")
 _BY_PATTERN = ("primary", "validation")
 _WITHOUT_PATTERNS = ("dark", "metal")  # purposes of runs that expose no pattern
@@ -32,23 +31,6 @@ FIGURES = {  # what a run has cost the sample, by its data keys
 }
 
 
-@dataclass(frozen=True, eq=False)
-class RunBuckets:
-    """Calibrated buckets of a run with all that their reduction needs (arguments of `Measurement.from_buckets`)."""
-
-    size: int
-    pattern_index: NDArray[np.int64]
-    bucket: Array
-    sigma: Array | None
-    sigma_origin: str
-    d_r: float
-    open_bucket: tuple[float, float] | None
-    incident: float | None
-    validation: NDArray[np.int64]
-    source: dict[str, Any]
-    mean_i0: float = math.nan  # what the buckets were normalised to; NaN without a monitor
-
-
 class Exposures:
     """What a run has measured so far; feed it documents, make a `Measurement` of it.
 
@@ -57,6 +39,7 @@ class Exposures:
 
     def __init__(self) -> None:
         self.start: dict[str, Any] = {}
+        self._metadata: RunMetadata | None = None
         self.uids: list[str] = []  # of the run, after those that it resumes
         self.figures_of: dict[str, dict[str, float]] = {}  # by uid: what each run has cost the sample
         self.streams: dict[str, dict[int, Exposure]] = {name: {} for name in STREAMS}
@@ -80,26 +63,19 @@ class Exposures:
             self._store(*row)
 
     def _begin(self, start: Mapping[str, Any]) -> None:
-        words = start.get("cxgi")
-        if not isinstance(words, Mapping) or not ("pattern_set" in words or words.get("purpose") in _WITHOUT_PATTERNS):
+        block = cxgi_block(start)
+        if "pattern_set" not in block and block.get("purpose") not in _WITHOUT_PATTERNS:
             raise MeasurementError(
                 f"run {start.get('uid')} is no mask scan: its start document has no cxgi.pattern_set"
             )
-        if words.get("schema") != SCHEMA:
-            raise MeasurementError(
-                f"run {start.get('uid')} has event schema {words.get('schema')!r}, this release reads {SCHEMA}"
-            )
-        needed = ("fields", "board", "pattern_set") if "pattern_set" in words else ("fields",)
-        wrong = [name for name in needed if not isinstance(words.get(name), Mapping)]
-        if wrong:
-            raise MeasurementError(
-                f"run {start.get('uid')} is malformed: cxgi.{wrong[0]} of its start document is no mapping"
-            )
+        metadata = RunMetadata.from_start(start)
+        if metadata.pattern_set is not None and metadata.board is None:
+            raise MeasurementError(f"run {start.get('uid')} is malformed: cxgi.board of its start document is missing")
         self.streams = {name: {} for name in STREAMS}
         self._earlier, self._rows = {}, EventRows()
-        self.start, self.uids = dict(start), [start["uid"]]
+        self.start, self.uids, self._metadata = dict(start), [start["uid"]], metadata
         self.figures_of = {start["uid"]: {}}
-        self._fields = {name: key for name, key in words["fields"].items() if key is not None}
+        self._fields = metadata.data_keys
 
     def _store(self, stream: str, seq_num: int, data: Mapping[str, Any], time: float) -> None:
         self.figures_of[self.start["uid"]] |= {name: number(data[key]) for key, name in FIGURES.items() if key in data}
@@ -120,7 +96,7 @@ class Exposures:
     def snapshot(self) -> Exposures:
         """A copy that later documents do not change (for another thread)."""
         copy = Exposures()
-        copy.start, copy._fields, copy.uids = self.start, self._fields, self.uids
+        copy.start, copy._metadata, copy._fields, copy.uids = self.start, self._metadata, self._fields, self.uids
         copy.figures_of = {uid: dict(figures) for uid, figures in self.figures_of.items()}
         copy.streams = {name: dict(stream) for name, stream in self.streams.items()}
         copy._earlier = {key: list(repeats) for key, repeats in self._earlier.items()}
@@ -129,7 +105,8 @@ class Exposures:
     def continuing(self, earlier: Exposures) -> Exposures:
         """A copy that also holds what the run that this one resumes has measured; where both did, this one counts."""
         whole = earlier.snapshot()
-        whole.start, whole._fields, whole.uids = self.start, self._fields, [*earlier.uids, *self.uids]
+        whole.start, whole._metadata, whole._fields = self.start, self._metadata, self._fields
+        whole.uids = [*earlier.uids, *self.uids]
         for name, stream in self.streams.items():
             before = whole.streams[name]
             shift = 0 if name in _BY_PATTERN else max(before, default=0)
@@ -148,14 +125,28 @@ class Exposures:
         return len(self.streams["primary"])
 
     @property
-    def basis(self) -> str:
-        """Kind of the patterns: "hadamard" or "speckle"."""
-        return self.start.get("cxgi", {}).get("pattern_set", {}).get("basis", "hadamard")
+    def metadata(self) -> RunMetadata:
+        """What the run records of itself.
+
+        Raises
+        ------
+        CxgiError
+            Before the start document.
+        """
+        if self._metadata is None:
+            raise MeasurementError("no start document has been seen: feed the documents of a run from its beginning")
+        return self._metadata
+
+    @property
+    def board(self) -> BoardMetadata:
+        """The board on the stage; every run that exposes tiles has one."""
+        assert self.metadata.board is not None
+        return self.metadata.board
 
     @property
     def pattern_set(self) -> PatternSet:
         """The set that the run was asked to measure."""
-        return PatternSet.from_dict(self.start["cxgi"]["pattern_set"])
+        return PatternSet.from_dict(self.metadata.pattern_set or {})
 
     @property
     def figures(self) -> dict[str, float]:
@@ -181,7 +172,7 @@ class Exposures:
     @property
     def bucket_unit(self) -> str:
         """Unit of the buckets: "pA", a mean over the exposure, or "counts", a sum over it."""
-        return str(self.start.get("cxgi", {}).get("bucket_unit", "pA"))
+        return "pA" if self._metadata is None else self._metadata.bucket_unit or "pA"
 
     def measured_d_r(self, *, dark: float | None = None) -> tuple[float, float] | None:
         """Modulation depth ratio 1 - metal / open as measured, and its sigma; None without an all-metal exposure.
@@ -199,12 +190,12 @@ class Exposures:
         t0 = metal / bright
         return 1 - t0, math.hypot(metal_sigma, t0 * bright_sigma) / bright
 
-    def buckets(self, *, dark: float | None = None) -> RunBuckets:
+    def buckets(self, *, dark: float | None = None) -> Buckets:
         """Calibrate what was measured so far.
 
         Dark (its own, else the `dark` given) is subtracted; buckets are divided by I0 / <I0> and by
         the slow drift of the open exposures; b_0 is the mean of the open exposures and pattern_index 0. Sigma is the
-        detector's own, else from the scatter of the open exposures, else None. Exposures that cannot be
+        detector's own, else from the scatter of the open exposures, else NaN. Exposures that cannot be
         trusted (`outliers`) are left out and listed in `source`.
 
         Raises
@@ -212,37 +203,28 @@ class Exposures:
         CxgiError
             Before the start document.
         """
-        words = self.start.get("cxgi")
-        if words is None:
-            raise MeasurementError("no start document has been seen: feed the documents of a run from its beginning")
-        if "pattern_set" not in words:
+        if self.metadata.pattern_set is None:
             raise MeasurementError(
-                f"run {self.start['uid']} is a {words['purpose']} scan: it holds no patterns to make an image of"
+                f"run {self.start['uid']} is a {self.metadata.purpose} scan: it holds no patterns to make an image of"
             )
         dark = self._dark_level(dark)
         opens = self._open_exposures(dark)
         (primary, reasons), (validation, _) = (self._select(name, dark, opens) for name in _BY_PATTERN)
         if self.streams["primary"] and not primary:
             raise MeasurementError(f"all {len(reasons)} exposures were left out: {count_reasons(reasons)}")
-        good_opens = dict(enumerate(good_open(opens)))
+        good_opens = dict(enumerate(valid_open(opens)))
         incident = {k: without(dark, exposure) for k, exposure in self.streams["incident"].items()}
         usual_i0 = mean_i0([*primary.values(), *validation.values(), *good_opens.values()])
-        i0 = usual_i0 or 1.0
-        opened, incidents = (Buckets.of(usable(stream, i0)) for stream in (good_opens, incident))
-        measured = list(usable(primary, i0))
-        rows = Buckets.of(measured + [row for row in usable(validation, i0) if row[0] not in primary])
+        patterns = {**primary, **{k: exposure for k, exposure in validation.items() if k not in primary}}
+        rows, opened, incidents = (
+            Buckets.from_exposures(stream, usual_i0 or 1.0) for stream in (patterns, good_opens, incident)
+        )
         drift = Drift.from_open(opened)
-        calibrated = calibrate(rows, opened, drift)
-        return RunBuckets(
-            size=words["pattern_set"]["size"],
-            pattern_index=rows.index,
-            bucket=calibrated.bucket,
-            sigma=calibrated.sigma,
-            sigma_origin=calibrated.sigma_origin,
-            d_r=words["board"]["d_r"],
-            open_bucket=calibrated.open_bucket,
-            incident=float(incidents.corrected(drift).bucket.mean()) if len(incidents.bucket) else None,
-            validation=rows.index[len(measured) :],
+        return replace(
+            calibrate(rows, opened, drift),
+            incident=float(incidents.without_drift(drift).bucket.mean()) if len(incidents) else None,
+            validation=rows.pattern_index[~np.isin(rows.pattern_index, list(primary))],
+            mean_i0=usual_i0 if usual_i0 is not None and "i0" in self._fields else math.nan,
             source={
                 "raw_uids": list(self.uids),
                 "left_out": sorted(reasons),
@@ -255,7 +237,6 @@ class Exposures:
                 "drift_rms": drift.rms,
                 "d_r_measured": self.measured_d_r(dark=dark),
             },
-            mean_i0=usual_i0 if usual_i0 is not None and "i0" in self._fields else math.nan,
         )
 
     def _dark_level(self, given: float | None) -> float:
@@ -273,4 +254,4 @@ class Exposures:
             k: [without(dark, exposure) for exposure in (*self._earlier.get((stream, k), ()), last)]
             for k, last in self.streams[stream].items()
         }
-        return judge(every, opens)
+        return select_valid(every, opens)

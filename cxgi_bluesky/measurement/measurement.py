@@ -39,11 +39,12 @@ from .coefficients import (
 )
 from .exposures import Exposures
 from .reference import check_reference, dark_level, with_incident, with_reference
+from .schema import BoardMetadata
 
 
 @dataclass(frozen=True, eq=False)
-class SignedCoefficients:
-    """Signed Hadamard coefficients of one image; `Measurement` adds where they come from.
+class Measurement:
+    """Signed Hadamard coefficients of one image, and how they are made.
 
     Attributes
     ----------
@@ -220,12 +221,7 @@ class SignedCoefficients:
         flat = np.asarray(image, dtype=np.float32).ravel()
         return (self.masks.reshape(len(self), -1) @ flat).astype(np.float64)
 
-
-# ---------------------------------------------------------------- measurement
-
-
-class Measurement(SignedCoefficients):
-    """Signed Hadamard coefficients of one image, and how they are made; attributes as `SignedCoefficients`."""
+    # ------------------------------------------------------------ where it comes from
 
     @classmethod
     def from_buckets(
@@ -339,35 +335,37 @@ class Measurement(SignedCoefficients):
             Before the first usable exposure, when there is no all-open exposure at all, for a reference of
             another board, pattern set or detector, or one that lacks patterns, or a dark scan without a reading.
         """
-        if exposures.basis != "hadamard":
+        if exposures.metadata.basis != "hadamard":
             raise MeasurementError(
-                f"run {exposures.start['uid']} was measured with {exposures.basis} patterns: "
+                f"run {exposures.start['uid']} was measured with {exposures.metadata.basis} patterns: "
                 "SpeckleMeasurement.from_exposures takes them together with the recorded patterns"
             )
-        level = dark_level(exposures.start["cxgi"], dark)
+        level = dark_level(exposures.metadata, dark)
         if tile_maps is not None:
-            _check_board_of(tile_maps, exposures.start)
+            _check_board_of(tile_maps, exposures.board)
         b = exposures.buckets(dark=level)
         if reference is not None:
-            check_reference(exposures.start["cxgi"], reference)
+            check_reference(exposures.metadata, reference)
             passed = reference.buckets(dark=level if exposures.dark is None else exposures.dark)
             b = with_reference(b, passed) if tile_maps is None else with_incident(b, passed)
+        board, size = exposures.board, exposures.pattern_set.size
+        d_r = 1.0 if board.d_r is None else board.d_r
         made = cls.from_buckets(
-            b.size,
+            size,
             b.pattern_index,
             b.bucket,
             coding="binary",
-            sigma=b.sigma,
+            sigma=b.sigma if b.has_sigma else None,
             sigma_origin=b.sigma_origin,
-            d_r=b.d_r,
+            d_r=d_r,
             open_bucket=b.open_bucket,
             incident=b.incident,
             validation=b.validation,
             source=b.source,
         )
-        made = replace(made, mirrored=bool(exposures.start["cxgi"]["board"].get("mirrored", False)))
+        made = replace(made, mirrored=board.mirrored)
         if "mask_error" in b.source:  # of a mean of (1 + T0) / 2, for patterns of +- (1 - T0) / 2
-            made = replace(made, pattern_error=b.source["mask_error"] * (2 - b.d_r) / b.d_r)
+            made = replace(made, pattern_error=b.source["mask_error"] * (2 - d_r) / d_r)
         return made if tile_maps is None else made.with_tile_maps(tile_maps)
 
     @classmethod
@@ -506,11 +504,10 @@ class Measurement(SignedCoefficients):
             return cls.from_table(table.with_metadata(**words), open_bucket=open_bucket, source={"file": str(path)})
 
 
-def _check_board_of(maps: TileMaps, start: Mapping[str, Any]) -> None:
-    """Raise `CxgiError` if the maps say that they are of another board than a run's."""
-    board = start["cxgi"]["board"]
-    if maps.board_sha256 not in (None, board["sha256"]):
+def _check_board_of(maps: TileMaps, board: BoardMetadata) -> None:
+    """Raise `CxgiError` if the maps are known to be of another board than a run's."""
+    if maps.board_sha256 not in (None, board.sha256):
         raise MeasurementError(
             f"the tile maps ({maps.source}) are of another board (sha256 {str(maps.board_sha256)[:12]}) than "
-            f"{board['id']!r} of this run (sha256 {board['sha256'][:12]}): record maps of this board"
+            f"{board.id!r} of this run (sha256 {board.sha256[:12]}): record maps of this board"
         )

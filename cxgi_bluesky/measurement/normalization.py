@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,30 +32,6 @@ def count_reasons(reasons: Mapping[int, str]) -> str:
     return ", ".join(f"{reason} ({names.count(reason)})" for reason in sorted(set(names)))
 
 
-def usable(stream: Mapping[int, Exposure], usual_i0: float) -> Iterator[tuple[int, float, float, float]]:
-    """Index, bucket, sigma and time of the exposures whose bucket is a number, for the same intensity.
-
-    Parameters
-    ----------
-    stream : mapping of int to Exposure
-        Exposures by their index; those without a positive I0 are left out.
-    usual_i0 : float
-        The intensity that buckets are scaled to, in the unit of I0.
-
-    Yields
-    ------
-    index : int
-    bucket, sigma : float
-        Times `usual_i0` over the exposure's own I0.
-    time : float
-        In s since the epoch.
-    """
-    for key, exposure in stream.items():
-        intensity = exposure.i0 / usual_i0
-        if math.isfinite(exposure.bucket) and intensity > 0:
-            yield key, exposure.bucket / intensity, exposure.sigma / intensity, exposure.time
-
-
 def level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:
     """Mean bucket without the dark, and the standard error of that mean.
 
@@ -72,13 +48,12 @@ def level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:
         Of buckets over I0 (1 without a monitor); both NaN without a usable exposure.
     """
     lit = {key: without(dark, exposure) for key, exposure in stream.items()}  # the dark does not follow I0
-    rows = [(bucket, sigma) for _, bucket, sigma, _ in usable(lit, 1.0)]
-    if not rows:
+    rows = Buckets.from_exposures(lit, 1.0)
+    if not len(rows):
         return math.nan, math.nan
-    bucket, sigma = np.array(rows).T
-    told = float(np.sqrt(np.mean(sigma**2)))
-    single = told if math.isfinite(told) else float(np.std(bucket, ddof=1)) if len(bucket) > 1 else math.nan
-    return float(bucket.mean()), single / math.sqrt(len(bucket))
+    given = float(np.sqrt(np.mean(rows.sigma**2)))
+    single = given if math.isfinite(given) else float(np.std(rows.bucket, ddof=1)) if len(rows) > 1 else math.nan
+    return float(rows.bucket.mean()), single / math.sqrt(len(rows))
 
 
 def mean_i0(exposures: Iterable[Exposure]) -> float | None:
@@ -95,86 +70,119 @@ Array = NDArray[np.float64]
 MIN_REPEATS = 4  # open exposures from which a scatter or a drift is judged
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Buckets:
-    """Exposures of one stream as columns; sigma is NaN where the detector does not tell it."""
+    """Buckets as columns, one row per exposure: of one stream, or of a whole run with what their reduction needs.
 
-    index: NDArray[np.int64]
+    Attributes
+    ----------
+    pattern_index : ndarray of int64, shape (M,)
+        Patterns, or numbers of the exposures of a reference tile.
+    bucket : ndarray, shape (M,)
+        Dark subtracted, for the same I0 (pA, or counts).
+    sigma : ndarray, shape (M,)
+        One standard deviation of each bucket; NaN where the detector reports none.
+    time : ndarray, shape (M,)
+        Seconds since the epoch.
+    sigma_origin : str
+        Where sigma came from; begins with "estimated" when the detector did not report it.
+    open_bucket : (float, float), optional
+        All-open bucket b_0 and its sigma.
+    incident : float, optional
+        All-open bucket with the object out.
+    validation : ndarray of int64
+        Those of the patterns that no image is to be made from.
+    mean_i0 : float
+        What the buckets are normalised to; NaN without a monitor.
+    source : dict
+        Where the buckets came from.
+    """
+
+    pattern_index: NDArray[np.int64]
     bucket: Array
     sigma: Array
     time: Array
+    sigma_origin: str = "given"
+    open_bucket: tuple[float, float] | None = None
+    incident: float | None = None
+    validation: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    mean_i0: float = math.nan
+    source: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.bucket)
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[int, float, float, float]]) -> Buckets:
-        """Columns of rows (index, bucket, sigma, time)."""
-        table = list(rows)
-        columns = np.array([row[1:] for row in table], dtype=np.float64).reshape(-1, 3).T
-        return cls(np.array([row[0] for row in table], dtype=np.int64), *columns)
+    def from_exposures(cls, stream: Mapping[int, Exposure], usual_i0: float) -> Buckets:
+        """Collect the exposures whose bucket is a number, scaled to the same intensity.
+
+        Parameters
+        ----------
+        stream : mapping of int to Exposure
+            Exposures by their index, dark subtracted; those without a positive I0 are left out.
+        usual_i0 : float
+            The intensity that buckets are scaled to, in the unit of I0.
+        """
+        good = {k: e for k, e in stream.items() if math.isfinite(e.bucket) and e.i0 / usual_i0 > 0}
+        rows = [(e.bucket, e.sigma, e.i0 / usual_i0, e.time) for e in good.values()]
+        bucket, sigma, intensity, time = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+        return cls(np.array(list(good), dtype=np.int64), bucket / intensity, sigma / intensity, time)
+
+    @property
+    def has_sigma(self) -> bool:
+        """Whether a standard deviation is known."""
+        return bool(np.isfinite(self.sigma).any())
 
     def typical_sigma(self) -> float | None:
-        """Sigma of one exposure of the same tile: as told, else the scatter; None from too few."""
-        told = self.sigma[np.isfinite(self.sigma)]
-        if len(told):
-            return math.sqrt(float(np.mean(told**2)))
-        return self.scatter() if len(self.bucket) >= MIN_REPEATS else None
+        """Sigma of one exposure of the same tile: as reported, else the scatter; None from too few."""
+        given = self.sigma[np.isfinite(self.sigma)]
+        if len(given):
+            return math.sqrt(float(np.mean(given**2)))
+        return self.scatter() if len(self) >= MIN_REPEATS else None
 
     def scatter(self) -> float:
         """Sigma of one exposure of the same tile, from successive differences: blind to slow drift."""
         bucket = self.bucket[np.argsort(self.time)]
         return math.sqrt(float(np.mean(np.diff(bucket) ** 2)) / 2)
 
-    def corrected(self, drift: Drift) -> Buckets:
-        """The drift divided out."""
+    def without_drift(self, drift: Drift) -> Buckets:
+        """Divide out the relative intensity of the source at the time of each exposure."""
         relative = drift(self.time)
         return replace(self, bucket=self.bucket / relative, sigma=self.sigma / relative)
 
 
-@dataclass(frozen=True)
-class Calibrated:
-    """Buckets ready for reduction; sigma is None where nothing tells it."""
-
-    bucket: Array
-    sigma: Array | None
-    sigma_origin: str
-    open_bucket: tuple[float, float] | None
-
-
-def calibrate(rows: Buckets, opened: Buckets, drift: Drift) -> Calibrated:
+def calibrate(rows: Buckets, opened: Buckets, drift: Drift) -> Buckets:
     """Divide out the drift; sigma of each bucket, and b_0 from the open exposures and pattern_index 0.
 
     Parameters
     ----------
     rows : Buckets
-        Of the patterns, M rows, dark subtracted, for the same intensity.
+        Of the patterns, M rows.
     opened : Buckets
-        Of the open tile with the object in, likewise.
+        Of the open tile with the object in.
     drift : Drift
         Of the source during the run.
     """
-    rows = rows.corrected(drift)
-    sigma, origin = _sigma(rows, opened)
-    repeats = np.concatenate([opened.corrected(drift).bucket, rows.bucket[rows.index == 0]])
+    rows = rows.without_drift(drift)
+    sigma, origin = _estimate_sigma(rows, opened)
+    rows = replace(rows, sigma=sigma, sigma_origin=origin)
+    at_zero = rows.pattern_index == 0
+    repeats = np.concatenate([opened.without_drift(drift).bucket, rows.bucket[at_zero]])
     if not len(repeats):
-        return Calibrated(rows.bucket, sigma, origin, None)
-    single = _sigma_of_an_open_exposure(rows, opened, sigma)
+        return rows
+    single = opened.typical_sigma()
+    if single is None:
+        single = float(sigma[at_zero][0]) if rows.has_sigma and at_zero.any() else 0.0
     # Equal weights: the sigma of one exposure is itself too uncertain to weight by.
-    return Calibrated(rows.bucket, sigma, origin, (float(repeats.mean()), single / math.sqrt(len(repeats))))
+    return replace(rows, open_bucket=(float(repeats.mean()), single / math.sqrt(len(repeats))))
 
 
-def _sigma(rows: Buckets, opened: Buckets) -> tuple[Array | None, str]:
-    if np.isfinite(rows.sigma).any():
+def _estimate_sigma(rows: Buckets, opened: Buckets) -> tuple[Array, str]:
+    if rows.has_sigma:
         return smooth_sigma(rows.bucket, rows.sigma), "given"
-    if len(opened.bucket) >= MIN_REPEATS:
+    if len(opened) >= MIN_REPEATS:
         return np.full_like(rows.bucket, opened.scatter()), "estimated: open tile"
-    return None, "estimated"
-
-
-def _sigma_of_an_open_exposure(rows: Buckets, opened: Buckets, sigma: Array | None) -> float:
-    typical = opened.typical_sigma()
-    if typical is not None:
-        return typical
-    at_zero = rows.index == 0
-    return float(sigma[at_zero][0]) if sigma is not None and at_zero.any() else 0.0
+    return rows.sigma, "estimated"
 
 
 def smooth_sigma(bucket: Array, sigma: Array) -> Array:
@@ -189,19 +197,19 @@ def smooth_sigma(bucket: Array, sigma: Array) -> Array:
     bucket : ndarray, shape (M,)
         In any unit.
     sigma : ndarray, shape (M,)
-        One standard deviation of each bucket, NaN where it is not told; one at least is.
+        One standard deviation of each bucket, NaN where it is not known; one at least is.
 
     Returns
     -------
     ndarray, shape (M,)
         In the unit of the buckets.
     """
-    told = np.isfinite(sigma)
-    variance = sigma[told] ** 2
+    known = np.isfinite(sigma)
+    variance = sigma[known] ** 2
     constant = np.full_like(bucket, math.sqrt(float(variance.mean())))
-    if len(variance) < 8 or np.ptp(bucket[told]) == 0:
+    if len(variance) < 8 or np.ptp(bucket[known]) == 0:
         return constant
-    slope, offset = np.polyfit(bucket[told], variance, 1)
+    slope, offset = np.polyfit(bucket[known], variance, 1)
     law: NDArray[Any] = slope * bucket + offset
     return constant if slope < 0 or law.min() <= 0 else np.sqrt(law)
 

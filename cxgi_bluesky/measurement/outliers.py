@@ -1,7 +1,7 @@
-"""Exposures that cannot be trusted, found without looking at other patterns.
+"""Find exposures that cannot be trusted, without looking at other patterns.
 
 Hadamard coefficients are heavy-tailed: an honest one may lie hundreds of sigma from its neighbours in
-any order, so being unlike its neighbours says nothing. An exposure is judged by itself instead: its own
+any order, so being unlike its neighbours shows nothing. Each exposure is checked by itself instead: its own
 spread, the incident intensity during it, repeats of the same pattern, and the open tile before and
 after it.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 NOT_A_NUMBER, SPREAD, INTENSITY = "not a number", "spread", "I0"
 REPEATS, DRIFT = "repeats disagree", "source jumped"
 
-WIDEST_SPREAD = 4.0  # times the noise law; the few readings of an exposure give its spread to about 25 %
+MAX_SPREAD = 4.0  # times the noise law; the few readings of an exposure give its spread to about 25 %
 MAX_I0_CHANGE = 0.3  # of the median, and five times the usual: the source or the shutter was not ready
 MAX_JUMP = 0.05  # of the open bucket, from one open exposure to the next
 UNUSUAL = 4.0  # times the median change between open exposures
@@ -37,10 +37,10 @@ class Exposure:
     time: float
 
 
-def judge(
+def select_valid(
     stream: Mapping[int, Sequence[Exposure]], opened: Sequence[Exposure]
 ) -> tuple[dict[int, Exposure], dict[int, str]]:
-    """The exposure to believe for each pattern, and why others have none.
+    """Choose the valid exposure of each pattern, and give the reason where there is none.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def judge(
         Of each pattern_index that is left out.
     """
     every = [exposure for repeats in stream.values() for exposure in repeats]
-    limits = _Limits.of(every, opened)
+    limits = _Limits.from_exposures(every, opened)
     good: dict[int, Exposure] = {}
     reasons: dict[int, str] = {}
     for index, repeats in stream.items():
@@ -72,17 +72,17 @@ def judge(
     return good, reasons
 
 
-def good_open(opened: Sequence[Exposure]) -> list[Exposure]:
+def valid_open(opened: Sequence[Exposure]) -> list[Exposure]:
     """Open exposures (dark subtracted) without those that are no number or alone between two that agree."""
     usable = sorted((e for e in opened if math.isfinite(e.bucket) and e.i0 > 0), key=lambda e: e.time)
     alone = {
-        place
-        for place in range(1, len(usable) - 1)
-        if _has_jumped(usable[place - 1], usable[place])
-        and _has_jumped(usable[place], usable[place + 1])
-        and not _has_jumped(usable[place - 1], usable[place + 1])
+        n
+        for n in range(1, len(usable) - 1)
+        if _has_jumped(usable[n - 1], usable[n])
+        and _has_jumped(usable[n], usable[n + 1])
+        and not _has_jumped(usable[n - 1], usable[n + 1])
     }
-    return [e for place, e in enumerate(usable) if place not in alone]
+    return [e for n, e in enumerate(usable) if n not in alone]
 
 
 def with_usual_intensity(exposures: Sequence[Exposure], others: Sequence[Exposure]) -> list[Exposure]:
@@ -93,9 +93,9 @@ def with_usual_intensity(exposures: Sequence[Exposure], others: Sequence[Exposur
     Parameters
     ----------
     exposures : sequence of Exposure
-        Those that are judged.
+        Those to choose from.
     others : sequence of Exposure
-        Of the same run; they help to tell the usual intensity.
+        Of the same run; they help to find the usual intensity.
     """
     usual, largest_change = _usual_i0([*exposures, *others])
     return [e for e in exposures if not abs(e.i0 / usual - 1) > largest_change]
@@ -111,15 +111,15 @@ def _usual_i0(every: Sequence[Exposure]) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class _Limits:
-    """What an exposure of this run may be like."""
+    """Limits within which an exposure of this run is valid."""
 
     i0: float
     largest_i0_change: float
-    law: tuple[float, float, float]  # variance = slope * bucket + offset, at least so much; NaN: sigma is not told
+    law: tuple[float, float, float]  # variance = slope * bucket + offset, at least so much; NaN: sigma is not known
     jumps: NDArray[np.float64]  # (J, 2) times between which the source jumped
 
     @classmethod
-    def of(cls, every: Sequence[Exposure], opened: Sequence[Exposure]) -> _Limits:
+    def from_exposures(cls, every: Sequence[Exposure], opened: Sequence[Exposure]) -> _Limits:
         """The limits of a run, from its exposures.
 
         Parameters
@@ -129,7 +129,7 @@ class _Limits:
         opened : sequence of Exposure
             Of the open tile, with the object in, dark subtracted.
         """
-        jumps = _jumps(good_open(opened), np.array([e.time for e in every]))
+        jumps = _jumps(valid_open(opened), np.array([e.time for e in every]))
         return cls(*_usual_i0(every), _noise_law(every), jumps)
 
     def fault(self, exposure: Exposure) -> str | None:
@@ -139,7 +139,7 @@ class _Limits:
         if exposure.i0 <= 0 or abs(exposure.i0 / self.i0 - 1) > self.largest_i0_change:
             return INTENSITY
         slope, offset, least = self.law
-        if exposure.sigma**2 > WIDEST_SPREAD**2 * max(slope * exposure.bucket + offset, least) > 0:
+        if exposure.sigma**2 > MAX_SPREAD**2 * max(slope * exposure.bucket + offset, least) > 0:
             return SPREAD
         if ((self.jumps[:, 0] < exposure.time) & (exposure.time < self.jumps[:, 1])).any():
             return DRIFT
@@ -148,12 +148,12 @@ class _Limits:
 
 def _noise_law(every: Sequence[Exposure]) -> tuple[float, float, float]:
     """Slope and offset of variance against bucket, from the exposures whose spread is ordinary, and its least."""
-    told = np.array([(e.bucket, e.sigma**2) for e in every if math.isfinite(e.bucket) and math.isfinite(e.sigma)])
-    if len(told) < _MIN_SPREADS:
+    known = np.array([(e.bucket, e.sigma**2) for e in every if math.isfinite(e.bucket) and math.isfinite(e.sigma)])
+    if len(known) < _MIN_SPREADS:
         return math.nan, math.nan, math.nan
-    bucket, variance = told.T
+    bucket, variance = known.T
     median = float(np.median(variance))
-    ordinary = variance <= WIDEST_SPREAD**2 * median
+    ordinary = variance <= MAX_SPREAD**2 * median
     if np.ptp(bucket[ordinary]) == 0:
         return 0.0, median, median
     slope, offset = np.polyfit(bucket[ordinary], variance[ordinary], 1)
@@ -172,8 +172,8 @@ def _jumps(opened: Sequence[Exposure], times: NDArray[np.float64]) -> NDArray[np
     changes = np.array([abs(two.bucket / two.i0 - one.bucket / one.i0) for one, two in spans])
     pairs = [
         (one.time, two.time)
-        for place, (one, two) in enumerate(spans)
-        if _has_jumped(one, two) and changes[place] > UNUSUAL * np.median(np.delete(changes, place))
+        for n, (one, two) in enumerate(spans)
+        if _has_jumped(one, two) and changes[n] > UNUSUAL * np.median(np.delete(changes, n))
     ]
     inside = sum(int(((one < times) & (times < two)).sum()) for one, two in pairs)
     return np.array(pairs if inside <= len(times) / 4 else [], dtype=np.float64).reshape(-1, 2)
@@ -199,5 +199,5 @@ def _choose_repeat(repeats: Sequence[Exposure]) -> Exposure | None:
 def _same(one: Exposure, other: Exposure) -> bool:
     sigma = math.hypot(one.sigma, other.sigma)
     if not math.isfinite(sigma) or sigma == 0:
-        sigma = 0.01 * max(abs(one.bucket), abs(other.bucket))  # nothing tells the noise: within 5 %
+        sigma = 0.01 * max(abs(one.bucket), abs(other.bucket))  # the noise is not known: within 5 %
     return abs(one.bucket / one.i0 - other.bucket / other.i0) * max(one.i0, other.i0) <= DISAGREEMENT * sigma

@@ -9,47 +9,45 @@ that lets too much through everywhere is mended by it; what remains is where on 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeasurementError
 from ..masks.pattern_set import PatternSet
-from .exposures import Exposures, RunBuckets
+from .exposures import Exposures
+from .normalization import Buckets
+from .schema import BoardMetadata, RunMetadata
 
 NO_REFERENCE = "not in the reference scan"
 MIN_COMMON = 0.95  # of the patterns, below which a correction would cost too much of the image
 
 
-def check_reference(image: Mapping[str, Any], reference: Exposures) -> None:
+def check_reference(image: RunMetadata, reference: Exposures) -> None:
     """Raise `CxgiError` unless the reference is one of the board, pattern set and detector of an image.
 
     Parameters
     ----------
-    image : mapping
-        Block ``cxgi`` of the image's start document.
+    image : RunMetadata
     reference : Exposures
     """
-    ours, theirs = image, reference.start["cxgi"]
-    uid = reference.start["uid"]
-    if ours["pattern_set"].get("basis", "hadamard") != "hadamard":
+    theirs, uid = reference.metadata, reference.start["uid"]
+    if image.basis != "hadamard":
         raise MeasurementError("a reference scan corrects Hadamard masks: leave reference_uid out for speckle patterns")
-    if theirs.get("purpose") != "reference":
+    if theirs.purpose != "reference":
+        raise MeasurementError(f"run {uid} is no reference scan (purpose {theirs.purpose!r}): make one of this board")
+    board, patterns = image.board, image.pattern_set or {}
+    assert board is not None
+    if board.sha256 != reference.board.sha256:
         raise MeasurementError(
-            f"run {uid} is no reference scan (purpose {theirs.get('purpose')!r}): make one of this board"
-        )
-    if ours["board"]["sha256"] != theirs["board"]["sha256"]:
-        raise MeasurementError(
-            f"reference {uid} is of another board ({_name(theirs['board'])}; the image's is {_name(ours['board'])}): "
+            f"reference {uid} is of another board ({_name(reference.board)}; the image's is {_name(board)}): "
             "make a reference scan of this board"
         )
-    if ours["pattern_set"]["sha256"] != theirs["pattern_set"]["sha256"]:
+    if patterns["sha256"] != (theirs.pattern_set or {})["sha256"]:
         raise MeasurementError(
-            f"reference {uid} is of another pattern set ({_words(reference.pattern_set)}; the image's is "
-            f"{_words(PatternSet.from_dict(ours['pattern_set']))}): make a reference scan of this pattern set"
+            f"reference {uid} is of another pattern set ({_describe(reference.pattern_set)}; the image's is "
+            f"{_describe(PatternSet.from_dict(patterns))}): make a reference scan of this pattern set"
         )
     _check_same_bucket(image, reference)
 
@@ -61,13 +59,12 @@ def check_complete(reference: Exposures) -> None:
     _check_common(len(measured.intersection(wanted)), len(wanted), f"of its {len(wanted)} patterns")
 
 
-def dark_level(image: Mapping[str, Any], dark: Exposures | None) -> float | None:
+def dark_level(image: RunMetadata, dark: Exposures | None) -> float | None:
     """Mean reading of a dark scan, for an image of the same detector; None without a dark scan.
 
     Parameters
     ----------
-    image : mapping
-        Block ``cxgi`` of the image's start document.
+    image : RunMetadata
     dark : Exposures, optional
 
     Raises
@@ -86,25 +83,24 @@ def dark_level(image: Mapping[str, Any], dark: Exposures | None) -> float | None
     return dark.dark
 
 
-def _check_same_bucket(image: Mapping[str, Any], linked: Exposures) -> None:
-    theirs, kind = linked.start["cxgi"], linked.start["cxgi"].get("purpose")
-    uid = linked.start["uid"]
-    our_field, their_field = (words["fields"]["bucket"] for words in (image, theirs))
+def _check_same_bucket(image: RunMetadata, linked: Exposures) -> None:
+    theirs, uid = linked.metadata, linked.start["uid"]
+    kind = theirs.purpose
+    our_field, their_field = image.fields["bucket"], theirs.fields["bucket"]
     if our_field != their_field:
         raise MeasurementError(
             f"{kind} run {uid} was measured with another detector (bucket {their_field!r}; the image's is "
             f"{our_field!r}): make a {kind} scan with this one"
         )
-    units = [words.get("bucket_unit") for words in (image, theirs)]
+    units = image.bucket_unit, theirs.bucket_unit
     if None not in units and units[0] != units[1]:
         raise MeasurementError(
             f"{kind} run {uid} has buckets in {units[1]}, the image in {units[0]}: make a {kind} scan with this one"
         )
-    times = [words.get("exposure_s") for words in (image, theirs)]
-    if "counts" in units and times[0] != times[1]:
+    if "counts" in units and image.exposure_s != theirs.exposure_s:
         raise MeasurementError(
-            f"{kind} run {uid} was exposed for {times[1]} s, the image for {times[0]} s, and counts grow with the "
-            f"time: make a {kind} scan of the same exposure_s"
+            f"{kind} run {uid} was exposed for {theirs.exposure_s} s, the image for {image.exposure_s} s, and counts "
+            f"grow with the time: make a {kind} scan of the same exposure_s"
         )
 
 
@@ -120,16 +116,16 @@ def _check_common(common: int, patterns: int, which: str) -> None:
         )
 
 
-def _name(board: dict[str, str]) -> str:
-    return f"{board['id']!r}, sha256 {board['sha256'][:12]}"
+def _name(board: BoardMetadata) -> str:
+    return f"{board.id!r}, sha256 {board.sha256[:12]}"
 
 
-def _words(patterns: PatternSet) -> str:
+def _describe(patterns: PatternSet) -> str:
     seed = "" if patterns.seed is None else f", seed {patterns.seed}"
     return f"{patterns.count} of {patterns.order}, size {patterns.size}{seed}"
 
 
-def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
+def with_reference(image: Buckets, reference: Buckets) -> Buckets:
     """Buckets corrected by a reference scan.
 
     Their sigma grows by that of the reference. The few patterns of the set that the reference lacks (at most
@@ -138,7 +134,7 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
 
     Parameters
     ----------
-    image, reference : RunBuckets
+    image, reference : Buckets
         Calibrated buckets of both scans (`Exposures.buckets`).
 
     Raises
@@ -146,16 +142,16 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
     CxgiError
         If the reference lacks more than 5 % of the image's patterns, or shows no light.
     """
-    passed = np.full(image.size**2, np.nan)
+    count = 1 + max(index.max(initial=0) for index in (image.pattern_index, reference.pattern_index))
+    passed, passed_sigma = np.full(count, np.nan), np.zeros(count)
     passed[reference.pattern_index] = reference.bucket
-    passed_sigma = np.zeros(image.size**2)
-    if reference.sigma is not None:
+    if reference.has_sigma:
         passed_sigma[reference.pattern_index] = reference.sigma
-    validation_tiles = np.isin(image.pattern_index, image.validation)
-    known = np.isfinite(passed[image.pattern_index]) | validation_tiles | (image.pattern_index == 0)
-    index, bucket = image.pattern_index[known], image.bucket[known]
-    patterned = (index != 0) & ~validation_tiles[known]
-    patterns = int(((image.pattern_index != 0) & ~validation_tiles).sum())
+    validation = np.isin(image.pattern_index, image.validation)
+    known = np.isfinite(passed[image.pattern_index]) | validation | (image.pattern_index == 0)
+    index, bucket, sigma = image.pattern_index[known], image.bucket[known], image.sigma[known]
+    patterned = (index != 0) & ~validation[known]
+    patterns = int(((image.pattern_index != 0) & ~validation).sum())
     _check_common(int(patterned.sum()), patterns, f"of the {patterns} patterns of this image")
     mean_r, mean_b = (float(v[patterned].mean()) if patterned.any() else 0.0 for v in (passed[index], bucket))
     if not mean_r > 0:
@@ -164,13 +160,12 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
         )
     ratio = mean_b / mean_r
     excess = np.where(patterned, passed[index] - mean_r, 0.0)
-    sigma = None if image.sigma is None else image.sigma[known]
-    if sigma is not None:
-        sigma = np.where(patterned, np.hypot(sigma, ratio * passed_sigma[index]), sigma)
+    sigma = np.where(patterned, np.hypot(sigma, ratio * passed_sigma[index]), sigma)
     missing = image.pattern_index[~known].tolist()
     return replace(
         with_incident(image, reference),
         pattern_index=index,
+        time=image.time[known],
         bucket=bucket - ratio * excess,
         sigma=sigma,
         source={
@@ -186,14 +181,14 @@ def with_reference(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
     )
 
 
-def with_incident(image: RunBuckets, reference: RunBuckets) -> RunBuckets:
+def with_incident(image: Buckets, reference: Buckets) -> Buckets:
     """Buckets with the incident intensity that the open tile of a reference scan gives, unless they have their own.
 
     It is scaled by the I0 of the two scans where both have a monitor; else the source is taken to be as bright in both.
 
     Parameters
     ----------
-    image, reference : RunBuckets
+    image, reference : Buckets
         Calibrated buckets of both scans (`Exposures.buckets`).
     """
     if image.incident is not None or reference.open_bucket is None:

@@ -97,18 +97,18 @@ class SpeckleMeasurement:
             If the run was made with other patterns or with masks, or has too few exposures; for a dark scan of
             another detector or without a reading.
         """
-        words = exposures.start.get("cxgi", {}).get("pattern_set", {})
-        if words.get("basis") != BASIS:
-            raise MeasurementError(f"run {exposures.start.get('uid')} is no speckle run: reconstruct its Measurement")
-        if words["sha256"] != speckles.sha256:
+        recorded = exposures.metadata.pattern_set or {}
+        if recorded.get("basis") != BASIS:
+            raise MeasurementError(f"run {exposures.start['uid']} is no speckle run: reconstruct its Measurement")
+        if recorded["sha256"] != speckles.sha256:
             raise MeasurementError(
-                f"run {exposures.start['uid']} was made with patterns of sha256 {words['sha256'][:12]}, those of "
+                f"run {exposures.start['uid']} was made with patterns of sha256 {recorded['sha256'][:12]}, those of "
                 f"{speckles.path.name} have {speckles.sha256[:12]}: give the recording of that run"
             )
-        b = exposures.buckets(dark=dark_level(exposures.start["cxgi"], dark))
-        kept = slice(0, len(b.pattern_index) - len(b.validation))  # validation comes last
-        sigma = None if b.sigma is None else b.sigma[kept]
-        used = speckles.first(words["count"])
+        b = exposures.buckets(dark=dark_level(exposures.metadata, dark))
+        kept = slice(0, len(b) - len(b.validation))  # validation comes last
+        sigma = b.sigma[kept] if b.has_sigma else None
+        used = speckles.first(recorded["count"])
         source = {**b.source, "speckles": used.to_dict(), "sigma_origin": b.sigma_origin}
         return cls(used, b.pattern_index[kept], b.bucket[kept], sigma, source)
 

@@ -372,12 +372,10 @@ def align_board(
         arguments,
         detector=diode,
         axis=stage.tile,
-        words={
-            **bucket_metadata(diode, stage),
-            "fields": fields,
-            "board": {**board_metadata(mask_board), "d_r": mask_board.d_r},
-            PURPOSE: {"board": short_text(mask_board.to_dict())},
-        },
+        bucket_unit=bucket_metadata(diode)["bucket_unit"],
+        fields=fields,
+        board={**board_metadata(mask_board), "d_r": mask_board.d_r},
+        alignment={"board": short_text(mask_board.to_dict())},
     )
     put_back = partial(move_object, object_stage, IN)
     return (

@@ -99,10 +99,8 @@ def knife_edge_scan(
         detector=diode,
         axis=knife.edge,
         points=len(positions),
-        words={
-            PURPOSE: {"axis": knife.axis, **geometry.to_dict()},
-            "fields": {"position": knife.edge.name, "bucket": diode.current.name, "sigma": diode.sigma.name},
-        },
+        knife_edge={"axis": knife.axis, **geometry.to_dict()},
+        fields={"position": knife.edge.name, "bucket": diode.current.name, "sigma": diode.sigma.name},
     )
     parked = knife.target_um
 

@@ -15,8 +15,8 @@ from ..masks.board import MaskBoard, load_board
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import SpeckleSet
-from ..measurement.exposures import SCHEMA
 from ..measurement.plain_values import require_plain
+from ..measurement.schema import SCHEMA, RunMetadata
 from .arguments import GivenBoard
 
 
@@ -141,22 +141,22 @@ def start_metadata(
     links : dict of str to str or None, optional
         Uids of other runs, by their keys; those that are None are left out.
     """
-    words: dict[str, Any] = {
+    block: dict[str, Any] = {
         **bucket_metadata(diode, stage),
         **{name: uid for name, uid in (links or {}).items() if uid is not None},
     }
     if board is not None:
-        words["board"] = {**board_metadata(board), "d_r": board.d_r}
+        block["board"] = {**board_metadata(board), "d_r": board.d_r}
     if pattern_set is not None:
-        words["pattern_set"] = pattern_set.to_dict()
+        block["pattern_set"] = pattern_set.to_dict()
     axis = None if stage is None else stage.tile
     if points is None and pattern_set is not None:
         points = pattern_set.count
-    return start_document(plan_name, purpose, devices, arguments, detector=diode, axis=axis, points=points, words=words)
+    return start_document(plan_name, purpose, devices, arguments, detector=diode, axis=axis, points=points, **block)
 
 
 def bucket_metadata(diode: Diode, stage: MaskStage | None = None) -> dict[str, Any]:
-    """What every run that reads buckets says of them: names of the data keys, and the unit.
+    """Metadata of every run that reads buckets: names of the data keys, and the unit.
 
     Parameters
     ----------
@@ -177,10 +177,10 @@ def bucket_metadata(diode: Diode, stage: MaskStage | None = None) -> dict[str, A
 
 
 def board_metadata(board: Board) -> dict[str, Any]:
-    """What every run on a board says of it; of a plate that is mounted back to front that too."""
-    words = {"id": board.name, "sha256": board.sha256, "pixel_um": board.pixel_um, "metal": board.metal}
+    """Metadata of every run on a board; of one that is mounted back to front, that too."""
+    metadata = {"id": board.name, "sha256": board.sha256, "pixel_um": board.pixel_um, "metal": board.metal}
     mirrored = isinstance(board, MaskBoard) and board.alignment.mirrored
-    return {**words, "mirrored": True} if mirrored else words
+    return {**metadata, "mirrored": True} if mirrored else metadata
 
 
 def start_document(
@@ -192,7 +192,7 @@ def start_document(
     detector: Any,
     axis: Any = None,
     points: int | None = None,
-    words: dict[str, Any],
+    **block: Any,
 ) -> dict[str, Any]:
     """Start document of any plan here.
 
@@ -211,8 +211,8 @@ def start_document(
         What the plan steps along.
     points : int, optional
         Steps along the axis.
-    words : dict
-        For the block ``cxgi``.
+    **block
+        Further attributes of `RunMetadata`, which is stored as the block ``cxgi``.
     """
     metadata: dict[str, Any] = {
         "plan_name": plan_name,
@@ -220,10 +220,7 @@ def start_document(
         "detectors": [detector.name],
         "cxgi": {
             "schema": SCHEMA,
-            "purpose": purpose,
-            "mode": "step",
-            "exposure_s": arguments["exposure_s"],
-            **words,
+            **RunMetadata(purpose=purpose, mode="step", exposure_s=arguments["exposure_s"], **block).to_dict(),
         },
     }
     if axis is not None:

@@ -102,7 +102,7 @@ def record_speckles(
         detector=camera,
         axis=stage.tile,
         points=positions,
-        words={"board": board_metadata(board)},
+        board=board_metadata(board),
     )
     whole = with_user_metadata(metadata, md)
     recording = {

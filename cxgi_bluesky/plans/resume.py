@@ -66,32 +66,31 @@ def resume_scan(
         another board, detector or unit.
     """
     board = stage.board
-    words = earlier.start.get("cxgi", {})
     _check_same(earlier, board, diode)
     pattern_set = earlier.pattern_set if recorded is None else recorded
     arguments = {"max_repeats": MAX_REPEATS, **earlier.start["plan_args"]}
     del arguments["devices"]
     arguments["max_open_s"] = _remaining_budget_s(earlier) if max_open_s is None else max_open_s
     work = _missing(plan_tiles(board, pattern_set, arguments), earlier)
-    links = {name: words.get(name) for name in ("reference_uid", "dark_uid")}
-    links["resumes"] = earlier.start["uid"]
+    metadata, uid = earlier.metadata, earlier.start["uid"]
+    links = {"reference_uid": metadata.reference_uid, "dark_uid": metadata.dark_uid, "resumes": uid}
     return (yield from raster(stage, shutter, diode, work, "resume_scan", links, object_stage, md))
 
 
 def _check_same(earlier: Exposures, board: Board, diode: Diode) -> None:
     """Raise `CxgiError` unless this is the board and the detector of the earlier scan."""
-    words, uid = earlier.start.get("cxgi", {}), earlier.start.get("uid")
-    if words.get("purpose") != "image":
-        raise ScanError(f"run {uid} is no image (purpose {words.get('purpose')!r}): only image scans can be resumed")
-    if words["board"]["sha256"] != board.sha256:
+    uid, purpose = earlier.start.get("uid"), earlier.metadata.purpose
+    if purpose != "image":
+        raise ScanError(f"run {uid} is no image (purpose {purpose!r}): only image scans can be resumed")
+    if earlier.board.sha256 != board.sha256:
         raise ScanError(
-            f"run {uid} was made with board {words['board']['id']!r}, and the stage has another one or another "
+            f"run {uid} was made with board {earlier.board.id!r}, and the stage has another one or another "
             f"alignment ({board.name!r}): its exposures do not belong to one image, start a new scan"
         )
     now = bucket_metadata(diode)
     for what, before, here in (
-        ("detector", words["fields"]["bucket"], now["fields"]["bucket"]),
-        ("unit", words["bucket_unit"], now["bucket_unit"]),
+        ("detector", earlier.metadata.fields["bucket"], now["fields"]["bucket"]),
+        ("unit", earlier.bucket_unit, now["bucket_unit"]),
     ):
         if before != here:
             raise ScanError(f"run {uid} has {what} {before!r}, this scan would have {here!r}: start a new scan")
@@ -116,9 +115,9 @@ def _remaining_budget_s(earlier: Exposures) -> float | None:
 
 def _missing(work: Work, earlier: Exposures) -> Work:
     """What is left of some work."""
-    measured, judged = earlier.sound(), earlier.sound("validation")
+    measured, validated = earlier.sound(), earlier.sound("validation")
     tiles = [tile for tile in work.tiles if work.board.pattern_index_of(tile) not in measured]
-    validation_tiles = [tile for tile in work.validation_tiles if work.board.pattern_index_of(tile) not in judged]
+    validation_tiles = [tile for tile in work.validation_tiles if work.board.pattern_index_of(tile) not in validated]
     if not tiles:
         raise ScanError(
             f"nothing is missing in run {earlier.start['uid']}: all {len(work.tiles)} patterns are measured"

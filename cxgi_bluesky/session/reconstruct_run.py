@@ -75,12 +75,12 @@ def reconstruct_run(
     if method is not None:
         find_method(method)
     exposures = read_whole_scan(catalog, run)
-    method = method or default_method(exposures.basis)
-    if exposures.basis == "speckle":
+    method = method or default_method(exposures.metadata.basis)
+    if exposures.metadata.basis == "speckle":
         if pattern_set is not None:
             raise ConfigError("a subset by order is for Hadamard masks: a speckle run is reconstructed whole")
         _refuse_for_speckles(reference_uid=reference_uid, tile_maps=tile_maps, details=details or None)
-        recorded = find_speckles(exposures.start["cxgi"]["pattern_set"], path=speckles, folder=folder)
+        recorded = find_speckles(exposures.metadata.pattern_set or {}, path=speckles, folder=folder)
         dark = linked_dark(catalog, exposures, dark_uid)
         speckled = SpeckleMeasurement.from_exposures(exposures, recorded, dark=dark)
         result = reconstruct(speckled, method=method, **options)
@@ -96,7 +96,7 @@ def reconstruct_run(
         result = reconstruct_and_check(measurement, method=method, details=details, **options)
     if not record:
         return result, None
-    pixel_um = exposures.start["cxgi"]["board"]["pixel_um"]
+    pixel_um = exposures.board.pixel_um
     return result, record_reconstruction(catalog, result, pixel_um=pixel_um, subset=pattern_set)
 
 

@@ -49,6 +49,7 @@ from ..masks.speckle_files import register_speckles
 from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import Exposures
 from ..measurement.reference import check_complete, check_reference, dark_level
+from ..measurement.schema import RunMetadata
 from ..plans.arguments import for_queues, rebuild_patterns
 from ..plans.metadata import bucket_metadata
 from ..reconstruction.result import Reconstruction
@@ -290,21 +291,20 @@ class Session:
         recover_journals(self.catalog)
         return last_scan(self.catalog) if uid in (None, "last") else named_run(self.catalog, str(uid))
 
-    def _bucket_words(self, exposure_s: float) -> dict[str, Any]:
-        return {**bucket_metadata(self.diode), "exposure_s": exposure_s}
+    def _metadata(self, exposure_s: float, **attributes: Any) -> RunMetadata:
+        return RunMetadata(exposure_s=exposure_s, **bucket_metadata(self.diode), **attributes)
 
     def _dark(self, uid: str, exposure_s: float) -> str:
         """Whole uid of a dark scan that fits."""
         dark = exposures_of_kind(self.catalog, uid, "dark")
-        dark_level(self._bucket_words(exposure_s), dark)
+        dark_level(self._metadata(exposure_s), dark)
         return str(dark.start["uid"])
 
     def _reference(self, uid: str, pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> str:
         """Whole uid of a reference scan that fits, kept at hand for the live pictures."""
         reference = read_exposures(find_run(self.catalog, uid))
         board = {"id": self.board.name, "sha256": self.board.sha256}
-        words = {"board": board, "pattern_set": pattern_set.to_dict(), **self._bucket_words(exposure_s)}
-        check_reference(words, reference)
+        check_reference(self._metadata(exposure_s, board=board, pattern_set=pattern_set.to_dict()), reference)
         check_complete(reference)
         self.references.keep(reference)
         return str(reference.start["uid"])

@@ -11,8 +11,9 @@ import numpy as np
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_files import SpeckleWriter
 from ..masks.speckle_set import SpeckleSet
-from ..measurement.exposures import SCHEMA, Exposures
+from ..measurement.exposures import Exposures
 from ..measurement.measurement import Measurement
+from ..measurement.schema import SCHEMA
 from .beamline import BeamlineSimulation
 from .sandpaper import SandpaperSimulation
 from .speckle_camera import SpeckleCamera

@@ -17,7 +17,10 @@ def run_documents(events, *, i0=None, d_r=1 - T0):
     """Documents of a hand-made run; events are (stream, index, bucket) or longer with sigma, i0, time."""
     fields = {"pattern_index": "k", "bucket": "b", "sigma": "s", "i0": i0}
     words = {"schema": 1, "pattern_set": PatternSet(4, 16).to_dict(), "fields": fields}
-    yield "start", {"uid": "run", "cxgi": {**words, "board": {"d_r": d_r, "pixel_um": 1.0}}}
+    yield (
+        "start",
+        {"uid": "run", "cxgi": {**words, "board": {"id": "hand", "sha256": "0" * 64, "d_r": d_r, "pixel_um": 1.0}}},
+    )
     for stream in ("primary", "open", "dark", "incident", "baseline"):
         yield "descriptor", {"uid": stream, "name": stream}
     seen: dict[str, int] = {}

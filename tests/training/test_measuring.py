@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
-from cxgi_bluesky.measurement.exposures import RunBuckets
 from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.measurement.normalization import Buckets
 from cxgi_bluesky.measurement.reference import with_reference
 from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of
 from cxgi_bluesky.reconstruction.error_model.common_mode import without_common_error
@@ -39,7 +39,7 @@ def indices(batch: Batch, number: int) -> np.ndarray:
 
 def assert_same_input(batch: Batch, number: int, measurement: Measurement, tolerance: float = 2e-4) -> None:
     ours, theirs = batch.given.part(slice(number, number + 1)), input_of(measurement)
-    for name in ("coefficients", "measured", "zero_level", "masks_doubted", "mean", "deviation"):
+    for name in ("coefficients", "measured", "zero_level", "mask_uncertainty", "mean", "deviation"):
         torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), rtol=tolerance, atol=tolerance, msg=name)
 
 
@@ -50,19 +50,18 @@ def signed(image: np.ndarray, index: np.ndarray) -> Measurement:
     return Measurement.from_buckets(len(image), index, values, coding="signed", sigma=np.full(len(index), sigma))
 
 
-def binary(image: np.ndarray, rows: np.ndarray, index: np.ndarray, d_r: float) -> RunBuckets:
+def binary(image: np.ndarray, rows: np.ndarray, index: np.ndarray, d_r: float) -> Buckets:
     """Buckets of an image behind masks W_k."""
     t0, values = 1 - d_r, rows @ image.ravel().astype(float)
     opened = float(image.sum())
     bucket = np.where(index == 0, opened, ((1 - t0) * values + (1 + t0) * opened) / 2)
-    words = {"raw_uids": ["run"], "left_out": [], "left_out_because": {}}
-    none = np.empty(0, dtype=np.int64)
-    return RunBuckets(len(image), index, bucket, np.full(len(index), 1e-6), "given", d_r, None, None, none, words)
+    source = {"raw_uids": ["run"], "left_out": [], "left_out_because": {}}
+    return Buckets(index, bucket, np.full(len(index), 1e-6), np.arange(len(index)), source=source)
 
 
-def reduced(b: RunBuckets) -> Measurement:
+def reduced(b: Buckets, size: int, d_r: float) -> Measurement:
     return Measurement.from_buckets(
-        b.size, b.pattern_index, b.bucket, coding="binary", sigma=b.sigma, d_r=b.d_r, source=b.source
+        size, b.pattern_index, b.bucket, coding="binary", sigma=b.sigma, d_r=d_r, source=b.source
     )
 
 
@@ -99,9 +98,9 @@ def test_etched_masks_give_what_a_measurement_gives(masks):
         buckets = binary(image, hung, index, board.d_r)
         if masks == "reference":
             even = binary(np.ones((16, 16)), hung, index, board.d_r)
-            measurement = replace(reduced(with_reference(buckets, even)), pattern_error=0.01)
+            measurement = replace(reduced(with_reference(buckets, even), 16, board.d_r), pattern_error=0.01)
         else:
-            measurement = reduced(buckets)
+            measurement = reduced(buckets, 16, board.d_r)
         measurement, _ = without_common_error(measurement)
         assert_same_input(batch, number, measurement, tolerance=1e-3)
 

@@ -14,6 +14,7 @@ from ...errors import CxgiError, MeasurementError, StorageError
 from ...masks.board import MaskBoard
 from ...masks.board_files import yaml_text
 from ...measurement.documents import Data, number, read_run
+from ...measurement.schema import RunMetadata
 from .fit import AlignmentFit, Visit, fit_alignment
 from .profile import EdgeFit, fit_edges
 from .search import landmarks_of
@@ -37,10 +38,11 @@ def alignment_from_run(run_or_documents: Any) -> AlignmentFit:
         If the run is no alignment or was cut short, or the plate cannot be told from it.
     """
     start, streams = read_run(run_or_documents, PURPOSE, "alignment of a board")
-    words = start["cxgi"]
-    board = MaskBoard.from_dict(words[PURPOSE]["board"])
+    metadata = RunMetadata.from_start(start)
+    board = MaskBoard.from_dict((metadata.alignment or {})["board"])
     landmarks_of(board)
-    fields, dark = words["fields"], _dark(words["fields"], streams.get("dark", []))
+    fields = metadata.data_keys
+    dark = _dark(fields, streams.get("dark", []))
     edges: dict[int, dict[str, EdgeFit]] = defaultdict(dict)
     landmark_of: dict[int, int] = {}
     for stream, axis in AXES.items():
@@ -67,7 +69,7 @@ def reading(data: Mapping[str, Any], fields: Mapping[str, Any], dark: float) -> 
     data : mapping
         Data of one event.
     fields : mapping
-        Data keys of ``bucket``, ``sigma`` and ``i0``, None where there is none: ``cxgi.fields`` of the start document.
+        Data keys of ``bucket``, ``sigma`` and ``i0``, the last may be missing.
     dark : float
         Bucket without beam, in the unit of the bucket.
 
@@ -76,7 +78,7 @@ def reading(data: Mapping[str, Any], fields: Mapping[str, Any], dark: float) -> 
     bucket, sigma : float
         In the bucket's unit, over that of I0 where there is one; both NaN where I0 is not positive.
     """
-    i0 = number(data.get(fields["i0"])) if fields["i0"] else 1.0
+    i0 = number(data.get(fields["i0"])) if fields.get("i0") else 1.0
     if not i0 > 0:
         return math.nan, math.nan
     return (number(data.get(fields["bucket"])) - dark) / i0, number(data.get(fields["sigma"])) / i0

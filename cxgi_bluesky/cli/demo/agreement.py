@@ -12,6 +12,7 @@ from bluesky import RunEngine
 from ...devices.simulated.beamline import simulated_beamline
 from ...masks.board import MaskBoard
 from ...masks.pattern_set import PatternSet
+from ...measurement.documents import cxgi_block
 from ...measurement.exposures import Exposures
 from ...measurement.measurement import Measurement
 from ...plans import mask_scan
@@ -113,7 +114,7 @@ def _without_monitor(documents: Any) -> Any:
     """Documents of a run that do not tell of its monitor: soft devices have none."""
     for name, document in documents:
         if name == "start":
-            words = document["cxgi"]
+            words = cxgi_block(document)
             document = {**document, "cxgi": {**words, "fields": {**words["fields"], "i0": None}}}
         yield name, document
 
@@ -184,7 +185,7 @@ class Counts:
             By the IOC: `openings`, `exposures`, `open_s` (s) and `shutter`.
         """
         lit = sum(len(scanned.exposures.streams[name]) for name in LIT)
-        exposure_s = float(scanned.exposures.start["cxgi"]["exposure_s"])
+        exposure_s = scanned.exposures.metadata.exposure_s or EXPOSURE_S
         readings = max(1, round(exposure_s / getattr(diode, "reading_s", exposure_s)))
         run = Counted(scanned.openings, lit * readings, lit * exposure_s)
         return cls(run, Counted(told["openings"], told["exposures"], told["open_s"]), told["shutter"])

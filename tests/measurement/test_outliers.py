@@ -15,8 +15,8 @@ from cxgi_bluesky.measurement.outliers import (
     REPEATS,
     SPREAD,
     Exposure,
-    good_open,
-    judge,
+    select_valid,
+    valid_open,
 )
 from tests.measurement.test_exposures import ALL, run_documents
 
@@ -40,7 +40,7 @@ STEADY = opened([10.0, 10.1, 10.0, 9.9, 10.0])
 
 def test_nothing_is_left_out_of_an_honest_scan_however_heavy_its_tails():
     for seed in range(20):
-        good, reasons = judge(exposures(seed=seed), STEADY)
+        good, reasons = select_valid(exposures(seed=seed), STEADY)
         assert not reasons
         assert len(good) == 40
 
@@ -57,29 +57,29 @@ def test_nothing_is_left_out_of_an_honest_scan_however_heavy_its_tails():
     ],
 )
 def test_a_faulty_exposure_is_named_with_its_reason(fault, reason):
-    good, reasons = judge({**exposures(), 7: [fault]}, STEADY)
+    good, reasons = select_valid({**exposures(), 7: [fault]}, STEADY)
     assert reasons == {7: reason}
     assert 7 not in good
 
 
 def test_a_faulty_exposure_that_was_repeated_costs_nothing():
     sound = exposures()[7][0]
-    good, reasons = judge({**exposures(), 7: [sound, Exposure(9.0, 0.5, 1.0, 7.5)]}, STEADY)
+    good, reasons = select_valid({**exposures(), 7: [sound, Exposure(9.0, 0.5, 1.0, 7.5)]}, STEADY)
     assert not reasons
     assert good[7] == sound
 
 
 def test_of_two_that_differ_the_last_wins_and_of_three_the_odd_one_is_dropped():
     one, two, odd = (Exposure(b, 0.05, 1.0, t) for b, t in ((9.0, 1.0), (9.05, 2.0), (15.0, 3.0)))
-    assert judge({1: [one, odd]}, [])[0][1] == odd
-    assert judge({1: [one, two, odd]}, [])[0][1] == two
-    assert judge({1: [one, odd, two]}, [])[0][1] == two
+    assert select_valid({1: [one, odd]}, [])[0][1] == odd
+    assert select_valid({1: [one, two, odd]}, [])[0][1] == two
+    assert select_valid({1: [one, odd, two]}, [])[0][1] == two
     all_different = [one, odd, Exposure(20.0, 0.05, 1.0, 4.0)]
-    assert judge({1: all_different}, [])[1] == {1: REPEATS}
+    assert select_valid({1: all_different}, [])[1] == {1: REPEATS}
 
 
 def test_what_was_exposed_while_the_source_jumped_is_left_out():
-    good, reasons = judge(exposures(60), opened([10.0, 10.0, 8.0, 8.0, 8.0, 8.0, 8.0]))
+    good, reasons = select_valid(exposures(60), opened([10.0, 10.0, 8.0, 8.0, 8.0, 8.0, 8.0]))
     assert set(reasons.values()) == {DRIFT}
     assert sorted(reasons) == list(range(10, 20))
     assert len(good) == 50
@@ -87,17 +87,17 @@ def test_what_was_exposed_while_the_source_jumped_is_left_out():
 
 @pytest.mark.parametrize("levels", [[10.0, 9.7, 9.4, 9.1, 8.8], [10.0, 9.0, 8.1, 7.3, 6.6], [10.0, 7.0]])
 def test_a_drift_is_no_jump_however_fast(levels):
-    assert not judge(exposures(), opened(levels))[1]
+    assert not select_valid(exposures(), opened(levels))[1]
 
 
 def test_a_source_that_jumps_all_the_time_costs_no_scan():
-    assert not judge(exposures(), opened([10.0, 8.0, 10.5, 7.5, 10.0]))[1]
+    assert not select_valid(exposures(), opened([10.0, 8.0, 10.5, 7.5, 10.0]))[1]
 
 
 def test_noisy_open_exposures_are_kept():
     rng = np.random.default_rng(3)
     noisy = [Exposure(10 + float(n), 1.0, 1.0, float(t)) for t, n in enumerate(rng.normal(size=40))]
-    assert len(good_open(noisy)) == 40
+    assert len(valid_open(noisy)) == 40
 
 
 def test_the_dark_is_taken_off_before_levels_are_compared():
@@ -117,14 +117,14 @@ def test_when_everything_is_left_out_the_reason_is_told():
 
 def test_an_open_exposure_alone_between_two_that_agree_is_the_faulty_one():
     levels = [10.0, 10.0, 4.0, 10.0, 10.0]
-    assert [e.bucket for e in good_open(opened(levels))] == [10.0] * 4
-    assert not judge(exposures(), opened(levels))[1]
+    assert [e.bucket for e in valid_open(opened(levels))] == [10.0] * 4
+    assert not select_valid(exposures(), opened(levels))[1]
 
 
 def test_a_fluctuating_source_with_a_monitor_is_no_fault():
     rng = np.random.default_rng(1)
     stream = {k: [Exposure(9.0 * i0, 0.05, float(i0), float(k))] for k, i0 in enumerate(rng.uniform(0.6, 1.4, 60))}
-    assert not judge(stream, [])[1]
+    assert not select_valid(stream, [])[1]
 
 
 def test_left_out_patterns_are_listed_by_reason_in_the_measurement():
