@@ -68,7 +68,7 @@ def convert(options: argparse.Namespace, echo: Echo) -> Payload:
         "fraction": table.fraction,
         "columns": list(table.columns()),
         **dict.fromkeys(("size", "coding", "d_r", "dark", "order", "seed", "unit", "source")),
-        **table.words(),
+        **table.attrs(),
     }
 
 
@@ -79,7 +79,7 @@ def _read(options: argparse.Namespace) -> BucketTable:
     else:
         table = read_list(options.source, options.layout, **words)
     with naming(options.source):
-        table = table.with_metadata(**words, unit=options.unit, d_r=options.d_r, dark=options.dark)
+        table = table.with_attrs(**words, unit=options.unit, d_r=options.d_r, dark=options.dark)
     refuse_for_signed(options, table.coding)
     return table
 

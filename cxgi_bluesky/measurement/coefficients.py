@@ -19,7 +19,7 @@ Index = NDArray[np.int64]
 
 HIGH_SEQUENCY = "estimated: high sequency"  # the origin of a sigma that `estimate_sigma` made
 _MAD_TO_SIGMA = 1.4826  # median absolute deviation of a normal distribution to one sigma
-_EXPONENTS = np.arange(1.0, 5.1, 0.25)  # below 1 the object could not be told from noise
+_EXPONENTS = np.arange(1.0, 5.1, 0.25)  # below 1 the object could not be distinguished from noise
 
 
 @dataclass(frozen=True)
@@ -201,12 +201,12 @@ def _best_floor(laws: Array, flat: Array) -> float:
     """c >= 0 of the best of the fits a * law + c * flat = 1 with a >= 0, one for each row of `laws`."""
     aa, ac, cc, a1, c1 = (laws**2).sum(1), laws @ flat, flat @ flat, laws.sum(1), flat.sum()
     determinant = aa * cc - ac**2
-    told_apart = determinant > 1e-12 * aa * cc
-    divisor = np.where(told_apart, determinant, 1.0)
+    distinct = determinant > 1e-12 * aa * cc
+    divisor = np.where(distinct, determinant, 1.0)
     both = np.stack([(cc * a1 - ac * c1) / divisor, (aa * c1 - ac * a1) / divisor])
     only_flat = np.stack([np.zeros_like(aa), np.full_like(aa, c1 / cc)])
     only_law = np.stack([a1 / aa, np.zeros_like(aa)])
-    allowed = told_apart & (both >= 0).all(axis=0)
+    allowed = distinct & (both >= 0).all(axis=0)
     candidates = np.stack([np.where(allowed, both, only_law), only_law, only_flat])
     misfit = ((candidates[:, 0, :, None] * laws + candidates[:, 1, :, None] * flat - 1) ** 2).sum(axis=-1)
     return float(candidates[:, 1].ravel()[int(misfit.argmin())])

@@ -1,4 +1,4 @@
-"""Rows of a run's streams out of its documents, which tell of events one by one or in pages."""
+"""Read the rows of a run's streams from its documents, which hold events one by one or in pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Data = Mapping[str, Any]
 
 
 def cxgi_block(start: Data) -> Data:
-    """What the start document of a run of ours says; empty for runs of others, whatever they may call "cxgi"."""
+    """The block ``cxgi`` of any start document; empty for other programs, whatever they store under that name."""
     block = start.get("cxgi")
     return block if isinstance(block, Mapping) else {}
 
@@ -40,8 +40,8 @@ class EventRows:
             yield Row(self._stream_of[document["descriptor"]], document["seq_num"], document["data"], document["time"])
         elif name == "event_page":
             stream = self._stream_of[document["descriptor"]]
-            for place, (seq_num, time) in enumerate(zip(document["seq_num"], document["time"], strict=True)):
-                data = {key: column[place] for key, column in document["data"].items()}
+            for row, (seq_num, time) in enumerate(zip(document["seq_num"], document["time"], strict=True)):
+                data = {key: column[row] for key, column in document["data"].items()}
                 yield Row(stream, seq_num, data, time)
 
 
@@ -59,7 +59,7 @@ def read_run(run_or_documents: Any, purpose: str, what: str) -> tuple[Data, dict
     purpose : str
         `cxgi.purpose` that it must have.
     what : str
-        Such a run in words.
+        Such a run, for messages.
 
     Raises
     ------

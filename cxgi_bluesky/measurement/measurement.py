@@ -65,14 +65,14 @@ class Measurement:
     scale : {"transmission", "relative"}
         Whether the image is a transmission or only proportional to one.
     validation : Coefficients, optional
-        Patterns that were measured to judge pictures by, none of them in `pattern_index`.
+        Patterns that were measured to validate images, none of them in `pattern_index`.
     pattern_error : float, optional
         Rms error of the +-1 patterns' mean over the field, as a reference scan has seen it before its correction.
     masks : ndarray, shape (M, n, n), optional
         The signed masks W_k as they are, where maps of the tiles were recorded: s_k = sum_xy W_k * image.
     mirrored : bool
-        Whether the plate was mounted back to front. The coefficients, and `masks`, are then of the object turned over
-        along x, as the etched side sees it, and `reconstruct` turns its pictures back (`seen_by_beam`).
+        Whether the board was mounted back to front. The coefficients, and `masks`, are then of the object turned over
+        along x, as the etched side sees it, and `reconstruct` turns its images back (`seen_by_beam`).
     source : dict
         Where the measurement came from (file, run uids, coding, what was left out).
     """
@@ -124,13 +124,13 @@ class Measurement:
 
     @property
     def sigma_is_guessed(self) -> bool:
-        """Whether sigma was made from the coefficients themselves, as nothing else told it."""
+        """Whether sigma was made from the coefficients themselves, without any other source."""
         return self.sigma_origin == HIGH_SEQUENCY
 
     # ------------------------------------------------------------ views
 
     def seen_by_beam(self, image: NDArray[Any]) -> NDArray[Any]:
-        """An image (..., n, n) from the plate's view into the beam's, or back: turned over along x if mirrored."""
+        """Turn an image (..., n, n) from the board's view to the beam's, or back: over along x if mirrored."""
         return image[..., ::-1] if self.mirrored else image
 
     def _on_grid(self, values: ArrayLike, fill: float) -> Array:
@@ -139,7 +139,7 @@ class Measurement:
         return grid.reshape(self.size, self.size)
 
     def coefficient_grid(self) -> Array:
-        """Coefficients at their places (i, j), k = i * n + j; 0 where not measured; shape (n, n)."""
+        """Coefficients at their indices (i, j), k = i * n + j; 0 where not measured; shape (n, n)."""
         return self._on_grid(self.coefficient, 0.0)
 
     def measured_grid(self) -> NDArray[np.bool_]:
@@ -147,7 +147,7 @@ class Measurement:
         return self._on_grid(1.0, 0.0) > 0
 
     def sigma_grid(self) -> Array:
-        """Sigma at each place, infinite where not measured, shape (n, n)."""
+        """Sigma at each index (i, j), infinite where not measured, shape (n, n)."""
         return self._on_grid(self.sigma, math.inf)
 
     def subset(self, pattern_set: PatternSet) -> Self:
@@ -177,7 +177,7 @@ class Measurement:
         return self.rows(rows[(rows < count) | (self.pattern_index == 0)])
 
     def rows(self, rows: NDArray[np.int64]) -> Self:
-        """Some of the patterns, by their place here; a sigma estimated from all is estimated anew."""
+        """Take some of the patterns, by their rows here; a sigma estimated from all is estimated anew."""
         part = self.kept(rows)
         if not self.sigma_is_guessed:
             return part
@@ -185,7 +185,7 @@ class Measurement:
         return replace(part, sigma=sigma, sigma_origin=origin)
 
     def kept(self, rows: NDArray[np.int64]) -> Self:
-        """Some of the patterns, by their place here, their sigma as it is."""
+        """Take some of the patterns, by their rows here, their sigma as it is."""
         return replace(
             self,
             pattern_index=self.pattern_index[rows],
@@ -195,7 +195,7 @@ class Measurement:
         )
 
     def with_tile_maps(self, maps: TileMaps) -> Self:
-        """The same with its masks as they are (`TileMaps.signed`): every picture then predicts the buckets with them.
+        """The same with its masks as they are (`TileMaps.signed`): every image then predicts the buckets with them.
 
         Raises
         ------
@@ -214,7 +214,7 @@ class Measurement:
     def predicted(self, image: ArrayLike) -> Array:
         """Coefficients that an image would give, with the masks as they are where they are known; shape (M,).
 
-        Of a mirrored measurement, the image as the plate sees it (`seen_by_beam`).
+        Of a mirrored measurement, the image as the board sees it (`seen_by_beam`).
         """
         if self.masks is None:
             return coefficients(image, self.pattern_index)
@@ -263,7 +263,7 @@ class Measurement:
         incident : float, optional
             All-open bucket with the object out (dark subtracted): gives the scale "transmission".
         validation : array_like of int
-            Those of the pattern indices that no picture is to be made from.
+            Those of the pattern indices that no image is to be made from.
         source : mapping, optional
             Where the buckets came from, for the record.
 
@@ -326,7 +326,7 @@ class Measurement:
         dark : Exposures, optional
             Of a dark scan with the same detector, for runs without dark readings of their own.
         tile_maps : TileMaps, optional
-            Measured masks of the board (`with_tile_maps`). They tell more than a reference scan, which then gives
+            Measured masks of the board (`with_tile_maps`). They hold more than a reference scan, which then gives
             no more than the incident intensity.
 
         Raises
@@ -392,7 +392,7 @@ class Measurement:
         open_bucket: tuple[float, float] | None = None,
         source: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Reduce a table of buckets that says its size and coding (d_r is 1 and dark 0 where it does not say them).
+        """Reduce a table of buckets that gives its size and coding (d_r is 1 and dark 0 where it does not give them).
 
         Parameters
         ----------
@@ -401,18 +401,18 @@ class Measurement:
         open_bucket : (float, float), optional
             All-open bucket b_0 (dark subtracted) and its sigma (binary only); by default that of pattern_index 0.
         source : mapping, optional
-            Where the table came from, beside what it says itself.
+            Where the table came from, beside what it gives itself.
 
         Raises
         ------
         CxgiError
-            If size or coding is not said, or as `from_buckets` does.
+            If size or coding is missing, or as `from_buckets` does.
         """
         if table.size is None or table.coding is None:
-            words = {"size": "size=N (--size N)", "coding": "coding='signed' (--coding signed), or binary, ..."}
-            missing = [name for name in words if getattr(table, name) is None]
+            remedies = {"size": "size=N (--size N)", "coding": "coding='signed' (--coding signed), or binary, ..."}
+            missing = [name for name in remedies if getattr(table, name) is None]
             raise MeasurementError(
-                f"the file does not say its {' and '.join(missing)}: give {', '.join(words[m] for m in missing)}"
+                f"the file does not say its {' and '.join(missing)}: give {', '.join(remedies[m] for m in missing)}"
             )
         notes = {"order": table.order, "order_seed": table.seed, "unit": table.unit, "file_source": table.source}
         return cls.from_buckets(
@@ -446,13 +446,13 @@ class Measurement:
         path : str or Path
             Ends with .csv, .npz, .h5 or .hdf5.
         size : int, optional
-            Pixels per side n; needed where the file does not say it, and must agree with it where it does.
+            Pixels per side n; needed where the file does not give it, and must agree with it where it does.
         coding : {"binary", "signed", "complementary"}, optional
             Likewise.
         d_r : float, optional
-            Modulation depth ratio of the masks, in place of what the file says; 1 where neither says it.
+            Modulation depth ratio of the masks, in place of that of the file; 1 where neither gives it.
         dark : float, optional
-            Signal without beam, in the unit of the buckets, in place of what the file says; 0 where neither says it.
+            Signal without beam, in the unit of the buckets, in place of that of the file; 0 where neither gives it.
         open_bucket : (float, float), optional
             All-open bucket b_0 (dark subtracted) and its sigma (binary only); by default that of pattern_index 0.
 
@@ -462,9 +462,9 @@ class Measurement:
             If the file cannot be read, is damaged, lacks a column, or contradicts itself or the
             caller; if an index is repeated or unknown, or a bucket is NaN. The message names the file.
         """
-        table, words = read_buckets(path), {"size": size, "coding": coding, "d_r": d_r, "dark": dark}
+        table, attrs = read_buckets(path), {"size": size, "coding": coding, "d_r": d_r, "dark": dark}
         with naming(path):
-            return cls.from_table(table.with_metadata(**words), open_bucket=open_bucket, source={"file": str(path)})
+            return cls.from_table(table.with_attrs(**attrs), open_bucket=open_bucket, source={"file": str(path)})
 
     @classmethod
     def from_csv(
@@ -484,13 +484,13 @@ class Measurement:
         path : str or Path
             The CSV file.
         size : int
-            Pixels per side n; must agree with the file where it says it.
+            Pixels per side n; must agree with the file where it gives it.
         coding : {"binary", "signed", "complementary"}
             Likewise.
         d_r : float, optional
-            Modulation depth ratio of the masks, in place of what the file says; 1 where neither says it.
+            Modulation depth ratio of the masks, in place of that of the file; 1 where neither gives it.
         dark : float, optional
-            Signal without beam, in the unit of the buckets, in place of what the file says; 0 where neither says it.
+            Signal without beam, in the unit of the buckets, in place of that of the file; 0 where neither gives it.
         open_bucket : (float, float), optional
             All-open bucket b_0 (dark subtracted) and its sigma (binary only); by default that of pattern_index 0.
 
@@ -499,9 +499,9 @@ class Measurement:
         CxgiError
             As `from_file`; a cell that is no number is named with its line.
         """
-        table, words = read_csv(Path(path)), {"size": size, "coding": coding, "d_r": d_r, "dark": dark}
+        table, attrs = read_csv(Path(path)), {"size": size, "coding": coding, "d_r": d_r, "dark": dark}
         with naming(path):
-            return cls.from_table(table.with_metadata(**words), open_bucket=open_bucket, source={"file": str(path)})
+            return cls.from_table(table.with_attrs(**attrs), open_bucket=open_bucket, source={"file": str(path)})
 
 
 def _check_board_of(maps: TileMaps, board: BoardMetadata) -> None:

@@ -67,7 +67,7 @@ def mean_i0(exposures: Iterable[Exposure]) -> float | None:
 
 Array = NDArray[np.float64]
 
-MIN_REPEATS = 4  # open exposures from which a scatter or a drift is judged
+MIN_REPEATS = 4  # open exposures from which a scatter or a drift is estimated
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,7 +104,7 @@ def _plain(value: Any, name: str, otherwise: Otherwise, depth: int) -> Any:
     if isinstance(value, Mapping):
         return _plain_mapping(value, name, otherwise, depth)
     if isinstance(value, list | tuple):
-        items = [_plain(item, f"{name}[{place}]", otherwise, depth + 1) for place, item in enumerate(value)]
+        items = [_plain(item, f"{name}[{number}]", otherwise, depth + 1) for number, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, set | frozenset):
         return _sort([_plain(item, name, otherwise, depth + 1) for item in value])

@@ -1,4 +1,4 @@
-"""align_board: find how the plate really lies on its stage, by the edges of its fiducials."""
+"""align_board: find the alignment of a board on its stage, by the edges of its fiducials."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from .metadata import board_metadata, bucket_metadata, check_counts, check_expos
 from .stubs import EXPOSURE_MARGIN_S, Plan, move, move_object, safe_run, wait_for, with_object
 
 Array = NDArray[np.float64]
-PlaceMm = tuple[float, float]
+PositionMm = tuple[float, float]
 
-SECOND_SEARCH_TILES = 1  # a plate turned by a degree moves the second fiducial by less
+SECOND_SEARCH_TILES = 1  # a board turned by a degree moves the second fiducial by less
 
 
 @dataclass(frozen=True)
-class FiducialPlace:
-    """A place of the stage beside its tiles."""
+class FiducialPosition:
+    """A position of the stage beside its tiles."""
 
     device: MarkedStage
-    place_mm: PlaceMm
+    place_mm: PositionMm
     numbers: tuple[int, int]  # landmark, visit
 
     def reach(self) -> Plan:
@@ -53,7 +53,7 @@ class FiducialPlace:
         self.check(reading or {}, exposed=False)
 
     def check(self, reading: Reading, *, exposed: bool = True) -> None:
-        """Raise `PositionError` unless a reading of the stage is of this place.
+        """Raise `PositionError` unless a reading of the stage is of this position.
 
         Parameters
         ----------
@@ -88,10 +88,10 @@ class FiducialExposures:
         """The stage."""
         return self.marked.stage
 
-    def check_limits(self, places_mm: Sequence[PlaceMm]) -> None:
-        """Raise `CxgiError` unless the profiles around all these places lie within the stage's limits."""
+    def check_limits(self, positions_mm: Sequence[PositionMm]) -> None:
+        """Raise `CxgiError` unless the profiles around all these positions lie within the stage's limits."""
         reach_mm = float(profile_offsets_um(self.board, self.points).max()) / 1000
-        for x, y in places_mm:
+        for x, y in positions_mm:
             for corner in ((x - reach_mm, y - reach_mm), (x + reach_mm, y + reach_mm)):
                 try:
                     self.stage.place.check_value(corner)
@@ -118,7 +118,7 @@ class FiducialExposures:
         level = [value for value in level if math.isfinite(value)]
         return replace(self, dark=float(np.mean(level)) if level else 0.0)
 
-    def at(self, place_mm: PlaceMm, stream: str, landmark: int, visit: int) -> Plan:
+    def expose_at(self, place_mm: PositionMm, stream: str, landmark: int, visit: int) -> Plan:
         """One stored exposure.
 
         Parameters
@@ -137,7 +137,7 @@ class FiducialExposures:
         dict or None
             What was read, by data key; None where the plan is only walked through.
         """
-        read = yield from self.exposing.at(FiducialPlace(self.marked, place_mm, (landmark, visit)), stream)
+        read = yield from self.exposing.expose_at(FiducialPosition(self.marked, place_mm, (landmark, visit)), stream)
         return {key: entry["value"] for key, entry in read.items()} or None
 
 
@@ -145,13 +145,13 @@ class FiducialExposures:
 
 
 def find_orientation(exposing: FiducialExposures, search_tiles: int) -> Plan:
-    """Roughly how the plate lies: the first orientation of which two fiducials are seen.
+    """Find the rough alignment of the board: the first orientation of which two fiducials are seen.
 
     Parameters
     ----------
     exposing : FiducialExposures
     search_tiles : int
-        How far from its place the first fiducial may lie (tiles).
+        How far from its nominal position the first fiducial may lie (tiles).
 
     Returns
     -------
@@ -167,19 +167,19 @@ def find_orientation(exposing: FiducialExposures, search_tiles: int) -> Plan:
             found = f"first fiducial seen, second one not: {again}"
         looked.append(f"{name}: {found}")
     raise ScanError(
-        f"the plate was not found on {exposing.stage.name} ({'; '.join(looked)}). Is it this board, is the object out, "
+        f"the board was not found on {exposing.stage.name} ({'; '.join(looked)}). Is it this board, is the object out, "
         "is there beam? Else search further (search_tiles) or correct the alignment in the board file by hand"
     )
 
 
 def _through_both(board: MaskBoard, first: Alignment, second: Alignment) -> Alignment:
     """Turned and scaled so that both fiducials lie where they were seen."""
-    plate = np.array([board.on_board_mm(place) for place in board.fiducials[:2]])
+    nominal_mm = np.array([board.on_board_mm(position) for position in board.fiducials[:2]])
     seen = [
-        replace(board, alignment=lies).place_mm(place)
-        for lies, place in zip((first, second), board.fiducials[:2], strict=True)
+        replace(board, alignment=lies).place_mm(position)
+        for lies, position in zip((first, second), board.fiducials[:2], strict=True)
     ]
-    return fit_similarity(plate, np.array(seen), np.ones((2, 2)), mirrored=first.mirrored).alignment
+    return fit_similarity(nominal_mm, np.array(seen), np.ones((2, 2)), mirrored=first.mirrored).alignment
 
 
 def _search(exposing: FiducialExposures, landmark: int, orientation: int, lies: Alignment, reach: int) -> Plan:
@@ -187,16 +187,16 @@ def _search(exposing: FiducialExposures, landmark: int, orientation: int, lies: 
     board = exposing.board
     x, y = replace(board, alignment=lies).place_mm(board.fiducials[landmark])
     grid = search_grid_um(board, reach)
-    places = [(x + dx / 1000, y + dy / 1000) for dx, dy in grid.tolist()]
+    positions = [(x + dx / 1000, y + dy / 1000) for dx, dy in grid.tolist()]
     where = f"x {x:.3f}, y {y:.3f} mm"
     try:
-        for place in places:
-            exposing.stage.place.check_value(place)
+        for position in positions:
+            exposing.stage.place.check_value(position)
     except (LimitError, ValueError, CxgiError) as error:
         return f"{where} +- {reach} tiles is beyond the limits ({error})"
     readings = []
-    for place in places:
-        readings.append((yield from exposing.at(place, SEARCH, landmark, orientation)))
+    for position in positions:
+        readings.append((yield from exposing.expose_at(position, SEARCH, landmark, orientation)))
     if None in readings:
         return lies  # a dry run
     value, sigma = np.array([reading(row, exposing.fields, exposing.dark) for row in readings]).T
@@ -212,23 +212,23 @@ def _search(exposing: FiducialExposures, landmark: int, orientation: int, lies: 
 
 
 def visit_all(exposing: FiducialExposures, lies: Alignment) -> Plan:
-    """Profiles of each fiducial, at the place that those before predict, and of the first one again.
+    """Profiles of each fiducial, at the position that those before predict, and of the first one again.
 
     Parameters
     ----------
     exposing : FiducialExposures
     lies : Alignment
-        Roughly how the plate lies (`find_orientation`).
+        Rough alignment of the board (`find_orientation`).
     """
     board = exposing.board
     visits: list[Visit] = []
     for number, landmark in enumerate([*range(len(board.fiducials)), 0]):
-        place = _predict(board, visits, landmark, lies)
-        exposing.check_limits([place])
-        visits.append((yield from _visit(exposing, landmark, number, place)))
+        position = _predict(board, visits, landmark, lies)
+        exposing.check_limits([position])
+        visits.append((yield from _visit(exposing, landmark, number, position)))
 
 
-def _predict(board: MaskBoard, visits: Sequence[Visit], landmark: int, lies: Alignment) -> PlaceMm:
+def _predict(board: MaskBoard, visits: Sequence[Visit], landmark: int, lies: Alignment) -> PositionMm:
     if len(visits) == 1:
         known, (x, y) = replace(board, alignment=lies), (um / 1000 for um in visits[0].centre_um)
         there, first = known.place_mm(board.fiducials[landmark]), known.place_mm(board.fiducials[visits[0].landmark])
@@ -238,7 +238,7 @@ def _predict(board: MaskBoard, visits: Sequence[Visit], landmark: int, lies: Ali
     return replace(board, alignment=lies).place_mm(board.fiducials[landmark])
 
 
-def _visit(exposing: FiducialExposures, landmark: int, number: int, place_mm: PlaceMm) -> Plan:
+def _visit(exposing: FiducialExposures, landmark: int, number: int, place_mm: PositionMm) -> Plan:
     """Profile along x at the predicted y, then along y at the x found."""
     x, y = place_mm
     offsets = profile_offsets_um(exposing.board, exposing.points) / 1000
@@ -249,13 +249,13 @@ def _visit(exposing: FiducialExposures, landmark: int, number: int, place_mm: Pl
 
 
 def _profile(
-    exposing: FiducialExposures, places: Sequence[PlaceMm], stream: str, landmark: int, number: int, axis: str
+    exposing: FiducialExposures, positions: Sequence[PositionMm], stream: str, landmark: int, number: int, axis: str
 ) -> Plan:
     readings = []
-    for x, y in places:
-        readings.append((yield from exposing.at((float(x), float(y)), stream, landmark, number)))
+    for x, y in positions:
+        readings.append((yield from exposing.expose_at((float(x), float(y)), stream, landmark, number)))
     if None in readings:
-        middle = float(np.mean([place["xy".index(axis)] for place in places]))
+        middle = float(np.mean([position["xy".index(axis)] for position in positions]))
         return EdgeFit(1000 * middle, 1.0, math.nan, math.nan, 1)  # a dry run
     value, sigma = np.array([reading(row, exposing.fields, exposing.dark) for row in readings]).T
     position = [1000 * float(row[exposing.fields[axis]]) for row in readings]
@@ -284,13 +284,13 @@ def align_board(
     object_stage: ObjectStage | None = None,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[Any]:
-    """Find the plate's offset, rotation, scale and handedness; `alignment_from_run` makes the fit of the run.
+    """Find the board's offset, rotation, scale and handedness; `alignment_from_run` makes the fit of the run.
 
-    The first fiducial of the board is looked for on a grid of one tile's step around its place, then the second one,
-    where the board's file puts them, or where they are when the plate is mounted back to front. Then
-    profiles along x and y are taken across the edges of each fiducial, each at the place that those before
+    The first fiducial of the board is looked for on a grid of one tile's step around its nominal position, then the
+    second one, where the board's file puts them, or where they are when the board is mounted back to front. Then
+    profiles along x and y are taken across the edges of each fiducial, each at the position that those before
     predict, and of the first one again. That is ``dark_exposures + (2 search_tiles + 1)^2 + 9 + (fiducials + 1) *
-    4 * (points + 1)`` exposures, and up to twice the first search for each orientation that the plate does not have.
+    4 * (points + 1)`` exposures, and up to twice the first search for each orientation that the board does not have.
 
     However the plan ends, the shutter is closed and the object is back in. The board of the stage is not changed.
 
@@ -310,7 +310,7 @@ def align_board(
     points : int
         Exposures on each flank of a profile; two more are taken outside.
     search_tiles : int
-        How far from its place the first fiducial may lie, in tiles.
+        How far from its nominal position the first fiducial may lie, in tiles.
     dark_exposures : int
         Readings with the shutter closed.
     max_repeats : int
@@ -328,7 +328,7 @@ def align_board(
     CxgiError
         Before anything moves: when the board is not the stage's, has no fiducials to be aligned by, or reaches beyond
         the stage's limits, or a number is impossible. Later, when no orientation shows the fiducials where they
-        should be: it says where was looked, and what was seen.
+        should be: the message gives where was looked, and what was seen.
     """
     mask_board = mask_board_on(stage, board)
     landmarks_of(mask_board)

@@ -46,10 +46,10 @@ def for_queues(plan: Callable[_Arguments, MsgGenerator[Any]]) -> Callable[_Argum
 
     seen = {name: _as_carried(hint) for name, hint in hints.items()}
     parameters = [p.replace(annotation=seen[name]) for name, p in signature.parameters.items()]
-    words = {name: _device_words(hints[name]) for name in kinds}
+    custom = {name: _device_annotation(hints[name]) for name in kinds}
     vars(run_checked).update(
         __signature__=signature.replace(parameters=parameters, return_annotation=seen["return"]),
-        _custom_parameter_annotation_={"parameters": words},  # what queueserver's own decorator would leave here
+        _custom_parameter_annotation_={"parameters": custom},  # what queueserver's own decorator would leave here
     )
     run_checked.__annotations__ = seen
     return run_checked
@@ -61,7 +61,7 @@ def rebuild_patterns(given: GivenPatterns) -> PatternSet | SpeckleSet:
     Raises
     ------
     CxgiError
-        If the dict names no patterns, or recorded ones that are not where it says.
+        If the dict names no patterns, or recorded ones that are not there.
     """
     if not isinstance(given, dict):
         return given
@@ -91,7 +91,7 @@ def _device_class(hint: Any) -> Any:
     return found[0] if found else None
 
 
-def _device_words(hint: Any) -> dict[str, Any]:
+def _device_annotation(hint: Any) -> dict[str, Any]:
     """Queueserver: any device of the start-up by its name, so that it refuses an unknown one when a plan is added."""
     optional = NoneType in _members(hint)
     return {"annotation": "typing.Optional[Device]" if optional else "Device", "devices": {"Device": [":^.+$"]}}

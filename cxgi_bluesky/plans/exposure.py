@@ -43,7 +43,7 @@ _MIN_I0, _MAX_I0 = 4, 64  # exposures whose median is the usual incident intensi
 Reading = Mapping[str, Any]
 
 
-class Place(Protocol):
+class Position(Protocol):
     """Where something is exposed."""
 
     @property
@@ -54,7 +54,7 @@ class Place(Protocol):
         """Go there, and raise `PositionError` unless it is there."""
 
     def check(self, reading: Reading, *, exposed: bool = True) -> None:
-        """Raise `PositionError` unless a reading is of this place.
+        """Raise `PositionError` unless a reading is of this position.
 
         Parameters
         ----------
@@ -66,7 +66,7 @@ class Place(Protocol):
 
 
 def consequence(exposed: bool) -> str:
-    """What a wrong place means for the exposure."""
+    """What a wrong position means for the exposure."""
     return "the exposure is not used" if exposed else "nothing was exposed"
 
 
@@ -148,15 +148,15 @@ class Exposing:
         self._longest_s = self.exposure_s
         self._i0: list[float] = []
 
-    def at(self, place: Place, stream: str) -> Plan:
-        """One stored exposure: checkpoint, reach the place, open, expose, close, check, store.
+    def expose_at(self, position: Position, stream: str) -> Plan:
+        """Make one stored exposure: checkpoint, reach the position, open, expose, close, check, store.
 
         One that fails its checks goes into the stream ``failed`` and is repeated. What is still no number, or was
-        lit unlike the others, after the last repeat is stored as it is, and left out of pictures by what it says.
+        or of unusual I0, after the last repeat is stored as it is, and left out of images.
 
         Parameters
         ----------
-        place : Place
+        position : Position
             Where to expose.
         stream : str
             Event stream.
@@ -164,30 +164,30 @@ class Exposing:
         Returns
         -------
         mapping
-            What was read of place and detector, by data key; empty where a plan is only walked through.
+            What was read of position and detector, by data key; empty where a plan is only walked through.
 
         Raises
         ------
         PositionError
-            If the place is not reached or kept after the last repeat; nothing is stored under a wrong name.
+            If the position is not reached or kept after the last repeat; nothing is stored under a wrong name.
         BudgetSpentError
             Before an exposure that `limits` do not allow.
         """
         for left in range(self.limits.max_repeats, -1, -1):
             yield Msg("checkpoint")
-            yield from self._reach(place)
+            yield from self._reach(position)
             yield from wait_for_straggler(self.diode)
             self._check_budget()
             yield from self._expose()
-            reading = yield from self._store(place, stream, last=left == 0)
+            reading = yield from self._store(position, stream, last=left == 0)
             if reading is not None:
                 return reading
         raise AssertionError  # the last one is stored, or has raised
 
-    def _reach(self, place: Place) -> Plan:
+    def _reach(self, position: Position) -> Plan:
         for left in range(self.limits.max_repeats, -1, -1):
             try:
-                yield from place.reach()
+                yield from position.reach()
             except NotArrivedError:
                 raise  # a stuck axis is not helped by waiting for it again
             except PositionError as error:
@@ -214,16 +214,16 @@ class Exposing:
         yield from move(self.shutter, CLOSED, SHUTTER_TIMEOUT_S)
         self._longest_s = max(self._longest_s, float(self.figures.open_s.get()) - opened_s)
 
-    def _store(self, place: Place, stream: str, *, last: bool) -> Plan:
+    def _store(self, position: Position, stream: str, *, last: bool) -> Plan:
         """Store the exposure and return what was read; None if it has failed and is to be repeated."""
         yield Msg("create", name=stream)
-        where = yield Msg("read", place.device)
+        where = yield Msg("read", position.device)
         what = yield Msg("read", self.diode)
-        misplaced = _check_position(place, where or {})
+        misplaced = _check_position(position, where or {})
         fault = self._fault(what or {}) if misplaced is None else str(misplaced)
         if fault is not None and (misplaced is not None or not last):
             yield Msg("drop")
-            yield from self._record_failed(place, stream, fault)
+            yield from self._record_failed(position, stream, fault)
             if misplaced is not None and last:
                 raise misplaced
             return None
@@ -231,14 +231,14 @@ class Exposing:
         yield Msg("save")
         return {**(where or {}), **(what or {})}
 
-    def _record_failed(self, place: Place, stream: str, fault: str) -> Plan:
+    def _record_failed(self, position: Position, stream: str, fault: str) -> Plan:
         self.figures.repeated += 1
         self.figures.fault.put(f"{stream}: {fault}")
         logger.warning("an exposure (%s) has failed: %s", stream, fault)
-        yield from store([place.device, self.diode, self.figures, self.figures.fault], FAILED)
+        yield from store([position.device, self.diode, self.figures, self.figures.fault], FAILED)
 
     def _fault(self, reading: Reading) -> str | None:
-        """Why an exposure cannot be believed by what its detectors say, None if it can."""
+        """Why an exposure is not valid by the readings of its detectors, None if it is."""
         bucket = _value(reading, self.diode.current.name)
         if bucket is not None and not math.isfinite(bucket):
             return _why_no_number(self.diode, reading)
@@ -253,9 +253,9 @@ class Exposing:
         return None
 
 
-def _check_position(place: Place, reading: Reading) -> PositionError | None:
+def _check_position(position: Position, reading: Reading) -> PositionError | None:
     try:
-        place.check(reading)
+        position.check(reading)
     except PositionError as error:
         return error
     return None

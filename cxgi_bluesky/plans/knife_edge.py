@@ -107,7 +107,7 @@ def knife_edge_scan(
     def exposures() -> Plan:
         yield from bps.mv(diode.exposure_s, exposure_s)
         for position in positions:
-            yield from exposing.at(KnifePlace(knife, position), "primary")
+            yield from exposing.expose_at(KnifePosition(knife, position), "primary")
 
     def knife_back() -> Plan:
         yield from move(knife.edge, parked)
@@ -120,7 +120,7 @@ def knife_edge_scan(
 
 
 @dataclass(frozen=True)
-class KnifePlace:
+class KnifePosition:
     """A position of a blade."""
 
     device: Knife

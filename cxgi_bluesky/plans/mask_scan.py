@@ -29,7 +29,7 @@ _NO_TILES: Mapping[int, Sequence[int]] = {}
 
 
 @dataclass(frozen=True)
-class TilePlace:
+class TilePosition:
     """A tile of the board on a stage."""
 
     device: MaskStage
@@ -69,8 +69,8 @@ class TileExposures:
     stage: MaskStage
     exposing: Exposing
 
-    def of(self, tile: int, stream: str, count: int = 1) -> Plan:
-        """So many exposures of one tile.
+    def expose_tile(self, tile: int, stream: str, count: int = 1) -> Plan:
+        """Expose one tile a number of times.
 
         Parameters
         ----------
@@ -81,11 +81,11 @@ class TileExposures:
         count : int, optional
             Exposures (default 1).
         """
-        place = TilePlace(self.stage, tile)
+        position = TilePosition(self.stage, tile)
         for _ in range(count):
-            yield from self.exposing.at(place, stream)
+            yield from self.exposing.expose_at(position, stream)
 
-    def along(
+    def expose_tiles(
         self,
         tiles: Sequence[int],
         *,
@@ -94,7 +94,7 @@ class TileExposures:
         open_every: int,
         validation_after: Mapping[int, Sequence[int]] = _NO_TILES,
     ) -> Plan:
-        """Each tile once, the all-open tile before, after and in between.
+        """Expose each tile once, the all-open tile before, after and in between.
 
         Parameters
         ----------
@@ -104,16 +104,16 @@ class TileExposures:
             Stream ``open``: so many exposures before the first tile and after the last one, and one after every
             `open_every` tiles (0: none).
         validation_after : mapping of int to sequence of int
-            Tiles to expose after the tile at a place of the scan (stream ``validation``).
+            Tiles to expose after a number of tiles (stream ``validation``).
         """
-        yield from self.of(open_tile, "open", open_exposures)
+        yield from self.expose_tile(open_tile, "open", open_exposures)
         for done, tile in enumerate(tiles):
             if open_every and done and done % open_every == 0:
-                yield from self.of(open_tile, "open")
-            yield from self.of(tile, "primary")
-            for judge in validation_after.get(done, ()):
-                yield from self.of(judge, "validation")
-        yield from self.of(open_tile, "open", open_exposures)
+                yield from self.expose_tile(open_tile, "open")
+            yield from self.expose_tile(tile, "primary")
+            for held_back in validation_after.get(done, ()):
+                yield from self.expose_tile(held_back, "validation")
+        yield from self.expose_tile(open_tile, "open", open_exposures)
 
 
 # ---------------------------------------------------------------- the scan
@@ -149,7 +149,7 @@ def mask_scan(
     """Measure one image: one exposure for each pattern of the set, one event each.
 
     The same for the masks of a `MaskBoard` and the random speckle of a `SpeckleBoard`, whose "all-open
-    tile" is the place beside the sheet.
+    tile" is the position beside the sheet.
 
     Before the first tile and after the last one, and after every `open_every` tiles in between,
     the all-open tile is exposed (stream ``open``): it gives b_0 and the drift. With an
@@ -189,7 +189,7 @@ def mask_scan(
         are compared with.
     validation : int
         So many patterns outside the set, drawn at random and spread over the scan, are measured too (stream
-        ``validation``). No picture is made from them: they tell whether what a picture shows beyond the measured
+        ``validation``). No image is made from them: they test what an image shows beyond the measured
         patterns is true.
     validation_seed : int
         Seed with which the validation patterns are drawn.
@@ -198,7 +198,7 @@ def mask_scan(
     dark_uid : str, optional
         Run of `dark_scan` that belongs to this image; its reconstructions use it.
     max_repeats : int
-        How often an exposure that failed its checks (place, overload, no number, incident intensity) is made again;
+        How often an exposure that failed its checks (position, overload, no number, incident intensity) is made again;
         what has failed is stored in the stream ``failed``, with the reason.
     max_open_s : float, optional
         Exposure budget: so many seconds may the shutter be open in all. The scan ends cleanly before an exposure
@@ -233,7 +233,7 @@ def mask_scan(
     return (yield from raster(stage, shutter, diode, work, f"{patterns.basis}_scan", links, object_stage, md))
 
 
-hadamard_scan = mask_scan  # the run says by its pattern set which of the two it was
+hadamard_scan = mask_scan  # the pattern set of the run shows which of the two it was
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +248,7 @@ class Work:
         Those of `mask_scan`, by their names.
     tiles : list of int
         In the order of the scan.
-    judges : list of int
+    validation_tiles : list of int
         Tiles of the validation patterns, to be spread over the scan.
     """
 
@@ -329,13 +329,13 @@ def raster(
         if incident_exposures:
             yield from bps.checkpoint()  # a pause in the move repeats no dark reading
             yield from move(object_stage, OUT)
-            yield from tile.of(board.open_tile_number, "incident", incident_exposures)
-            yield from tile.of(metal_tile, "metal", metal_exposures)
+            yield from tile.expose_tile(board.open_tile_number, "incident", incident_exposures)
+            yield from tile.expose_tile(metal_tile, "metal", metal_exposures)
             yield from bps.checkpoint()
             yield from move(object_stage, IN)
         else:
-            yield from tile.of(metal_tile, "metal", metal_exposures)
-        yield from tile.along(
+            yield from tile.expose_tile(metal_tile, "metal", metal_exposures)
+        yield from tile.expose_tiles(
             work.tiles,
             open_tile=board.open_tile_number,
             open_exposures=arguments["open_exposures"],
@@ -377,6 +377,6 @@ def _validation_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, count:
 def _spread(validation_tiles: list[int], tiles: int) -> dict[int, list[int]]:
     """Validation tiles to expose after each tile of the scan, evenly over it: a scan cut short has some."""
     after: dict[int, list[int]] = {}
-    for place, tile in enumerate(validation_tiles):
-        after.setdefault((place + 1) * tiles // (len(validation_tiles) + 1), []).append(tile)
+    for number, tile in enumerate(validation_tiles):
+        after.setdefault((number + 1) * tiles // (len(validation_tiles) + 1), []).append(tile)
     return after

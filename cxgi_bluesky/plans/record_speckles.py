@@ -1,4 +1,4 @@
-"""record_speckles: take a picture of every pattern of a sandpaper board, once, before images are measured."""
+"""record_speckles: take a frame of every pattern of a sandpaper board, once, before images are measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..devices.stage import MaskStage
 from ..errors import ScanError
 from ..masks.speckle_board import SpeckleBoard
 from .arguments import for_queues
-from .mask_scan import TilePlace
+from .mask_scan import TilePosition
 from .metadata import board_metadata, start_document, with_user_metadata
 from .stubs import (
     EXPOSURE_MARGIN_S,
@@ -52,7 +52,7 @@ def record_speckles(
 ) -> MsgGenerator[Any]:
     """Record the reference patterns: one frame at each position, with the object out, into an asset.
 
-    Events tell where and how bright (stream ``primary``), the last one which asset it became (stream
+    Events give where and how bright (stream ``primary``), the last one which asset it became (stream
     ``asset``: sha256, path, frames); the frames are in the asset alone. However the plan ends, the
     shutter is closed and the object back in; what was recorded before it ended is kept.
 
@@ -131,7 +131,7 @@ def record_speckles(
         yield from move_object(object_stage, OUT)
         for tile in range(positions):
             yield Msg("checkpoint")
-            yield from TilePlace(stage, tile).reach()
+            yield from TilePosition(stage, tile).reach()
             yield from move(shutter, OPEN, SHUTTER_TIMEOUT_S)
             yield from take(board.pattern_index_of(tile), "primary")
 

@@ -43,7 +43,7 @@ def reference_scan(
     """Measure what each tile really passes: the exposures of an image with the object out (purpose ``reference``).
 
     One reference serves every image of the same board and pattern set, until the board is moved or
-    touched: give its uid to `hadamard_scan`, or name it when a picture is made.
+    touched: give its uid to `hadamard_scan`, or name it when an image is made.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ def reference_scan(
     def exposures() -> Plan:
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
         yield from move_object(object_stage, OUT)
-        yield from tile.of(mask_board.metal_tile_number, "metal", metal_exposures)
-        yield from tile.along(
+        yield from tile.expose_tile(mask_board.metal_tile_number, "metal", metal_exposures)
+        yield from tile.expose_tiles(
             tiles, open_tile=mask_board.open_tile_number, open_exposures=open_exposures, open_every=open_every
         )
         yield from bps.checkpoint()
@@ -237,8 +237,8 @@ def metal_scan(
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
         yield from move_object(object_stage, OUT)
         for _ in range(exposures):
-            yield from tile.of(mask_board.metal_tile_number, "metal")
-            yield from tile.of(mask_board.open_tile_number, "open")
+            yield from tile.expose_tile(mask_board.metal_tile_number, "metal")
+            yield from tile.expose_tile(mask_board.open_tile_number, "open")
         yield from bps.checkpoint()
 
     arguments = {

@@ -53,7 +53,7 @@ def safe_run(
 ) -> Plan:
     """One run of `exposures`; however it ends, the shutter is closed, and then what was moved is put back.
 
-    The last event (stream ``figures``) tells what the run has cost. A spent exposure budget ends the run as a
+    The last event (stream ``figures``) gives what the run has cost. A spent exposure budget ends the run as a
     success that was cut short, with the reason in the stop document.
 
     Parameters
@@ -122,19 +122,19 @@ def in_one_run(scan: Callable[[], Plan], metadata: dict[str, Any]) -> Plan:
     uid = yield from bps.open_run(metadata)
     reasons: list[str | None] = []
 
-    def noting_the_reason() -> Plan:
+    def keep_reason() -> Plan:
         reasons.append((yield from scan()))
 
-    def failed(error: Exception) -> Plan:
+    def close_failed(error: Exception) -> Plan:
         if isinstance(error, RunEngineControlException):
             yield from bps.close_run(exit_status=error.exit_status)
         else:
             yield from bps.close_run(exit_status="fail", reason=str(error))
 
-    def ended() -> Plan:
+    def close_ended() -> Plan:
         yield from bps.close_run(reason=reasons[0])
 
-    yield from bpp.contingency_wrapper(noting_the_reason(), except_plan=failed, else_plan=ended)
+    yield from bpp.contingency_wrapper(keep_reason(), except_plan=close_failed, else_plan=close_ended)
     return uid
 
 
@@ -149,7 +149,7 @@ def closing_finally(shutter: Shutter, exposures: Callable[[], Plan], put_back: C
     """
     failures: list[Exception] = []
 
-    def failed(error: Exception) -> Plan:
+    def keep_failure(error: Exception) -> Plan:
         failures.append(error)
         yield from _forget_the_exposure()
 
@@ -166,7 +166,7 @@ def closing_finally(shutter: Shutter, exposures: Callable[[], Plan], put_back: C
     def make_safe() -> Plan:
         yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), put_back_all_the_same)
 
-    yield from bpp.finalize_wrapper(bpp.contingency_wrapper(exposures(), except_plan=failed), make_safe)
+    yield from bpp.finalize_wrapper(bpp.contingency_wrapper(exposures(), except_plan=keep_failure), make_safe)
 
 
 def _forget_the_exposure() -> Plan:
@@ -185,7 +185,7 @@ def with_object(object_stage: ObjectStage | None) -> list[Any]:
 def wait_for(group: str, timeout_s: float) -> Plan:
     """Wait for what was started under a name; an error after the time-out.
 
-    What the device says of its failure is raised, and stands in the stop document: bluesky's own error names a status.
+    Re-raise the device's own exception, so that the stop document gives the cause.
 
     Parameters
     ----------
@@ -219,20 +219,20 @@ def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
     yield from wait_for(group, timeout_s)
 
 
-def move_object(object_stage: ObjectStage | None, place: str) -> Plan:
+def move_object(object_stage: ObjectStage | None, position: str) -> Plan:
     """The object in or out, where something can move it.
 
     Parameters
     ----------
     object_stage : ObjectStage or None
         None: nothing is done.
-    place : {"in", "out"}
+    position : {"in", "out"}
     """
-    yield from move(object_stage, place) if object_stage is not None else bps.null()
+    yield from move(object_stage, position) if object_stage is not None else bps.null()
 
 
 def store(devices: Iterable[Any], stream: str) -> Plan:
-    """One event of a stream: what devices say now.
+    """Store one event of a stream: the present readings of devices.
 
     Parameters
     ----------

@@ -87,7 +87,7 @@ def test_binary_buckets_reduced_to_signed(tmp_path, capsys):
     np.testing.assert_array_equal(made.sigma, meant.sigma)
     np.testing.assert_allclose(made.bucket, SIGNED, atol=1e-9)
     source = "signed coefficients of binary buckets, d_r 0.83, dark 0.4"
-    assert made.words() == {"size": 32, "coding": "signed", "source": source}
+    assert made.attrs() == {"size": 32, "coding": "signed", "source": source}
 
 
 def test_no_sigma_is_made_up_on_the_way(tmp_path):

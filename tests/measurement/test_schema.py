@@ -49,7 +49,7 @@ def test_a_malformed_block_is_one_error(block, message):
 
 def test_a_scan_without_its_board_is_malformed():
     start = {"uid": "run", "cxgi": {"schema": 1, "pattern_set": {}, "fields": {}}}
-    with pytest.raises(MeasurementError, match="cxgi.board of its start document is missing"):
+    with pytest.raises(MeasurementError, match=r"cxgi\.board of its start document is missing"):
         Exposures.from_documents([("start", start)])
 
 

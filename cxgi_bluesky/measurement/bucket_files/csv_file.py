@@ -1,4 +1,4 @@
-"""CSV: ``pattern_index,bucket[,sigma][,bucket_complement]``, words in comment lines above the header."""
+"""CSV: ``pattern_index,bucket[,sigma][,bucket_complement]``, attributes in comment lines above the header."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from ..._files.text_table import columns_of, is_content, read_text
 from ...errors import FileFormatError
-from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, make_table
+from .table import ATTRS, COLUMNS, FORMAT_VERSION, VERSION_KEY, BucketTable, check_version, make_table
 
-_COUNT_WORD = "patterns"
+_COUNT_KEY = "patterns"
 _WORD = re.compile(r"#\s*([A-Za-z][\w-]*)\s*:(.*)")
 
 
 def read_csv(path: Path) -> BucketTable:
     """Read a CSV file; lines that begin with # are comments.
 
-    Comments above the header are words (``# size: 32``) if ``# cxgi_buckets: 1`` is among them.
+    Comments above the header are attributes (``# size: 32``) if ``# cxgi_buckets: 1`` is among them.
 
     Raises
     ------
@@ -29,11 +29,11 @@ def read_csv(path: Path) -> BucketTable:
         If the file cannot be read, a word is unknown, or for a table that `columns_of` refuses.
     """
     text = read_text(path)
-    words = _read_words(path, text)
+    attrs = _read_attrs(path, text)
     columns = columns_of(path, text, COLUMNS[:2], COLUMNS[2:], whole=COLUMNS[:1])
-    if _COUNT_WORD in words:
-        _check_whole(path, text, words[_COUNT_WORD], len(columns["pattern_index"]))
-    return make_table(path, columns, words)
+    if _COUNT_KEY in attrs:
+        _check_whole(path, text, attrs[_COUNT_KEY], len(columns["pattern_index"]))
+    return make_table(path, columns, attrs)
 
 
 def _check_whole(path: Path, text: str, said: str, found: int) -> None:
@@ -41,43 +41,43 @@ def _check_whole(path: Path, text: str, said: str, found: int) -> None:
     last = "" if text.endswith(("\n", "\r")) else ", the last without a line end"
     if said != str(found) or last:
         raise FileFormatError(
-            f"{path} says {_COUNT_WORD}: {said} and has {found}{last}: it was cut short; fetch it again, "
-            f"or remove the line '# {_COUNT_WORD}: {said}' if it was shortened on purpose"
+            f"{path} says {_COUNT_KEY}: {said} and has {found}{last}: it was cut short; fetch it again, "
+            f"or remove the line '# {_COUNT_KEY}: {said}' if it was shortened on purpose"
         )
 
 
-# ---------------------------------------------------------------- words
+# ---------------------------------------------------------------- attributes
 
 
-def _read_words(path: Path, text: str) -> dict[str, Any]:
-    """What the comments above the header say; nothing unless they name the version of the format."""
+def _read_attrs(path: Path, text: str) -> dict[str, Any]:
+    """Read the comments above the header; nothing unless they name the version of the format."""
     said: list[tuple[int, str, str]] = []
     for number, line in enumerate(io.StringIO(text, newline=""), 1):
         if is_content(line):
             break
         if match := _WORD.match(line):
             said.append((number, match[1], match[2].strip()))
-    versions = [value for _, name, value in said if name == VERSION_WORD]
+    versions = [value for _, name, value in said if name == VERSION_KEY]
     if not versions:
         return {}
     check_version(path, versions[0])
-    words: dict[str, Any] = {}
+    attrs: dict[str, Any] = {}
     for number, name, value in said:
-        if name not in (VERSION_WORD, _COUNT_WORD, *WORDS):
+        if name not in (VERSION_KEY, _COUNT_KEY, *ATTRS):
             raise FileFormatError(
-                f"{path}, line {number}: {name!r} is unknown: say {', '.join(WORDS)}; write a remark as 'source: ...'"
+                f"{path}, line {number}: {name!r} is unknown: say {', '.join(ATTRS)}; write a remark as 'source: ...'"
             )
-        if name in words and name != "source":
+        if name in attrs and name != "source":
             raise FileFormatError(f"{path}, line {number}: {name} is said twice: keep one")
-        words[name] = f"{words[name]}\n{value}" if name in words else value
-    return words
+        attrs[name] = f"{attrs[name]}\n{value}" if name in attrs else value
+    return attrs
 
 
 # ---------------------------------------------------------------- writing
 
 
 def write_csv(path: Path, table: BucketTable) -> None:
-    """Write the words as comments, the header, and one row per pattern; floats read back exactly.
+    """Write the attributes as comments, the header, and one row per pattern; floats read back exactly.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def write_csv(path: Path, table: BucketTable) -> None:
     table : BucketTable
         What to write.
     """
-    columns, words = table.columns(), {VERSION_WORD: FORMAT_VERSION, _COUNT_WORD: len(table), **table.words()}
+    columns, attrs = table.columns(), {VERSION_KEY: FORMAT_VERSION, _COUNT_KEY: len(table), **table.attrs()}
     with path.open("w", encoding="utf-8", newline="\n") as stream:
-        for name, value in words.items():
+        for name, value in attrs.items():
             stream.writelines(f"# {name}: {line}\n" for line in str(value).split("\n"))
         stream.write(",".join(columns) + "\n")
         stream.writelines(",".join(row) + "\n" for row in zip(*map(_cells, columns.values()), strict=True))

@@ -11,10 +11,10 @@ from ..._files.hdf5_dataset import check_no_link, dataset_in
 from ...errors import CxgiError, FileFormatError
 from ...masks.transform import MAX_SIZE
 from .table import (
+    ATTRS,
     COLUMNS,
     FORMAT_VERSION,
-    VERSION_WORD,
-    WORDS,
+    VERSION_KEY,
     BucketTable,
     check_version,
     make_table,
@@ -37,35 +37,35 @@ def read_hdf5(path: Path) -> BucketTable:
     import h5py
 
     try:
-        path.open("rb").close()  # h5py's own words for a missing file are long
+        path.open("rb").close()  # h5py's own message for a missing file is long
         with h5py.File(path, "r") as file:
-            columns, words = _contents(path, file)
+            columns, attrs = _contents(path, file)
     except CxgiError:
         raise
     except _DAMAGE as error:
         reason = " ".join(str(error).split())
         raise FileFormatError(f"{path} cannot be read as HDF5 ({reason})") from error
-    return make_table(path, columns, words)
+    return make_table(path, columns, attrs)
 
 
 def _contents(path: Path, file: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     with naming(path):
         check_no_link(file, GROUP)
     group = file.get(GROUP)
-    if group is None or VERSION_WORD not in group.attrs:
+    if group is None or VERSION_KEY not in group.attrs:
         raise FileFormatError(
-            f"{path} holds no table of buckets: expected the group /{GROUP} with the attribute {VERSION_WORD} "
+            f"{path} holds no table of buckets: expected the group /{GROUP} with the attribute {VERSION_KEY} "
             f"(the file has {', '.join(file) or 'nothing'})"
         )
-    check_version(path, group.attrs[VERSION_WORD])
+    check_version(path, group.attrs[VERSION_KEY])
     missing = [name for name in COLUMNS[:2] if name not in group]
     if missing:
         raise FileFormatError(
             f"{path} lacks the dataset {', '.join(missing)} in /{GROUP}: it has {', '.join(group) or 'none'}"
         )
     columns = {name: _column(path, group, name) for name in COLUMNS if name in group}
-    words = {name: group.attrs[name] for name in WORDS if name in group.attrs and name != "unit"}
-    return columns, words | _unit(path, group)
+    attrs = {name: group.attrs[name] for name in ATTRS if name in group.attrs and name != "unit"}
+    return columns, attrs | _unit(path, group)
 
 
 def _column(path: Path, group: Any, name: str) -> Any:
@@ -101,8 +101,8 @@ def write_hdf5(path: Path, table: BucketTable) -> None:
 
     with h5py.File(path, "w", libver=("v108", "v108")) as file:
         group = file.create_group(GROUP)
-        group.attrs[VERSION_WORD] = FORMAT_VERSION
-        for name, value in table.words().items():
+        group.attrs[VERSION_KEY] = FORMAT_VERSION
+        for name, value in table.attrs().items():
             if name != "unit":
                 group.attrs[name] = _attribute(value)
         for name, column in table.columns().items():

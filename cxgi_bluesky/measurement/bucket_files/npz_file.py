@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import CxgiError, FileFormatError
 from ...masks.transform import MAX_SIZE
-from .table import COLUMNS, FORMAT_VERSION, VERSION_WORD, WORDS, BucketTable, check_version, make_table
+from .table import ATTRS, COLUMNS, FORMAT_VERSION, VERSION_KEY, BucketTable, check_version, make_table
 
 MAX_BYTES = MAX_SIZE**2 * 16 + 65_536  # of an array: so many numbers, and the header
 
@@ -23,14 +23,14 @@ def read_npz(path: Path) -> BucketTable:
     CxgiError
         If the file is damaged, holds Python objects, or lacks `cxgi_buckets`, `pattern_index` or `bucket`.
     """
-    arrays = read_arrays(path, only=(*COLUMNS, VERSION_WORD, *WORDS))
-    if VERSION_WORD in arrays:
-        check_version(path, arrays[VERSION_WORD])
-    missing = [name for name in (VERSION_WORD, *COLUMNS[:2]) if name not in arrays]
+    arrays = read_arrays(path, only=(*COLUMNS, VERSION_KEY, *ATTRS))
+    if VERSION_KEY in arrays:
+        check_version(path, arrays[VERSION_KEY])
+    missing = [name for name in (VERSION_KEY, *COLUMNS[:2]) if name not in arrays]
     if missing:
         raise FileFormatError(
             f"{path} lacks the array {', '.join(missing)}: it has {', '.join(arrays) or 'none that is known'}; "
-            f"save pattern_index, bucket and {VERSION_WORD}={FORMAT_VERSION}, or bring in a list with --layout list"
+            f"save pattern_index, bucket and {VERSION_KEY}={FORMAT_VERSION}, or bring in a list with --layout list"
         )
     columns = {name: arrays.pop(name) for name in COLUMNS if name in arrays}
     return make_table(path, columns, arrays)
@@ -75,7 +75,7 @@ def _check_sizes(path: Path, archive: Any, names: list[str]) -> None:
                 f"{path}: array {name} has {sizes[name]} bytes, at most {MAX_BYTES} are read (one number for each of "
                 f"{MAX_SIZE} x {MAX_SIZE} patterns): is it another file?"
             )
-    if len(names) > len(COLUMNS) + len(WORDS) + 1:
+    if len(names) > len(COLUMNS) + len(ATTRS) + 1:
         raise FileFormatError(f"{path} has {len(names)} arrays, more than a table or a list: is it another file?")
 
 
@@ -94,7 +94,7 @@ def _in_one_line(error: BaseException) -> str:
 
 
 def write_npz(path: Path, table: BucketTable) -> None:
-    """Write columns and words as arrays, uncompressed; the zip container keeps a checksum of each.
+    """Write columns and attributes as arrays, uncompressed; the zip container keeps a checksum of each.
 
     Parameters
     ----------
@@ -103,6 +103,6 @@ def write_npz(path: Path, table: BucketTable) -> None:
     table : BucketTable
         What to write.
     """
-    arrays = {VERSION_WORD: FORMAT_VERSION, **table.words(), **table.columns()}
+    arrays = {VERSION_KEY: FORMAT_VERSION, **table.attrs(), **table.columns()}
     with path.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})

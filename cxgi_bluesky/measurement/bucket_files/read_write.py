@@ -46,7 +46,7 @@ def read_buckets(path: str | Path) -> BucketTable:
     Parameters
     ----------
     path : str or Path
-        Its suffix says the format: .csv, .npz, .h5 or .hdf5.
+        Its suffix gives the format: .csv, .npz, .h5 or .hdf5.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def write_buckets(path: str | Path, table: BucketTable, *, overwrite: bool = Fal
     Parameters
     ----------
     path : str or Path
-        Its suffix says the format: .csv, .npz, .h5 or .hdf5.
+        Its suffix gives the format: .csv, .npz, .h5 or .hdf5.
     table : BucketTable
     overwrite : bool
         Whether a file that is already there may be replaced.
@@ -72,7 +72,7 @@ def write_buckets(path: str | Path, table: BucketTable, *, overwrite: bool = Fal
     Raises
     ------
     CxgiError
-        If the suffix is unknown, the file exists and may not be replaced, or the place cannot be written.
+        If the suffix is unknown, the file exists and may not be replaced, or it cannot be written.
     """
     path = check_target(path, overwrite=overwrite)
     try:
@@ -89,7 +89,7 @@ def check_target(path: str | Path, *, overwrite: bool) -> Path:
     Parameters
     ----------
     path : str or Path
-        In a folder that exists; its suffix says the format: .csv, .npz, .h5 or .hdf5.
+        In a folder that exists; its suffix gives the format: .csv, .npz, .h5 or .hdf5.
     overwrite : bool
         Whether a file that is already there may be replaced.
     """

@@ -20,16 +20,16 @@ from ...masks.transform import MAX_SIZE, check_size
 from ..coefficients import Array, Coding, check_finite, check_t0
 
 FORMAT_VERSION = 1
-VERSION_WORD = "cxgi_buckets"
+VERSION_KEY = "cxgi_buckets"
 COLUMNS = ("pattern_index", "bucket", "sigma", "bucket_complement")
-WORDS = ("size", "coding", "d_r", "dark", "order", "seed", "unit", "source")
+ATTRS = ("size", "coding", "d_r", "dark", "order", "seed", "unit", "source")
 MAX_TEXT = 10_000  # characters: an HDF5 attribute holds 64 kB
 _MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, eq=False)
 class BucketTable:
-    """Buckets, one row per pattern, and what is known of them; a word that is None is not said.
+    """Buckets, one row per pattern, and what is known of them; what is None is not known.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class BucketTable:
     ------
     CxgiError
         If columns differ in length, hold anything but finite numbers, an index is repeated or
-        unknown, or a word is impossible or contradicts another.
+        unknown, or an attribute is impossible or contradicts another.
     """
 
     pattern_index: NDArray[np.int64]
@@ -90,7 +90,7 @@ class BucketTable:
         ):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, checked(name, getattr(self, name)))
-        self._check_words()
+        self._check_attrs()
         index = _check_index(self.pattern_index, self.size)
         object.__setattr__(self, "pattern_index", index)
         for name in COLUMNS[1:]:
@@ -99,7 +99,7 @@ class BucketTable:
         if self.sigma is not None and (self.sigma < 0).any():
             raise FileFormatError(f"sigma {self.sigma[self.sigma < 0][0]} is negative: give standard deviations")
 
-    def _check_words(self) -> None:
+    def _check_attrs(self) -> None:
         if self.size is not None:
             check_size(self.size)
         if self.coding is not None and self.coding not in get_args(Coding):
@@ -131,21 +131,21 @@ class BucketTable:
         """The columns that there are, by name."""
         return {name: getattr(self, name) for name in COLUMNS if getattr(self, name) is not None}
 
-    def words(self) -> dict[str, Any]:
-        """What is said beside the columns, by name."""
-        return {name: getattr(self, name) for name in WORDS if getattr(self, name) is not None}
+    def attrs(self) -> dict[str, Any]:
+        """What is known beside the columns, by name."""
+        return {name: getattr(self, name) for name in ATTRS if getattr(self, name) is not None}
 
-    def with_metadata(self, **words: Any) -> BucketTable:
-        """The table with what the caller says of it; None says nothing.
+    def with_attrs(self, **attrs: Any) -> BucketTable:
+        """The table with what the caller knows of it; None: not known.
 
-        `d_r` and `dark` replace what the table says, the others must agree with it.
+        `d_r` and `dark` replace those of the table, the others must agree with it.
 
         Raises
         ------
         CxgiError
             If the caller contradicts the table; the message names both.
         """
-        given = {name: value for name, value in words.items() if value is not None}
+        given = {name: value for name, value in attrs.items() if value is not None}
         for name in given.keys() - {"d_r", "dark"}:
             said = getattr(self, name)
             if said is not None and said != given[name]:
@@ -155,8 +155,8 @@ class BucketTable:
         return replace(self, **given)
 
 
-def make_table(path: Path, columns: dict[str, Any], words: dict[str, Any]) -> BucketTable:
-    """The table of a file, whose name goes into every complaint; unknown words are left out.
+def make_table(path: Path, columns: dict[str, Any], attrs: dict[str, Any]) -> BucketTable:
+    """The table of a file, whose name goes into every complaint; unknown attributes are left out.
 
     Parameters
     ----------
@@ -165,10 +165,10 @@ def make_table(path: Path, columns: dict[str, Any], words: dict[str, Any]) -> Bu
     columns : dict of array_like, shape (M,)
         By the names in `COLUMNS`.
     words : dict
-        Single values by the names in `WORDS`.
+        Single values by the names in `ATTRS`.
     """
     with naming(path):
-        return BucketTable(**columns, **{name: words[name] for name in WORDS if name in words})
+        return BucketTable(**columns, **{name: attrs[name] for name in ATTRS if name in attrs})
 
 
 def check_version(path: Path, value: Any) -> None:
@@ -179,13 +179,13 @@ def check_version(path: Path, value: Any) -> None:
     path : Path
         The file, for messages.
     value : int, str or array of one value
-        What it says as `VERSION_WORD`.
+        Its value of `VERSION_KEY`.
     """
     with naming(path):
-        version = _whole(VERSION_WORD, value)
+        version = _whole(VERSION_KEY, value)
         if version != FORMAT_VERSION:
             raise FileFormatError(
-                f"{VERSION_WORD} is {version}, this release reads version {FORMAT_VERSION}: "
+                f"{VERSION_KEY} is {version}, this release reads version {FORMAT_VERSION}: "
                 "use the release that wrote it, or have the file written anew"
             )
 
@@ -251,7 +251,7 @@ def _check_index(values: ArrayLike, size: int | None) -> NDArray[np.int64]:
     return index
 
 
-# ---------------------------------------------------------------- words
+# ---------------------------------------------------------------- attributes
 
 
 def _alone(name: str, value: Any) -> Any:

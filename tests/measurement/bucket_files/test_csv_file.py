@@ -21,17 +21,17 @@ def write(tmp_path, text: str) -> Path:
 
 def test_a_plain_file_says_nothing_beside_its_columns(tmp_path):
     table = read_buckets(write(tmp_path, PLAIN))
-    assert table.words() == {}
+    assert table.attrs() == {}
     assert list(table.columns()) == ["pattern_index", "bucket"]
     assert table.fraction is None
 
 
 def test_comments_are_words_only_where_the_version_is_named(tmp_path):
     remarks = "# size: 64\n# made by: hand\n# no colon\n# note: x\n"
-    assert read_buckets(write(tmp_path, remarks + PLAIN)).words() == {}
-    said = read_buckets(write(tmp_path, "# free remark\n#size:32\n\n# cxgi_buckets: 1\n" + PLAIN)).words()
+    assert read_buckets(write(tmp_path, remarks + PLAIN)).attrs() == {}
+    said = read_buckets(write(tmp_path, "# free remark\n#size:32\n\n# cxgi_buckets: 1\n" + PLAIN)).attrs()
     assert said == {"size": 32}
-    assert read_buckets(write(tmp_path, "# cxgi_buckets: 1\n" + PLAIN + "# size: 32\n")).words() == {}
+    assert read_buckets(write(tmp_path, "# cxgi_buckets: 1\n" + PLAIN + "# size: 32\n")).attrs() == {}
 
 
 def test_a_byte_order_mark_and_windows_line_ends(tmp_path):

@@ -126,7 +126,7 @@ def test_columns_that_cannot_be(tmp_path, suffix, changes, message):
 @pytest.mark.parametrize("suffix", [".csv", ".npz", ".h5"])
 def test_what_the_format_does_not_name_is_left_alone(tmp_path, suffix):
     path = by_hand(tmp_path / f"a{suffix}", {} if suffix == ".csv" else {"operator": "night shift"})
-    assert read_buckets(path).words() == {"size": 8, "coding": "signed"}
+    assert read_buckets(path).attrs() == {"size": 8, "coding": "signed"}
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])

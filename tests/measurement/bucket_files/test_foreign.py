@@ -31,7 +31,7 @@ def test_the_kth_bucket_belongs_to_the_kth_of_the_order(tmp_path, suffix, shape)
     table = bring_in(write(tmp_path / f"a{suffix}", VALUES.reshape(shape)))
     np.testing.assert_array_equal(table.pattern_index, RANKED)
     np.testing.assert_array_equal(table.bucket, VALUES)
-    assert table.words() == {"size": 4, "coding": "signed", "order": "zig-zag"}
+    assert table.attrs() == {"size": 4, "coding": "signed", "order": "zig-zag"}
 
 
 def test_fewer_buckets_are_the_first_of_the_order(tmp_path):

@@ -51,12 +51,12 @@ def test_white_space_of_text_is_made_single():
 
 def test_the_caller_adds_words_and_may_not_contradict():
     table = BucketTable([0, 1], [1.0, 2.0], size=8, d_r=0.8)
-    more = table.with_metadata(size=8, coding="signed", order=None, d_r=0.7, dark=0.2)
-    assert more.words() == {"size": 8, "coding": "signed", "d_r": 0.7, "dark": 0.2}
+    more = table.with_attrs(size=8, coding="signed", order=None, d_r=0.7, dark=0.2)
+    assert more.attrs() == {"size": 8, "coding": "signed", "d_r": 0.7, "dark": 0.2}
     with pytest.raises(CxgiError, match="size 16 was given, but the file says 8"):
-        table.with_metadata(size=16)
+        table.with_attrs(size=16)
     with pytest.raises(CxgiError, match="seed 4 was given, but the file says 3"):
-        FULL.with_metadata(seed=4)
+        FULL.with_attrs(seed=4)
 
 
 # ---------------------------------------------------------------- from_file
