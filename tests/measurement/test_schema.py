@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from cxgi_bluesky.errors import MeasurementError
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.measurement.schema import RunMetadata
+from cxgi_bluesky.measurement.schema import BoardMetadata, RunMetadata
 
 BLOCK = {
     "schema": 1,
@@ -15,6 +18,12 @@ BLOCK = {
     "fields": {"bucket": "diode_current", "i0": None},
     "board": {"id": "au64", "sha256": "0" * 64, "mirrored": True},
 }
+
+
+def test_the_page_of_the_schema_names_every_key():
+    page = (Path(__file__).parents[2] / "docs/reference/event-schema.md").read_text(encoding="utf-8")
+    keys = {field.alias or name for name, field in RunMetadata.model_fields.items()} | {*BoardMetadata.model_fields}
+    assert [key for key in sorted(keys) if not re.search(rf"`{key}(: true)?`", page)] == []
 
 
 def test_what_is_written_is_read_back():
