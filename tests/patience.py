@@ -10,10 +10,10 @@ PATIENCE_S = 240.0
 LOOK_S = 0.01
 
 
-def eventually(look: Callable[[], Any], wanted: Any, *, seconds: float = PATIENCE_S) -> None:
+def eventually(look: Callable[[], Any], wanted: Any, *, seconds: float = PATIENCE_S, every_s: float = LOOK_S) -> None:
     """Look again and again until it is as wanted: equal to a value, or a function of what was seen is true."""
     end = time.monotonic() + seconds
     good = wanted if callable(wanted) else lambda seen: seen == wanted
     while not good(seen := look()):
         assert time.monotonic() < end, f"after {seconds:g} s it was still {seen!r}"
-        time.sleep(LOOK_S)
+        time.sleep(every_s)

@@ -24,6 +24,7 @@ from bluesky_queueserver.manager.start_manager import start_manager
 PipeJsonRpcSendAsync.__init__.__kwdefaults__["timeout"] = {PATIENCE_S}
 start_manager()
 """
+ASK_S = 0.1  # each question keeps the manager busy for 10 ms
 DEVICES = ("stage", "shutter", "diode")
 
 
@@ -91,7 +92,7 @@ class Queue:
         self.do("environment_open")
         self.wait_for("worker_environment_state", "idle")
         for what in ("plans_allowed", "devices_allowed"):  # the manager takes them over a little later
-            eventually(lambda what=what: len(self.do(what, user_group="primary")[what]) > 0, True)
+            eventually(lambda what=what: len(self.do(what, user_group="primary")[what]) > 0, True, every_s=ASK_S)
 
     @property
     def worker(self) -> int:
@@ -101,7 +102,7 @@ class Queue:
 
     def wait_for(self, word: str, *wanted: Any) -> None:
         """Wait for what the manager says of its state."""
-        eventually(lambda: self.ask("status")[word], lambda seen: seen in wanted)
+        eventually(lambda: self.ask("status")[word], lambda seen: seen in wanted, every_s=ASK_S)
 
     def add(self, name: str, *devices: str, **options: Any) -> dict[str, Any]:
         """Add a plan; what the manager says of it."""
@@ -122,18 +123,18 @@ class Queue:
         def begun() -> list[str]:
             return [run["uid"] for run in self.do("re_runs")["run_list"] if run["uid"] not in known]
 
-        eventually(lambda: len(begun()), 1)
+        eventually(lambda: len(begun()), 1, every_s=ASK_S)
         return begun()[0]
 
     def pause(self, option: str) -> None:
         """Pause what runs; asked for again while the engine still resumes."""
         self.run_begun()
-        eventually(lambda: self.ask("re_pause", option=option)["success"], True)
+        eventually(lambda: self.ask("re_pause", option=option)["success"], True, every_s=ASK_S)
         self.wait_for("manager_state", "paused")
 
     def end(self) -> dict[str, Any]:
         """Wait for the end of the plan that was begun; its result."""
-        eventually(lambda: len(self.history()), self.done + 1)
+        eventually(lambda: len(self.history()), self.done + 1, every_s=ASK_S)
         self.wait_for("manager_state", "idle")
         self.do("queue_clear")  # a plan that did not succeed is put back
         return self.history()[-1]["result"]
