@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import yaml
 
 from ..errors import CxgiError, FileFormatError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 1_000_000  # with aliases written out
@@ -91,3 +97,66 @@ def _count_values(node: yaml.Node, counted: dict[int, int]) -> int:
         below = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
         counted[id(node)] = 1 + sum(_count_values(part, counted) for part in below)
     return counted[id(node)]
+
+
+# ---------------------------------------------------------------- values of a model
+
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "invalid_key")
+
+
+def name_first_error(error: ValidationError, model: type, wanted: Mapping[Any, str]) -> str:
+    """Describe the first error in the values of a YAML file, an unknown key before all others.
+
+    Validators raise `CxgiError` with the whole text, or ValueError with the value and a remedy, before which the key
+    is put.
+
+    Parameters
+    ----------
+    error : pydantic.ValidationError
+    model : type
+        Dataclass of the values; its parts may be dataclasses, too.
+    wanted : mapping of type to str
+        What to give for each type that a field has.
+
+    Returns
+    -------
+    str
+        Such as "steps 0: give at least 1".
+    """
+    first = min(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN)
+    value, details, location = first["input"], first.get("ctx", {}), first["loc"]
+    of_a_key = location[-1:] == ("[key]",)
+    key, kind = "", model
+    for part in location[:-2] if of_a_key else location[:-1] if first["type"] == "missing" else location:
+        if is_dataclass(kind):
+            key, fields = f"{key}.{part}" if key else str(part), get_type_hints(kind)
+            if part not in fields:
+                return f"{key} is unknown: choose of {', '.join(sorted(fields))}"
+            kind = fields[str(part)]
+        elif get_origin(kind) is dict:
+            key, kind = f"{key}[{part}]", get_args(kind)[1]
+        else:
+            kind = get_args(kind)[int(part)]
+    if of_a_key:
+        key, kind = f"{key} key", get_args(kind)[0]
+    if first["type"] == "value_error":
+        return str(details["error"]) if isinstance(details["error"], CxgiError) else f"{key} {details['error']}"
+    if first["type"] == "dataclass_type":
+        return f"{key or 'the file'} is {value!r}: give names with values"
+    for name, bound in (("ge", "at least"), ("le", "at most")):
+        if name in details:
+            return f"{key} {kind(value)}: give {bound} {details[name]:{'g' if kind is float else ''}}"
+    if kind is float and isinstance(value, str) and (numbers := _exponent_in_yaml(value)):
+        return f"{key} {value!r} is a word to YAML: write {numbers}"
+    return f"{key} {list(value) if isinstance(value, tuple) else value!r}: give {wanted[kind]}"
+
+
+def _exponent_in_yaml(text: str) -> str:
+    """A number such as 1e-3 as YAML wants it, with a point and a sign; "" if the text is no such number."""
+    mantissa, _, exponent = text.lower().partition("e")
+    try:
+        number, signed = float(text), f"{float(mantissa)}e{int(exponent):+d}"
+    except ValueError:
+        return ""
+    plain = repr(number)
+    return signed if "e" in plain or not math.isfinite(number) else f"{plain} or {signed}"

@@ -147,7 +147,9 @@ def _say_details(result: Any, details: dict[str, Path], echo: Echo) -> None:
     if result.uncertainty is not None:
         echo("no uncertainty: it is not finite for these data, nothing was written")
     elif result.method == "ch-mwcnn":
-        echo("no uncertainty: these weights were trained without it, train them on (doubt_steps), or use method tv")
+        echo(
+            "no uncertainty: these weights were trained without it, train them on (uncertainty_steps), or use method tv"
+        )
     else:
         echo(f"no uncertainty: method {result.method} has none, tv and ch-mwcnn have")
 

@@ -26,30 +26,13 @@ from ..masks.orders import ranking
 from ..masks.transform import hadamard_matrix
 from ..simulation.plate.drawing import DRAWING_VERSION, Design, draw_tile
 from ..simulation.plate.etching import Defects
+from .config import BoardRanges
 
 Masks = NDArray[np.float16]
 
 SUBPIXELS = 4
 _POOL_VERSION = 2
 _SPREADS = ("offset_rms", "offset_field")
-
-
-@dataclass(frozen=True)
-class BoardRanges:
-    """From which to which size each defect is drawn, in mask pixels; spreads evenly in their logarithm.
-
-    The twin's copper and gold boards lie inside: corners 0.27 and 0.2, walls 0.1 and 0.2, over-etching 0.07 and 0
-    with a spread of 0.023 and 0.08 from tile to tile and 0.033 and 0.08 over a tile, stage 0.033 and 0.05.
-    """
-
-    corner: tuple[float, float] = (0.05, 0.35)
-    side_wall: tuple[float, float] = (0.1, 0.3)
-    offset: tuple[float, float] = (-0.08, 0.12)
-    offset_rms: tuple[float, float] = (0.008, 0.1)
-    offset_field: tuple[float, float] = (0.01, 0.1)
-    thickness_rms: tuple[float, float] = (0.0, 0.04)
-    stage_rms: tuple[float, float] = (0.0, 0.08)
-    d_r: tuple[float, float] = (0.7, 0.97)
 
 
 @dataclass(frozen=True, eq=False)

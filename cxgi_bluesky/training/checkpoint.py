@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import CxgiError, StorageError
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.weights import write_tensors
-from .config import TrainingConfig, differing
+from .config import TrainingConfig, differing, rename_old_keys
 from .objects import digest_of_own_images
 
 Change = dict[str, Any]
@@ -119,7 +119,7 @@ class TrainingState:
         """
         words, tensors = _read(path)
         try:
-            then = TrainingConfig().to_dict() | json.loads(words["config"])  # a key that came later has its default
+            then = TrainingConfig().to_dict() | rename_old_keys(json.loads(words["config"]))  # what came later: default
             self.step, self.best = int(words["step"]), float(words["best"])
             self.seconds = float(words.get("seconds", "0"))
             self.changes = json.loads(words.get("changes", "[]"))

@@ -1,203 +1,86 @@
-"""Everything that decides the outcome of a training, as read from a YAML file and kept in the model card."""
+"""Everything that decides the outcome of a training: read from a YAML file and stored in the model card."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any
 
-from .._files.yaml_file import read_yaml_file
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from .._files.yaml_file import name_first_error, read_yaml_file
 from ..errors import ConfigError, CxgiError
 from ..masks.transform import check_size
 from ..reconstruction.ch_mwcnn.network import MAX_PASSES, MAX_WIDTH, NetworkConfig
 from ..simulation.random_objects import FAMILIES
-from .boards import BoardRanges
 
 MAX_SEED = 10**13  # that of a batch is a million times larger, and torch takes 64 bits
-MAX_RATE = 1.0
-SNR_DB = (-100.0, 200.0)
 MIN_SIZE = 8  # three wavelet levels
 MAX_BOARD = 128  # the learned orders, which choose the tiles that are drawn, know no larger ones
 MIN_PATTERNS = 8
-_SPREADS = ("offset_rms", "offset_field")  # drawn evenly in their logarithm
-
-
-def check_config(config: TrainingConfig) -> None:
-    """Raise `CxgiError` for the first value that cannot be used."""
-    _check_steps(config)
-    _check_sizes(config)
-    _check_objects(config)
-    _check_sampling(config)
-    _check_noise(config)
-    _check_boards(config)
-    _check_network(config)
-
-
-def _refuse(key: str, value: Any, remedy: str) -> CxgiError:
-    return ConfigError(f"{key} {value}: {remedy}")
-
-
-def _check_steps(c: TrainingConfig) -> None:
-    for key in ("steps", "batch", "check_every", "validation_objects"):
-        _check_least(key, getattr(c, key), 1)
-    for key in ("doubt_steps", "warm_up", "weight_decay"):
-        _check_least(key, getattr(c, key), 0)
-    _check_between("seed", c.seed, 0, MAX_SEED)
-    if not 0 < c.learning_rate <= MAX_RATE:
-        raise _refuse("learning_rate", c.learning_rate, f"give a positive number up to {MAX_RATE}, such as 0.001")
-    if not 0 < c.last_learning_rate <= c.learning_rate:
-        remedy = f"give a positive number, at most learning_rate ({c.learning_rate})"
-        raise _refuse("last_learning_rate", c.last_learning_rate, remedy)
-    if not 0 <= c.average < 1:
-        raise _refuse("average", c.average, "give the share that stays at each step, 0 <= average < 1")
-
-
-def _check_sizes(c: TrainingConfig) -> None:
-    _check_shares("sizes", c.sizes)
-    for size in c.sizes:
-        check_size(size)
-        if size < MIN_SIZE:
-            raise _refuse("sizes", size, f"the network's three wavelet levels need at least {MIN_SIZE} pixels")
-    if max(c.sizes) > max(c.objects.count, default=0):
-        known = sorted(c.objects.count)
-        raise ConfigError(f"size {max(c.sizes)} has no objects: objects.count has {known}, give it as many pixels")
-
-
-def _check_objects(c: TrainingConfig) -> None:
-    for size, count in c.objects.count.items():
-        check_size(size)
-        _check_least(f"objects.count[{size}]", count, 1)
-    unknown = set(c.objects.families) - set(FAMILIES)
-    if unknown:
-        raise ConfigError(f"objects.families {sorted(unknown)} unknown: choose of {', '.join(FAMILIES)}")
-    if c.objects.families:
-        _check_shares("objects.families", c.objects.families)
-    _check_share("objects.folder_share", c.objects.folder_share)
-
-
-def _check_sampling(c: TrainingConfig) -> None:
-    s = c.sampling
-    low, high = s.fraction
-    if not 0 < low <= high <= 1:
-        raise ConfigError(f"sampling.fraction {s.fraction}: give two numbers, 0 < from <= to <= 1")
-    if not 0 < s.usual <= 1:
-        raise _refuse("sampling.usual", s.usual, "give a fraction, 0 < usual <= 1")
-    for key in ("usual_share", "whole_share", "short_share"):
-        _check_share(f"sampling.{key}", getattr(s, key))
-    if s.usual_share + s.whole_share + s.short_share > 1:
-        raise ConfigError(
-            f"sampling.usual_share {s.usual_share} + whole_share {s.whole_share} + short_share {s.short_share} is more "
-            "than 1: they are shares of all scans"
-        )
-    _check_least("sampling.shortest", s.shortest, MIN_PATTERNS)
-    if s.shortest > min(c.sizes) ** 2:
-        remedy = f"size {min(c.sizes)} has only {min(c.sizes) ** 2} patterns, give fewer"
-        raise _refuse("sampling.shortest", s.shortest, remedy)
-
-
-def _check_noise(c: TrainingConfig) -> None:
-    low, high = c.noise.snr_db
-    if low > high:
-        raise _refuse("noise.snr_db", c.noise.snr_db, "give the lower bound first")
-    if not SNR_DB[0] <= low <= high <= SNR_DB[1]:
-        raise _refuse("noise.snr_db", c.noise.snr_db, f"give decibels between {SNR_DB[0]:g} and {SNR_DB[1]:g}")
-    _check_between("noise.drift", c.noise.drift, 0, 1)  # relative
-    _check_least("noise.sigma_error", c.noise.sigma_error, 0)
-
-
-def _check_boards(c: TrainingConfig) -> None:
-    b = c.boards
-    for key in ("none", "reference"):
-        _check_share(f"boards.{key}", getattr(b, key))
-    if b.share > 1:
-        raise ConfigError(
-            f"boards.none {b.none} + reference {b.reference} is more than 1: they are shares of all steps, and the "
-            "rest has perfect masks"
-        )
-    for size, count in b.count.items():
-        check_size(size)
-        _check_least(f"boards.count[{size}]", count, 0)
-        if count and size > MAX_BOARD:
-            raise _refuse(f"boards.count[{size}]", count, f"boards are drawn up to {MAX_BOARD} pixels a side")
-        if count and not 2 * MIN_PATTERNS <= b.patterns.get(size, 0) <= size**2:
-            found = b.patterns.get(size, "missing")
-            raise _refuse(f"boards.patterns[{size}]", found, f"give {2 * MIN_PATTERNS} to {size**2} tiles")
-    _check_between("boards.seed", b.seed, 100, MAX_SEED)  # the boards of the checks are those of seeds below
-    for name, (low, high) in asdict(b.ranges).items():
-        _check_range(name, low, high)
-
-
-def _check_range(name: str, low: float, high: float) -> None:
-    key, value = f"boards.ranges.{name}", (low, high)
-    if low > high:
-        raise _refuse(key, value, "give the lower bound first")
-    if name == "d_r" and not 0 < low <= high <= 1:
-        raise _refuse(key, value, "a modulation depth ratio lies above 0 and up to 1")
-    if name in _SPREADS and low <= 0:
-        raise _refuse(key, value, "it is drawn evenly in its logarithm: give numbers above 0, such as 0.001")
-    if name != "offset" and low < 0:
-        raise _refuse(key, value, "a size is not negative")
-
-
-def _check_network(c: TrainingConfig) -> None:
-    n = c.network
-    for key in ("widths", "sigma_widths"):
-        for width in getattr(n, key):
-            _check_between(f"network.{key}", width, 1, MAX_WIDTH)
-    _check_between("network.passes", n.passes, 1, MAX_PASSES)
-    if n.wavelet == "haar":
-        return
-    from ..reconstruction.ch_mwcnn.layers import wavelet_matrix
-
-    try:
-        wavelet_matrix(MIN_SIZE, n.wavelet)
-    except CxgiError as error:
-        raise ConfigError(f"network.wavelet: {error}") from error
-
-
-def _check_least(key: str, value: float, least: float) -> None:
-    if not (math.isfinite(value) and value >= least):
-        raise _refuse(key, value, f"give at least {least}")
-
-
-def _check_between(key: str, value: float, least: float, most: float) -> None:
-    _check_least(key, value, least)
-    if value > most:
-        raise _refuse(key, value, f"give at most {most}")
-
-
-def _check_share(key: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise _refuse(key, value, "give a share, 0 to 1")
-
-
-def _check_shares(key: str, shares: Mapping[Any, float]) -> None:
-    if not shares or min(shares.values()) < 0 or not math.fsum(shares.values()) > 0:
-        raise _refuse(key, dict(shares), "give each a share of at least 0, and one more than that")
-
-
-# ---------------------------------------------------------------- the configuration
-
-
-Pair = tuple[float, float]
-_WANTED = {
-    str(int): "a whole number",
-    str(float): "a number",
-    str(bool): "true or false",
-    str(str): "a word",
-    str(Pair): "two numbers, such as [0.1, 0.5]",
-    str(tuple[int, int, int]): "three whole numbers, such as [32, 48, 64]",
-    str(str | None): "a path, or null",
-    str(dict[int, int]): "sizes with whole numbers, such as {64: 24}",
-    str(dict[int, float]): "sizes with shares, such as {64: 0.8, 32: 0.2}",
-    str(dict[str, float]): "names with shares, such as {letters: 1}",
+WANTED: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a word",
+    tuple[float, float]: "two numbers, such as [0.1, 0.5]",
+    tuple[int, int, int]: "three whole numbers, such as [32, 48, 64]",
+    str | None: "a path, or null",
+    dict[int, int]: "sizes with whole numbers, such as {64: 24}",
+    dict[int, float]: "sizes with shares, such as {64: 0.8, 32: 0.2}",
+    dict[str, float]: "names with shares, such as {letters: 1}",
 }
 
 
-@dataclass(frozen=True)
+def _rule(holds: Callable[[Any], bool], remedy: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(f"{value}: {remedy}")
+        return value
+
+    return AfterValidator(check)
+
+
+_CONFIG = ConfigDict(extra="forbid")
+_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+_SHARES = _rule(
+    lambda v: not v or (min(v.values()) >= 0 and max(v.values()) > 0),
+    "give each a share of at least 0, and one more than that",
+)
+Name = Annotated[str, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Positive = Annotated[Whole, Field(ge=1)]
+NotNegative = Annotated[Whole, Field(ge=0)]
+Width = Annotated[Whole, Field(ge=1, le=MAX_WIDTH)]
+Widths = Annotated[tuple[Width, Width, Width], Field(strict=True), _LIST]
+Size = Annotated[Whole, AfterValidator(check_size)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Share = Annotated[Number, _rule(lambda v: 0 <= v <= 1, "give a share, 0 to 1")]
+Pair = Annotated[tuple[Number, Number], Field(strict=True), _LIST]
+Fractions = Annotated[Pair, _rule(lambda v: 0 < v[0] <= v[1] <= 1, "give two numbers, 0 < from <= to <= 1")]
+Range = Annotated[Pair, _rule(lambda v: v[0] <= v[1], "give the lower bound first")]
+Decibels = Annotated[Range, _rule(lambda v: v[0] >= -100 and v[1] <= 200, "give decibels between -100 and 200")]
+Extent = Annotated[Range, _rule(lambda v: v[0] >= 0, "a size is not negative")]
+Spread = Annotated[
+    Range, _rule(lambda v: v[0] > 0, "it is drawn evenly in its logarithm: give numbers above 0, such as 0.001")
+]
+Depth = Annotated[Range, _rule(lambda v: v[0] > 0 and v[1] <= 1, "a modulation depth ratio lies above 0 and up to 1")]
+Retained = Annotated[Number, _rule(lambda v: 0 <= v < 1, "give the share that stays at each step, 0 <= average < 1")]
+Rate = Annotated[Number, _rule(lambda v: 0 < v <= 1, "give a positive number up to 1.0, such as 0.001")]
+
+
+def _check_families(families: dict[str, float]) -> dict[str, float]:
+    unknown = set(families) - set(FAMILIES)
+    if unknown:
+        raise ConfigError(f"objects.families {sorted(unknown)} unknown: choose of {', '.join(FAMILIES)}")
+    return families
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class ObjectConfig:
     """Objects to train on.
 
@@ -213,13 +96,13 @@ class ObjectConfig:
         How often an object comes from there.
     """
 
-    count: dict[int, int] = field(default_factory=lambda: {64: 40000, 128: 4000, 256: 1000})
-    families: dict[str, float] = field(default_factory=dict)
-    folder: str | None = None
-    folder_share: float = 0.3
+    count: dict[Size, Positive] = field(default_factory=lambda: {64: 40000, 128: 4000, 256: 1000})
+    families: Annotated[dict[Name, Number], AfterValidator(_check_families), _SHARES] = field(default_factory=dict)
+    folder: Name | None = None
+    folder_share: Share = 0.3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class SamplingConfig:
     """Which patterns are measured.
 
@@ -235,15 +118,22 @@ class SamplingConfig:
         How often a scan has only begun, and its fewest patterns.
     """
 
-    fraction: Pair = (0.03, 1.0)
-    usual: float = 0.1875
-    usual_share: float = 0.35
-    whole_share: float = 0.1
-    short_share: float = 0.1
-    shortest: int = 24
+    fraction: Fractions = (0.03, 1.0)
+    usual: Annotated[Number, _rule(lambda v: 0 < v <= 1, "give a fraction, 0 < usual <= 1")] = 0.1875
+    usual_share: Share = 0.35
+    whole_share: Share = 0.1
+    short_share: Share = 0.1
+    shortest: Annotated[Whole, Field(ge=MIN_PATTERNS)] = 24
+
+    def __post_init__(self) -> None:
+        if self.usual_share + self.whole_share + self.short_share > 1:
+            raise ConfigError(
+                f"sampling.usual_share {self.usual_share} + whole_share {self.whole_share} + short_share "
+                f"{self.short_share} is more than 1: they are shares of all scans"
+            )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class NoiseConfig:
     """Errors of the buckets.
 
@@ -257,12 +147,30 @@ class NoiseConfig:
         Rms error of log(sigma) as the network is told it, half the time; 0 else.
     """
 
-    snr_db: Pair = (0.0, 45.0)
-    drift: float = 0.003
-    sigma_error: float = 0.25
+    snr_db: Decibels = (0.0, 45.0)
+    drift: Annotated[Number, Field(ge=0, le=1)] = 0.003
+    sigma_error: Annotated[Number, Field(ge=0)] = 0.25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
+class BoardRanges:
+    """From which to which size each defect is drawn, in mask pixels; spreads evenly in their logarithm.
+
+    The simulated copper and gold boards lie inside: corners 0.27 and 0.2, walls 0.1 and 0.2, over-etching 0.07 and 0
+    with a spread of 0.023 and 0.08 from tile to tile and 0.033 and 0.08 over a tile, stage 0.033 and 0.05.
+    """
+
+    corner: Extent = (0.05, 0.35)
+    side_wall: Extent = (0.1, 0.3)
+    offset: Range = (-0.08, 0.12)
+    offset_rms: Spread = (0.008, 0.1)
+    offset_field: Spread = (0.01, 0.1)
+    thickness_rms: Extent = (0.0, 0.04)
+    stage_rms: Extent = (0.0, 0.08)
+    d_r: Depth = (0.7, 0.97)
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class BoardConfig:
     """Etched boards.
 
@@ -280,12 +188,25 @@ class BoardConfig:
         Of the first board; each further one counts up.
     """
 
-    count: dict[int, int] = field(default_factory=lambda: {32: 24, 64: 24})
-    patterns: dict[int, int] = field(default_factory=lambda: {32: 1024, 64: 1536})
-    none: float = 0.2
-    reference: float = 0.13
+    count: dict[Size, NotNegative] = field(default_factory=lambda: {32: 24, 64: 24})
+    patterns: dict[Whole, Whole] = field(default_factory=lambda: {32: 1024, 64: 1536})
+    none: Share = 0.2
+    reference: Share = 0.13
     ranges: BoardRanges = field(default_factory=BoardRanges)
-    seed: int = 1000
+    seed: Annotated[Whole, Field(ge=100, le=MAX_SEED)] = 1000  # the boards of the checks are those of seeds below
+
+    def __post_init__(self) -> None:
+        if self.share > 1:
+            raise ConfigError(
+                f"boards.none {self.none} + reference {self.reference} is more than 1: they are shares of all steps, "
+                "and the rest has perfect masks"
+            )
+        for size, count in self.count.items():
+            if count and size > MAX_BOARD:
+                raise ConfigError(f"boards.count[{size}] {count}: boards are drawn up to {MAX_BOARD} pixels a side")
+            found = self.patterns.get(size, "missing")
+            if count and (found == "missing" or not 2 * MIN_PATTERNS <= self.patterns[size] <= size**2):
+                raise ConfigError(f"boards.patterns[{size}] {found}: give {2 * MIN_PATTERNS} to {size**2} tiles")
 
     @property
     def share(self) -> float:
@@ -293,13 +214,41 @@ class BoardConfig:
         return self.none + self.reference
 
 
-@dataclass(frozen=True)
+def _check_wavelet(name: str) -> str:
+    from ..reconstruction.ch_mwcnn.layers import wavelet_matrix
+
+    try:
+        wavelet_matrix(MIN_SIZE, name)
+    except CxgiError as error:
+        raise ConfigError(f"network.wavelet: {error}") from error
+    return name
+
+
+class _Network(BaseModel):
+    """`NetworkConfig` with its limits."""
+
+    model_config = _CONFIG
+
+    wavelet: Annotated[Name, AfterValidator(_check_wavelet)]
+    widths: Widths
+    passes: Annotated[Whole, Field(ge=1, le=MAX_PASSES)]
+    sigma_widths: Widths
+
+
+def _check_network(value: Any) -> Any:
+    given = value.to_dict() if isinstance(value, NetworkConfig) else value
+    if not isinstance(given, dict):
+        return given
+    return NetworkConfig(**_Network.model_validate(NetworkConfig().to_dict() | given).model_dump())
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class TrainingConfig:
-    """A training; see the fields' own types for what stands in its parts.
+    """A training; see the types of the fields for its parts.
 
     Attributes
     ----------
-    steps, doubt_steps : int
+    steps, uncertainty_steps : int
         For the pictures, then for the uncertainty alone.
     batch : int
         Images of 64 x 64 per step; larger ones are fewer (at least one), smaller ones twice as many at most.
@@ -324,38 +273,57 @@ class TrainingConfig:
 
     Raises
     ------
-    CxgiError
-        For a value that cannot be used (`config_rules`).
+    pydantic.ValidationError
+        For a value that cannot be used.
     """
 
-    steps: int = 24000
-    doubt_steps: int = 3000
-    batch: int = 16
-    learning_rate: float = 1e-3
-    last_learning_rate: float = 1e-5
-    warm_up: int = 300
-    weight_decay: float = 1e-4
-    average: float = 0.999
-    bfloat16: bool = True
-    sizes: dict[int, float] = field(default_factory=lambda: {64: 0.6, 32: 0.2, 128: 0.13, 256: 0.07})
+    steps: Positive = 24000
+    uncertainty_steps: NotNegative = 3000
+    batch: Positive = 16
+    learning_rate: Rate = 1e-3
+    last_learning_rate: Number = 1e-5
+    warm_up: NotNegative = 300
+    weight_decay: Annotated[Number, Field(ge=0)] = 1e-4
+    average: Annotated[
+        Number, _rule(lambda v: 0 <= v < 1, "give the share that stays at each step, 0 <= average < 1")
+    ] = 0.999
+    bfloat16: Annotated[bool, Field(strict=True)] = True
+    sizes: Annotated[dict[Size, Number], Field(min_length=1), _SHARES] = field(
+        default_factory=lambda: {64: 0.6, 32: 0.2, 128: 0.13, 256: 0.07}
+    )
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     boards: BoardConfig = field(default_factory=BoardConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    validation_objects: int = 60
-    check_every: int = 500
-    start: str | None = None
-    cache: str | None = None
-    seed: int = 20261122
+    network: Annotated[NetworkConfig, BeforeValidator(_check_network)] = field(default_factory=NetworkConfig)
+    validation_objects: Positive = 60
+    check_every: Positive = 500
+    start: Name | None = None
+    cache: Name | None = None
+    seed: Annotated[Whole, Field(ge=0, le=MAX_SEED)] = 20261122
 
     def __post_init__(self) -> None:
-        check_config(self)
+        if not 0 < self.last_learning_rate <= self.learning_rate:
+            raise ConfigError(
+                f"last_learning_rate {self.last_learning_rate}: give a positive number, at most learning_rate "
+                f"({self.learning_rate})"
+            )
+        smallest, largest = min(self.sizes), max(self.sizes)
+        if smallest < MIN_SIZE:
+            raise ConfigError(f"sizes {smallest}: the network's three wavelet levels need at least {MIN_SIZE} pixels")
+        if largest > max(self.objects.count, default=0):
+            known = sorted(self.objects.count)
+            raise ConfigError(f"size {largest} has no objects: objects.count has {known}, give it as many pixels")
+        if self.sampling.shortest > smallest**2:
+            raise ConfigError(
+                f"sampling.shortest {self.sampling.shortest}: size {smallest} has only {smallest**2} patterns, "
+                "give fewer"
+            )
 
     @property
     def all_steps(self) -> int:
         """Of both parts."""
-        return self.steps + self.doubt_steps
+        return self.steps + self.uncertainty_steps
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values as JSON gives them back, without the folders of this machine."""
@@ -393,6 +361,11 @@ def differing(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") 
     return found
 
 
+def rename_old_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the keys of an earlier release, in a YAML file or a checkpoint, their names of today."""
+    return {"uncertainty_steps" if key == "doubt_steps" else key: value for key, value in values.items()}
+
+
 def read_config(path: str | Path) -> TrainingConfig:
     """Read a YAML file; what it does not say keeps its default.
 
@@ -401,51 +374,12 @@ def read_config(path: str | Path) -> TrainingConfig:
     CxgiError
         If it cannot be read, or names something unknown or of another type.
     """
-    words = read_yaml_file(path, "training configuration")
+    values = read_yaml_file(path, "training configuration")
+    if isinstance(values, dict) and "doubt_steps" in values and "uncertainty_steps" not in values:
+        warnings.warn("doubt_steps is now uncertainty_steps", FutureWarning, stacklevel=2)
+        values = rename_old_keys(values)
     try:
-        config: TrainingConfig = _built(TrainingConfig, {} if words is None else words, "")
-    except CxgiError as error:
-        raise ConfigError(f"training configuration {path}: {error}") from error
-    return config
-
-
-def _built(kind: Any, words: Any, where: str) -> Any:
-    """A dataclass from a mapping; names and types are checked."""
-    if not isinstance(words, dict):
-        raise ConfigError(f"{where or 'the file'} is {words!r}: give names with values")
-    hints, known = get_type_hints(kind), {f.name for f in fields(kind)}
-    unknown = set(words) - known
-    if unknown:
-        raise ConfigError(f"{where}{sorted(map(str, unknown))[0]} is unknown: choose of {', '.join(sorted(known))}")
-    return kind(**{name: _value(hints[name], value, f"{where}{name}") for name, value in words.items()})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return _built(hint, value, f"{where}.")
-    expected = str(hint)
-    if expected.startswith("dict[") and isinstance(value, dict):
-        key, item = hint.__args__
-        return {_value(key, k, f"{where} key"): _value(item, v, f"{where}[{k}]") for k, v in value.items()}
-    if expected.startswith("tuple[") and isinstance(value, list) and len(value) == len(hint.__args__):
-        return tuple(_value(h, v, where) for h, v in zip(hint.__args__, value, strict=True))
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    if hint in (int, str, bool) and type(value) is hint:
-        return value
-    if expected.endswith("| None") and (value is None or isinstance(value, str)):
-        return value
-    if hint is float and isinstance(value, str) and _exponent_in_yaml(value):
-        raise ConfigError(f"{where} {value!r} is a word to YAML: write {_exponent_in_yaml(value)}")
-    raise ConfigError(f"{where} {value!r}: give {_WANTED.get(expected, f'something like {expected}')}")
-
-
-def _exponent_in_yaml(text: str) -> str:
-    """A number such as 1e-3 as YAML wants it, with a point and a sign; "" if the text is no such number."""
-    mantissa, _, exponent = text.lower().partition("e")
-    try:
-        number, signed = float(text), f"{float(mantissa)}e{int(exponent):+d}"
-    except ValueError:
-        return ""
-    plain = repr(number)
-    return signed if "e" in plain or not math.isfinite(number) else f"{plain} or {signed}"
+        return TypeAdapter(TrainingConfig).validate_python({} if values is None else values)
+    except ValidationError as error:
+        reason = name_first_error(error, TrainingConfig, WANTED)
+        raise ConfigError(f"training configuration {path}: {reason}") from error

@@ -22,7 +22,7 @@ from .checkpoint import TrainingState, in_words
 from .config import TrainingConfig
 from .data import TrainingData
 from .distributed import Processes, join_processes
-from .losses import doubt_losses, picture_losses
+from .losses import image_losses, uncertainty_losses
 from .measurements import Batch
 from .model_card import WEIGHTS, card_of, describe_known_range, write_missing_card
 from .sigma_calibration import fit_law
@@ -151,7 +151,7 @@ def _check(state: TrainingState, run: _Run, line: Line, left: float) -> None:
 def _law(state: TrainingState, run: _Run) -> SigmaLaw | None:
     """The law of sigma's scale, once the training is at its end."""
     config = run.config
-    if not config.doubt_steps or state.step != config.all_steps:
+    if not config.uncertainty_steps or state.step != config.all_steps:
         return None
     later = (run.data.batch(config.all_steps + i) for i in range(_LAW_BATCHES))
     return fit_law(state.averaged(), later)
@@ -236,7 +236,7 @@ def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, process
     share, loss = processes.share(batch), torch.zeros(())
     if share is not None:
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            losses = (picture_losses if pictures else doubt_losses)(network, share)
+            losses = (image_losses if pictures else uncertainty_losses)(network, share)
         loss = losses.sum() / len(batch.truth)
         loss.backward()
     loss = processes.add_up(loss.detach(), trained)
@@ -258,7 +258,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
         Steps done.
     config : TrainingConfig
     """
-    length = config.steps if step < config.steps else config.doubt_steps
+    length = config.steps if step < config.steps else config.uncertainty_steps
     step = step if step < config.steps else step - config.steps
     if step < config.warm_up:
         return config.learning_rate * (step + 1) / config.warm_up

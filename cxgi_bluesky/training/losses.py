@@ -13,7 +13,7 @@ _BEST_MSE = 1e-5  # 50 dB: better than that is not striven for
 _MIN_ERROR = 1e-3  # of the log in the loss of the uncertainty, in standard deviations of the image
 
 
-def picture_losses(network: CHMWCNN, batch: Batch) -> Tensor:
+def image_losses(network: CHMWCNN, batch: Batch) -> Tensor:
     """log10 of each image's mean square error, shape (b,): like PSNR, so that all kinds of objects count alike.
 
     Parameters
@@ -26,7 +26,7 @@ def picture_losses(network: CHMWCNN, batch: Batch) -> Tensor:
     return torch.log10(mse + _BEST_MSE)
 
 
-def doubt_losses(network: CHMWCNN, batch: Batch) -> Tensor:
+def uncertainty_losses(network: CHMWCNN, batch: Batch) -> Tensor:
     """Pinball loss of log sigma, shape (b,): least where 68 % of the pixels' errors lie within sigma.
 
     Parameters

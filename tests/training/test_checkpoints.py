@@ -17,6 +17,7 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 from cxgi_bluesky.training import validation as checking
 from cxgi_bluesky.training.config import NoiseConfig
 from cxgi_bluesky.training.loop import begin, train
+from cxgi_bluesky.training.validation import write_weights
 from tests.training.tiny import (
     NETWORK,
     quiet,
@@ -44,6 +45,20 @@ def test_a_checkpoint_from_before_a_key_was_there_goes_on(stopped):
     save_file(load_file(out / checking.CHECKPOINT), out / checking.CHECKPOINT, words)
     state = begin(replace(config, bfloat16=True), out)
     assert (state.step, state.changes) == (2, [])
+
+
+def test_a_checkpoint_and_a_card_with_the_old_name_of_uncertainty_steps_go_on(stopped):
+    config, out = stopped
+    then = {{"uncertainty_steps": "doubt_steps"}.get(name, name): value for name, value in config.to_dict().items()}
+    metadata = {"step": "2", "best": "1.0", "config": json.dumps(then)}
+    save_file(load_file(out / checking.CHECKPOINT), out / checking.CHECKPOINT, metadata)
+    network = load_network(out / checking.WEIGHTS)
+    write_weights(out, network.network, {**network.card, "training": then})
+    assert load_network(out / checking.WEIGHTS).card["training"]["doubt_steps"] == 2
+    state = begin(config, out)
+    assert (state.step, state.changes) == (2, [])
+    state = begin(replace(config, uncertainty_steps=9), out)
+    assert state.changes == [{"step": 2, "changed": {"uncertainty_steps": [2, 9]}}]
 
 
 @pytest.mark.parametrize("card", [None, "{", json.dumps({"sha256": "0" * 64})])

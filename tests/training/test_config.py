@@ -75,7 +75,7 @@ def test_what_differs_is_named():
         ("{sizes: 64}", "sizes 64: give sizes with shares"),
         ("{steps: 0}", "steps 0: give at least 1"),
         ("{batch: -1}", "batch -1: give at least 1"),
-        ("{doubt_steps: -1}", "doubt_steps -1: give at least 0"),
+        ("{uncertainty_steps: -1}", "uncertainty_steps -1: give at least 0"),
         ("{learning_rate: -0.1}", "learning_rate -0.1: give a positive number"),
         ("{last_learning_rate: 1.0}", "last_learning_rate 1.0: give a positive number, at most learning_rate"),
         ("{learning_rate: 100}", "learning_rate 100.0: give a positive number up to 1.0"),
@@ -128,6 +128,18 @@ def test_what_differs_is_named():
 def test_each_wrong_value_is_named_with_a_remedy(text, message, tmp_path):
     with pytest.raises(CxgiError, match=f"training configuration .*c.yml.*{message}"):
         config_of(tmp_path, text)
+
+
+def test_the_old_name_of_uncertainty_steps_is_read_with_a_warning(tmp_path):
+    with pytest.warns(FutureWarning, match="doubt_steps is now uncertainty_steps"):
+        assert config_of(tmp_path, "{doubt_steps: 7}") == TrainingConfig(uncertainty_steps=7)
+    with pytest.raises(CxgiError, match="doubt_steps is unknown"):
+        config_of(tmp_path, "{doubt_steps: 7, uncertainty_steps: 7}")
+
+
+def test_configurations_made_in_python_are_checked():
+    with pytest.raises(ValueError, match=r"steps\n.*greater than or equal to 1"):
+        TrainingConfig(steps=0)
 
 
 def test_the_largest_seed_is_one_for_torch():

@@ -24,7 +24,7 @@ from cxgi_bluesky.training.config import BoardConfig, ObjectConfig, TrainingConf
 from cxgi_bluesky.training.data import TrainingData
 from cxgi_bluesky.training.distributed import Processes
 from cxgi_bluesky.training.loop import begin, learning_rate, one_step, train
-from cxgi_bluesky.training.losses import doubt_losses
+from cxgi_bluesky.training.losses import uncertainty_losses
 from cxgi_bluesky.training.validation import Judgement, add_line, checks_of, curves, read_history, score_case
 from tests.training.tiny import (
     NETWORK,
@@ -116,7 +116,9 @@ def test_training_lowers_the_loss(tmp_path):
     wrong = CHMWCNN(NETWORK).eval()
     wrong.passes[0].up1[-1].bias.data.fill_(0.2)  # untrained it leaves the picture that it begins with as it is
     begun = begun_with(wrong, tmp_path)
-    config = tiny(tmp_path, steps=20, doubt_steps=0, batch=4, sizes={32: 1.0}, check_every=10, warm_up=3, start=begun)
+    config = tiny(
+        tmp_path, steps=20, uncertainty_steps=0, batch=4, sizes={32: 1.0}, check_every=10, warm_up=3, start=begun
+    )
     train(config, tmp_path, report=quiet)
     first, second = (line["psnr_db"] for line in read_history(tmp_path / checking.HISTORY))
     for name, batches in checks_of(config).items():
@@ -128,7 +130,7 @@ def test_doubt_is_trained_to_cover_and_leaves_the_pictures(finished, tmp_path):
     config, _, _ = finished
     wrong = CHMWCNN(NETWORK)
     wrong.doubt.up1[-1].bias.data[0] = 6.0
-    config = replace(config, steps=1, doubt_steps=30, batch=2, check_every=30, warm_up=3, learning_rate=0.06)
+    config = replace(config, steps=1, uncertainty_steps=30, batch=2, check_every=30, warm_up=3, learning_rate=0.06)
     config = replace(config, start=begun_with(wrong, tmp_path))
     train(config, tmp_path, report=quiet, stop_at=1)
     before = load_network(tmp_path / checking.WEIGHTS).network
@@ -153,7 +155,7 @@ def test_the_pinball_loss_is_least_where_sigma_covers_68_percent(finished):
     for level in np.linspace(-4, 4, 21):
         bias.data[0] = level
         covered = score_case(network, [batch], with_sigma=True).covered
-        shares.append((float(doubt_losses(network, batch).mean().detach()), covered))
+        shares.append((float(uncertainty_losses(network, batch).mean().detach()), covered))
     assert min(shares)[1] == pytest.approx(0.68, abs=0.1)
 
 
@@ -233,7 +235,7 @@ def test_the_average_moves_slowly_and_at_once_in_the_beginning():
 
 
 def test_what_the_uncertainty_was_before_its_training_is_soon_forgotten(tmp_path):
-    config = tiny(tmp_path, steps=5000, doubt_steps=10, average=0.999)
+    config = tiny(tmp_path, steps=5000, uncertainty_steps=10, average=0.999)
     state, name = begin(config, tmp_path), "doubt.up1.2.weight"
     state.update_average(config.average, 0)
     before = state.average[name].clone()
@@ -244,7 +246,7 @@ def test_what_the_uncertainty_was_before_its_training_is_soon_forgotten(tmp_path
 
 
 def test_learning_rate_warms_up_and_decays_in_both_parts():
-    config = TrainingConfig(steps=1000, doubt_steps=500, warm_up=100)
+    config = TrainingConfig(steps=1000, uncertainty_steps=500, warm_up=100)
     rates = [learning_rate(step, config) for step in range(1500)]
     for part in (rates[:1000], rates[1000:]):
         assert np.argmax(part) in (99, 100)

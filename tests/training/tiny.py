@@ -24,7 +24,7 @@ def tiny(folder: Path, **changes: Any) -> TrainingConfig:
     """Few steps on few small images."""
     words = {
         "steps": 4,
-        "doubt_steps": 2,
+        "uncertainty_steps": 2,
         "batch": 1,
         "learning_rate": 1e-2,
         "warm_up": 2,

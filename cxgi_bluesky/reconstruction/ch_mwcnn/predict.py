@@ -142,7 +142,7 @@ def ch_mwcnn_sigma(
     loaded = load_network(weights)
     if not loaded.has_sigma:
         raise MeasurementError(
-            "these weights were trained without uncertainty: train them on (doubt_steps), or use method tv"
+            "these weights were trained without uncertainty: train them on (uncertainty_steps), or use method tv"
         )
     ready = _check(loaded, measurement, sizes)
     with torch.inference_mode(), torch_threads(_THREADS):
