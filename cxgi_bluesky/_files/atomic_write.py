@@ -13,7 +13,7 @@ _IDLE_S = 120.0
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; what was written takes its place at the end, and is removed if that fails.
+    """A path beside `path` to write to; what was written replaces it at the end, and is removed if that fails.
 
     The name keeps the suffix, as some writers choose by it, and has the process in it, so that two do not meet.
     """
@@ -28,7 +28,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path, stems: str) -> None:
     """Remove what `whole_file` has left of processes that were killed, of all files whose stem fits a glob pattern.
 
-    The process may be one of another machine, whose numbers tell nothing here: what was written to of late stays.
+    The process may be one of another machine, whose numbers mean nothing here: what was written to of late stays.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ def dataset_in(group: Any, name: str, *, max_values: int) -> Any:
 
 
 def check_no_link(group: Any, name: str) -> None:
-    """Raise `CxgiError` if a name stands for something elsewhere; nothing is opened there.
+    """Raise `CxgiError` if a name is a link to something elsewhere; nothing is opened there.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Read a picture from a file: .npy, .tif, .png."""
+"""Read an image from a file: .npy, .tif, .png."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..errors import CxgiError, FileFormatError
 SUFFIXES = (".npy", ".tif", ".tiff", ".png")
 MAX_PIXELS = 32_000_000
 MAX_PAGES = 1000  # of a .tif
-PICTURE_PIXELS = 512  # a saved .png is enlarged by whole factors to about this many pixels
+SAVED_PIXELS = 512  # a saved .png is enlarged by whole factors to about this many pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class ImageFile:
     image : ndarray, shape (rows, columns)
         A .png's grey values as a fraction of white (0..1); other files' numbers as they are.
     enlarged_by : int
-        Whole factor by which the picture in the file had been enlarged; it has been undone.
+        Whole factor by which the image in the file had been enlarged; it has been undone.
     stretched : bool
         Whether the numbers are grey values, whose zero is no zero of the signal (.png).
     """
@@ -46,7 +46,7 @@ def is_image_path(name: str | Path) -> bool:
 
 
 def read_image_file(path: str | Path) -> ImageFile:
-    """Read a grey image, the way up that it says, white as its brightest.
+    """Read a grey image, the way up that the file gives, white as its brightest.
 
     Grey values that are stored in three equal colours or a palette are grey. Of TIFF files the numbers are taken as
     they are, those of "white is zero" as distances from the whitest.
@@ -55,7 +55,7 @@ def read_image_file(path: str | Path) -> ImageFile:
     ------
     CxgiError
         For an unknown suffix, a missing or damaged file, colours, transparency, more than one page, more than
-        `MAX_PIXELS`, and for whatever a file says of its numbers that cannot be followed.
+        `MAX_PIXELS`, and for declarations about its numbers that cannot be followed.
     """
     path = Path(path)
     if not is_image_path(path):
@@ -191,18 +191,18 @@ _TRANSPARENT = "is transparent in places, and has no number there: save it in gr
 def _read_png(path: Path) -> NDArray[np.float64]:
     from PIL import Image, ImageOps
 
-    with Image.open(path, formats=["PNG"]) as picture:
-        _check_size(picture.size[::-1])
-        if getattr(picture, "n_frames", 1) > 1:
+    with Image.open(path, formats=["PNG"]) as opened:
+        _check_size(opened.size[::-1])
+        if getattr(opened, "n_frames", 1) > 1:
             raise FileFormatError("is an animation: save one picture of it")
-        sixteen = "16" in str(picture.tile[0].args)
-        if sixteen and not picture.mode.startswith("I"):
+        sixteen = "16" in str(opened.tile[0].args)
+        if sixteen and not opened.mode.startswith("I"):
             raise FileFormatError("has colours or transparency of 16 bits: save it in grey, or as .npy")
-        if sixteen and "transparency" in picture.info:
+        if sixteen and "transparency" in opened.info:
             raise FileFormatError(_TRANSPARENT)
-        if picture.has_transparency_data and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        if opened.has_transparency_data and opened.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise FileFormatError(_TRANSPARENT)
-        turned = ImageOps.exif_transpose(picture)
+        turned = ImageOps.exif_transpose(opened)
         if turned.mode in ("P", "RGB", "RGBA", "LA", "PA"):
             return _one_of_equal(np.asarray(turned.convert("RGB"))).astype(np.float64) / 255
         values: NDArray[Any] = np.asarray(turned)
@@ -218,20 +218,20 @@ def _one_of_equal(colours: NDArray[Any]) -> NDArray[Any]:
     return colours[..., 0]
 
 
-def enlargement(picture: NDArray[Any]) -> int:
-    """The whole factor by which a saved picture was enlarged, 1 if it was not.
+def enlargement(image: NDArray[Any]) -> int:
+    """Find the whole factor by which a saved image was enlarged, 1 if it was not.
 
-    True when the picture consists of equal square blocks of just the size that saving chooses for so many
+    An image is enlarged when it consists of equal square blocks of just the size that saving chooses for so many
     pixels; of several such sizes the largest is taken.
     """
-    if picture.ndim != 2 or picture.min() == picture.max():
+    if image.ndim != 2 or image.min() == image.max():
         return 1
-    side = math.gcd(*picture.shape)
+    side = math.gcd(*image.shape)
     for factor in range(side // 8, 1, -1):
-        rows = picture.shape[0] // factor
-        if side % factor or factor != PICTURE_PIXELS // rows:
+        rows = image.shape[0] // factor
+        if side % factor or factor != SAVED_PIXELS // rows:
             continue
-        blocks = picture[::factor, ::factor].repeat(factor, axis=0).repeat(factor, axis=1)
-        if np.array_equal(blocks, picture):
+        blocks = image[::factor, ::factor].repeat(factor, axis=0).repeat(factor, axis=1)
+        if np.array_equal(blocks, image):
             return factor
     return 1

@@ -70,7 +70,7 @@ def columns_of(
         For messages.
     text : str
         Cells apart by commas, semicolons, tabs or white space, as in the header; decimal commas where they can be
-        told from commas between columns and thousands.
+        distinguished from commas between columns and thousands.
     required, optional : sequence of str
         Names in small letters; in the file they may be capitals, and quoted.
     whole : sequence of str

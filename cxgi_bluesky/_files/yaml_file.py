@@ -1,4 +1,4 @@
-"""YAML files in which a key stands once: of two, the first would be lost without a word. Only plain data is made."""
+"""YAML files: plain data alone, each key once (of two, the first would be lost silently); what is wrong with values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_VALUES = 1_000_000  # with aliases written out
 
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping, as yaml makes it; a key that stands twice is a `yaml.YAMLError`.
+        """A mapping, as yaml makes it; a key that occurs twice is a `yaml.YAMLError`.
 
         Parameters
         ----------
@@ -52,7 +52,7 @@ def read_yaml_file(path: str | Path, what: str) -> Any:
     Raises
     ------
     CxgiError
-        If it cannot be read or is no YAML; for a key that stands twice in one mapping; and for a file that is too
+        If it cannot be read or is no YAML; for a key that occurs twice in one mapping; and for a file that is too
         large, nested too deeply, or would become too large by its aliases.
     """
     try:
@@ -73,7 +73,7 @@ def load_yaml(text: str) -> Any:
     Raises
     ------
     yaml.YAMLError
-        For what is no YAML, a key that stands twice in one mapping, and what is nested too deeply or too large.
+        For what is no YAML, a key that occurs twice in one mapping, and what is nested too deeply or too large.
     """
     loader = _Loader(text)
     try:

@@ -44,14 +44,14 @@ def convert(options: argparse.Namespace, echo: Echo) -> Payload:
     Parameters
     ----------
     options : argparse.Namespace
-        `source` and `target`, what the source does not say of itself, `to_signed` and `force`.
-    say : callable
+        `source` and `target`, what the source does not contain, `to_signed` and `force`.
+    echo : callable
         Takes a line of text for the user.
 
     Returns
     -------
     dict
-        File, columns and what it says of its buckets, for ``--json``.
+        File, columns and metadata of its buckets, for ``--json``.
     """
     check_target(options.target, overwrite=options.force)
     table = _read(options)
@@ -73,22 +73,22 @@ def convert(options: argparse.Namespace, echo: Echo) -> Payload:
 
 
 def _read(options: argparse.Namespace) -> BucketTable:
-    words = {name: getattr(options, name) for name in ("size", "coding", "order")} | {"seed": options.order_seed}
+    metadata = {name: getattr(options, name) for name in ("size", "coding", "order")} | {"seed": options.order_seed}
     if options.layout == "table":
         table = read_buckets(options.source)
     else:
-        table = read_list(options.source, options.layout, **words)
+        table = read_list(options.source, options.layout, **metadata)
     with naming(options.source):
-        table = table.with_attrs(**words, unit=options.unit, d_r=options.d_r, dark=options.dark)
+        table = table.with_attrs(**metadata, unit=options.unit, d_r=options.d_r, dark=options.dark)
     refuse_for_signed(options, table.coding)
     return table
 
 
 def _make_signed(table: BucketTable, echo: Echo) -> BucketTable:
-    """Signed coefficients; what d_r and dark were is told in the source."""
+    """Signed coefficients; what d_r and dark were is written into the source."""
     measurement = Measurement.from_table(table)
     d_r, dark = measurement.source["d_r"], measurement.source["dark"]
-    told = f"signed coefficients of {table.coding} buckets, d_r {d_r:g}, dark {dark:g}"
+    remark = f"signed coefficients of {table.coding} buckets, d_r {d_r:g}, dark {dark:g}"
     if measurement.sigma_common > 0:
         echo(
             f"NOTE: the all-open bucket's error, {measurement.sigma_common:.3g} in all coefficients alike, has no "
@@ -103,7 +103,7 @@ def _make_signed(table: BucketTable, echo: Echo) -> BucketTable:
         coding="signed",
         d_r=None,
         dark=None,
-        source=told if table.source is None else f"{table.source}\n{told}",
+        source=remark if table.source is None else f"{table.source}\n{remark}",
     )
 
 

@@ -32,19 +32,19 @@ def add(commands: Commands) -> None:
 
 
 def d_r(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Predict the modulation depth ratio D_r of a mask from metal, thickness and light, or tell what a run measured.
+    """Predict the modulation depth ratio D_r of a mask from metal, thickness and light, or report what a run measured.
 
     Parameters
     ----------
     options : argparse.Namespace
         `board` or the mask (um), the light (kV, keV), detector (um) and veil; `run` and `data` for what was measured.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
     -------
     dict
-        D_r as predicted, as the board says and as measured, and what it was predicted with, for ``--json``.
+        D_r as predicted, as the board file gives it and as measured, and what it was predicted with, for ``--json``.
     """
     measured = _measure(options, echo) if options.run is not None else None
     prediction = _nothing_predicted() if measured is not None and not _asks_prediction(options) else None
@@ -109,7 +109,7 @@ def _predict(options: argparse.Namespace, echo: Echo) -> Payload:
 
 
 def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | None]:
-    """Metal, substrate, and the D_r that the board says; what is given by itself replaces what the board says."""
+    """Metal, substrate, and the D_r of the board file; options replace what the board file gives."""
     from ..masks.board import load_board
     from ..simulation.materials import Layer, parse_mask
 
@@ -133,7 +133,7 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
 
 
 def _measure(options: argparse.Namespace, echo: Echo) -> Payload:
-    """D_r of the open and the metal tile in a run, its sigma, and what the run says of its board."""
+    """D_r of the open and the metal tile in a run, its sigma, and what the run holds about its board."""
     from ..catalog import linked_dark, named_run, open_catalog, read_exposures
     from ..measurement.reference import dark_level
 

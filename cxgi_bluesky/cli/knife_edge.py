@@ -20,7 +20,7 @@ def knife_edge(options: argparse.Namespace, echo: Echo) -> Payload:
     ----------
     options : argparse.Namespace
         `run` and `data`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns

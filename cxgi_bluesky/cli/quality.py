@@ -1,4 +1,4 @@
-"""``cxgi quality``: sharpness, gap width and levels of a picture, and its distance from the truth."""
+"""``cxgi quality``: sharpness, gap width and levels of an image, and its distance from the truth."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def add(commands: Commands) -> None:
 
 
 def quality(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Measure sharpness, gap width and levels of a picture; with the truth, how near it comes.
+    """Measure sharpness, gap width and levels of an image; with the truth, how near it comes.
 
     Parameters
     ----------
     options : argparse.Namespace
         `image`, `truth`, `pixel_um` (um), lines and boxes (pixels), buckets of the tiles, `out` and `data`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -55,7 +55,7 @@ def quality(options: argparse.Namespace, echo: Echo) -> Payload:
     from ..analysis.resolution.roi import check_image
 
     _check(options)
-    image, facts = _picture(options)
+    image, facts = _read_image(options)
     image = check_image(image)
     levels = picture_levels(image)
     payload: Payload = {
@@ -72,7 +72,7 @@ def quality(options: argparse.Namespace, echo: Echo) -> Payload:
         "tile": _tile(options, image, facts["zero"]),
         "truth": _against_truth(options, image),
     }
-    _say_levels(payload, echo)
+    _echo_levels(payload, echo)
     edge, payload["edge"], payload["mtf"] = _edge(options, image, facts["pixel_um"], echo)
     blur = edge[0].blur_px if edge else None
     gap, payload["gap"] = _gap(options, image, blur, levels.bright - levels.dark, facts["pixel_um"], echo)
@@ -103,31 +103,31 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(f"folder {Path(options.out).parent} does not exist: make it first or choose another --out")
 
 
-def _picture(options: argparse.Namespace) -> tuple[Any, Payload]:
-    """The image and where it comes from; `zero` says whether 0 means no light."""
+def _read_image(options: argparse.Namespace) -> tuple[Any, Payload]:
+    """The image and where it comes from; `zero` reports whether 0 means no light."""
     from .._files.image_file import is_image_path, read_image_file
 
     if not is_image_path(options.image) and not Path(options.image).exists():
-        return _picture_of_run(options)
+        return _read_image_of_run(options)
     file = read_image_file(options.image)
     zero = "arbitrary" if file.stretched else "unknown"
     facts = {"image": options.image, "enlarged_by": file.enlarged_by, "pixel_um": options.pixel_um, "zero": zero}
     return file.image, facts
 
 
-def _picture_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
+def _read_image_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
     from ..catalog import named_run, open_catalog, read_image
 
     run = named_run(open_catalog(options.data), options.image)
     start = run.metadata["start"]
-    words = cxgi_block(start)
-    if "raw_uids" not in words:
+    block = cxgi_block(start)
+    if "raw_uids" not in block:
         raise ConfigError(
             f"run {start['uid'][:8]} has no image of its own: use cxgi reconstruct {start['uid'][:8]} and give the "
             "uid of the reconstruction"
         )
-    pixel_um = options.pixel_um if options.pixel_um is not None else words.get("pixel_um")
-    zero = "no light" if words.get("scale") == "transmission" else "arbitrary"
+    pixel_um = options.pixel_um if options.pixel_um is not None else block.get("pixel_um")
+    zero = "no light" if block.get("scale") == "transmission" else "arbitrary"
     return read_image(run), {"image": start["uid"], "enlarged_by": 1, "pixel_um": pixel_um, "zero": zero}
 
 
@@ -138,7 +138,7 @@ def _mask_d_r(options: argparse.Namespace) -> float | None:
 
 
 def _tile(options: argparse.Namespace, image: Any, zero: str) -> Payload | None:
-    """Modulation depth of the tile in the picture."""
+    """Modulation depth of the tile in the image."""
     from dataclasses import asdict
 
     from ..analysis.resolution.modulation_depth import tile_modulation_depth
@@ -168,7 +168,7 @@ def _against_truth(options: argparse.Namespace, image: Any) -> Payload | None:
     return {"file": options.truth, **compare(image, truth), "psnr_raw_db": psnr(image, truth)}
 
 
-def _say_levels(payload: Payload, echo: Echo) -> None:
+def _echo_levels(payload: Payload, echo: Echo) -> None:
     rows, cols = payload["size"]
     enlarged = f", in the file enlarged {payload['enlarged_by']} times" if payload["enlarged_by"] > 1 else ""
     pixel = f" of {payload['pixel_um']:g} um" if payload["pixel_um"] is not None else ""

@@ -34,13 +34,13 @@ class _Example(argparse.Action):
 
 
 def train(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Train the network of ch-mwcnn, or go on where a folder's checkpoint stands.
+    """Train the network of ch-mwcnn, or continue from the checkpoint of a folder.
 
     Parameters
     ----------
     options : argparse.Namespace
         `config`, `out`, `threads` and `stop_at` (step; 0: train to the end).
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -67,7 +67,7 @@ def train(options: argparse.Namespace, echo: Echo) -> Payload:
         stop_at=options.stop_at,
     )
     if not is_first_process():
-        sys.exit(0)  # the first one speaks for all
+        sys.exit(0)  # the first one reports for all
     history = read_history(out / HISTORY)
     last = history[-1] if history else {}
     files = {"weights": weights, "card": out / CARD, "curves": out / CURVES, "history": out / HISTORY}

@@ -1,6 +1,6 @@
-"""Etched boards for training: drawn by the twin's etching model at 4 sub-pixels, averaged onto mask pixels, cached.
+"""Etched boards for training: drawn by the simulated etching at 4 sub-pixels, averaged onto mask pixels, cached.
 
-A board is kept as its signed masks W_k as they hang in the beam, each displaced by the stage's error
+A board is stored as its signed masks W_k as they hang in the beam, each displaced by the stage's error
 (`tile_maps.TileMaps.signed`: s_k = sum_xy W_k * object).
 """
 
@@ -84,9 +84,9 @@ def board_pool(
     ranges: BoardRanges,
     seed: int,
     folder: Path,
-    note: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> list[DrawnBoard]:
-    """`count` boards, read from `folder` or drawn and kept there (a minute each at 64 x 64 with 1536 patterns).
+    """Read `count` boards from `folder`, or draw and store them there (a minute each at 64 x 64 with 1536 patterns).
 
     Parameters
     ----------
@@ -103,12 +103,12 @@ def board_pool(
     folder : Path
         Cache.
     note : callable, optional
-        Takes a line of text about the progress (default: nothing is said).
+        Takes a line of text about the progress (default: none).
 
     Raises
     ------
     CxgiError
-        If a kept board cannot be read, or the folder not be written.
+        If a stored board cannot be read, or the folder not be written.
     """
     paths = [_path(size, patterns, ranges, seed + number, folder) for number in range(count)]
     missing = sum(not path.exists() for path in paths)
@@ -116,15 +116,15 @@ def board_pool(
     for number, path in enumerate(paths):
         if not path.exists():
             drawn += 1
-            note(f"draws board {drawn} of {missing}, {size} x {size}, {patterns} tiles -> {path}")
+            report(f"draws board {drawn} of {missing}, {size} x {size}, {patterns} tiles -> {path}")
             _write(path, draw_board(size, patterns, ranges, seed + number))
         boards.append(_read(path))
     return boards
 
 
 def _path(size: int, patterns: int, ranges: BoardRanges, seed: int, folder: Path) -> Path:
-    words = [_POOL_VERSION, DRAWING_VERSION, size, patterns, asdict(ranges), seed]
-    return folder / f"board-{size}-{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]}.npz"
+    content = [_POOL_VERSION, DRAWING_VERSION, size, patterns, asdict(ranges), seed]
+    return folder / f"board-{size}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}.npz"
 
 
 def _write(path: Path, board: DrawnBoard) -> None:
@@ -145,7 +145,7 @@ def _read(path: Path) -> DrawnBoard:
 
 
 def draw_board(size: int, patterns: int, ranges: BoardRanges, seed: int) -> DrawnBoard:
-    """One board with random defects, and of its tiles those that some order asks for early.
+    """Draw a board with random defects: of its tiles those that some order asks for early.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def _displace(fine: NDArray[Any], shift: NDArray[np.float64]) -> NDArray[Any]:
     for axis, distance in enumerate(shift):
         whole = int(np.floor(distance))
         part = np.float32(distance - whole)
-        places = np.arange(fine.shape[axis])
-        one, next_one = (np.clip(places - whole - more, 0, len(places) - 1) for more in (0, 1))
+        positions = np.arange(fine.shape[axis])
+        one, next_one = (np.clip(positions - whole - more, 0, len(positions) - 1) for more in (0, 1))
         fine = (1 - part) * fine.take(one, axis) + part * fine.take(next_one, axis)
     return fine

@@ -15,7 +15,7 @@ from ..errors import CxgiError, StorageError
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.weights import write_tensors
 from .config import TrainingConfig, differing, rename_old_keys
-from .objects import digest_of_own_images
+from .data import digest_of_own_images
 
 Change = dict[str, Any]
 _MAX_REASON = 200  # characters
@@ -23,7 +23,7 @@ _MAX_REASON = 200  # characters
 
 @dataclass(eq=False)
 class TrainingState:
-    """Everything that a restart goes on from.
+    """Everything that a restart continues from.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class TrainingState:
     step : int
         Steps done.
     best : float
-        Best check so far; its weights stand in the file of the weights.
+        Best check so far; its weights are in the file of the weights.
     seconds : float
         Spent on the steps so far.
     changes : list of dict
@@ -66,14 +66,14 @@ class TrainingState:
             else:
                 self.average[name] = value.detach().clone()
 
-    def averaged(self) -> CHMWCNN:
-        """A network with the averaged parameters."""
+    def copy_average(self) -> CHMWCNN:
+        """Make a network with the averaged parameters."""
         network = CHMWCNN(self.network.config)
         network.load_state_dict(self.average)
         return network.eval()
 
-    def take(self, network: CHMWCNN) -> None:
-        """Go on with the weights of another network."""
+    def replace_weights(self, network: CHMWCNN) -> None:
+        """Continue with the weights of another network."""
         best = network.state_dict()
         self.network.load_state_dict(best)
         self.average = {name: value.detach().clone() for name, value in best.items()}
@@ -86,13 +86,13 @@ class TrainingState:
         path : Path
             File of the checkpoint.
         config : TrainingConfig
-            Of this training, kept in the file.
+            Of this training, stored in the file.
         """
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.items()}
         for number, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-        words = {
+        metadata = {
             "step": str(self.step),
             "best": repr(self.best),
             "seconds": repr(self.seconds),
@@ -100,10 +100,10 @@ class TrainingState:
             "config": json.dumps(config.to_dict()),
             "own_images": digest_of_own_images(config.objects.folder),
         }
-        write_tensors(path, {name: value.detach().clone().contiguous() for name, value in tensors.items()}, words)
+        write_tensors(path, {name: value.detach().clone().contiguous() for name, value in tensors.items()}, metadata)
 
     def restore(self, path: Path, config: TrainingConfig) -> None:
-        """Go on from a file; what the configuration has changed since is kept in `changes`.
+        """Continue from a file; `changes` gets what has changed in the configuration since.
 
         Parameters
         ----------
@@ -117,13 +117,14 @@ class TrainingState:
         CxgiError
             If it cannot be read, or was written by a training that this configuration cannot go on with.
         """
-        words, tensors = _read(path)
+        metadata, tensors = _read(path)
         try:
-            then = TrainingConfig().to_dict() | rename_old_keys(json.loads(words["config"]))  # what came later: default
-            self.step, self.best = int(words["step"]), float(words["best"])
-            self.seconds = float(words.get("seconds", "0"))
-            self.changes = json.loads(words.get("changes", "[]"))
-            changed = differing(then, config.to_dict()) | _other_images(words, config)
+            stored = rename_old_keys(json.loads(metadata["config"]))
+            then = TrainingConfig().to_dict() | stored  # a key that came later has its default
+            self.step, self.best = int(metadata["step"]), float(metadata["best"])
+            self.seconds = float(metadata.get("seconds", "0"))
+            self.changes = json.loads(metadata.get("changes", "[]"))
+            changed = differing(then, config.to_dict()) | _other_images(metadata, config)
             _check_can_go_on(path, self.step, then, config, changed)
             self.network.load_state_dict(_under("network.", tensors))
             self.average = _under("average.", tensors)
@@ -136,9 +137,9 @@ class TrainingState:
             self.changes.append({"step": self.step, "changed": {key: list(values) for key, values in changed.items()}})
 
 
-def _other_images(words: dict[str, str], config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
+def _other_images(metadata: dict[str, str], config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
     """The user's folder, if it holds other images than before; which folder it is stays out of all files."""
-    before, now = words.get("own_images"), digest_of_own_images(config.objects.folder)
+    before, now = metadata.get("own_images"), digest_of_own_images(config.objects.folder)
     if not before or not now or before == now:
         return {}
     return {"objects.folder": ("the user's own images", "other images of the user's own")}
@@ -154,8 +155,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _unreadable(path: Path, error: Exception) -> CxgiError:
-    words = " ".join(str(error).split())
-    short = words if len(words) < _MAX_REASON else f"{words[:_MAX_REASON]} ..."
+    reason = " ".join(str(error).split())
+    short = reason if len(reason) < _MAX_REASON else f"{reason[:_MAX_REASON]} ..."
     return StorageError(
         f"checkpoint {path} cannot be read ({short}): bring back a whole one, or train in another folder"
     )
@@ -164,10 +165,12 @@ def _unreadable(path: Path, error: Exception) -> CxgiError:
 def _check_can_go_on(
     path: Path, step: int, then: dict[str, Any], config: TrainingConfig, changed: dict[str, tuple[Any, Any]]
 ) -> None:
-    """Another network cannot; nor can another number of picture steps once they are over."""
+    """Another network cannot; nor can another number of steps for the images once they are over."""
     of_network = {key: values for key, values in changed.items() if key.startswith("network.")}
     if of_network:
-        raise StorageError(f"checkpoint {path} is of another network ({in_words(of_network)}): train in another folder")
+        raise StorageError(
+            f"checkpoint {path} is of another network ({describe_changes(of_network)}): train in another folder"
+        )
     if "steps" in changed and step >= min(then["steps"], config.steps):
         raise StorageError(
             f"checkpoint {path} is at step {step}, and steps is now {config.steps}, was {then['steps']}: the part for "
@@ -175,7 +178,7 @@ def _check_can_go_on(
         )
 
 
-def in_words(changed: dict[str, Any]) -> str:
+def describe_changes(changed: dict[str, Any]) -> str:
     """Such as "noise.drift 0.003 -> 0.01, seed 1 -> 2"."""
     return ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items())
 

@@ -91,7 +91,7 @@ class ObjectConfig:
     families : dict
         Family of `random_objects` to its share; empty: the shares given there.
     folder : str, optional
-        Images of the user's own (.png, .npy, .tiff), cut at random places.
+        Images of the user's own (.png, .npy, .tiff), cut at random positions.
     folder_share : float
         How often an object comes from there.
     """
@@ -144,7 +144,7 @@ class NoiseConfig:
     drift : float
         Largest rms of what drift has left in the buckets, relative.
     sigma_error : float
-        Rms error of log(sigma) as the network is told it, half the time; 0 else.
+        Rms error of log(sigma) as given to the network, half the time; 0 else.
     """
 
     snr_db: Decibels = (0.0, 45.0)
@@ -181,7 +181,7 @@ class BoardConfig:
     patterns : dict
         Size to how many tiles of a board are drawn.
     none, reference : float
-        How often masks are etched ones of which nothing is known, or a reference scan; the rest of the steps, and
+        How often masks are etched and nothing is known of them, or a reference scan; the rest of the steps, and
         sizes without boards, have perfect masks.
     ranges : BoardRanges
     seed : int
@@ -249,7 +249,7 @@ class TrainingConfig:
     Attributes
     ----------
     steps, uncertainty_steps : int
-        For the pictures, then for the uncertainty alone.
+        For the images, then for the uncertainty alone.
     batch : int
         Images of 64 x 64 per step; larger ones are fewer (at least one), smaller ones twice as many at most.
     learning_rate, last_learning_rate : float
@@ -257,7 +257,7 @@ class TrainingConfig:
     weight_decay : float
         Of AdamW.
     average : float
-        Share that stays at each step in the moving average of the weights, which is what is kept.
+        Share that stays at each step in the moving average of the weights, which is what is stored.
     bfloat16 : bool
         Whether convolutions run in half precision; a processor without it is faster with false.
     sizes : dict
@@ -327,15 +327,15 @@ class TrainingConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values as JSON gives them back, without the folders of this machine."""
-        words = asdict(self)
-        words.pop("cache"), words.pop("start")
-        words["objects"]["folder"] = None if self.objects.folder is None else "the user's own images"
-        plain: dict[str, Any] = json.loads(json.dumps(words))
+        values = asdict(self)
+        values.pop("cache"), values.pop("start")
+        values["objects"]["folder"] = None if self.objects.folder is None else "the user's own images"
+        plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> dict[str, tuple[Any, Any]]:
-    """Keys whose values differ between two `TrainingConfig.to_dict`.
+    """Return the keys whose values differ between two `TrainingConfig.to_dict`.
 
     A part that only one of them has counts as a whole.
 
@@ -344,7 +344,7 @@ def differing(then: Mapping[str, Any], now: Mapping[str, Any], where: str = "") 
     then, now : mapping
         The two configurations.
     where : str, optional
-        What stands before each key (default: nothing).
+        Put before each key (default: nothing).
 
     Returns
     -------
@@ -367,7 +367,7 @@ def rename_old_keys(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_config(path: str | Path) -> TrainingConfig:
-    """Read a YAML file; what it does not say keeps its default.
+    """Read a YAML file; missing keys keep their defaults.
 
     Raises
     ------

@@ -31,7 +31,7 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among all."""
+    """This process among all."""
 
     rank: int = 0
     number: int = 1
@@ -110,35 +110,35 @@ class Processes:
         self._share_failure("")
         return made
 
-    def _share_failure(self, words: str) -> None:
-        """Tell the others why this process cannot go on, "" if it can; raise if another one cannot."""
-        own = words.encode()
+    def _share_failure(self, reason: str) -> None:
+        """Send the others the reason why this process cannot go on, "" if it can; raise if another one cannot."""
+        own = reason.encode()
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.number)]
         with _connect():
             torch.distributed.all_gather(lengths, torch.tensor([len(own)]))
             failed = [rank for rank, length in enumerate(lengths) if int(length)]
             if not failed:
                 return
-            told = torch.zeros(int(lengths[failed[0]]), dtype=torch.uint8)
+            message = torch.zeros(int(lengths[failed[0]]), dtype=torch.uint8)
             if self.rank == failed[0]:
-                told = torch.tensor(list(own), dtype=torch.uint8)
-            torch.distributed.broadcast(told, failed[0])
+                message = torch.tensor(list(own), dtype=torch.uint8)
+            torch.distributed.broadcast(message, failed[0])
         if not own:
-            raise ConfigError(f"process {failed[0]}: {bytes(told.tolist()).decode()}")
+            raise ConfigError(f"process {failed[0]}: {bytes(message.tolist()).decode()}")
 
-    def check_alike(self, words: str, tensors: list[Tensor]) -> None:
+    def check_alike(self, text: str, tensors: list[Tensor]) -> None:
         """Raise `CxgiError` unless all processes hold the same: what they do not share would drift apart unseen.
 
         Parameters
         ----------
-        words : str
-            Configuration and step as text.
+        text : str
+            Configuration and step.
         tensors : list of Tensor
             Of the network.
         """
         if self.number == 1:
             return
-        digest = hashlib.sha256(words.encode())
+        digest = hashlib.sha256(text.encode())
         for tensor in tensors:
             digest.update(tensor.detach().numpy().tobytes())
         own = torch.tensor(list(digest.digest()), dtype=torch.uint8)
@@ -158,7 +158,7 @@ def is_first_process() -> bool:
 
 @contextmanager
 def join_processes() -> Iterator[Processes]:
-    """The processes that ``torchrun`` has started, or this one alone."""
+    """Join the processes that ``torchrun`` has started, or be this one alone."""
     if not _is_one_of_several():
         yield Processes()
         return

@@ -1,4 +1,4 @@
-"""The training: first the pictures, then, with the pictures as they are, how far each pixel may be off."""
+"""The training: first of the images, then, with the images fixed, of the uncertainty of each pixel."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.predict import torch_threads
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw
 from ..reconstruction.ch_mwcnn.weights import load_network, load_without_card
-from .checkpoint import TrainingState, in_words
+from .checkpoint import TrainingState, describe_changes
 from .config import TrainingConfig
 from .data import TrainingData
 from .distributed import Processes, join_processes
-from .losses import image_losses, uncertainty_losses
+from .losses import fit_law, image_losses, uncertainty_losses
 from .measurements import Batch
-from .model_card import WEIGHTS, card_of, describe_known_range, write_missing_card
-from .sigma_calibration import fit_law
+from .model_card import WEIGHTS, describe_known_range, make_card, write_missing_card
 from .validation import (
     CHECKPOINT,
     HISTORY,
     Checks,
     Line,
     check_and_write,
-    checks_of,
-    in_time,
+    format_time,
+    make_checks,
     read_history,
     write_weights,
 )
@@ -42,10 +41,10 @@ _MAX_GRADIENT = 1.0
 _MAX_SKIPPED = 100  # steps after a check
 _LAW_BATCHES = 48  # beyond those of the training
 
-Note = Callable[[str], None]
+Report = Callable[[str], None]
 
 
-def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note = print, stop_at: int = 0) -> Path:
+def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Report = print, stop_at: int = 0) -> Path:
     """Train, or go on training, in folder `out`; returns the file of the weights.
 
     Under ``torchrun`` every process calls this alike and takes its share of each batch; the result is that of one
@@ -59,7 +58,7 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note =
     threads : int
         Of each process.
     report : callable
-        Is told in words what is done.
+        Takes lines of text about the progress.
     stop_at : int
         Stop after this step, to go on another time; 0: at the end.
 
@@ -71,16 +70,16 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Note =
     if threads < 1 or stop_at < 0:
         raise ConfigError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
     with torch_threads(threads), join_processes() as processes:
-        note: Note = report if processes.is_first else lambda text: None
+        report = report if processes.is_first else lambda text: None
         processes.first(lambda: _prepare_folder(out))
-        state = processes.together(lambda: begin(config, out, note))  # its files are looked at before hours of drawing
-        data, checks, known = processes.first_then_others(lambda: _prepare(config, processes, note))
+        state = processes.together(lambda: begin(config, out, report))  # reads its files before hours of drawing
+        data, checks, known = processes.first_then_others(lambda: _prepare(config, processes, report))
         processes.check_alike(f"{config.to_dict()} {state.step}", list(state.network.state_dict().values()))
-        run = _Run(config, out, data, checks, known, processes, note)
+        run = _Run(config, out, data, checks, known, processes, report)
         last = min(config.all_steps, stop_at or config.all_steps)
-        note(data.in_words())
-        processes.first(lambda: _bring_back_weights(state, run))
-        note(_beginning(state, run, last))
+        report(data.describe())
+        processes.first(lambda: _restore_weights(state, run))
+        report(_beginning(state, run, last))
         _go_on(state, run, last)
     return out / WEIGHTS
 
@@ -93,7 +92,7 @@ class _Run:
     checks: Checks
     known: dict[str, Any]
     processes: Processes
-    note: Note
+    report: Report
 
 
 @dataclass
@@ -116,10 +115,12 @@ class _Losses:
         return {"loss": loss, "skipped": self.skipped} if self.skipped else {"loss": loss}
 
 
-def _prepare(config: TrainingConfig, processes: Processes, note: Note) -> tuple[TrainingData, Checks, dict[str, Any]]:
-    """What is drawn is drawn here; only the first process checks."""
-    data = TrainingData.of(config, note)
-    return (data, checks_of(config, note), describe_known_range(data)) if processes.is_first else (data, {}, {})
+def _prepare(
+    config: TrainingConfig, processes: Processes, report: Report
+) -> tuple[TrainingData, Checks, dict[str, Any]]:
+    """Draw objects and boards; only the first process gets the checks."""
+    data = TrainingData.from_config(config, report)
+    return (data, make_checks(config, report), describe_known_range(data)) if processes.is_first else (data, {}, {})
 
 
 def _go_on(state: TrainingState, run: _Run, last: int) -> None:
@@ -144,20 +145,21 @@ def _go_on(state: TrainingState, run: _Run, last: int) -> None:
 
 
 def _check(state: TrainingState, run: _Run, line: Line, left: float) -> None:
-    """Judge and write; at the end of all with the law of sigma's scale."""
-    check_and_write(state, run.config, run.out, run.checks, run.known, _law(state, run), line, left, run.note)
+    """Run the checks and write the files; at the very end with the law of sigma's scale."""
+    law = _fit_law_at_end(state, run)
+    check_and_write(state, run.config, run.out, run.checks, run.known, law, line, left, run.report)
 
 
-def _law(state: TrainingState, run: _Run) -> SigmaLaw | None:
-    """The law of sigma's scale, once the training is at its end."""
+def _fit_law_at_end(state: TrainingState, run: _Run) -> SigmaLaw | None:
+    """Fit the law of sigma's scale, once the training is at its end."""
     config = run.config
     if not config.uncertainty_steps or state.step != config.all_steps:
         return None
     later = (run.data.batch(config.all_steps + i) for i in range(_LAW_BATCHES))
-    return fit_law(state.averaged(), later)
+    return fit_law(state.copy_average(), later)
 
 
-def _bring_back_weights(state: TrainingState, run: _Run) -> None:
+def _restore_weights(state: TrainingState, run: _Run) -> None:
     """Write weights that are missing from the checkpoint, those of its step: the best ones may have been others."""
     if not state.step or (run.out / WEIGHTS).exists():
         return
@@ -166,17 +168,17 @@ def _bring_back_weights(state: TrainingState, run: _Run) -> None:
     scores = list(line.get("psnr_db", {}).values())
     if state.step <= run.config.steps:
         state.best = math.fsum(scores) / len(scores) if scores else -math.inf
-    network = state.averaged()
-    card = card_of(run.config, line, network, run.known, state.changes, _law(state, run))
+    network = state.copy_average()
+    card = make_card(run.config, line, network, run.known, state.changes, _fit_law_at_end(state, run))
     try:
         write_weights(run.out, network, card)
     except (OSError, SafetensorError) as error:
         raise StorageError(f"weights cannot be written in {run.out} ({error})") from error
-    run.note(f"NOTE: {run.out / WEIGHTS} is written again, of step {state.step}")
+    run.report(f"NOTE: {run.out / WEIGHTS} is written again, of step {state.step}")
 
 
-def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> TrainingState:
-    """From the checkpoint, from given weights, or anew; says what is missing beside the checkpoint.
+def begin(config: TrainingConfig, out: Path, report: Report = lambda text: None) -> TrainingState:
+    """Begin from the checkpoint, from given weights, or anew; report what is missing beside the checkpoint.
 
     Parameters
     ----------
@@ -184,7 +186,7 @@ def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> 
     out : Path
         Folder of weights and checkpoint.
     note : callable, optional
-        Takes a line of text (default: nothing is said).
+        Takes a line of text (default: none).
 
     Raises
     ------
@@ -197,12 +199,13 @@ def begin(config: TrainingConfig, out: Path, note: Note = lambda text: None) -> 
     state = TrainingState(network, optimiser)
     if (out / CHECKPOINT).exists():
         if not (out / WEIGHTS).exists():
-            note(f"NOTE: {out / WEIGHTS} is missing: it will be written again from the checkpoint")
+            report(f"NOTE: {out / WEIGHTS} is missing: it will be written again from the checkpoint")
         known = len(state.changes)
         state.restore(out / CHECKPOINT, config)
         for change in state.changes[known:]:
             if change["step"] == state.step:
-                note(f"NOTE: the configuration has changed since the checkpoint: {in_words(change['changed'])}")
+                changes = describe_changes(change["changed"])
+                report(f"NOTE: the configuration has changed since the checkpoint: {changes}")
     elif config.start is not None:
         given = load_network(config.start).network
         if given.config != config.network:
@@ -223,11 +226,11 @@ def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, process
     config : TrainingConfig
     processes : Processes
     """
-    pictures = state.step < config.steps
+    of_images = state.step < config.steps
     network, optimiser = state.network, state.optimiser
-    of_doubt = {id(p) for p in network.doubt.parameters()}
+    of_uncertainty = {id(p) for p in network.doubt.parameters()}
     for parameter in network.parameters():
-        parameter.requires_grad_((id(parameter) in of_doubt) != pictures)
+        parameter.requires_grad_((id(parameter) in of_uncertainty) != of_images)
     trained = [p for p in network.parameters() if p.requires_grad]
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(state.step, config)
@@ -236,7 +239,7 @@ def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, process
     share, loss = processes.share(batch), torch.zeros(())
     if share is not None:
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            losses = (image_losses if pictures else uncertainty_losses)(network, share)
+            losses = (image_losses if of_images else uncertainty_losses)(network, share)
         loss = losses.sum() / len(batch.truth)
         loss.backward()
     loss = processes.add_up(loss.detach(), trained)
@@ -245,12 +248,12 @@ def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, process
     if usable:  # one bad batch must not end hours of training
         optimiser.step()
     state.step += 1
-    state.update_average(config.average, state.step if pictures else state.step - config.steps)
+    state.update_average(config.average, state.step if of_images else state.step - config.steps)
     return float(loss) if usable else math.nan
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then cosine decay, for the pictures and then again for the uncertainty.
+    """Linear warm-up, then cosine decay, for the images and then again for the uncertainty.
 
     Parameters
     ----------
@@ -268,8 +271,8 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 def _take_best(state: TrainingState, out: Path) -> None:
-    """Go on with the weights that the checks have found best."""
-    state.take(load_without_card(out / WEIGHTS).network)
+    """Continue with the weights of the best check."""
+    state.replace_weights(load_without_card(out / WEIGHTS).network)
 
 
 def _prepare_folder(out: Path) -> None:
@@ -299,7 +302,7 @@ def _beginning(state: TrainingState, run: _Run, last: int) -> str:
     config, number = run.config, run.processes.number
     if state.step >= last:
         return f"nothing to do: step {state.step} of {config.all_steps} is done; files in {run.out}"
-    where = f"goes on at step {state.step} after {in_time(state.seconds)}" if state.step else "begins"
+    where = f"goes on at step {state.step} after {format_time(state.seconds)}" if state.step else "begins"
     goal = f"to step {last} of {config.all_steps}" if last < config.all_steps else f"to step {last}"
     parameters = sum(p.numel() for p in state.network.parameters())
     several = "1 process" if number == 1 else f"{number} processes"

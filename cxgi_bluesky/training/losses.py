@@ -1,11 +1,16 @@
-"""What is made small in training."""
+"""Losses of the training, and the law that scales the sigma of each image, fitted at its end."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
+from ..reconstruction.ch_mwcnn.initial_image import initial_images
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
+from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, enough_patterns, evidence
 from ..reconstruction.error_model.calibration import COVERED
 from .measurements import Batch
 
@@ -58,3 +63,67 @@ def errors_in_log(image: Tensor, batch: Batch) -> Tensor:
     """
     error = ((batch.truth - batch.given.mean) / batch.given.deviation - image).abs().detach()
     return torch.log(error + _MIN_ERROR)
+
+
+# ---------------------------------------------------------------- scale of sigma
+
+
+_MIN_IMAGES = 20  # per coefficient a handful; below it there is no law
+_OUTLYING = 0.15  # residuals of the logarithm beyond it count by their size only
+_ROUNDS = 30
+_RIDGE = 3.0  # images
+_RANGE = (0.01, 0.99)  # quantiles of the fit's factors, which none may leave
+
+
+def fit_law(network: CHMWCNN, batches: Iterable[Batch]) -> SigmaLaw | None:
+    """Fit the law to images of the training's kind; None if too few of them have enough patterns.
+
+    Wanted of each image is the factor with which 68 % of its pixels' errors lie within one sigma; the law goes through
+    their middle (Huber's loss: single images may be far off).
+
+    Parameters
+    ----------
+    network : CHMWCNN
+    batches : iterable of Batch
+        Simulated measurements with their truth.
+    """
+    found, wanted = [], []
+    with torch.inference_mode():
+        for batch in batches:
+            enough = enough_patterns(batch.given)
+            initial = initial_images(batch.given)
+            image, log_sigma = network(batch.given, initial, with_sigma=True)
+            assert log_sigma is not None
+            for i in torch.nonzero(enough)[:, 0].tolist():
+                row = slice(i, i + 1)
+                one = batch.part(row)
+                found.append(evidence(network, one.given, initial[row], image[row], log_sigma[row]))
+                above = errors_in_log(image[row], one) - log_sigma[row]
+                wanted.append(torch.quantile(above.flatten(), COVERED))
+    if len(found) < _MIN_IMAGES:
+        return None
+    known, factor = torch.stack(found).double(), torch.stack(wanted).double()
+    middle, spread = known.mean(dim=0), known.std(dim=0).clamp(min=1e-6)
+    columns = torch.cat([torch.ones(len(known), 1).double(), (known - middle) / spread], dim=1)
+    solution = _robust_fit(columns, factor)
+    slopes = solution[1:] / spread
+    reached = torch.quantile(columns @ solution, torch.tensor(_RANGE).double())
+    constant = float(solution[0] - slopes @ middle)
+    least, most = reached.tolist()
+    return SigmaLaw(*(round(value, 4) for value in (constant, *slopes.tolist(), least, most)))
+
+
+def _robust_fit(columns: Tensor, wanted: Tensor) -> Tensor:
+    """Huber's regression, by weights that follow the residuals."""
+    ridge = torch.eye(columns.shape[1]).double() * _RIDGE
+    ridge[0, 0] = 0
+    weight = torch.ones_like(wanted)
+    solution = torch.zeros(columns.shape[1]).double()
+    for _ in range(_ROUNDS):
+        weighed = columns * weight[:, None]
+        solution = torch.linalg.solve(weighed.T @ columns + ridge, weighed.T @ wanted)
+        residual = (wanted - columns @ solution).abs()
+        weight = (_OUTLYING / residual.clamp(min=1e-9)).clamp(max=1.0)
+    if not math.isfinite(float(solution.sum())):
+        raise ArithmeticError("the fit of sigma's law is not finite")
+    return solution

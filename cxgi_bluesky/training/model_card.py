@@ -22,7 +22,7 @@ from .data import TrainingData
 WEIGHTS, CARD = "ch_mwcnn.safetensors", "ch_mwcnn.json"
 
 
-def card_of(
+def make_card(
     config: TrainingConfig,
     check: dict[str, Any],
     network: CHMWCNN,
@@ -30,7 +30,7 @@ def card_of(
     changes: list[Change] | None = None,
     law: SigmaLaw | None = None,
 ) -> dict[str, Any]:
-    """Plain values.
+    """Collect the plain values of the card.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def write_card(folder: Path, card: dict[str, Any]) -> Path:
     folder : Path
         Where the weights are.
     card : dict
-        Plain values (`card_of`).
+        Plain values (`make_card`).
 
     Returns
     -------
@@ -100,7 +100,7 @@ def write_missing_card(folder: Path) -> None:
 
 _BATCHES = 60
 _BEYOND = 0.002  # share of the training on either side that is called beyond it
-_ALL_NOISE = 0.95  # sigma may be told too large, so that it seems to be more than all
+_ALL_NOISE = 0.95  # sigma may be given too large, so that it seems to be more than all
 
 
 def describe_known_range(data: TrainingData) -> dict[str, Any]:

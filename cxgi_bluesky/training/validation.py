@@ -1,4 +1,4 @@
-"""A check of the training: judge the averaged weights, keep them if they are the best, write every file."""
+"""A check of the training: score the averaged weights, store them if they are the best, write every file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .config import NoiseConfig, SamplingConfig, TrainingConfig
 from .data import IMAGE_PIXELS, cache_folder
 from .losses import errors_in_log
 from .measurements import Batch, Masks, simulate
-from .model_card import WEIGHTS, card_of, write_card
+from .model_card import WEIGHTS, make_card, write_card
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,13 +47,13 @@ Checks = dict[str, list[Batch]]
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """How a network does in one check.
+class Scores:
+    """Scores of a network in one check.
 
     Attributes
     ----------
     psnr_db : float
-        Mean over the images, range 1, pictures cut to 0..1.
+        Mean over the images, range 1, images clipped to 0..1.
     covered : float
         Share of pixels whose error lies within one sigma; NaN where sigma was not asked for.
     images_covered : float
@@ -65,16 +65,16 @@ class Judgement:
     images_covered: float
 
 
-def checks_of(config: TrainingConfig, note: Callable[[str], None] = lambda text: None) -> Checks:
-    """By name: each size at 18.75 % and the main one at 6.25 %, 30 dB; and the main one behind boards it has not met.
+def make_checks(config: TrainingConfig, report: Callable[[str], None] = lambda text: None) -> Checks:
+    """Simulate the checks: each size at 18.75 % and the main one at 6.25 %, 30 dB; and the main one behind new boards.
 
-    The main size is 64, or else the one that training meets most often.
+    The boards are none of those trained on. The main size is 64, or else the one that training meets most often.
 
     Parameters
     ----------
     config : TrainingConfig
     note : callable, optional
-        Takes a line of text about boards that are drawn (default: nothing is said).
+        Takes a line of text about boards that are drawn (default: none).
 
     Returns
     -------
@@ -86,7 +86,7 @@ def checks_of(config: TrainingConfig, note: Callable[[str], None] = lambda text:
     b = config.boards
     wanted = [masks for masks in _ETCHED if getattr(b, masks) > 0 and b.count.get(main)]
     if wanted:
-        boards = board_pool(_BOARDS, main, b.patterns[main], b.ranges, b.seed - _APART, cache_folder(config), note)
+        boards = board_pool(_BOARDS, main, b.patterns[main], b.ranges, b.seed - _APART, cache_folder(config), report)
         made |= {_ETCHED[masks]: _check(config, main, masks, _USUAL, boards) for masks in wanted}
     return made
 
@@ -112,7 +112,7 @@ def _objects(config: TrainingConfig, size: int) -> Tensor:
     return torch.from_numpy(np.stack([random_object(rng, size, shares or None) for _ in range(count)]))[:, None]
 
 
-def score_case(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law: SigmaLaw | None = None) -> Judgement:
+def score_case(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law: SigmaLaw | None = None) -> Scores:
     """Run a network on the images of a check.
 
     Parameters
@@ -121,7 +121,7 @@ def score_case(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law:
     batches : list of Batch
         Of the check.
     with_sigma : bool
-        Whether the uncertainty is judged too.
+        Whether the uncertainty is scored too.
     law : SigmaLaw, optional
         With which sigma is scaled (default: sigma as the network gives it).
     """
@@ -129,18 +129,18 @@ def score_case(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law:
     with torch.inference_mode():
         for batch in batches:
             g = batch.given
-            trial = initial_images(g)
-            image, log_sigma = network(g, trial, with_sigma=with_sigma)
+            initial = initial_images(g)
+            image, log_sigma = network(g, initial, with_sigma=with_sigma)
             errors.append(((image * g.deviation + g.mean).clamp(0, 1) - batch.truth).square().mean(dim=(1, 2, 3)))
             if log_sigma is not None:
-                log_sigma = log_sigma_to_scale(law, network, g, trial, image, log_sigma)
+                log_sigma = log_sigma_to_scale(law, network, g, initial, image, log_sigma)
                 within = errors_in_log(image, batch) < log_sigma
                 inside.append(within.float().mean(dim=(1, 2, 3)))
     psnr = float((-10 * torch.log10(torch.cat(errors).clamp(min=1e-8))).mean())
     if not inside:
-        return Judgement(psnr, float("nan"), float("nan"))
+        return Scores(psnr, float("nan"), float("nan"))
     share = torch.cat(inside)
-    return Judgement(psnr, float(share.mean()), float(((share >= 0.6) & (share <= 0.75)).float().mean()))
+    return Scores(psnr, float(share.mean()), float(((share >= 0.6) & (share <= 0.75)).float().mean()))
 
 
 # ---------------------------------------------------------------- history
@@ -150,7 +150,7 @@ Line = dict[str, Any]
 
 
 def read_history(path: Path) -> list[Line]:
-    """All lines; one that was cut short at the end is left out."""
+    """Read all lines; one that was cut short at the end is left out."""
     if not path.exists():
         return []
     lines = []
@@ -194,7 +194,7 @@ def draw_curves(lines: list[Line], path: Path, steps: int) -> None:
     path : Path
         The file.
     steps : int
-        Where the part for the pictures ends.
+        Where the part for the images ends.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -205,22 +205,22 @@ def draw_curves(lines: list[Line], path: Path, steps: int) -> None:
 
 
 def curves(lines: list[Line], steps: int) -> Figure:
-    """PSNR of each check, the loss of the pictures, and how many pixels sigma covers, over the steps.
+    """PSNR of each check, the loss of the images, and how many pixels sigma covers, over the steps.
 
     Parameters
     ----------
     lines : list of dict
         Of the history.
     steps : int
-        Where the part for the pictures ends.
+        Where the part for the images ends.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4.4), layout="constrained")
     of_psnr, of_loss, of_share = figure.subplots(1, 3)
-    pictures = [line for line in lines if line["step"] <= steps]
+    of_images = [line for line in lines if line["step"] <= steps]
     _draw_each(of_psnr, lines, "psnr_db")
-    shown = [line for line in pictures if line["loss"] is not None]
+    shown = [line for line in of_images if line["loss"] is not None]
     of_loss.plot([p["step"] for p in shown], [p["loss"] for p in shown], color="0.3", marker=".", markersize=3)
     _draw_each(of_share, lines, "covered")
     of_share.axhspan(*_COVERED, color="0.92")
@@ -234,11 +234,11 @@ def curves(lines: list[Line], steps: int) -> Figure:
 
 
 def _draw_each(axes: Any, lines: list[Line], key: str) -> None:
-    told = [line for line in lines if key in line]
-    for name in told[-1][key] if told else ():
-        values = [float("nan") if line[key].get(name) is None else line[key][name] for line in told]
-        axes.plot([line["step"] for line in told], values, label=name, marker=".", markersize=3)
-    if told:
+    checked = [line for line in lines if key in line]
+    for name in checked[-1][key] if checked else ():
+        values = [float("nan") if line[key].get(name) is None else line[key][name] for line in checked]
+        axes.plot([line["step"] for line in checked], values, label=name, marker=".", markersize=3)
+    if checked:
         axes.legend(fontsize=7)
     else:
         axes.text(0.5, 0.5, "not trained yet", transform=axes.transAxes, ha="center", color="0.5")
@@ -259,11 +259,11 @@ def check_and_write(
     law: SigmaLaw | None,
     line: Line,
     left: float,
-    note: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
-    """Judge, write, and say so.
+    """Score, write the files, and report.
 
-    While the pictures are trained, weights are kept if the mean PSNR of the checks is the best so far; after that
+    While the images are trained, weights are stored if the mean PSNR of the checks is the best so far; after that
     the last are: the learning rate has come down, and there is little to overfit.
 
     Parameters
@@ -272,7 +272,7 @@ def check_and_write(
     config : TrainingConfig
     out : Path
     checks, known : dict
-        What to judge by, and what the training shows (`known_range`).
+        What to score with, and what the training shows (`known_range`).
     law : SigmaLaw or None
         Of the scale of each image's sigma, if it is fitted already.
     line : dict
@@ -286,26 +286,26 @@ def check_and_write(
     CxgiError
         If a file cannot be written.
     """
-    pictures = state.step <= config.steps
-    network = state.averaged()
-    found = {name: score_case(network, batches, with_sigma=not pictures, law=law) for name, batches in checks.items()}
+    of_images = state.step <= config.steps
+    network = state.copy_average()
+    found = {name: score_case(network, batches, with_sigma=not of_images, law=law) for name, batches in checks.items()}
     line["psnr_db"] = {name: round(one.psnr_db, 3) for name, one in found.items()}
-    if not pictures:
+    if not of_images:
         line["covered"] = {name: round(one.covered, 3) for name, one in found.items()}
         line["images_covered"] = {name: round(one.images_covered, 3) for name, one in found.items()}
     score = math.fsum(line["psnr_db"].values()) / len(found)
-    best = not pictures or score > state.best
+    best = not of_images or score > state.best
     if best:
         state.best = max(score, state.best)
     try:
         if best:
-            write_weights(out, network, card_of(config, line, network, known, state.changes, law))
+            write_weights(out, network, make_card(config, line, network, known, state.changes, law))
         lines = add_line(out / HISTORY, line)
         draw_curves(lines, out / CURVES, config.steps)
         state.save(out / CHECKPOINT, config)
     except (OSError, SafetensorError) as error:
         raise StorageError(f"files of the training cannot be written in {out} ({error})") from error
-    note(_in_words(line, score, config, left, kept=best and pictures))
+    report(_describe(line, score, config, left, kept=best and of_images))
 
 
 def write_weights(out: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
@@ -318,26 +318,26 @@ def write_weights(out: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
     network : CHMWCNN
         Written in half precision.
     card : dict
-        Plain values (`card_of`).
+        Plain values (`make_card`).
     """
     save_weights(out / WEIGHTS, network, card)
     write_card(out, card)
 
 
-def _in_words(line: dict[str, Any], score: float, config: TrainingConfig, left: float, *, kept: bool) -> str:
+def _describe(line: dict[str, Any], score: float, config: TrainingConfig, left: float, *, kept: bool) -> str:
     loss = "no finite loss" if line["loss"] is None else f"loss {line['loss']:.4f}"
     covered = ""
     if "covered" in line:
         mean = math.fsum(line["covered"].values()) / len(line["covered"])
         covered = f", {mean:.0%} of the pixels within 1 sigma"
     more = f", {line['skipped']} steps left out" if "skipped" in line else ""
-    words = f"step {line['step']} of {config.all_steps}: {loss}, PSNR {score:.2f} dB{', the best so far' * kept}"
+    text = f"step {line['step']} of {config.all_steps}: {loss}, PSNR {score:.2f} dB{', the best so far' * kept}"
     names = "; ".join(f"{name}: {value:.2f}" for name, value in line["psnr_db"].items())
-    return f"{words}{covered}{more} ({names}); {in_time(line['seconds'])}, {in_time(left)} left"
+    return f"{text}{covered}{more} ({names}); {format_time(line['seconds'])}, {format_time(left)} left"
 
 
-def in_time(seconds: float) -> str:
-    """Such as "2 h 5 min"."""
+def format_time(seconds: float) -> str:
+    """Format seconds, such as "2 h 5 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

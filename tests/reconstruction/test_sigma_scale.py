@@ -20,8 +20,8 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.sigma_calibration import (
     evidence,
     log_sigma_to_scale,
 )
+from cxgi_bluesky.training.losses import fit_law
 from cxgi_bluesky.training.measurements import Batch
-from cxgi_bluesky.training.sigma_calibration import fit_law
 from tests.conftest import signed_measurement, smooth_image
 
 FEW = PatternSet.from_fraction(32, 0.2)

@@ -16,8 +16,7 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of
 from cxgi_bluesky.reconstruction.error_model.common_mode import without_common_error
 from cxgi_bluesky.simulation.random_objects import random_object
 from cxgi_bluesky.training.config import NoiseConfig, SamplingConfig
-from cxgi_bluesky.training.measurements import Batch, _drift, simulate, without_common
-from cxgi_bluesky.training.sampling import random_selection
+from cxgi_bluesky.training.measurements import Batch, _drift, random_selection, simulate, without_common
 from tests.training.tiny import small_board
 
 QUIET = NoiseConfig(snr_db=(130.0, 130.0), drift=0.0, sigma_error=0.0)

@@ -11,8 +11,7 @@ from PIL import Image
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.random_objects import PHOTOGRAPHS, _font_files, _photographs, _random_word
 from cxgi_bluesky.training.config import ObjectConfig
-from cxgi_bluesky.training.data import TrainingData
-from cxgi_bluesky.training.objects import object_pool, own_images, random_crop
+from cxgi_bluesky.training.data import TrainingData, object_pool, random_crop, read_own_images
 from tests.training.tiny import tiny
 
 
@@ -34,7 +33,7 @@ def folder(tmp_path):
 
 
 def test_own_images_are_read_and_stretched(folder):
-    images = own_images(str(folder))
+    images = read_own_images(str(folder))
     assert [image.shape for image in images] == [(90, 120), (80, 120)]
     for image in images:
         assert (image.min(), image.max()) == (0, 1)
@@ -69,7 +68,7 @@ def test_a_small_image_is_enlarged_and_a_flat_part_is_none():
 
 def test_large_images_are_averaged_down(tmp_path):
     np.save(tmp_path / "large.npy", ramp(2100, 2500))
-    (image,) = own_images(str(tmp_path))
+    (image,) = read_own_images(str(tmp_path))
     assert image.shape == (1050, 1250)
 
 
@@ -77,7 +76,7 @@ def test_batches_have_as_many_own_images_as_asked_for(folder, tmp_path):
     def striped(share: float) -> float:
         objects = ObjectConfig(count={32: 8}, families={"texture": 1.0}, folder=str(folder), folder_share=share)
         config = tiny(tmp_path, objects=objects, batch=10, sizes={32: 1.0})
-        truth = np.concatenate([TrainingData.of(config).batch(step).truth[:, 0].numpy() for step in range(3)])
+        truth = np.concatenate([TrainingData.from_config(config).batch(step).truth[:, 0].numpy() for step in range(3)])
         steps = (np.abs(np.diff(truth, axis=k)).mean(axis=(1, 2)) for k in (1, 2))
         down, across = steps
         return float(np.mean(np.maximum(down, across) > 20 * np.minimum(down, across) + 1e-9))
@@ -89,14 +88,14 @@ def test_batches_have_as_many_own_images_as_asked_for(folder, tmp_path):
 
 def test_each_size_takes_the_next_larger_objects(tmp_path):
     config = tiny(tmp_path, objects=ObjectConfig(count={16: 4, 64: 4}), sizes={16: 0.3, 32: 0.3, 64: 0.4}, batch=4)
-    data = TrainingData.of(config)
+    data = TrainingData.from_config(config)
     seen = {batch.truth.shape[-1]: len(batch.truth) for batch in map(data.batch, range(40))}
     assert seen == {16: 8, 32: 8, 64: 4}
 
 
 def test_batches_follow_from_seed_and_step(tmp_path):
-    data = TrainingData.of(tiny(tmp_path))
-    again = TrainingData.of(tiny(tmp_path))
+    data = TrainingData.from_config(tiny(tmp_path))
+    again = TrainingData.from_config(tiny(tmp_path))
     np.testing.assert_array_equal(data.batch(3).truth, again.batch(3).truth)
     np.testing.assert_array_equal(data.batch(3).given.coefficients, again.batch(3).given.coefficients)
     assert not np.array_equal(data.batch(3).given.zero_level, data.batch(4).given.zero_level)
@@ -117,7 +116,7 @@ def test_images_that_cannot_be_used_are_named(name, content, message, tmp_path):
     elif name is not None:
         np.save(tmp_path / name, content)
     with pytest.raises(CxgiError, match=message):
-        own_images(str(tmp_path))
+        read_own_images(str(tmp_path))
 
 
 def test_objects_are_drawn_once_and_a_damaged_file_is_named(tmp_path):

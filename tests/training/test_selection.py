@@ -6,7 +6,7 @@ import torch
 
 from cxgi_bluesky.masks.orders import ranking
 from cxgi_bluesky.training.config import SamplingConfig
-from cxgi_bluesky.training.sampling import random_fractions, random_selection
+from cxgi_bluesky.training.measurements import random_fractions, random_selection
 
 
 def generator(seed: int = 0) -> torch.Generator:

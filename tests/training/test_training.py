@@ -25,7 +25,7 @@ from cxgi_bluesky.training.data import TrainingData
 from cxgi_bluesky.training.distributed import Processes
 from cxgi_bluesky.training.loop import begin, learning_rate, one_step, train
 from cxgi_bluesky.training.losses import uncertainty_losses
-from cxgi_bluesky.training.validation import Judgement, add_line, checks_of, curves, read_history, score_case
+from cxgi_bluesky.training.validation import Scores, add_line, curves, make_checks, read_history, score_case
 from tests.training.tiny import (
     NETWORK,
     NO_BOARDS,
@@ -121,7 +121,7 @@ def test_training_lowers_the_loss(tmp_path):
     )
     train(config, tmp_path, report=quiet)
     first, second = (line["psnr_db"] for line in read_history(tmp_path / checking.HISTORY))
-    for name, batches in checks_of(config).items():
+    for name, batches in make_checks(config).items():
         assert second[name] > score_case(wrong, batches, with_sigma=False).psnr_db + 0.1
     assert sum(second.values()) > sum(first.values()) - 0.5
 
@@ -134,7 +134,7 @@ def test_doubt_is_trained_to_cover_and_leaves_the_pictures(finished, tmp_path):
     config = replace(config, start=begun_with(wrong, tmp_path))
     train(config, tmp_path, report=quiet, stop_at=1)
     before = load_network(tmp_path / checking.WEIGHTS).network
-    checks = checks_of(config)
+    checks = make_checks(config)
     wrong = [score_case(before, batches, with_sigma=True).covered for batches in checks.values()]
     train(config, tmp_path, report=quiet)
     line = read_history(tmp_path / checking.HISTORY)[-1]
@@ -147,7 +147,7 @@ def test_doubt_is_trained_to_cover_and_leaves_the_pictures(finished, tmp_path):
 
 def test_the_pinball_loss_is_least_where_sigma_covers_68_percent(finished):
     config, out, _ = finished
-    network, batch = load_network(out / checking.WEIGHTS).network, checks_of(config)["32, 18.75 %"][0]
+    network, batch = load_network(out / checking.WEIGHTS).network, make_checks(config)["32, 18.75 %"][0]
     shares = []
     for parameter in network.doubt.parameters():
         parameter.data.zero_()  # the same sigma everywhere, set by the last bias
@@ -163,7 +163,7 @@ def test_the_best_weights_are_kept_and_the_doubt_begins_with_them(finished, tmp_
     config, _, _ = finished
     scores = {2: 20.0, 4: 10.0}  # the first check is the best one
     steps = iter([2, 2, 2, 4, 4, 4, 6, 6, 6])
-    monkeypatch.setattr(checking, "score_case", lambda *_, **__: Judgement(scores.get(next(steps), 5.0), 0.7, 0.5))
+    monkeypatch.setattr(checking, "score_case", lambda *_, **__: Scores(scores.get(next(steps), 5.0), 0.7, 0.5))
     train(config, tmp_path, report=quiet, stop_at=4)
     kept, card = load_network(tmp_path / checking.WEIGHTS), json.loads((tmp_path / "ch_mwcnn.json").read_text())
     assert card["step"] == kept.card["step"] == 2
@@ -210,7 +210,7 @@ def test_history_that_a_stop_has_overtaken_is_written_anew(tmp_path):
 def test_a_bad_batch_is_left_out_and_many_end_the_training(finished, tmp_path, monkeypatch):
     config, _, _ = finished
     state = begin(config, tmp_path)
-    batch = checks_of(config)["32, 18.75 %"][0]
+    batch = make_checks(config)["32, 18.75 %"][0]
     broken = replace(batch, truth=torch.full_like(batch.truth, math.nan))
     before = {name: value.clone() for name, value in state.network.state_dict().items()}
     assert math.isnan(one_step(state, broken, config, Processes()))
@@ -240,7 +240,7 @@ def test_what_the_uncertainty_was_before_its_training_is_soon_forgotten(tmp_path
     state.update_average(config.average, 0)
     before = state.average[name].clone()
     state.step = config.steps
-    one_step(state, TrainingData.of(config).batch(0), config, Processes())
+    one_step(state, TrainingData.from_config(config).batch(0), config, Processes())
     trained, kept = state.network.state_dict()[name], state.average[name]
     assert (kept - trained).norm() < 0.3 * (trained - before).norm()
 
@@ -257,7 +257,7 @@ def test_learning_rate_warms_up_and_decays_in_both_parts():
 def test_checks_are_of_boards_and_objects_that_training_never_meets(tmp_path):
     config = tiny(tmp_path, boards=ONE_BOARD, sizes={16: 0.7, 32: 0.3})
     told: list[str] = []
-    checks = checks_of(config, told.append)
+    checks = make_checks(config, told.append)
     assert set(checks) == {
         "16, 18.75 %",
         "32, 18.75 %",
@@ -265,7 +265,7 @@ def test_checks_are_of_boards_and_objects_that_training_never_meets(tmp_path):
         "etched, nothing known",
         "etched, reference scan",
     }
-    data = TrainingData.of(config, told.append)
+    data = TrainingData.from_config(config, told.append)
     assert sum("draws board" in text for text in told) == 3  # two for the checks, one to train on
     objects = {pool[number].tobytes() for pool in data.pools.values() for number in range(len(pool))}
     for batch in checks["32, 18.75 %"]:
@@ -277,7 +277,7 @@ def test_checks_are_of_boards_and_objects_that_training_never_meets(tmp_path):
 
 def test_sizes_without_boards_have_perfect_masks(tmp_path):
     config = tiny(tmp_path, boards=NO_BOARDS, sizes={32: 1.0}, objects=ObjectConfig(count={32: 3}))
-    assert not [name for name in checks_of(config) if "etched" in name]
+    assert not [name for name in make_checks(config) if "etched" in name]
 
 
 def test_a_folder_that_cannot_be_made_is_named(finished, tmp_path):
@@ -290,12 +290,12 @@ def test_a_folder_that_cannot_be_made_is_named(finished, tmp_path):
 def test_the_number_of_threads_is_as_before_afterwards(tmp_path):
     before, meanwhile = torch.get_num_threads(), []
 
-    def note_and_end(text: str) -> None:
+    def report_and_end(text: str) -> None:
         meanwhile.append(torch.get_num_threads())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tiny(tmp_path), tmp_path, threads=before + 1, report=note_and_end)
+        train(tiny(tmp_path), tmp_path, threads=before + 1, report=report_and_end)
     assert meanwhile == [before + 1]
     assert torch.get_num_threads() == before
     with pytest.raises(CxgiError, match="threads 0"):

@@ -3,7 +3,7 @@
 How large a picture's errors are depends on its object, most of which was never measured. The network guesses it from
 one look at the data. More can be asked of them: without an eighth of the patterns, how far do the pictures miss those,
 and how much do they change? A law of four logarithms, fitted at the end of the training
-(`training.sigma_calibration`), turns the answer into a factor of the whole image's sigma; which pixels are doubted most
+(`training.losses`), turns the answer into a factor of the whole image's sigma; which pixels are doubted most
 stays with the network.
 """
 
