@@ -313,7 +313,7 @@ def reference_excess(coefficient: Tensor, measured: Tensor, board: DrawnBoard) -
 
 
 def without_common(coefficient: Tensor, measured: Tensor, constant: Tensor, edges: Tensor) -> Tensor:
-    """`reconstruction.common_error.without_common_error` for a batch.
+    """`common_mode.without_common_error` for a batch.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ def make_card(
         The check's line of the history.
     network : CHMWCNN
     known : dict
-        What the network can be asked without a warning (`describe_known_range`).
+        What the network handles without a warning (`describe_known_range`).
     changes : list of dict, optional
         Where a restart brought another configuration (`TrainingState.changes`).
     law : SigmaLaw, optional
@@ -104,7 +104,7 @@ _ALL_NOISE = 0.95  # sigma may be given too large, so that it seems to be more t
 
 
 def describe_known_range(data: TrainingData) -> dict[str, Any]:
-    """Block ``known`` of the model card (`reconstruction.training_range`)."""
+    """Block ``known`` of the model card (`reconstruction.ch_mwcnn.training_domain`)."""
     config = data.config
     batches = [data.batch(config.all_steps + number).given for number in range(_BATCHES)]
     noise, level = (

@@ -272,7 +272,7 @@ def check_and_write(
     config : TrainingConfig
     out : Path
     checks, known : dict
-        What to score with, and what the training shows (`known_range`).
+        What to score with, and what the training shows (`describe_known_range`).
     law : SigmaLaw or None
         Of the scale of each image's sigma, if it is fitted already.
     line : dict
