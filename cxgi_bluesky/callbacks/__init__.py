@@ -7,10 +7,10 @@ from .live_reconstruction import (
     LiveSpeckleCorrelation,
     LiveTV,
     LiveTVAL3,
+    ReferenceRuns,
 )
 from .live_view import LiveView
 from .progress import ScanProgress
-from .reference_cache import ReferenceRuns
 
 __all__ = [
     "LiveCHMWCNN",

@@ -6,7 +6,6 @@ runs and may be read by other processes at the same time.
 
 from .derived import read_image, record_reconstruction
 from .open import DATA_VARIABLE, data_folder, data_place, open_catalog, recover_journals
-from .problems import catalog_errors, catalog_problem
 from .read import (
     NO_LINK,
     exposures_of_kind,
@@ -21,7 +20,7 @@ from .read import (
     summarise,
 )
 from .recovery import Recovery, waiting_runs
-from .tiled_writer import BATCH_SIZE, run_writer
+from .tiled_adapter import BATCH_SIZE, catalog_errors, catalog_problem, run_writer
 from .writer import RunStore, writer_of
 
 __all__ = [

@@ -11,7 +11,7 @@ from ..masks.pattern_set import PatternSet
 from ..measurement.documents import cxgi_block
 from ..measurement.schema import SCHEMA
 from ..reconstruction.result import Reconstruction
-from .problems import catalog_errors, short
+from .tiled_adapter import catalog_errors, short
 from .writer import writer_of
 
 

@@ -20,9 +20,18 @@ import yaml
 from .._files.atomic_write import whole_file
 from .._files.file_lock import locked, take_alone, take_shared
 from ..errors import CxgiError, StorageError
-from .folder_address import WAIT_S, address_of, find_address, read_addresses, rewrite_addresses
-from .tables import has_tables, prepare_tables, set_write_ahead_log, wait_for_others
-from .tiled_writer import import_warnings_silenced
+from .databases import (
+    WAIT_S,
+    address_of,
+    find_address,
+    has_tables,
+    prepare_tables,
+    read_addresses,
+    rewrite_addresses,
+    set_write_ahead_log,
+    wait_for_others,
+)
+from .tiled_adapter import import_warnings_silenced
 
 logger = logging.getLogger(__name__)
 

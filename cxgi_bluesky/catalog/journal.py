@@ -19,18 +19,66 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from event_model import DocumentNames
 
 from .._files.atomic_write import whole_file
 from ..errors import CxgiError
+from ..measurement.plain_values import is_utf8, plain_or_text
 
 Document = tuple[str, dict[str, Any]]
 
 SUFFIX = ".jsonl"
 SYNC_S = 1.0  # so much of a scan may be lost when the power fails
+_ROWS = ("event", "event_page")  # their numbers go into tables, which hold NaN, infinity and large ones as they are
 _NAMES = frozenset(name.value for name in DocumentNames)
 
 logger = logging.getLogger(__name__)
+
+
+class PlainDocuments:
+    """Make the documents of one run plain: values that cannot be kept become text, and a warning names each once.
+
+    Parameters
+    ----------
+    uid : str
+        Of the run.
+    """
+
+    def __init__(self, uid: str) -> None:
+        self._uid = uid
+        self._reported: set[str] = set()
+
+    def __call__(self, name: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The same document with plain values; the one that was given stays as it is."""
+        if name not in _ROWS:
+            return dict(self._plain(name, document, ""))
+        odd = {key: value for key, value in document["data"].items() if not _fits_a_table(value)}
+        if not odd:
+            return dict(document)
+        return {**document, "data": {**document["data"], **self._plain(name, odd, "data")}}
+
+    def _plain(self, name: str, values: Mapping[str, Any], within: str) -> dict[str, Any]:
+        plain, changed = plain_or_text(values, within)
+        new = {key: why for key, why in changed.items() if key not in self._reported}
+        if new:
+            self._reported |= new.keys()
+            what = ", ".join(f"{key} {why}" for key, why in new.items())
+            logger.warning("run %s, %s: %s; kept as text (NaN as null)", self._uid[:8], name, what)
+        return dict(plain)
+
+
+def _fits_a_table(value: Any) -> bool:
+    if value is None or isinstance(value, int | float):  # numpy's own become such in the journal
+        return True
+    if isinstance(value, str):
+        return is_utf8(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "biuf" or (value.dtype.kind == "U" and _fits_a_table(value.tolist()))
+    return isinstance(value, list | tuple) and all(map(_fits_a_table, value))
+
+
+# ---------------------------------------------------------------- writing
 
 
 def journal_folder(folder: Path) -> Path:

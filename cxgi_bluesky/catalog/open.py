@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ..errors import StorageError
+from .databases import check_name
 from .embedded import open_embedded
-from .folder_address import check_name
 from .recovery import Recovery, report_waiting_runs
-from .tiled_writer import import_warnings_silenced
+from .tiled_adapter import import_warnings_silenced
 from .writer import CatalogWriter, remember_writer, writer_of
 
 KEY_VARIABLE = "TILED_API_KEY"

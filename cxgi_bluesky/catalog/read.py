@@ -11,8 +11,8 @@ from typing import Any
 from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
 from ..measurement.exposures import Exposures
-from .problems import catalog_errors
 from .recovery import waits
+from .tiled_adapter import catalog_errors
 from .writer import waiting_starts
 
 logger = logging.getLogger(__name__)

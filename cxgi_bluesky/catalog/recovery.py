@@ -30,8 +30,7 @@ from .journal import (
     synchronise_folder,
     write_journal,
 )
-from .problems import short
-from .tiled_writer import run_writer
+from .tiled_adapter import run_writer, short
 
 logger = logging.getLogger(__name__)
 

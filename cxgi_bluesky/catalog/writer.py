@@ -15,11 +15,9 @@ from typing import Any, TypeVar
 from .._files.file_lock import locked
 from ..errors import StorageError
 from ..measurement.per_run import Callback, PerRun
-from .journal import Document, Journal, journal_folder, read_journal
-from .plain_documents import PlainDocuments
-from .problems import short
+from .journal import Document, Journal, PlainDocuments, journal_folder, read_journal
 from .recovery import Recovery, keep_done, recover, store_journal, waiting_runs
-from .tiled_writer import BATCH_SIZE, batch_size, run_writer
+from .tiled_adapter import BATCH_SIZE, batch_size, run_writer, short
 
 logger = logging.getLogger(__name__)
 

@@ -1,16 +1,27 @@
-"""The RunEngine of a session: every run goes into the journal, then into the catalog."""
+"""The RunEngine of a session: its runs are stored, its metadata and scan numbers are kept for all processes."""
 
 from __future__ import annotations
 
+import copy
+import json
+from collections import UserDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
 from bluesky.suspenders import SuspendBoolHigh, SuspendBoolLow, SuspendFloor
 
+from .._files.atomic_write import whole_file
+from .._files.file_lock import locked
 from ..catalog import RunStore, last_scan_id, writer_of
-from .engine_metadata import SCAN_ID, EngineMetadata
+from ..errors import ConfigError, StorageError
+from ..measurement.plain_values import plain_or_text, require_plain
 
+NOT_KEPT = ("versions",)  # bluesky and this package stamp them anew
+SCAN_ID = "scan_id"
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
 
 
@@ -44,6 +55,86 @@ def store_runs(engine: RunEngine, catalog: Any) -> None:
         Opened by `open_catalog`.
     """
     engine.subscribe(RunStore(writer_of(catalog)))
+
+
+# ---------------------------------------------------------------- metadata
+
+
+class EngineMetadata(UserDict[str, Any]):
+    """What ``RE.md`` is: a mapping that is kept in ``engine-metadata.json`` of a data folder.
+
+    Each key that is set, changed or deleted here is so in the file, under a lock; the keys of other processes stay.
+    Dates, paths and numpy's values are kept as text and numbers.
+    ``scan_id`` only grows: setting it to 1000 makes the next scan 1001.
+
+    Parameters
+    ----------
+    folder : Path
+        Data folder.
+
+    Raises
+    ------
+    CxgiError
+        If the file cannot be read; when a key is set, for a value that `require_plain` refuses.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._folder = folder / "engine-metadata.json", folder
+        with self._kept() as kept:
+            self.data = kept
+        self._last = copy.deepcopy(kept)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set and keep a key."""
+        if key not in NOT_KEPT:
+            value = _check(key, value)
+        self.data[key] = value
+        self._keep()
+
+    def __delitem__(self, key: str) -> None:
+        """Forget a key, here and in the file."""
+        del self.data[key]
+        self._keep()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return copy.deepcopy(self.data, memo)
+
+    def next_scan_id(self, _: Mapping[str, Any]) -> int:
+        """Number of the next scan, which no other process gets; the RunEngine's ``scan_id_source``."""
+        return self._keep(scans=1)
+
+    def _keep(self, *, scans: int = 0) -> int:
+        """Bring into the file what was changed here since the last time, also within values; the last scan's number."""
+        mine = {key: value for key, value in self.data.items() if key not in (*NOT_KEPT, SCAN_ID)}
+        mine, _ = plain_or_text(mine, "")  # what was put into a value since; of the run's the catalog's writer warns
+        with self._kept() as kept:
+            for key in self._last.keys() - mine.keys() - {SCAN_ID}:
+                kept.pop(key, None)
+            kept |= {key: value for key, value in mine.items() if key not in self._last or self._last[key] != value}
+            number: int = max(kept.get(SCAN_ID, 0), self.data.get(SCAN_ID, 0)) + scans
+            kept[SCAN_ID] = number
+            with whole_file(self._path) as part:
+                part.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        self._last = copy.deepcopy(mine)
+        return number
+
+    @contextmanager
+    def _kept(self) -> Iterator[dict[str, Any]]:
+        """What is in the file, while nobody else changes it."""
+        with locked(self._folder, "engine-metadata"):
+            try:
+                kept = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
+                if not isinstance(kept, dict) or not isinstance(kept.get(SCAN_ID, 0), int):
+                    raise ValueError("no mapping whose scan_id is a whole number")
+            except (ValueError, OSError) as error:
+                raise StorageError(f"{self._path} cannot be read ({error}): mend it, or move it away") from error
+            yield kept
+
+
+def _check(key: str, value: Any) -> Any:
+    if key == SCAN_ID and not isinstance(value, int):
+        raise ConfigError(f"scan_id {value!r}: give a whole number")
+    return require_plain(value, f"metadata {key}")
 
 
 # ---------------------------------------------------------------- suspenders

@@ -19,7 +19,7 @@ from cxgi_bluesky.catalog import (
     writer,
     writer_of,
 )
-from cxgi_bluesky.catalog.tiled_writer import batch_size
+from cxgi_bluesky.catalog.tiled_adapter import batch_size
 from cxgi_bluesky.errors import CxgiError
 from tests.conftest import ALONE, small_scan
 from tests.patience import PATIENCE_S, eventually

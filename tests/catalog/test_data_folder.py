@@ -17,13 +17,13 @@ from platformdirs import user_data_path
 
 from cxgi_bluesky._files.file_lock import take_shared
 from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_exposures, read_image
-from cxgi_bluesky.catalog.folder_address import (
+from cxgi_bluesky.catalog.databases import (
     address_of,
     find_address,
+    prepare_tables,
     read_addresses,
     rewrite_addresses,
 )
-from cxgi_bluesky.catalog.tables import prepare_tables
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError

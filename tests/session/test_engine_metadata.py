@@ -10,7 +10,7 @@ from bluesky.plans import count
 from ophyd import Signal
 
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.session.engine_metadata import EngineMetadata
+from cxgi_bluesky.session.run_engine import EngineMetadata
 
 
 def test_what_the_user_stores_is_there_in_the_next_session(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from bluesky import RunEngine
@@ -19,9 +19,10 @@ from ...plans import mask_scan
 from ...reconstruction.api import reconstruct
 from ...reconstruction.registry import METHODS
 from ...reconstruction.result import Reconstruction
-from .options import DemoOptions
-from .results import Echo
-from .scan import Scanned
+from .run import Echo, Scanned
+
+if TYPE_CHECKING:
+    from .command import DemoOptions
 
 EXPOSURE_S = 1.0  # as in the scan of a session
 SAME = 1e-9  # relative: what units and text may change

@@ -1,13 +1,39 @@
-"""``cxgi demo``."""
+"""``cxgi demo``: the grammar of its options."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
 from .._options import Commands, Echo, Payload, add_command
-from .options import DemoOptions
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Object, board, sampling and folders.
+
+    Attributes
+    ----------
+    object_name, board : str
+        Of the twin.
+    fraction : float
+        Sampling fraction.
+    seed : int
+    out : path
+        Folder for the pictures.
+    data : path or str, optional
+        Data folder, as in `session.start`.
+    """
+
+    object_name: str
+    board: str
+    fraction: float
+    seed: int
+    out: str | Path
+    data: str | Path | None = None
 
 
 def add(commands: Commands) -> None:

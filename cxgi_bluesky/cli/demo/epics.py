@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
@@ -20,7 +20,9 @@ from ..._files.atomic_write import whole_file
 from ...devices.config import example_path
 from ...errors import ConfigError
 from ...masks.board import MaskBoard
-from .options import DemoOptions
+
+if TYPE_CHECKING:
+    from .command import DemoOptions
 
 END_S = 15.0
 
@@ -199,8 +201,7 @@ def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: DemoOptions, echo
     from ...devices.simulated.beamline import simulated_beamline
     from ...session.shutdown import leave_to_itself
     from .agreement import Counts, agreement
-    from .results import numbers_of, output_folder, show
-    from .scan import scan
+    from .run import numbers_of, output_folder, scan, show
 
     folder = output_folder(asked.out)
     file = folder / "beamline.yml"

@@ -1,15 +1,36 @@
-"""The demonstration on soft devices: scan a simulated object, watch, save, reconstruct, compare with the truth."""
+"""The demonstration: scan a simulated object, reconstruct with every method, save images, compare with the truth."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from bluesky.utils import RunEngineInterrupted
 
 from ... import session
+from ...analysis.metrics import cnr, compare
+from ...catalog import find_run, read_exposures, record_reconstruction
 from ...devices.simulated.beamline import SimulatedBeamline
+from ...errors import ConfigError, StorageError
+from ...masks.pattern_set import PatternSet
+from ...measurement.exposures import Exposures
+from ...measurement.measurement import Measurement
+from ...reconstruction.api import reconstruct
+from ...reconstruction.cross_validation import reconstruct_and_check
+from ...reconstruction.registry import METHODS
+from ...reconstruction.result import Reconstruction, grey_values
+from ...session.session import Session
 from ...simulation.objects.registry import check_object
-from .options import DemoOptions
-from .results import Echo, numbers_of, output_folder, show
-from .scan import scan
+
+if TYPE_CHECKING:
+    from .command import DemoOptions
+
+Echo = Callable[[str], None]
+AFFINE = "after a least-squares affine fit to the truth, for every method"
 
 
 def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) -> dict[str, Any]:
@@ -43,3 +64,300 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) 
     assert isinstance(s.beamline, SimulatedBeamline)
     shown = show(s, scanned, s.beamline.simulation.truth, out, echo)
     return numbers_of(asked, s, scanned, shown, out)
+
+
+# ---------------------------------------------------------------- scan
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A scan as the catalog holds it, and its last live pictures.
+
+    Attributes
+    ----------
+    uid : str
+    run : the run of the catalog
+    pattern_set : PatternSet
+    exposures : Exposures
+    live : dict of str to Reconstruction
+        By method.
+    open_s : float
+        How long the shutter device was open.
+    openings : int
+        How often, as that device saw it.
+    """
+
+    uid: str
+    run: Any
+    pattern_set: PatternSet
+    exposures: Exposures
+    live: dict[str, Reconstruction | None]
+    open_s: float
+    openings: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "run_uid": self.uid,
+            "exposures": len(self.exposures),
+            "reference_exposures": self.exposures.reference_exposures,
+            "shutter_open_s": self.open_s,
+            "openings": self.openings,
+            "fraction": self.pattern_set.fraction,
+        }
+
+
+def scan(s: Session, fraction: float, words: str, echo: Callable[[str], None]) -> Scanned:
+    """Scan the object of a session.
+
+    Parameters
+    ----------
+    s : Session
+    fraction : float
+        Sampling fraction.
+    words : str
+        Of the object and the exposure time, for the user.
+    say : callable
+
+    Raises
+    ------
+    CxgiError
+        After Ctrl-C, when the shutter is closed: what can still be done with the exposures.
+    """
+    pattern_set = s.pattern_set(fraction)
+    echo(
+        f"Scanning {pattern_set.count} of {pattern_set.size**2} patterns of board {s.board.name} "
+        f"({s.board.metal}, D_r {s.board.d_r:.0%}), {words}"
+    )
+    uid = _scan_or_say_what_is_left(s, pattern_set)
+    live = s.wait_for_images()
+    run = find_run(s.catalog, uid)
+    open_s, openings = float(s.shutter.open_s.get()), int(s.shutter.openings.get())
+    return Scanned(uid, run, pattern_set, read_exposures(run), live, open_s, openings)
+
+
+def _scan_or_say_what_is_left(s: Session, pattern_set: PatternSet) -> str:
+    """Run the scan; Ctrl-C ends it cleanly and says what can still be done with it."""
+    uids: list[str] = []
+    s.RE.subscribe(lambda _, start: uids.append(start["uid"]), "start")
+    try:
+        s.RE(s.scan(pattern_set=pattern_set))
+    except RunEngineInterrupted:
+        logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # it would print a traceback of our own abort
+        s.RE.abort("interrupted from the keyboard")
+        raise ConfigError(
+            f"interrupted: the shutter is {s.shutter.state.get()}, the exposures so far are stored "
+            f"(cxgi reconstruct {uids[0][:8]} makes a picture of them)"
+        ) from None
+    return uids[0]
+
+
+# ---------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Images by method, and their numbers as plain values."""
+
+    images: dict[str, Reconstruction]
+    numbers: dict[str, dict[str, Any]]
+
+
+def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, echo: Echo) -> Shown:
+    """Reconstruct with every method, record, compare with the truth, draw and tell.
+
+    Parameters
+    ----------
+    s : Session
+        Of the scan.
+    scanned : Scanned
+    truth : ndarray, shape (n, n)
+        True transmission (0..1).
+    out : Path
+        Folder for the pictures.
+    say : callable
+        Takes a line of text for the user.
+    """
+    measurement = Measurement.from_exposures(scanned.exposures)
+    images = reconstruct_all(measurement, scanned.live, s.catalog, s.board.pixel_um, echo)
+    numbers = {
+        name: {**compare(r.image, truth), "seconds": r.seconds, "held_out": r.quality["held_out"]}
+        for name, r in images.items()
+    }
+    save_pictures(out, truth, images, numbers, cnr_curves(measurement, truth))
+    echo(table(numbers))
+    echo(f"Pictures in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
+    return Shown(images, numbers)
+
+
+def numbers_of(asked: DemoOptions, s: Session, scanned: Scanned, shown: Shown, out: Path) -> dict[str, Any]:
+    """What a demonstration has shown, as plain values.
+
+    Parameters
+    ----------
+    asked : DemoOptions
+    s : Session
+    scanned : Scanned
+    shown : Shown
+    out : Path
+        Folder of the pictures.
+    """
+    return {
+        **scanned.to_dict(),
+        "object": asked.object_name,
+        "board": s.board.name,
+        "seed": asked.seed,
+        "psnr_and_ssim": AFFINE,
+        "methods": shown.numbers,
+        "out": str(out),
+        "data": str(s.folder),
+    }
+
+
+def output_folder(out: str | Path) -> Path:
+    """The folder, made; `CxgiError` if that cannot be."""
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"folder {out} cannot be made ({error}): choose another --out") from error
+    return out
+
+
+def reconstruct_all(
+    measurement: Measurement, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, echo: Echo
+) -> dict[str, Reconstruction]:
+    """Every method from what the catalog holds, each stored as a derived run; held against the live picture.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    live : dict of str to Reconstruction or None
+        Last live picture by method, where there was one.
+    catalog : tiled container
+    pixel_um : float
+        Pixel size at the object (um).
+    say : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict of str to Reconstruction
+        By method; images of shape (n, n).
+    """
+    results = {}
+    for method in METHODS:
+        results[method] = reconstruct_and_check(measurement, method=method)
+        record_reconstruction(catalog, results[method], pixel_um=pixel_um)
+        picture = live.get(method)
+        if picture is not None:
+            same = np.allclose(picture.image, results[method].image, rtol=1e-5, atol=1e-6)
+            echo(f"Last live picture ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}")
+    return results
+
+
+def cnr_curves(measurement: Measurement, truth: np.ndarray[Any, Any]) -> dict[str, list[tuple[int, float]]]:
+    """CNR of each method after the first M exposures, for a dozen M.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    truth : ndarray, shape (n, n)
+        True transmission (0..1).
+
+    Returns
+    -------
+    dict of str to list of (int, float)
+        By method: exposures and CNR.
+    """
+    counts = np.unique(np.geomspace(min(32, len(measurement)), len(measurement), 12).round().astype(int))
+    curves: dict[str, list[tuple[int, float]]] = {name: [] for name in METHODS}
+    for count in counts:
+        part = measurement.first(int(count))
+        for name, curve in curves.items():
+            curve.append((int(count), cnr(reconstruct(part, method=name).image, truth)))
+    return curves
+
+
+def table(numbers: dict[str, dict[str, Any]]) -> str:
+    """The numbers as text."""
+    lines = ["", f"{'method':<12} {'CNR':>7} {'PSNR dB':>9} {'SSIM':>7} {'time ms':>9} {'held out':>9}"]
+    for name, n in numbers.items():
+        held_out = f"{n['held_out']['explained']:9.0%}" if n["held_out"] else f"{'-':>9}"
+        scores = f"{n['cnr']:7.2f} {n['psnr_db']:9.2f} {n['ssim']:7.3f}"
+        lines.append(f"{name:<12} {scores} {n['seconds'] * 1e3:9.2f} {held_out}")
+    lines.append("PSNR and SSIM after an affine fit to the truth, for every method alike;")
+    lines.append("held out: power of patterns kept back that the picture predicts, told without the truth")
+    return "\n".join([*lines, ""])
+
+
+def save_pictures(
+    out: Path,
+    truth: np.ndarray[Any, Any],
+    results: dict[str, Reconstruction],
+    numbers: dict[str, dict[str, Any]],
+    curves: dict[str, list[tuple[int, float]]],
+) -> None:
+    """object.png, one PNG a method, cnr.png, and overview.png with all of it.
+
+    Parameters
+    ----------
+    out : Path
+        Folder, which is there.
+    truth : ndarray, shape (n, n)
+        True transmission (0..1).
+    results : dict of str to Reconstruction
+        By method.
+    numbers : dict of str to dict
+        By method, `cnr` and `psnr_db` (dB) among them.
+    curves : dict of str to list of (int, float)
+        Those of `cnr_curves`.
+    """
+    from PIL import Image
+
+    Image.fromarray(grey_values(truth)).save(out / "object.png")
+    for name, result in results.items():
+        result.save(out / f"{name}.png")
+    _figure_of_curves(out / "cnr.png", curves)
+    _overview(out / "overview.png", truth, results, numbers)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _figure_of_curves(path: Path, curves: dict[str, list[tuple[int, float]]]) -> None:
+    figure = _figure(6, 4)
+    axis = figure.subplots()
+    for name, points in curves.items():
+        axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
+    axis.set_xlabel("exposures (patterns measured)")
+    axis.set_ylabel("CNR")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _overview(
+    path: Path, truth: np.ndarray[Any, Any], results: dict[str, Reconstruction], numbers: dict[str, dict[str, Any]]
+) -> None:
+    figure = _figure(3 * (len(results) + 1), 3.5)
+    axes = figure.subplots(1, len(results) + 1)
+    axes[0].imshow(truth, cmap="gray")
+    axes[0].set_title("object (true transmission)")
+    for axis, (name, result) in zip(axes[1:], results.items(), strict=True):
+        low, high = np.percentile(result.image, [0.5, 99.5])
+        axis.imshow(result.image, cmap="gray", vmin=low, vmax=high)
+        axis.set_title(f"{name}: CNR {numbers[name]['cnr']:.2f}, {numbers[name]['psnr_db']:.1f} dB")
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    count = next(iter(results.values())).exposures
+    figure.suptitle(f"{count} of {truth.size} patterns ({count / truth.size:.2%}), simulated")
+    figure.savefig(path, dpi=110)

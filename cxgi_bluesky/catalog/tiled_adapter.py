@@ -1,15 +1,60 @@
-"""What the databases and the server say when something is wrong, as one error that says what to do."""
+"""What this package adds to Tiled: batches of documents, and its failures as one error that says what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from traceback import walk_tb
+from typing import Any
 
 from ..errors import CxgiError, StorageError
+from ..measurement.documents import cxgi_block
 
+BATCH_SIZE = 128  # exposures between two writes, at most; what lies between is in the journal
+MAX_DELAY_S = 30.0  # who reads a scan that is under way sees what is older than that
 _OF_THE_CATALOG = ("sqlite3", "sqlalchemy", "aiosqlite", "adbc_driver_manager", "httpx", "tiled", "zarr")
 _CATALOG = ("tiled", "bluesky_tiled_plugins")
+
+
+def batch_size(start: Mapping[str, Any]) -> int:
+    """Exposures between two writes of a run: few if they take long, as others read it meanwhile."""
+    exposure_s = cxgi_block(start).get("exposure_s")
+    if not isinstance(exposure_s, int | float) or not exposure_s > 0:
+        return BATCH_SIZE
+    return max(1, min(BATCH_SIZE, int(MAX_DELAY_S / exposure_s)))
+
+
+@contextmanager
+def import_warnings_silenced() -> Iterator[None]:
+    """Deprecations inside the stack are no news to our user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def run_writer(catalog: Any, *, batch_size: int = BATCH_SIZE) -> Callable[[str, Mapping[str, Any]], None]:
+    """Callback that writes documents into the catalog in batches; critical: its errors end the scan.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    batch_size : int, optional
+        Events between two writes (default 128).
+
+    Returns
+    -------
+    callable
+        Takes name and document of one run.
+    """
+    with import_warnings_silenced():
+        from bluesky_tiled_plugins import TiledWriter
+
+    writer: Callable[[str, Mapping[str, Any]], None] = TiledWriter(catalog, batch_size=batch_size, max_array_size=0)
+    return writer
+
+
+# ---------------------------------------------------------------- failures
 
 
 def short(error: BaseException) -> str:

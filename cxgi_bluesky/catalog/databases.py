@@ -1,6 +1,9 @@
-"""How the databases of a data folder are addressed, and what happens to the addresses when the folder is moved.
+"""The databases of a data folder: how they are addressed, also after a move, and how processes wait for one another.
 
 Tiled stores absolute addresses (``sqlite://localhost//data/tables.db``) that it neither escapes nor looks at again.
+It opens the exposures, ``tables.db``, through ADBC, which brings an SQLite library of its own. Python's `sqlite3`
+must never open that file in the same process: two libraries do not see each other's locks, and one that closes the
+file drops the other's.
 """
 
 from __future__ import annotations
@@ -10,18 +13,25 @@ import logging
 import os
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_data_path
 
-from ..errors import StorageError
+from ..errors import CxgiError, StorageError
+from .tiled_adapter import short
 
 logger = logging.getLogger(__name__)
 
 WAIT_S = 30.0  # for others who have a database locked
 _PLAIN = re.compile(r"[\w./ +=@~-]+")  # what Tiled and SQLAlchemy leave as it is in an address
 _TABLES = "/tables.db"
+_WAIT = f"PRAGMA busy_timeout = {int(WAIT_S * 1000)}"
+
+
+# ---------------------------------------------------------------- addresses
 
 
 def check_name(folder: Path) -> None:
@@ -161,3 +171,84 @@ def _is_same(path: Path, folder: Path) -> bool:
         return os.path.samefile(path, folder)
     except OSError:
         return False
+
+
+# ---------------------------------------------------------------- exposures
+
+
+def prepare_tables(path: Path) -> None:
+    """Set write-ahead logging, once for the life of the file; say so where that cannot be, as on network folders.
+
+    Raises
+    ------
+    CxgiError
+        If the file is no database.
+    """
+    set_write_ahead_log(path, lambda statement: _ask(path, statement))
+
+
+def set_write_ahead_log(path: Path, ask: Callable[[str], Any]) -> None:
+    """The same for a database of either library.
+
+    Parameters
+    ----------
+    path : Path
+        File of the database, for the warning.
+    ask : callable
+        Takes a statement, has the database execute it, and gives the answer.
+    """
+    try:
+        if ask("PRAGMA journal_mode") == "wal" or ask("PRAGMA journal_mode = WAL") == "wal":
+            return
+        why = "there can be no write-ahead log here, as on a network folder"
+    except (_errors(), sqlite3.OperationalError) as error:
+        why = f"no write-ahead log while it is in use ({short(error)})"
+    logger.warning("%s: %s; readers hold up those who write, for %g s at most", path, why, WAIT_S)
+
+
+def has_tables(path: Path) -> bool:
+    """Whether there is a database that may hold exposures; a damaged one may."""
+    try:
+        return path.exists() and path.stat().st_size > 0 and _ask(path, "SELECT count(*) FROM sqlite_master") > 0
+    except CxgiError:
+        return True
+
+
+def _ask(path: Path, statement: str) -> Any:
+    from adbc_driver_sqlite import dbapi
+
+    try:
+        with closing(dbapi.connect(str(path), autocommit=True)) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(_WAIT)
+            cursor.execute(statement)
+            ((answer,),) = cursor.fetchall()
+            return answer
+    except _errors() as error:
+        if "locked" in str(error) or "busy" in str(error):
+            raise
+        raise StorageError(
+            f"{path} cannot be read ({short(error)}): bring it back from a copy; catalog.db lists the runs alone"
+        ) from error
+
+
+def _errors() -> type[Exception]:
+    from adbc_driver_manager import Error
+
+    error: type[Exception] = Error
+    return error
+
+
+def wait_for_others(uri: str) -> None:
+    """Let every connection of Tiled's pool wait for a lock; each begins without, also those made of one that waits."""
+    from sqlalchemy import event
+    from tiled.storage import parse_storage
+
+    pool = parse_storage(uri)._connection_pool
+    if not event.contains(pool, "connect", _wait):
+        event.listen(pool, "connect", _wait)
+
+
+def _wait(connection: Any, _: Any) -> None:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(_WAIT)
+    connection.commit()
