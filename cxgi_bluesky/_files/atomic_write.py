@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_IDLE_S = 120.0
+_IDLE_S = 3600.0
 
 
 @contextmanager
@@ -26,9 +26,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, stems: str) -> None:
-    """Remove what `whole_file` has left of processes that were killed, of all files whose stem fits a glob pattern.
-
-    The process may be one of another machine, whose numbers mean nothing here: what was written to of late stays.
+    """Remove what `whole_file` has left of processes that were killed: what nobody has written to for an hour.
 
     Parameters
     ----------
@@ -38,17 +36,6 @@ def remove_leftovers(folder: Path, stems: str) -> None:
         Glob pattern of the stems, such as ``objects-*``.
     """
     for part in folder.glob(f".{stems}.*.part.*"):
-        number = part.name.split(".part.")[0].rsplit(".", 1)[1]
         with suppress(OSError):
-            if number.isdigit() and not _lives(int(number)) and time.time() - part.stat().st_mtime > _IDLE_S:
+            if time.time() - part.stat().st_mtime > _IDLE_S:
                 part.unlink()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True

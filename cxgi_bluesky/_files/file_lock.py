@@ -20,7 +20,7 @@ class LockedError(CxgiError):
 
 
 @contextmanager
-def locked(folder: Path, purpose: str, *, wait_s: float = WAIT_S) -> Iterator[None]:
+def hold_lock(folder: Path, purpose: str, *, wait_s: float = WAIT_S) -> Iterator[None]:
     """Keep all other processes (and threads) out of what has the same purpose in the same data folder.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Callbacks: live pictures and progress. All of them are advisory: their failure never stops a scan."""
+"""Callbacks: live images and progress. All of them are advisory: their failure never stops a scan."""
 
 from .live_reconstruction import (
     LiveCHMWCNN,

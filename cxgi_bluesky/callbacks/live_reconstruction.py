@@ -1,10 +1,11 @@
-"""Live pictures while documents stream."""
+"""Live reconstructions while documents stream, and the reference scans that they need."""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 class ReferenceRuns:
     """Keep the exposures of every reference scan that passes; subscribe it to a RunEngine.
 
-    Advisory: live pictures of an image find its reference here, without asking the catalog.
+    Advisory: live reconstructions find the reference of an image here, without asking the catalog.
     """
 
     def __init__(self) -> None:
@@ -67,8 +68,8 @@ class ReferenceRuns:
 class LiveReconstruction:
     """Reconstruct the run in progress in a worker thread; subscribe it to a RunEngine.
 
-    Advisory: the RunEngine's thread only stores the exposure (microseconds). The worker makes a
-    picture of everything measured so far; while it is busy, newer requests replace older ones,
+    Advisory: the RunEngine's thread only stores the exposure (microseconds). The worker makes an
+    image of everything measured so far; while it is busy, newer requests replace older ones,
     so that it never falls behind. A failure is logged, kept in `failure`, and never stops the scan.
     What the method needs (weights, torch, compiled loops) is loaded here: loading holds up every
     thread of the process, the RunEngine's too, so it must not happen during a scan.
@@ -80,9 +81,9 @@ class LiveReconstruction:
     on_image : callable, optional
         Called in the worker thread with each new `Reconstruction`.
     first, every : int
-        Exposures before the first picture, and between requests for a new one.
+        Exposures before the first image, and between requests for a new one.
     references : ReferenceRuns, optional
-        Where the reference scan that a run names is found, and the scan that it resumes; without it, pictures are
+        Where the reference scan that a run names is found, and the scan that it resumes; without it, images are
         not corrected, and are of the run alone.
     **options
         For the method.
@@ -108,7 +109,7 @@ class LiveReconstruction:
         find_method(method).warm_up(options)
         self.method = method
         self.latest: Reconstruction | None = None
-        self.pictures = 0
+        self.images = 0
         self.failure: Exception | None = None
         self._on_image = on_image
         self._first, self._every, self._options = first, every, options
@@ -131,7 +132,7 @@ class LiveReconstruction:
         block = cxgi_block(start)
         pattern_set = block.get("pattern_set")
         if block.get("purpose", "image") != "image" or not isinstance(pattern_set, Mapping):
-            return None  # no image; the last picture of the scan before it may still come
+            return None  # no image; the last one of the scan before it may still come
         if pattern_set.get("basis", "hadamard") != self.basis:
             return None
         run = _LiveRun(start, self._first, self._every)
@@ -140,20 +141,26 @@ class LiveReconstruction:
                 old.cancel()
                 self._runs.remove(old)
             if not self._runs:
-                self.latest, self.failure, self.pictures = None, None, 0
+                self.latest, self.failure, self.images = None, None, 0
             self._runs.append(run)
         worker = threading.Thread(target=self._work, args=(run,), name=f"live-{self.method}", daemon=True)
         worker.start()
         return run.take
 
+    @property
+    def pictures(self) -> int:
+        """Earlier name of `images`."""
+        warnings.warn("LiveReconstruction.pictures is now images", FutureWarning, stacklevel=2)
+        return self.images
+
     def wait(self, timeout: float | None = 60.0) -> Reconstruction | None:
-        """After the run: wait for the last picture and return it (None if there is none)."""
+        """After the run: wait for the last image and return it (None if there is none)."""
         for run in list(self._runs):
             run.finished.wait(timeout)
         return self.latest
 
     def close(self, timeout: float = 20.0) -> None:
-        """Give up pictures that were asked for, and wait for those in work."""
+        """Cancel the images that were requested, and wait for those in work."""
         runs = list(self._runs)
         for run in runs:
             run.cancel()
@@ -162,8 +169,8 @@ class LiveReconstruction:
 
     # ------------------------------------------------------------ worker thread
 
-    def _fresh_options(self) -> dict[str, Any]:
-        """Options for the method in one run."""
+    def _options_for_run(self) -> dict[str, Any]:
+        """Return the options of the method for one run."""
         return dict(self._options)
 
     def _measurement(self, exposures: Exposures) -> Measurement | SpeckleMeasurement:
@@ -173,7 +180,7 @@ class LiveReconstruction:
         return Measurement.from_exposures(whole, reference=known.get(metadata.reference_uid))
 
     def _work(self, run: _LiveRun) -> None:
-        options = self._fresh_options()
+        options = self._options_for_run()
         while (exposures := run.next_request()) is not None:
             try:
                 if len(exposures):
@@ -182,13 +189,13 @@ class LiveReconstruction:
                 self._fail(error, run)
         run.finished.set()
 
-    def _publish(self, run: _LiveRun, picture: Reconstruction) -> None:
+    def _publish(self, run: _LiveRun, result: Reconstruction) -> None:
         with self._publishing:
             if run not in self._runs:
-                return  # a newer run has begun: its pictures are the ones to show
-            self.latest, self.pictures = picture, self.pictures + 1
+                return  # a newer run has begun: its images are the ones to show
+            self.latest, self.images = result, self.images + 1
         if self._on_image is not None:
-            self._on_image(picture)
+            self._on_image(result)
 
     def _fail(self, error: Exception, run: _LiveRun | None = None) -> None:
         if run is not None and run not in self._runs:
@@ -204,7 +211,7 @@ class LiveReconstruction:
 
 
 class _LiveRun:
-    """Exposures of one run and the newest request for a picture, shared by two threads."""
+    """Exposures of one run and the newest request for an image, shared by two threads."""
 
     def __init__(self, start: Mapping[str, Any], first: int, every: int) -> None:
         self.finished = threading.Event()
@@ -215,7 +222,7 @@ class _LiveRun:
         self._wanted = self.ended = False
 
     def take(self, name: str, document: Mapping[str, Any]) -> None:
-        """Store a document; ask for a picture when it is time for one (RunEngine thread).
+        """Store a document; request an image when one is due (RunEngine thread).
 
         Parameters
         ----------
@@ -236,7 +243,7 @@ class _LiveRun:
                     self._condition.notify()
 
     def cancel(self) -> None:
-        """No more pictures of this run."""
+        """Make no more images of this run."""
         with self._condition:
             self._wanted, self.ended = False, True
             self._condition.notify()
@@ -283,20 +290,20 @@ class LiveCHMWCNN(LiveReconstruction):
 
 
 class LiveTV(LiveReconstruction):
-    """Live total variation; each picture starts at the one before. Advisory."""
+    """Live total variation; each image starts at the one before. Advisory."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(TV.name, **options)
 
-    def _fresh_options(self) -> dict[str, Any]:
+    def _options_for_run(self) -> dict[str, Any]:
         return {**self._options, "warm": WarmStart()}
 
 
 class LiveTVAL3(LiveReconstruction):
-    """Live TVAL3; each picture starts at the one before, and stops at a tolerance of 1e-4. Advisory."""
+    """Live TVAL3; each image starts at the one before, and stops at a tolerance of 1e-4. Advisory."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(TVAL3.name, **{"tolerance": 1e-4, **options})
 
-    def _fresh_options(self) -> dict[str, Any]:
+    def _options_for_run(self) -> dict[str, Any]:
         return {**self._options, "warm": MultiplierStart()}

@@ -1,4 +1,4 @@
-"""A picture that updates while the scan runs: a file always, a window where there is a display."""
+"""An image that updates while the scan runs: a file always, a window where there is a display."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 
 def has_display() -> bool:
-    """Whether a window can be shown: a display, matplotlib not told to do without, and no worker of another process."""
+    """Whether a window can be shown: a display, an MPLBACKEND that allows it, and no worker of another process."""
     if os.environ.get("MPLBACKEND", "").lower() == "agg" or parent_process() is not None:
         return False
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _load_drawing() -> bool:
-    """Load what draws, and say so if that fails. Loading holds up every thread, so it must not happen during a scan."""
+    """Load what draws, or log a warning. Loading holds up every thread, so it must not happen during a scan."""
     try:
         import matplotlib.backends.backend_agg
         import matplotlib.figure  # noqa: F401
@@ -34,45 +34,45 @@ def _load_drawing() -> bool:
     return True
 
 
-def draw(figure: Any, pictures: dict[str, Reconstruction], title: str = "") -> None:
+def draw(figure: Any, results: dict[str, Reconstruction], title: str = "") -> None:
     """Draw reconstructions side by side into a matplotlib figure, with what they are made of.
 
     Parameters
     ----------
     figure : matplotlib Figure
         Cleared first.
-    pictures : dict of str to Reconstruction
+    results : dict of str to Reconstruction
         By the name that stands above each; images of shape (n, n).
     title : str, optional
         Above all of them (default: none).
     """
     figure.clear()
-    axes = figure.subplots(1, max(1, len(pictures)), squeeze=False)[0]
-    for axis, (name, picture) in zip(axes, pictures.items(), strict=False):
-        axis.imshow(picture.image, cmap="gray", interpolation="nearest")
-        fraction = picture.exposures / picture.image.size
-        caution = "\nunlike the network's training" if picture.unlike_training else ""
-        axis.set_title(f"{name}\n{picture.exposures} patterns ({fraction:.1%}), {picture.scale}{caution}", fontsize=9)
+    axes = figure.subplots(1, max(1, len(results)), squeeze=False)[0]
+    for axis, (name, result) in zip(axes, results.items(), strict=False):
+        axis.imshow(result.image, cmap="gray", interpolation="nearest")
+        fraction = result.exposures / result.image.size
+        caution = "\nunlike the network's training" if result.unlike_training else ""
+        axis.set_title(f"{name}\n{result.exposures} patterns ({fraction:.1%}), {result.scale}{caution}", fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])
     figure.suptitle(title, fontsize=10)
 
 
 class LiveView:
-    """Shows the newest picture of each method; pass `show` as `on_image`. Advisory.
+    """Show the newest image of each method; pass `show` as `on_image`. Advisory.
 
-    Drawing is much slower than reconstructing, so pictures that come faster than `interval_s`
+    Drawing is much slower than reconstructing, so images that come faster than `interval_s`
     replace one another; `flush` draws the last one.
 
     Parameters
     ----------
     file : path, optional
-        PNG that is replaced whole with every new picture.
+        PNG that is replaced whole with every new image.
     interval_s : float
         Shortest time between two drawings of the file.
     window : bool, optional
         Whether to open a window; by default where there is a display. The window is drawn by a
-        timer of matplotlib's own event loop, never by the thread that made the picture.
+        timer of matplotlib's own event loop, never by the thread that made the image.
     """
 
     def __init__(self, file: str | Path | None = None, *, interval_s: float = 1.0, window: bool | None = None) -> None:
@@ -80,17 +80,17 @@ class LiveView:
         self._file = Path(file) if file is not None and can_draw else None
         self._interval_s = interval_s
         self._lock = threading.Lock()
-        self._pictures: dict[str, Reconstruction] = {}
+        self._results: dict[str, Reconstruction] = {}
         self._drawn_at = -interval_s
         self._file_is_old = self._window_is_old = False
         self._window: Any = None
         if can_draw and (has_display() if window is None else window):
             self._open_window()
 
-    def show(self, picture: Reconstruction) -> None:
-        """Take a new picture, from any thread."""
+    def show(self, result: Reconstruction) -> None:
+        """Take a new reconstruction, from any thread."""
         with self._lock:
-            self._pictures[picture.method] = picture
+            self._results[result.method] = result
             self._file_is_old = self._window_is_old = True
             if time.monotonic() - self._drawn_at >= self._interval_s:
                 self._write_file()
@@ -107,9 +107,9 @@ class LiveView:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(3.2 * len(self._pictures), 3.8), layout="constrained")
+        figure = Figure(figsize=(3.2 * len(self._results), 3.8), layout="constrained")
         FigureCanvasAgg(figure)
-        draw(figure, self._pictures)
+        draw(figure, self._results)
         temporary = self._file.with_suffix(".new.png")
         figure.savefig(temporary, dpi=100)
         temporary.replace(self._file)
@@ -137,10 +137,10 @@ class LiveView:
         return window
 
     def refresh_window(self) -> None:
-        """Draw the newest pictures into the window (main thread)."""
+        """Draw the newest images into the window (main thread)."""
         with self._lock:
             if not self._window_is_old:
                 return
-            self._window_is_old, pictures = False, dict(self._pictures)
-        draw(self._window, pictures)
+            self._window_is_old, results = False, dict(self._results)
+        draw(self._window, results)
         self._window.canvas.draw_idle()

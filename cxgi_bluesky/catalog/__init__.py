@@ -5,17 +5,17 @@ runs and may be read by other processes at the same time.
 """
 
 from .derived import read_image, record_reconstruction
-from .open import DATA_VARIABLE, data_folder, data_place, open_catalog, recover_journals
+from .open import DATA_VARIABLE, data_folder, data_location, open_catalog, recover_journals
 from .read import (
     NO_LINK,
-    exposures_of_kind,
+    find_named_run,
     find_run,
     last_scan,
     last_scan_id,
-    linked_dark,
-    linked_exposures,
-    named_run,
     read_exposures,
+    read_exposures_of_kind,
+    read_linked_dark,
+    read_linked_exposures,
     read_whole_scan,
     summarise,
 )
@@ -32,17 +32,17 @@ __all__ = [
     "catalog_errors",
     "catalog_problem",
     "data_folder",
-    "data_place",
-    "exposures_of_kind",
+    "data_location",
+    "find_named_run",
     "find_run",
     "last_scan",
     "last_scan_id",
-    "linked_dark",
-    "linked_exposures",
-    "named_run",
     "open_catalog",
     "read_exposures",
+    "read_exposures_of_kind",
     "read_image",
+    "read_linked_dark",
+    "read_linked_exposures",
     "read_whole_scan",
     "record_reconstruction",
     "recover_journals",

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from .._files.atomic_write import whole_file
-from .._files.file_lock import locked, take_alone, take_shared
+from .._files.file_lock import hold_lock, take_alone, take_shared
 from ..errors import CxgiError, StorageError
 from .databases import (
     WAIT_S,
@@ -58,7 +58,7 @@ def open_embedded(folder: Path, *, to_write: bool) -> Any:
     CxgiError
         For databases that are missing or damaged, and a folder that was moved while another process has it open.
     """
-    with locked(folder, "opening", wait_s=OPENING_S):
+    with hold_lock(folder, "opening", wait_s=OPENING_S):
         recorded = read_addresses(folder)
         _check_databases(folder, bool(recorded), to_write)
         address = _follow(folder, recorded)
@@ -93,7 +93,7 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
         except Exception as error:
             raise _explain_failure(folder / "catalog.db", error) from error
     with whole_file(_marker(folder)) as part:
-        part.write_text(_tiled_version(), encoding="utf-8")
+        part.write_text(_version_text(), encoding="utf-8")
     return catalog
 
 
@@ -166,7 +166,7 @@ def _check_databases(folder: Path, holds_runs: bool, to_write: bool) -> None:
         cut = Path(re.split("[#?]", str(folder))[0])
         if cut != folder and cut.is_file():
             text += f" (an earlier release has put it to {str(cut)!r}: copy that file to its place)"
-        _say(text, to_write)
+        _raise_or_warn(text, to_write)
 
 
 def _follow(folder: Path, recorded: list[str]) -> str:
@@ -194,11 +194,11 @@ def _prepare_tables(folder: Path, address: str, to_write: bool) -> None:
         prepare_tables(folder / "tables.db")
         wait_for_others(_tables_uri(address))
     except CxgiError as error:
-        _say(str(error), to_write)
+        _raise_or_warn(str(error), to_write)
 
 
-def _say(text: str, to_write: bool) -> None:
-    """Who is about to write must not; who reads can still list the runs."""
+def _raise_or_warn(text: str, to_write: bool) -> None:
+    """Raise for who is about to write; who reads can still list the runs, and is warned."""
     if to_write:
         raise StorageError(text)
     logger.warning(text)
@@ -248,7 +248,7 @@ def _marker(folder: Path) -> Path:
     return folder / "catalog.tiled-version"
 
 
-def _tiled_version() -> str:
+def _version_text() -> str:
     return f"tiled {version('tiled')}\n"
 
 
@@ -256,6 +256,6 @@ def _was_made_by_this_tiled(folder: Path) -> bool:
     """Whether the database was made or checked by this version of Tiled: seconds are saved if it need not ask again."""
     database, marker = folder / "catalog.db", _marker(folder)
     try:
-        return database.stat().st_size > 0 and marker.read_text(encoding="utf-8") == _tiled_version()
+        return database.stat().st_size > 0 and marker.read_text(encoding="utf-8") == _version_text()
     except OSError:
         return False

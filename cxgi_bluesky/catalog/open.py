@@ -79,7 +79,7 @@ def _limit_patience() -> None:
 DATA_VARIABLE = "CXGI_DATA"
 
 
-def data_place(data: str | Path | None = None) -> str | Path | None:
+def data_location(data: str | Path | None = None) -> str | Path | None:
     """What was given, else ``CXGI_DATA``: a folder or a server's address; None: the user's data folder.
 
     Raises
@@ -87,44 +87,44 @@ def data_place(data: str | Path | None = None) -> str | Path | None:
     CxgiError
         For a server's address that holds a key.
     """
-    place = data if data is not None else os.environ.get(DATA_VARIABLE) or None
-    if is_server(place):
-        check_address(str(place))
-    return place
+    location = data if data is not None else os.environ.get(DATA_VARIABLE) or None
+    if is_server(location):
+        check_address(str(location))
+    return location
 
 
 def data_folder(data: str | Path | None = None) -> Path:
     """Where runs are kept: the folder given, else ``CXGI_DATA``, else the user's data folder.
 
     ``~`` is the user's home, and ``file://`` addresses are folders. Of a server it is where this machine keeps
-    journals and live pictures of its runs, a folder for each address.
+    journals and live images of its runs, a folder for each address.
 
     Raises
     ------
     CxgiError
         For an address that is neither a folder's nor a server's.
     """
-    place = data_place(data)
-    if place is not None and not is_server(place):
-        return _folder_of(place)
+    location = data_location(data)
+    if location is not None and not is_server(location):
+        return _folder_of(location)
     from platformdirs import user_data_path
 
     folder = user_data_path("cxgi_bluesky", appauthor=False)
-    return folder if place is None else folder / "servers" / re.sub(r"\W+", "-", str(place).partition("://")[2])
+    return folder if location is None else folder / "servers" / re.sub(r"\W+", "-", str(location).partition("://")[2])
 
 
-def _folder_of(place: str | Path) -> Path:
-    if isinstance(place, str) and re.match(r"[a-z][a-z0-9+.-]*://", place):
-        parts = urlsplit(place)
+def _folder_of(location: str | Path) -> Path:
+    if isinstance(location, str) and re.match(r"[a-z][a-z0-9+.-]*://", location):
+        parts = urlsplit(location)
         if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
             raise StorageError(
-                f"data {place!r} is no folder: give a path, file:///PATH, or a server, http(s)://HOST:PORT"
+                f"data {location!r} is no folder: give a path, file:///PATH, or a server, http(s)://HOST:PORT"
             )
         return Path(unquote(parts.path))
     try:
-        return Path(place).expanduser()
+        return Path(location).expanduser()
     except RuntimeError as error:
-        raise StorageError(f"data folder {place}: {error}") from error
+        raise StorageError(f"data folder {location}: {error}") from error
 
 
 def _writable(folder: Path) -> Path:
@@ -164,12 +164,12 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
         If the folder is not there to be read or cannot be written, its databases are missing or damaged, or the server
         does not let us in.
     """
-    place, folder = data_place(data), data_folder(data)
-    if not (to_write or is_server(place) or folder.exists()):
+    location, folder = data_location(data), data_folder(data)
+    if not (to_write or is_server(location) or folder.exists()):
         raise StorageError(f"there is no data folder {folder}: name another (--data, {DATA_VARIABLE}), or scan first")
     local = _writable(folder)
-    catalog = open_server(str(place)) if is_server(place) else open_embedded(local, to_write=to_write)
-    remember_writer(CatalogWriter(catalog, local, reads_back=is_server(place)))
+    catalog = open_server(str(location)) if is_server(location) else open_embedded(local, to_write=to_write)
+    remember_writer(CatalogWriter(catalog, local, reads_back=is_server(location)))
     if not to_write:
         report_waiting_runs(local)
     return catalog

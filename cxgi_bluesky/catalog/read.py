@@ -53,8 +53,8 @@ def find_run(catalog: Any, uid: str) -> Any:
     return run
 
 
-def named_run(catalog: Any, name: str) -> Any:
-    """The run that someone has named: its uid or the beginning of it, its scan number, or its place from the end.
+def find_named_run(catalog: Any, name: str) -> Any:
+    """The run that someone has named: its uid or the beginning of it, its scan number, or its position from the end.
 
     Parameters
     ----------
@@ -81,11 +81,11 @@ def named_run(catalog: Any, name: str) -> Any:
     return find_run(catalog, name)
 
 
-def _run_from_the_end(catalog: Any, place: int) -> Any:
+def _run_from_the_end(catalog: Any, position: int) -> Any:
     with catalog_errors():
-        newest = catalog.values().tail(place)
-    if len(newest) < place:
-        raise StorageError(f"run {-place} from the end: the catalog has {len(newest)} runs, cxgi runs lists them")
+        newest = catalog.values().tail(position)
+    if len(newest) < position:
+        raise StorageError(f"run {-position} from the end: the catalog has {len(newest)} runs, cxgi runs lists them")
     _check_nothing_newer_waits(waiting_starts(catalog), newest[-1], "run")
     return newest[0]
 
@@ -144,10 +144,10 @@ def read_exposures(run: Any) -> Exposures:
     CxgiError
         If the run is no mask scan; for a reconstruction the message names its raw run.
     """
-    words = cxgi_block(run.metadata["start"])
-    if "raw_uids" in words:
+    block = cxgi_block(run.metadata["start"])
+    if "raw_uids" in block:
         raise StorageError(
-            f"run {run.metadata['start']['uid']} is a reconstruction: reconstruct its raw run {words['raw_uids'][0]}"
+            f"run {run.metadata['start']['uid']} is a reconstruction: reconstruct its raw run {block['raw_uids'][0]}"
         )
     with catalog_errors():
         documents = _documents(run)
@@ -194,7 +194,7 @@ def read_whole_scan(catalog: Any, run: Any) -> Exposures:
     return whole
 
 
-def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | None = None) -> Exposures | None:
+def read_linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | None = None) -> Exposures | None:
     """Exposures of the run that belongs to an image: the one named, else that of its start document.
 
     Parameters
@@ -217,9 +217,9 @@ def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | N
     if named is None or named == NO_LINK:
         return None
     if uid is not None:
-        return exposures_of_kind(catalog, uid, kind)
+        return read_exposures_of_kind(catalog, uid, kind)
     try:
-        return exposures_of_kind(catalog, named, kind)
+        return read_exposures_of_kind(catalog, named, kind)
     except CxgiError as error:
         raise StorageError(
             f"the {kind} run that this image names cannot be used ({error}): name another one with {option} UID, or go "
@@ -227,7 +227,7 @@ def linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | N
         ) from error
 
 
-def linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None) -> Exposures | None:
+def read_linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None) -> Exposures | None:
     """The dark scan that a run needs; None, and none is looked up, where it has dark readings of its own.
 
     Parameters
@@ -241,10 +241,10 @@ def linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None) -> E
     Raises
     ------
     CxgiError
-        As `linked_exposures`, and for a dark scan named for a run that has dark readings of its own.
+        As `read_linked_exposures`, and for a dark scan named for a run that has dark readings of its own.
     """
     if exposures.dark is None:
-        return linked_exposures(catalog, exposures, "dark_uid", uid)
+        return read_linked_exposures(catalog, exposures, "dark_uid", uid)
     if uid not in (None, NO_LINK):
         raise StorageError(
             f"run {exposures.start['uid']} has dark readings of its own, which are used: leave the dark run out"
@@ -252,7 +252,7 @@ def linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None) -> E
     return None
 
 
-def exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
+def read_exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
     """Exposures of a run of the kind that is expected ("reference" or "dark").
 
     Parameters
@@ -278,24 +278,24 @@ def exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
 def summarise(run: Any) -> dict[str, Any]:
     """What a list of runs shows: uid, time, purpose, and what it measured or was made from.
 
-    Of a run whose start document is not as ours are, what can be told.
+    Of a run of others, as much of it as its start document has.
     """
     start, stop = _mapping(run.metadata.get("start")), _mapping(run.metadata.get("stop"))
-    words = cxgi_block(start)
-    pattern_set = _mapping(words.get("pattern_set"))
-    raw_uids = words.get("raw_uids")
+    block = cxgi_block(start)
+    pattern_set = _mapping(block.get("pattern_set"))
+    raw_uids = block.get("raw_uids")
     raw_uids = [str(uid) for uid in raw_uids] if isinstance(raw_uids, list) else None
     return {
         "uid": str(start.get("uid", "?")),
         "time": _time(start),
         "scan_id": start.get("scan_id"),
-        "purpose": words.get("purpose"),
+        "purpose": block.get("purpose"),
         "sample": start.get("sample"),
-        "board": _mapping(words.get("board")).get("id"),
-        "size": pattern_set.get("size") or words.get("size"),
+        "board": _mapping(block.get("board")).get("id"),
+        "size": pattern_set.get("size") or block.get("size"),
         "patterns": pattern_set.get("count"),
-        "exposures": words.get("exposures") if raw_uids else _mapping(stop.get("num_events")).get("primary"),
-        "method": words.get("method"),
+        "exposures": block.get("exposures") if raw_uids else _mapping(stop.get("num_events")).get("primary"),
+        "method": block.get("method"),
         "raw_uids": raw_uids,
         "exit_status": str(stop.get("exit_status", "unfinished")),
     }

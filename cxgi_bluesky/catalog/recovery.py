@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._files.file_lock import LockedError, locked
+from .._files.file_lock import LockedError, hold_lock
 from ..errors import StorageError
 from .journal import (
     SUFFIX,
@@ -56,14 +56,14 @@ class Recovery:
 
 
 def waiting_runs(folder: Path, echo: Callable[[str], None] = lambda text: None) -> list[Waiting]:
-    """The journals of a data folder that no process writes; what is no journal of a run is said.
+    """The journals of a data folder that no process writes; what is no journal of a run is reported.
 
     Parameters
     ----------
     folder : Path
         Data folder.
-    say : callable, optional
-        Takes a line of text about a file that is no journal (default: nothing is said).
+    echo : callable, optional
+        Takes a line of text about a file that is no journal (default: nothing is reported).
     """
     found = []
     for path in journal_files(journal_folder(folder)):
@@ -86,7 +86,7 @@ def report_waiting_runs(folder: Path) -> None:
 
 
 def waits(count: int) -> str:
-    """The line that says it."""
+    """Return the line that reports how many runs wait."""
     return f"{count} run{'s wait' if count > 1 else ' waits'} to be recovered: cxgi recover"
 
 
@@ -103,9 +103,9 @@ def recover(catalog: Any, folder: Path) -> Recovery:
     """
     result = Recovery([], [])
     try:
-        with locked(folder, "recovering"):
+        with hold_lock(folder, "recovering"):
             for path in journal_files(journal_folder(folder)):
-                _recover_or_say(catalog, folder, path, result)
+                _recover_or_report(catalog, folder, path, result)
     except LockedError as error:
         result.problems.append(str(error))
     for problem in result.problems:
@@ -113,19 +113,19 @@ def recover(catalog: Any, folder: Path) -> Recovery:
     return result
 
 
-def _recover_or_say(catalog: Any, folder: Path, path: Path, result: Recovery) -> None:
+def _recover_or_report(catalog: Any, folder: Path, path: Path, result: Recovery) -> None:
     """One bad journal must not keep the others out."""
     try:
         with open_left_over(path) as content:
             if content is None:
                 return
             uid = _uid_of(path, content)
-            with locked(folder, "writing"):
+            with hold_lock(folder, "writing"):
                 if path.exists():  # else the process that left it has brought it in meanwhile
                     _recover_one(catalog, path, content, uid)
                     result.recovered.append(uid)
     except NoJournalError as error:
-        result.problems.append(_set_aside(path, str(error)))
+        result.problems.append(_move_aside(path, str(error)))
     except FileNotFoundError:
         return  # as above
     except Exception as error:
@@ -133,15 +133,15 @@ def _recover_or_say(catalog: Any, folder: Path, path: Path, result: Recovery) ->
         result.problems.append(f"run {name} could not be recovered ({short(error)}); its journal stays at {path}")
 
 
-def _set_aside(path: Path, why: str) -> str:
-    """Move away what is no journal, whatever it is; says so."""
-    place = path.parent / "set-aside" / f"{path.name}-{uuid.uuid4().hex[:8]}"
+def _move_aside(path: Path, why: str) -> str:
+    """Move away what is no journal; return the line that reports it."""
+    target = path.parent / "set-aside" / f"{path.name}-{uuid.uuid4().hex[:8]}"
     try:
-        place.parent.mkdir(exist_ok=True)
-        path.rename(place)
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
     except OSError as error:
         return f"{path} is no journal of a run ({why}) and cannot be set aside ({error})"
-    return f"{path} is no journal of a run ({why}): it was set aside as {place}"
+    return f"{path} is no journal of a run ({why}): it was set aside as {target}"
 
 
 # ---------------------------------------------------------------- one run
@@ -228,7 +228,7 @@ def union(journal: Iterable[Document], stored: Iterable[Document]) -> list[Docum
     """All that either of them has of a run, from start to stop, with events one by one.
 
     Where the catalog has nothing more, this is the journal in its own order; else events are in the order of time.
-    Events whose descriptor neither of them has are left out. Without a stop document the run is said to be aborted.
+    Events whose descriptor neither of them has are left out. Without a stop document the run counts as aborted.
 
     Parameters
     ----------
@@ -361,8 +361,8 @@ def _read_events(stream: Any, described: list[dict[str, Any]]) -> Iterator[dict[
         return
     arrays = [key for key in parts if key in keys and not keys[key].get("external")]
     columns = {key: parts[key].read() for key in arrays}
-    for place, row in enumerate(parts["internal"].read().to_dict(orient="records")):
-        row |= {key: column[place] for key, column in columns.items() if place < len(column)}
+    for index, row in enumerate(parts["internal"].read().to_dict(orient="records")):
+        row |= {key: column[index] for key, column in columns.items() if index < len(column)}
         before = [d for d in described if d["time"] <= row["time"]] or described[:1]
         names = [name for name in row if name in keys]
         yield {

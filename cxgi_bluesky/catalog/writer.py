@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .._files.file_lock import locked
+from .._files.file_lock import hold_lock
 from ..errors import StorageError
 from ..measurement.per_run import Callback, PerRun
 from .journal import Document, Journal, PlainDocuments, journal_folder, read_journal
@@ -104,12 +104,12 @@ class CatalogWriter:
         result.recovered.extend(run.uid for run in own if run.stored)
         return result
 
-    def unstored(self) -> list[Mapping[str, Any]]:
+    def list_unstored(self) -> list[Mapping[str, Any]]:
         """Start documents of the runs of this process that have ended and are not in the catalog yet."""
         return [run.start for run in list(self._unstored.values())]
 
     def settle(self, run: _Run, *, stored: bool) -> None:
-        """Note whether the catalog has a run that has ended.
+        """Record whether the catalog has a run that has ended.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class CatalogWriter:
     def close(self) -> None:
         """Write what is there, for `END_S` seconds, and end; what is not written then stays in the journals.
 
-        What is being written is waited for (others' locks are, for 30 s at most): told to end in the middle of a
+        What is being written is waited for (others' locks are, for 30 s at most): if it ended in the middle of a
         write, Tiled in this process would wait for good.
         """
         with self._condition:
@@ -150,7 +150,7 @@ class CatalogWriter:
 
     def exclusively(self) -> AbstractContextManager[None]:
         """Other processes write into this folder's catalog before or after."""
-        return locked(self.folder, "writing")
+        return hold_lock(self.folder, "writing")
 
     def put(self, task: Callable[[], None], *, at_once: bool = True) -> None:
         """Have something done by the thread, in turn.
@@ -397,4 +397,4 @@ def waiting_starts(catalog: Any) -> list[Mapping[str, Any]]:
         return []
     starts = [waiting.start for waiting in waiting_runs(writer.folder)]
     there = {start.get("uid") for start in starts}
-    return [*starts, *(start for start in writer.unstored() if start["uid"] not in there)]
+    return [*starts, *(start for start in writer.list_unstored() if start["uid"] not in there)]

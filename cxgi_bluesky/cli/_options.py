@@ -33,12 +33,12 @@ def add_command(commands: Commands, name: str, function: Command, *, data: bool 
     name : str
         Of the command.
     function : callable
-        Takes the parsed options and what says a line; returns what ``--json`` prints.
+        Takes the parsed options and a function that prints a line; returns what ``--json`` prints.
     data : bool, optional
         Whether the command has ``--data`` (default True).
     """
-    words = (function.__doc__ or "").splitlines()[0]
-    parser: argparse.ArgumentParser = _prepare(commands.add_parser(name, help=words, description=words), function)
+    summary = (function.__doc__ or "").splitlines()[0]
+    parser: argparse.ArgumentParser = _prepare(commands.add_parser(name, help=summary, description=summary), function)
     if data:
         parser.add_argument("--data", help="data folder or Tiled server (default: CXGI_DATA, else your data folder)")
     return parser
@@ -116,14 +116,14 @@ def plain(value: Any) -> Any:
 def tile_maps_of(
     options: argparse.Namespace, echo: Echo, *, size: int | None, board: Payload | None = None
 ) -> TileMaps | None:
-    """The maps that are asked for, checked as far as it can be told of which board they are.
+    """Read the maps that are asked for, and check them as far as their board is known.
 
     Parameters
     ----------
     size : int, optional
         Pixels per side of what was measured.
     board : dict, optional
-        What the run says of its board: ``id`` and ``sha256``.
+        The board of the run: ``id`` and ``sha256``.
 
     Raises
     ------
@@ -136,8 +136,8 @@ def tile_maps_of(
         return None
     carrier = _find_board(options.board, board) if options.board is not None else _find_shipped_board(board)
     maps = TileMaps.from_file(options.tile_maps, carrier, size=size)
-    says_its_board = maps.board_sha256 is not None and not Path(options.tile_maps).is_dir()
-    if options.board is None and not says_its_board:
+    names_its_board = maps.board_sha256 is not None and not Path(options.tile_maps).is_dir()
+    if options.board is None and not names_its_board:
         taken = "" if carrier is None else f"taken for those of {carrier.name}, "
         echo(f"the maps do not say of which board they are: {taken}not checked")
     return maps

@@ -16,13 +16,13 @@ def add(commands: Commands) -> None:
 
 
 def align(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Find how a plate lies on its stage from an align_board run, and write a new board file.
+    """Find the alignment of a board on its stage from an align_board run, and write a new board file.
 
     Parameters
     ----------
     options : argparse.Namespace
         `run`, `out` and `data`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -31,9 +31,9 @@ def align(options: argparse.Namespace, echo: Echo) -> Payload:
         The alignment and how well it fits (mm, um, deg), for ``--json``.
     """
     from ..analysis.plate_alignment.run import alignment_from_run, write_aligned_board
-    from ..catalog import named_run, open_catalog
+    from ..catalog import find_named_run, open_catalog
 
-    fit = alignment_from_run(named_run(open_catalog(options.data), options.run))
+    fit = alignment_from_run(find_named_run(open_catalog(options.data), options.run))
     echo(str(fit))
     for visit, (x_um, y_um) in zip(fit.visits, fit.residual_um.tolist(), strict=True):
         echo(f"fiducial {fit.board.fiducials[visit.landmark]}: {x_um:+.2f}, {y_um:+.2f} um from the fit")

@@ -30,7 +30,7 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     ----------
     options : argparse.Namespace
         `last` (number of runs) and `data`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -38,17 +38,17 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Summaries of the runs, the number of all, and where they are, for ``--json``.
     """
-    from ..catalog import data_folder, data_place, open_catalog, summarise
+    from ..catalog import data_folder, data_location, open_catalog, summarise
 
     if options.last < 1:
         raise ConfigError(f"--last {options.last}: give a positive number of runs")
     catalog = open_catalog(options.data)
     listed = [summarise(run) for run in catalog.values().tail(options.last)]
-    place = data_place(options.data) or data_folder()
-    echo(f"{len(listed)} of {len(catalog)} runs in {place}")
+    location = data_location(options.data) or data_folder()
+    echo(f"{len(listed)} of {len(catalog)} runs in {location}")
     for row in listed:
         echo(_line_of(row))
-    return {"runs": listed, "total": len(catalog), "data": str(place)}
+    return {"runs": listed, "total": len(catalog), "data": str(location)}
 
 
 def recover(options: argparse.Namespace, echo: Echo) -> Payload:
@@ -58,7 +58,7 @@ def recover(options: argparse.Namespace, echo: Echo) -> Payload:
     ----------
     options : argparse.Namespace
         `data`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -88,11 +88,11 @@ def _line_of(row: Payload) -> str:
 
 def _find_measured_d_r(catalog: Any, exposures: Any, echo: Echo) -> tuple[float, float] | None:
     """D_r without the dark, be it of a run that this one names; None, with the reason, if that cannot be had."""
-    from ..catalog import linked_dark
+    from ..catalog import read_linked_dark
     from ..measurement.reference import dark_level
 
     try:
-        dark = dark_level(exposures.metadata, linked_dark(catalog, exposures))
+        dark = dark_level(exposures.metadata, read_linked_dark(catalog, exposures))
     except CxgiError as error:
         echo(f"D_r measured: not known without the dark, {error}")
         return None
@@ -115,10 +115,10 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Summary, start and stop document and what was measured, for ``--json``.
     """
-    from ..catalog import named_run, open_catalog, read_exposures, read_image, summarise
+    from ..catalog import find_named_run, open_catalog, read_exposures, read_image, summarise
 
     catalog = open_catalog(options.data)
-    run = named_run(catalog, options.run)
+    run = find_named_run(catalog, options.run)
     payload: Payload = {**summarise(run), "start": dict(run.metadata["start"]), "stop": run.metadata.get("stop")}
     derived = bool(payload["raw_uids"])
     if not derived and (payload["patterns"] or payload["purpose"] in ("dark", "metal")):
@@ -134,11 +134,11 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
             )
         from ..reconstruction.result import Reconstruction
 
-        words, picture = cxgi_block(payload["start"]), read_image(run)
-        scale: Any = words.get("scale", "relative")
-        facts: tuple[Any, ...] = (words.get("method", "?"), {}, words.get("seconds", 0.0), words.get("exposures", 0))
-        image = Reconstruction(picture, scale, *facts)
-        payload["out"] = str(image.save(options.out))
+        block, image = cxgi_block(payload["start"]), read_image(run)
+        scale: Any = block.get("scale", "relative")
+        facts: tuple[Any, ...] = (block.get("method", "?"), {}, block.get("seconds", 0.0), block.get("exposures", 0))
+        result = Reconstruction(image, scale, *facts)
+        payload["out"] = str(result.save(options.out))
     echo(_line_of(payload))
     for key, value in cxgi_block(payload["start"]).items():
         echo(f"  {key}: {value}")

@@ -24,7 +24,7 @@ def check(options: argparse.Namespace, echo: Echo) -> Payload:
     ----------
     options : argparse.Namespace
         `beamline`, `move` and `expose`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns

@@ -134,12 +134,12 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
 
 def _measure(options: argparse.Namespace, echo: Echo) -> Payload:
     """D_r of the open and the metal tile in a run, its sigma, and what the run holds about its board."""
-    from ..catalog import linked_dark, named_run, open_catalog, read_exposures
+    from ..catalog import read_linked_dark, find_named_run, open_catalog, read_exposures
     from ..measurement.reference import dark_level
 
     catalog = open_catalog(options.data)
-    exposures = read_exposures(named_run(catalog, options.run))
-    found = exposures.measured_d_r(dark=dark_level(exposures.metadata, linked_dark(catalog, exposures)))
+    exposures = read_exposures(find_named_run(catalog, options.run))
+    found = exposures.measured_d_r(dark=dark_level(exposures.metadata, read_linked_dark(catalog, exposures)))
     if found is None:
         raise ConfigError(
             f"run {options.run} has no all-metal exposures: a reference_scan or metal_scan has, or hadamard_scan with "

@@ -47,11 +47,11 @@ def add(commands: Commands) -> None:
         "--time-scale", type=float, default=1.0, help="1 = real time, 0 = as fast as it can (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of all noise (default: %(default)s)")
-    for name, words in NUMBERS.items():
+    for name, text in NUMBERS.items():
         default = {"source_ma": 100.0}.get(name, 0.0)
-        parser.add_argument(_flag(name), type=float, default=default, help=f"{words} (default: %(default)s)")
-    for name, words in OF_THE_BOARD.items():
-        parser.add_argument(_flag(name), type=float, help=f"{words} (default: the board's)")
+        parser.add_argument(_flag(name), type=float, default=default, help=f"{text} (default: %(default)s)")
+    for name, text in OF_THE_BOARD.items():
+        parser.add_argument(_flag(name), type=float, help=f"{text} (default: the board's)")
     parser.add_argument("--end-with-parent", action="store_true", help="end when the process that started it has ended")
     parser.add_argument("--once-ready", metavar="FILE", help="also write the line as JSON into a file")
 
@@ -62,8 +62,8 @@ def ioc(options: argparse.Namespace, echo: Echo) -> Payload:
     Parameters
     ----------
     options : argparse.Namespace
-        Board, object, address, time scale, seed, and numbers of the twin (pA, fA, um, mA, h, s).
-    say : callable
+        Board, object, address, time scale, seed, and numbers of the simulation (pA, fA, um, mA, h, s).
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -76,7 +76,7 @@ def ioc(options: argparse.Namespace, echo: Echo) -> Payload:
     from ..simulation.ioc.options import IocOptions
     from ..simulation.ioc.server import serve
 
-    words = {NAMES.get(name, name): getattr(options, name) for name in (*NUMBERS, *OF_THE_BOARD)}
+    numbers = {NAMES.get(name, name): getattr(options, name) for name in (*NUMBERS, *OF_THE_BOARD)}
     asked = IocOptions(
         board=options.board,
         object_name=options.object,
@@ -88,7 +88,7 @@ def ioc(options: argparse.Namespace, echo: Echo) -> Payload:
         etched=options.etched,
         end_with_parent=options.end_with_parent,
         true_alignment=None if options.true_alignment is None else _alignment(options.true_alignment),
-        **words,
+        **numbers,
     )
 
     def ready(announcement: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def ioc(options: argparse.Namespace, echo: Echo) -> Payload:
 
 
 def _alignment(text: str) -> Alignment:
-    """An alignment as one word of the command line."""
+    """Parse an alignment of the command line."""
     *numbers, last = text.split(",")
     mirrored = last == "mirrored"
     try:

@@ -29,9 +29,9 @@ def knife_edge(options: argparse.Namespace, echo: Echo) -> Payload:
         The fit (um), for ``--json``.
     """
     from ..analysis.knife_edge import fit_knife_edge
-    from ..catalog import named_run, open_catalog
+    from ..catalog import find_named_run, open_catalog
 
-    run = named_run(open_catalog(options.data), options.run)
+    run = find_named_run(open_catalog(options.data), options.run)
     fit = fit_knife_edge(run)
     echo(str(fit))
     echo(f"edge at {fit.centre_um:.2f} +- {fit.centre_sigma_um:.2f} um")

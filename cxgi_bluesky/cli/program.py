@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, *, parser: argparse.ArgumentPar
     Parameters
     ----------
     arguments : sequence of str, optional
-        Words of the command line (default: those of the process).
+        Arguments of the command line (default: those of the process).
     parser : argparse.ArgumentParser, optional
         Grammar of the program (default: that of `cxgi`).
 
@@ -97,14 +97,13 @@ def build_parser() -> argparse.ArgumentParser:
 # ---------------------------------------------------------------- a process of its own
 
 
-OBJECTS_BETWEEN_COLLECTIONS = 200_000  # Python's own 700: imports make a million objects, and every one of them stays
+# Imports make a million objects that all stay, and Python looks through them after every 700. Measured, processor
+# time with this and without: cxgi --help 0.32 s and 0.42 s, cxgi runs 5.9 s and 8.6 s.
+OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 
 def run() -> int:
-    """Run one command; returns the exit status.
-
-    Garbage is looked for seldom while there is none, and not at the end: half of the time of a short command.
-    """
+    """Run one command; returns the exit status. Garbage is collected seldom, and not at the end."""
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     atexit.register(gc.freeze)
     return main()

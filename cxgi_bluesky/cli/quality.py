@@ -116,9 +116,9 @@ def _read_image(options: argparse.Namespace) -> tuple[Any, Payload]:
 
 
 def _read_image_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
-    from ..catalog import named_run, open_catalog, read_image
+    from ..catalog import find_named_run, open_catalog, read_image
 
-    run = named_run(open_catalog(options.data), options.image)
+    run = find_named_run(open_catalog(options.data), options.image)
     start = run.metadata["start"]
     block = cxgi_block(start)
     if "raw_uids" not in block:

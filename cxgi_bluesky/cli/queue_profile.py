@@ -100,12 +100,12 @@ def queue_profile(options: argparse.Namespace, echo: Echo) -> Payload:
     arguments, board, object_moves = _devices(options.beamline)
     if options.data is not None:
         arguments["data"] = _lasting(options.data)
-    words = ", ".join(f"{name}={value!r}" for name, value in {**arguments, "progress": False}.items())
+    text = ", ".join(f"{name}={value!r}" for name, value in {**arguments, "progress": False}.items())
     moving = ', "object_stage": "object_stage"' if object_moves else ""
     plan = PLAN % (board.size, count_for_fraction(board.size, 0.1875), moving)
     folder = options.folder.absolute()
     files = {
-        "startup.py": STARTUP.format(arguments=words),
+        "startup.py": STARTUP.format(arguments=text),
         "user_group_permissions.yaml": PERMISSIONS,
         "README.md": README.format(folder=shlex.quote(str(folder)), plan=plan),
     }

@@ -238,11 +238,11 @@ def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]
             raise ConfigError(
                 f"--{name.replace('_', '-')} is for files; a run brings its own (no file {options.target!r} here)"
             )
-    from ..catalog import data_folder, last_scan, named_run, open_catalog
+    from ..catalog import data_folder, find_named_run, last_scan, open_catalog
     from ..session.reconstruct_run import reconstruct_run
 
     catalog = open_catalog(options.data)
-    run = last_scan(catalog) if options.target == "last" else named_run(catalog, options.target)
+    run = last_scan(catalog) if options.target == "last" else find_named_run(catalog, options.target)
     words = cxgi_block(run.metadata["start"])
     measured = words.get("pattern_set")
     measured = measured if isinstance(measured, dict) else {}

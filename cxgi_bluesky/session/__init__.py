@@ -1,4 +1,4 @@
-"""One start-up for IPython, queue and command line: RunEngine, catalog, devices, live pictures.
+"""One start-up for IPython, queue and command line: RunEngine, catalog, devices, live images.
 
     from cxgi_bluesky import session
     s = session.start(sim=True)

@@ -1,11 +1,11 @@
-"""From a run of the catalog to a picture, with the runs that belong to it, and back into the catalog."""
+"""From a run of the catalog to an image, with the runs that belong to it, and back into the catalog."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from ..catalog import linked_dark, linked_exposures, read_whole_scan, record_reconstruction
+from ..catalog import read_linked_dark, read_linked_exposures, read_whole_scan, record_reconstruction
 from ..errors import ConfigError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_files import find_speckles
@@ -81,14 +81,14 @@ def reconstruct_run(
             raise ConfigError("a subset by order is for Hadamard masks: a speckle run is reconstructed whole")
         _refuse_for_speckles(reference_uid=reference_uid, tile_maps=tile_maps, details=details or None)
         recorded = find_speckles(exposures.metadata.pattern_set or {}, path=speckles, folder=folder)
-        dark = linked_dark(catalog, exposures, dark_uid)
+        dark = read_linked_dark(catalog, exposures, dark_uid)
         speckled = SpeckleMeasurement.from_exposures(exposures, recorded, dark=dark)
         result = reconstruct(speckled, method=method, **options)
     else:
         measurement = Measurement.from_exposures(
             exposures,
-            reference=linked_exposures(catalog, exposures, "reference_uid", reference_uid),
-            dark=linked_dark(catalog, exposures, dark_uid),
+            reference=read_linked_exposures(catalog, exposures, "reference_uid", reference_uid),
+            dark=read_linked_dark(catalog, exposures, dark_uid),
             tile_maps=tile_maps,
         )
         if pattern_set is not None:

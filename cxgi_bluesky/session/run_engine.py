@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections import UserDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from bluesky import RunEngine
 from bluesky.suspenders import SuspendBoolHigh, SuspendBoolLow, SuspendFloor
 
 from .._files.atomic_write import whole_file
-from .._files.file_lock import locked
+from .._files.file_lock import hold_lock
 from ..catalog import RunStore, last_scan_id, writer_of
 from ..errors import ConfigError, StorageError
 from ..measurement.plain_values import plain_or_text, require_plain
@@ -57,6 +58,19 @@ def store_runs(engine: RunEngine, catalog: Any) -> None:
     engine.subscribe(RunStore(writer_of(catalog)))
 
 
+def register_magics(engine: RunEngine) -> None:
+    """Let ``%mov stage.tile 17`` and its like use this RunEngine, in IPython."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if shell is None:
+        return
+    from bluesky.magics import BlueskyMagics
+
+    magics = BlueskyMagics(shell)
+    magics.RE = engine
+    shell.register_magics(magics)
+
+
 # ---------------------------------------------------------------- metadata
 
 
@@ -80,7 +94,7 @@ class EngineMetadata(UserDict[str, Any]):
 
     def __init__(self, folder: Path) -> None:
         self._path, self._folder = folder / "engine-metadata.json", folder
-        with self._kept() as kept:
+        with self._read_and_lock() as kept:
             self.data = kept
         self._last = copy.deepcopy(kept)
 
@@ -107,7 +121,7 @@ class EngineMetadata(UserDict[str, Any]):
         """Bring into the file what was changed here since the last time, also within values; the last scan's number."""
         mine = {key: value for key, value in self.data.items() if key not in (*NOT_KEPT, SCAN_ID)}
         mine, _ = plain_or_text(mine, "")  # what was put into a value since; of the run's the catalog's writer warns
-        with self._kept() as kept:
+        with self._read_and_lock() as kept:
             for key in self._last.keys() - mine.keys() - {SCAN_ID}:
                 kept.pop(key, None)
             kept |= {key: value for key, value in mine.items() if key not in self._last or self._last[key] != value}
@@ -119,9 +133,9 @@ class EngineMetadata(UserDict[str, Any]):
         return number
 
     @contextmanager
-    def _kept(self) -> Iterator[dict[str, Any]]:
-        """What is in the file, while nobody else changes it."""
-        with locked(self._folder, "engine-metadata"):
+    def _read_and_lock(self) -> Iterator[dict[str, Any]]:
+        """Read the file, and let nobody else change it meanwhile."""
+        with hold_lock(self._folder, "engine-metadata"):
             try:
                 kept = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
                 if not isinstance(kept, dict) or not isinstance(kept.get(SCAN_ID, 0), int):
@@ -158,6 +172,6 @@ def source_suspenders(source: Any) -> list[Any]:
     if source.current is not None:
         floor = source.at_least_ma
         message = f"{source.name}: less than {floor:g} mA"
-        words = {"resume_thresh": RECOVERED * floor, "sleep": source.wait_s, "tripped_message": message}
-        suspenders.append(SuspendFloor(source.current, floor, **words))
+        options = {"resume_thresh": RECOVERED * floor, "sleep": source.wait_s, "tripped_message": message}
+        suspenders.append(SuspendFloor(source.current, floor, **options))
     return suspenders

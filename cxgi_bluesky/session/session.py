@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,12 +24,12 @@ from ..callbacks import (
     ScanProgress,
 )
 from ..catalog import (
-    exposures_of_kind,
+    find_named_run,
     find_run,
     last_scan,
-    named_run,
     open_catalog,
     read_exposures,
+    read_exposures_of_kind,
     read_whole_scan,
     recover_journals,
     writer_of,
@@ -54,7 +53,7 @@ from ..plans.arguments import for_queues, rebuild_patterns
 from ..plans.metadata import bucket_metadata
 from ..reconstruction.result import Reconstruction
 from .reconstruct_run import reconstruct_run
-from .run_engine import make_run_engine, source_suspenders, store_runs
+from .run_engine import make_run_engine, register_magics, source_suspenders, store_runs
 from .shutdown import close_at_end
 
 
@@ -65,7 +64,7 @@ class Session:
     Attributes
     ----------
     RE : RunEngine
-        Writes every run into the catalog (critical) and feeds the live pictures (advisory).
+        Writes every run into the catalog (critical) and feeds the live images (advisory).
     catalog : the databroker catalog
     beamline : Beamline
     folder : Path
@@ -119,7 +118,7 @@ class Session:
         return self.stage, self.shutter, self.diode
 
     def wait_for_images(self) -> dict[str, Reconstruction | None]:
-        """After a scan: wait for the last live picture of each method, and for its drawing."""
+        """After a scan: wait for the last live image of each method, and for its drawing."""
         last = {worker.method: worker.wait() for worker in self.live}
         if self.view is not None:
             self.view.flush()
@@ -208,7 +207,7 @@ class Session:
             answer within half a minute.
         """
         self.beamline.wait_for_return()
-        earlier, recorded = self._earlier(uid, speckles)
+        earlier, recorded = self._read_earlier(uid, speckles)
         return self.plans.resume_scan(
             *self.devices,
             earlier=earlier,
@@ -267,41 +266,41 @@ class Session:
                 Metadata of the user.
             """
             self.beamline.wait_for_return()
-            earlier, recorded = self._earlier(uid, speckles)
-            words: dict[str, Any] = {"max_open_s": max_open_s, "object_stage": object_stage, "md": md}
-            return (yield from plans.resume_scan(stage, shutter, diode, earlier=earlier, recorded=recorded, **words))
+            earlier, recorded = self._read_earlier(uid, speckles)
+            options: dict[str, Any] = {"max_open_s": max_open_s, "object_stage": object_stage, "md": md}
+            return (yield from plans.resume_scan(stage, shutter, diode, earlier=earlier, recorded=recorded, **options))
 
         return mask_scan, resume_scan
 
-    def _earlier(self, uid: str | int | None, speckles: str | Path | None) -> tuple[Exposures, SpeckleSet | None]:
+    def _read_earlier(self, uid: str | int | None, speckles: str | Path | None) -> tuple[Exposures, SpeckleSet | None]:
         """What a scan that is to be resumed has measured, and its recorded patterns."""
-        earlier = read_whole_scan(self.catalog, self._run(uid))
+        earlier = read_whole_scan(self.catalog, self._find_run(uid))
         self.references.keep(earlier)
         return earlier, None if speckles is None else self.speckles(speckles)
 
     def _find_links(self, options: dict[str, Any], pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> None:
         """Replace the uids of reference and dark among a scan's options by whole ones, if they fit the scan."""
         if options.get("reference_uid") is not None:
-            options["reference_uid"] = self._reference(options["reference_uid"], pattern_set, exposure_s)
+            options["reference_uid"] = self._find_reference(options["reference_uid"], pattern_set, exposure_s)
         if options.get("dark_uid") is not None:
-            options["dark_uid"] = self._dark(options["dark_uid"], exposure_s)
+            options["dark_uid"] = self._find_dark(options["dark_uid"], exposure_s)
 
-    def _run(self, uid: str | int | None) -> Any:
+    def _find_run(self, uid: str | int | None) -> Any:
         """The run named, else the newest scan; a run that the catalog did not take is taken from its journal first."""
         recover_journals(self.catalog)
-        return last_scan(self.catalog) if uid in (None, "last") else named_run(self.catalog, str(uid))
+        return last_scan(self.catalog) if uid in (None, "last") else find_named_run(self.catalog, str(uid))
 
     def _metadata(self, exposure_s: float, **attributes: Any) -> RunMetadata:
         return RunMetadata(exposure_s=exposure_s, **bucket_metadata(self.diode), **attributes)
 
-    def _dark(self, uid: str, exposure_s: float) -> str:
+    def _find_dark(self, uid: str, exposure_s: float) -> str:
         """Whole uid of a dark scan that fits."""
-        dark = exposures_of_kind(self.catalog, uid, "dark")
+        dark = read_exposures_of_kind(self.catalog, uid, "dark")
         dark_level(self._metadata(exposure_s), dark)
         return str(dark.start["uid"])
 
-    def _reference(self, uid: str, pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> str:
-        """Whole uid of a reference scan that fits, kept at hand for the live pictures."""
+    def _find_reference(self, uid: str, pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> str:
+        """Whole uid of a reference scan that fits, kept at hand for the live images."""
         reference = read_exposures(find_run(self.catalog, uid))
         board = {"id": self.board.name, "sha256": self.board.sha256}
         check_reference(self._metadata(exposure_s, board=board, pattern_set=pattern_set.to_dict()), reference)
@@ -332,7 +331,7 @@ class Session:
         )
 
     def align_board(self, exposure_s: float = 1.0, **options: Any) -> Any:
-        """The plan that finds how the plate lies: ``(uid,) = s.RE(s.align_board())``.
+        """The plan that finds the alignment of the board: ``(uid,) = s.RE(s.align_board())``.
 
         Then ``fit = alignment_from_run(s.catalog[uid])`` (of `analysis.plate_alignment`),
         ``write_aligned_board(s.board, fit, "new.yaml")``, and ``s.stage.board = fit.aligned_board`` to go on with it.
@@ -369,7 +368,7 @@ class Session:
         CxgiError
             If there is no such scan, or too little of it.
         """
-        run = self._run(uid)
+        run = self._find_run(uid)
         return reconstruct_run(self.catalog, run, method=method, record=record, folder=self.folder, **options)[0]
 
 
@@ -393,7 +392,7 @@ def start(
     Parameters
     ----------
     sim : bool
-        Simulated devices over the physics twin; real ones come with a `beamline`.
+        Simulated devices over the physics simulation; real ones come with a `beamline`.
     data : path, optional
         Data folder, or a Tiled server's address (its key in ``TILED_API_KEY``); else that of the beamline file, else
         ``CXGI_DATA``, else the user's data folder.
@@ -406,7 +405,7 @@ def start(
         Progress bar on stderr.
     beamline : Beamline or path, optional
         A beamline file (or the name of an example), or devices of your own (or `simulated_speckle_beamline`), instead
-        of those that would be made. Scans wait while its source, if it tells of one, has no beam.
+        of those that would be made. Scans wait while its source, has no beam.
     engine : RunEngine, optional
         One that is there already, with the other runs of the beamline: its runs are stored here, its metadata and scan
         numbers stay its own. Else one is made that keeps both in the data folder.
@@ -435,8 +434,7 @@ def start(
             seed=seed,
             time_scale=time_scale,
         )
-    place = data if data is not None else beamline.data
-    catalog = open_catalog(place, to_write=True)
+    catalog = open_catalog(data if data is not None else beamline.data, to_write=True)
     recover_journals(catalog)
     folder = writer_of(catalog).folder
     if engine is None:
@@ -446,29 +444,16 @@ def start(
     close_at_end(engine, beamline.shutter)
     for suspender in source_suspenders(beamline.source) if beamline.source is not None else []:
         engine.install_suspender(suspender)
-    pictures: list[LiveReconstruction] = []
+    workers: list[LiveReconstruction] = []
     view, references = None, ReferenceRuns()
     if live:
         view = LiveView(folder / "live.png")
         if isinstance(beamline.board, MaskBoard):
-            words: dict[str, Any] = {"on_image": view.show, "references": references}
-            pictures = [LiveCorrelation(**words), LiveCHMWCNN(**words)]
+            options: dict[str, Any] = {"on_image": view.show, "references": references}
+            workers = [LiveCorrelation(**options), LiveCHMWCNN(**options)]
         else:
-            pictures = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
-    _offer_magics(engine)
-    for callback in [references, *pictures, *([ScanProgress()] if progress else [])]:
+            workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
+    register_magics(engine)
+    for callback in [references, *workers, *([ScanProgress()] if progress else [])]:
         engine.subscribe(callback)
-    return Session(engine, catalog, beamline, folder, pictures, view, references)
-
-
-def _offer_magics(engine: RunEngine) -> None:
-    """In IPython, ``%mov stage.tile 17`` and its like use the session's RunEngine."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    if shell is None:
-        return
-    from bluesky.magics import BlueskyMagics
-
-    magics = BlueskyMagics(shell)
-    magics.RE = engine
-    shell.register_magics(magics)
+    return Session(engine, catalog, beamline, folder, workers, view, references)

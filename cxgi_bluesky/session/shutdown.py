@@ -1,4 +1,4 @@
-"""A process that ends closes the shutter first: told to (SIGTERM; SIGHUP, as of a dropped connection), or by itself.
+"""A process that ends closes the shutter first: by a signal (SIGTERM; SIGHUP of a dropped connection) or by itself.
 
 Ctrl-C is the RunEngine's own. A process that is killed (SIGKILL), or whose machine fails, can do nothing: the IOC's
 open-time limit is for that.
@@ -54,7 +54,7 @@ def close_at_end(engine: RunEngine, shutter: Any) -> None:
                 signal.signal(number, _end)
 
 
-def leave_to_itself(shutter: Any) -> None:
+def unregister(shutter: Any) -> None:
     """Ask no more of a shutter at the end: its IOC was ended before."""
     _engines.pop(shutter, None)
 

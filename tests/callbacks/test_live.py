@@ -117,7 +117,7 @@ def test_pictures_come_while_the_scan_runs(RE, beamline):
     assert seen[0] < 24
     assert seen[-1] == 24
     assert seen == sorted(seen)
-    assert live.pictures == len(seen)
+    assert live.images == len(seen)
 
 
 def test_a_slow_worker_drops_stale_requests_and_never_delays_the_scan(RE, beamline, monkeypatch):
@@ -133,7 +133,7 @@ def test_a_slow_worker_drops_stale_requests_and_never_delays_the_scan(RE, beamli
     RE(small_scan(beamline, 24))  # would take minutes if the scan waited for pictures
     release.set()
     assert live.wait(timeout=PATIENCE_S).exposures == 24
-    assert live.pictures <= 3
+    assert live.images <= 3
 
 
 def test_a_failing_reconstruction_is_reported_and_never_stops_the_scan(RE, documents, beamline, monkeypatch, caplog):
@@ -179,7 +179,7 @@ def test_live_tv_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE
     read_uncached = reconstruct(Measurement.from_documents(documents), method="tv", weight=0.02)
     assert last.exposures == 100
     assert np.sqrt(np.mean((last.image - read_uncached.image) ** 2)) < 0.01 * read_uncached.image.std()
-    assert live._fresh_options()["warm"] is not live._fresh_options()["warm"]  # no run starts at another's picture
+    assert live._options_for_run()["warm"] is not live._options_for_run()["warm"]  # no run starts at another's picture
 
 
 def test_live_tval3_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE, documents):
@@ -191,7 +191,7 @@ def test_live_tval3_starts_at_the_picture_before_and_ends_where_a_fresh_one_does
     read_uncached = reconstruct(Measurement.from_documents(documents), method="tval3", tolerance=1e-5, iterations=2000)
     assert last.exposures == 100
     assert np.sqrt(np.mean((last.image - read_uncached.image) ** 2)) < 0.01 * read_uncached.image.std()
-    assert live._fresh_options()["warm"] is not live._fresh_options()["warm"]
+    assert live._options_for_run()["warm"] is not live._options_for_run()["warm"]
 
 
 def test_two_runs_do_not_mix(RE, beamline):

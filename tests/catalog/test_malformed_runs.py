@@ -72,7 +72,7 @@ def test_callbacks_leave_them_alone(name, callback, caplog):
     taking = callback()
     for kind, document in documents(BLOCKS[name]):
         taking(kind, document)
-    assert not getattr(taking, "pictures", 0)
+    assert not getattr(taking, "images", 0)
 
 
 def test_a_run_that_resumes_itself_is_one_error(catalog, uids):

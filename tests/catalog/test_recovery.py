@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxgi_bluesky._files.file_lock import locked
+from cxgi_bluesky._files.file_lock import hold_lock
 from cxgi_bluesky.catalog import (
     find_run,
     last_scan,
@@ -269,7 +269,7 @@ def test_the_last_scan_is_not_an_older_one_while_a_newer_one_waits(catalog, scan
 
 def test_one_recovers_at_a_time(folder, catalog, scan, leave):
     path, done = leave(scan), threading.Event()
-    with locked(folder, "recovering"):
+    with hold_lock(folder, "recovering"):
         thread = threading.Thread(target=lambda: (recover_journals(catalog), done.set()))
         thread.start()
         assert not done.wait(0.3)

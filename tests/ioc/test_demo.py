@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cxgi_bluesky.cli.demo import epics as over_epics
-from cxgi_bluesky.cli.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement, Counted, Counts
+from cxgi_bluesky.cli.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreement, Count, Counts
 from cxgi_bluesky.cli.demo.epics import DemoIoc
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.config.load import example_path
@@ -127,10 +127,10 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, capsys, monkeypatch
 @pytest.mark.parametrize("detector", over_epics.EXAMPLES)
 def test_the_examples_fit_by_prefix_and_board_alone(detector):
     shipped = yaml.safe_load(example_path(over_epics.EXAMPLES[detector]).read_text(encoding="utf-8"))
-    words = over_epics.beamline_words(detector, "cu32")
+    words = over_epics.make_beamline_config(detector, "cu32")
     assert {key for key in shipped if shipped.get(key) != words.get(key)} <= {"board", "data", "stage"}
     assert (words["stage"]["x"], words["stage"]["y"]) == ("STAGE:X", "STAGE:Y")
-    assert over_epics.beamline_words(detector, shipped["board"])["stage"] == shipped["stage"]
+    assert over_epics.make_beamline_config(detector, shipped["board"])["stage"] == shipped["stage"]
 
 
 def test_the_verdict_is_decided_by_what_two_seeds_differ_by():
@@ -142,7 +142,7 @@ def test_the_verdict_is_decided_by_what_two_seeds_differ_by():
 
 
 def test_one_opening_more_is_not_equal():
-    run = Counted(10, 10, 10.0)
-    assert Counts(run, Counted(10, 10, 10.0 + 1e-9), "Closed").equal
-    assert not Counts(run, Counted(11, 10, 10.0), "Closed").equal
-    assert not Counts(run, Counted(10, 10, 10.1), "Closed").equal
+    run = Count(10, 10, 10.0)
+    assert Counts(run, Count(10, 10, 10.0 + 1e-9), "Closed").equal
+    assert not Counts(run, Count(11, 10, 10.0), "Closed").equal
+    assert not Counts(run, Count(10, 10, 10.1), "Closed").equal

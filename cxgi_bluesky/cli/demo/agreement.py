@@ -19,14 +19,14 @@ from ...plans import mask_scan
 from ...reconstruction.api import reconstruct
 from ...reconstruction.registry import METHODS
 from ...reconstruction.result import Reconstruction
-from .run import Echo, Scanned
+from .run import DemoScan, Echo
 
 if TYPE_CHECKING:
     from .command import DemoOptions
 
 EXPOSURE_S = 1.0  # as in the scan of a session
 SAME = 1e-9  # relative: what units and text may change
-WITHIN = 1.5  # times what two seeds differ by; a pair of runs tells that no better
+WITHIN = 1.5  # times what two seeds differ by; a pair of runs does not show it more precisely
 IDENTICAL, AGREES, DIFFERS = "the very buckets", "within the noise", "APART BY MORE THAN THE NOISE"
 
 
@@ -87,7 +87,9 @@ class Agreement:
         )
 
 
-def agreement(scanned: Scanned, asked: DemoOptions, board: MaskBoard, *, incident: bool, echo: Echo) -> Agreement:
+def compare_with_simulated(
+    scanned: DemoScan, asked: DemoOptions, board: MaskBoard, *, incident: bool, echo: Echo
+) -> Agreement:
     """Compare a scan with soft devices of the same seed, and these with soft devices of another one.
 
     Parameters
@@ -98,7 +100,7 @@ def agreement(scanned: Scanned, asked: DemoOptions, board: MaskBoard, *, inciden
     board : MaskBoard
     incident : bool
         Whether the scan had an object stage, hence exposures with the object out.
-    say : callable
+    echo : callable
     """
     echo("The same scan on soft devices, with the same seed and with another ...")
     mine = Exposures.from_documents(_without_monitor(scanned.run.documents()))
@@ -112,7 +114,7 @@ def agreement(scanned: Scanned, asked: DemoOptions, board: MaskBoard, *, inciden
 
 
 def _without_monitor(documents: Any) -> Any:
-    """Documents of a run that do not tell of its monitor: soft devices have none."""
+    """Documents of a run without its monitor: soft devices have none."""
     for name, document in documents:
         if name == "start":
             words = cxgi_block(document)
@@ -157,7 +159,7 @@ LIT = ("primary", "validation", "open", "incident", "metal")
 
 
 @dataclass(frozen=True)
-class Counted:
+class Count:
     """Openings, exposures, and seconds of exposures with the shutter open."""
 
     openings: int
@@ -167,29 +169,29 @@ class Counted:
 
 @dataclass(frozen=True)
 class Counts:
-    """What the run says it has done, and what the IOC counted."""
+    """What the run reports to have done, and what the IOC counted."""
 
-    run: Counted
-    ioc: Counted
+    run: Count
+    ioc: Count
     shutter: str
 
     @classmethod
-    def of(cls, scanned: Scanned, diode: Any, told: dict[str, Any]) -> Counts:
-        """From a scan, its diode and what the IOC said at its end.
+    def from_scan(cls, scanned: DemoScan, diode: Any, reported: dict[str, Any]) -> Counts:
+        """Compare a scan, its diode and what the IOC reported at its end.
 
         Parameters
         ----------
         scanned : Scanned
         diode : Diode
             One with `reading_s` (s), such as a Keithley, has several exposures of the IOC in one of the scan.
-        told : dict
+        reported : dict
             By the IOC: `openings`, `exposures`, `open_s` (s) and `shutter`.
         """
         lit = sum(len(scanned.exposures.streams[name]) for name in LIT)
         exposure_s = scanned.exposures.metadata.exposure_s or EXPOSURE_S
         readings = max(1, round(exposure_s / getattr(diode, "reading_s", exposure_s)))
-        run = Counted(scanned.openings, lit * readings, lit * exposure_s)
-        return cls(run, Counted(told["openings"], told["exposures"], told["open_s"]), told["shutter"])
+        run = Count(scanned.openings, lit * readings, lit * exposure_s)
+        return cls(run, Count(reported["openings"], reported["exposures"], reported["open_s"]), reported["shutter"])
 
     @property
     def equal(self) -> bool:

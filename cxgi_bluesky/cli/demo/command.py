@@ -18,12 +18,12 @@ class DemoOptions:
     Attributes
     ----------
     object_name, board : str
-        Of the twin.
+        Of the simulation.
     fraction : float
         Sampling fraction.
     seed : int
     out : path
-        Folder for the pictures.
+        Folder for the images.
     data : path or str, optional
         Data folder, as in `session.start`.
     """
@@ -65,7 +65,7 @@ def demo(options: argparse.Namespace, echo: Echo) -> Payload:
     ----------
     options : argparse.Namespace
         Object, board, sampling fraction, seed, folders, `epics` and `detector`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns

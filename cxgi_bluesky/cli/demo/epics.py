@@ -28,7 +28,7 @@ END_S = 15.0
 
 
 def leave_channel_access() -> None:
-    """Close this process' channels for good, before their IOC ends: libca would tell the user of lost connections."""
+    """Close this process' channels for good, before their IOC ends: libca would warn of lost connections."""
     from epics import ca
 
     ca.finalize_libca()
@@ -50,7 +50,7 @@ class DemoIoc:
     environment : dict
         What a client needs in its environment before it imports ophyd.
     counted : dict
-        What the IOC says at its end.
+        What the IOC reports at its end.
 
     Raises
     ------
@@ -62,13 +62,13 @@ class DemoIoc:
         if find_spec("caproto") is None or find_spec("epics") is None:
             raise ConfigError("cxgi demo --epics needs caproto and pyepics: pip install 'cxgi_bluesky[epics]'")
         self.counted: dict[str, Any] = {}
-        self.said = ""
+        self.log_text = ""
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe, which nobody would empty
         options = {"--prefix": prefix, "--board": board, "--object": object_name, "--seed": str(seed)}
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--end-with-parent", "--time-scale", "0"),
-                *(word for option in options.items() for word in option),
+                *(text for option in options.items() for text in option),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -87,12 +87,12 @@ class DemoIoc:
             raise ConfigError("interrupted before the first exposure") from None
         if not line:
             self.end()
-            raise ConfigError(f"the IOC did not start: {(self.said.splitlines() or ['it said nothing'])[-1]}")
-        told = dict(json.loads(line))
-        if "error" in told:
+            raise ConfigError(f"the IOC did not start: {(self.log_text.splitlines() or ['it said nothing'])[-1]}")
+        announced = dict(json.loads(line))
+        if "error" in announced:
             self.end()
-            raise ConfigError(f"the IOC did not start: {told['error']}")
-        return told
+            raise ConfigError(f"the IOC did not start: {announced['error']}")
+        return announced
 
     def __enter__(self) -> Self:
         return self
@@ -116,11 +116,11 @@ class DemoIoc:
         if rest and rest.strip():
             self.counted = json.loads(rest)
         self._log.seek(0)
-        self.said = self._log.read().strip()
+        self.log_text = self._log.read().strip()
         self._log.close()
         return self.counted
 
-    def tell_clients(self) -> None:
+    def update_environment(self) -> None:
         """Put its addresses into this process' environment; Channel Access reads them once."""
         os.environ.update(self.environment)
 
@@ -143,7 +143,7 @@ def run_epics_demo(asked: DemoOptions, detector: str, echo: Any) -> dict[str, An
     ----------
     asked : DemoOptions
     detector : {"generic", "keithley", "tetramm", "scaler"}
-    say : callable
+    echo : callable
 
     Returns
     -------
@@ -153,20 +153,20 @@ def run_epics_demo(asked: DemoOptions, detector: str, echo: Any) -> dict[str, An
     Raises
     ------
     CxgiError
-        For an unknown detector, without the extra ``epics``, or after Ctrl-C; the shutter is closed and the IOC ended.
+        Without the extra ``epics``, or after Ctrl-C; the shutter is closed and the IOC ended.
     """
-    words = beamline_words(detector, asked.board)
-    echo(f"Starting an IOC of its own, prefix {words['prefix']}, as fast as it can ...")
-    with DemoIoc(prefix=words["prefix"], board=asked.board, object_name=asked.object_name, seed=asked.seed) as ioc:
-        ioc.tell_clients()
-        numbers = {"detector": detector, **_scan_and_show(ioc, words, asked, echo)}
+    config = make_beamline_config(detector, asked.board)
+    echo(f"Starting an IOC of its own, prefix {config['prefix']}, as fast as it can ...")
+    with DemoIoc(prefix=config["prefix"], board=asked.board, object_name=asked.object_name, seed=asked.seed) as ioc:
+        ioc.update_environment()
+        numbers = {"detector": detector, **_scan_and_show(ioc, config, asked, echo)}
     with whole_file(Path(asked.out) / NUMBERS_FILE) as file:
         file.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     return numbers
 
 
-def beamline_words(detector: str, board: str) -> dict[str, Any]:
-    """Words of the package's example for a detector, with another board, and without what fits its own alone.
+def make_beamline_config(detector: str, board: str) -> dict[str, Any]:
+    """Read the package's example for a detector, with another board, and without what fits its own alone.
 
     Parameters
     ----------
@@ -177,44 +177,37 @@ def beamline_words(detector: str, board: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Words of a beamline file.
-
-    Raises
-    ------
-    CxgiError
-        For an unknown detector.
+        Keys of a beamline file.
     """
-    if detector not in EXAMPLES:
-        raise ConfigError(f"detector {detector!r} is unknown: choose {', '.join(EXAMPLES)} or all")
     text = example_path(EXAMPLES[detector]).read_text(encoding="utf-8")
-    words: dict[str, Any] = yaml.safe_load(text)
-    words.pop("data", None)
-    if board == words["board"]:
-        return words
-    stage = {key: value for key, value in words["stage"].items() if key not in OF_THE_BOARD}
-    return {**words, "stage": stage, "board": str(Path(board).resolve()) if Path(board).is_file() else board}
+    config: dict[str, Any] = yaml.safe_load(text)
+    config.pop("data", None)
+    if board == config["board"]:
+        return config
+    stage = {key: value for key, value in config["stage"].items() if key not in OF_THE_BOARD}
+    return {**config, "stage": stage, "board": str(Path(board).resolve()) if Path(board).is_file() else board}
 
 
-def _scan_and_show(ioc: DemoIoc, words: dict[str, Any], asked: DemoOptions, echo: Any) -> dict[str, Any]:
+def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, echo: Any) -> dict[str, Any]:
     """What follows when the environment is right: from here on ophyd may be imported."""
     from ... import session
     from ...devices.simulated.beamline import simulated_beamline
-    from ...session.shutdown import leave_to_itself
-    from .agreement import Counts, agreement
+    from ...session.shutdown import unregister
+    from .agreement import Counts, compare_with_simulated
     from .run import numbers_of, output_folder, scan, show
 
     folder = output_folder(asked.out)
     file = folder / "beamline.yml"
-    file.write_text(yaml.safe_dump(words, sort_keys=False), encoding="utf-8")
+    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     s = session.start(sim=False, beamline=file, data=asked.data)
     scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, over Channel Access with {file}", echo)
     leave_channel_access()
-    leave_to_itself(s.shutter)
-    counts = Counts.of(scanned, s.diode, ioc.end())
+    unregister(s.shutter)
+    counts = Counts.from_scan(scanned, s.diode, ioc.end())
     assert isinstance(s.board, MaskBoard)
     truth = simulated_beamline(s.board, asked.object_name, seed=asked.seed).simulation.truth
     shown = show(s, scanned, truth, folder, echo)
-    beside = agreement(scanned, asked, s.board, incident=s.object_stage is not None, echo=echo)
+    beside = compare_with_simulated(scanned, asked, s.board, incident=s.object_stage is not None, echo=echo)
     echo(str(beside))
     echo(str(counts))
     return {
@@ -232,7 +225,7 @@ WHOLE, SHARE = "generic", 0.25  # the others read more PVs an exposure: a quarte
 
 
 def run_each_detector(asked: DemoOptions, *, quiet: bool, echo: Any) -> dict[str, Any]:
-    """``cxgi demo --epics`` for every detector, with pictures in a folder of its own each.
+    """``cxgi demo --epics`` for every detector, with images in a folder of its own each.
 
     Parameters
     ----------
@@ -252,30 +245,30 @@ def run_each_detector(asked: DemoOptions, *, quiet: bool, echo: Any) -> dict[str
     CxgiError
         If one of them fails or is interrupted; it has said why.
     """
-    told = {}
+    by_detector = {}
     for detector in EXAMPLES:
         folder = Path(asked.out) / detector
         share = asked.fraction if detector == WHOLE else SHARE * asked.fraction
         fewer = "" if detector == WHOLE else f", with {SHARE:.0%} of the patterns asked for: it takes longer"
         echo(f"\n=== detector {detector}{fewer} ===")
         here = replace(asked, fraction=share, out=folder)
-        _run([*_as_words(here), "--detector", detector], quiet=quiet)
-        told[detector] = json.loads((folder / NUMBERS_FILE).read_text(encoding="utf-8"))
-    echo(_table(told))
-    return {"detectors": told, "exit_code": max(numbers["exit_code"] for numbers in told.values())}
+        _run_command([*_to_arguments(here), "--detector", detector], quiet=quiet)
+        by_detector[detector] = json.loads((folder / NUMBERS_FILE).read_text(encoding="utf-8"))
+    echo(_table(by_detector))
+    return {"detectors": by_detector, "exit_code": max(numbers["exit_code"] for numbers in by_detector.values())}
 
 
-def _as_words(asked: DemoOptions) -> list[str]:
-    """On the command line."""
+def _to_arguments(asked: DemoOptions) -> list[str]:
+    """Return the options as a command line has them."""
     options = {"--object": asked.object_name, "--board": asked.board, "--fraction": asked.fraction,
                "--seed": asked.seed, "--out": asked.out, "--data": asked.data}  # fmt: skip
-    return [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    return [text for name, value in options.items() if value is not None for text in (name, str(value))]
 
 
-def _run(words: list[str], *, quiet: bool) -> None:
+def _run_command(arguments: list[str], *, quiet: bool) -> None:
     sys.stdout.flush()  # the child writes there too
     child = subprocess.Popen(
-        [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics", *words],
+        [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics", *arguments],
         stdout=subprocess.DEVNULL if quiet else None,
     )
     while True:
@@ -288,9 +281,9 @@ def _run(words: list[str], *, quiet: bool) -> None:
         raise ConfigError("the demonstration ended there; what went wrong is told above")
 
 
-def _table(told: dict[str, Any]) -> str:
+def _table(by_detector: dict[str, Any]) -> str:
     lines = ["", f"{'detector':<10} {'exposures':>9} {'counts':>9}  beside soft devices"]
-    for detector, numbers in told.items():
+    for detector, numbers in by_detector.items():
         counts = "equal" if numbers["counts"]["equal"] else "NOT EQUAL"
         beside = numbers["beside_soft_devices"]
         lines.append(

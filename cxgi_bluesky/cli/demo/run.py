@@ -34,7 +34,7 @@ AFFINE = "after a least-squares affine fit to the truth, for every method"
 
 
 def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) -> dict[str, Any]:
-    """Scan, reconstruct with every method, save pictures.
+    """Scan, reconstruct with every method, save images.
 
     Parameters
     ----------
@@ -70,8 +70,8 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) 
 
 
 @dataclass(frozen=True)
-class Scanned:
-    """A scan as the catalog holds it, and its last live pictures.
+class DemoScan:
+    """A scan as the catalog holds it, and its last live images.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class Scanned:
         }
 
 
-def scan(s: Session, fraction: float, words: str, echo: Callable[[str], None]) -> Scanned:
+def scan(s: Session, fraction: float, description: str, echo: Callable[[str], None]) -> DemoScan:
     """Scan the object of a session.
 
     Parameters
@@ -115,9 +115,9 @@ def scan(s: Session, fraction: float, words: str, echo: Callable[[str], None]) -
     s : Session
     fraction : float
         Sampling fraction.
-    words : str
+    description : str
         Of the object and the exposure time, for the user.
-    say : callable
+    echo : callable
 
     Raises
     ------
@@ -127,17 +127,17 @@ def scan(s: Session, fraction: float, words: str, echo: Callable[[str], None]) -
     pattern_set = s.pattern_set(fraction)
     echo(
         f"Scanning {pattern_set.count} of {pattern_set.size**2} patterns of board {s.board.name} "
-        f"({s.board.metal}, D_r {s.board.d_r:.0%}), {words}"
+        f"({s.board.metal}, D_r {s.board.d_r:.0%}), {description}"
     )
-    uid = _scan_or_say_what_is_left(s, pattern_set)
+    uid = _scan_or_report_rest(s, pattern_set)
     live = s.wait_for_images()
     run = find_run(s.catalog, uid)
     open_s, openings = float(s.shutter.open_s.get()), int(s.shutter.openings.get())
-    return Scanned(uid, run, pattern_set, read_exposures(run), live, open_s, openings)
+    return DemoScan(uid, run, pattern_set, read_exposures(run), live, open_s, openings)
 
 
-def _scan_or_say_what_is_left(s: Session, pattern_set: PatternSet) -> str:
-    """Run the scan; Ctrl-C ends it cleanly and says what can still be done with it."""
+def _scan_or_report_rest(s: Session, pattern_set: PatternSet) -> str:
+    """Run the scan; Ctrl-C ends it cleanly and reports what can still be done with it."""
     uids: list[str] = []
     s.RE.subscribe(lambda _, start: uids.append(start["uid"]), "start")
     try:
@@ -156,15 +156,15 @@ def _scan_or_say_what_is_left(s: Session, pattern_set: PatternSet) -> str:
 
 
 @dataclass(frozen=True)
-class Shown:
+class DemoResults:
     """Images by method, and their numbers as plain values."""
 
     images: dict[str, Reconstruction]
     numbers: dict[str, dict[str, Any]]
 
 
-def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, echo: Echo) -> Shown:
-    """Reconstruct with every method, record, compare with the truth, draw and tell.
+def show(s: Session, scanned: DemoScan, truth: np.ndarray[Any, Any], out: Path, echo: Echo) -> DemoResults:
+    """Reconstruct with every method, record, compare with the truth, draw and report.
 
     Parameters
     ----------
@@ -174,8 +174,8 @@ def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, e
     truth : ndarray, shape (n, n)
         True transmission (0..1).
     out : Path
-        Folder for the pictures.
-    say : callable
+        Folder for the images.
+    echo : callable
         Takes a line of text for the user.
     """
     measurement = Measurement.from_exposures(scanned.exposures)
@@ -184,13 +184,13 @@ def show(s: Session, scanned: Scanned, truth: np.ndarray[Any, Any], out: Path, e
         name: {**compare(r.image, truth), "seconds": r.seconds, "held_out": r.quality["held_out"]}
         for name, r in images.items()
     }
-    save_pictures(out, truth, images, numbers, cnr_curves(measurement, truth))
+    save_images(out, truth, images, numbers, cnr_curves(measurement, truth))
     echo(table(numbers))
     echo(f"Pictures in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
-    return Shown(images, numbers)
+    return DemoResults(images, numbers)
 
 
-def numbers_of(asked: DemoOptions, s: Session, scanned: Scanned, shown: Shown, out: Path) -> dict[str, Any]:
+def numbers_of(asked: DemoOptions, s: Session, scanned: DemoScan, shown: DemoResults, out: Path) -> dict[str, Any]:
     """What a demonstration has shown, as plain values.
 
     Parameters
@@ -200,7 +200,7 @@ def numbers_of(asked: DemoOptions, s: Session, scanned: Scanned, shown: Shown, o
     scanned : Scanned
     shown : Shown
     out : Path
-        Folder of the pictures.
+        Folder of the images.
     """
     return {
         **scanned.to_dict(),
@@ -227,13 +227,13 @@ def output_folder(out: str | Path) -> Path:
 def reconstruct_all(
     measurement: Measurement, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, echo: Echo
 ) -> dict[str, Reconstruction]:
-    """Every method from what the catalog holds, each stored as a derived run; held against the live picture.
+    """Every method from what the catalog holds, each stored as a derived run; compared with the live image.
 
     Parameters
     ----------
     measurement : Measurement
     live : dict of str to Reconstruction or None
-        Last live picture by method, where there was one.
+        Last live image by method, where there was one.
     catalog : tiled container
     pixel_um : float
         Pixel size at the object (um).
@@ -249,9 +249,9 @@ def reconstruct_all(
     for method in METHODS:
         results[method] = reconstruct_and_check(measurement, method=method)
         record_reconstruction(catalog, results[method], pixel_um=pixel_um)
-        picture = live.get(method)
-        if picture is not None:
-            same = np.allclose(picture.image, results[method].image, rtol=1e-5, atol=1e-6)
+        last = live.get(method)
+        if last is not None:
+            same = np.allclose(last.image, results[method].image, rtol=1e-5, atol=1e-6)
             echo(f"Last live picture ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}")
     return results
 
@@ -291,7 +291,7 @@ def table(numbers: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def save_pictures(
+def save_images(
     out: Path,
     truth: np.ndarray[Any, Any],
     results: dict[str, Reconstruction],
