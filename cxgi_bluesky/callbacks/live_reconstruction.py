@@ -61,7 +61,7 @@ class ReferenceRuns:
         self._runs[exposures.start["uid"]] = exposures
 
     def get(self, uid: str | None) -> Exposures | None:
-        """The run with this uid, None if it is not known."""
+        """Return the run with this uid, None if it is not known."""
         return None if uid is None else self._runs.get(uid)
 
 
@@ -154,7 +154,7 @@ class LiveReconstruction:
         return self.images
 
     def wait(self, timeout: float | None = 60.0) -> Reconstruction | None:
-        """After the run: wait for the last image and return it (None if there is none)."""
+        """Wait, after the run, for the last image and return it (None if there is none)."""
         for run in list(self._runs):
             run.finished.wait(timeout)
         return self.latest

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def has_display() -> bool:
-    """Whether a window can be shown: a display, an MPLBACKEND that allows it, and no worker of another process."""
+    """Return whether a window can be shown: a display, an MPLBACKEND that allows it, no worker process."""
     if os.environ.get("MPLBACKEND", "").lower() == "agg" or parent_process() is not None:
         return False
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -51,7 +51,7 @@ def check_name(folder: Path) -> None:
 
 
 def address_of(folder: Path) -> str:
-    """The path of a folder for addresses: its own, or that of a link to it if its name means something in an address.
+    """Return the path of a folder for addresses: its own, or of a link to it if its name means something in an address.
 
     A link is made in the user's data folder where it is missing.
 
@@ -82,7 +82,7 @@ def _link_to(folder: Path) -> Path:
 
 
 def read_addresses(folder: Path) -> list[str]:
-    """The paths under which the catalog of a folder knows it: one, more if it was moved, none if it holds no run.
+    """Read the paths that the catalog of a folder has for it: one, more if it was moved, none if it holds no run.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def read_addresses(folder: Path) -> list[str]:
 
 
 def find_address(recorded: list[str], folder: Path) -> str | None:
-    """That of the recorded paths which leads to the folder, None if it has been moved or copied.
+    """Return that of the recorded paths which leads to the folder, None if it has been moved or copied.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def rewrite_addresses(folder: Path, old: list[str], new: str) -> int:
     old : list of str
         One path at least.
     new : str
-        Path that takes their place.
+        Path that replaces them.
     """
     with closing(_connect(folder)) as database:
         database.execute("BEGIN IMMEDIATE")
@@ -177,7 +177,7 @@ def _is_same(path: Path, folder: Path) -> bool:
 
 
 def prepare_tables(path: Path) -> None:
-    """Set write-ahead logging, once for the life of the file; say so where that cannot be, as on network folders.
+    """Set write-ahead logging, once for the life of the file; warn where that is impossible, as on network folders.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def prepare_tables(path: Path) -> None:
 
 
 def set_write_ahead_log(path: Path, ask: Callable[[str], Any]) -> None:
-    """The same for a database of either library.
+    """Set write-ahead logging of a database of either library.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def set_write_ahead_log(path: Path, ask: Callable[[str], Any]) -> None:
 
 
 def has_tables(path: Path) -> bool:
-    """Whether there is a database that may hold exposures; a damaged one may."""
+    """Return whether there is a database that may hold exposures; a damaged one may."""
     try:
         return path.exists() and path.stat().st_size > 0 and _ask(path, "SELECT count(*) FROM sqlite_master") > 0
     except CxgiError:

@@ -90,7 +90,7 @@ def record_reconstruction(
 
 
 def read_image(run: Any) -> np.ndarray[Any, Any]:
-    """Image of a derived run, shape (n, n).
+    """Read the image of a derived run, shape (n, n).
 
     Raises
     ------

@@ -31,16 +31,16 @@ from .databases import (
     set_write_ahead_log,
     wait_for_others,
 )
-from .tiled_adapter import import_warnings_silenced
+from .tiled_adapter import silence_import_warnings
 
 logger = logging.getLogger(__name__)
 
 OPENING_S = 300.0  # a first opening takes seconds, on a busy machine many
-_in_use: dict[Path, int] = {}  # descriptors whose locks say that this process has a folder open
+_in_use: dict[Path, int] = {}  # descriptors whose locks show that this process has a folder open
 
 
 def open_embedded(folder: Path, *, to_write: bool) -> Any:
-    """The catalog in a folder, which is made, or follows the folder to its new place, under a lock.
+    """Open the catalog in a folder, under a lock: make it if missing, rewrite its addresses if the folder was moved.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def open_embedded(folder: Path, *, to_write: bool) -> Any:
     with hold_lock(folder, "opening", wait_s=OPENING_S):
         recorded = read_addresses(folder)
         _check_databases(folder, bool(recorded), to_write)
-        address = _follow(folder, recorded)
+        address = _find_or_move_address(folder, recorded)
         config = _tree_config(address)
         _write_profile(folder, config)
         if not _was_made_by_this_tiled(folder):
@@ -75,13 +75,13 @@ def open_embedded(folder: Path, *, to_write: bool) -> Any:
 
 
 def _prepare_catalog(path: Path) -> None:
-    """As `prepare_tables`: Tiled asks for a write-ahead log within a transaction, where SQLite does not listen."""
+    """Set write-ahead logging: Tiled asks for it within a transaction, where SQLite ignores it."""
     with closing(sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)) as database:
         set_write_ahead_log(path, lambda statement: database.execute(statement).fetchone()[0])
 
 
 def _open(folder: Path, config: dict[str, Any]) -> Any:
-    with import_warnings_silenced():
+    with silence_import_warnings():
         _import_test_client()
         from tiled.client import from_context
         from tiled.client.context import Context
@@ -112,7 +112,7 @@ def _import_test_client() -> None:
         sys.modules.update(known)
 
 
-@import_warnings_silenced()
+@silence_import_warnings()
 def _make(database: Path, uri: str) -> None:
     """Make the tables of a new catalog; look at those of one that was made by another release of Tiled."""
     from sqlalchemy.ext.asyncio import create_async_engine
@@ -149,12 +149,12 @@ def _make(database: Path, uri: str) -> None:
 
 
 def _explain_failure(database: Path, error: Exception) -> CxgiError:
-    """What Tiled could not open, and what to do."""
+    """Name what Tiled could not open, and the remedy."""
     return StorageError(f"{database} cannot be opened ({type(error).__name__}: {error}): bring it back from a copy")
 
 
 def _check_databases(folder: Path, holds_runs: bool, to_write: bool) -> None:
-    """A database that is gone is never made anew in silence while the other one is full."""
+    """Raise if one database is missing while the other holds runs: it must not be made anew unnoticed."""
     catalog, tables = folder / "catalog.db", folder / "tables.db"
     if not catalog.exists() and has_tables(tables):
         raise StorageError(
@@ -169,8 +169,8 @@ def _check_databases(folder: Path, holds_runs: bool, to_write: bool) -> None:
         _raise_or_warn(text, to_write)
 
 
-def _follow(folder: Path, recorded: list[str]) -> str:
-    """How the folder is addressed; if it was moved or copied, its catalog follows, while nobody has it open."""
+def _find_or_move_address(folder: Path, recorded: list[str]) -> str:
+    """Return the address of a folder; if it was moved or copied, rewrite its catalog while nobody has it open."""
     address = find_address(recorded, folder) or address_of(folder)
     old = [path for path in recorded if path != address]
     if old:
@@ -213,7 +213,7 @@ def _tables_uri(address: str) -> str:
 
 
 def _tree_config(address: str) -> dict[str, Any]:
-    """Tiled configuration of the embedded catalog."""
+    """Return the Tiled configuration of the embedded catalog."""
     return {
         "trees": [
             {
@@ -232,7 +232,7 @@ def _tree_config(address: str) -> dict[str, Any]:
 
 
 def _write_profile(folder: Path, config: dict[str, Any]) -> None:
-    """A Tiled profile, so that plain ``databroker.catalog["cxgi"]`` opens the same catalog.
+    """Write a Tiled profile, so that plain ``databroker.catalog["cxgi"]`` opens the same catalog.
 
     It is found when the environment variable TILED_PROFILES names the folder ``profiles``.
     """
@@ -253,7 +253,7 @@ def _version_text() -> str:
 
 
 def _was_made_by_this_tiled(folder: Path) -> bool:
-    """Whether the database was made or checked by this version of Tiled: seconds are saved if it need not ask again."""
+    """Return whether this version of Tiled made or checked the database: not to ask again saves seconds."""
     database, marker = folder / "catalog.db", _marker(folder)
     try:
         return database.stat().st_size > 0 and marker.read_text(encoding="utf-8") == _version_text()

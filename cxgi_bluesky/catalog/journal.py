@@ -50,7 +50,7 @@ class PlainDocuments:
         self._reported: set[str] = set()
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        """The same document with plain values; the one that was given stays as it is."""
+        """Return the document with plain values; the one that was given stays as it is."""
         if name not in _ROWS:
             return dict(self._plain(name, document, ""))
         odd = {key: value for key, value in document["data"].items() if not _fits_a_table(value)}
@@ -82,12 +82,12 @@ def _fits_a_table(value: Any) -> bool:
 
 
 def journal_folder(folder: Path) -> Path:
-    """Where the journals of a data folder are."""
+    """Return the folder of the journals in a data folder."""
     return folder / "journal"
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: numpy's numbers and arrays."""
+    """Convert numpy's numbers and arrays, which JSON does not know."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} {value!r} cannot be written into a journal")
@@ -157,7 +157,7 @@ class Journal:
             synchronise_folder(self.path.parent)
 
     def remove(self) -> None:
-        """Of no more use: the catalog has the run."""
+        """Remove the file: the catalog has the run."""
         self.path.unlink(missing_ok=True)
         self.close()
 
@@ -194,7 +194,7 @@ class _Synchroniser:
         self._thread: threading.Thread | None = None
 
     def take(self, journal: Journal, *, at_once: bool = False) -> None:
-        """Something was written.
+        """Synchronise a journal soon, as something was written to it.
 
         Parameters
         ----------
@@ -244,12 +244,12 @@ class JournalContent:
 
 
 def journal_files(folder: Path) -> list[Path]:
-    """Everything that is called a journal, in a fixed order; it may be something else."""
+    """List everything that is called a journal, in a fixed order; it may be something else."""
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
 
 
 def write_journal(path: Path, documents: Iterable[Document]) -> None:
-    """Write a journal anew, in the place of the one that is there; it is on the disk when this returns.
+    """Replace a journal by a new one, which is on the disk when this returns.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def write_journal(path: Path, documents: Iterable[Document]) -> None:
 
 
 def read_journal(path: Path) -> JournalContent:
-    """Every line that can be read, of a journal of one's own."""
+    """Read every line that can be read, of a journal of one's own."""
     with path.open("rb") as file:
         return _read(file)
 
@@ -303,7 +303,7 @@ def open_left_over(path: Path, *, shared: bool = False) -> Iterator[JournalConte
 
 
 def _read(file: Any) -> JournalContent:
-    """Every line that can be read."""
+    """Parse every line that can be read."""
     documents, unreadable = [], 0
     for line in file:
         if not line.strip():

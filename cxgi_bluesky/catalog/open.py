@@ -13,7 +13,7 @@ from ..errors import StorageError
 from .databases import check_name
 from .embedded import open_embedded
 from .recovery import Recovery, report_waiting_runs
-from .tiled_adapter import import_warnings_silenced
+from .tiled_adapter import silence_import_warnings
 from .writer import CatalogWriter, remember_writer, writer_of
 
 KEY_VARIABLE = "TILED_API_KEY"
@@ -22,7 +22,7 @@ PATIENCE = {"TILED_RETRY_ATTEMPTS": 3, "TILED_RETRY_TIMEOUT": 10.0}
 
 
 def is_server(data: str | Path | None) -> bool:
-    """Whether a data folder is the address of a server instead."""
+    """Return whether a data folder is the address of a server instead."""
     return isinstance(data, str) and data.lower().startswith(("http://", "https://"))
 
 
@@ -38,7 +38,7 @@ def check_address(address: str) -> None:
 
 
 def open_server(address: str) -> Any:
-    """The catalog of a server; its key is in the environment variable ``TILED_API_KEY``.
+    """Open the catalog of a server; its key is in the environment variable ``TILED_API_KEY``.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def open_server(address: str) -> Any:
         If the server does not answer, refuses the key, or keeps no catalog of runs.
     """
     _limit_patience()
-    with import_warnings_silenced():
+    with silence_import_warnings():
         from tiled.client import from_uri
 
         try:
@@ -65,8 +65,8 @@ def open_server(address: str) -> Any:
 
 
 def _limit_patience() -> None:
-    """For this process, unless its environment says otherwise, which Tiled reads once and may have read already."""
-    with import_warnings_silenced():
+    """Limit Tiled's retries in this process unless its environment does, which Tiled may have read already."""
+    with silence_import_warnings():
         from tiled.client import utils
     for name, value in PATIENCE.items():
         if name not in os.environ:
@@ -80,7 +80,7 @@ DATA_VARIABLE = "CXGI_DATA"
 
 
 def data_location(data: str | Path | None = None) -> str | Path | None:
-    """What was given, else ``CXGI_DATA``: a folder or a server's address; None: the user's data folder.
+    """Return what was given, else ``CXGI_DATA``: a folder or a server's address; None: the user's data folder.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def data_location(data: str | Path | None = None) -> str | Path | None:
 
 
 def data_folder(data: str | Path | None = None) -> Path:
-    """Where runs are kept: the folder given, else ``CXGI_DATA``, else the user's data folder.
+    """Return where runs are kept: the folder given, else ``CXGI_DATA``, else the user's data folder.
 
     ``~`` is the user's home, and ``file://`` addresses are folders. Of a server it is where this machine keeps
     journals and live images of its runs, a folder for each address.
@@ -128,7 +128,7 @@ def _folder_of(location: str | Path) -> Path:
 
 
 def _writable(folder: Path) -> Path:
-    """Make the folder and write to it, so that a scan never starts without a place for its data."""
+    """Make the folder and write to it, so that no scan starts that cannot store its data."""
     check_name(folder.absolute())
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
         A folder as in `data_folder`, or the address of a Tiled server (``http://host:port``).
     to_write : bool
         For who is about to scan, and calls `recover_journals` first: databases that are damaged or missing are errors.
-        Else runs can still be listed; what is wrong is said, and how many runs wait to be recovered.
+        Else runs can still be listed; warnings report what is wrong, and how many runs wait to be recovered.
 
     Returns
     -------
@@ -178,6 +178,6 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
 def recover_journals(catalog: Any) -> Recovery:
     """Store the runs that were cut off, or that the catalog did not take: whatever it or their journals have of them.
 
-    Runs that are not finished become "abort". What was recovered, and what is wrong with a journal, is said.
+    Runs that are not finished become "abort". Warnings report what was recovered, and what is wrong with a journal.
     """
     return writer_of(catalog).recover()

@@ -23,7 +23,7 @@ _OPTIONS = {"reference_uid": "--reference", "dark_uid": "--dark-run"}
 
 
 def find_run(catalog: Any, uid: str) -> Any:
-    """The run whose uid is or begins with `uid`.
+    """Find the run whose uid is or begins with `uid`.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def find_run(catalog: Any, uid: str) -> Any:
 
 
 def find_named_run(catalog: Any, name: str) -> Any:
-    """The run that someone has named: its uid or the beginning of it, its scan number, or its position from the end.
+    """Find a run by its uid or the beginning of it, its scan number, or its position from the end.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _check_nothing_newer_waits(waiting: Sequence[Mapping[str, Any]], last: Any, 
 
 
 def last_scan(catalog: Any) -> Any:
-    """The newest mask scan.
+    """Find the newest mask scan.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def last_scan(catalog: Any) -> Any:
 
 
 def last_scan_id(catalog: Any) -> int:
-    """The highest number of a scan in the catalog, 0 without any."""
+    """Return the highest number of a scan in the catalog, 0 without any."""
     with catalog_errors():
         found = catalog.distinct("start.scan_id")["metadata"]["start.scan_id"]
     return max((row["value"] for row in found if isinstance(row["value"], int)), default=0)
@@ -137,7 +137,7 @@ def _time(start: Mapping[str, Any]) -> float:
 
 
 def read_exposures(run: Any) -> Exposures:
-    """Everything a mask scan has measured, through the same code as live.
+    """Read everything a mask scan has measured, through the same code as live.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def read_exposures(run: Any) -> Exposures:
 
 
 def _documents(run: Any) -> list[tuple[str, Any]]:
-    """A run's documents; of one under way, again in a moment if one of its streams was only half in the catalog."""
+    """Read a run's documents; of one under way, again in a moment if a stream is only half in the catalog."""
     end = time.monotonic() + HALF_WRITTEN_S
     while True:
         try:
@@ -167,7 +167,7 @@ def _documents(run: Any) -> list[tuple[str, Any]]:
 
 
 def read_whole_scan(catalog: Any, run: Any) -> Exposures:
-    """Everything that belongs to one image: what a mask scan has measured, and the scans that it resumes.
+    """Read everything that belongs to one image: what a mask scan has measured, and the scans that it resumes.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def read_whole_scan(catalog: Any, run: Any) -> Exposures:
 
 
 def read_linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: str | None = None) -> Exposures | None:
-    """Exposures of the run that belongs to an image: the one named, else that of its start document.
+    """Read the run that belongs to an image: the one named, else that of its start document.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def read_linked_exposures(catalog: Any, exposures: Exposures, link: str, uid: st
 
 
 def read_linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None) -> Exposures | None:
-    """The dark scan that a run needs; None, and none is looked up, where it has dark readings of its own.
+    """Read the dark scan that a run needs; None, and none is looked up, where it has dark readings of its own.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def read_linked_dark(catalog: Any, exposures: Exposures, uid: str | None = None)
 
 
 def read_exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
-    """Exposures of a run of the kind that is expected ("reference" or "dark").
+    """Read a run, which must be of a kind ("reference" or "dark").
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def read_exposures_of_kind(catalog: Any, uid: str, kind: str) -> Exposures:
 
 
 def summarise(run: Any) -> dict[str, Any]:
-    """What a list of runs shows: uid, time, purpose, and what it measured or was made from.
+    """Summarise a run for a list: uid, time, purpose, and what it measured or was made from.
 
     Of a run of others, as much of it as its start document has.
     """

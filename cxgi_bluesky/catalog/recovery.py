@@ -56,7 +56,7 @@ class Recovery:
 
 
 def waiting_runs(folder: Path, echo: Callable[[str], None] = lambda text: None) -> list[Waiting]:
-    """The journals of a data folder that no process writes; what is no journal of a run is reported.
+    """List the journals of a data folder that no process writes; report what is no journal of a run.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def waiting_runs(folder: Path, echo: Callable[[str], None] = lambda text: None) 
 
 
 def report_waiting_runs(folder: Path) -> None:
-    """One line for whoever reads: there is more than the catalog has."""
+    """Warn whoever reads that there is more than the catalog has."""
     if waiting := waiting_runs(folder, logger.warning):
         logger.warning(waits(len(waiting)))
 
@@ -114,7 +114,7 @@ def recover(catalog: Any, folder: Path) -> Recovery:
 
 
 def _recover_or_report(catalog: Any, folder: Path, path: Path, result: Recovery) -> None:
-    """One bad journal must not keep the others out."""
+    """Recover one journal; a bad one must not keep the others out."""
     try:
         with open_left_over(path) as content:
             if content is None:
@@ -212,7 +212,7 @@ def _start_of(content: JournalContent) -> Mapping[str, Any]:
 
 
 def _uid_of(path: Path, content: JournalContent) -> str:
-    """The run of a journal: as its start document says, else as its descriptors and its name do."""
+    """Return the run of a journal: by its start document, else by its descriptors and its name."""
     start = _start_of(content)
     if start:
         return str(start["uid"])
@@ -225,7 +225,7 @@ def _uid_of(path: Path, content: JournalContent) -> str:
 
 
 def union(journal: Iterable[Document], stored: Iterable[Document]) -> list[Document]:
-    """All that either of them has of a run, from start to stop, with events one by one.
+    """Join all that either of them has of a run, from start to stop, with events one by one.
 
     Where the catalog has nothing more, this is the journal in its own order; else events are in the order of time.
     Events whose descriptor neither of them has are left out. Without a stop document the run counts as aborted.
@@ -273,7 +273,7 @@ _NEEDED = {
 
 
 def _one_by_one(documents: Iterable[Document]) -> Iterator[Document]:
-    """The documents with their pages of events undone, without those that lack what is needed here."""
+    """Unpack pages of events, and leave out documents that lack what is needed here."""
     from event_model import unpack_event_page
 
     for name, document in documents:
@@ -290,7 +290,7 @@ def _one_by_one(documents: Iterable[Document]) -> Iterator[Document]:
 def _events_and_others(
     documents: list[Document], streams: Mapping[str, str]
 ) -> tuple[dict[Key, Document], list[Document]]:
-    """Events by what identifies them, the first of each; the other documents but start and stop."""
+    """Split into events by what identifies them, the first of each, and the other documents but start and stop."""
     events: dict[Key, Document] = {}
     for name, d in documents:
         if name == "event" and d["descriptor"] in streams:
@@ -315,7 +315,7 @@ def _keys(documents: list[Document]) -> Counter[Key]:
 
 
 def read_documents(catalog: Any, uid: str) -> list[Document]:
-    """What the catalog has of a run, also of one that was only begun: every stored row, repeated seq_nums included.
+    """Read what the catalog has of a run, also of one only begun: every stored row, repeated seq_nums included.
 
     Tiled's own export gives the last row of each seq_num alone.
 
@@ -353,7 +353,7 @@ def read_documents(catalog: Any, uid: str) -> list[Document]:
 
 
 def _read_events(stream: Any, described: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows of a stream, in the order in which they were written; arrays are kept beside the table."""
+    """Read the rows of a stream, in the order in which they were written; arrays are kept beside the table."""
     parts, keys = dict(stream.items()), described[0].get("data_keys", {})
     if any(re.fullmatch(r"internal_\d+", part) for part in parts):
         raise StorageError(f"stream {described[0]['name']!r} has more columns than can be compared")
@@ -376,7 +376,7 @@ def _read_events(stream: Any, described: list[dict[str, Any]]) -> Iterator[dict[
 
 
 def _builtin(value: Any) -> Any:
-    """Arrays as lists, also arrays of arrays."""
+    """Convert arrays to lists, also arrays of arrays."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     return [_builtin(one) for one in value] if isinstance(value, list) else value

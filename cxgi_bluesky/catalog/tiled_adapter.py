@@ -1,4 +1,4 @@
-"""What this package adds to Tiled: batches of documents, and its failures as one error that says what to do."""
+"""What this package adds to Tiled: batches of documents, and its failures as one error with a remedy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CATALOG = ("tiled", "bluesky_tiled_plugins")
 
 
 def batch_size(start: Mapping[str, Any]) -> int:
-    """Exposures between two writes of a run: few if they take long, as others read it meanwhile."""
+    """Return the exposures between two writes of a run: few if they take long, as others read it meanwhile."""
     exposure_s = cxgi_block(start).get("exposure_s")
     if not isinstance(exposure_s, int | float) or not exposure_s > 0:
         return BATCH_SIZE
@@ -26,15 +26,15 @@ def batch_size(start: Mapping[str, Any]) -> int:
 
 
 @contextmanager
-def import_warnings_silenced() -> Iterator[None]:
-    """Deprecations inside the stack are no news to our user."""
+def silence_import_warnings() -> Iterator[None]:
+    """Hide deprecations inside the stack, which our user cannot mend."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def run_writer(catalog: Any, *, batch_size: int = BATCH_SIZE) -> Callable[[str, Mapping[str, Any]], None]:
-    """Callback that writes documents into the catalog in batches; critical: its errors end the scan.
+    """Return a callback that writes documents into the catalog in batches; critical: its errors end the scan.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def run_writer(catalog: Any, *, batch_size: int = BATCH_SIZE) -> Callable[[str, 
     callable
         Takes name and document of one run.
     """
-    with import_warnings_silenced():
+    with silence_import_warnings():
         from bluesky_tiled_plugins import TiledWriter
 
     writer: Callable[[str, Mapping[str, Any]], None] = TiledWriter(catalog, batch_size=batch_size, max_array_size=0)
@@ -58,13 +58,13 @@ def run_writer(catalog: Any, *, batch_size: int = BATCH_SIZE) -> Callable[[str, 
 
 
 def short(error: BaseException) -> str:
-    """An error in one line."""
+    """Describe an error in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200] if lines else '-'}"
 
 
 def catalog_problem(error: BaseException) -> CxgiError | None:
-    """The error to show for one that comes out of the catalog; None for all others."""
+    """Return the error to show for one that comes out of the catalog; None for all others."""
     if _package(type(error).__module__) not in _OF_THE_CATALOG and not _is_of_the_catalog(error):
         return None
     import httpx
@@ -85,14 +85,14 @@ def _package(module: str) -> str:
 
 
 def _is_of_the_catalog(error: BaseException) -> bool:
-    """Whether it was raised below Tiled's code, which takes what is in its databases to be whole."""
+    """Return whether it was raised below Tiled's code, which takes what is in its databases to be whole."""
     frames = walk_tb(error.__traceback__)
     return any(_package(frame.f_globals.get("__name__", "")) in _CATALOG for frame, _ in frames)
 
 
 @contextmanager
 def catalog_errors() -> Iterator[None]:
-    """What goes wrong in the catalog is one error that says what to do.
+    """Turn what goes wrong in the catalog into one error with a remedy.
 
     Raises
     ------

@@ -148,8 +148,8 @@ class CatalogWriter:
 
     # ------------------------------------------------------------ the thread
 
-    def exclusively(self) -> AbstractContextManager[None]:
-        """Other processes write into this folder's catalog before or after."""
+    def lock_writing(self) -> AbstractContextManager[None]:
+        """Keep other processes from writing into this folder's catalog meanwhile."""
         return hold_lock(self.folder, "writing")
 
     def put(self, task: Callable[[], None], *, at_once: bool = True) -> None:
@@ -195,7 +195,7 @@ class CatalogWriter:
         threading._register_atexit(self.close)  # type: ignore[attr-defined]
 
     def _ask(self, function: Callable[[], Result]) -> Result:
-        """What a function returns or raises in the thread, after all that was handed over before."""
+        """Call a function in the thread, after all that was handed over before; return or raise what it does."""
         answer: list[Result] = []
         problem: list[BaseException] = []
         done = threading.Event()
@@ -227,7 +227,7 @@ class CatalogWriter:
                     logger.exception("the catalog's writer: what it was doing is left to cxgi recover")
 
     def _next(self) -> list[Callable[[], None]]:
-        """What is to be done now; nothing at the end."""
+        """Wait for what is to be done now; return nothing at the end."""
         with self._condition:
             while True:
                 now = time.monotonic()
@@ -294,7 +294,7 @@ class _Run:
         """
         if self._failure is None:
             try:
-                with self._owner.exclusively():
+                with self._owner.lock_writing():
                     self._write = self._write or run_writer(self._owner.catalog, batch_size=batch_size(self.start))
                     self._write(name, document)
             except Exception as error:
@@ -319,7 +319,7 @@ class _Run:
             return
         path = self._journal.path
         try:
-            with self._owner.exclusively():
+            with self._owner.lock_writing():
                 if path.exists():  # else another process has recovered it
                     store_journal(self._owner.catalog, path, read_journal(path), self.uid)
                     keep_done(path)
@@ -372,12 +372,12 @@ _writers: dict[Any, CatalogWriter] = {}  # by the connection of their catalog
 
 
 def remember_writer(writer: CatalogWriter) -> None:
-    """That of a catalog which has been opened."""
+    """Keep the writer of a catalog which has been opened."""
     _writers[writer.catalog.context] = writer
 
 
 def writer_of(catalog: Any) -> CatalogWriter:
-    """The one writer of a catalog that `open_catalog` has opened.
+    """Return the one writer of a catalog that `open_catalog` has opened.
 
     Raises
     ------

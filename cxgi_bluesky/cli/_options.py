@@ -25,7 +25,7 @@ Commands = Any  # argparse's own type of a group of sub-parsers is private
 
 
 def add_command(commands: Commands, name: str, function: Command, *, data: bool = True) -> argparse.ArgumentParser:
-    """A sub-parser whose help is the first line of the function's docstring.
+    """Add a sub-parser whose help is the first line of the function's docstring.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def add_command(commands: Commands, name: str, function: Command, *, data: bool 
 
 
 def command_parser(program: str, function: Command) -> argparse.ArgumentParser:
-    """The parser of a program that is one command.
+    """Make the parser of a program that is one command.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ def refuse_for_signed(options: argparse.Namespace, coding: str | None) -> None:
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal would obey: metadata of others may hold escape characters."""
+    """Escape what a terminal would obey: metadata of others may hold such characters."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def plain(value: Any) -> Any:
-    """Values that JSON knows: NaN and infinity become None, arrays and numpy numbers plain ones."""
+    """Convert to values that JSON knows: NaN and infinity become None, arrays and numpy numbers plain ones."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -156,7 +156,7 @@ def _find_board(name: str, of_the_run: Payload | None) -> MaskBoard:
 
 
 def _find_shipped_board(of_the_run: Payload | None) -> MaskBoard | None:
-    """The board of the run, if it is exactly one that comes with the package."""
+    """Find the board of the run, if it is exactly one that comes with the package."""
     from ..masks.board import load_board
     from ..masks.board_files import list_shipped_boards
 

@@ -87,7 +87,7 @@ def _line_of(row: Payload) -> str:
 
 
 def _find_measured_d_r(catalog: Any, exposures: Any, echo: Echo) -> tuple[float, float] | None:
-    """D_r without the dark, be it of a run that this one names; None, with the reason, if that cannot be had."""
+    """Measure D_r, the dark subtracted, be it of a run that this one names; None, and the reason echoed, if that fails."""
     from ..catalog import read_linked_dark
     from ..measurement.reference import dark_level
 
@@ -107,7 +107,7 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
     ----------
     options : argparse.Namespace
         `run`, `out` and `data`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns

@@ -1,4 +1,4 @@
-"""``cxgi check``: is everything of a beamline file there, and as the file says?"""
+"""``cxgi check``: compare a beamline file with its devices."""
 
 from __future__ import annotations
 

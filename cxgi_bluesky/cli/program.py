@@ -1,7 +1,7 @@
 """The command line: `cxgi` and its commands, one file a group.
 
 Every command has ``--json``: one JSON object on stdout and nothing else there; NaN is null.
-Exit status: 0 done, 2 the request cannot be met (one line says why), 1 anything else, such as findings of `check`.
+Exit status: 0 done, 2 the request cannot be met (one line: why), 1 anything else, such as findings of `check`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None, *, parser: argparse.ArgumentPar
 
 
 def _run(options: argparse.Namespace, echo: Echo) -> Payload:
-    """What a command returns; an extra that is missing and faults of the catalog are one line that says what to do."""
+    """Run a command; a missing extra and faults of the catalog become one line with the remedy."""
     try:
         return options.command(options, echo)
     except (CxgiError, OSError):
@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace, echo: Echo) -> Payload:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line's grammar."""
+    """Build the grammar of the command line."""
     parser = argparse.ArgumentParser(prog="cxgi", description="Computational x-ray ghost imaging with Bluesky.")
     parser.add_argument("--version", action="version", version=f"cxgi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -89,7 +89,7 @@ def queue_profile(options: argparse.Namespace, echo: Echo) -> Payload:
     ----------
     options : argparse.Namespace
         `folder`, `beamline` (None: the simulated one) and `data`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -99,7 +99,7 @@ def queue_profile(options: argparse.Namespace, echo: Echo) -> Payload:
     """
     arguments, board, object_moves = _devices(options.beamline)
     if options.data is not None:
-        arguments["data"] = _lasting(options.data)
+        arguments["data"] = _absolute_location(options.data)
     text = ", ".join(f"{name}={value!r}" for name, value in {**arguments, "progress": False}.items())
     moving = ', "object_stage": "object_stage"' if object_moves else ""
     plan = PLAN % (board.size, count_for_fraction(board.size, 0.1875), moving)
@@ -115,7 +115,7 @@ def queue_profile(options: argparse.Namespace, echo: Echo) -> Payload:
 
 
 def _devices(beamline: str | None) -> tuple[dict[str, Any], MaskBoard, bool]:
-    """What a session is started with, the board on its stage, and whether an object stage is there."""
+    """Return what a session is started with, the board on its stage, and whether an object stage is there."""
     if beamline is None:
         return {"sim": True}, load_board("au64"), True
     from ..devices.config.load import beamline_path, read_beamline_file
@@ -124,8 +124,8 @@ def _devices(beamline: str | None) -> tuple[dict[str, Any], MaskBoard, bool]:
     return {"sim": False, "beamline": str(file.path)}, file.board, file.words["object_stage"] is not None
 
 
-def _lasting(data: str) -> str:
-    """A data folder by its whole path, as a manager may be started anywhere; a server's address as it is."""
+def _absolute_location(data: str) -> str:
+    """Return a data folder by its whole path, as a manager may be started anywhere; a server's address as it is."""
     from ..catalog import data_folder
     from ..catalog.open import is_server
 

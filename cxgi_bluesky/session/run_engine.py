@@ -27,7 +27,7 @@ STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tile
 
 
 def make_run_engine(catalog: Any) -> RunEngine:
-    """A RunEngine that numbers its scans, stamps package versions into every run and stores it, journal first.
+    """Make a RunEngine that numbers its scans, stamps package versions into every run and stores it, journal first.
 
     Metadata (``RE.md``) and the number of the last scan are kept in the data folder.
     """
@@ -114,7 +114,7 @@ class EngineMetadata(UserDict[str, Any]):
         return copy.deepcopy(self.data, memo)
 
     def next_scan_id(self, _: Mapping[str, Any]) -> int:
-        """Number of the next scan, which no other process gets; the RunEngine's ``scan_id_source``."""
+        """Return the number of the next scan, which no other process gets; the RunEngine's ``scan_id_source``."""
         return self._keep(scans=1)
 
     def _keep(self, *, scans: int = 0) -> int:
@@ -158,7 +158,7 @@ RECOVERED = 1.02  # of the least current: one that hovers there does not start a
 
 
 def source_suspenders(source: Any) -> list[Any]:
-    """Suspenders for a RunEngine from a source's signals.
+    """Make suspenders for a RunEngine from a source's signals.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ class Session:
         return self.stage, self.shutter, self.diode
 
     def wait_for_images(self) -> dict[str, Reconstruction | None]:
-        """After a scan: wait for the last live image of each method, and for its drawing."""
+        """Wait, after a scan, for the last live image of each method, and for its drawing."""
         last = {worker.method: worker.wait() for worker in self.live}
         if self.view is not None:
             self.view.flush()
@@ -130,7 +130,7 @@ class Session:
         return self.wait_for_images()
 
     def pattern_set(self, fraction: float = 0.1875, order: str = DEFAULT_ORDER, seed: int | None = None) -> PatternSet:
-        """A pattern set of the board's size.
+        """Make a pattern set of the board's size.
 
         Parameters
         ----------
@@ -146,11 +146,11 @@ class Session:
         return PatternSet.from_fraction(self.board.size, fraction, order, seed)
 
     def speckles(self, path: str | Path) -> SpeckleSet:
-        """Recorded patterns, registered in the data folder, where reconstructions of their runs find them."""
+        """Register recorded patterns in the data folder, where reconstructions of their runs find them."""
         return register_speckles(path, self.folder)
 
     def scan(self, fraction: float = 0.1875, exposure_s: float = 1.0, **options: Any) -> Any:
-        """The plan of one image with this beamline's devices: ``s.RE(s.scan(0.1875, 1.0))``.
+        """Return the plan of one image with this beamline's devices: ``s.RE(s.scan(0.1875, 1.0))``.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class Session:
         max_open_s: float | None = None,
         md: Any = None,
     ) -> Any:
-        """The plan of what a scan lacks that was cut off, by default the last one: ``s.RE(s.resume_scan())``.
+        """Return the plan that completes an interrupted scan, by default the last one: ``s.RE(s.resume_scan())``.
 
         See `plans.resume_scan`.
 
@@ -218,7 +218,7 @@ class Session:
         )
 
     def plans_by_uid(self) -> tuple[Callable[..., MsgGenerator[Any]], Callable[..., MsgGenerator[Any]]]:
-        """`mask_scan` and `resume_scan` for a queue, which knows other runs by their uids alone.
+        """Return `mask_scan` and `resume_scan` for a queue, which knows other runs by their uids alone.
 
         ``mask_scan, resume_scan = s.plans_by_uid()`` in a start-up file. They take the arguments of those in `plans`,
         but that `resume_scan` takes the `uid` of a scan, by default the last one, and `speckles`, a file, instead of
@@ -273,7 +273,7 @@ class Session:
         return mask_scan, resume_scan
 
     def _read_earlier(self, uid: str | int | None, speckles: str | Path | None) -> tuple[Exposures, SpeckleSet | None]:
-        """What a scan that is to be resumed has measured, and its recorded patterns."""
+        """Read what a scan that is to be resumed has measured, and its recorded patterns."""
         earlier = read_whole_scan(self.catalog, self._find_run(uid))
         self.references.keep(earlier)
         return earlier, None if speckles is None else self.speckles(speckles)
@@ -286,7 +286,7 @@ class Session:
             options["dark_uid"] = self._find_dark(options["dark_uid"], exposure_s)
 
     def _find_run(self, uid: str | int | None) -> Any:
-        """The run named, else the newest scan; a run that the catalog did not take is taken from its journal first."""
+        """Find the run named, else the newest scan; runs that wait in journals are recovered first."""
         recover_journals(self.catalog)
         return last_scan(self.catalog) if uid in (None, "last") else find_named_run(self.catalog, str(uid))
 
@@ -294,13 +294,13 @@ class Session:
         return RunMetadata(exposure_s=exposure_s, **bucket_metadata(self.diode), **attributes)
 
     def _find_dark(self, uid: str, exposure_s: float) -> str:
-        """Whole uid of a dark scan that fits."""
+        """Return the whole uid of a dark scan that fits."""
         dark = read_exposures_of_kind(self.catalog, uid, "dark")
         dark_level(self._metadata(exposure_s), dark)
         return str(dark.start["uid"])
 
     def _find_reference(self, uid: str, pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> str:
-        """Whole uid of a reference scan that fits, kept at hand for the live images."""
+        """Return the whole uid of a reference scan that fits, and keep it at hand for the live images."""
         reference = read_exposures(find_run(self.catalog, uid))
         board = {"id": self.board.name, "sha256": self.board.sha256}
         check_reference(self._metadata(exposure_s, board=board, pattern_set=pattern_set.to_dict()), reference)
@@ -309,7 +309,7 @@ class Session:
         return str(reference.start["uid"])
 
     def reference_scan(self, fraction: float = 0.1875, exposure_s: float = 1.0, **options: Any) -> Any:
-        """The plan of a reference scan: the same tiles with the object out.
+        """Return the plan of a reference scan: the same tiles with the object out.
 
         Its uid goes into the scans that belong to it: ``(uid,) = s.RE(s.reference_scan(0.1875))``, then
         ``s.RE(s.scan(0.1875, reference_uid=uid))``.
@@ -331,7 +331,7 @@ class Session:
         )
 
     def align_board(self, exposure_s: float = 1.0, **options: Any) -> Any:
-        """The plan that finds the alignment of the board: ``(uid,) = s.RE(s.align_board())``.
+        """Return the plan that finds the alignment of the board: ``(uid,) = s.RE(s.align_board())``.
 
         Then ``fit = alignment_from_run(s.catalog[uid])`` (of `analysis.plate_alignment`),
         ``write_aligned_board(s.board, fit, "new.yaml")``, and ``s.stage.board = fit.aligned_board`` to go on with it.

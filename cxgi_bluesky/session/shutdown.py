@@ -30,7 +30,7 @@ _engines: WeakKeyDictionary[Any, RunEngine] = WeakKeyDictionary()  # by their sh
 
 
 def close_at_end(engine: RunEngine, shutter: Any) -> None:
-    """From now on, an end of the process aborts what the engine runs and closes the shutter.
+    """Have the end of the process abort what the engine runs and close the shutter.
 
     Signals that the program handles by itself stay its own, and so do all of them outside the main thread. A child
     of `multiprocessing`, such as the worker of a queue, is another matter: it inherits handlers that are about its
@@ -55,26 +55,26 @@ def close_at_end(engine: RunEngine, shutter: Any) -> None:
 
 
 def unregister(shutter: Any) -> None:
-    """Ask no more of a shutter at the end: its IOC was ended before."""
+    """Leave a shutter alone at the end of the process: its IOC was ended before."""
     _engines.pop(shutter, None)
 
 
 def _end(number: int, _: Any) -> None:
-    """End as the signal wants it, after the scan and the shutter."""
+    """Abort the scan, close the shutter, then end by the signal."""
     name = signal.Signals(number).name
     for other in SIGNALS:
         signal.signal(other, signal.SIG_IGN)  # a second one must not come between
     _leave_dead_terminal()
     logger.warning("%s: the scan is aborted and the shutter closed", name)
     for engine in set(_engines.values()):
-        _abort(engine, f"the process was told to end ({name})")
+        _abort(engine, f"the process was asked to end ({name})")
     _close_those_that_are_open()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
 
 def _leave_dead_terminal() -> None:
-    """A terminal that hung up fails whoever prints, the RunEngine's abort among them."""
+    """Redirect output of a terminal that hung up: printing to it would fail, also in the RunEngine's abort."""
     for output in (1, 2):
         try:
             os.write(output, b"")

@@ -1,4 +1,4 @@
-"""Whether a scan over Channel Access agrees with soft devices: decided by what soft runs of two seeds differ by."""
+"""Compare a scan over Channel Access with simulated devices; two simulated runs of different seeds set the scale."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IDENTICAL, AGREES, DIFFERS = "the very buckets", "within the noise", "APART BY M
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a run is from a soft run of its seed.
+    """How far a run is from a simulated run of its seed.
 
     Attributes
     ----------
@@ -41,10 +41,10 @@ class Agreement:
     identical : bool
         Whether all buckets are the same to 1e-9.
     chi2, chi2_of_seeds : float
-        Mean square of the buckets' differences over their stored sigma squared: of the run and its soft one, and of
-        two soft runs of different seeds. Detector noise alone gives 2; drift and stage errors come on top.
+        Mean square of the buckets' differences over their stored sigma squared: of the run and its simulated
+        one, and of two simulated runs of different seeds. Detector noise alone gives 2; drift and stage errors come on top.
     images : dict of str to float
-        By method, rms difference of the images, monitor left out on both sides, over that of two soft runs of
+        By method, rms difference of the images, monitor left out on both sides, over that of two simulated runs of
         different seeds: 0 the same image, about 1 another noise.
     """
 
@@ -90,7 +90,7 @@ class Agreement:
 def compare_with_simulated(
     scanned: DemoScan, asked: DemoOptions, board: MaskBoard, *, incident: bool, echo: Echo
 ) -> Agreement:
-    """Compare a scan with soft devices of the same seed, and these with soft devices of another one.
+    """Compare a scan with simulated devices of the same seed, and these with those of another one.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def compare_with_simulated(
     echo("The same scan on soft devices, with the same seed and with another ...")
     mine = Exposures.from_documents(_without_monitor(scanned.run.documents()))
     seeds = (asked.seed, asked.seed + 1)
-    soft, other = (_soft_run(board, asked.object_name, seed, scanned.pattern_set, incident) for seed in seeds)
+    soft, other = (_run_simulated(board, asked.object_name, seed, scanned.pattern_set, incident) for seed in seeds)
     patterns, identical, chi2 = _compare(mine, soft)
     _, _, of_seeds = _compare(other, soft)
     images = [_images(exposures) for exposures in (mine, soft, other)]
@@ -114,7 +114,7 @@ def compare_with_simulated(
 
 
 def _without_monitor(documents: Any) -> Any:
-    """Documents of a run without its monitor: soft devices have none."""
+    """Drop the monitor from documents: simulated devices have none."""
     for name, document in documents:
         if name == "start":
             words = cxgi_block(document)
@@ -122,7 +122,7 @@ def _without_monitor(documents: Any) -> Any:
         yield name, document
 
 
-def _soft_run(board: MaskBoard, object_name: str, seed: int, pattern_set: PatternSet, incident: bool) -> Exposures:
+def _run_simulated(board: MaskBoard, object_name: str, seed: int, pattern_set: PatternSet, incident: bool) -> Exposures:
     line = simulated_beamline(board, object_name, seed=seed)
     measured, engine = Exposures(), RunEngine({})
     engine.subscribe(measured)
@@ -133,7 +133,7 @@ def _soft_run(board: MaskBoard, object_name: str, seed: int, pattern_set: Patter
 
 
 def _compare(one: Exposures, other: Exposures) -> tuple[int, bool, float]:
-    """Patterns in both, whether all their buckets are the same, and chi2 a bucket by the second's sigma."""
+    """Count the patterns in both; return whether all buckets are the same, and chi2 a bucket by the second's sigma."""
     rows = [
         (exposure.bucket, one.streams["primary"][pattern].bucket, exposure.sigma)
         for pattern, exposure in other.streams["primary"].items()

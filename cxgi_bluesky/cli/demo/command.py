@@ -96,7 +96,7 @@ def _over_epics(asked: DemoOptions, options: argparse.Namespace, echo: Echo) -> 
 
 
 def _thickness(options: argparse.Namespace) -> dict[str, Any]:
-    """Material and light of an object that is a thickness; nothing for the others."""
+    """Return material and light of an object that is a thickness; nothing for the others."""
     if options.material is None and options.energy_kev is None:
         return {}
     if options.material is None or options.energy_kev is None:

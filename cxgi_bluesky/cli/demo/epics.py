@@ -1,4 +1,4 @@
-"""The demonstration over Channel Access: an IOC, a beamline file, a scan, and soft devices beside it."""
+"""The demonstration over Channel Access: an IOC, a beamline file, a scan, compared with simulated devices."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ DISAGREES = 1  # exit code
 
 
 def run_epics_demo(asked: DemoOptions, detector: str, echo: Any) -> dict[str, Any]:
-    """Scan an IOC of its own through a beamline file, and hold everything against soft devices.
+    """Scan an IOC of its own through a beamline file, and compare everything with simulated devices.
 
     To be called in a process that has not talked Channel Access before.
 
@@ -189,12 +189,12 @@ def make_beamline_config(detector: str, board: str) -> dict[str, Any]:
 
 
 def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, echo: Any) -> dict[str, Any]:
-    """What follows when the environment is right: from here on ophyd may be imported."""
+    """Scan and reconstruct, when the environment is right: from here on ophyd may be imported."""
     from ... import session
     from ...devices.simulated.beamline import simulated_beamline
     from ...session.shutdown import unregister
     from .agreement import Counts, compare_with_simulated
-    from .run import numbers_of, output_folder, scan, show
+    from .run import collect_numbers, output_folder, scan, show
 
     folder = output_folder(asked.out)
     file = folder / "beamline.yml"
@@ -211,7 +211,7 @@ def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, ech
     echo(str(beside))
     echo(str(counts))
     return {
-        **numbers_of(asked, s, scanned, shown, folder),
+        **collect_numbers(asked, s, scanned, shown, folder),
         "beside_soft_devices": beside.to_dict(),
         "counts": counts.to_dict(),
         "exit_code": 0 if beside.good and counts.equal else DISAGREES,
@@ -225,7 +225,7 @@ WHOLE, SHARE = "generic", 0.25  # the others read more PVs an exposure: a quarte
 
 
 def run_each_detector(asked: DemoOptions, *, quiet: bool, echo: Any) -> dict[str, Any]:
-    """``cxgi demo --epics`` for every detector, with images in a folder of its own each.
+    """Run ``cxgi demo --epics`` for every detector, with images in a folder of its own each.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def run_each_detector(asked: DemoOptions, *, quiet: bool, echo: Any) -> dict[str
         Its fraction is for the first detector.
     quiet : bool
         Nothing is printed.
-    say : callable
+    echo : callable
 
     Returns
     -------
@@ -243,7 +243,7 @@ def run_each_detector(asked: DemoOptions, *, quiet: bool, echo: Any) -> dict[str
     Raises
     ------
     CxgiError
-        If one of them fails or is interrupted; it has said why.
+        If one of them fails or is interrupted; it has reported the reason.
     """
     by_detector = {}
     for detector in EXAMPLES:
@@ -276,9 +276,9 @@ def _run_command(arguments: list[str], *, quiet: bool) -> None:
             code = child.wait()
             break
         except KeyboardInterrupt:
-            continue  # it got the same: it closes the shutter, and says what is left
+            continue  # it got the same: it closes the shutter, and reports what is left
     if code not in (0, DISAGREES):
-        raise ConfigError("the demonstration ended there; what went wrong is told above")
+        raise ConfigError("the demonstration ended there; the reason is above")
 
 
 def _table(by_detector: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) 
     asked : DemoOptions
     object_parameters : dict
         Material and spectrum of an object that is a thickness; empty for others.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -63,7 +63,7 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) 
     echo(f"Shutter {s.shutter.state.get()}, open for {scanned.open_s:.0f} s in {scanned.openings} exposures")
     assert isinstance(s.beamline, SimulatedBeamline)
     shown = show(s, scanned, s.beamline.simulation.truth, out, echo)
-    return numbers_of(asked, s, scanned, shown, out)
+    return collect_numbers(asked, s, scanned, shown, out)
 
 
 # ---------------------------------------------------------------- scan
@@ -190,8 +190,8 @@ def show(s: Session, scanned: DemoScan, truth: np.ndarray[Any, Any], out: Path, 
     return DemoResults(images, numbers)
 
 
-def numbers_of(asked: DemoOptions, s: Session, scanned: DemoScan, shown: DemoResults, out: Path) -> dict[str, Any]:
-    """What a demonstration has shown, as plain values.
+def collect_numbers(asked: DemoOptions, s: Session, scanned: DemoScan, shown: DemoResults, out: Path) -> dict[str, Any]:
+    """Return the results of a demonstration as plain values.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def numbers_of(asked: DemoOptions, s: Session, scanned: DemoScan, shown: DemoRes
 
 
 def output_folder(out: str | Path) -> Path:
-    """The folder, made; `CxgiError` if that cannot be."""
+    """Make the folder; `CxgiError` if that cannot be."""
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def output_folder(out: str | Path) -> Path:
 def reconstruct_all(
     measurement: Measurement, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, echo: Echo
 ) -> dict[str, Reconstruction]:
-    """Every method from what the catalog holds, each stored as a derived run; compared with the live image.
+    """Reconstruct the stored scan by every method, record each as a derived run, compare it with the live image.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def reconstruct_all(
     catalog : tiled container
     pixel_um : float
         Pixel size at the object (um).
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -257,7 +257,7 @@ def reconstruct_all(
 
 
 def cnr_curves(measurement: Measurement, truth: np.ndarray[Any, Any]) -> dict[str, list[tuple[int, float]]]:
-    """CNR of each method after the first M exposures, for a dozen M.
+    """Compute the CNR of each method after the first M exposures, for a dozen M.
 
     Parameters
     ----------
@@ -280,14 +280,14 @@ def cnr_curves(measurement: Measurement, truth: np.ndarray[Any, Any]) -> dict[st
 
 
 def table(numbers: dict[str, dict[str, Any]]) -> str:
-    """The numbers as text."""
+    """Format the numbers as text."""
     lines = ["", f"{'method':<12} {'CNR':>7} {'PSNR dB':>9} {'SSIM':>7} {'time ms':>9} {'held out':>9}"]
     for name, n in numbers.items():
         held_out = f"{n['held_out']['explained']:9.0%}" if n["held_out"] else f"{'-':>9}"
         scores = f"{n['cnr']:7.2f} {n['psnr_db']:9.2f} {n['ssim']:7.3f}"
         lines.append(f"{name:<12} {scores} {n['seconds'] * 1e3:9.2f} {held_out}")
     lines.append("PSNR and SSIM after an affine fit to the truth, for every method alike;")
-    lines.append("held out: power of patterns kept back that the picture predicts, told without the truth")
+    lines.append("held out: power of patterns kept back that the image predicts, computed without the truth")
     return "\n".join([*lines, ""])
 
 
@@ -298,7 +298,7 @@ def save_images(
     numbers: dict[str, dict[str, Any]],
     curves: dict[str, list[tuple[int, float]]],
 ) -> None:
-    """object.png, one PNG a method, cnr.png, and overview.png with all of it.
+    """Write object.png, one PNG a method, cnr.png, and overview.png with all of it.
 
     Parameters
     ----------
