@@ -87,7 +87,7 @@ def _line_of(row: Payload) -> str:
 
 
 def _find_measured_d_r(catalog: Any, exposures: Any, echo: Echo) -> tuple[float, float] | None:
-    """Measure D_r, the dark subtracted, be it of a run that this one names; None, and the reason echoed, if that fails."""
+    """Measure D_r, the dark subtracted, also one of another run; echo the reason and return None if that fails."""
     from ..catalog import read_linked_dark
     from ..measurement.reference import dark_level
 
