@@ -81,7 +81,7 @@ def main() -> None:
     ours = sum(results[name]["mean"] for name in ("live_correlation", "live_ch_mwcnn", "progress"))
     summary = {
         "events": len(clocks["progress"].ms),
-        "pictures": {p.method: p.pictures for p in pictures},
+        "pictures": {p.method: p.images for p in pictures},
         "ms_per_event": results,
         "all_live_callbacks_mean_ms": round(ours, 4),
         "over_live_table": round(ours / results["bluesky LiveTable"]["mean"], 3),

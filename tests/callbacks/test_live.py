@@ -118,6 +118,8 @@ def test_pictures_come_while_the_scan_runs(RE, beamline):
     assert seen[-1] == 24
     assert seen == sorted(seen)
     assert live.images == len(seen)
+    with pytest.warns(FutureWarning, match="images"):  # its earlier name
+        assert live.pictures == len(seen)
 
 
 def test_a_slow_worker_drops_stale_requests_and_never_delays_the_scan(RE, beamline, monkeypatch):

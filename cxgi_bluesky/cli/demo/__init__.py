@@ -1,1 +1,1 @@
-"""``cxgi demo``: a scan of a simulated object and its images, on soft devices or over Channel Access."""
+"""``cxgi demo``: a scan of a simulated object and its images, on simulated devices or over Channel Access."""

@@ -42,7 +42,7 @@ class Agreement:
         Whether all buckets are the same to 1e-9.
     chi2, chi2_of_seeds : float
         Mean square of the buckets' differences over their stored sigma squared: of the run and its simulated
-        one, and of two simulated runs of different seeds. Detector noise alone gives 2; drift and stage errors add to it.
+        one, and of two simulated runs of other seeds. Detector noise alone gives 2; drift and stage errors add to it.
     images : dict of str to float
         By method, rms difference of the images, monitor left out on both sides, over that of two simulated runs of
         different seeds: 0 the same image, about 1 another noise.
