@@ -94,7 +94,7 @@ def compare_with_simulated(
 
     Parameters
     ----------
-    scanned : Scanned
+    scanned : DemoScan
     asked : DemoOptions
         Its object and seed.
     board : MaskBoard
@@ -181,7 +181,7 @@ class Counts:
 
         Parameters
         ----------
-        scanned : Scanned
+        scanned : DemoScan
         diode : Diode
             One with `reading_s` (s), such as a Keithley, has several exposures of the IOC in one of the scan.
         reported : dict

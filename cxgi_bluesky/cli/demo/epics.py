@@ -194,7 +194,7 @@ def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, ech
     from ...devices.simulated.beamline import simulated_beamline
     from ...session.shutdown import unregister
     from .agreement import Counts, compare_with_simulated
-    from .run import collect_numbers, output_folder, scan, show
+    from .run import output_folder, scan, show
 
     folder = output_folder(asked.out)
     file = folder / "beamline.yml"
@@ -206,12 +206,12 @@ def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, ech
     counts = Counts.from_scan(scanned, s.diode, ioc.end())
     assert isinstance(s.board, MaskBoard)
     truth = simulated_beamline(s.board, asked.object_name, seed=asked.seed).simulation.truth
-    shown = show(s, scanned, truth, folder, echo)
+    numbers = show(asked, s, scanned, truth, folder, echo)
     beside = compare_with_simulated(scanned, asked, s.board, incident=s.object_stage is not None, echo=echo)
     echo(str(beside))
     echo(str(counts))
     return {
-        **collect_numbers(asked, s, scanned, shown, folder),
+        **numbers,
         "beside_soft_devices": beside.to_dict(),
         "counts": counts.to_dict(),
         "exit_code": 0 if beside.good and counts.equal else DISAGREES,

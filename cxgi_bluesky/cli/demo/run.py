@@ -62,8 +62,7 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) 
     scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, 1 s each (simulated)", echo)
     echo(f"Shutter {s.shutter.state.get()}, open for {scanned.open_s:.0f} s in {scanned.openings} exposures")
     assert isinstance(s.beamline, SimulatedBeamline)
-    shown = show(s, scanned, s.beamline.simulation.truth, out, echo)
-    return collect_numbers(asked, s, scanned, shown, out)
+    return show(asked, s, scanned, s.beamline.simulation.truth, out, echo)
 
 
 # ---------------------------------------------------------------- scan
@@ -155,28 +154,28 @@ def _scan_or_report_rest(s: Session, pattern_set: PatternSet) -> str:
 # ---------------------------------------------------------------- results
 
 
-@dataclass(frozen=True)
-class DemoResults:
-    """Images by method, and their numbers as plain values."""
-
-    images: dict[str, Reconstruction]
-    numbers: dict[str, dict[str, Any]]
-
-
-def show(s: Session, scanned: DemoScan, truth: np.ndarray[Any, Any], out: Path, echo: Echo) -> DemoResults:
+def show(
+    asked: DemoOptions, s: Session, scanned: DemoScan, truth: np.ndarray[Any, Any], out: Path, echo: Echo
+) -> dict[str, Any]:
     """Reconstruct with every method, record, compare with the truth, draw and report.
 
     Parameters
     ----------
+    asked : DemoOptions
     s : Session
         Of the scan.
-    scanned : Scanned
+    scanned : DemoScan
     truth : ndarray, shape (n, n)
         True transmission (0..1).
     out : Path
         Folder for the images.
     echo : callable
         Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        The numbers as plain values.
     """
     measurement = Measurement.from_exposures(scanned.exposures)
     images = reconstruct_all(measurement, scanned.live, s.catalog, s.board.pixel_um, echo)
@@ -187,28 +186,13 @@ def show(s: Session, scanned: DemoScan, truth: np.ndarray[Any, Any], out: Path, 
     save_images(out, truth, images, numbers, cnr_curves(measurement, truth))
     echo(table(numbers))
     echo(f"Pictures in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
-    return DemoResults(images, numbers)
-
-
-def collect_numbers(asked: DemoOptions, s: Session, scanned: DemoScan, shown: DemoResults, out: Path) -> dict[str, Any]:
-    """Return the results of a demonstration as plain values.
-
-    Parameters
-    ----------
-    asked : DemoOptions
-    s : Session
-    scanned : Scanned
-    shown : Shown
-    out : Path
-        Folder of the images.
-    """
     return {
         **scanned.to_dict(),
         "object": asked.object_name,
         "board": s.board.name,
         "seed": asked.seed,
         "psnr_and_ssim": AFFINE,
-        "methods": shown.numbers,
+        "methods": numbers,
         "out": str(out),
         "data": str(s.folder),
     }
