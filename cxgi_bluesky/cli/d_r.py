@@ -134,7 +134,7 @@ def _mask(options: argparse.Namespace) -> tuple[Layer, Layer | None, float | Non
 
 def _measure(options: argparse.Namespace, echo: Echo) -> Payload:
     """D_r of the open and the metal tile in a run, its sigma, and what the run holds about its board."""
-    from ..catalog import read_linked_dark, find_named_run, open_catalog, read_exposures
+    from ..catalog import find_named_run, open_catalog, read_exposures, read_linked_dark
     from ..measurement.reference import dark_level
 
     catalog = open_catalog(options.data)
