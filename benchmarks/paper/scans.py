@@ -14,7 +14,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.plans import hadamard_scan, reference_scan
 from cxgi_bluesky.simulation.beamline import SimulationParameters, simulation_parameters
-from cxgi_bluesky.simulation.plate.etching import Defects
+from cxgi_bluesky.simulation.board.etching import Defects
 
 # Of the orders that we know, the one whose first 768 patterns give the paper's TVAL3 picture its contrast.
 ORDER = "cake-cutting"

@@ -9,7 +9,7 @@ from typing import Any
 
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.simulation.beamline import simulation_parameters
-from cxgi_bluesky.simulation.plate.etching import Defects
+from cxgi_bluesky.simulation.board.etching import Defects
 
 
 @dataclass(frozen=True)

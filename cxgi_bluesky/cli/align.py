@@ -30,7 +30,7 @@ def align(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         The alignment and how well it fits (mm, um, deg), for ``--json``.
     """
-    from ..analysis.plate_alignment.run import alignment_from_run, write_aligned_board
+    from ..analysis.board_alignment.run import alignment_from_run, write_aligned_board
     from ..catalog import find_named_run, open_catalog
 
     fit = alignment_from_run(find_named_run(open_catalog(options.data), options.run))

@@ -333,7 +333,7 @@ class Session:
     def align_board(self, exposure_s: float = 1.0, **options: Any) -> Any:
         """Return the plan that finds the alignment of the board: ``(uid,) = s.RE(s.align_board())``.
 
-        Then ``fit = alignment_from_run(s.catalog[uid])`` (of `analysis.plate_alignment`),
+        Then ``fit = alignment_from_run(s.catalog[uid])`` (of `analysis.board_alignment`),
         ``write_aligned_board(s.board, fit, "new.yaml")``, and ``s.stage.board = fit.aligned_board`` to go on with it.
 
         Parameters

@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..masks.pattern_set import PatternSet
 from ..masks.tile_maps import MAX_TRANSMISSION, MIN_TRANSMISSION, FineTileMaps, TileMaps
 from .beamline import BeamlineSimulation
-from .plate.tiles import Map
+from .board.tiles import Map
 
 
 def record_fine_tile_maps(

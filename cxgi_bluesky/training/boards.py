@@ -24,8 +24,8 @@ from .._files.atomic_write import whole_file
 from ..errors import ConfigError, StorageError
 from ..masks.orders import ranking
 from ..masks.transform import hadamard_matrix
-from ..simulation.plate.drawing import DRAWING_VERSION, Design, draw_tile
-from ..simulation.plate.etching import Defects
+from ..simulation.board.drawing import DRAWING_VERSION, Design, draw_tile
+from ..simulation.board.etching import Defects
 from .config import BoardRanges
 
 Masks = NDArray[np.float16]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cxgi_bluesky import session
-from cxgi_bluesky.analysis.plate_alignment.run import alignment_from_run
+from cxgi_bluesky.analysis.board_alignment.run import alignment_from_run
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.masks.board import load_board
 from tests.plans.test_align import fiducial_board, line_on, turned, worst_um

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cxgi_bluesky.analysis.plate_alignment.search import landmarks_of
+from cxgi_bluesky.analysis.board_alignment.search import landmarks_of
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment, MaskBoard, load_board
 from cxgi_bluesky.masks.board_files import list_shipped_boards

@@ -7,7 +7,7 @@ import pytest
 from bluesky import RunEngine
 from bluesky.utils import RunEngineInterrupted
 
-from cxgi_bluesky.analysis.plate_alignment.run import alignment_from_run, write_aligned_board
+from cxgi_bluesky.analysis.board_alignment.run import alignment_from_run, write_aligned_board
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment, MaskBoard, load_board

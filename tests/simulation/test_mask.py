@@ -13,9 +13,9 @@ from cxgi_bluesky.masks.board import Alignment, load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
+from cxgi_bluesky.simulation.board.etching import Defects
+from cxgi_bluesky.simulation.board.mask import tile_transmission, view_transmission
 from cxgi_bluesky.simulation.objects.registry import render_object
-from cxgi_bluesky.simulation.plate.etching import Defects
-from cxgi_bluesky.simulation.plate.mask import tile_transmission, view_transmission
 from cxgi_bluesky.simulation.scans import scan_simulation
 from tests.conftest import QUIET, small_board
 

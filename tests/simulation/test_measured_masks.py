@@ -13,10 +13,10 @@ from cxgi_bluesky.masks.board import Alignment
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.tile_maps import FineTileMaps
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation
+from cxgi_bluesky.simulation.board.etching import Defects
+from cxgi_bluesky.simulation.board.mask import tile_transmission
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
-from cxgi_bluesky.simulation.plate.etching import Defects
-from cxgi_bluesky.simulation.plate.mask import tile_transmission
 from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.tile_camera import record_fine_tile_maps, record_tile_maps
 from tests.conftest import QUIET, small_board

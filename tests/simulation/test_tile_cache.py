@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxgi_bluesky.simulation.plate import cache as tile_cache
-from cxgi_bluesky.simulation.plate import tiles
-from cxgi_bluesky.simulation.plate.cache import TileFile, clear_tile_cache, from_levels, to_levels
-from cxgi_bluesky.simulation.plate.etching import Defects
-from cxgi_bluesky.simulation.plate.tiles import EtchedTiles, whole
+from cxgi_bluesky.simulation.board import cache as tile_cache
+from cxgi_bluesky.simulation.board import tiles
+from cxgi_bluesky.simulation.board.cache import TileFile, clear_tile_cache, from_levels, to_levels
+from cxgi_bluesky.simulation.board.etching import Defects
+from cxgi_bluesky.simulation.board.tiles import EtchedTiles, whole
 from tests.conftest import small_board
 from tests.patience import PATIENCE_S
 

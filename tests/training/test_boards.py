@@ -6,8 +6,8 @@ import pytest
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import ranking
 from cxgi_bluesky.masks.tile_maps import FineTileMaps
-from cxgi_bluesky.simulation.plate.etching import Defects
-from cxgi_bluesky.simulation.plate.tiles import EtchedTiles, whole
+from cxgi_bluesky.simulation.board.etching import Defects
+from cxgi_bluesky.simulation.board.tiles import EtchedTiles, whole
 from cxgi_bluesky.training.boards import SUBPIXELS, BoardRanges, _displace, _early_patterns, board_pool, draw_board
 from tests.conftest import small_board as plate
 

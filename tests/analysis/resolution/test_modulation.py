@@ -7,8 +7,8 @@ from cxgi_bluesky.analysis.resolution.modulation_depth import tile_modulation_de
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import pattern
-from cxgi_bluesky.simulation.plate.etching import COPPER_DEFECTS, GOLD_DEFECTS
-from cxgi_bluesky.simulation.plate.mask import tile_transmission
+from cxgi_bluesky.simulation.board.etching import COPPER_DEFECTS, GOLD_DEFECTS
+from cxgi_bluesky.simulation.board.mask import tile_transmission
 from tests.cases import long_case
 
 BOARDS = {"cu32": COPPER_DEFECTS, "au64": GOLD_DEFECTS}

@@ -61,7 +61,7 @@ def aligned(line: Any) -> dict[str, Any]:
     """The plate's alignment by its fiducials, and a picture with the board as it lies."""
     from dataclasses import asdict
 
-    from cxgi_bluesky.analysis.plate_alignment.run import alignment_from_run
+    from cxgi_bluesky.analysis.board_alignment.run import alignment_from_run
     from cxgi_bluesky.plans import align_board
 
     engine, documents = _engine()
