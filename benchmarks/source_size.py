@@ -15,14 +15,14 @@ import numpy as np
 
 from benchmarks._timing import report
 from cxgi_bluesky.analysis.knife_edge import KnifeGeometry, fit_knife_scan
-from cxgi_bluesky.analysis.resolution.comparison import compare_sharpness
+from cxgi_bluesky.analysis.resolution.mtf import compare_sharpness
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, simulation_parameters
 from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
-from cxgi_bluesky.simulation.knife import Blade
 from cxgi_bluesky.simulation.materials import Layer, predicted_d_r
+from cxgi_bluesky.simulation.optics import Blade
 from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.source import Source
 from cxgi_bluesky.simulation.spectrum import tube_spectrum

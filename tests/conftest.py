@@ -19,8 +19,8 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import hadamard_scan
+from cxgi_bluesky.simulation.base import Detector
 from cxgi_bluesky.simulation.beamline import SimulationParameters
-from cxgi_bluesky.simulation.detector import Detector
 from cxgi_bluesky.simulation.source import POINT_SOURCE
 from tests.children import heed_signals_in_children
 from tests.sharing import Child

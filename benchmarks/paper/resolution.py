@@ -15,7 +15,7 @@ from benchmarks.paper import paper
 from benchmarks.paper.rows import CAMERA_NOISE
 from benchmarks.paper.scans import beamline, etched_parameters, scan_image
 from cxgi_bluesky.analysis.knife_edge import fit_knife_edge
-from cxgi_bluesky.analysis.resolution.comparison import compare_sharpness
+from cxgi_bluesky.analysis.resolution.mtf import compare_sharpness
 from cxgi_bluesky.devices.simulated.beamline import SimulatedKnife
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
@@ -30,7 +30,7 @@ from cxgi_bluesky.simulation.objects.paper import (
     GOLD_RADIUS_UM,
     GOLD_TILT_DEG,
 )
-from cxgi_bluesky.simulation.tile_camera import record_tile_maps
+from cxgi_bluesky.simulation.scans import record_tile_maps
 
 Image = NDArray[Any]
 SPOTS_UM: tuple[tuple[float, float] | float, ...] = (10.0, paper.SPOT_UM, 100.0)

@@ -22,7 +22,7 @@ from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import held_out_score
-from cxgi_bluesky.simulation.tile_camera import record_tile_maps
+from cxgi_bluesky.simulation.scans import record_tile_maps
 
 Image = NDArray[Any]
 Reference = bool | str  # False: none, True: the reference scan, "maps": measured tile maps

@@ -15,8 +15,15 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 from ophyd.utils import LimitError
 
-from ..analysis.board_alignment.fit import Visit, fit_similarity, similarity_of
-from ..analysis.board_alignment.profile import MIN_POINTS, EdgeFit, fit_edges, profile_offsets_um
+from ..analysis.board_alignment.fit import (
+    MIN_POINTS,
+    EdgeFit,
+    Visit,
+    fit_edges,
+    fit_similarity,
+    profile_offsets_um,
+    similarity_of,
+)
 from ..analysis.board_alignment.run import ALONG_X, ALONG_Y, PURPOSE, SEARCH, reading
 from ..analysis.board_alignment.search import landmarks_of, match, orientations, search_grid_um
 from ..devices.diode import Diode

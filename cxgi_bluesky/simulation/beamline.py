@@ -10,16 +10,13 @@ from numpy.typing import NDArray
 from ..errors import ConfigError
 from ..masks.board import MaskBoard
 from ..masks.tile_maps import FineTileMaps
-from .base import SimulationControls
+from .base import Detector, SimulationControls
 from .board.etching import COPPER_DEFECTS, GOLD_DEFECTS, Defects
 from .board.mask import view
 from .board.tiles import tiles_of
 from .camera import Camera, DirectImage, Frame, direct_image, pixels_across, project
-from .detector import Detector
-from .geometry import Geometry
-from .knife import Blade
-from .light_path import behind_mask
 from .objects.rendering import block_mean
+from .optics import Blade, Geometry, behind_mask
 from .source import Source
 
 Map = NDArray[np.float32]

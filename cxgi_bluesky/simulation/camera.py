@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.knife_edge import FWHM_PER_SIGMA
+from ..analysis.resolution.edge import TEN_TO_NINETY
 from ..errors import ConfigError
-from .geometry import Geometry
-from .penumbra import FWHM_PER_SIGMA, transfer
+from .optics import Geometry, transfer
 from .source import Source
 
 Map = NDArray[np.float32]
 Frame = NDArray[np.float64]
-
-TEN_TO_NINETY = 2.5631031310892007  # 10-90 % width of a Gaussian edge in units of its sigma; 1.088 of its FWHM
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from cxgi_bluesky.plans import dark_scan, reference_scan
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.session.reconstruct_run import reconstruct_run
 from cxgi_bluesky.simulation.board.etching import Defects
-from cxgi_bluesky.simulation.tile_camera import record_tile_maps
+from cxgi_bluesky.simulation.scans import record_tile_maps
 from tests.conftest import QUIET, Recorder, small_board, small_scan
 from tests.patience import PATIENCE_S
 

@@ -16,7 +16,7 @@ from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import dark_scan, metal_scan, reference_scan
 from cxgi_bluesky.simulation.board.etching import Defects
-from cxgi_bluesky.simulation.tile_camera import record_tile_maps
+from cxgi_bluesky.simulation.scans import record_tile_maps
 from tests.conftest import QUIET, small_board, small_scan
 
 pytestmark = pytest.mark.usefixtures("opened_once")

@@ -15,7 +15,7 @@ from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.session.reconstruct_run import reconstruct_run
 from cxgi_bluesky.simulation.board.etching import Defects
-from cxgi_bluesky.simulation.tile_camera import record_fine_tile_maps
+from cxgi_bluesky.simulation.scans import record_fine_tile_maps
 from tests.conftest import QUIET, small_board, small_scan
 
 UNCHECKED = "the maps do not say of which board they are"

@@ -20,9 +20,9 @@ from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.simulation.base import Detector
 from cxgi_bluesky.simulation.beamline import SimulationParameters
 from cxgi_bluesky.simulation.camera import Camera
-from cxgi_bluesky.simulation.detector import Detector
 from tests.conftest import QUIET, small_board
 from tests.patience import PATIENCE_S, eventually
 

@@ -15,8 +15,8 @@ from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import dark_scan, hadamard_scan, metal_scan, reference_scan
 from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.simulation.base import Detector
 from cxgi_bluesky.simulation.board.etching import Defects
-from cxgi_bluesky.simulation.detector import Detector
 from tests.conftest import QUIET, small_board
 from tests.plans.test_endings import interrupted
 

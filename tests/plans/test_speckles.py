@@ -15,8 +15,8 @@ from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 from cxgi_bluesky.plans import hadamard_scan, mask_scan, record_speckles
 from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.simulation.sandpaper import SpeckleCamera
 from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper
-from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
 from tests.patience import PATIENCE_S
 from tests.plans.test_endings import interrupted
 

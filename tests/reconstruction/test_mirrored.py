@@ -16,8 +16,7 @@ from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters
 from cxgi_bluesky.simulation.objects.registry import render_object
-from cxgi_bluesky.simulation.scans import scan_simulation
-from cxgi_bluesky.simulation.tile_camera import record_tile_maps
+from cxgi_bluesky.simulation.scans import record_tile_maps, scan_simulation
 from tests.conftest import QUIET, small_board, small_scan
 
 

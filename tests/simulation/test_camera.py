@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxgi_bluesky.analysis.resolution.comparison import compare_sharpness, measure_sharpness
+from cxgi_bluesky.analysis.resolution.mtf import compare_sharpness, measure_sharpness
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, simulation_parameters
 from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
-from cxgi_bluesky.simulation.geometry import Geometry
+from cxgi_bluesky.simulation.optics import Geometry
 from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.source import Source
 from tests.analysis.resolution.synthetic import across

@@ -16,11 +16,9 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters
 from cxgi_bluesky.simulation.board.mask import tile_transmission
-from cxgi_bluesky.simulation.geometry import Geometry
-from cxgi_bluesky.simulation.light_path import blur
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
-from cxgi_bluesky.simulation.penumbra import FWHM_PER_SIGMA, transfer
+from cxgi_bluesky.simulation.optics import FWHM_PER_SIGMA, Geometry, blur, transfer
 from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.source import POINT_SOURCE, Source, intensity_map
 from tests.conftest import QUIET, small_board

@@ -17,8 +17,7 @@ from cxgi_bluesky.simulation.board.etching import Defects
 from cxgi_bluesky.simulation.board.mask import tile_transmission
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
-from cxgi_bluesky.simulation.scans import scan_simulation
-from cxgi_bluesky.simulation.tile_camera import record_fine_tile_maps, record_tile_maps
+from cxgi_bluesky.simulation.scans import record_fine_tile_maps, record_tile_maps, scan_simulation
 from tests.conftest import QUIET, small_board
 from tests.patience import PATIENCE_S
 

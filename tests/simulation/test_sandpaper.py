@@ -13,9 +13,8 @@ from cxgi_bluesky.measurement.speckle import SpeckleMeasurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.methods.speckle import cnr_curve, speckle_correlation
 from cxgi_bluesky.simulation.beamline import SimulationParameters
-from cxgi_bluesky.simulation.sandpaper import Sandpaper, SandpaperSimulation, pixel_means
+from cxgi_bluesky.simulation.sandpaper import Sandpaper, SandpaperSimulation, SpeckleCamera, pixel_means
 from cxgi_bluesky.simulation.scans import record_sandpaper, scan_sandpaper
-from cxgi_bluesky.simulation.speckle_camera import SpeckleCamera
 from tests.conftest import QUIET
 
 PERFECT = SpeckleCamera(psf_um=0, photon_noise=False, read_noise=0, counts_per_photon=2000)

@@ -4,8 +4,7 @@
 its documents: orientations that are possible, a search, edge profiles, and the similarity that fits the centres.
 """
 
-from .fit import AlignmentFit, Visit, fit_alignment
-from .profile import EdgeFit, fit_edges, profile_offsets_um
+from .fit import AlignmentFit, EdgeFit, Visit, fit_alignment, fit_edges, profile_offsets_um
 from .run import PURPOSE, alignment_from_run, write_aligned_board
 
 __all__ = [

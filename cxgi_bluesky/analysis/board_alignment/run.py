@@ -15,8 +15,7 @@ from ...masks.board import MaskBoard
 from ...masks.board_files import yaml_text
 from ...measurement.documents import Data, number, read_run
 from ...measurement.schema import RunMetadata
-from .fit import AlignmentFit, Visit, fit_alignment
-from .profile import EdgeFit, fit_edges
+from .fit import AlignmentFit, EdgeFit, Visit, fit_alignment, fit_edges
 from .search import landmarks_of
 
 PURPOSE = "alignment"

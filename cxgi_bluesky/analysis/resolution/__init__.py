@@ -1,10 +1,9 @@
 """Resolution of a picture: width of an edge, MTF, width of a gap; size of the source."""
 
 from ..knife_edge import KnifeGeometry, SpotSize, fit_knife_edge, fit_knife_scan
-from .comparison import Comparison, Sharpness, compare_sharpness, measure_sharpness
 from .edge import Edge, measure_edge
 from .gap import Gap, measure_gap
-from .mtf import EdgeSpread, Mtf, edge_mtf, edge_spread
+from .mtf import Comparison, EdgeSpread, Mtf, Sharpness, compare_sharpness, edge_mtf, edge_spread, measure_sharpness
 
 __all__ = [
     "Comparison",

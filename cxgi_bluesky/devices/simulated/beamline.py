@@ -15,8 +15,8 @@ from ...masks.board import Alignment, MaskBoard, load_board
 from ...masks.tile_maps import FineTileMaps
 from ...simulation.base import SimulationControls
 from ...simulation.beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
-from ...simulation.knife import Blade
 from ...simulation.objects.registry import render_object
+from ...simulation.optics import Blade
 from ..base import Named
 from ..beamline import Beamline
 from ..configuration import Settings

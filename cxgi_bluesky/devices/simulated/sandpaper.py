@@ -13,8 +13,7 @@ from ...errors import ScanError
 from ...masks.speckle_board import SpeckleBoard
 from ...simulation.beamline import SimulationParameters
 from ...simulation.objects.registry import OBJECTS
-from ...simulation.sandpaper import Sandpaper, SandpaperSimulation
-from ...simulation.speckle_camera import SpeckleCamera
+from ...simulation.sandpaper import Sandpaper, SandpaperSimulation, SpeckleCamera
 from ..area_detector import PatternCamera
 from .beamline import (
     SimulatedBeamline,

@@ -12,8 +12,8 @@ import numpy as np
 from ...analysis.knife_edge import KnifeGeometry
 from ...masks.board import load_board
 from ..beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
-from ..knife import Blade
 from ..objects.registry import render_object
+from ..optics import Blade
 from ..source import intensity_drift
 from .axis import Axis
 from .clock import Clock, Stopwatch

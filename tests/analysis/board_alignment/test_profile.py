@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxgi_bluesky.analysis.board_alignment.profile import fit_edges, profile_offsets_um
+from cxgi_bluesky.analysis.board_alignment.fit import fit_edges, profile_offsets_um
 from cxgi_bluesky.analysis.board_alignment.search import match, orientations, passed_share, search_grid_um
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxgi_bluesky.analysis.board_alignment.fit import Visit, fit_alignment, fit_similarity
-from cxgi_bluesky.analysis.board_alignment.profile import EdgeFit
+from cxgi_bluesky.analysis.board_alignment.fit import EdgeFit, Visit, fit_alignment, fit_similarity
 from cxgi_bluesky.analysis.board_alignment.run import write_aligned_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cxgi_bluesky.analysis.knife_edge import KnifeGeometry, covered_share, fit_knife_edge, fit_knife_scan
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters
-from cxgi_bluesky.simulation.knife import Blade
+from cxgi_bluesky.simulation.optics import Blade
 from cxgi_bluesky.simulation.source import Source
 from tests.conftest import small_board
 
