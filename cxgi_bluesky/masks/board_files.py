@@ -1,6 +1,6 @@
 """Board files: YAML in and out, and the ones that come with the package.
 
-`MaskBoard` says what a board may be; here is only how it is written down.
+`MaskBoard` checks what a board may be; here is only how it is written down.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from .._files.yaml_file import read_yaml_file
 from ..errors import CxgiError, FileFormatError
 from .orders import ORDERS, SEEDED, ranking
 
@@ -40,55 +39,37 @@ def board_path(name_or_path: str | Path) -> str | Path:
     return name_or_path
 
 
-def read_words(path: str | Path) -> Any:
-    """What a YAML file says; `CxgiError` if it cannot be read."""
-    return read_yaml_file(path, "board file")
-
-
-def write_words(path: str | Path, words: Mapping[str, Any]) -> None:
-    """Write a board's plain values, as short as `short_text` makes them.
-
-    Parameters
-    ----------
-    path : str or Path
-        The YAML file; one that is there is replaced.
-    words : mapping
-        What `MaskBoard.to_dict` gives.
-    """
-    Path(path).write_text(yaml_text(words), encoding="utf-8")
-
-
-def yaml_text(words: Mapping[str, Any]) -> str:
+def to_yaml_text(values: Mapping[str, Any]) -> str:
     """A board's plain values as the text of a board file."""
-    return yaml.safe_dump(short_text(words), sort_keys=False)
+    return yaml.safe_dump(abbreviate_tiles(values), sort_keys=False)
 
 
-def short_text(words: Mapping[str, Any]) -> dict[str, Any]:
-    """A board's plain values, the tiles of a full plate as the name of their order."""
-    order = _order_of_a_full_plate(words["pattern_index"], words["size"])
-    return {**words, "pattern_index": words["pattern_index"] if order is None else {"order": order}}
+def abbreviate_tiles(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A board's plain values, the tiles of a full board as the name of their order."""
+    order = _find_full_order(values["pattern_index"], values["size"])
+    return {**values, "pattern_index": values["pattern_index"] if order is None else {"order": order}}
 
 
-def check_names(words: Any, known: Set[str]) -> None:
-    """Raise `CxgiError` unless `words` is a mapping with exactly the known names; OPTIONAL ones may be left out.
+def check_names(data: Any, known: Set[str]) -> None:
+    """Raise `CxgiError` unless `data` is a mapping with exactly the known names; OPTIONAL ones may be left out.
 
     Parameters
     ----------
-    words : object
-        What a board file says.
+    data : object
+        Content of a board file.
     known : set of str
         Names of all values of a board.
     """
-    if not isinstance(words, dict):
+    if not isinstance(data, dict):
         raise FileFormatError(
             "a board file holds a mapping of names to values: see the boards that ship with the package"
         )
-    unknown, missing = set(words) - known, known - set(words) - OPTIONAL
+    unknown, missing = set(data) - known, known - set(data) - OPTIONAL
     if unknown or missing:
         raise FileFormatError(f"board: unknown {sorted(unknown)}, missing {sorted(missing)}: it needs {sorted(known)}")
 
 
-def parse_value(words: Mapping[str, Any]) -> dict[str, Any]:
+def parse_values(data: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a board file in a board's types; the alignment is left as it is.
 
     Raises
@@ -96,7 +77,7 @@ def parse_value(words: Mapping[str, Any]) -> dict[str, Any]:
     TypeError, KeyError, ValueError, CxgiError
         For a value that is not of its type, or an unknown order.
     """
-    values = dict(words)
+    values = dict(data)
     if isinstance(values["pattern_index"], dict):
         values["pattern_index"] = ranking(values["pattern_index"]["order"], int(values["size"])).tolist()
     for name in ("pattern_index", "open_tile", "metal_tile"):
@@ -107,7 +88,7 @@ def parse_value(words: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _order_of_a_full_plate(pattern_index: list[int], size: int) -> str | None:
+def _find_full_order(pattern_index: list[int], size: int) -> str | None:
     """The order whose full ranking the tiles follow, if there is one."""
     if len(pattern_index) < size**2:
         return None

@@ -92,7 +92,7 @@ LEARNED_DENSITY_KEPT = 64
 
 
 @lru_cache(maxsize=1)
-def _learned_table() -> NDArray[np.float64]:
+def _load_power_table() -> NDArray[np.float64]:
     """log10 of the mean share of each sequency (u, v) in the power of random objects, shape (128, 128)."""
     with resources.files(__package__).joinpath("data", "learned_variance.npy").open("rb") as file:
         table: NDArray[np.float64] = np.load(file, allow_pickle=False).astype(np.float64)
@@ -102,18 +102,18 @@ def _learned_table() -> NDArray[np.float64]:
 def _log_share(size: int) -> NDArray[np.float64]:
     if size > LEARNED_SIZE:
         raise ConfigError(f"size {size}: the learned orders know sizes up to {LEARNED_SIZE}, choose another order")
-    return _learned_table()[sequency_grid(size)]
+    return _load_power_table()[sequency_grid(size)]
 
 
-def _learned(size: int, seed: int | None) -> Index:
+def _rank_by_power(size: int, seed: int | None) -> Index:
     """By the mean power of the coefficient over random objects (drawn shapes, text, phantoms, photographs)."""
     u, v = sequency_grid(size)
     return np.lexsort((u, u + v, -_log_share(size)))
 
 
-def _learned_density(size: int, seed: int | None) -> Index:
+def _draw_by_power(size: int, seed: int | None) -> Index:
     """The 64 first of learned, then a seeded draw without replacement, p ~ that mean power."""
-    ranked, share = _learned(size, None), _log_share(size)
+    ranked, share = _rank_by_power(size, None), _log_share(size)
     kept = min(LEARNED_DENSITY_KEPT, len(ranked))
     luck = np.random.default_rng(seed).gumbel(size=len(ranked) - kept)
     drawn = np.argsort(-(np.log(10) * share[ranked[kept:]] + luck), kind="stable")
@@ -128,8 +128,8 @@ ORDERS: dict[str, Callable[[int, int | None], Index]] = {
     "total-variation": _total_variation,
     "random": _random,
     "variable-density": _variable_density,
-    "learned": _learned,
-    "learned-density": _learned_density,
+    "learned": _rank_by_power,
+    "learned-density": _draw_by_power,
 }
 DEFAULT_ORDER = "zig-zag"  # docs/decisions/0011: the fewest edges, the best pictures on masks with etching defects
 SEEDED = ("random", "variable-density", "learned-density")

@@ -67,7 +67,7 @@ def count_for_fraction(size: int, fraction: float) -> int:
 
 @dataclass(frozen=True)
 class PatternSet:
-    """Which patterns are measured: immutable, hashable, rebuilt from these few words.
+    """Which patterns are measured: immutable, hashable, rebuilt from these few values.
 
     Parameters
     ----------
@@ -142,12 +142,12 @@ class PatternSet:
 
     @cached_property
     def sha256(self) -> str:
-        """Digest of the words and of the indices they stand for."""
-        digest = hashlib.sha256(json.dumps(self._words(), sort_keys=True).encode())
+        """Digest of the parameters and of the indices they stand for."""
+        digest = hashlib.sha256(json.dumps(self._parameters(), sort_keys=True).encode())
         digest.update(np.ascontiguousarray(self.pattern_index, dtype="<i8").tobytes())
         return digest.hexdigest()
 
-    def _words(self) -> dict[str, Any]:
+    def _parameters(self) -> dict[str, Any]:
         return {
             "basis": self.basis,
             "size": self.size,
@@ -157,20 +157,20 @@ class PatternSet:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The words and their digest, as written into the start document of a run."""
-        return {**self._words(), "sha256": self.sha256}
+        """The parameters and their digest, as written into the start document of a run."""
+        return {**self._parameters(), "sha256": self.sha256}
 
     @classmethod
-    def from_dict(cls, words: dict[str, Any]) -> PatternSet:
+    def from_dict(cls, data: dict[str, Any]) -> PatternSet:
         """Rebuild a set from `to_dict`; a digest that does not match is an error."""
         try:
-            made = cls(words["size"], words["count"], words["order"], words.get("seed"), words["basis"])
+            made = cls(data["size"], data["count"], data["order"], data.get("seed"), data["basis"])
         except (KeyError, TypeError) as error:
-            raise ConfigError(f"pattern set {words!r} lacks basis, size, order or count ({error})") from error
-        if words.get("sha256", made.sha256) != made.sha256:
+            raise ConfigError(f"pattern set {data!r} lacks basis, size, order or count ({error})") from error
+        if data.get("sha256", made.sha256) != made.sha256:
             raise ConfigError(
                 f"pattern set {made} does not rebuild the patterns it names "
-                f"(sha256 {words['sha256'][:12]}, here {made.sha256[:12]}): use the release that wrote it"
+                f"(sha256 {data['sha256'][:12]}, here {made.sha256[:12]}): use the release that wrote it"
             )
         return made
 

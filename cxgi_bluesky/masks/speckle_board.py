@@ -1,32 +1,28 @@
 """SpeckleBoard: a sheet of sandpaper on the stage, as a board of positions instead of tiles.
 
-It offers what plan and stage ask of a `MaskBoard`. Tile t is the t-th position, to and fro along the rows:
+Tile t is the t-th position, to and fro along the rows:
 for random patterns every order is as good as any other, so they are numbered along the shortest way.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from .board import NO_PATTERN, PATHS, MaskBoard
-from .pattern_set import PatternSet
-from .speckle_set import SpeckleSet
+from .board import MaskBoard, Positions, TiledBoard, check_path
+from .speckle_set import AnyPatternSet, SpeckleSet
 
 
 @dataclass(frozen=True)
-class SpeckleBoard:
+class SpeckleBoard(TiledBoard):
     """Positions of the stage over random speckle; pattern_index is the number of the position.
 
-    The reference tile is a place beside the sheet: all light, no speckle.
+    The reference tile is a position beside the sheet: all light, no speckle.
 
     Parameters
     ----------
@@ -36,7 +32,7 @@ class SpeckleBoard:
     pixel_um : float
         Pixel pitch at the object.
     step_um : float
-        Distance between neighbouring positions; more than a grain, or the patterns are not fresh.
+        Distance between neighbouring positions; more than a grain, or neighbouring patterns share their speckle.
     count : int
         Positions.
     columns : int
@@ -62,7 +58,9 @@ class SpeckleBoard:
     y0_mm: float = 0.0
     beside_mm: float = 20.0
 
-    d_r = None  # there is no metal; the start document says null
+    kind = "speckle board"
+    reference_tiles = 1
+    d_r = None  # there is no metal; null in the start document
     metal = "sandpaper"
 
     def __post_init__(self) -> None:
@@ -84,13 +82,8 @@ class SpeckleBoard:
         return tuple(range(self.count))
 
     @property
-    def tile_count(self) -> int:
-        """All positions, the reference included."""
-        return self.count + 1
-
-    @property
-    def open_tile_number(self) -> int:
-        """Number of the reference beside the sheet."""
+    def pattern_count(self) -> int:
+        """Positions over the sheet."""
         return self.count
 
     @property
@@ -112,12 +105,10 @@ class SpeckleBoard:
             )
         return int(pattern_index)
 
-    def pattern_index_of(self, tile: int) -> int:
-        """Pattern at a position; -1 for the reference."""
-        self._check_tile(tile)
-        return tile if tile < self.count else NO_PATTERN
+    def _pattern_index_of(self, tile: int) -> int:
+        return tile
 
-    def tiles_along(self, pattern_set: PatternSet | SpeckleSet, path: str) -> list[int]:
+    def tiles_along(self, pattern_set: AnyPatternSet, path: str) -> list[int]:
         """Positions of a recorded set in the order of a scan; both paths are the same.
 
         Parameters
@@ -137,8 +128,7 @@ class SpeckleBoard:
         CxgiError
             If the set was not recorded at these positions, or for an unknown path.
         """
-        if path not in PATHS:
-            raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
+        check_path(path)
         if not isinstance(pattern_set, SpeckleSet):
             raise ConfigError(f"speckle board {self.name!r} needs recorded patterns (SpeckleSet), not {pattern_set!r}")
         if pattern_set.board_sha256 not in (None, self.sha256):
@@ -148,26 +138,15 @@ class SpeckleBoard:
             )
         return [self.tile_of(k) for k in pattern_set.pattern_index.tolist()]
 
-    def _check_tile(self, tile: int) -> None:
-        if not 0 <= tile < self.tile_count:
-            raise ConfigError(f"tile {tile} is outside 0..{self.tile_count - 1} of speckle board {self.name!r}")
-
-    # ------------------------------------------------------------ places
+    # ------------------------------------------------------------ positions
 
     @cached_property
-    def _places_mm(self) -> NDArray[np.float64]:
-        """Stage position of every tile, shape (tile_count, 2)."""
+    def _positions_mm(self) -> Positions:
         row, along = np.divmod(np.arange(self.count), self.columns)
         column = np.where(row % 2 == 0, along, self.columns - 1 - along)
-        places = np.stack([column, row], axis=1) * self.step_um / 1000
+        positions = np.stack([column, row], axis=1) * self.step_um / 1000
         origin = np.array([self.x0_mm, self.y0_mm])
-        return origin + np.concatenate([places, [[-self.beside_mm, 0.0]]])
-
-    def position_mm(self, tile: int) -> tuple[float, float]:
-        """Stage position (x, y) of a tile."""
-        self._check_tile(tile)
-        x, y = self._places_mm[tile]
-        return float(x), float(y)
+        return origin + np.concatenate([positions, [[-self.beside_mm, 0.0]]])
 
     def nearest_tile(self, x_mm: float, y_mm: float) -> tuple[int, float]:
         """The tile nearest to a stage position and the distance to it (um); asked for at each exposure.
@@ -187,23 +166,16 @@ class SpeckleBoard:
         column = min(max(round((x_mm - self.x0_mm) * 1000 / self.step_um), 0), self.columns - 1)
         tile = row * self.columns + (column if row % 2 == 0 else self.columns - 1 - column)
         if tile >= self.count:  # the end of a row that is not full
-            tile = int(np.argmin(np.hypot(*(self._places_mm - [x_mm, y_mm]).T)))
+            tile = int(np.argmin(np.hypot(*(self._positions_mm - [x_mm, y_mm]).T)))
         return min(((t, self._distance_um(t, x_mm, y_mm)) for t in (tile, self.count)), key=lambda found: found[1])
 
     def _distance_um(self, tile: int, x_mm: float, y_mm: float) -> float:
-        x, y = self._places_mm[tile]
+        x, y = self._positions_mm[tile]
         return math.hypot(x - x_mm, y - y_mm) * 1000
-
-    # ------------------------------------------------------------ identity
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {**asdict(self), "size": list(self.size)}
-
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of everything the board says."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
 Board = MaskBoard | SpeckleBoard

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..errors import FileFormatError, StorageError
-from .speckle_set import BASIS, GROUP, VERSION, VERSION_WORD, SpeckleSet, check_patterns, digest
+from .speckle_set import BASIS, GROUP, VERSION, VERSION_ATTR, SpeckleSet, check_patterns, digest
 
 CHUNK_BYTES = 2**18  # well inside HDF5's cache, so that single frames do not write whole chunks
 
@@ -79,9 +79,9 @@ class SpeckleWriter:
             raise FileFormatError(
                 f"{self.path} exists, and recorded patterns are never overwritten: choose another name"
             )
-        words = {"pixel_um": float(pixel_um), "grain_um": grain_um, "board_sha256": board_sha256}
-        self._words = {name: value for name, value in words.items() if value is not None}
-        self._words["source"] = json.dumps(dict(source or {}), sort_keys=True)
+        attrs = {"pixel_um": float(pixel_um), "grain_um": grain_um, "board_sha256": board_sha256}
+        self._attrs = {name: value for name, value in attrs.items() if value is not None}
+        self._attrs["source"] = json.dumps(dict(source or {}), sort_keys=True)
         self._full_well = full_well
         self._dark: list[NDArray[np.float64]] = []
         self._done = np.zeros(count, dtype=bool)
@@ -186,15 +186,15 @@ class SpeckleWriter:
         dark = np.mean(self._dark, axis=0).astype("<f4") if self._dark else None
         if dark is not None:
             group.create_dataset("dark", data=dark, fletcher32=True)
-        self._words["sha256"] = digest(self._frames, dark)
-        group.attrs[VERSION_WORD] = VERSION
-        for name, value in self._words.items():  # text of fixed length, as in bucket files
+        self._attrs["sha256"] = digest(self._frames, dark)
+        group.attrs[VERSION_ATTR] = VERSION
+        for name, value in self._attrs.items():  # text of fixed length, as in bucket files
             text = value.encode() if isinstance(value, str) else b""
             group.attrs[name] = np.array(text, h5py.string_dtype("utf-8", len(text))) if text else value
         self._file.close()
 
 
-def write_speckles(path: str | Path, patterns: ArrayLike, **words: Any) -> SpeckleSet:
+def write_speckles(path: str | Path, patterns: ArrayLike, **options: Any) -> SpeckleSet:
     """Make an asset of patterns that were recorded elsewhere.
 
     Parameters
@@ -202,8 +202,8 @@ def write_speckles(path: str | Path, patterns: ArrayLike, **words: Any) -> Speck
     path : path
         A new file; an asset is never overwritten.
     patterns : array-like, shape (M, rows, columns)
-    **words
-        `pixel_um` and the optional words of `SpeckleWriter`.
+    **options
+        `pixel_um` and the options of `SpeckleWriter`.
 
     Raises
     ------
@@ -211,8 +211,8 @@ def write_speckles(path: str | Path, patterns: ArrayLike, **words: Any) -> Speck
         As `SpeckleWriter`.
     """
     stack = np.asarray(patterns)
-    check_patterns(path, stack.shape, words.get("pixel_um", math.nan))
-    with SpeckleWriter(path, stack.shape[0], stack.shape[1:], dtype=stack.dtype, **words) as writer:
+    check_patterns(path, stack.shape, options.get("pixel_um", math.nan))
+    with SpeckleWriter(path, stack.shape[0], stack.shape[1:], dtype=stack.dtype, **options) as writer:
         for index, frame in enumerate(stack):
             writer.put(index, frame)
     return writer.finish()
@@ -247,35 +247,35 @@ def register_speckles(asset: SpeckleSet | str | Path, folder: str | Path) -> Spe
         If the asset is not sound or the folder cannot be written.
     """
     speckles = asset if isinstance(asset, SpeckleSet) else SpeckleSet.open(asset)
-    place = Path(folder) / FOLDER / f"{speckles.sha256}.h5"
-    if not place.exists():
+    target = Path(folder) / FOLDER / f"{speckles.sha256}.h5"
+    if not target.exists():
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _link_or_copy(speckles.path, place)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(speckles.path, target)
         except OSError as error:
             raise StorageError(
-                f"speckle patterns cannot be kept in {place.parent} ({error}): make it writable"
+                f"speckle patterns cannot be kept in {target.parent} ({error}): make it writable"
             ) from error
-    return SpeckleSet.open(place).first(speckles.count)
+    return SpeckleSet.open(target).first(speckles.count)
 
 
-def _link_or_copy(source: Path, place: Path) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     try:
-        os.link(source, place)
+        os.link(source, target)
     except OSError:  # another file system
-        part = place.with_suffix(f".{os.getpid()}.part")
+        part = target.with_suffix(f".{os.getpid()}.part")
         shutil.copyfile(source, part)
-        part.replace(place)
+        part.replace(target)
 
 
 def find_speckles(
-    words: Mapping[str, Any], *, path: str | Path | None = None, folder: str | Path | None = None
+    named: Mapping[str, Any], *, path: str | Path | None = None, folder: str | Path | None = None
 ) -> SpeckleSet:
-    """The patterns that a run names.
+    """Find the patterns that a run names.
 
     Parameters
     ----------
-    words : mapping
+    named : mapping
         ``cxgi.pattern_set`` of the run's start document.
     path : path, optional
         The asset, if you know where it is; otherwise it is looked for in the data folder and then where it
@@ -288,23 +288,23 @@ def find_speckles(
     CxgiError
         If the set is no speckle set, the patterns are in none of these places, or those at `path` are others.
     """
-    if words.get("basis") != BASIS or "sha256" not in words:
-        raise FileFormatError(f"pattern set {dict(words)!r} names no recorded speckle patterns")
+    if named.get("basis") != BASIS or "sha256" not in named:
+        raise FileFormatError(f"pattern set {dict(named)!r} names no recorded speckle patterns")
     if path is not None:
         speckles = SpeckleSet.open(path)
-        if speckles.sha256 != words["sha256"]:
+        if speckles.sha256 != named["sha256"]:
             raise FileFormatError(
                 f"{path} holds other patterns (sha256 {speckles.sha256[:12]}) than the run was made with "
-                f"({words['sha256'][:12]}): give the recording of that run"
+                f"({named['sha256'][:12]}): give the recording of that run"
             )
-        return speckles.first(words["count"])
-    places = [Path(folder) / FOLDER / f"{words['sha256']}.h5"] if folder is not None else []
-    places += [Path(words["path"])] if words.get("path") else []
-    for place in places:
-        if place.is_file():
-            return find_speckles(words, path=place)
-    looked = ", ".join(map(str, places)) or "no folder"
+        return speckles.first(named["count"])
+    paths = [Path(folder) / FOLDER / f"{named['sha256']}.h5"] if folder is not None else []
+    paths += [Path(named["path"])] if named.get("path") else []
+    for candidate in paths:
+        if candidate.is_file():
+            return find_speckles(named, path=candidate)
+    looked = ", ".join(map(str, paths)) or "no folder"
     raise FileFormatError(
-        f"the speckle patterns with sha256 {words['sha256']} are not here (looked at {looked}): "
+        f"the speckle patterns with sha256 {named['sha256']} are not here (looked at {looked}): "
         f"give their file with --speckles FILE (speckles=...), or register it in the data folder"
     )

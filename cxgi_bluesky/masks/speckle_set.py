@@ -1,6 +1,6 @@
 """Speckle patterns recorded with a camera: an asset in a file, known by its sha256.
 
-A run names the set by a few words (`SpeckleSet.to_dict`); the patterns themselves are recorded once and
+A run names the set by a few values (`SpeckleSet.to_dict`); the patterns themselves are recorded once and
 stay in their HDF5 file, from which they are read a few at a time. The layout is in docs/reference/files.md.
 """
 
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from .._files.hdf5_dataset import check_no_link, dataset_in
 from ..errors import CxgiError, FileFormatError
+from .pattern_set import PatternSet
 
 BASIS = "speckle"
-GROUP, VERSION_WORD, VERSION = "speckles", "cxgi_speckles", 1
+GROUP, VERSION_ATTR, VERSION = "speckles", "cxgi_speckles", 1
 READ_BYTES = 16 * 2**20
 MAX_FRAME = 32_000_000  # pixels
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
@@ -57,7 +58,7 @@ class SpeckleSet:
     pixel_um : float
         Pixel pitch at the object.
     grain_um : float, optional
-        Full width at half maximum of the patterns' autocorrelation, where someone has said it.
+        Full width at half maximum of the patterns' autocorrelation, where it is given.
     board_sha256 : str, optional
         The `SpeckleBoard` at whose positions they were recorded.
     source : dict
@@ -77,7 +78,7 @@ class SpeckleSet:
 
     @classmethod
     def open(cls, path: str | Path) -> SpeckleSet:
-        """Open an asset and check that it is what its sha256 says (a second for 10000 patterns of 59 x 59).
+        """Open an asset and check it against its sha256 (a second for 10000 patterns of 59 x 59).
 
         Raises
         ------
@@ -137,8 +138,8 @@ class SpeckleSet:
             frames = file[GROUP]["patterns"]
             if high - low <= 4 * index.size:  # a block is read far faster than scattered rows
                 return frames[low:high][index - low]
-            rows, place = np.unique(index, return_inverse=True)
-            return frames[rows][place]
+            rows, position = np.unique(index, return_inverse=True)
+            return frames[rows][position]
 
     @cached_property
     def _dark_frame(self) -> Any:
@@ -147,7 +148,7 @@ class SpeckleSet:
         return np.float32(0) if dark is None else dark
 
     def to_dict(self) -> dict[str, Any]:
-        """The few words that go into the start document of a run; `path` is a hint, sha256 is the identity."""
+        """The few values that go into the start document of a run; `path` is a hint, sha256 is the identity."""
         return {
             "basis": self.basis,
             "size": list(self.size),
@@ -160,13 +161,16 @@ class SpeckleSet:
         }
 
 
+AnyPatternSet = PatternSet | SpeckleSet
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[Any]:
     """The file, open for as short as it is read; whatever is wrong with it is a `CxgiError`."""
     import h5py
 
     try:
-        path.open("rb").close()  # h5py's own words for a missing file are long
+        path.open("rb").close()  # h5py's own message for a missing file is long
         with h5py.File(path, "r") as file:
             yield file
     except CxgiError as error:
@@ -206,16 +210,16 @@ def _dark(file: Any) -> NDArray[np.float32] | None:
 
 
 def _describe(path: Path, file: Any) -> SpeckleSet:
-    """What a file says of itself."""
+    """The set that a file describes."""
     check_no_link(file, GROUP)
     group = file.get(GROUP)
-    if group is None or group.attrs.get(VERSION_WORD) != VERSION:
+    if group is None or group.attrs.get(VERSION_ATTR) != VERSION:
         raise FileFormatError(
-            f"{path} holds no speckle patterns: expected the group /{GROUP} with {VERSION_WORD} = {VERSION}"
+            f"{path} holds no speckle patterns: expected the group /{GROUP} with {VERSION_ATTR} = {VERSION}"
         )
-    words = {name: _plain(value) for name, value in group.attrs.items()}
+    attrs = {name: _plain(value) for name, value in group.attrs.items()}
     patterns = dataset_in(group, "patterns", max_values=2**53)  # they are read a few at a time
-    check_patterns(path, patterns.shape, words["pixel_um"])
+    check_patterns(path, patterns.shape, attrs["pixel_um"])
     if math.prod(patterns.shape[1:]) > MAX_FRAME:
         raise FileFormatError(
             f"{path}: patterns of {patterns.shape[1:]} pixels, at most {MAX_FRAME} are read: bin them"
@@ -228,11 +232,11 @@ def _describe(path: Path, file: Any) -> SpeckleSet:
         (rows, columns),
         count,
         count,
-        words["sha256"],
-        float(words["pixel_um"]),
-        words.get("grain_um"),
-        words.get("board_sha256"),
-        json.loads(words.get("source", "{}")),
+        attrs["sha256"],
+        float(attrs["pixel_um"]),
+        attrs.get("grain_um"),
+        attrs.get("board_sha256"),
+        json.loads(attrs.get("source", "{}")),
     )
 
 

@@ -15,7 +15,7 @@ from .board import MaskBoard
 from .transform import check_size
 
 Map = NDArray[np.float32]
-Words = dict[str, Any]
+Content = dict[str, Any]
 
 FORMAT_VERSION = 1
 GROUP = "tile_maps"
@@ -23,8 +23,8 @@ MAX_VALUES = 210_000_000  # of all maps together, 0.84 GB: 768 tiles of 64 x 64 
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 
 
-def write_hdf5(path: Path, maps: Any, subpixels: int) -> None:
-    """Write maps with this many sub-pixels per mask pixel.
+def write_hdf5(path: Path, maps: Any) -> None:
+    """Write maps of tiles.
 
     Parameters
     ----------
@@ -32,8 +32,6 @@ def write_hdf5(path: Path, maps: Any, subpixels: int) -> None:
         The HDF5 file; one that is there is replaced.
     maps : FineTileMaps or TileMaps
         What to write.
-    subpixels : int
-        Parts per mask pixel and side s, 1 for `TileMaps`.
     """
     import h5py
 
@@ -41,7 +39,7 @@ def write_hdf5(path: Path, maps: Any, subpixels: int) -> None:
         with h5py.File(path, "w", libver=("v108", "v108")) as file:
             group = file.create_group(GROUP)
             group.attrs["cxgi_tile_maps"] = FORMAT_VERSION
-            group.attrs["size"], group.attrs["subpixels"] = maps.size, subpixels
+            group.attrs["size"], group.attrs["subpixels"] = maps.size, maps.subpixels
             for name in ("board_sha256", "source"):
                 text = (getattr(maps, name) or "").encode()
                 if text:
@@ -55,8 +53,8 @@ def write_hdf5(path: Path, maps: Any, subpixels: int) -> None:
         raise StorageError(f"tile maps cannot be written to {path} ({error}): choose another file") from error
 
 
-def read_hdf5(path: Path) -> Words:
-    """What an HDF5 file says, by the names of `FineTileMaps`."""
+def read_hdf5(path: Path) -> Content:
+    """Content of an HDF5 file, by the names of `FineTileMaps`."""
     import h5py
 
     try:
@@ -70,7 +68,7 @@ def read_hdf5(path: Path) -> Words:
         raise FileFormatError(f"{path} cannot be read as tile maps ({' '.join(str(error).split())})") from error
 
 
-def _from_group(path: Path, group: Any) -> Words:
+def _from_group(path: Path, group: Any) -> Content:
     if group is None or "cxgi_tile_maps" not in group.attrs:
         raise FileFormatError(f"no tile maps: expected the group /{GROUP} with the attribute cxgi_tile_maps")
     if int(group.attrs["cxgi_tile_maps"]) != FORMAT_VERSION:
@@ -104,15 +102,15 @@ def _text(value: Any) -> str | None:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def read_folder(path: Path, board: MaskBoard | None, size: int | None = None) -> Words:
-    """What a folder of images says, by the names of `FineTileMaps`.
+def read_folder(path: Path, board: MaskBoard | None, size: int | None = None) -> Content:
+    """Content of a folder of images, by the names of `FineTileMaps`.
 
     Parameters
     ----------
     path : Path
         The folder; its images are described in `FineTileMaps.from_file`.
     board : MaskBoard or None
-        Says n, and which pattern each tile carries; needed for images called ``tile_NUMBER``.
+        Gives n, and which pattern each tile carries; needed for images called ``tile_NUMBER``.
     size : int, optional
         Mask pixels per side n, without a board; by default each value of an image is a mask pixel.
     """

@@ -1,7 +1,7 @@
 """Measured masks: what each tile of a board really transmits, pixel by pixel.
 
 The file is HDF5 with a group ``/tile_maps``, or a folder of images; see docs/reference/files.md. `TileMaps` has
-one number per mask pixel, for reconstruction; `FineTileMaps` has several, for the twin.
+one number per mask pixel, for reconstruction; `FineTileMaps` has several, for the simulation.
 """
 
 from __future__ import annotations
@@ -26,8 +26,93 @@ Map = NDArray[np.float32]
 MIN_TRANSMISSION, MAX_TRANSMISSION = -0.1, 1.25  # noise and illumination may carry a transmission a little beyond 0..1
 
 
+class _Maps:
+    """What maps of tiles have, whatever their pixels."""
+
+    size: int
+    subpixels: int
+    pattern_index: NDArray[np.int64]
+    maps: Map
+    open_map: Map | None
+    board_sha256: str | None
+
+    def __post_init__(self) -> None:
+        size = check_size(self.size)
+        if self.subpixels < 1:
+            raise ConfigError(f"{self.subpixels} sub-pixels per mask pixel: at least 1")
+        cells = size * self.subpixels
+        object.__setattr__(self, "pattern_index", check_index(self.pattern_index, size))
+        maps = _as_map("tile maps", self.maps)
+        if maps.shape != (len(self.pattern_index), cells, cells):
+            raise ConfigError(
+                f"tile maps of shape {maps.shape} for {len(self.pattern_index)} patterns of {cells} x {cells} values: "
+                "give one map per pattern, and a whole number of values per mask pixel"
+            )
+        object.__setattr__(self, "maps", maps)
+        if self.open_map is not None:
+            opened = _as_map("map of the open tile", self.open_map)
+            if opened.shape != (cells, cells):
+                raise ConfigError(f"map of the open tile has shape {opened.shape}, the tiles {(cells, cells)}")
+            object.__setattr__(self, "open_map", opened)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the maps and of what they belong to (the source apart)."""
+        digest = hashlib.sha256(f"{self.size} {self.subpixels} {self.board_sha256}".encode())
+        digest.update(self.pattern_index.astype("<i8").tobytes())
+        for values in (self.maps, self.open_map):
+            digest.update(b"none" if values is None else values.astype("<f4").tobytes())
+        return digest.hexdigest()
+
+    def select(self, pattern_index: ArrayLike) -> Map:
+        """Maps of some patterns, shape (len, n * s, n * s) for s sub-pixels.
+
+        Raises
+        ------
+        CxgiError
+            Naming the first pattern that has no map.
+        """
+        asked = np.atleast_1d(np.asarray(pattern_index, dtype=np.int64))
+        order = np.argsort(self.pattern_index)
+        index = np.minimum(np.searchsorted(self.pattern_index, asked, sorter=order), len(order) - 1)
+        found = order[index]
+        missing = asked[self.pattern_index[found] != asked]
+        if len(missing):
+            raise ConfigError(
+                f"no tile map of pattern_index {missing[0]} ({len(missing)} of {len(asked)} are missing): "
+                "record the tiles of the whole pattern set"
+            )
+        chosen: Map = self.maps[found]
+        return chosen
+
+    def open_tile(self) -> Map:
+        """Map of the all-open tile: its own, else that of pattern 0, else 1 everywhere."""
+        if self.open_map is not None:
+            return self.open_map
+        if 0 in self.pattern_index:
+            return self.select(0)[0]
+        return np.ones(self.maps.shape[1:], dtype=np.float32)
+
+    def check_board(self, board: MaskBoard) -> None:
+        """Raise `CxgiError` unless the maps are of this board."""
+        if self.size != board.size:
+            raise ConfigError(f"tile maps have {self.size} pixels a side, board {board.name!r} has {board.size}")
+        if self.board_sha256 is not None and self.board_sha256 != board.sha256:
+            raise ConfigError(
+                f"tile maps are of another board ({self.board_sha256[:12]}, here {board.sha256[:12]} of "
+                f"{board.name!r}): give the board file that they were recorded with"
+            )
+        foreign = np.setdiff1d(self.pattern_index, board.pattern_index)
+        if len(foreign):
+            raise ConfigError(f"tile maps have pattern_index {foreign[0]}, which board {board.name!r} does not carry")
+
+    def to_file(self, path: str | Path) -> None:
+        """Write an HDF5 file that `from_file` reads back."""
+        write_hdf5(Path(path), self)
+
+
 @dataclass(frozen=True, eq=False)
-class FineTileMaps:
+class FineTileMaps(_Maps):
     """Transmission of tiles on `subpixels` x `subpixels` parts of each mask pixel.
 
     Attributes
@@ -61,27 +146,7 @@ class FineTileMaps:
     board_sha256: str | None
     source: str
 
-    def __post_init__(self) -> None:
-        _check_maps(self, self.subpixels)
-
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of the maps and of what they belong to (the source apart)."""
-        return _digest(self, self.subpixels)
-
-    def of(self, pattern_index: ArrayLike) -> Map:
-        """Maps of some patterns, shape (len, n * s, n * s)."""
-        return _of(self, pattern_index)
-
-    def open_tile(self) -> Map:
-        """Map of the all-open tile: its own, else that of pattern 0, else 1 everywhere."""
-        return _open_tile(self)
-
-    def check_board(self, board: MaskBoard) -> None:
-        """Raise `CxgiError` unless the maps are of this board."""
-        _check_board(self, board)
-
-    def averaged(self) -> TileMaps:
+    def average(self) -> TileMaps:
         """The same on whole mask pixels."""
         opened = None if self.open_map is None else _average_blocks(self.open_map[None], self.subpixels)[0]
         maps = _average_blocks(self.maps, self.subpixels)
@@ -100,7 +165,7 @@ class FineTileMaps:
         path : str or Path
             The HDF5 file or the folder.
         board : MaskBoard, optional
-            The board of the tiles, which the maps must fit; says n for a folder.
+            The board of the tiles, which the maps must fit; gives n for a folder.
         size : int, optional
             Mask pixels per side n: for a folder without a board; else it must be the size of the maps.
 
@@ -113,9 +178,9 @@ class FineTileMaps:
         if path.is_dir():
             made = cls(**read_folder(path, board, size))
         else:
-            words = read_hdf5(path)
+            content = read_hdf5(path)
             try:
-                made = cls(**words)
+                made = cls(**content)
             except CxgiError as error:
                 raise ConfigError(f"{path}: {error}") from error
         if size not in (None, made.size):
@@ -124,13 +189,9 @@ class FineTileMaps:
             made.check_board(board)
         return made
 
-    def to_file(self, path: str | Path) -> None:
-        """Write an HDF5 file that `from_file` reads back."""
-        write_hdf5(Path(path), self, self.subpixels)
-
 
 @dataclass(frozen=True, eq=False)
-class TileMaps:
+class TileMaps(_Maps):
     """Transmission of tiles averaged onto mask pixels.
 
     Attributes
@@ -161,30 +222,10 @@ class TileMaps:
     board_sha256: str | None
     source: str
 
-    def __post_init__(self) -> None:
-        _check_maps(self, 1)
+    subpixels = 1
 
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of the maps and of what they belong to (the source apart)."""
-        return _digest(self, 1)
-
-    def of(self, pattern_index: ArrayLike) -> Map:
-        """Maps of some patterns, shape (len, n, n).
-
-        Raises
-        ------
-        CxgiError
-            Naming the first pattern that has no map.
-        """
-        return _of(self, pattern_index)
-
-    def open_tile(self) -> Map:
-        """Map of the all-open tile: its own, else that of pattern 0, else 1 everywhere."""
-        return _open_tile(self)
-
-    def signed(self, pattern_index: ArrayLike, d_r: float) -> Map:
-        """Masks in the place of the +-1 patterns: s_k = sum_xy W_k * image for the coefficients of a binary scan.
+    def to_signed_masks(self, pattern_index: ArrayLike, d_r: float) -> Map:
+        """Masks instead of the +-1 patterns: s_k = sum_xy W_k * image for the coefficients of a binary scan.
 
         W_k = (2 M_k - (1 + T0) O) / (1 - T0) and W_0 = O, with M_k the map of a tile and O `open_tile`, in units of
         O's mean: the reduction of binary buckets, applied to the masks.
@@ -210,13 +251,9 @@ class TileMaps:
         opened = self.open_tile()
         level = np.float32(opened.mean())
         masks = np.empty((len(index), self.size, self.size), np.float32)
-        masks[others] = (2 * self.of(index[others]) - np.float32(2 - d_r) * opened) / (np.float32(d_r) * level)
+        masks[others] = (2 * self.select(index[others]) - np.float32(2 - d_r) * opened) / (np.float32(d_r) * level)
         masks[~others] = opened / level
         return masks
-
-    def check_board(self, board: MaskBoard) -> None:
-        """Raise `CxgiError` unless the maps are of this board."""
-        _check_board(self, board)
 
     @classmethod
     def from_file(cls, path: str | Path, board: MaskBoard | None = None, *, size: int | None = None) -> TileMaps:
@@ -227,40 +264,11 @@ class TileMaps:
         path : str or Path
             The HDF5 file or the folder.
         board : MaskBoard, optional
-            The board of the tiles, which the maps must fit; says n for a folder.
+            The board of the tiles, which the maps must fit; gives n for a folder.
         size : int, optional
             Mask pixels per side n: for a folder without a board; else it must be the size of the maps.
         """
-        return FineTileMaps.from_file(path, board, size=size).averaged()
-
-    def to_file(self, path: str | Path) -> None:
-        """Write an HDF5 file that `from_file` reads back."""
-        write_hdf5(Path(path), self, 1)
-
-
-AnyMaps = FineTileMaps | TileMaps
-
-# ---------------------------------------------------------------- checks
-
-
-def _check_maps(self: AnyMaps, subpixels: int) -> None:
-    size = check_size(self.size)
-    if subpixels < 1:
-        raise ConfigError(f"{subpixels} sub-pixels per mask pixel: at least 1")
-    cells = size * subpixels
-    object.__setattr__(self, "pattern_index", check_index(self.pattern_index, size))
-    maps = _as_map("tile maps", self.maps)
-    if maps.shape != (len(self.pattern_index), cells, cells):
-        raise ConfigError(
-            f"tile maps of shape {maps.shape} for {len(self.pattern_index)} patterns of {cells} x {cells} values: "
-            "give one map per pattern, and a whole number of values per mask pixel"
-        )
-    object.__setattr__(self, "maps", maps)
-    if self.open_map is not None:
-        opened = _as_map("map of the open tile", self.open_map)
-        if opened.shape != (cells, cells):
-            raise ConfigError(f"map of the open tile has shape {opened.shape}, the tiles {(cells, cells)}")
-        object.__setattr__(self, "open_map", opened)
+        return FineTileMaps.from_file(path, board, size=size).average()
 
 
 def _as_map(name: str, values: Any) -> Map:
@@ -277,50 +285,6 @@ def _as_map(name: str, values: Any) -> Map:
         )
     array.setflags(write=False)
     return array
-
-
-def _check_board(self: AnyMaps, board: MaskBoard) -> None:
-    if self.size != board.size:
-        raise ConfigError(f"tile maps have {self.size} pixels a side, board {board.name!r} has {board.size}")
-    if self.board_sha256 is not None and self.board_sha256 != board.sha256:
-        raise ConfigError(
-            f"tile maps are of another board ({self.board_sha256[:12]}, here {board.sha256[:12]} of {board.name!r}): "
-            "give the board file that they were recorded with"
-        )
-    foreign = np.setdiff1d(self.pattern_index, board.pattern_index)
-    if len(foreign):
-        raise ConfigError(f"tile maps have pattern_index {foreign[0]}, which board {board.name!r} does not carry")
-
-
-def _of(self: AnyMaps, pattern_index: ArrayLike) -> Map:
-    asked = np.atleast_1d(np.asarray(pattern_index, dtype=np.int64))
-    order = np.argsort(self.pattern_index)
-    place = np.minimum(np.searchsorted(self.pattern_index, asked, sorter=order), len(order) - 1)
-    found = order[place]
-    missing = asked[self.pattern_index[found] != asked]
-    if len(missing):
-        raise ConfigError(
-            f"no tile map of pattern_index {missing[0]} ({len(missing)} of {len(asked)} are missing): "
-            "record the tiles of the whole pattern set"
-        )
-    chosen: Map = self.maps[found]
-    return chosen
-
-
-def _open_tile(self: AnyMaps) -> Map:
-    if self.open_map is not None:
-        return self.open_map
-    if 0 in self.pattern_index:
-        return _of(self, 0)[0]
-    return np.ones(self.maps.shape[1:], dtype=np.float32)
-
-
-def _digest(self: AnyMaps, subpixels: int) -> str:
-    digest = hashlib.sha256(f"{self.size} {subpixels} {self.board_sha256}".encode())
-    digest.update(self.pattern_index.astype("<i8").tobytes())
-    for values in (self.maps, self.open_map):
-        digest.update(b"none" if values is None else values.astype("<f4").tobytes())
-    return digest.hexdigest()
 
 
 def _average_blocks(maps: Map, factor: int) -> Map:

@@ -195,7 +195,7 @@ class Measurement:
         )
 
     def with_tile_maps(self, maps: TileMaps) -> Self:
-        """The same with its masks as they are (`TileMaps.signed`): every image then predicts the buckets with them.
+        """The same with its masks as they are (`TileMaps.to_signed_masks`): every image then predicts the buckets.
 
         Raises
         ------
@@ -208,7 +208,9 @@ class Measurement:
             raise MeasurementError(
                 f"tile maps for coding {self.source.get('coding')!r}: only binary buckets are of one mask"
             )
-        masks = self.seen_by_beam(maps.signed(self.pattern_index, self.d_r))  # maps are as the beam sees the tiles
+        masks = self.seen_by_beam(
+            maps.to_signed_masks(self.pattern_index, self.d_r)
+        )  # maps are as the beam sees the tiles
         return replace(self, masks=masks, source={**self.source, "tile_maps_sha256": maps.sha256})
 
     def predicted(self, image: ArrayLike) -> Array:

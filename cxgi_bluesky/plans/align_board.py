@@ -32,7 +32,7 @@ from ..devices.shutter import Shutter
 from ..devices.stage import LANDMARK, VISIT, MarkedStage, MaskStage, PositionError
 from ..errors import CxgiError, ScanError
 from ..masks.board import Alignment, MaskBoard
-from ..masks.board_files import short_text
+from ..masks.board_files import abbreviate_tiles
 from .arguments import GivenBoard, for_queues
 from .exposure import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
 from .metadata import board_metadata, bucket_metadata, check_counts, check_exposure, mask_board_on, start_document
@@ -382,7 +382,7 @@ def align_board(
         bucket_unit=bucket_metadata(diode)["bucket_unit"],
         fields=fields,
         board={**board_metadata(mask_board), "d_r": mask_board.d_r},
-        alignment={"board": short_text(mask_board.to_dict())},
+        alignment={"board": abbreviate_tiles(mask_board.to_dict())},
     )
     put_back = partial(move_object, object_stage, IN)
     return (

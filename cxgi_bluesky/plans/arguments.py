@@ -21,9 +21,9 @@ from ..errors import ConfigError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_files import find_speckles
-from ..masks.speckle_set import BASIS, SpeckleSet
+from ..masks.speckle_set import BASIS, AnyPatternSet
 
-GivenPatterns = PatternSet | SpeckleSet | dict[str, Any]
+GivenPatterns = AnyPatternSet | dict[str, Any]
 GivenBoard = Board | str | None
 
 _CARRIED = (str, int, float, bool, list, dict, Literal)
@@ -55,7 +55,7 @@ def for_queues(plan: Callable[_Arguments, MsgGenerator[Any]]) -> Callable[_Argum
     return run_checked
 
 
-def rebuild_patterns(given: GivenPatterns) -> PatternSet | SpeckleSet:
+def rebuild_patterns(given: GivenPatterns) -> AnyPatternSet:
     """The patterns themselves, from themselves or from the dict of `to_dict`.
 
     Raises

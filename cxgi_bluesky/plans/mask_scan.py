@@ -17,9 +17,8 @@ from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage, PositionError
 from ..errors import ScanError
-from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
-from ..masks.speckle_set import SpeckleSet
+from ..masks.speckle_set import AnyPatternSet
 from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
 from .exposure import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
 from .metadata import board_on, check_counts, check_raster, mask_board_on, start_metadata
@@ -253,7 +252,7 @@ class Work:
     """
 
     board: Board
-    pattern_set: PatternSet | SpeckleSet
+    pattern_set: AnyPatternSet
     arguments: dict[str, Any]
     tiles: list[int]
     validation_tiles: list[int]
@@ -264,7 +263,7 @@ class Work:
         return ExposureLimits(self.arguments["max_repeats"], self.arguments["max_open_s"])
 
 
-def plan_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]) -> Work:
+def plan_tiles(board: Board, pattern_set: AnyPatternSet, arguments: dict[str, Any]) -> Work:
     """The whole work of a scan with some arguments; `CxgiError` for what is impossible.
 
     Parameters
@@ -363,7 +362,7 @@ def raster(
     )
 
 
-def _validation_tiles(board: Board, pattern_set: PatternSet | SpeckleSet, count: int, seed: int) -> list[int]:
+def _validation_tiles(board: Board, pattern_set: AnyPatternSet, count: int, seed: int) -> list[int]:
     """Tiles of some patterns that the board has and the set has not."""
     outside = sorted(set(board.pattern_index) - set(pattern_set.pattern_index.tolist()))
     if count > len(outside):

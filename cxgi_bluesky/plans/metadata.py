@@ -12,9 +12,8 @@ from ..devices.diode import Diode
 from ..devices.stage import MaskStage
 from ..errors import ConfigError
 from ..masks.board import MaskBoard, load_board
-from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
-from ..masks.speckle_set import SpeckleSet
+from ..masks.speckle_set import AnyPatternSet
 from ..measurement.plain_values import require_plain
 from ..measurement.schema import SCHEMA, RunMetadata
 from .arguments import GivenBoard
@@ -54,7 +53,7 @@ def mask_board_on(stage: MaskStage, board: GivenBoard) -> MaskBoard:
     return found
 
 
-def check_fits(board: Board, pattern_set: PatternSet | SpeckleSet) -> None:
+def check_fits(board: Board, pattern_set: AnyPatternSet) -> None:
     """Raise `CxgiError` if the patterns are not of the board's size.
 
     Parameters
@@ -66,7 +65,7 @@ def check_fits(board: Board, pattern_set: PatternSet | SpeckleSet) -> None:
         raise ConfigError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
 
 
-def check_raster(board: Board, pattern_set: PatternSet | SpeckleSet, arguments: dict[str, Any]) -> None:
+def check_raster(board: Board, pattern_set: AnyPatternSet, arguments: dict[str, Any]) -> None:
     """Raise `CxgiError` if a raster of these patterns on this board is impossible: size, exposure time, counts.
 
     Parameters
@@ -113,7 +112,7 @@ def start_metadata(
     diode: Diode,
     stage: MaskStage | None = None,
     board: Board | None = None,
-    pattern_set: PatternSet | SpeckleSet | None = None,
+    pattern_set: AnyPatternSet | None = None,
     points: int | None = None,
     links: dict[str, str | None] | None = None,
 ) -> dict[str, Any]:
@@ -179,8 +178,7 @@ def bucket_metadata(diode: Diode, stage: MaskStage | None = None) -> dict[str, A
 def board_metadata(board: Board) -> dict[str, Any]:
     """Metadata of every run on a board; of one that is mounted back to front, that too."""
     metadata = {"id": board.name, "sha256": board.sha256, "pixel_um": board.pixel_um, "metal": board.metal}
-    mirrored = isinstance(board, MaskBoard) and board.alignment.mirrored
-    return {**metadata, "mirrored": True} if mirrored else metadata
+    return {**metadata, "mirrored": True} if board.mirrored else metadata
 
 
 def start_document(

@@ -45,7 +45,7 @@ from ..masks.orders import DEFAULT_ORDER
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_files import register_speckles
-from ..masks.speckle_set import SpeckleSet
+from ..masks.speckle_set import AnyPatternSet, SpeckleSet
 from ..measurement.exposures import Exposures
 from ..measurement.reference import check_complete, check_reference, dark_level
 from ..measurement.schema import RunMetadata
@@ -278,7 +278,7 @@ class Session:
         self.references.keep(earlier)
         return earlier, None if speckles is None else self.speckles(speckles)
 
-    def _find_links(self, options: dict[str, Any], pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> None:
+    def _find_links(self, options: dict[str, Any], pattern_set: AnyPatternSet, exposure_s: float) -> None:
         """Replace the uids of reference and dark among a scan's options by whole ones, if they fit the scan."""
         if options.get("reference_uid") is not None:
             options["reference_uid"] = self._find_reference(options["reference_uid"], pattern_set, exposure_s)
@@ -299,7 +299,7 @@ class Session:
         dark_level(self._metadata(exposure_s), dark)
         return str(dark.start["uid"])
 
-    def _find_reference(self, uid: str, pattern_set: PatternSet | SpeckleSet, exposure_s: float) -> str:
+    def _find_reference(self, uid: str, pattern_set: AnyPatternSet, exposure_s: float) -> str:
         """Return the whole uid of a reference scan that fits, and keep it at hand for the live images."""
         reference = read_exposures(find_run(self.catalog, uid))
         board = {"id": self.board.name, "sha256": self.board.sha256}

@@ -64,7 +64,7 @@ def scan_simulation(
         dark=dark,
         open_bucket=(opened[:, 0].mean() - dark, float(np.sqrt(np.mean(opened[:, 1] ** 2) / opens))),
     )
-    return replace(made, mirrored=board.alignment.mirrored)
+    return replace(made, mirrored=board.mirrored)
 
 
 # ---------------------------------------------------------------- sandpaper scan
@@ -283,4 +283,4 @@ def record_tile_maps(
         Of the noise and the stage's errors; 0 by default.
     """
     fine = record_fine_tile_maps(simulation, patterns, noise=noise, stage_rms_um=stage_rms_um, seed=seed)
-    return fine.averaged()
+    return fine.average()

@@ -1,7 +1,7 @@
 """Etched boards for training: drawn by the simulated etching at 4 sub-pixels, averaged onto mask pixels, cached.
 
-A board is stored as its signed masks W_k as they hang in the beam, each displaced by the stage's error
-(`tile_maps.TileMaps.signed`: s_k = sum_xy W_k * object).
+A board is kept as its signed masks W_k as they hang in the beam, each displaced by the stage's error
+(`tile_maps.TileMaps.to_signed_masks`: s_k = sum_xy W_k * object).
 """
 
 from __future__ import annotations

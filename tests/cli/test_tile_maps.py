@@ -51,7 +51,7 @@ def stored(folder, catalog):
     shipped = simulated_beamline(load_board("cu32"), "CAS", parameters=QUIET)
     (shipped_run,) = engine(small_scan(shipped, 16))
     as_images(folder / "cu32", record_fine_tile_maps(shipped.simulation, PatternSet(32, 16)), shipped.board, "tile")
-    words = {"method": "inverse", "tile_maps": fine.averaged(), "record": False}
+    words = {"method": "inverse", "tile_maps": fine.average(), "record": False}
     expected, _ = reconstruct_run(catalog, find_run(catalog, run), **words)
     return {"folder": folder, "run": run, "cu32_run": shipped_run, "expected": expected.image}
 

@@ -8,6 +8,8 @@ from cxgi_bluesky.analysis.board_alignment.search import landmarks_of
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment, MaskBoard, load_board
 from cxgi_bluesky.masks.board_files import list_shipped_boards
+from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.speckle_board import SpeckleBoard
 from tests.conftest import small_board
 
 
@@ -27,6 +29,21 @@ def test_shipped_boards_round_trip_through_yaml(name, tmp_path):
     again = MaskBoard.from_yaml(tmp_path / "b.yaml")
     assert again == board
     assert again.sha256 == board.sha256
+
+
+IDENTITIES = {
+    "25f18274a851fad2bf07380cb8ad28b79192aaa6f44e924eb1d0c5431b62c856": load_board("au64"),
+    "914c0b18f4ad3fe3a79df1be844b387fd8b474054388bce733f7acda39dd32a7": load_board("cu32"),
+    "dd341cd63722efd563ddec364b49ebcd91c67dd28b59c156702d688956f42e7f": SpeckleBoard(
+        "sheet", (59, 59), 37.5, 1350.0, 10000, 100
+    ),
+    "e78a248cc12f5a7ca9161a48c9b6d93122e319e7cd530ece668775bca694ac02": PatternSet(64, 768),
+}
+
+
+@pytest.mark.parametrize("digest", IDENTITIES)
+def test_identities_that_runs_have_stored_stay_the_same(digest):
+    assert IDENTITIES[digest].sha256 == digest
 
 
 def test_a_board_with_any_tiles_round_trips(tmp_path):

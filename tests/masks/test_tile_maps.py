@@ -32,7 +32,7 @@ def fine_maps(subpixels=2, index=(5, 0, 9, 63), **changes):
 
 
 def coarse_maps(**changes):
-    return replace(fine_maps().averaged(), **changes)
+    return replace(fine_maps().average(), **changes)
 
 
 @pytest.mark.parametrize("make", [fine_maps, coarse_maps])
@@ -53,7 +53,7 @@ def test_without_open_map_or_board(tmp_path):
     again = FineTileMaps.from_file(tmp_path / "maps.h5", BOARD)
     assert again.open_map is None
     assert again.board_sha256 is None
-    np.testing.assert_array_equal(again.open_tile(), maps.of([0])[0])  # pattern 0 is all open
+    np.testing.assert_array_equal(again.open_tile(), maps.select([0])[0])  # pattern 0 is all open
 
 
 def test_signed_masks_take_the_open_tile_from_pattern_0():
@@ -65,7 +65,7 @@ def test_signed_masks_take_the_open_tile_from_pattern_0():
     for opened in (light, None):
         maps = TileMaps(8, index, tiles, opened, None, "")
         np.testing.assert_allclose(maps.open_tile(), light, rtol=1e-6)
-        np.testing.assert_allclose(maps.signed(index, BOARD.d_r), expected, atol=1e-5)
+        np.testing.assert_allclose(maps.to_signed_masks(index, BOARD.d_r), expected, atol=1e-5)
     nothing_known = TileMaps(8, index[1:], tiles[1:], None, None, "")
     np.testing.assert_array_equal(nothing_known.open_tile(), np.ones((8, 8)))
 
@@ -81,10 +81,10 @@ def test_finer_maps_are_read_averaged(tmp_path):
 
 def test_maps_are_found_by_their_pattern():
     maps = coarse_maps()
-    np.testing.assert_array_equal(maps.of([63, 5, 63]), maps.maps[[3, 0, 3]])
-    assert maps.of(9).shape == (1, 8, 8)
+    np.testing.assert_array_equal(maps.select([63, 5, 63]), maps.maps[[3, 0, 3]])
+    assert maps.select(9).shape == (1, 8, 8)
     with pytest.raises(CxgiError, match=r"pattern_index 7 \(2 of 3 are missing\)"):
-        maps.of([5, 7, 64])
+        maps.select([5, 7, 64])
 
 
 def test_the_digest_tells_maps_apart():
@@ -198,7 +198,7 @@ def test_a_folder_named_by_patterns(tmp_path):
     folder = folder_of_images(tmp_path / "f", {"pattern_0009": 0.5, "pattern_3": 0.25, "open": 1.0, "remarks": 3.0})
     maps = FineTileMaps.from_file(folder, BOARD)
     assert (maps.subpixels, maps.board_sha256) == (4, BOARD.sha256)
-    assert maps.of([3, 9]).mean(axis=(1, 2)).tolist() == [0.25, 0.5]
+    assert maps.select([3, 9]).mean(axis=(1, 2)).tolist() == [0.25, 0.5]
     assert maps.open_tile().min() == 1
     assert TileMaps.from_file(folder, BOARD).maps.shape == (2, 8, 8)
 
@@ -239,4 +239,4 @@ def test_images_of_different_shapes(tmp_path):
 def test_a_perfect_tiles_map_is_its_pattern():
     levels = np.where(pattern(8, 9) > 0, 1.0, BOARD.t0)
     maps = TileMaps(8, np.array([9]), levels[None], None, small_board(alignment=Alignment()).sha256, "")
-    np.testing.assert_allclose(maps.of([9])[0], levels, atol=1e-6)
+    np.testing.assert_allclose(maps.select([9])[0], levels, atol=1e-6)

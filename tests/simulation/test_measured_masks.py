@@ -36,7 +36,7 @@ def test_without_errors_the_camera_sees_each_tile():
     maps = record_tile_maps(simulation_of(), PATTERNS)
     for k in (0, 9, 63):
         drawn = block_mean(tile_transmission(BOARD, BOARD.tile_of(k), 4, PARAMETERS.defects), 4)
-        np.testing.assert_allclose(maps.of([k])[0], drawn, atol=1e-5)
+        np.testing.assert_allclose(maps.select([k])[0], drawn, atol=1e-5)
     opened = block_mean(tile_transmission(BOARD, BOARD.open_tile_number, 4, PARAMETERS.defects), 4)
     np.testing.assert_allclose(maps.open_map, opened, atol=1e-5)
     assert maps.board_sha256 == BOARD.sha256
@@ -51,7 +51,7 @@ def test_buckets_are_the_maps_times_the_object():
     simulation.open_shutter()
     for k in (3, 17, 40):
         simulation.move_to(*board.position_mm(board.tile_of(k)))
-        assert simulation.current_pa() == pytest.approx(15 * float((maps.of([k])[0] * coarse).mean()), rel=1e-5)
+        assert simulation.current_pa() == pytest.approx(15 * float((maps.select([k])[0] * coarse).mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("alignment", [Alignment(), Alignment(mirrored=True), Alignment(rotation_deg=3.0)])

@@ -30,8 +30,8 @@ def test_a_drawn_board_is_one_of_the_twin():
     tiles = EtchedTiles(mounted, SUBPIXELS, defects)
     others = index[index != 0]
     fine = np.stack([whole(tiles, int(k) + 1) for k in others])
-    maps = FineTileMaps(size, SUBPIXELS, others, fine, np.ones(fine.shape[1:]), None, "the twin").averaged()
-    expected = maps.signed(index, 0.8).reshape(len(index), -1)
+    maps = FineTileMaps(size, SUBPIXELS, others, fine, np.ones(fine.shape[1:]), None, "the twin").average()
+    expected = maps.to_signed_masks(index, 0.8).reshape(len(index), -1)
     np.testing.assert_allclose(board.masks.astype(float), expected, atol=2e-3)
 
 

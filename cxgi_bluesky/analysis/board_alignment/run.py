@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import CxgiError, MeasurementError, StorageError
 from ...masks.board import MaskBoard
-from ...masks.board_files import yaml_text
+from ...masks.board_files import to_yaml_text
 from ...measurement.documents import Data, number, read_run
 from ...measurement.schema import RunMetadata
 from .fit import AlignmentFit, EdgeFit, Visit, fit_alignment, fit_edges
@@ -125,7 +125,7 @@ def write_aligned_board(board: MaskBoard, fit: AlignmentFit, path: str | Path) -
     comment = f"# Alignment found by align_board, run {fit.uid or 'unknown'}.\n# {fit}\n"
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(comment + yaml_text(fit.aligned_board.to_dict()))
+            file.write(comment + to_yaml_text(fit.aligned_board.to_dict()))
     except FileExistsError:
         raise MeasurementError(f"board file {path} exists: an old board file is kept, choose another name") from None
     except OSError as error:

@@ -98,7 +98,7 @@ def _lay(seen: Map, tiles: Tiles, tile: int, away: Places, metal: np.float32) ->
     rows, columns = (_inside(shares, cells, len(seen)) for shares in (down, right))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
-    if tiles.board.alignment.mirrored and not tiles.as_mounted:
+    if tiles.board.mirrored and not tiles.as_mounted:
         back = slice(cells - columns.stop, cells - columns.start)
         excess = tiles.part(tile, rows, back)[:, ::-1] - metal
     else:

@@ -235,7 +235,7 @@ class MeasuredTiles:
         if tile == self.board.open_tile_number:
             fine = self._maps.open_tile()
         else:
-            fine = self._maps.of([self.board.pattern_index_of(tile)])[0]
+            fine = self._maps.select([self.board.pattern_index_of(tile)])[0]
         if self.subpixels > self._maps.subpixels:
             factor = self.subpixels // self._maps.subpixels
             return fine.repeat(factor, axis=0).repeat(factor, axis=1)
