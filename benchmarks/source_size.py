@@ -20,8 +20,8 @@ from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, simulation_parameters
-from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
-from cxgi_bluesky.simulation.materials import Layer, predicted_d_r
+from cxgi_bluesky.simulation.camera import Camera, direct_image, predict_edge_um
+from cxgi_bluesky.simulation.materials import Layer, predict_d_r
 from cxgi_bluesky.simulation.optics import Blade
 from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.source import Source
@@ -56,7 +56,7 @@ def edges(spot_um: float) -> dict[str, Any]:
         seed=2,
     )
     both = compare_sharpness(ghost, direct.image, ghost_pixel_um=pixel_um, direct_pixel_um=direct.pixel_um, **BOXES)
-    expected = expected_edge_um(parameters.source, parameters.geometry, direct.pixel_um, angle_deg=TILT_DEG)
+    expected = predict_edge_um(parameters.source, parameters.geometry, direct.pixel_um, angle_deg=TILT_DEG)
     return {
         "expected_direct_um": round(expected, 2),
         "direct_um": [round(both.direct.width_um, 2), round(both.direct.width_sigma_um, 2)],
@@ -94,7 +94,7 @@ def depths(anode: str, kv: float, filters: tuple[Layer, ...]) -> dict[str, float
     light = tube_spectrum(anode, kv)
     masks = {"Au 10 um": ("Au", 10.0, Layer("SiO2", 500)), "Cu 100 um": ("Cu", 100.0, Layer("FR4", 500))}
     return {
-        name: round(predicted_d_r(metal, thick, light, substrate=under, filters=filters), 3)
+        name: round(predict_d_r(metal, thick, light, substrate=under, filters=filters), 3)
         for name, (metal, thick, under) in masks.items()
     }
 

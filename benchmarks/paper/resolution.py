@@ -22,7 +22,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import knife_edge_scan
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.simulation.camera import Camera, expected_edge_um
+from cxgi_bluesky.simulation.camera import Camera, predict_edge_um
 from cxgi_bluesky.simulation.objects.paper import (
     GOLD_COLUMN_UM,
     GOLD_FIELD_UM,
@@ -111,7 +111,7 @@ def _edges(spot: tuple[float, float] | float, seed: int, run: int) -> tuple[dict
         "direct_sigma_um": found.direct.width_sigma_um,
         "direct_mtf50_per_mm": found.direct.mtf50_per_mm,
         "direct_pixel_um": direct.pixel_um,
-        "direct_expected_um": expected_edge_um(parameters.source, geometry, direct.pixel_um, angle_deg=GOLD_TILT_DEG),
+        "direct_expected_um": predict_edge_um(parameters.source, geometry, direct.pixel_um, angle_deg=GOLD_TILT_DEG),
     }, direct.image
 
 

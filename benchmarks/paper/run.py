@@ -15,7 +15,7 @@ from benchmarks.paper import curves, paper, resolution, rows, sandpaper
 from benchmarks.paper.training_seen import training_seen
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
-from cxgi_bluesky.simulation.materials import parse_mask, predicted_d_r
+from cxgi_bluesky.simulation.materials import parse_mask, predict_d_r
 from cxgi_bluesky.simulation.spectrum import tube_spectrum
 
 FIGURES = ("fig2", "fig3", "fig4")
@@ -139,7 +139,7 @@ def _prediction(board: str) -> dict[str, Any]:
         spectrum = tube_spectrum(anode, kv)
     except CxgiError:
         return {"predicted": None, "predicted_from": f"{anode} tube at {kv:g} kV"}
-    predicted = predicted_d_r(metal.material, metal.thickness_um, spectrum, substrate=substrate)
+    predicted = predict_d_r(metal.material, metal.thickness_um, spectrum, substrate=substrate)
     return {"predicted": predicted, "predicted_from": spectrum.name}
 
 

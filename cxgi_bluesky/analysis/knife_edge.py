@@ -73,7 +73,7 @@ class KnifeGeometry:
 
 @dataclass(frozen=True, eq=False)
 class SpotSize:
-    """What a knife-edge scan says of the spot. Lengths in um, levels in the signal's unit.
+    """Size of the spot from a knife-edge scan. Lengths in um, levels in the signal's unit.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class SpotSize:
     slope_per_um : float
         Relative change of the light with the position of the blade: drift during the scan, uneven light.
     chi_square : float
-        NaN where nothing told the noise; then the sigmas come from the scatter about the fit.
+        NaN where the noise is not known; then the sigmas come from the scatter about the fit.
     degrees_of_freedom : int
     position_um, signal, sigma, model : ndarray, shape (points,)
         sigma is NaN where it is not known.
@@ -116,7 +116,7 @@ class SpotSize:
         return f"spot along {self.axis}: {self.fwhm_um:.1f} +- {self.fwhm_sigma_um:.1f} um FWHM ({fit})"
 
 
-def covered_share(offset_um: Array, fwhm_um: float, geometry: KnifeGeometry) -> Array:
+def shadow_share(offset_um: Array, fwhm_um: float, geometry: KnifeGeometry) -> Array:
     """Share of the light that the blade takes, its edge at these offsets from the middle of the beam.
 
     Parameters
@@ -189,7 +189,7 @@ def fit_knife_scan(
 
 
 def _check_positions(position: Array, values: Array, sigma: ArrayLike | None) -> Array | None:
-    """The noise of each point, None where nothing tells it."""
+    """The noise of each point, None where it is not known."""
     if position.ndim != 1 or position.shape != values.shape:
         raise MeasurementError(f"{position.size} positions for {values.size} signals: give one each")
     if len(position) < MIN_POINTS:
@@ -219,7 +219,7 @@ def _fit(position: Array, values: Array, noise: Array | None, geometry: KnifeGeo
     middle, origin, span = float(np.mean(position)), _origin(position), float(np.ptp(position))
 
     def law(x: Array, reach: float, fwhm: float, height: float, background: float, slope: float) -> Array:
-        passed = covered_share(direction * (x - origin - reach), fwhm, geometry)
+        passed = shadow_share(direction * (x - origin - reach), fwhm, geometry)
         return background + height * passed * (1 + slope * (x - middle))
 
     centre = float(position[np.argmin(np.abs(values - (dark + bright) / 2))])

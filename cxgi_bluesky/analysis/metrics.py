@@ -1,4 +1,4 @@
-"""Image quality against a known truth: CNR, PSNR, SSIM, affine fit, D_r; and a picture's own two levels."""
+"""Image quality against a known truth: CNR, PSNR, SSIM, affine fit, D_r; and an image's own two levels."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def modulation_depth(d_max: float, d_min: float) -> float:
 
 @dataclass(frozen=True)
 class Levels:
-    """The two levels of a picture: threshold between them (Otsu), mean and variance of each class."""
+    """The two levels of an image: threshold between them (Otsu), mean and variance of each class."""
 
     threshold: float
     dark: float
@@ -168,10 +168,10 @@ class Levels:
 
     @property
     def cnr_otsu(self) -> float:
-        """Eq. 1 with the picture's own classes in place of the true ones.
+        """Eq. 1 with the image's own classes instead of the true ones.
 
         It flatters: a pixel on the wrong side counts for the other class instead of against the
-        picture, so that pure noise has a value of 1.9. For comparing alike pictures only.
+        image, so that pure noise has a value of 1.9. For comparing alike images only.
         """
         spread = math.sqrt(self.dark_variance + self.bright_variance)
         return (self.bright - self.dark) / spread if spread > 0 else math.inf
@@ -182,8 +182,8 @@ class Levels:
         return (self.bright - self.dark) / self.bright if self.bright > 0 else math.nan
 
 
-def picture_levels(image: Image) -> Levels:
-    """Dark and bright level of a picture: the means of Otsu's two classes.
+def image_levels(image: Image) -> Levels:
+    """Dark and bright level of an image: the means of Otsu's two classes.
 
     Raises
     ------

@@ -76,12 +76,12 @@ def _nothing_predicted() -> Payload:
 
 
 def _predict(options: argparse.Namespace, echo: Echo) -> Payload:
-    from ..simulation.materials import Layer, predicted_d_r
+    from ..simulation.materials import Layer, predict_d_r
     from ..simulation.spectrum import find_spectrum
 
     metal, substrate, of_the_board = _mask(options)
     spectrum = find_spectrum(tube=options.tube, kv=options.kv, energy_kev=options.energy_kev, path=options.spectrum)
-    predicted = predicted_d_r(
+    predicted = predict_d_r(
         metal.material,
         metal.thickness_um,
         spectrum,

@@ -50,14 +50,14 @@ def quality(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Levels, sharpness, gap and nearness to the truth, for ``--json``.
     """
-    from ..analysis.metrics import picture_levels
+    from ..analysis.metrics import image_levels
     from ..analysis.resolution import report as figure
     from ..analysis.resolution.roi import check_image
 
     _check(options)
     image, facts = _read_image(options)
     image = check_image(image)
-    levels = picture_levels(image)
+    levels = image_levels(image)
     payload: Payload = {
         **facts,
         "size": list(image.shape),

@@ -131,7 +131,7 @@ ORDERS: dict[str, Callable[[int, int | None], Index]] = {
     "learned": _rank_by_power,
     "learned-density": _draw_by_power,
 }
-DEFAULT_ORDER = "zig-zag"  # docs/decisions/0011: the fewest edges, the best pictures on masks with etching defects
+DEFAULT_ORDER = "zig-zag"  # docs/decisions/0011: the fewest edges, the best images on masks with etching defects
 SEEDED = ("random", "variable-density", "learned-density")
 
 

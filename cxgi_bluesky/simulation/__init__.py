@@ -1,1 +1,1 @@
-"""The physics twin: source, mask, objects, detector. No Bluesky in it."""
+"""Simulation of the beamline: source, mask, objects, detector. No Bluesky in it."""

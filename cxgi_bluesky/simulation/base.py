@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ class Detector:
     background_pa : float
         Dark current.
     readings : int
-        Electrometer readings in an exposure, from which its sigma is told.
+        Electrometer readings in an exposure, from which its sigma is estimated.
     """
 
     photon_energy_kev: float = 17.6
@@ -76,7 +77,7 @@ class Detector:
 # ---------------------------------------------------------------- stage, shutter, readings
 
 
-class SimulationControls:
+class SimulationControls(ABC):
     """State of a simulated beamline and the methods by which devices change it.
 
     Time is simulated: it passes only in exposures, so that the shutter-open seconds are those of the
@@ -109,13 +110,13 @@ class SimulationControls:
         self._drift = intensity_drift(self._rng, drift_rms)
 
     @property
+    @abstractmethod
     def truth(self) -> NDArray[np.float32]:
         """True transmission on the image's pixels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def current_pa(self) -> float:
         """Current of the diode without noise, drift and dark current."""
-        raise NotImplementedError
 
     def move_to(self, x_mm: float, y_mm: float) -> None:
         """Stage move, with the stage's random error.
@@ -149,9 +150,9 @@ class SimulationControls:
 
     def expose(self, exposure_s: float) -> tuple[float, float]:
         """Integrate for `exposure_s`; returns the mean current and its sigma (pA)."""
-        return self.detector.read(self._exposed_pa(exposure_s), exposure_s, self._rng)
+        return self.detector.read(self._expose_pa(exposure_s), exposure_s, self._rng)
 
-    def _exposed_pa(self, exposure_s: float) -> float:
+    def _expose_pa(self, exposure_s: float) -> float:
         """Current during an exposure, drift included; counts the exposure."""
         self.exposures += 1
         if self.shutter_open:

@@ -1,4 +1,4 @@
-"""The physics twin: what the diode would read for a given board, object and stage position."""
+"""Simulation of the beamline: what the diode would read for a given board, object and stage position."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class BeamlineSimulation(SimulationControls):
         The board as it really lies on the stage.
     object_map : ndarray, shape (n * subpixels, n * subpixels)
         Transmission of the object in the board's field.
-    parameters : TwinParameters
+    parameters : SimulationParameters
     seed : int
         The same seed gives the same readings for the same sequence of calls.
     tile_maps : FineTileMaps, optional
@@ -128,7 +128,7 @@ class BeamlineSimulation(SimulationControls):
         return block_mean(self._truth, self.parameters.subpixels)
 
     def mask_map(self, x_mm: float, y_mm: float, cells: int | None = None) -> Map:
-        """Transmission of the plate at a stage position, in a square view.
+        """Transmission of the board at a stage position, in a square view.
 
         Parameters
         ----------
@@ -154,16 +154,16 @@ class BeamlineSimulation(SimulationControls):
             return 0.0
         mask, behind = self._view()
         source = self.parameters.source
-        passed = float(np.vdot(mask, behind)) / (self.board.size * self.parameters.subpixels) ** 2
+        transmission = float(np.vdot(mask, behind)) / (self.board.size * self.parameters.subpixels) ** 2
         for axis, blade in self.blades.items():
-            passed *= blade.passed(source, axis)
-        return self.parameters.open_pa * ((1 - source.veil) * passed + source.veil)
+            transmission *= blade.transmission(source, axis)
+        return self.parameters.open_pa * ((1 - source.veil) * transmission + source.veil)
 
     def expose_frame(self, camera: Camera, exposure_s: float) -> Frame:
         """One frame of a camera in the diode's place that detects the same number of photons; counts.
 
         The total follows `current_pa`. Where in the frame the light falls is approximate: the penumbra of the mask
-        is on the object's side, and a veil lies where the picture lies.
+        is on the object's side, and a veil lies where the image lies.
 
         Parameters
         ----------
@@ -174,13 +174,13 @@ class BeamlineSimulation(SimulationControls):
         Returns
         -------
         ndarray, shape (pixels, pixels)
-            As many pixels as `frame_pixels` says.
+            As many pixels as `frame_pixels` returns.
         """
         p = self.parameters
-        photons = p.detector.photons_per_s(self._exposed_pa(exposure_s)) * exposure_s
+        photons = p.detector.photons_per_s(self._expose_pa(exposure_s)) * exposure_s
         mask, behind = self._view()
-        picture = project(mask * behind, self._cell_um, p.source, p.geometry, camera.pixel_at(p.geometry))
-        return camera.frame(photons * picture / max(picture.sum(), 1e-30), self._rng)
+        image = project(mask * behind, self._cell_um, p.source, p.geometry, camera.pixel_at(p.geometry))
+        return camera.frame(photons * image / max(image.sum(), 1e-30), self._rng)
 
     def direct_image(self, camera: Camera, *, photons_per_pixel: float, seed: int) -> DirectImage:
         """Projection image of the object on a camera in the diode's place, without a mask (`camera.direct_image`).

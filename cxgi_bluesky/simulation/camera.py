@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,8 +184,8 @@ def pixels_across(field_um: float, pixel_um: float) -> int:
     return count
 
 
-def expected_edge_um(source: Source, geometry: Geometry, pixel_um: float, *, angle_deg: float = 0.0) -> float:
-    """10-90 % width (um, object's plane) of a sharp edge in a direct image, by geometry alone.
+def predict_edge_um(source: Source, geometry: Geometry, pixel_um: float, *, angle_deg: float = 0.0) -> float:
+    """Predict the 10-90 % width (um, object's plane) of a sharp edge in a direct image, by geometry alone.
 
     The spot's FWHM across the edge times (M - 1) / M gives a Gaussian of 1.088 FWHM; the pixel
     adds its variance, pixel^2 / 12. Noise does not widen an edge, it makes its width uncertain.
@@ -202,3 +204,10 @@ def expected_edge_um(source: Source, geometry: Geometry, pixel_um: float, *, ang
     per_sigma = FWHM_PER_SIGMA if source.shape == "gaussian" else math.sqrt(12)
     sigma_um = geometry.direct_blur_um(fwhm_um) / per_sigma
     return TEN_TO_NINETY * math.sqrt(sigma_um**2 + pixel_um**2 / 12)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "expected_edge_um":
+        warnings.warn("expected_edge_um is now predict_edge_um", FutureWarning, stacklevel=2)
+        return predict_edge_um
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -70,7 +70,7 @@ class Layer:
         """Share of the photons that pass, at each energy."""
         return np.exp(-attenuation_per_um(self.material, energy_kev) * self.thickness_um)
 
-    def absorbed(self, energy_kev: Array) -> Array:
+    def absorption(self, energy_kev: Array) -> Array:
         """Share of the photons that the photoelectric effect absorbs: the charge in a diode, per photon and keV."""
         mu = attenuation_per_um(self.material, energy_kev, kind="photo")
         return -np.expm1(-mu * self.thickness_um)
@@ -143,7 +143,7 @@ def signal_weights(spectrum: Spectrum, detector: Layer) -> Array:
     CxgiError
         If the detector sees nothing of the spectrum.
     """
-    charge = spectrum.photons * spectrum.energy_kev * detector.absorbed(spectrum.energy_kev)
+    charge = spectrum.photons * spectrum.energy_kev * detector.absorption(spectrum.energy_kev)
     if not charge.sum() > 0:
         raise ConfigError(f"{detector} absorbs nothing of {spectrum.name}: check filters and detector")
     return charge / charge.sum()
@@ -155,7 +155,7 @@ def effective_transmission(
     """Transmission map of an object of one material as the diode's charge sees it: beam hardening included.
 
     Each ray's transmission is the mean of exp(-mu(E) t) over the spectrum, weighted by the charge. The masks
-    harden the light once more; that is not in it, so that the twin stays linear in the object.
+    harden the light once more; that is not in it, so that the simulation stays linear in the object.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def effective_transmission(
     return total.astype(np.float32)
 
 
-def predicted_d_r(
+def predict_d_r(
     metal: str,
     thickness_um: float,
     spectrum: Spectrum,

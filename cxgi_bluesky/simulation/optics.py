@@ -31,7 +31,7 @@ NEGLIGIBLE = 1e-9  # a spot so much smaller than the field is a point
 
 @dataclass(frozen=True)
 class Geometry:
-    """Distances along the beam (mm). The paper gives none; a knife, say, is no part of this.
+    """Distances along the beam (mm). The paper gives none; a knife, for example, is no part of this.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Geometry:
 # ---------------------------------------------------------------- blur by the spot
 
 
-def twice_integrated(t: Array, fwhm: float, shape: str) -> Array:
+def integrate_twice(t: Array, fwhm: float, shape: str) -> Array:
     """Second antiderivative of the spot's profile (integral 1, centred at 0): 0 far below, t far above.
 
     Parameters
@@ -127,7 +127,7 @@ def transfer(bin_edges: Array, cell_edges: Array, fwhm: float, shape: str) -> Ar
     shape : {"gaussian", "uniform"}
         Profile of the spot.
     """
-    g = twice_integrated(np.subtract.outer(bin_edges, cell_edges), fwhm, shape)
+    g = integrate_twice(np.subtract.outer(bin_edges, cell_edges), fwhm, shape)
     mass = g[1:, :-1] - g[1:, 1:] - g[:-1, :-1] + g[:-1, 1:]
     return mass / np.diff(cell_edges)
 
@@ -224,7 +224,7 @@ class Blade:
     edge_um: float
     geometry: KnifeGeometry
 
-    def passed(self, source: Source, axis: str) -> float:
+    def transmission(self, source: Source, axis: str) -> float:
         """Share of the light that passes the blade.
 
         A ray from the spot's point u to the slit's point s crosses the blade's plane at a u + b s: the slit's

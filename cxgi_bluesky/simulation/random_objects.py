@@ -295,13 +295,13 @@ def gaps(rng: Generator, size: int) -> Image:
 def _photographs() -> tuple[Image, ...]:
     import skimage.data
 
-    pictures = []
+    images = []
     for name in PHOTOGRAPHS:
-        picture = getattr(skimage.data, name)()
-        picture = picture[0] if isinstance(picture, tuple) else picture
-        grey = picture.astype(np.float32)
-        pictures.append(grey.mean(axis=2) if grey.ndim == 3 else grey)
-    return tuple(pictures)
+        image = getattr(skimage.data, name)()
+        image = image[0] if isinstance(image, tuple) else image
+        grey = image.astype(np.float32)
+        images.append(grey.mean(axis=2) if grey.ndim == 3 else grey)
+    return tuple(images)
 
 
 def photograph(rng: Generator, size: int) -> Image:
@@ -320,11 +320,11 @@ def photograph(rng: Generator, size: int) -> Image:
     """
     from skimage.transform import resize
 
-    picture = _photographs()[rng.integers(len(_photographs()))]
-    shortest = min(picture.shape)
+    image = _photographs()[rng.integers(len(_photographs()))]
+    shortest = min(image.shape)
     side = int(np.exp(rng.uniform(np.log(min(size * 1.2, shortest)), np.log(shortest))))
-    top, left = (rng.integers(0, extent - side + 1) for extent in picture.shape)
-    crop = picture[top : top + side, left : left + side]
+    top, left = (rng.integers(0, extent - side + 1) for extent in image.shape)
+    crop = image[top : top + side, left : left + side]
     return np.asarray(resize(crop, (size, size), order=1, anti_aliasing=True), dtype=np.float32)
 
 
@@ -355,7 +355,7 @@ def random_object(rng: Generator, size: int, shares: Mapping[str, float] | None 
     rng : numpy.random.Generator
     size : int
     shares : mapping, optional
-        Families to draw from and how often; by default all, as often as `FAMILIES` says.
+        Families to draw from and how often; by default all, as often as in `FAMILIES`.
     """
     shares = shares or {name: share for name, (share, _) in FAMILIES.items()}
     names, weights = list(shares), np.array(list(shares.values()))

@@ -93,7 +93,7 @@ class SandpaperSimulation(SimulationControls):
     sandpaper : Sandpaper
     object_map : ndarray, shape (rows * subpixels, columns * subpixels)
         Transmission of the object; the limiting aperture lies around it.
-    parameters : TwinParameters
+    parameters : SimulationParameters
         `defects` and whatever else belongs to masks has no meaning here.
     seed : int
         Of stage, drift and detector.
@@ -232,11 +232,11 @@ class SpeckleCamera:
     def frame(self, simulation: SandpaperSimulation, exposure_s: float, rng: np.random.Generator) -> NDArray[np.uint16]:
         """Counts of one exposure, shape (rows, columns); with the shutter closed a dark frame.
 
-        The object is in the picture unless it was moved out of the beam.
+        The object is in the image unless it was moved out of the beam.
 
         Parameters
         ----------
-        twin : SandpaperTwin
+        simulation : SandpaperSimulation
         exposure_s : float
             Exposure time (s).
         rng : numpy.random.Generator

@@ -31,9 +31,9 @@ def scan_simulation(
 
     Parameters
     ----------
-    twin : BeamlineTwin
+    simulation : BeamlineSimulation
     patterns : PatternSet
-        Carried by the twin's board.
+        Carried by the simulation's board.
     exposure_s : float, optional
         Exposure time per tile (s); 1 by default.
     opens : int, optional
@@ -89,7 +89,7 @@ def record_sandpaper(
 
     Parameters
     ----------
-    twin : SandpaperTwin
+    simulation : SandpaperSimulation
     path : path
         A new file.
     camera : SpeckleCamera, optional
@@ -112,13 +112,13 @@ def record_sandpaper(
     board = simulation.board
     count = board.count if count is None else count
     source = {"recorded_with": "simulated camera", "exposure_s": exposure_s, "dark_frames": dark_frames}
-    words: dict[str, Any] = {
+    options: dict[str, Any] = {
         "pixel_um": board.pixel_um,
         "board_sha256": board.sha256,
         "source": source,
         "full_well": camera.full_well,
     }
-    with SpeckleWriter(path, count, board.size, **words) as writer:
+    with SpeckleWriter(path, count, board.size, **options) as writer:
         for _ in range(dark_frames):
             writer.put_dark(camera.frame(simulation, exposure_s, rng))
         simulation.object_in = False
@@ -148,9 +148,9 @@ def scan_sandpaper(
 
     Parameters
     ----------
-    twin : SandpaperTwin
+    simulation : SandpaperSimulation
     speckles : SpeckleSet
-        Recorded with the twin's board.
+        Recorded with the simulation's board.
     exposure_s : float, optional
         Exposure time per position (s); 1 by default.
     open_exposures : int, optional
@@ -217,19 +217,19 @@ def record_fine_tile_maps(
     stage_rms_um: float | None = None,
     seed: int = 0,
 ) -> FineTileMaps:
-    """Photograph each tile of a pattern set and the open tile, on the twin's sub-pixels.
+    """Photograph each tile of a pattern set and the open tile, on the simulation's sub-pixels.
 
     The object is out and the camera sees the field as the mask lies in it: with an error of each stage move,
-    and mirrored or turned as the board is mounted. The twin's own state and random numbers are left alone.
+    and mirrored or turned as the board is mounted. The simulation's own state and random numbers are left alone.
 
     Parameters
     ----------
-    twin : BeamlineTwin
+    simulation : BeamlineSimulation
     patterns : PatternSet
     noise : float, optional
         Rms of the camera's noise in each of its pixels (a sub-pixel), where an open tile is 1; 0 by default.
     stage_rms_um : float, optional
-        Error of each stage move, per axis; by default the twin's.
+        Error of each stage move, per axis; by default the simulation's.
     seed : int, optional
         Of the noise and the stage's errors; 0 by default.
 
@@ -247,8 +247,8 @@ def record_fine_tile_maps(
     def photograph(tile: int) -> Map:
         error = stage_mm * rng.normal(size=2)
         x, y = np.array(board.position_mm(tile)) + error
-        picture = simulation.mask_map(float(x), float(y))
-        noisy = picture + np.float32(noise) * rng.normal(size=picture.shape).astype(np.float32)
+        image = simulation.mask_map(float(x), float(y))
+        noisy = image + np.float32(noise) * rng.normal(size=image.shape).astype(np.float32)
         return np.clip(noisy, MIN_TRANSMISSION, MAX_TRANSMISSION)
 
     opened = photograph(board.open_tile_number)
@@ -273,12 +273,12 @@ def record_tile_maps(
 
     Parameters
     ----------
-    twin : BeamlineTwin
+    simulation : BeamlineSimulation
     patterns : PatternSet
     noise : float, optional
         Rms of the camera's noise in each sub-pixel, where an open tile is 1; 0 by default.
     stage_rms_um : float, optional
-        Random error of each stage move, per axis (um); by default the twin's.
+        Random error of each stage move, per axis (um); by default the simulation's.
     seed : int, optional
         Of the noise and the stage's errors; 0 by default.
     """

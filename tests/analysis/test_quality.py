@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxgi_bluesky.analysis.metrics import affine_fit, cnr, compare, modulation_depth, picture_levels, psnr, ssim
+from cxgi_bluesky.analysis.metrics import affine_fit, cnr, compare, image_levels, modulation_depth, psnr, ssim
 from cxgi_bluesky.errors import CxgiError
 from tests.conftest import smooth_image
 
@@ -62,20 +62,20 @@ def test_modulation_depth():
 
 def test_levels_of_a_picture():
     image = np.where(TRUTH > 0, 2.0, 0.5) + 0.1 * np.random.default_rng(0).normal(size=TRUTH.shape)
-    levels = picture_levels(image)
+    levels = image_levels(image)
     assert (levels.dark, levels.bright) == pytest.approx((0.5, 2.0), abs=0.02)
     assert levels.modulation_depth == pytest.approx(0.75, abs=0.01)
     assert levels.cnr_otsu == pytest.approx(cnr(image, TRUTH), rel=1e-6)  # no pixel is on the wrong side
-    assert np.isnan(picture_levels(image - 5).modulation_depth)
-    assert picture_levels(TRUTH).cnr_otsu == np.inf
+    assert np.isnan(image_levels(image - 5).modulation_depth)
+    assert image_levels(TRUTH).cnr_otsu == np.inf
 
 
 def test_the_cnr_of_otsu_flatters():
     noise = np.random.default_rng(0).normal(size=TRUTH.shape)
-    assert picture_levels(noise).cnr_otsu == pytest.approx(1.9, abs=0.1)
+    assert image_levels(noise).cnr_otsu == pytest.approx(1.9, abs=0.1)
     assert abs(cnr(noise, TRUTH)) < 0.2
 
 
 def test_a_flat_picture_has_no_levels():
     with pytest.raises(CxgiError, match="flat"):
-        picture_levels(np.ones((8, 8)))
+        image_levels(np.ones((8, 8)))

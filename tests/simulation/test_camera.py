@@ -10,8 +10,9 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.simulation import camera
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, simulation_parameters
-from cxgi_bluesky.simulation.camera import Camera, direct_image, expected_edge_um
+from cxgi_bluesky.simulation.camera import Camera, direct_image, predict_edge_um
 from cxgi_bluesky.simulation.optics import Geometry
 from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.source import Source
@@ -44,7 +45,7 @@ def test_the_direct_image_is_as_sharp_as_the_source_and_the_ghost_image_as_the_m
     ghost = reconstruct(scan_simulation(simulation, PatternSet(64, 768)), method="tv").image
     shown = direct(source)
     both = compare_sharpness(ghost, shown.image, ghost_pixel_um=PIXEL_UM, direct_pixel_um=shown.pixel_um, **BOXES)
-    expected = expected_edge_um(source, parameters.geometry, shown.pixel_um, angle_deg=TILT_DEG)
+    expected = predict_edge_um(source, parameters.geometry, shown.pixel_um, angle_deg=TILT_DEG)
     assert both.direct.width_um == pytest.approx(expected, rel=0.1)
     assert both.direct.mtf50_per_mm == pytest.approx(0.48 / both.direct.width_um * 1000, rel=0.05)
     # 768 of 4096 patterns carry 1.5 mask pixels, whatever the source is
@@ -72,7 +73,7 @@ def test_the_edge_follows_the_magnification():
     assert blur == pytest.approx([37 / 11, 37 * 10 / 11])
     shown = direct(source, geometry=far)
     found = measure_sharpness(shown.image, shown.pixel_um)
-    assert found.width_um == pytest.approx(expected_edge_um(source, far, shown.pixel_um, angle_deg=8), rel=0.05)
+    assert found.width_um == pytest.approx(predict_edge_um(source, far, shown.pixel_um, angle_deg=8), rel=0.05)
 
 
 def test_the_spot_is_not_round():
@@ -82,7 +83,7 @@ def test_the_spot_is_not_round():
     for angle in (4.0, 86.0):
         shown = direct(source, angle_deg=angle)
         found = measure_sharpness(shown.image, shown.pixel_um, box=(40, 160, 40, 160))
-        expected = expected_edge_um(source, Geometry(), shown.pixel_um, angle_deg=angle)
+        expected = predict_edge_um(source, Geometry(), shown.pixel_um, angle_deg=angle)
         assert found.width_um == pytest.approx(expected, rel=0.03)
         widths.append(found.width_um)
     assert widths[1] / widths[0] == pytest.approx(2, rel=0.05)
@@ -142,3 +143,8 @@ def test_the_twin_shows_its_own_object_directly():
     expected = direct_image(tilted_edge(4), PIXEL_UM / 4, p.source, p.geometry, Camera(), **words)
     np.testing.assert_array_equal(shown.image, expected.image)
     assert shown.pixel_um == expected.pixel_um == pytest.approx(3.25)
+
+
+def test_the_old_name_of_predict_edge_um_warns():
+    with pytest.warns(FutureWarning, match="predict_edge_um"):
+        assert camera.expected_edge_um is predict_edge_um

@@ -1,4 +1,4 @@
-"""How a plate really lies on its stage, from exposures across the edges of its fiducials.
+"""How a board really lies on its stage, from exposures across the edges of its fiducials.
 
 `plans.align_board` takes the exposures; here they are turned into an alignment, while the plan runs and afterwards from
 its documents: orientations that are possible, a search, edge profiles, and the similarity that fits the centres.

@@ -2,9 +2,9 @@
 
 A profile gives the centre of an open square along one axis, from exposures across its two edges. Behind an aperture
 the light falls on both sides linearly to that of the metal. Only the lower halves of the two
-flanks are exposed: there the noise is least for the same slope, and neither rounded corners nor a turned plate bend the
+flanks are exposed: there the noise is least for the same slope, and neither rounded corners nor a turned board bend the
 line. The model is symmetric, background + slope * max(0, half - |x - centre|), so that over-etching, the penumbra and a
-plate that is turned by a degree change `half` and leave the centre where it is.
+board that is turned by a degree change `half` and leave the centre where it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MIN_STEP = 8.0  # of the slope in its sigma
 
 @dataclass(frozen=True, eq=False)
 class EdgeFit:
-    """What a profile across an open square says.
+    """Fit of a profile across an open square.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class EdgeFit:
     width_um : float
         Of the square and the aperture together, half of each: where the light ends on both sides.
     chi_square : float
-        NaN where nothing told the noise; then sigma comes from the scatter.
+        NaN where the noise is not known; then sigma comes from the scatter.
     degrees_of_freedom : int
     """
 
@@ -96,12 +96,12 @@ def fit_edges(position_um: ArrayLike, value: ArrayLike, sigma: ArrayLike, *, boa
     """
     from scipy.optimize import OptimizeWarning, curve_fit
 
-    position, readings, told = (np.asarray(v, dtype=np.float64) for v in (position_um, value, sigma))
+    position, readings, given = (np.asarray(v, dtype=np.float64) for v in (position_um, value, sigma))
     usable = np.isfinite(position) & np.isfinite(readings)
-    position, readings, told = position[usable], readings[usable], told[usable]
+    position, readings, given = position[usable], readings[usable], given[usable]
     if len(position) < 2 * MIN_POINTS + 2:
         raise MeasurementError(f"{len(position)} usable readings of an edge profile: {2 * MIN_POINTS + 2} are needed")
-    noise = smooth_sigma(readings, np.where(told > 0, told, np.nan)) if (told > 0).any() else None
+    noise = smooth_sigma(readings, np.where(given > 0, given, np.nan)) if (given > 0).any() else None
     middle, outer = float(np.mean(position)), (board.tile_um + board.aperture_um) / 2
     flank = min(board.tile_um, board.aperture_um)
 
@@ -112,7 +112,7 @@ def fit_edges(position_um: ArrayLike, value: ArrayLike, sigma: ArrayLike, *, boa
     along, begin = (position - middle) / flank + 1, (1.0, outer / flank, float(np.ptp(readings)), float(readings.min()))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OptimizeWarning)  # an infinite covariance is judged below
+            warnings.simplefilter("ignore", OptimizeWarning)  # an infinite covariance is checked below
             found, covariance = curve_fit(law, along, readings, begin, noise, noise is not None)
     except (RuntimeError, ValueError) as error:
         raise MeasurementError(f"no open square can be fitted to the edge profile ({error})") from error
@@ -160,46 +160,39 @@ class Similarity:
 
     @property
     def alignment(self) -> Alignment:
-        """The same in a board's words; `CxgiError` for a scale that is not near 1."""
+        """The same as an `Alignment`; `CxgiError` for a scale that is not near 1."""
         x0, y0, a, b = self.found.tolist()
         return Alignment(x0, y0, math.degrees(math.atan2(b, a)), math.hypot(a, b), self.mirrored)
 
-    def sigma_at_mm(self, plate_mm: Array) -> Array:
-        """One standard deviation of the stage positions of places (n, 2), both axes together; shape (n,)."""
-        jacobian = _design(np.atleast_2d(plate_mm), self.mirrored)
+    def sigma_at_mm(self, board_mm: Array) -> Array:
+        """One standard deviation of the stage positions of points (n, 2), both axes together; shape (n,)."""
+        jacobian = _design(np.atleast_2d(board_mm), self.mirrored)
         variance = np.einsum("nij,jk,nik->n", jacobian, self.covariance, jacobian)
         return np.sqrt(variance)
 
 
-def fit_similarity(plate_mm: Array, stage_mm: Array, sigma_mm: Array, *, mirrored: bool) -> Similarity:
+def fit_similarity(board_mm: Array, stage_mm: Array, sigma_mm: Array, *, mirrored: bool) -> Similarity:
     """Weighted least squares for one handedness.
 
     Parameters
     ----------
-    plate_mm, stage_mm, sigma_mm : ndarray, shape (n, 2)
-        Places in plate coordinates, where they are on the stage, and one standard deviation of that.
+    board_mm, stage_mm, sigma_mm : ndarray, shape (n, 2)
+        Two or more points apart in board coordinates, where they are on the stage, and one standard deviation of that.
     mirrored : bool
-        Whether the plate is taken to be mounted back to front.
-
-    Raises
-    ------
-    CxgiError
-        If they do not fix a similarity.
+        Whether the board is assumed to be mounted back to front.
     """
-    design = _design(plate_mm, mirrored).reshape(-1, SIMILARITY_PARAMETERS) / sigma_mm.reshape(-1, 1)
+    design = _design(board_mm, mirrored).reshape(-1, SIMILARITY_PARAMETERS) / sigma_mm.reshape(-1, 1)
     wanted = (stage_mm / sigma_mm).reshape(-1)
-    found, _, rank, _ = np.linalg.lstsq(design, wanted, rcond=None)
-    if rank < SIMILARITY_PARAMETERS:
-        raise MeasurementError("the landmarks share one place: two or more apart are needed")
+    found = np.linalg.lstsq(design, wanted, rcond=None)[0]
     residual = (wanted - design @ found).reshape(-1, 2)
     covariance = np.linalg.inv(design.T @ design).astype(np.float64)
     return Similarity(found.astype(np.float64), mirrored, covariance, residual * sigma_mm, float(np.sum(residual**2)))
 
 
-def _design(plate_mm: Array, mirrored: bool) -> Array:
+def _design(board_mm: Array, mirrored: bool) -> Array:
     """Derivatives of (x, y) by (x0, y0, a, b), shape (n, 2, 4)."""
-    across, down = plate_mm[:, 0] * (-1 if mirrored else 1), plate_mm[:, 1]
-    one, zero = np.ones(len(plate_mm)), np.zeros(len(plate_mm))
+    across, down = board_mm[:, 0] * (-1 if mirrored else 1), board_mm[:, 1]
+    one, zero = np.ones(len(board_mm)), np.zeros(len(board_mm))
     return np.stack([np.stack([one, zero, across, -down], axis=1), np.stack([zero, one, down, across], axis=1)], axis=1)
 
 
@@ -230,14 +223,14 @@ class Visit:
 
 @dataclass(frozen=True, eq=False)
 class AlignmentFit:
-    """How a plate lies, by the centres of its fiducials.
+    """Alignment of a board, fitted to the centres of its fiducials.
 
     Attributes
     ----------
     board : MaskBoard
-        As its file said.
+        As in its file.
     alignment : Alignment
-        As it lies.
+        As fitted.
     x0_sigma_um, y0_sigma_um, rotation_sigma_deg, scale_sigma : float
         One standard deviation of each number; they are not independent, see `tile_sigma_um`.
     tile_sigma_um : float
@@ -249,9 +242,9 @@ class AlignmentFit:
         Of the centres, by the noise of the readings.
     degrees_of_freedom : int
     noise_factor : float
-        By how much the sigmas have been enlarged because readings or centres scatter more than their noise says.
+        By how much the sigmas have been enlarged because readings or centres scatter more than by their noise.
     mirror_margin : float
-        Chi-square of the other handedness over this one's; a plate that is told apart has thousands.
+        Chi-square of the other handedness over this one's; where both are distinguished it is thousands.
     exposures : int
     uid : str
         Of the run.
@@ -275,7 +268,7 @@ class AlignmentFit:
 
     @cached_property
     def aligned_board(self) -> MaskBoard:
-        """The board as it lies: ``stage.board = fit.aligned_board``."""
+        """The board with the fitted alignment: ``stage.board = fit.aligned_board``."""
         return replace(self.board, alignment=self.alignment)
 
     @property
@@ -304,7 +297,7 @@ def fit_alignment(board: MaskBoard, visits: Sequence[Visit], *, exposures: int =
     Parameters
     ----------
     board : MaskBoard
-        As its file says; its own alignment does not matter.
+        As in its file; its own alignment does not matter.
     visits : sequence of Visit
         Of three or more fiducials that do not lie on a line.
     exposures : int, optional
@@ -359,23 +352,23 @@ def similarity_of(board: MaskBoard, visits: Sequence[Visit], *, mirrored: bool) 
     Parameters
     ----------
     board : MaskBoard
-        Says where the fiducials are on the plate; its own alignment does not matter.
+        Gives the cells of the fiducials; its own alignment does not matter.
     visits : sequence of Visit
         Edge profiles of the fiducials.
     mirrored : bool
-        Whether the plate is taken to be mounted back to front.
+        Whether the board is assumed to be mounted back to front.
     """
-    plate = np.array([board.on_board_mm(board.fiducials[visit.landmark]) for visit in visits])
+    board_mm = np.array([board.on_board_mm(board.fiducials[visit.landmark]) for visit in visits])
     centre = np.array([visit.centre_um for visit in visits]) / 1000
     sigma = np.array([(visit.x.sigma_um, visit.y.sigma_um) for visit in visits]) / 1000
-    return fit_similarity(plate, centre, sigma, mirrored=mirrored)
+    return fit_similarity(board_mm, centre, sigma, mirrored=mirrored)
 
 
 def _scatter(profiles: Sequence[EdgeFit]) -> float:
-    """How much more the readings scatter than their own noise says, over all profiles."""
-    told = [p for p in profiles if math.isfinite(p.chi_square)]
-    freedom = sum(p.degrees_of_freedom for p in told)
-    return math.sqrt(sum(p.chi_square for p in told) / freedom) if freedom else 1.0
+    """How much more the readings scatter than by their own noise, over all profiles."""
+    given = [p for p in profiles if math.isfinite(p.chi_square)]
+    freedom = sum(p.degrees_of_freedom for p in given)
+    return math.sqrt(sum(p.chi_square for p in given) / freedom) if freedom else 1.0
 
 
 def _corners_mm(board: MaskBoard) -> Array:

@@ -25,7 +25,7 @@ _COUNTED = ("dark", SEARCH, *AXES)
 
 
 def alignment_from_run(run_or_documents: Any) -> AlignmentFit:
-    """Fit the alignment of the plate to a run of `align_board`.
+    """Fit the alignment of the board to a run of `align_board`.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def alignment_from_run(run_or_documents: Any) -> AlignmentFit:
     Raises
     ------
     CxgiError
-        If the run is no alignment or was cut short, or the plate cannot be told from it.
+        If the run is no alignment or was cut short, or does not fix the alignment.
     """
     start, streams = read_run(run_or_documents, PURPOSE, "alignment of a board")
     metadata = RunMetadata.from_start(start)
@@ -52,8 +52,8 @@ def alignment_from_run(run_or_documents: Any) -> AlignmentFit:
             try:
                 edges[visit][axis] = fit_edges(position, value, sigma, board=board)
             except CxgiError as error:
-                place = board.fiducials[landmark_of[visit]]
-                raise MeasurementError(f"fiducial {place} along {axis}: {error}") from error
+                cell = board.fiducials[landmark_of[visit]]
+                raise MeasurementError(f"fiducial {cell} along {axis}: {error}") from error
     visits = [Visit(landmark_of[n], **found) for n, found in sorted(edges.items()) if set(found) == set(AXES.values())]
     return fit_alignment(
         board, visits, exposures=sum(len(streams.get(name, [])) for name in _COUNTED), uid=str(start.get("uid", ""))
@@ -105,7 +105,7 @@ def write_aligned_board(board: MaskBoard, fit: AlignmentFit, path: str | Path) -
     Parameters
     ----------
     board : MaskBoard
-        The board that was aligned, as its file said.
+        The board that was aligned, as in its file.
     fit : AlignmentFit
     path : path or str
         A new file, ``.yaml`` or ``.yml``.

@@ -1,7 +1,7 @@
-"""Where a fiducial lies, from a few exposures on a grid as wide as a tile: the plate's lay-out is fitted to them.
+"""Where a fiducial lies, from a few exposures on a grid as wide as a tile: the board's lay-out is fitted to them.
 
 A tile of side w seen through an aperture of side a passes, along each axis, max(0, min(a, w, (a + w) / 2 - |offset|)):
-light changes linearly with the offset, so that a grid of one tile's step sees every place.
+light changes linearly with the offset, so that a grid of one tile's step sees every position.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MIN_SIGMA = 8.0
 
 @dataclass(frozen=True)
 class Match:
-    """Where a fiducial lies beside its predicted place.
+    """Where a fiducial lies beside its predicted position.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Match:
 
 
 def search_grid_um(board: MaskBoard, reach: int) -> Array:
-    """Offsets from the predicted place, to and fro.
+    """Offsets from the predicted position, to and fro.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def search_grid_um(board: MaskBoard, reach: int) -> Array:
     return np.array(rows).reshape(-1, 2)
 
 
-def passed_share(offset_um: Array, tile_um: float, aperture_um: float) -> Array:
+def overlap_share(offset_um: Array, tile_um: float, aperture_um: float) -> Array:
     """Share of an aperture that an open tile covers along one axis.
 
     Parameters
@@ -85,17 +85,17 @@ def passed_share(offset_um: Array, tile_um: float, aperture_um: float) -> Array:
 def match(
     board: MaskBoard, landmark: tuple[int, int], lies: Alignment, grid_um: Array, value: Array, sigma: Array
 ) -> Match | None:
-    """Find a fiducial in readings around its predicted place.
+    """Find a fiducial in readings around its predicted position.
 
     Parameters
     ----------
     board : MaskBoard
     landmark : (int, int)
-        Its place on the plate.
+        Its cell on the board.
     lies : Alignment
-        That predicted the place.
+        That predicted the position.
     grid_um : ndarray, shape (n, 2)
-        Where was read, from the predicted place, in stage coordinates.
+        Where was read, from the predicted position, in stage coordinates.
     value, sigma : ndarray, shape (n,)
         Readings without the dark.
 
@@ -115,9 +115,9 @@ def match(
     for share_of_pitch in STEPS:
         half_um = reach_um if step_um == 0 else step_um
         step_um = share_of_pitch * board.tile_pitch_um
-        # Beyond the grid one row alone is lit, from which nearer and dimmer cannot be told.
+        # Beyond the grid only one row is lit, which does not separate nearer from dimmer.
         tried = np.clip(_lattice(centre, half_um, step_um), -reach_um, reach_um)
-        light = layout.at((grid_um[None] - tried[:, None]) @ to_board.T)
+        light = layout.interpolate((grid_um[None] - tried[:, None]) @ to_board.T)
         slope, metal, share = _fit(light, value)
         best = int(np.argmax(np.where(slope > 0, share, -1)))
         centre = tried[best]
@@ -145,7 +145,7 @@ def _fit(light: Array, value: Array) -> tuple[Array, Array, Array]:
 
 
 class _Layout:
-    """Light behind the aperture, all open = 1 and metal = 0, around a place of the plate."""
+    """Light behind the aperture, all open = 1 and metal = 0, around a cell of the board."""
 
     def __init__(self, board: MaskBoard, landmark: tuple[int, int], reach_um: float) -> None:
         pitch = board.tile_pitch_um
@@ -160,13 +160,13 @@ class _Layout:
                 fill = fills(row, column)
                 if fill:
                     down, across = (
-                        passed_share(along - (there - here) * pitch, board.tile_um, board.aperture_um)
+                        overlap_share(along - (there - here) * pitch, board.tile_um, board.aperture_um)
                         for there, here in zip((row, column), landmark, strict=True)
                     )
                     self._light += fill * np.multiply.outer(down, across)
 
-    def at(self, board_um: Array) -> Array:
-        """Light at places (x, y) from the landmark, in plate coordinates; shape (..., 2) to (...)."""
+    def interpolate(self, board_um: Array) -> Array:
+        """Light at positions (x, y) from the landmark, in board coordinates; shape (..., 2) to (...)."""
         from scipy.ndimage import map_coordinates
 
         cells = board_um[..., ::-1] / self._cell_um + self._half
@@ -174,7 +174,7 @@ class _Layout:
 
 
 def _fills(board: MaskBoard) -> Callable[[int, int], float]:
-    """Open share of the tile at a place."""
+    """Open share of the tile in a cell."""
     whole = {board.open_tile, *board.fiducials}
 
     def fill(row: int, column: int) -> float:
@@ -195,43 +195,43 @@ MIN_LANDMARKS = 3
 ALONE_TILES = 3  # an edge profile must see nothing but its own fiducial
 MIN_SPREAD = 1e-3  # of the shorter extent over the longer one, below which the fiducials lie on a line
 
-Place = tuple[int, int]
+Cell = tuple[int, int]
 
 
-def landmarks_of(board: MaskBoard) -> tuple[Place, ...]:
-    """The board's fiducials, if a plate can be aligned by them.
+def landmarks_of(board: MaskBoard) -> tuple[Cell, ...]:
+    """The board's fiducials, if a board can be aligned by them.
 
     Raises
     ------
     CxgiError
-        For fewer than three, for fiducials on a line (from which handedness cannot be told), or for one that has
-        anything else but metal within two places.
+        For fewer than three, for fiducials on a line (which do not fix the handedness), or for one that has
+        anything else but metal within two cells.
     """
-    places = board.fiducials
-    if len(places) < MIN_LANDMARKS:
+    cells = board.fiducials
+    if len(cells) < MIN_LANDMARKS:
         raise MeasurementError(
-            f"board {board.name!r} has {len(places)} fiducials, alignment needs {MIN_LANDMARKS} or more: "
+            f"board {board.name!r} has {len(cells)} fiducials, alignment needs {MIN_LANDMARKS} or more: "
             "name all-open places of the plate in its file, fiducials: [[row, column], ...]"
         )
-    extent = np.linalg.svd(np.array(places, dtype=float) - np.mean(places, axis=0), compute_uv=False)
+    extent = np.linalg.svd(np.array(cells, dtype=float) - np.mean(cells, axis=0), compute_uv=False)
     if extent[1] < MIN_SPREAD * extent[0]:
         raise MeasurementError(f"the fiducials of board {board.name!r} lie on a line: give one beside it")
-    open_places = [divmod(tile, board.columns) for tile in range(board.pattern_count)]
-    others = np.array([*open_places, board.open_tile, *places])
-    for place in places:
-        near = (np.abs(others - place).max(axis=1) < ALONE_TILES).sum()
+    open_cells = [divmod(tile, board.columns) for tile in range(board.pattern_count)]
+    others = np.array([*open_cells, board.open_tile, *cells])
+    for cell in cells:
+        near = (np.abs(others - cell).max(axis=1) < ALONE_TILES).sum()
         if near > 1:  # itself
             raise MeasurementError(
-                f"fiducial {place} of board {board.name!r} is not alone: within {ALONE_TILES - 1} places of it there "
+                f"fiducial {cell} of board {board.name!r} is not alone: within {ALONE_TILES - 1} places of it there "
                 "must be nothing but metal"
             )
-    return places
+    return cells
 
 
 def orientations(board: MaskBoard) -> dict[str, Alignment]:
-    """Alignments to try: as the file says, turned back to front where it lies, and back to front about tile 0."""
-    filed = board.alignment
-    turned = replace(filed, mirrored=not filed.mirrored)
-    across_mm = filed.matrix @ [(board.columns - 1) * board.tile_pitch_um / 1000, 0.0]
-    in_place = replace(turned, x0_mm=filed.x0_mm + float(across_mm[0]), y0_mm=filed.y0_mm + float(across_mm[1]))
-    return {"as in the file": filed, "back to front": in_place, "back to front about tile 0": turned}
+    """Alignments to try: as in the file, turned back to front where it lies, and back to front about tile 0."""
+    in_file = board.alignment
+    turned = replace(in_file, mirrored=not in_file.mirrored)
+    across_mm = in_file.matrix @ [(board.columns - 1) * board.tile_pitch_um / 1000, 0.0]
+    in_place = replace(turned, x0_mm=in_file.x0_mm + float(across_mm[0]), y0_mm=in_file.y0_mm + float(across_mm[1]))
+    return {"as in the file": in_file, "back to front": in_place, "back to front about tile 0": turned}

@@ -1,4 +1,4 @@
-"""Resolution of a picture: width of an edge, MTF, width of a gap; size of the source."""
+"""Resolution of an image: width of an edge, MTF, width of a gap; size of the source."""
 
 from ..knife_edge import KnifeGeometry, SpotSize, fit_knife_edge, fit_knife_scan
 from .edge import Edge, measure_edge

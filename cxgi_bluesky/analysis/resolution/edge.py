@@ -24,7 +24,7 @@ PIXEL_VARIANCE = 1 / 12  # px^2, of a unit square along any direction
 TEN_TO_NINETY = 2.5631031310892007  # 10-90 % width of a Gaussian edge in units of its sigma
 MIN_SIGNIFICANCE = 6.0  # an edge among the noise of a whole 64 x 64 image reaches 4 to 5
 MIN_VARIANCE = 1e-4  # px^2
-SENSED_VARIANCE = 0.04  # px^2: below it a pixel that the edge crosses in its middle tells nothing of the blur
+SENSED_VARIANCE = 0.04  # px^2: below it a pixel that the edge crosses in its middle is the same whatever the blur
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,10 +182,10 @@ def fit_edge(region: Region) -> Edge:
 
 def _check_not_flat(region: Region) -> None:
     if np.ptp(region.values) <= 1e-9 * max(1e-300, float(np.abs(region.values).max())):
-        raise MeasurementError(f"no edge in {_place(region)}: all pixels there are alike")
+        raise MeasurementError(f"no edge in {_outline_text(region)}: all pixels there are alike")
 
 
-def _place(region: Region) -> str:
+def _outline_text(region: Region) -> str:
     row0, row1, col0, col1 = region.outline()
     return f"rows {row0}..{row1}, columns {col0}..{col1}"
 
@@ -193,7 +193,7 @@ def _place(region: Region) -> str:
 def _check_split(split: Split, region: Region) -> None:
     if split.significance < MIN_SIGNIFICANCE:
         raise MeasurementError(
-            f"no edge in {_place(region)}: the best one is {split.significance:.1f} sigma above the noise, "
+            f"no edge in {_outline_text(region)}: the best one is {split.significance:.1f} sigma above the noise, "
             f"{MIN_SIGNIFICANCE:.0f} are asked for; choose another place or a larger box"
         )
 
@@ -223,8 +223,8 @@ def _fit(region: Region, split: Split) -> Fit:
 
 def _check_inside(region: Region, fit: Fit, width: float) -> None:
     distance = region.distance(fit.parameters[1]) - fit.parameters[0]
-    plateau = min((distance < -width / 2).sum(), (distance > width / 2).sum())
-    if min(-distance.min(), distance.max()) < width / 2 + 0.5 or plateau < max(5, 0.05 * len(distance)):
+    flat_pixels = min((distance < -width / 2).sum(), (distance > width / 2).sum())
+    if min(-distance.min(), distance.max()) < width / 2 + 0.5 or flat_pixels < max(5, 0.05 * len(distance)):
         raise MeasurementError(
             f"the edge is {width:.1f} pixels wide or lies at the rim: both of its levels must be in the box, "
             "so move or enlarge it"

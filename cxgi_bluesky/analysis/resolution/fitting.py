@@ -48,7 +48,7 @@ def fit_pixels(
     """Fit a model of the pixels' values.
 
     The covariance is the usual one, s^2 (J^T J)^-1 with s^2 the residual's variance; where
-    neighbouring residuals are alike (pictures from few patterns, smoothed pictures) it is enlarged by the
+    neighbouring residuals are alike (images from few patterns, smoothed images) it is enlarged by the
     sandwich (J^T J)^-1 J^T C J (J^T J)^-1, C being the residual's own autocovariance up to 2 pixels
     (the idea of Newey and West 1987, in two dimensions).
 
@@ -68,27 +68,27 @@ def fit_pixels(
         nothing at all, which must not pass for certainty.
     """
     low, high = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
-    place = np.clip(start, low + 1e-9, high - 1e-9)
+    point = np.clip(start, low + 1e-9, high - 1e-9)
     if prior is None:
-        place = _least_squares(model, region, place, (low, high))
-        known = np.zeros(len(place))
+        point = _least_squares(model, region, point, (low, high))
+        known = np.zeros(len(point))
     else:
         means, known = np.asarray(prior[0], dtype=float), 1 / np.asarray(prior[1], dtype=float)
         for _ in range(PASSES):
-            noise = float(np.sqrt(np.mean((region.values - model(place)) ** 2)))
-            place = _least_squares(model, region, place, (low, high), means, known * noise)
-    residual = region.values - model(place)
-    variance = float(np.sum(residual**2)) / max(1, len(residual) - len(place))
-    sensed = place if sensitive is None else np.maximum(place, sensitive)
+            noise = float(np.sqrt(np.mean((region.values - model(point)) ** 2)))
+            point = _least_squares(model, region, point, (low, high), means, known * noise)
+    residual = region.values - model(point)
+    variance = float(np.sum(residual**2)) / max(1, len(residual) - len(point))
+    sensed = point if sensitive is None else np.maximum(point, sensitive)
     slopes = _slopes(model, sensed, (low, high), 2e-4 * np.maximum(np.abs(sensed), 0.1))
     covariance = _covariance(slopes, region, residual, variance, np.diag(known**2))
-    return Fit(place, covariance, residual, float(np.sqrt(variance)), (low, high))
+    return Fit(point, covariance, residual, float(np.sqrt(variance)), (low, high))
 
 
 def _least_squares(
     model: Model,
     region: Region,
-    place: Values,
+    point: Values,
     bounds: tuple[Values, Values],
     means: Values | float = 0.0,
     weights: Values | None = None,
@@ -100,17 +100,17 @@ def _least_squares(
         return misfit if weights is None else np.append(misfit, weights * (p - means))
 
     options = {"bounds": bounds, "x_scale": "jac", "xtol": 1e-7, "ftol": 1e-8, "diff_step": 1e-5}
-    found: Values = least_squares(error, np.clip(place, bounds[0] + 1e-9, bounds[1] - 1e-9), **options).x
+    found: Values = least_squares(error, np.clip(point, bounds[0] + 1e-9, bounds[1] - 1e-9), **options).x
     return found
 
 
-def _slopes(function: Model, place: Values, bounds: tuple[Values, Values], steps: Values) -> Values:
+def _slopes(function: Model, point: Values, bounds: tuple[Values, Values], steps: Values) -> Values:
     """Jacobian (n, p) by differences over these steps, moved to one side at a bound."""
     columns = []
     for i, step in enumerate(steps):
-        above, below = place.copy(), place.copy()
-        above[i] = min(place[i] + step / 2, bounds[1][i])
-        below[i] = max(place[i] - step / 2, bounds[0][i])
+        above, below = point.copy(), point.copy()
+        above[i] = min(point[i] + step / 2, bounds[1][i])
+        below[i] = max(point[i] - step / 2, bounds[0][i])
         change = function(above) - function(below)
         columns.append(change / (above[i] - below[i]) if above[i] > below[i] else 0 * change)
     return np.stack(columns, axis=1)
@@ -119,7 +119,7 @@ def _slopes(function: Model, place: Values, bounds: tuple[Values, Values], steps
 def _covariance(jacobian: Values, region: Region, residual: Values, variance: float, known: Values) -> Values:
     inverse = np.asarray(np.linalg.pinv(jacobian.T @ jacobian + variance * known), dtype=np.float64)
     white = variance * inverse
-    middle = _correlated_information(jacobian, region, residual, variance) + variance**2 * known
+    middle = _estimate_information(jacobian, region, residual, variance) + variance**2 * known
     seen = np.diag(inverse @ middle @ inverse)
     expected = np.diag(white)
     growth = np.ones(len(expected))
@@ -128,7 +128,7 @@ def _covariance(jacobian: Values, region: Region, residual: Values, variance: fl
     return white * np.outer(growth, growth)
 
 
-def _correlated_information(jacobian: Values, region: Region, residual: Values, variance: float) -> Values:
+def _estimate_information(jacobian: Values, region: Region, residual: Values, variance: float) -> Values:
     """J^T C J with the residual's autocovariance, tapered linearly to 0 beyond LAG pixels."""
     slopes, errors = region.to_map(jacobian), region.to_map(residual)
     there = region.to_map(np.ones(len(residual)))

@@ -1,7 +1,7 @@
 """The width of a narrow gap, bright or dark, between two features.
 
 The model is a box of some width between two shoulders, blurred by a Gaussian and averaged over each
-square pixel, its line at any place and angle. Width and depth are read off the fitted profile, where they are well
+square pixel, its line at any position and angle. Width and depth are read off the fitted profile, where they are well
 determined; the box and the blur behind it are not when the gap is as narrow as the blur.
 """
 
@@ -23,7 +23,7 @@ from .roi import Box, Region, Values, line_region
 Verdict = Literal["resolved", "resolution limit", "unresolved"]
 
 MIN_SIGNIFICANCE = 4.0
-MIN_SIGNIFICANCE_OF_ANY = 6.0  # for the strongest of all places of an image
+MIN_SIGNIFICANCE_OF_ANY = 6.0  # for the strongest anywhere in an image
 RESOLVED = 1.2  # times the width of a thin line; a gap of one pixel looks 1.0 to 1.1 times as wide
 SENSED_VARIANCE = 0.1  # px^2: where a thinner gap hides in its pixel, the slopes are taken as for this one
 SHARES = 1e-3, 1 - 1e-3  # of the box in the variance: a pure Gaussian and a pure box, nearly
@@ -254,7 +254,7 @@ def _readings(parameters: Values) -> Values:
 
 
 def _crossing(grid: Values, profile: Values, level: float) -> float:
-    """Where a profile first falls below the level; its last place if it never does."""
+    """Where a profile first falls below the level; its last position if it never does."""
     below = np.flatnonzero(profile < level)
     if not below.size or below[0] == 0:
         return float(grid[-1])

@@ -53,20 +53,20 @@ def _levels(region: Region, angle: float, offset: float) -> tuple[float, float, 
 
 
 def _scan(windows: Values, distance: Values) -> tuple[Values, Values, Values]:
-    """The best split along `distance` of windows (k, n) of one geometry: power explained, step, place."""
+    """The best split along `distance` of windows (k, n) of one geometry: power explained, step, position."""
     order = np.argsort(distance, kind="stable")
     sorted_distance = distance[order]
     n = len(order)
     margin = max(3, n // 10)
-    places = np.arange(margin, n - margin + 1)
-    places = places[np.diff(sorted_distance)[places - 1] > 1e-9]
+    cuts = np.arange(margin, n - margin + 1)
+    cuts = cuts[np.diff(sorted_distance)[cuts - 1] > 1e-9]
     sums = np.cumsum(windows[:, order], axis=1)
-    left = sums[:, places - 1] / places
-    right = (sums[:, -1:] - sums[:, places - 1]) / (n - places)
-    explained = (right - left) ** 2 * places * (n - places) / n
+    left = sums[:, cuts - 1] / cuts
+    right = (sums[:, -1:] - sums[:, cuts - 1]) / (n - cuts)
+    explained = (right - left) ** 2 * cuts * (n - cuts) / n
     best = np.argmax(explained, axis=1)
     chosen = np.arange(len(windows)), best
-    middle = (sorted_distance[places - 1] + sorted_distance[places]) / 2
+    middle = (sorted_distance[cuts - 1] + sorted_distance[cuts]) / 2
     return explained[chosen], (right - left)[chosen], middle[best]
 
 
@@ -112,10 +112,10 @@ def best_gap(region: Region, direction: float, *, free: bool = True) -> GapGuess
 
 def _strongest_strip(windows: Values, angle: float, distance: Values, bin_px: float, widest: int) -> list[GapGuess]:
     """For each window (k, n) of one geometry, the strip of up to `widest` bins that stands out most."""
-    place = np.rint((distance - distance.min()) / bin_px).astype(int)
-    count = np.bincount(place)
-    profile = np.stack([np.bincount(place, window) for window in windows]) / count
-    noise = np.sqrt(np.maximum(((windows - profile[:, place]) ** 2).mean(axis=1), 0))
+    bin_of = np.rint((distance - distance.min()) / bin_px).astype(int)
+    count = np.bincount(bin_of)
+    profile = np.stack([np.bincount(bin_of, window) for window in windows]) / count
+    noise = np.sqrt(np.maximum(((windows - profile[:, bin_of]) ** 2).mean(axis=1), 0))
     span = np.ptp(windows, axis=1)
     best: list[GapGuess] = [GapGuess(angle, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)] * len(windows)
     bins = profile.shape[1]
@@ -137,9 +137,9 @@ def _strongest_strip(windows: Values, angle: float, distance: Values, bin_px: fl
         )
         for k, i in enumerate(np.argmax(score, axis=1)):
             if score[k, i] > best[k].score:
-                place_px = distance.min() + (first[i] + (width - 1) / 2) * bin_px
+                middle_px = distance.min() + (first[i] + (width - 1) / 2) * bin_px
                 levels = float(left[k, i]), float(right[k, i]), float(height[k, i])
-                best[k] = GapGuess(angle, place_px, width * bin_px, *levels, float(score[k, i]))
+                best[k] = GapGuess(angle, middle_px, width * bin_px, *levels, float(score[k, i]))
     return best
 
 
@@ -222,8 +222,8 @@ def straight_edges(image: NDArray[Any], count: int = 6) -> Iterator[Box]:
     total = windows.var(axis=1) * windows.shape[1]
     score = np.zeros(len(windows))
     for angle in ANGLES:
-        explained, step, place = _scan(windows, (cols * math.cos(angle) + rows * math.sin(angle)).ravel())
-        central = np.abs(place) < side / 4
+        explained, step, bin_of = _scan(windows, (cols * math.cos(angle) + rows * math.sin(angle)).ravel())
+        central = np.abs(bin_of) < side / 4
         share = np.divide(explained, total, out=np.zeros_like(total), where=total > 0)
         score = np.maximum(score, np.abs(step) * share * central)
     for best in np.argsort(-score, kind="stable")[:count]:

@@ -1,6 +1,6 @@
-"""D_r = (D_max - D_min) / D_max from a picture of one tile, as the paper reads it from its camera (Fig. 1c).
+"""D_r = (D_max - D_min) / D_max from an image of one tile, as the paper reads it from its camera (Fig. 1c).
 
-Not from the brightest and the darkest pixel, which noise decides: the picture is fitted by a smooth
+Not from the brightest and the darkest pixel, which noise decides: the image is fitted by a smooth
 illumination times 1 in the openings and T0 on the metal; pixels at edges, and those that fit neither, are left out.
 """
 
@@ -36,7 +36,7 @@ class TileDepth:
     d_r_sigma : float
         One standard deviation, from the scatter of the pixels.
     d_max, d_min : float
-        Mean level of openings and metal, in the picture's unit.
+        Mean level of openings and metal, in the image's unit.
     unevenness : float
         Rms of the fitted illumination over its mean.
     pixels : int
@@ -52,7 +52,7 @@ class TileDepth:
 
 
 def tile_modulation_depth(image: NDArray[Any], pattern: NDArray[Any] | None = None) -> TileDepth:
-    """D_r of one tile from a camera's picture of it, dark image subtracted.
+    """D_r of one tile from a camera's image of it, dark image subtracted.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def tile_modulation_depth(image: NDArray[Any], pattern: NDArray[Any] | None = No
     Raises
     ------
     CxgiError
-        If the picture is flat, does not fit the pattern, or a class is nearly empty.
+        If the image is flat, does not fit the pattern, or a class is nearly empty.
     """
     image = check_image(image)
     if not np.ptp(image) > 0:
@@ -123,13 +123,13 @@ def _from_pattern(image: Values, is_open: Chosen) -> tuple[Chosen, Chosen]:
     alone = (minimum_filter(framed, 3) == maximum_filter(framed, 3))[1:-1, 1:-1]
     if min((alone & is_open).sum(), (alone & ~is_open).sum()) >= MIN_ALONE:
         return enlarged, alone.repeat(factor, axis=0).repeat(factor, axis=1)
-    place = (np.arange(image.shape[0]) % factor + 0.5) / factor
-    middle = np.abs(place - 0.5) < (0.25 if factor >= 4 else 0.5)
+    position = (np.arange(image.shape[0]) % factor + 0.5) / factor
+    middle = np.abs(position - 0.5) < (0.25 if factor >= 4 else 0.5)
     return enlarged, np.multiply.outer(middle, middle)
 
 
 def _smooth_terms(shape: tuple[int, ...]) -> Values:
-    """1, x, y, x^2, xy, y^2 over the picture, shape (6, rows, columns)."""
+    """1, x, y, x^2, xy, y^2 over the image, shape (6, rows, columns)."""
     y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in shape), indexing="ij")
     return np.array([np.ones(shape), x, y, x**2, x * y, y**2])
 

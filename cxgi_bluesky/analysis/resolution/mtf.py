@@ -74,12 +74,12 @@ def edge_spread(edge: Edge) -> EdgeSpread:
     half = min(-distance.min(), distance.max())
     for oversampling in range(OVERSAMPLING, 0, -1):
         last = int(half * oversampling)
-        place = np.rint(distance * oversampling).astype(int) + last
-        inside = (place >= 0) & (place <= 2 * last)
-        count = np.bincount(place[inside], minlength=2 * last + 1)
+        index = np.rint(distance * oversampling).astype(int) + last
+        inside = (index >= 0) & (index <= 2 * last)
+        count = np.bincount(index[inside], minlength=2 * last + 1)
         if count[1:-1].all():
             break
-    residual = np.bincount(place[inside], (edge.region.values - edge.model(distance))[inside], minlength=len(count))
+    residual = np.bincount(index[inside], (edge.region.values - edge.model(distance))[inside], minlength=len(count))
     grid = np.arange(-last, last + 1) / oversampling
     value = edge.model(grid) + residual / np.maximum(count, 1)
     monotone = isotonic_regression(value, weights=np.maximum(count, 0.01)).x
@@ -105,7 +105,7 @@ def edge_mtf(edge: Edge, spread: EdgeSpread | None = None) -> Mtf:
     Tukey window that is flat over the middle half, normalised at 0 and divided by
     sinc(f / oversampling), the response of a difference of neighbours. Noise lifts its tail. Beyond
     oversampling / 4 cycles per pixel, where a coarse profile is aliased, it is NaN: an edge along the
-    axes says little about fine detail.
+    axes carries little information about fine detail.
 
     Parameters
     ----------

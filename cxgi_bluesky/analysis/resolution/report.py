@@ -100,7 +100,7 @@ def gap_numbers(gap: Gap, contrast: float, pixel_um: float | None) -> Numbers:
     """What is known of a gap.
 
     `equivalent_width_px` is the gap's area over `contrast`: the width of a gap that is fully open (or shut).
-    Blur does not change it, so it holds for gaps narrower than the resolution, if the picture is linear and the
+    Blur does not change it, so it holds for gaps narrower than the resolution, if the image is linear and the
     gap really is open.
 
     Parameters
@@ -108,7 +108,7 @@ def gap_numbers(gap: Gap, contrast: float, pixel_um: float | None) -> Numbers:
     gap : Gap
         The fitted gap.
     contrast : float
-        The picture's own, bright minus dark, in its unit.
+        The image's own, bright minus dark, in its unit.
     pixel_um : float or None
         Size of a pixel (um); with it lengths are given in um too.
 
@@ -243,7 +243,7 @@ def draw(
     Parameters
     ----------
     path : str or Path
-        Its suffix says the format.
+        Its suffix is the format.
     image : ndarray, shape (rows, columns)
         The image that was measured, in any unit.
     edge : (Edge, EdgeSpread, Mtf), optional
@@ -273,12 +273,12 @@ def draw(
     figure = Figure(figsize=(5.2 * cols, 4.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     axes = iter(np.atleast_1d(figure.subplots(rows, cols)).ravel())
-    _picture(next(axes), image, edge[0] if edge else None, gap)
+    _draw_image(next(axes), image, edge[0] if edge else None, gap)
     if edge:
-        _edge_profile(next(axes), *edge[:2], pixel_um)
-        _mtf(next(axes), edge[2], pixel_um)
+        _draw_edge_profile(next(axes), *edge[:2], pixel_um)
+        _draw_mtf(next(axes), edge[2], pixel_um)
     if gap:
-        _gap_profile(next(axes), gap, pixel_um)
+        _draw_gap_profile(next(axes), gap, pixel_um)
     figure.suptitle(title)
     try:
         figure.savefig(path, dpi=120)
@@ -289,7 +289,7 @@ def draw(
     return Path(path)
 
 
-def _picture(axis: Any, image: Values, edge: Edge | None, gap: Gap | None) -> None:
+def _draw_image(axis: Any, image: Values, edge: Edge | None, gap: Gap | None) -> None:
     low, high = np.percentile(image, [0.5, 99.5])
     axis.imshow(image, cmap="gray", vmin=low, vmax=high if high > low else low + 1)
     for found, colour, name in ((edge, EDGE, "edge"), (gap, GAP, "gap")):
@@ -318,7 +318,7 @@ def _line_in(region: Region, row: float, col: float, normal: float) -> tuple[Val
     return row + ends * math.cos(normal), col - ends * math.sin(normal)
 
 
-def _edge_profile(axis: Any, edge: Edge, spread: EdgeSpread, pixel_um: float | None) -> None:
+def _draw_edge_profile(axis: Any, edge: Edge, spread: EdgeSpread, pixel_um: float | None) -> None:
     distance = edge.distance
     fine = np.linspace(distance.min(), distance.max(), 400)
     axis.plot(distance, edge.region.values, ".", color=POINTS, markersize=3, label="pixels")
@@ -332,14 +332,14 @@ def _edge_profile(axis: Any, edge: Edge, spread: EdgeSpread, pixel_um: float | N
     axis.legend(loc="upper left", fontsize="small")
 
 
-def _mtf(axis: Any, mtf: Mtf, pixel_um: float | None) -> None:
+def _draw_mtf(axis: Any, mtf: Mtf, pixel_um: float | None) -> None:
     axis.plot(mtf.frequency, mtf.empirical, color="tab:blue", linewidth=1, label="from the pixels")
     axis.plot(mtf.frequency, mtf.fitted, color=EDGE, linewidth=2, label="fit (pixel included)")
     axis.axvline(0.5, color="0.6", linewidth=1, linestyle="--", label="Nyquist")
-    for level, place in ((0.5, mtf.mtf50), (0.1, mtf.mtf10)):
-        if place <= 1:
-            axis.plot([place, place, 0], [0, level, level], color="0.6", linewidth=0.8, zorder=0)
-            axis.plot(place, level, "o", color=EDGE, markersize=5)
+    for level, frequency in ((0.5, mtf.mtf50), (0.1, mtf.mtf10)):
+        if frequency <= 1:
+            axis.plot([frequency, frequency, 0], [0, level, level], color="0.6", linewidth=0.8, zorder=0)
+            axis.plot(frequency, level, "o", color=EDGE, markersize=5)
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.1)
     per_mm = "" if pixel_um is None else f" = {mtf.mtf50 * 1000 / pixel_um:.3g} cycles/mm"
@@ -347,7 +347,7 @@ def _mtf(axis: Any, mtf: Mtf, pixel_um: float | None) -> None:
     axis.legend(loc="upper right", fontsize="small")
 
 
-def _gap_profile(axis: Any, gap: Gap, pixel_um: float | None) -> None:
+def _draw_gap_profile(axis: Any, gap: Gap, pixel_um: float | None) -> None:
     distance = gap.distance
     fine = np.linspace(distance.min(), distance.max(), 400)
     model = gap.model(fine)

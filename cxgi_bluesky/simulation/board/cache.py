@@ -88,7 +88,7 @@ class TileFile:
     def _slot_bytes(self) -> int:
         return 4 + 2 * self.cells**2
 
-    def _place(self, tile: int) -> int:
+    def _offset(self, tile: int) -> int:
         return len(self._header) + tile * self._slot_bytes
 
     def read(self, tile: int) -> Levels | None:
@@ -97,7 +97,7 @@ class TileFile:
             with self.path.open("rb") as file:
                 if file.read(len(self._header)) != self._header:
                     return None
-                file.seek(self._place(tile))
+                file.seek(self._offset(tile))
                 slot = file.read(self._slot_bytes)
         except OSError:
             return None
@@ -143,7 +143,7 @@ class TileFile:
             return
         self._begin()
         with self.path.open("r+b") as file:
-            file.seek(self._place(tile))
+            file.seek(self._offset(tile))
             file.write(slot)
 
     def _begin(self) -> None:

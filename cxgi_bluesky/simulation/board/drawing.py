@@ -53,8 +53,8 @@ class Draws:
     nodes: Line
 
     @classmethod
-    def of(cls, seed: int, tile: int) -> Draws:
-        """Those of a tile of a board.
+    def from_seed(cls, seed: int, tile: int) -> Draws:
+        """Draw those of a tile of a board.
 
         Parameters
         ----------
@@ -125,9 +125,9 @@ def draw_tile(
     wall = _wall_cells(defects, design.pixel_um, cell_um)
     margin = math.ceil(4 * wall) + 2
     window = [_fine(part or whole, factor, margin) for part in (rows, columns)]
-    draws = Draws.of(defects.seed, tile)
+    draws = Draws.from_seed(defects.seed, tile)
     rounded = defects.corner_um > 0 and defects.reach_um < 4.5 * defects.corner_um
-    measure = _rounded_distance_um if rounded else _far_distance_um
+    measure = _smooth_distance_um if rounded else _far_distance_um
     distance = measure(design, defects.corner_um, window, cells)
     distance += defects.offset_um + defects.offset_rms_um * draws.offset
     if defects.offset_field_um > 0:
@@ -174,7 +174,7 @@ def _through(metal: Map, wall: float, t0: float, thickness: float) -> Map:
     return np.exp(sloped * np.float32(thickness * math.log(t0)))
 
 
-def _rounded_distance_um(design: Design, radius_um: float, window: list[range], cells: int) -> Map:
+def _smooth_distance_um(design: Design, radius_um: float, window: list[range], cells: int) -> Map:
     """Distance to the nearest edge (um), positive where the tile is open, rounded in the corners."""
     from scipy.special import ndtri
 
@@ -193,8 +193,8 @@ def _profiles(part: range, size: int, cells: int, pixel_in_radii: float) -> Line
     """Smoothed unit step at each of the size + 1 edges of the pixels, shape (len(part), size + 1)."""
     from scipy.special import ndtr
 
-    place = (np.array(part) + 0.5) / cells
-    steps: Line = ndtr((place[:, None] - np.arange(size + 1)) * pixel_in_radii)
+    position = (np.array(part) + 0.5) / cells
+    steps: Line = ndtr((position[:, None] - np.arange(size + 1)) * pixel_in_radii)
     return steps
 
 
@@ -208,7 +208,7 @@ def _far_distance_um(design: Design, radius_um: float, window: list[range], cell
     side = range(min(p.start for p in window), max(p.stop for p in window))
     around = range(min(side.start, -1), max(side.stop, design.size * cells + 1))
     if radius_um > 0:
-        opened = _rounded_distance_um(design, radius_um, [around, around], cells) > 0
+        opened = _smooth_distance_um(design, radius_um, [around, around], cells) > 0
     else:
         pixel = np.array(around) // cells
         inside = (pixel >= 0) & (pixel < design.size)
@@ -224,13 +224,13 @@ def _far_distance_um(design: Design, radius_um: float, window: list[range], cell
 
 
 def _field(nodes: Line, window: list[range], width: int) -> Map:
-    """Random field of unit variance that varies over a quarter of the tile, a function of the place."""
+    """Random field of unit variance that varies over a quarter of the tile, a function of the position."""
     down, across = (_field_weights(part, width) for part in window)
     return (down @ nodes.astype(np.float32)) @ across.T
 
 
 @lru_cache(maxsize=64)
 def _field_weights(part: range, width: int) -> Map:
-    place = (np.array(part) + 0.5) / width
-    weights = np.exp(-((place[:, None] - FIELD_NODES) ** 2) / (2 * FIELD_LENGTH**2))
+    position = (np.array(part) + 0.5) / width
+    weights = np.exp(-((position[:, None] - FIELD_NODES) ** 2) / (2 * FIELD_LENGTH**2))
     return (weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))).astype(np.float32)

@@ -1,6 +1,6 @@
 """How a tile comes out of the etching bath: rounded corners, sloped walls, over- and under-etching.
 
-The forward model of the relative metal thickness t of a tile, a function of the place on it:
+The forward model of the relative metal thickness t of a tile, a function of the position on it:
 
     s = sigma_r * Phi^-1(gaussian_{sigma_r} * P)      a smooth signed distance to the design's edges
     etched = 1 where s + delta > 0, else 0            delta: over-etching, drawn anew for each tile

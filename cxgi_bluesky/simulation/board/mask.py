@@ -12,13 +12,13 @@ from .etching import Defects
 from .tiles import Tiles, metal_transmission, tiles_of, whole
 
 Map = NDArray[np.float32]
-Places = NDArray[np.float64]
+Positions = NDArray[np.float64]
 
 SNAP = 1e-6  # sub-pixels: what is nearer to a whole one lies on it
 
 
 def tile_transmission(board: MaskBoard, tile: int, subpixels: int, defects: Defects | None = None) -> Map:
-    """Transmission of one tile, shape (n * subpixels,) * 2, as on the plate (neither mirrored nor turned).
+    """Transmission of one tile, shape (n * subpixels,) * 2, as on the board (neither mirrored nor turned).
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def tile_transmission(board: MaskBoard, tile: int, subpixels: int, defects: Defe
 def view_transmission(
     board: MaskBoard, x_mm: float, y_mm: float, cells: int, subpixels: int, defects: Defects | None = None
 ) -> Map:
-    """Transmission of the plate in a square view, see `view`.
+    """Transmission of the board in a square view, see `view`.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ def view_transmission(
 
 
 def view(tiles: Tiles, x_mm: float, y_mm: float, cells: int) -> Map:
-    """Transmission of the plate in a square view, centred at a stage position.
+    """Transmission of the board in a square view, centred at a stage position.
 
     Of every tile and fiducial (a copy of the open tile) that reaches into the view the part inside is drawn, the rest
-    is metal; a position between sub-pixels is interpolated linearly. The plate is mirrored, turned and scaled by its
+    is metal; a position between sub-pixels is interpolated linearly. The board is mirrored, turned and scaled by its
     alignment.
 
     Parameters
@@ -91,7 +91,7 @@ def view(tiles: Tiles, x_mm: float, y_mm: float, cells: int) -> Map:
     return seen
 
 
-def _lay(seen: Map, tiles: Tiles, tile: int, away: Places, metal: np.float32) -> None:
+def _lay(seen: Map, tiles: Tiles, tile: int, away: Positions, metal: np.float32) -> None:
     """Add a tile's excess over metal, its centre `away` (down, right) sub-pixels from that of the view."""
     cells = tiles.board.size * tiles.subpixels
     down, right = (_shares((len(seen) - cells) / 2 + float(distance)) for distance in away)
@@ -109,7 +109,7 @@ def _lay(seen: Map, tiles: Tiles, tile: int, away: Places, metal: np.float32) ->
 
 
 def _shares(corner: float) -> list[tuple[int, float]]:
-    """The whole sub-pixels on either side of a place, with the share of each."""
+    """The whole sub-pixels on either side of a position, with the share of each."""
     nearest = round(corner)
     if abs(corner - nearest) < SNAP:
         return [(nearest, 1.0)]
@@ -131,8 +131,8 @@ def _add(seen: Map, excess: Map, row: int, column: int, weight: np.float32) -> N
         seen[rows, columns] += weight * part
 
 
-def _turn(seen: Map, tiles: Tiles, tile: int, away: Places, metal: np.float32) -> None:
-    """The same for a plate that is turned or scaled: each sub-pixel of the view looks up its place on the tile."""
+def _turn(seen: Map, tiles: Tiles, tile: int, away: Positions, metal: np.float32) -> None:
+    """The same for a board that is turned or scaled: each sub-pixel of the view looks up its position on the tile."""
     from scipy.ndimage import affine_transform
 
     cells = tiles.board.size * tiles.subpixels

@@ -31,7 +31,7 @@ class Tiles(Protocol):
 
     board: MaskBoard
     subpixels: int
-    as_mounted: bool  # already mirrored and turned as the beam sees them, else as on the plate
+    as_mounted: bool  # already mirrored and turned as the beam sees them, else as on the board
 
     def part(self, tile: int, rows: slice, columns: slice) -> Map:
         """Transmission of some sub-pixels of a tile.
@@ -131,7 +131,7 @@ class EtchedTiles:
         self._kept: OrderedDict[int, Map] = OrderedDict()
 
     def _key(self) -> str:
-        words = {
+        content = {
             "version": DRAWING_VERSION,
             "size": self.board.size,
             "pixel_um": self.board.pixel_um,
@@ -140,7 +140,7 @@ class EtchedTiles:
             "defects": asdict(self.defects),
             "subpixels": self.subpixels,
         }
-        return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def part(self, tile: int, rows: slice, columns: slice) -> Map:
         """Of a tile that is not known yet, a strip is drawn alone.
@@ -212,7 +212,7 @@ class MeasuredTiles:
             )
 
     def part(self, tile: int, rows: slice, columns: slice) -> Map:
-        """The tile's map on the twin's sub-pixels.
+        """The tile's map on the simulation's sub-pixels.
 
         Parameters
         ----------

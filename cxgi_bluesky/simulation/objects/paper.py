@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigError
-from .rendering import Map, Places, block_mean, sample, samples_per_subpixel
+from .rendering import Map, Positions, block_mean, sample, samples_per_subpixel
 
 TEETH = 14
 DIAMETER_PX = 10.0  # 1.5 mm on the copper board's pixels of 150 um
@@ -60,7 +60,7 @@ def gear_aperture(size: int, subpixels: int, *, diameter_px: float = DIAMETER_PX
         raise ConfigError(f"teeth {teeth}: give a whole number, 2 or more")
     radius = diameter_px / size / 2
 
-    def inside(x: Places, y: Places) -> NDArray[np.floating]:
+    def inside(x: Positions, y: Positions) -> NDArray[np.floating]:
         distance = np.hypot(x, y) / radius
         phase = np.arctan2(y, x) * teeth / (2 * np.pi)
         tooth = np.abs(phase - np.rint(phase)) < DUTY / 2
@@ -114,7 +114,7 @@ def gold_semi_cylinder(
     tilt = math.radians(tilt_deg)
     face = GOLD_COLUMN_UM + gap_um
 
-    def transmission(x: Places, y: Places) -> NDArray[np.floating]:
+    def transmission(x: Positions, y: Positions) -> NDArray[np.floating]:
         across = (math.cos(tilt) * x + math.sin(tilt) * y) * GOLD_FIELD_UM
         across = across + (face + GOLD_RADIUS_UM) / 2  # 0 at the column's outer face
         thickness = np.where((across > 0) & (across < GOLD_COLUMN_UM), GOLD_COLUMN_THICKNESS_UM, 0.0)
@@ -202,7 +202,7 @@ def resolution_bars(
     gap = rest / (len(widths) + 1)
     lefts = np.cumsum([gap, *(width + gap for width in widths[:-1])]) - field_um / 2
 
-    def transmission(x: Places, y: Places) -> NDArray[np.floating]:
+    def transmission(x: Positions, y: Positions) -> NDArray[np.floating]:
         x, y = np.broadcast_arrays(x * field_um, y * field_um)
         opaque = np.zeros(x.shape, dtype=bool)
         for left, width, period in zip(lefts, widths, line_pairs_um, strict=True):

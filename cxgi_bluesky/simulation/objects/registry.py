@@ -1,4 +1,4 @@
-"""Objects of the twin: transmission maps on sub-pixels of the field.
+"""Objects of the simulation: transmission maps on sub-pixels of the field.
 
 Each takes the pixels per side and the sub-pixels per pixel and returns an array of
 shape (size * subpixels, size * subpixels) with values 0..1.
@@ -72,15 +72,15 @@ def render_object(name: str | Path, size: int, subpixels: int = 4, **parameters:
     """
     if subpixels < 1:
         raise ConfigError(f"{subpixels} sub-pixels per pixel: at least 1, and 4 for numbers to be quoted")
-    draw, said = _drawing(str(name))
-    return draw(check_size(size), subpixels, **{**said, **_check_parameters(str(name), draw, parameters)})
+    draw, in_name = _drawing(str(name))
+    return draw(check_size(size), subpixels, **{**in_name, **_check_parameters(str(name), draw, parameters)})
 
 
 def _drawing(name: str) -> tuple[Callable[..., Map], dict[str, Any]]:
     """The function that draws an object and the parameters in its name."""
-    word, _, tail = name.partition(":")
-    if word in OBJECTS:
-        return OBJECTS[word], _check_parameters(name, OBJECTS[word], _parameters(name, tail))
+    known, _, tail = name.partition(":")
+    if known in OBJECTS:
+        return OBJECTS[known], _check_parameters(name, OBJECTS[known], _parameters(name, tail))
     if not is_image_path(name):
         raise ConfigError(
             f"object {name!r} is unknown: choose one of {', '.join(OBJECTS)}, or a .png, .npy or .tiff file"
@@ -94,9 +94,14 @@ def _drawing(name: str) -> tuple[Callable[..., Map], dict[str, Any]]:
         material: str | None = None,
         spectrum: Spectrum | None = None,
     ) -> Map:
-        words: dict[str, Any] = {"attenuation_length_um": attenuation_length_um, "material": material}
-        words["spectrum"] = spectrum
-        return image_object(name, size, subpixels, **words)
+        return image_object(
+            name,
+            size,
+            subpixels,
+            attenuation_length_um=attenuation_length_um,
+            material=material,
+            spectrum=spectrum,
+        )
 
     return draw_image, {}
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Map = NDArray[np.float32]
-Places = NDArray[np.float64]
+Positions = NDArray[np.float64]
 
 SAMPLES = 32
 ROWS_AT_ONCE = 2**20  # samples: bounds the memory
@@ -49,24 +49,24 @@ def samples_per_subpixel(subpixels: int, samples: float = SAMPLES) -> int:
     return math.ceil(samples / subpixels)
 
 
-def sample(draw: Callable[[Places, Places], NDArray[np.floating]], size: int, subpixels: int) -> Map:
+def sample(draw: Callable[[Positions, Positions], NDArray[np.floating]], size: int, subpixels: int) -> Map:
     """Averages of a drawing over sub-pixels, shape (size * subpixels,) * 2.
 
     Parameters
     ----------
     draw : callable
-        Transmission at places (x, y) given in widths of the field from its centre: arrays of shapes (1, m)
+        Transmission at positions (x, y) given in widths of the field from its centre: arrays of shapes (1, m)
         and (rows, 1) with values -0.5..0.5, x to the right and y down.
     size, subpixels : int
         Mask pixels per side and sub-pixels per pixel.
     """
     factor, cells = samples_per_subpixel(subpixels), size * subpixels
-    places = (np.arange(cells * factor) + 0.5) / (cells * factor) - 0.5
+    positions = (np.arange(cells * factor) + 0.5) / (cells * factor) - 0.5
     averages = np.empty((cells, cells), dtype=np.float32)
     step = max(1, ROWS_AT_ONCE // (cells * factor * factor))
     for first in range(0, cells, step):
-        rows = places[first * factor : (first + step) * factor]
-        values = np.broadcast_to(draw(places[None, :], rows[:, None]), (len(rows), len(places)))
+        rows = positions[first * factor : (first + step) * factor]
+        values = np.broadcast_to(draw(positions[None, :], rows[:, None]), (len(rows), len(positions)))
         averages[first : first + step] = values.reshape(-1, factor, cells, factor).mean(axis=(1, 3))
     return averages
 
@@ -85,7 +85,7 @@ def resample(image: NDArray[np.floating], cells: int) -> Map:
     return averages
 
 
-def _overlap(pixels: int, cells: int) -> Places:
+def _overlap(pixels: int, cells: int) -> Positions:
     """Share of each pixel in each cell, shape (cells, pixels); rows sum to 1."""
     cell, pixel = np.arange(cells)[:, None] / cells, np.arange(pixels)[None, :] / pixels
     low, high = np.maximum(cell, pixel), np.minimum(cell + 1 / cells, pixel + 1 / pixels)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxgi_bluesky.analysis.board_alignment.fit import fit_edges, profile_offsets_um
-from cxgi_bluesky.analysis.board_alignment.search import match, orientations, passed_share, search_grid_um
+from cxgi_bluesky.analysis.board_alignment.search import match, orientations, overlap_share, search_grid_um
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment
 from tests.plans.test_align import fiducial_board
@@ -18,7 +18,7 @@ OFFSETS = profile_offsets_um(BOARD, 6)
 
 
 def light(board, position_um, centre_um, *, t0=0.17, open_pa=15.0):
-    return open_pa * (t0 + (1 - t0) * passed_share(position_um - centre_um, board.tile_um, board.aperture_um))
+    return open_pa * (t0 + (1 - t0) * overlap_share(position_um - centre_um, board.tile_um, board.aperture_um))
 
 
 @settings(max_examples=50, deadline=None)
@@ -85,7 +85,7 @@ def seen(board, landmark, offset_um, reach, lies):
     """Light on the grid if the fiducial alone were on the plate."""
     grid = search_grid_um(board, reach)
     plate = (grid - offset_um) @ np.linalg.inv(lies.matrix).T
-    return grid, 15 * (0.17 + 0.83 * np.prod(passed_share(plate, board.tile_um, board.aperture_um), axis=1))
+    return grid, 15 * (0.17 + 0.83 * np.prod(overlap_share(plate, board.tile_um, board.aperture_um), axis=1))
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxgi_bluesky.analysis.board_alignment.fit import EdgeFit, Visit, fit_alignment, fit_similarity
+from cxgi_bluesky.analysis.board_alignment.fit import EdgeFit, Visit, fit_alignment
 from cxgi_bluesky.analysis.board_alignment.run import write_aligned_board
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import Alignment
@@ -71,12 +71,6 @@ def test_centres_that_scatter_more_than_their_noise_enlarge_the_uncertainties():
 def test_a_centre_that_fits_no_plate_is_an_error():
     with pytest.raises(CxgiError, match="um from any alignment of board 'test8': is this the board"):
         fit_alignment(BOARD, visits_of(BOARD, Alignment(), spoiled_um=100.0))
-
-
-def test_two_landmarks_in_one_place_fix_nothing():
-    same = np.zeros((2, 2))
-    with pytest.raises(CxgiError, match="share one place"):
-        fit_similarity(same, same, np.ones((2, 2)), mirrored=False)
 
 
 # ---------------------------------------------------------------- the new file

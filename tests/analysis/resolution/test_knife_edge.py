@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cxgi_bluesky.analysis.knife_edge import KnifeGeometry, covered_share, fit_knife_edge, fit_knife_scan
+from cxgi_bluesky.analysis.knife_edge import KnifeGeometry, fit_knife_edge, fit_knife_scan, shadow_share
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters
 from cxgi_bluesky.simulation.optics import Blade
@@ -56,8 +56,8 @@ def test_rays_drawn_at_random_agree_with_model_and_twin():
     crossing = spot + (slit - spot) * 100 / 300  # a straight line from the spot to the slit, at the blade
     for edge in (-30.0, -5.0, 12.0):
         passed = np.mean(crossing > edge)
-        assert 1 - covered_share(np.array([edge]), 30.0, geometry)[0] == pytest.approx(passed, abs=0.003)
-        assert Blade(edge, geometry).passed(Source(30, 37), "x") == pytest.approx(passed, abs=0.003)
+        assert 1 - shadow_share(np.array([edge]), 30.0, geometry)[0] == pytest.approx(passed, abs=0.003)
+        assert Blade(edge, geometry).transmission(Source(30, 37), "x") == pytest.approx(passed, abs=0.003)
 
 
 @settings(max_examples=40, deadline=None)
@@ -72,7 +72,7 @@ def test_rays_drawn_at_random_agree_with_model_and_twin():
 def test_without_noise_the_fit_is_exact(fwhm, slit, centre, height, enters):
     geometry = KnifeGeometry(50, 400, slit)
     position = np.linspace(-4, 4, 61) * fwhm + centre
-    share = covered_share((position - centre) * (-1 if enters else 1), fwhm, geometry)
+    share = shadow_share((position - centre) * (-1 if enters else 1), fwhm, geometry)
     noise = 1e-3 * height * np.random.default_rng(0).normal(size=61)
     fit = fit_knife_scan(position, 0.1 * height + height * share + noise, geometry)
     assert fit.fwhm_um == pytest.approx(fwhm, abs=4 * fit.fwhm_sigma_um)
@@ -93,7 +93,7 @@ def test_a_wide_slit_is_in_the_model():
 
 
 def test_drift_and_background_do_not_look_like_a_larger_spot():
-    share = covered_share(-POSITIONS, 30.0, GEOMETRY)
+    share = shadow_share(-POSITIONS, 30.0, GEOMETRY)
     noise = 0.01 * np.random.default_rng(1).normal(size=41)
     signal = 3 + share * (1 + 0.001 * POSITIONS) * 5 + noise
     fit = fit_knife_scan(POSITIONS, signal, GEOMETRY, sigma=np.full(41, 0.01))
