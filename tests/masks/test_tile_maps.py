@@ -187,7 +187,7 @@ def folder_of_images(path, names, suffix=".npy", shape=(32, 32)):
     for name, level in names.items():
         image = np.full(shape, level)
         if suffix == ".png":
-            image[0, 0] = 0  # a flat picture says nothing about its size
+            image[0, 0] = 0  # a flat image says nothing about its size
             Image.fromarray((image * 255).astype(np.uint8)).save(path / f"{name}.png")
         else:
             np.save(path / f"{name}.npy", image)

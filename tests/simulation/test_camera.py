@@ -135,7 +135,7 @@ def test_impossible_pictures():
 
 
 def test_the_twin_shows_its_own_object_directly():
-    """Same object, same distances: the twin's direct image is that of its map."""
+    """Same object, same distances: the simulation's direct image is that of its map."""
     simulation = BeamlineSimulation(AU64, tilted_edge(4), simulation_parameters(AU64), seed=0)
     p = simulation.parameters
     words = {"photons_per_pixel": 100, "seed": 3}

@@ -1,4 +1,4 @@
-"""Source size, uneven light and veil in the twin, against brute force and against geometry."""
+"""Source size, uneven light and veil in the simulation, against brute force and against geometry."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ def test_the_blur_is_that_of_a_finely_sampled_gaussian():
 
 
 def test_blurring_the_mask_or_the_object_gives_the_same_buckets():
-    """A bucket is <mask * spot, object> = <mask, object * spot>: the twin takes the second."""
+    """A bucket is <mask * spot, object> = <mask, object * spot>: the simulation takes the second."""
     board = small_board(alignment=small_board().alignment.__class__(), tile_pitch_um=8 * 10 + 400.0)
     source = Source(20.0, 30.0)
     simulation = simulation_with(board, source=source, geometry=Geometry(400, 100, 0))
     truth = render_object("CAS", board.size, 4)
     for tile in (1, 9, 40):
-        padded = np.pad(tile_transmission(board, tile, 4), 24, mode="edge")  # as the twin counts beyond the rim
+        padded = np.pad(tile_transmission(board, tile, 4), 24, mode="edge")  # as the simulation counts beyond the rim
         cast = blur(padded, source, Geometry(400, 100, 0), board.pixel_um / 4)[24:-24, 24:-24]
         assert current(simulation, tile) == pytest.approx(15 * float((cast * truth).mean()), rel=1e-4)
 
@@ -123,10 +123,10 @@ def test_the_default_source_hardly_changes_a_picture():
     board = load_board("au64")
     gold = render_object("gold", 64, 4)
     parameters = replace(QUIET, source=Source())
-    twins = [BeamlineSimulation(board, gold, p, seed=0) for p in (QUIET, parameters)]
+    simulations = [BeamlineSimulation(board, gold, p, seed=0) for p in (QUIET, parameters)]
     for tile in (0, 5, 300, 4095):
-        sharp, real = (current(simulation, tile) for simulation in twins)
-        assert abs(real - sharp) < 0.003 * current(twins[0], 0)
+        sharp, real = (current(simulation, tile) for simulation in simulations)
+        assert abs(real - sharp) < 0.003 * current(simulations[0], 0)
     assert SimulationParameters().source == Source()
 
 

@@ -70,7 +70,7 @@ def test_a_scaled_board_is_seen_larger():
 
 @pytest.mark.parametrize("alignment", [Alignment(), Alignment(mirrored=True), Alignment(rotation_deg=10)])
 def test_a_pixel_on_the_plate_is_where_the_alignment_says(alignment):
-    """The stage put to a pixel's place on the plate sees that pixel in the middle."""
+    """The stage put to a pixel's place on the board sees that pixel in the middle."""
     board = small_board(alignment=alignment)
     design = pattern(8, board.pattern_index_of(TILE))
     tile_mm = np.array(board.position_mm(TILE))

@@ -1,4 +1,4 @@
-"""Maps recorded behind the twin's tiles, and a twin made of such maps."""
+"""Maps recorded behind the simulation's tiles, and a simulation made of such maps."""
 
 from __future__ import annotations
 

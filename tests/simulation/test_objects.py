@@ -83,11 +83,11 @@ def test_resampling_keeps_the_mean_and_whole_ratios_are_exact(pixels, cells, see
 
 def test_an_image_of_the_user(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    picture = np.zeros((100, 100), dtype=np.uint8)
-    picture[20:60, 30:] = 255
-    Image.fromarray(picture).save("own.png")
-    np.save("own.npy", picture / 255)
-    np.save("thickness.npy", picture / 255 * 8.8)
+    image = np.zeros((100, 100), dtype=np.uint8)
+    image[20:60, 30:] = 255
+    Image.fromarray(image).save("own.png")
+    np.save("own.npy", image / 255)
+    np.save("thickness.npy", image / 255 * 8.8)
     drawn = render_object("own.png", 32, 4)
     np.testing.assert_allclose(drawn, render_object("own.npy", 32, 4), atol=1e-6)
     assert drawn.mean() == pytest.approx(0.4 * 0.7, rel=1e-5)

@@ -71,7 +71,7 @@ def test_grains_need_sub_pixels():
         Sandpaper(grain_um=100.0).sheet((10, 10), 37.5)
 
 
-# ---------------------------------------------------------------- the twin
+# ---------------------------------------------------------------- the simulation
 
 
 def test_a_step_gives_fresh_speckle_and_the_same_place_the_same():
@@ -184,7 +184,7 @@ def test_a_camera_sees_the_object_unless_it_is_out():
     assert (inside[dark] < 0.1 * outside[dark]).all()
 
 
-# ---------------------------------------------------------------- recording, scan, picture
+# ---------------------------------------------------------------- recording, scan, image
 
 
 @pytest.fixture(scope="module")

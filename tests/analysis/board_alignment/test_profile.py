@@ -82,10 +82,10 @@ def test_too_few_usable_readings_are_counted():
 
 
 def seen(board, landmark, offset_um, reach, lies):
-    """Light on the grid if the fiducial alone were on the plate."""
+    """Light on the grid if the fiducial alone were on the board."""
     grid = search_grid_um(board, reach)
-    plate = (grid - offset_um) @ np.linalg.inv(lies.matrix).T
-    return grid, 15 * (0.17 + 0.83 * np.prod(overlap_share(plate, board.tile_um, board.aperture_um), axis=1))
+    board_um = (grid - offset_um) @ np.linalg.inv(lies.matrix).T
+    return grid, 15 * (0.17 + 0.83 * np.prod(overlap_share(board_um, board.tile_um, board.aperture_um), axis=1))
 
 
 @settings(max_examples=40, deadline=None)

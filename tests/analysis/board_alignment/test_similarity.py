@@ -17,7 +17,7 @@ BOARD = fiducial_board()
 
 
 def visits_of(board, lies, *, noise_um=0.0, sigma_um=1.0, seed=0, spoiled_um=0.0):
-    """Edge fits of all fiducials of a plate that lies so."""
+    """Edge fits of all fiducials of a board that lies so."""
     rng, really = np.random.default_rng(seed), replace(board, alignment=lies)
     visits = []
     for landmark in range(len(board.fiducials)):

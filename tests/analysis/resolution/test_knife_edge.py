@@ -19,7 +19,7 @@ POSITIONS = np.linspace(-70, 70, 41)
 
 
 def scanned(axis: str, seed: int, *, source: Source | None = None, geometry: KnifeGeometry = GEOMETRY):
-    """Blade positions, signals and sigmas of the noisy, drifting twin on its open tile, without an object."""
+    """Blade positions, signals and sigmas of the noisy, drifting simulation on its open tile, without an object."""
     board = small_board()
     parameters = replace(SimulationParameters(), source=source or Source())
     simulation = BeamlineSimulation(board, np.ones((32, 32), dtype=np.float32), parameters, seed=seed)
