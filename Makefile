@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: demo demo-epics test test-long test-beside lint bench bench-network bench-peers reproduce clean
+.PHONY: demo demo-epics test test-long test-beside lint docs bench bench-network bench-peers reproduce clean
 
 demo: $(STAMP)
 	$(BIN)/cxgi demo --out demo-output
@@ -70,12 +70,16 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation site, in docs/_build; every warning is an error.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs docs/_build
+
 # With a recent pip and all cores at the compiling: half the time. A few files of other packages cannot be compiled.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip hatchling hatch-fancy-pypi-readme editables
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-compile --no-build-isolation --editable '.[dev,session,spectra,epics]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-compile --no-build-isolation --editable '.[dev,docs,session,spectra,epics]'
 	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $(STAMP)
 
@@ -85,5 +89,5 @@ $(PEERS_STAMP): benchmarks/peers/requirements.txt benchmarks/peers/constraints.t
 	touch $(PEERS_STAMP)
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BESIDE) $(BLUEAPI) demo-output build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(BLUEAPI) demo-output docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,7 @@
 """One start-up for IPython, queue and command line: RunEngine, catalog, devices, live images.
 
+::
+
     from cxgi_bluesky import session
     s = session.start(sim=True)
     s.RE(s.plans.hadamard_scan(*s.devices, board=s.board, pattern_set=s.pattern_set(0.1875), exposure_s=1.0))

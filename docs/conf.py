@@ -1,0 +1,41 @@
+"""The documentation site: `make docs`."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version as version_of
+from typing import Any
+
+project = "cxgi_bluesky"
+author = "the cxgi_bluesky authors"
+copyright = author
+release = version = version_of("cxgi_bluesky")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
+root_doc = "index"
+exclude_patterns = ["_build"]
+html_theme = "pydata_sphinx_theme"
+html_theme_options = {"header_links_before_dropdown": 7, "github_url": "https://github.com/cxgi-bluesky/cxgi_bluesky"}
+html_title = f"{project} {release}"
+html_copy_source = False
+
+myst_heading_anchors = 4
+
+default_role = "py:obj"  # a name in backticks of a docstring links to its entry where there is one
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False  # autodoc does
+python_maximum_signature_line_length = 100
+
+OUTSIDE = re.compile(r"\]\((?:\.\./)+((?:benchmarks|cxgi_bluesky)/[^)]+)\)")
+REPOSITORY = "https://github.com/cxgi-bluesky/cxgi_bluesky/blob/main"
+
+
+def link_repository(app: Any, docname: str, source: list[str]) -> None:
+    """Let links to files outside docs/ lead to the repository."""
+    source[0] = OUTSIDE.sub(rf"]({REPOSITORY}/\1)", source[0])
+
+
+def setup(app: Any) -> None:
+    """Register the above."""
+    app.connect("source-read", link_repository)
