@@ -20,14 +20,14 @@ from benchmarks.uncertainty import CONDITIONS, Case, summary
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn_sigma
-from cxgi_bluesky.reconstruction.error_model.noise import ErrorSizes
+from cxgi_bluesky.reconstruction.error_model.noise import PreparedMeasurement
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
 
 
 def case(family: str, condition: str, m: Measurement, truth: np.ndarray, weights: str | None) -> Case:
-    sizes = ErrorSizes()
-    image = reconstruct(m, method="ch-mwcnn", weights=weights, sizes=sizes).image
-    return Case(family, condition, ch_mwcnn_sigma(m, weights=weights, sizes=sizes), {}, image - truth)
+    m = PreparedMeasurement.from_measurement(m)  # its noise is estimated once for both
+    image = reconstruct(m, method="ch-mwcnn", weights=weights).image
+    return Case(family, condition, ch_mwcnn_sigma(m, weights=weights), {}, image - truth)
 
 
 def cases(objects: list[tuple[str, np.ndarray]], weights: str | None) -> list[Case]:

@@ -14,7 +14,7 @@ from benchmarks.suite.workload import FRACTION, SIZE
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import count_for_fraction
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.error_model.noise import ErrorSizes
+from cxgi_bluesky.reconstruction.error_model.noise import PreparedMeasurement
 
 Row = dict[str, Any]
 _SIZING = ("tv", "ch-mwcnn")  # methods that look for the size of the coefficients' errors first
@@ -63,6 +63,6 @@ def network_speed(
 def _times(spec: Spec, measurement: Measurement, budget_s: float) -> Row:
     row: Row = {**milliseconds(lambda: spec(measurement), budget_s=budget_s), "sized_ms": None}
     if spec.method in _SIZING:
-        known = Spec(spec.name, spec.method, {**spec.options, "sizes": ErrorSizes()})
-        row["sized_ms"] = milliseconds(lambda: known(measurement), budget_s=budget_s)["ms"]
+        prepared = PreparedMeasurement.from_measurement(measurement)
+        row["sized_ms"] = milliseconds(lambda: spec(prepared), budget_s=budget_s)["ms"]
     return row

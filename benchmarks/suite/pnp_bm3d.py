@@ -22,7 +22,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.error_model.common_mode import without_common_error
-from cxgi_bluesky.reconstruction.error_model.noise import error_size, with_model_error
+from cxgi_bluesky.reconstruction.error_model.noise import estimate_noise, with_model_error
 
 Image = NDArray[Any]
 
@@ -108,7 +108,7 @@ def prepared(measurement: Measurement) -> tuple[Measurement, float]:
 
         measurement = without_mask_error(measurement)
     cleaned, _ = without_common_error(measurement)
-    sized = with_model_error(cleaned, error_size(cleaned)[0])
+    sized = with_model_error(cleaned, estimate_noise(cleaned))
     if measurement.scale == "transmission":
         return sized, 1.0
     low, high = np.percentile(reconstruct(measurement, method="tv").image, _RANGE_PERCENT)

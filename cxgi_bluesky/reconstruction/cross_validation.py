@@ -22,8 +22,8 @@ from ..errors import MeasurementError
 from ..masks.pattern_set import coefficients
 from ..measurement.measurement import Measurement
 from .api import reconstruct
-from .error_model.common_mode import MASK_LEVEL, CommonError, light_error, without_common_error
-from .error_model.noise import MIN_PATTERNS, ErrorSizes
+from .error_model.common_mode import MASK_LEVEL, CommonError, light_error
+from .error_model.noise import MIN_PATTERNS, PreparedMeasurement
 from .registry import TV, find_method
 from .result import Reconstruction
 from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
@@ -45,7 +45,7 @@ def held_out_score(
     patterns: int = 64,
     seed: int = 0,
     picture: NDArray[Any] | None = None,
-    sizes: ErrorSizes | None = None,
+    designed: PreparedMeasurement | None = None,
     **options: Any,
 ) -> dict[str, Any] | None:
     """Score of a method on this measurement, or of its data where the method predicts nothing.
@@ -61,8 +61,8 @@ def held_out_score(
         Of the draw; 0 by default.
     picture : ndarray, shape (n, n), optional
         What the method makes of the whole measurement, if that is known already (validation patterns need it).
-    sizes : ErrorSizes, optional
-        Where other steps have found, or will look for, the error size of this measurement.
+    designed : PreparedMeasurement, optional
+        Of measured masks, the measurement as if they were the design, if that is known already.
     **options
         For the method.
 
@@ -85,19 +85,22 @@ def held_out_score(
         raise MeasurementError(f"{patterns} patterns held back: give at least 1")
     if len(measurement) < MIN_PATTERNS:
         return None
-    if picture is not None:
-        picture = measurement.seen_by_beam(picture)
-    measurement = replace(measurement, mirrored=False)  # all that follows is as the plate sees it
+    if measurement.mirrored:  # all that follows is as the board sees it
+        picture = None if picture is None else measurement.seen_by_beam(picture)
+        measurement = replace(measurement, mirrored=False)
     predictor = method
     if not find_method(method).predicts_unmeasured:
         predictor, options, picture = TV.name, {}, None
-    measurement, common = _without_common_error(measurement, options.get("mask_level", MASK_LEVEL))
-    size, _ = (sizes or ErrorSizes()).of(_of_designed_masks(measurement))
+    prepared, common = PreparedMeasurement.from_measurement(measurement), CommonError()
+    if measurement.masks is None:
+        designed, common = prepared.without_common_error(options.get("mask_level", MASK_LEVEL))
+        measurement = designed
+    noise = (designed or _of_designed_masks(prepared)).noise
 
     def inside_of(draws: list[NDArray[np.int64]]) -> dict[str, Any]:
         pairs = [_predicted_and_measured(measurement, held, predictor, options) for held in draws]
         predicted, measured = (np.concatenate(values) for values in zip(*pairs, strict=True))
-        return score_prediction(predicted, measured, size.sigma, seed)
+        return score_prediction(predicted, measured, noise.sigma, seed)
 
     first, others = _draws(measurement, patterns, seed)
     inside = inside_of(first)
@@ -111,21 +114,16 @@ def held_out_score(
         outside = score_prediction(
             coefficients(picture, beyond.index),
             beyond.value - common.of(beyond.index, measurement.size),
-            size.sigma,
+            noise.sigma,
             seed,
         )
     return {
         **inside,
         "predictor": predictor,
-        "model_sigma": size.model_sigma,
+        "model_sigma": noise.model_sigma,
         "outside": outside,
         "supported": _is_predicted(inside) if inside["patterns"] >= MIN_HELD else None,
     }
-
-
-def _without_common_error(measurement: Measurement, level: float) -> tuple[Measurement, CommonError]:
-    """As `without_common_error`; measured masks have the masks' share in them already."""
-    return (measurement, CommonError()) if measurement.masks is not None else without_common_error(measurement, level)
 
 
 def _level(measurement: Measurement, expected: Array, kept: NDArray[np.int64]) -> float:
@@ -219,25 +217,25 @@ def reconstruct_and_check(
         scaled = options_in_unit(options, unit)
         made = reconstruct_and_check(in_unit(measurement, unit), method=method, details=details, **scaled)
         return back_from_unit(made, unit)
-    sizes = ErrorSizes()
-    chosen = find_method(method)
-    shared = {"sizes": sizes} if chosen.estimates_noise else {}
-    result = reconstruct(measurement, method=method, **shared, **options)
+    prepared = PreparedMeasurement.from_measurement(replace(measurement, mirrored=False))
+    designed, chosen = _of_designed_masks(prepared), find_method(method)
+    result = reconstruct(prepared, method=method, **options)
     cold = {name: value for name, value in options.items() if name != "warm"}
-    score = held_out_score(measurement, method=method, picture=result.image, sizes=sizes, **cold)
+    score = held_out_score(prepared, method=method, picture=result.image, designed=designed, **cold)
+    result = replace(result, image=measurement.seen_by_beam(result.image))
     told = {"unmeasured_share": result.unmeasured_share, "held_out": score, "light_error": light_error(measurement)}
     result = replace(result, quality={**result.quality, **told})
     kind = chosen.best_kind(options)
     if not details or kind is None:
         return result
-    sigma = uncertainty(_of_designed_masks(measurement), method=method, kind=kind, sizes=sizes, **options)
+    sigma = uncertainty(designed, method=method, kind=kind, **options)
     return replace(result, uncertainty=measurement.seen_by_beam(sigma), uncertainty_kind=kind)
 
 
-def _of_designed_masks(measurement: Measurement) -> Measurement:
+def _of_designed_masks(measurement: PreparedMeasurement) -> PreparedMeasurement:
     """The measurement as if its masks were the design, where their maps can take their error off."""
     if measurement.masks is None:
         return measurement
     from .methods.measured_masks import without_mask_error
 
-    return without_mask_error(measurement)
+    return PreparedMeasurement.from_measurement(without_mask_error(measurement))

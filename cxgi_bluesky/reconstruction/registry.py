@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError
 from ..measurement.measurement import Measurement
-from .error_model.noise import ErrorSizes
 from .methods import linear, measured_masks
 from .methods.tv import tv, tv_uncertainty
 from .methods.tval3 import tval3
@@ -45,7 +44,7 @@ class Method:
     warm_up : callable
         Takes the options; reads weights and compiles loops, which is no part of the time reported.
     uncertainty : callable, optional
-        Takes a measurement, the kind, a seed, the error size and the options; one standard deviation of each pixel.
+        Takes a measurement, the kind, a seed and the options; one standard deviation of each pixel.
     kinds : tuple of {"noise", "error"}
         Kinds of uncertainty that it knows.
     best_kind : callable
@@ -54,8 +53,6 @@ class Method:
         Its image is a covariance, never a transmission.
     predicts_unmeasured : bool
         Its image says something of patterns that were not measured.
-    estimates_noise : bool
-        It takes ``sizes``, the error size of the measurement.
     """
 
     name: str
@@ -63,12 +60,11 @@ class Method:
     run_with_masks: Callable[..., Result]
     run_many: Callable[..., list[Result]] | None = None
     warm_up: Callable[[Options], None] = _no_warm_up
-    uncertainty: Callable[[Measurement, Kind, int, ErrorSizes, Options], NDArray[np.float64]] | None = None
+    uncertainty: Callable[[Measurement, Kind, int, Options], NDArray[np.float64]] | None = None
     kinds: tuple[Kind, ...] = ()
     best_kind: Callable[[Options], Kind | None] = _no_uncertainty
     is_covariance: bool = False
     predicts_unmeasured: bool = True
-    estimates_noise: bool = False
 
 
 # ---------------------------------------------------------------- linear methods
@@ -78,7 +74,7 @@ INVERSE = Method(
     name="inverse",
     run=linear.inverse,
     run_with_masks=measured_masks.least_squares,
-    uncertainty=lambda measurement, kind, seed, sizes, options: linear.inverse_noise(measurement, sizes),
+    uncertainty=lambda measurement, kind, seed, options: linear.inverse_noise(measurement),
     kinds=("noise",),
     best_kind=lambda options: "noise",
     predicts_unmeasured=False,
@@ -87,8 +83,8 @@ CORRELATION = Method(
     name="correlation",
     run=linear.correlation,
     run_with_masks=measured_masks.mask_correlation,
-    uncertainty=lambda measurement, kind, seed, sizes, options: linear.correlation_noise(
-        measurement, sizes, weighting=options.get("weighting", "equal"), form=options.get("form", "GI")
+    uncertainty=lambda measurement, kind, seed, options: linear.correlation_noise(
+        measurement, weighting=options.get("weighting", "equal"), form=options.get("form", "GI")
     ),
     kinds=("noise",),
     best_kind=lambda options: "noise",
@@ -116,33 +112,25 @@ TVAL3 = Method(name="tval3", run=tval3, run_with_masks=_tval3_with_masks, warm_u
 # ---------------------------------------------------------------- total variation
 
 
-def _tv_with_masks(measurement: Measurement, **options: Any) -> Result:
-    options.pop("sizes", None)  # its error size is that of coefficients which only it has
-    return measured_masks.mask_tv(measurement, **options)
-
-
 def _compile_tv(options: Options) -> None:
     from .solvers.kernels import compile_primal_dual
 
     compile_primal_dual()
 
 
-def _tv_uncertainty(
-    measurement: Measurement, kind: Kind, seed: int, sizes: ErrorSizes, options: Options
-) -> NDArray[np.float64]:
+def _tv_uncertainty(measurement: Measurement, kind: Kind, seed: int, options: Options) -> NDArray[np.float64]:
     known = {name: options[name] for name in ("weight", "norm", "nonnegative") if name in options}
-    return tv_uncertainty(measurement, of_error=kind == "error", seed=seed, sizes=sizes, **known)
+    return tv_uncertainty(measurement, of_error=kind == "error", seed=seed, **known)
 
 
 TV = Method(
     name="tv",
     run=tv,
-    run_with_masks=_tv_with_masks,
+    run_with_masks=measured_masks.mask_tv,
     warm_up=_compile_tv,
     uncertainty=_tv_uncertainty,
     kinds=("noise", "error"),
     best_kind=lambda options: "error",
-    estimates_noise=True,
 )
 
 
@@ -168,12 +156,10 @@ def _read_network(options: Options) -> None:
     _compile_tv(options)
 
 
-def _network_uncertainty(
-    measurement: Measurement, kind: Kind, seed: int, sizes: ErrorSizes, options: Options
-) -> NDArray[np.float64]:
+def _network_uncertainty(measurement: Measurement, kind: Kind, seed: int, options: Options) -> NDArray[np.float64]:
     from .ch_mwcnn.predict import ch_mwcnn_sigma
 
-    return ch_mwcnn_sigma(measurement, weights=options.get("weights"), sizes=sizes)
+    return ch_mwcnn_sigma(measurement, weights=options.get("weights"))
 
 
 def _kind_of_network(options: Options) -> Kind | None:
@@ -191,7 +177,6 @@ CH_MWCNN = Method(
     uncertainty=_network_uncertainty,
     kinds=("error",),
     best_kind=_kind_of_network,
-    estimates_noise=True,
 )
 
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from ..errors import MeasurementError
 from ..measurement.measurement import Measurement
-from .error_model.noise import ErrorSizes
 from .methods.linear import check_choice
 from .registry import METHODS, Kind, find_method
 
@@ -30,7 +29,6 @@ def uncertainty(
     method: str,
     kind: Kind = "noise",
     seed: int = 0,
-    sizes: ErrorSizes | None = None,
     **options: Any,
 ) -> Array:
     """One standard deviation of each pixel, shape (n, n), in the unit of the picture.
@@ -43,8 +41,6 @@ def uncertainty(
         "error" is known for tv and ch-mwcnn, "noise", the default, for all but ch-mwcnn.
     seed : int, optional
         Of the draws; 0 by default.
-    sizes : ErrorSizes, optional
-        Where other steps have found the error size of this measurement.
     **options
         Of the method, as far as the uncertainty depends on them.
 
@@ -61,4 +57,4 @@ def uncertainty(
             f"method {method!r} has no uncertainty of kind {kind!r}: noise is known for {known['noise']}, error for "
             f"{known['error']}"
         )
-    return chosen.uncertainty(measurement, kind, seed, sizes or ErrorSizes(), options)
+    return chosen.uncertainty(measurement, kind, seed, options)

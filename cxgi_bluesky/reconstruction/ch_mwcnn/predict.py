@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ...errors import MeasurementError
 from ...measurement.measurement import Measurement
-from ..error_model.noise import ErrorSizes
 from .inputs import NetworkInput, join
 from .network import CHMWCNN
 from .prepare import Prepared, prepare
@@ -49,7 +48,6 @@ def ch_mwcnn(
     measurement: Measurement,
     *,
     weights: str | Path | None = None,
-    sizes: ErrorSizes | None = None,
     begin: NDArray[Any] | None = None,
 ) -> tuple[Image, Found]:
     """Reconstruct with the network, told how large the errors of the coefficients really are (`noise`).
@@ -60,8 +58,6 @@ def ch_mwcnn(
         Of a size the weights were trained on.
     weights : path, optional
         A safetensors file; by default the one shipped with the package.
-    sizes : ErrorSizes, optional
-        Where other steps have found, or will look for, the error size of this measurement.
     begin : ndarray, shape (n, n), optional
         A picture to begin with; by default one by total variation is made of the coefficients.
 
@@ -77,7 +73,7 @@ def ch_mwcnn(
         If the weights cannot be used, or do not know the size.
     """
     loaded = load_network(weights)
-    ready = _check(loaded, measurement, sizes, begin)
+    ready = _check(loaded, measurement, begin)
     return run_network(loaded.for_running, ready.given, ready.trial)[0], ready.found
 
 
@@ -112,9 +108,7 @@ def ch_mwcnn_many(
     return [(images[place], one.found) for place, one in enumerate(ready)]
 
 
-def ch_mwcnn_sigma(
-    measurement: Measurement, *, weights: str | Path | None = None, sizes: ErrorSizes | None = None
-) -> NDArray[np.float64]:
+def ch_mwcnn_sigma(measurement: Measurement, *, weights: str | Path | None = None) -> NDArray[np.float64]:
     """How far the network's picture may be off the truth, one standard deviation of each pixel, shape (n, n).
 
     The network was trained to say it: 68 % of the pixels of its training objects lie within it. Where enough patterns
@@ -126,8 +120,6 @@ def ch_mwcnn_sigma(
         Of a size the weights were trained on.
     weights : path, optional
         A safetensors file; by default the one shipped with the package.
-    sizes : ErrorSizes, optional
-        Where other steps have found, or will look for, the error size of this measurement.
 
     Returns
     -------
@@ -144,7 +136,7 @@ def ch_mwcnn_sigma(
         raise MeasurementError(
             "these weights were trained without uncertainty: train them on (uncertainty_steps), or use method tv"
         )
-    ready = _check(loaded, measurement, sizes)
+    ready = _check(loaded, measurement)
     with torch.inference_mode(), torch_threads(_THREADS):
         network, given, trial = loaded.for_running, ready.given, ready.trial
         image, log_sigma = network(given, trial, with_sigma=True)
@@ -173,12 +165,11 @@ def run_network(network: CHMWCNN, given: NetworkInput, trial: Tensor | None = No
 def _check(
     loaded: LoadedNetwork,
     measurement: Measurement,
-    sizes: ErrorSizes | None = None,
     begin: NDArray[Any] | None = None,
 ) -> Prepared:
     known = loaded.card["known"]
     check_known_size(known, measurement.size)
-    ready = prepare(measurement, sizes, begin)
+    ready = prepare(measurement, begin)
     model_error = ready.found["model_sigma"] > 0
     cautious = cautions(known, ready.given, model_error=model_error, etched_sizes=etched_sizes(loaded.card))
     return replace(ready, found={"weights_sha256": loaded.sha256, **ready.found, "cautions": list(cautious)})

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...measurement.measurement import Measurement
-from ..error_model.common_mode import without_common_error
-from ..error_model.noise import ErrorSizes, MaskKnowledge, mask_knowledge, with_model_error
+from ..error_model.noise import MaskKnowledge, PreparedMeasurement, mask_knowledge, with_model_error
 from .initial_image import initial_images
 from .inputs import NetworkInput, normalize
 
@@ -38,30 +37,30 @@ class Prepared:
     found: dict[str, Any]
 
 
-def prepare(measurement: Measurement, sizes: ErrorSizes | None = None, begin: NDArray[Any] | None = None) -> Prepared:
+def prepare(measurement: Measurement, begin: NDArray[Any] | None = None) -> Prepared:
     """Prepare a measurement for the network.
 
     Parameters
     ----------
     measurement : Measurement
-    sizes : ErrorSizes, optional
-        Where other steps have found, or will look for, the error size of this measurement.
     begin : ndarray, shape (n, n), optional
         The picture to begin with, if there is a better one than `initial_images` makes of the coefficients.
     """
-    cleaned, common = without_common_error(measurement)
-    size, picture = (sizes or ErrorSizes()).of(cleaned)
-    given = input_of(with_model_error(cleaned, size))
+    prepared, common = PreparedMeasurement.from_measurement(measurement).without_common_error()
+    noise = prepared.noise
+    given = input_of(with_model_error(prepared, noise))
     if begin is not None:
         trial = (torch.from_numpy(begin).float()[None, None] - given.mean) / given.deviation
     else:
-        trial = initial_images(given, None if picture is None else torch.from_numpy(picture)[None, None])
+        trial = initial_images(
+            given, None if noise.initial_image is None else torch.from_numpy(noise.initial_image)[None, None]
+        )
     found = {
         "common_offset": common.constant,
         "edge_error": common.edges,
-        "sigma": size.sigma,
-        "model_sigma": size.model_sigma,
-        "sigma_origin": size.origin,
+        "sigma": noise.sigma,
+        "model_sigma": noise.model_sigma,
+        "sigma_origin": noise.origin,
     }
     return Prepared(given, trial, found)
 

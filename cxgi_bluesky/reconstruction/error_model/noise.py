@@ -11,8 +11,9 @@ better is believed, if it is better by more than the luck of the draw.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from ...measurement.coefficients import estimate_sigma
 from ...measurement.measurement import Measurement
 from ..solvers.primal_dual import Problem, WarmStart
 from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA
+from .common_mode import MASK_LEVEL, CommonError, without_common_error
 
 Array = NDArray[np.float64]
 
@@ -34,9 +36,9 @@ _CONVINCING, _SPEAKING_AGAINST, _DOUBTFUL = 0.8, -0.5, 2.0
 _TRIAL_ITERATIONS, _TRIAL_TOLERANCE = 100, 1e-3
 
 
-@dataclass(frozen=True)
-class ErrorSize:
-    """Errors of the coefficients.
+@dataclass(frozen=True, eq=False)
+class NoiseEstimate:
+    """How large the errors of the coefficients are.
 
     Attributes
     ----------
@@ -45,11 +47,14 @@ class ErrorSize:
     model_sigma : float
         The share that is not in the measurement's own sigma, 0 if that explains all.
     origin : str
+    initial_image : ndarray, shape (n, n), or None
+        The image that was made with this sigma; None for a short scan.
     """
 
     sigma: float
     model_sigma: float
     origin: str
+    initial_image: NDArray[np.float32] | None = None
 
 
 def draw_rows(measurement: Measurement, seed: int) -> NDArray[np.int64]:
@@ -71,81 +76,85 @@ def draw_rows(measurement: Measurement, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).choice(candidates, len(measurement) // 8, replace=False)
 
 
-def error_size(
-    measurement: Measurement, *, nonnegative: bool = True, seed: int = 0
-) -> tuple[ErrorSize, NDArray[np.float32] | None]:
-    """Size of the coefficients' errors, and the trial picture made with it (None for a short scan).
+def estimate_noise(measurement: Measurement, *, nonnegative: bool = True, seed: int = 0) -> NoiseEstimate:
+    """Estimate the errors of the coefficients.
 
     Parameters
     ----------
     measurement : Measurement
         Its sigma is believed when it was given and the held-back patterns do not speak against it.
     nonnegative : bool, optional
-        Of the trial pictures, which are made by the isotropic norm: the quickest one. True by default.
+        Of the initial images, which are made by the isotropic norm: the quickest one. True by default.
     seed : int, optional
         Of the draw; 0 by default.
     """
     own = float(np.sqrt(np.mean(measurement.sigma**2)))
     if len(measurement) < MIN_PATTERNS:
-        return ErrorSize(own, 0.0, measurement.sigma_origin), None
+        return NoiseEstimate(own, 0.0, measurement.sigma_origin)
     candidates = _candidates(measurement, own)
-    pictures, misses = _trials(measurement, candidates, nonnegative, seed)
+    images, misses = _trials(measurement, candidates, nonnegative, seed)
     if len(candidates) > 1 and abs(_evidence(misses[candidates[0]], misses[candidates[1]])) < _DOUBTFUL:
         _, more = _trials(measurement, candidates, nonnegative, seed + 1)
         misses = {sigma: np.concatenate([misses[sigma], more[sigma]]) for sigma in candidates}
     best = _choose(candidates, misses)
-    picture = pictures[best]
+    image = images[best]
     if measurement.sigma_is_guessed:
-        return ErrorSize(best, 0.0, "estimated: held-back patterns"), picture
+        return NoiseEstimate(best, 0.0, "estimated: held-back patterns", image)
     if best == own:
         if len(candidates) == 1 or _evidence(misses[own], misses[candidates[1]]) < _SPEAKING_AGAINST:
-            return ErrorSize(own, 0.0, measurement.sigma_origin), picture
+            return NoiseEstimate(own, 0.0, measurement.sigma_origin, image)
         best = (
             candidates[1] if len(candidates) > 2 else math.sqrt(own * candidates[1])
         )  # the draw says nothing: half-way
     model = math.sqrt(max(0.0, best**2 - own**2))
-    return ErrorSize(best, model, f"{measurement.sigma_origin}, and model error"), picture
+    return NoiseEstimate(best, model, f"{measurement.sigma_origin}, and model error", image)
 
 
-@dataclass(frozen=True, eq=False)
-class ErrorSizes:
-    """Error sizes found so far, for the steps that need that of the same measurement one after another."""
+class PreparedMeasurement(Measurement):
+    """A measurement that estimates its errors once, when they are first asked for.
 
-    found: dict[tuple[Any, ...], tuple[ErrorSize, NDArray[np.float32] | None]] = field(default_factory=dict)
+    `replace`, and each selection of patterns, makes another one, with estimates of its own.
+    """
 
-    def of(self, measurement: Measurement, *, nonnegative: bool = True) -> tuple[ErrorSize, NDArray[np.float32] | None]:
-        """As `error_size`, which is asked only for numbers that are new; the trial picture is the caller's own.
+    @classmethod
+    def from_measurement(cls, measurement: Measurement) -> PreparedMeasurement:
+        """Prepare a measurement; one that is prepared already keeps its estimates."""
+        if isinstance(measurement, cls):
+            return measurement
+        return cls(**{each.name: getattr(measurement, each.name) for each in fields(measurement)})
 
-        Parameters
-        ----------
-        measurement : Measurement
-        nonnegative : bool, optional
-            As for `error_size`; True by default.
-        """
-        arrays = (measurement.pattern_index, measurement.coefficient, measurement.sigma)
-        numbers = tuple(values.tobytes() for values in arrays)
-        key = (measurement.size, *numbers, measurement.sigma_origin, measurement.pattern_error, nonnegative)
-        if key not in self.found:
-            self.found[key] = error_size(measurement, nonnegative=nonnegative)
-        size, picture = self.found[key]
-        return size, None if picture is None else picture.copy()
+    @cached_property
+    def noise(self) -> NoiseEstimate:
+        """The errors of its coefficients (`estimate_noise`)."""
+        return estimate_noise(self)
+
+    @cached_property
+    def _without_common_error(self) -> dict[float, tuple[PreparedMeasurement, CommonError]]:
+        return {}
+
+    def without_common_error(self, level: float = MASK_LEVEL) -> tuple[PreparedMeasurement, CommonError]:
+        """Take the common error off, as the function of that name does; once for each `level`."""
+        if level not in self._without_common_error:
+            measurement, error = without_common_error(self, level)
+            self._without_common_error[level] = self.from_measurement(measurement), error
+        return self._without_common_error[level]
 
 
-def with_model_error(measurement: Measurement, size: ErrorSize) -> Measurement:
+def with_model_error(measurement: Measurement, noise: NoiseEstimate) -> Measurement:
     """The measurement with the sigma that the data support: model error added in quadrature.
 
     Parameters
     ----------
     measurement : Measurement
-    size : ErrorSize
+    noise : NoiseEstimate
         Of its coefficients.
     """
     if measurement.sigma_is_guessed:
-        sigma = np.full_like(measurement.sigma, size.sigma)
+        sigma = np.full_like(measurement.sigma, noise.sigma)
     else:
         shares = error_shares(measurement.size, mask_knowledge(measurement)).ravel()[measurement.pattern_index]
-        sigma = np.sqrt(measurement.sigma**2 + size.model_sigma**2 * shares / shares.mean())
-    return replace(measurement, sigma=sigma, sigma_origin=size.origin)
+        sigma = np.sqrt(measurement.sigma**2 + noise.model_sigma**2 * shares / shares.mean())
+    return replace(measurement, sigma=sigma, sigma_origin=noise.origin)
 
 
 MaskKnowledge = Literal["none", "reference", "exact"]

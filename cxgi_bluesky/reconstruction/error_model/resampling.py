@@ -15,8 +15,7 @@ from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ..solvers.primal_dual import Norm, Problem, WarmStart
 from ..solvers.regularization import chosen_weight
-from .common_mode import without_common_error
-from .noise import ErrorSizes, draw_rows, with_model_error
+from .noise import PreparedMeasurement, draw_rows, with_model_error
 
 Image = NDArray[np.float32]
 
@@ -62,7 +61,6 @@ def resample(
     weight: float | None = None,
     norm: Norm = "symmetric",
     nonnegative: bool = True,
-    sizes: ErrorSizes | None = None,
 ) -> Redrawn:
     """Pictures made again: `draws` repeats, or with `leave_out` a few, and `draws` without an eighth of the patterns.
 
@@ -81,13 +79,10 @@ def resample(
         As for `tv`; "symmetric" by default.
     nonnegative : bool, optional
         As for `tv`; True by default.
-    sizes : ErrorSizes, optional
-        Where the error size of this measurement may be known already.
     """
-    measurement, _ = without_common_error(measurement)
-    size, trial = (sizes or ErrorSizes()).of(measurement)
-    measurement = with_model_error(measurement, size)
-    chosen = chosen_weight(measurement, trial) if weight is None else weight
+    prepared, _ = PreparedMeasurement.from_measurement(measurement).without_common_error()
+    measurement = with_model_error(prepared, prepared.noise)
+    chosen = chosen_weight(measurement, prepared.noise.initial_image) if weight is None else weight
     base, rng = WarmStart(), np.random.default_rng(seed)
 
     def solve(rows: Measurement, warm: WarmStart, iterations: int = _ITERATIONS) -> Image:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ...errors import MeasurementError
 from ...masks.transform import check_size, walsh_hadamard_2d
 from ...measurement.measurement import Measurement
-from ..error_model.noise import ErrorSizes, with_model_error
+from ..error_model.noise import PreparedMeasurement, with_model_error
 
 Array = NDArray[np.float64]
 Form = Literal["GI", "DGI", "NGI"]
@@ -180,7 +180,7 @@ class EventByEventCorrelation:
 # ---------------------------------------------------------------- their noise
 
 
-def inverse_noise(measurement: Measurement, sizes: ErrorSizes) -> Array:
+def inverse_noise(measurement: Measurement) -> Array:
     """Noise of the zero-filled inverse: the same everywhere, but for the error of b_0 that all s_k share.
 
     var(x) = (sum_k sigma_k^2 + sigma_c^2 (sum_k>0 H_k(x))^2) / N^2.
@@ -188,15 +188,14 @@ def inverse_noise(measurement: Measurement, sizes: ErrorSizes) -> Array:
     Parameters
     ----------
     measurement : Measurement
-    sizes : ErrorSizes
-        Where other steps have found, or will look for, the error size of this measurement.
 
     Returns
     -------
     ndarray, shape (n, n)
         One standard deviation of each pixel, in the unit of the picture.
     """
-    measurement = with_model_error(measurement, sizes.of(measurement)[0])
+    prepared = PreparedMeasurement.from_measurement(measurement)
+    measurement = with_model_error(prepared, prepared.noise)
     size = measurement.size
     others = measurement.measured_grid().astype(np.float64)
     others[0, 0] = 0
@@ -204,9 +203,7 @@ def inverse_noise(measurement: Measurement, sizes: ErrorSizes) -> Array:
     return np.sqrt(float(np.sum(measurement.sigma**2)) + spot**2) / size**2
 
 
-def correlation_noise(
-    measurement: Measurement, sizes: ErrorSizes, *, weighting: Weighting = "equal", form: str = "GI"
-) -> Array:
+def correlation_noise(measurement: Measurement, *, weighting: Weighting = "equal", form: str = "GI") -> Array:
     """Noise of the second-order correlation.
 
     The image is sum_k a_k s_k with a_k = p_k (H_k - <H>) / 2, p_k the shares of the exposures, so
@@ -217,8 +214,6 @@ def correlation_noise(
     Parameters
     ----------
     measurement : Measurement
-    sizes : ErrorSizes
-        Where other steps have found, or will look for, the error size of this measurement.
     weighting : {"equal", "sigma"}, optional
         As for `correlation`; "equal" by default.
     form : {"GI", "DGI", "NGI"}, optional
@@ -229,7 +224,8 @@ def correlation_noise(
     ndarray, shape (n, n)
         One standard deviation of each pixel, in the unit of the picture.
     """
-    measurement = with_model_error(measurement, sizes.of(measurement)[0])
+    prepared = PreparedMeasurement.from_measurement(measurement)
+    measurement = with_model_error(prepared, prepared.noise)
     size = measurement.size
     share, square = np.zeros(size * size), np.zeros(size * size)
     others = measurement.pattern_index != 0

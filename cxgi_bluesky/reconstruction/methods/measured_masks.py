@@ -25,7 +25,7 @@ from ...errors import MeasurementError
 from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ..error_model.common_mode import without_common_error
-from ..error_model.noise import error_size, with_model_error
+from ..error_model.noise import estimate_noise, with_model_error
 from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA, chosen_weight
 from .linear import Form, Weighting, check_choice, exposure_shares, fill_corner
 
@@ -190,14 +190,14 @@ def mask_tv(
     if weight is None:
         start, _ = _solve(measurement, system, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), nonnegative, None)
         corrected, _ = without_common_error(_correct(measurement, start))
-        size, trial = error_size(corrected, nonnegative=nonnegative)
-        corrected = with_model_error(corrected, size)
-        weight = chosen_weight(corrected, trial)
+        noise = estimate_noise(corrected, nonnegative=nonnegative)
+        corrected = with_model_error(corrected, noise)
+        weight = chosen_weight(corrected, noise.initial_image)
         if not np.array_equal(corrected.sigma, measurement.sigma):  # only then do the buckets weigh otherwise
             measurement = replace(measurement, sigma=corrected.sigma)
             system = MaskSystem.of(measurement)
-        told = {"weight": weight, "weight_origin": "noise, model error and gradients", "sigma": size.sigma}
-        told |= {"model_sigma": size.model_sigma, "sigma_origin": size.origin}
+        told = {"weight": weight, "weight_origin": "noise, model error and gradients", "sigma": noise.sigma}
+        told |= {"model_sigma": noise.model_sigma, "sigma_origin": noise.origin}
     image, done = _solve(measurement, system, weight, nonnegative, start, iterations=iterations, tolerance=tolerance)
     return image, {
         **told,
@@ -217,7 +217,7 @@ def mask_network(measurement: Measurement, **options: Any) -> tuple[Image, dict[
     measurement : Measurement
         With its masks.
     **options
-        weights and sizes of `ch_mwcnn`.
+        weights of `ch_mwcnn`.
 
     Returns
     -------

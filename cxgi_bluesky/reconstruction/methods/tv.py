@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ...errors import MeasurementError
 from ...measurement.measurement import Measurement
 from ..error_model.calibration import calibrate, scales, scatter
-from ..error_model.common_mode import MASK_LEVEL, without_common_error
-from ..error_model.noise import ErrorSizes, with_model_error
+from ..error_model.common_mode import MASK_LEVEL
+from ..error_model.noise import PreparedMeasurement, estimate_noise, with_model_error
 from ..error_model.resampling import resample
 from ..solvers.primal_dual import Image, Norm, Problem, WarmStart
 from ..solvers.regularization import chosen_weight
@@ -34,7 +34,6 @@ def tv(
     tolerance: float = 1e-4,
     mask_level: float = MASK_LEVEL,
     warm: WarmStart | None = None,
-    sizes: ErrorSizes | None = None,
 ) -> tuple[Image, dict[str, Any]]:
     """TV/L2 reconstruction.
 
@@ -60,8 +59,6 @@ def tv(
         adds to the coefficients is told from the data (`common_mode`). 0: masks as designed, only b_0 is uncertain.
     warm : WarmStart, optional
         For a series of growing measurements, as in a running scan.
-    sizes : ErrorSizes, optional
-        Where other steps have found, or will look for, the error size of this measurement.
 
     Returns
     -------
@@ -79,10 +76,11 @@ def tv(
     if weight is not None and not (math.isfinite(weight) and weight >= 0):
         raise MeasurementError(f"weight {weight} of the total variation is not a number >= 0")
     weight = None if weight is None else float(weight)
-    measurement, common = without_common_error(measurement, mask_level)
+    prepared, common = PreparedMeasurement.from_measurement(measurement).without_common_error(mask_level)
+    measurement = prepared
     chosen: dict[str, Any] = {"weight": weight, "weight_origin": "given"}
     if weight is None:
-        measurement, weight, warm, chosen = _choose(measurement, nonnegative, warm, sizes)
+        measurement, weight, warm, chosen = _choose(prepared, nonnegative, warm)
     warm = WarmStart() if warm is None else warm
     problem = Problem.of(measurement, norm=norm, nonnegative=nonnegative)
     done, stopped_by = problem.solve(weight, warm, iterations=iterations, tolerance=tolerance)
@@ -101,29 +99,27 @@ def tv(
 
 
 def _choose(
-    measurement: Measurement, nonnegative: bool, warm: WarmStart | None, sizes: ErrorSizes | None
+    prepared: PreparedMeasurement, nonnegative: bool, warm: WarmStart | None
 ) -> tuple[Measurement, float, WarmStart, dict[str, Any]]:
     """Measurement with its full sigma, the weight, where to start, and what is to be told of it."""
-    size, trial = (sizes or ErrorSizes()).of(measurement, nonnegative=nonnegative)
-    measurement = with_model_error(measurement, size)
-    weight = chosen_weight(measurement, trial)
-    told = {
+    noise = prepared.noise if nonnegative else estimate_noise(prepared, nonnegative=False)
+    measurement = with_model_error(prepared, noise)
+    weight = chosen_weight(measurement, noise.initial_image)
+    parameters = {
         "weight": weight,
         "weight_origin": "noise, model error and gradients",
-        "sigma": size.sigma,
-        "model_sigma": size.model_sigma,
-        "sigma_origin": size.origin,
+        "sigma": noise.sigma,
+        "model_sigma": noise.model_sigma,
+        "sigma_origin": noise.origin,
     }
     if warm is None:
         warm = WarmStart()
-    if warm.image is None and trial is not None:
-        warm.image = trial
-    return measurement, weight, warm, told
+    if warm.image is None and noise.initial_image is not None:
+        warm.image = noise.initial_image.copy()  # which the solver changes
+    return measurement, weight, warm, parameters
 
 
-def tv_uncertainty(
-    measurement: Measurement, *, of_error: bool, seed: int, sizes: ErrorSizes, **options: Any
-) -> NDArray[np.float64]:
+def tv_uncertainty(measurement: Measurement, *, of_error: bool, seed: int, **options: Any) -> NDArray[np.float64]:
     """One standard deviation of each pixel, from images that are made again with other noise.
 
     Parameters
@@ -132,7 +128,6 @@ def tv_uncertainty(
     of_error : bool
         The distance from the truth, for which an eighth of the patterns is left out as well; else the noise alone.
     seed : int
-    sizes : ErrorSizes
     **options
         weight, norm and nonnegative of `tv`.
 
@@ -140,7 +135,7 @@ def tv_uncertainty(
     -------
     ndarray, shape (n, n)
     """
-    drawn = resample(measurement, leave_out=of_error, seed=seed, sizes=sizes, **options)
+    drawn = resample(measurement, leave_out=of_error, seed=seed, **options)
     if not of_error:
         return np.std(drawn.repeated, axis=0, ddof=1, dtype=np.float64)
     deviation = scatter(drawn)

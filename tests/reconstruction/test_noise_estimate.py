@@ -1,4 +1,4 @@
-"""The error size of a measurement is found once and handed on, without changing a bit."""
+"""The noise of a measurement is estimated once and carried with it, without changing a bit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import held_out_score, reconstruct_and_check
-from cxgi_bluesky.reconstruction.error_model import noise as model_error
-from cxgi_bluesky.reconstruction.error_model.noise import ErrorSizes, error_size
+from cxgi_bluesky.reconstruction.error_model import noise
+from cxgi_bluesky.reconstruction.error_model.noise import PreparedMeasurement, estimate_noise
+from cxgi_bluesky.reconstruction.methods.tv import tv
 from cxgi_bluesky.reconstruction.solvers.primal_dual import WarmStart
 from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects.registry import render_object
@@ -33,20 +34,20 @@ def measurement():
 
 
 @pytest.fixture
-def judged(monkeypatch):
-    """The measurements whose error size was asked for, as they come."""
-    asked = []
+def estimated(monkeypatch):
+    """Patterns of each measurement whose noise was estimated, in that order."""
+    counts = []
 
-    def noted(measurement, **options):
-        asked.append(len(measurement))
-        return error_size(measurement, **options)
+    def count(measurement, **options):
+        counts.append(len(measurement))
+        return estimate_noise(measurement, **options)
 
-    monkeypatch.setattr(model_error, "error_size", noted)
-    return asked
+    monkeypatch.setattr(noise, "estimate_noise", count)
+    return counts
 
 
 @pytest.mark.parametrize("method", KINDS)
-def test_handing_it_on_changes_no_bit(measurement, method):
+def test_carrying_it_changes_no_bit(measurement, method):
     checked = reconstruct_and_check(measurement, method=method, details=True)
     alone = reconstruct(measurement, method=method)
     np.testing.assert_array_equal(checked.image, alone.image)
@@ -58,25 +59,30 @@ def test_handing_it_on_changes_no_bit(measurement, method):
 
 
 @pytest.mark.parametrize(("method", "draws"), [("tv", 2), ("ch-mwcnn", 2)])
-def test_the_whole_measurement_is_judged_once(measurement, method, draws, judged):
+def test_the_noise_of_the_whole_measurement_is_estimated_once(measurement, method, draws, estimated):
     reconstruct_and_check(measurement, method=method, details=True)
-    assert judged.count(len(measurement)) == 1
-    assert len(judged) <= 1 + draws  # the pictures of the held-out score are made from other data
+    assert estimated.count(len(measurement)) == 1
+    assert len(estimated) <= 1 + draws  # the images of the cross-validation are made from other data
 
 
-def test_a_picture_that_starts_from_the_trial_leaves_it_as_it_was(measurement):
-    sizes, expected = ErrorSizes(), error_size(measurement)[1]
-    first = sizes.of(measurement)[1]
-    first += 1  # as a solver does that goes on from there
-    np.testing.assert_array_equal(sizes.of(measurement)[1], expected)
+@pytest.mark.parametrize("method", ["inverse", "correlation", "tval3"])
+def test_what_needs_no_noise_estimates_none(measurement, method, estimated):
+    reconstruct(PreparedMeasurement.from_measurement(measurement), method=method)
+    assert estimated == []
 
 
-def test_other_numbers_are_judged_anew(measurement, judged):
-    sizes = ErrorSizes()
-    for part in (measurement, measurement.first(200), measurement):
-        assert sizes.of(part)[0] == error_size(part)[0]
-    assert sizes.of(measurement, nonnegative=False)[0] == error_size(measurement, nonnegative=False)[0]
-    assert judged == [len(measurement), 200, len(measurement)]
+def test_an_image_that_starts_from_the_initial_one_leaves_it_as_it_was(measurement):
+    prepared, _ = PreparedMeasurement.from_measurement(measurement).without_common_error()
+    tv(prepared, warm=WarmStart())
+    np.testing.assert_array_equal(prepared.noise.initial_image, estimate_noise(prepared).initial_image)
+
+
+def test_other_numbers_have_an_estimate_of_their_own(measurement, estimated):
+    prepared = PreparedMeasurement.from_measurement(measurement)
+    for part in (prepared, prepared.first(200), prepared):
+        assert part.noise.sigma == estimate_noise(part).sigma
+    assert PreparedMeasurement.from_measurement(prepared) is prepared
+    assert estimated == [len(measurement), 200]
 
 
 def test_a_warm_series_is_the_same(measurement):
