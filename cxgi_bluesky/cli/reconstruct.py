@@ -70,7 +70,7 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
     ----------
     options : argparse.Namespace
         `target`, `method`, patterns to use, runs and files that belong to it, `details`, `out` and `data`.
-    say : callable
+    echo : callable
         Takes a line of text for the user.
 
     Returns
@@ -90,18 +90,11 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
     out = Path(options.out if options.out is not None else f"{Path(options.target).stem}-{result.method}.png")
     result.save(out)
     details = result.save_details(out) if options.details else {}
-    echo(
-        f"{result.method}: {result.exposures} patterns of {' x '.join(map(str, result.image.shape))}, "
-        f"scale {result.scale}, {result.seconds * 1e3:.1f} ms -> {out}"
-    )
-    if "held_out" in result.quality:
-        _say_whether_to_trust(result.quality["held_out"], result.method, result.exposures, echo)
-    _say_cautions(result, echo)
-    _say_what_the_masks_pass(result.source, echo)
-    _say_which_maps(result.source, echo)
-    _say_what_was_left_out(result.source, echo)
+    made, *verdicts = result.summary()
+    for line in (f"{made} -> {out}", *verdicts):
+        echo(line)
     if options.details:
-        _say_details(result, details, echo)
+        _echo_details(result, details, echo)
     if derived_uid is not None:
         echo(f"stored as run {derived_uid[:8]}")
     return {
@@ -121,22 +114,8 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
     }
 
 
-def _say_cautions(result: Any, echo: Echo) -> None:
-    """What the selection of patterns leaves open, and what the network has never seen."""
-    light = result.quality.get("light_error")
-    if light is not None:
-        echo(
-            f"CAUTION: all masks pass {abs(light):.0%} {'more' if light > 0 else 'less'} of the beam than d_r and dark "
-            "level say: give the right --d-r and --dark, or the object is bright in its corner (0, 0) alone"
-        )
-    for gap in result.sampling_gaps:
-        echo(f"CAUTION: {gap}")
-    for caution in result.unlike_training:
-        echo(f"CAUTION: the network has not been trained on such data: {caution}")
-
-
-def _say_details(result: Any, details: dict[str, Path], echo: Echo) -> None:
-    """Where the details are, how much of the picture was measured, and why a detail is missing."""
+def _echo_details(result: Any, details: dict[str, Path], echo: Echo) -> None:
+    """Report where the details are, how much of the image was measured, and why a detail is missing."""
     for name, path in details.items():
         echo(f"{name} -> {path}")
     share = result.quality.get("unmeasured_share")
@@ -152,58 +131,6 @@ def _say_details(result: Any, details: dict[str, Path], echo: Echo) -> None:
         )
     else:
         echo(f"no uncertainty: method {result.method} has none, tv and ch-mwcnn have")
-
-
-def _say_whether_to_trust(score: Payload | None, method: str, exposures: int, echo: Echo) -> None:
-    """What the patterns that were held back, and those outside the set, say of the picture."""
-    from ..reconstruction.error_model.noise import MIN_PATTERNS
-    from ..reconstruction.result import predicts_nothing
-
-    if score is None:
-        echo(
-            f"NOTE: {exposures} patterns are too few to tell whether the data support the picture "
-            f"(from {MIN_PATTERNS} on)"
-        )
-        return
-    text = f"{score['patterns']} patterns held back: {score['explained']:.0%} of their power predicted"
-    if predicts_nothing(score):
-        text = f"WARNING: do not trust this picture, it predicts nothing of the data ({text})"
-    elif score["supported"] is None:
-        text += ", too few to tell whether the data support the picture"
-    elif not score["supported"]:
-        text = f"WARNING: do not trust this picture, the data do not support it ({text})"
-    echo(text)
-    if score["model_sigma"] > 0:
-        echo(f"errors beyond the detector's noise (masks, stage): {score['model_sigma']:.3g} in a coefficient")
-    outside = score["outside"]
-    if outside is not None:
-        text = f"{outside['patterns']} patterns outside the set: {outside['explained']:.0%} of their power predicted"
-        invented = outside["explained"] <= 0 and score["predictor"] == method
-        echo(f"{text}: what the picture adds to the measured patterns is invented" if invented else text)
-
-
-def _say_what_the_masks_pass(source: Payload, echo: Echo) -> None:
-    measured = source.get("d_r_measured")
-    if measured is not None:
-        echo(f"D_r measured {measured[0]:.3f} +- {measured[1]:.3f}, of the board {source['d_r']:.3f}")
-    if source.get("reference_uids"):
-        uids = ", ".join(uid[:8] for uid in source["reference_uids"])
-        error = source.get("mask_error")
-        if error is None:
-            echo(f"incident intensity of reference scan {uids}")
-        else:
-            echo(f"corrected by reference scan {uids}: the masks pass {error:.1%} (rms) more or less than designed")
-
-
-def _say_which_maps(source: Payload, echo: Echo) -> None:
-    digest = source.get("tile_maps_sha256")
-    if digest is not None:
-        echo(f"with measured masks (tile maps {digest[:12]})")
-
-
-def _say_what_was_left_out(source: Payload, echo: Echo) -> None:
-    for reason, indices in source.get("left_out_because", {}).items():
-        echo(f"left out, {reason}: pattern_index {', '.join(map(str, indices[:8]))}{' ...' * (len(indices) > 8)}")
 
 
 def _from_file(options: argparse.Namespace, echo: Echo) -> tuple[Any, None]:
@@ -243,8 +170,8 @@ def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]
 
     catalog = open_catalog(options.data)
     run = last_scan(catalog) if options.target == "last" else find_named_run(catalog, options.target)
-    words = cxgi_block(run.metadata["start"])
-    measured = words.get("pattern_set")
+    block = cxgi_block(run.metadata["start"])
+    measured = block.get("pattern_set")
     measured = measured if isinstance(measured, dict) else {}
     speckled = measured.get("basis") == "speckle"
     if speckled and options.fraction is not None:
@@ -261,7 +188,7 @@ def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]
         pattern_set=pattern_set,
         reference_uid=options.reference,
         dark_uid=options.dark_run,
-        tile_maps=tile_maps_of(options, echo, size=measured.get("size"), board=words.get("board")),
+        tile_maps=tile_maps_of(options, echo, size=measured.get("size"), board=block.get("board")),
         details=options.details,
         speckles=options.speckles,
         folder=data_folder(options.data),

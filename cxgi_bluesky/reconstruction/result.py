@@ -1,8 +1,8 @@
-"""What a reconstruction gives back, and how it is written to a file."""
+"""What a reconstruction gives back: image, verdicts on it, a summary in sentences, and how it is written to a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeasurementError, StorageError
+from ..masks.orders import sequency
 from ..masks.transform import walsh_hadamard_2d
 from ..measurement.coefficients import Scale
-from .sampling_gaps import sampling_gaps
+from .error_model.noise import MIN_PATTERNS
 
 MARK = "NOT SUPPORTED BY THE DATA"
 PREDICTS_NOTHING = "PREDICTS NOTHING: DO NOT TRUST"
 NOT_JUDGED = "NOT JUDGED: TOO FEW PATTERNS"
 MIN_AGAINST = 16  # patterns held back that may speak against a picture, though they are too few to speak for it
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
+_TAKEN = 0.75  # of the patterns of a sequency: drawn orders never take so many before every coarser one is met
+_MIN_SHARE = 1 / 16  # of the sequencies: fewer that are missing duplicate nothing that could be seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +100,8 @@ class Reconstruction:
 
     @property
     def sampling_gaps(self) -> tuple[str, ...]:
-        """What the selection of patterns leaves open, whatever the method (`sampling_gaps`)."""
-        return () if self.pattern_index is None else sampling_gaps(self.pattern_index, len(self.image))
+        """What the selection of patterns leaves open, whatever the method (`find_sampling_gaps`)."""
+        return () if self.pattern_index is None else find_sampling_gaps(self.pattern_index, len(self.image))
 
     @cached_property
     def measured(self) -> NDArray[np.float64] | None:
@@ -120,6 +123,82 @@ class Reconstruction:
         """Power of that part over the image's power about its mean."""
         power = float(np.var(self.image))
         return None if self.unmeasured is None else float(np.mean(self.unmeasured**2)) / power if power > 0 else 0.0
+
+    def summary(self) -> list[str]:
+        """Sum up in sentences: how the image was made, whether to trust it, and what was left out; one a line."""
+        shape = " x ".join(map(str, self.image.shape))
+        return [
+            f"{self.method}: {self.exposures} patterns of {shape}, scale {self.scale}, {self.seconds * 1e3:.1f} ms",
+            *self._verdict_lines(),
+            *self._caution_lines(),
+            *self._source_lines(),
+        ]
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the summary in IPython, in place of the arrays."""
+        printer.text("\n".join(self.summary()))
+
+    def _verdict_lines(self) -> Iterator[str]:
+        """What the patterns that were held back, and those outside the set, say of the image."""
+        if "held_out" not in self.quality:
+            return
+        score = self.quality["held_out"]
+        if score is None:
+            yield (
+                f"NOTE: {self.exposures} patterns are too few to tell whether the data support the picture "
+                f"(from {MIN_PATTERNS} on)"
+            )
+            return
+        text = f"{score['patterns']} patterns held back: {score['explained']:.0%} of their power predicted"
+        if predicts_nothing(score):
+            text = f"WARNING: do not trust this picture, it predicts nothing of the data ({text})"
+        elif score["supported"] is None:
+            text += ", too few to tell whether the data support the picture"
+        elif not score["supported"]:
+            text = f"WARNING: do not trust this picture, the data do not support it ({text})"
+        yield text
+        if score["model_sigma"] > 0:
+            yield f"errors beyond the detector's noise (masks, stage): {score['model_sigma']:.3g} in a coefficient"
+        outside = score["outside"]
+        if outside is not None:
+            text = (
+                f"{outside['patterns']} patterns outside the set: {outside['explained']:.0%} of their power predicted"
+            )
+            invented = outside["explained"] <= 0 and score["predictor"] == self.method
+            yield f"{text}: what the picture adds to the measured patterns is invented" if invented else text
+
+    def _caution_lines(self) -> Iterator[str]:
+        """What contradicts d_r and dark level, what the patterns leave open, what the network has never seen."""
+        light = self.quality.get("light_error")
+        if light is not None:
+            yield (
+                f"CAUTION: all masks pass {abs(light):.0%} {'more' if light > 0 else 'less'} of the beam than d_r and "
+                "dark level say: give the right --d-r and --dark, or the object is bright in its corner (0, 0) alone"
+            )
+        yield from (f"CAUTION: {gap}" for gap in self.sampling_gaps)
+        for caution in self.unlike_training:
+            yield f"CAUTION: the network has not been trained on such data: {caution}"
+
+    def _source_lines(self) -> Iterator[str]:
+        """What the masks pass, which maps of them were used, and which exposures were left out."""
+        source = self.source
+        measured = source.get("d_r_measured")
+        if measured is not None:
+            yield f"D_r measured {measured[0]:.3f} +- {measured[1]:.3f}, of the board {source['d_r']:.3f}"
+        if source.get("reference_uids"):
+            uids = ", ".join(uid[:8] for uid in source["reference_uids"])
+            error = source.get("mask_error")
+            if error is None:
+                yield f"incident intensity of reference scan {uids}"
+            else:
+                yield (
+                    f"corrected by reference scan {uids}: the masks pass {error:.1%} (rms) more or less than designed"
+                )
+        digest = source.get("tile_maps_sha256")
+        if digest is not None:
+            yield f"with measured masks (tile maps {digest[:12]})"
+        for reason, indices in source.get("left_out_because", {}).items():
+            yield f"left out, {reason}: pattern_index {', '.join(map(str, indices[:8]))}{' ...' * (len(indices) > 8)}"
 
     def save(self, path: str | Path) -> Path:
         """Write the image: .npy and .tiff keep the numbers, .png stretches them to grey values.
@@ -152,6 +231,41 @@ def predicts_nothing(score: Mapping[str, Any] | None) -> bool:
     if score is None or score["supported"] is not None:
         return False
     return bool(score["patterns"] >= MIN_AGAINST and score["explained"] < 0)
+
+
+def find_sampling_gaps(pattern_index: NDArray[np.int64], size: int) -> tuple[str, ...]:
+    """Find whole sequencies below a finer one that were never measured: one sentence for rows, one for columns.
+
+    A set that lacks every sequency of one parity, as the first half of the natural order does, cannot tell an object
+    from its copy beside it.
+
+    Parameters
+    ----------
+    pattern_index : ndarray of int, shape (M,)
+        Which patterns were measured.
+    size : int
+        Pixels per side n.
+    """
+    measured = np.zeros(size * size, dtype=bool)
+    measured[pattern_index] = True
+    grid = np.zeros((size, size), dtype=bool)
+    s = sequency(size)
+    grid[np.ix_(s, s)] = measured.reshape(size, size)
+    found = {"row": _count_missing(grid), "column": _count_missing(grid.T)}
+    return tuple(
+        f"{missing} of the {size} {name} sequencies are not measured at all below the finest measured one: the picture "
+        "may show things twice"
+        for name, missing in found.items()
+        if missing
+    )
+
+
+def _count_missing(grid: NDArray[np.bool_]) -> int:
+    """Count the rows that are empty although a later one was taken, 0 if they are too few to matter."""
+    share = grid.mean(axis=1)
+    taken = np.flatnonzero(share >= _TAKEN)
+    empty = int(np.count_nonzero(share[: taken[-1]] == 0)) if len(taken) else 0
+    return empty if empty >= _MIN_SHARE * len(grid) else 0
 
 
 def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:

@@ -17,7 +17,7 @@ from PIL import Image
 from cxgi_bluesky.analysis.metrics import affine_fit, psnr
 from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.cli.program import main
-from cxgi_bluesky.cli.reconstruct import METHOD_NAMES, _say_whether_to_trust
+from cxgi_bluesky.cli.reconstruct import METHOD_NAMES
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import save_weights
@@ -115,21 +115,6 @@ def test_whole_sequencies_that_were_left_out_are_said(file, tmp_path, capsys):
 def test_too_few_patterns_for_a_verdict_are_said(file, tmp_path, capsys):
     assert reconstruct(file, tmp_path / "a.npy", "--fraction", str(40 / 1024)) == 0
     assert "NOTE: 40 patterns are too few to tell whether the data support the picture" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("explained", "patterns", "words"),
-    [
-        (0.4, 20, "too few to tell whether"),
-        (-0.4, 20, "WARNING: do not trust this picture, it predicts nothing of the data (20 patterns held back: -40%"),
-        (-0.4, 12, "too few to tell whether"),
-    ],
-)
-def test_few_patterns_can_speak_against_a_picture(explained, patterns, words):
-    said: list[str] = []
-    score = {"patterns": patterns, "explained": explained, "supported": None, "model_sigma": 0.0, "outside": None}
-    _say_whether_to_trust(score, "tv", 100, said.append)
-    assert words in said[0]
 
 
 def test_wrong_data_are_called_wrong(tmp_path, capsys):

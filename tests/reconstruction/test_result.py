@@ -99,3 +99,32 @@ def test_an_uncertainty_that_is_not_finite_is_not_written(tmp_path):
     broken = replace(result, uncertainty=np.full((32, 32), np.nan), uncertainty_kind="noise")
     assert set(broken.save_details(tmp_path / "a.png")) == {"measured", "unmeasured"}
     assert not (tmp_path / "a-uncertainty.png").exists()
+
+
+def test_the_summary_reports_what_the_data_support_and_what_was_left_out():
+    m = signed_measurement(smooth_image(32), FEW, sigma=0.5)
+    result = reconstruct_and_check(replace(m, source={**m.source, "left_out_because": {"dim": [3, 5]}}), method="tv")
+    made, verdict, *others = result.summary()
+    assert made == f"tv: 307 patterns of 32 x 32, scale relative, {result.seconds * 1e3:.1f} ms"
+    assert verdict.startswith("64 patterns held back: ")
+    assert others[-1] == "left out, dim: pattern_index 3, 5"
+
+
+def test_ipython_shows_the_summary():
+    pretty = pytest.importorskip("IPython.lib.pretty").pretty
+    result = reconstruct(signed_measurement(smooth_image(8)), method="inverse")
+    assert pretty(result) == "\n".join(result.summary())
+
+
+@pytest.mark.parametrize(
+    ("explained", "patterns", "text"),
+    [
+        (0.4, 20, "too few to tell whether"),
+        (-0.4, 20, "WARNING: do not trust this picture, it predicts nothing of the data (20 patterns held back: -40%"),
+        (-0.4, 12, "too few to tell whether"),
+    ],
+)
+def test_few_patterns_can_speak_against_an_image(explained, patterns, text):
+    score = {"patterns": patterns, "explained": explained, "supported": None, "model_sigma": 0.0, "outside": None}
+    result = reconstruct(signed_measurement(smooth_image(8)), method="inverse")
+    assert text in replace(result, quality={"held_out": score}).summary()[1]

@@ -6,7 +6,7 @@ import pytest
 from cxgi_bluesky.masks.orders import ORDERS, SEEDED, ranking
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.sampling_gaps import sampling_gaps
+from cxgi_bluesky.reconstruction.result import find_sampling_gaps
 from tests.conftest import signed_measurement, smooth_image
 
 FRACTIONS = (0.03, 0.0625, 0.1, 0.1875, 0.25, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
@@ -19,7 +19,7 @@ def test_no_other_order_leaves_gaps(order, size):
         ranked = ranking(order, size, seed)
         begun = (2, 8, 24, 64, 100, 200)
         for count in {*begun, *(round(f * size**2) for f in FRACTIONS)}:
-            assert sampling_gaps(ranked[:count], size) == (), (seed, count)
+            assert find_sampling_gaps(ranked[:count], size) == (), (seed, count)
 
 
 @pytest.mark.parametrize(("fraction", "missing"), [(0.25, 48), (0.5, 32), (0.75, 16)])
@@ -27,14 +27,14 @@ def test_natural_order_leaves_whole_sequencies_out(fraction, missing):
     index = PatternSet.from_fraction(64, fraction, "natural").pattern_index
     rows, columns = np.divmod(index, 64)
     for measured, name in ((index, "row"), (columns * 64 + rows, "column")):
-        (text,) = sampling_gaps(measured, 64)
+        (text,) = find_sampling_gaps(measured, 64)
         assert text.startswith(f"{missing} of the 64 {name} sequencies are not measured at all")
         assert "twice" in text
 
 
 def test_the_whole_set_and_one_pattern_have_no_gaps():
-    assert sampling_gaps(np.arange(256), 16) == ()
-    assert sampling_gaps(np.array([0]), 16) == ()
+    assert find_sampling_gaps(np.arange(256), 16) == ()
+    assert find_sampling_gaps(np.array([0]), 16) == ()
 
 
 def test_a_picture_of_any_method_tells_the_gaps():
