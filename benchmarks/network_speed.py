@@ -18,9 +18,9 @@ from benchmarks.suite.workload import measure, truths
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import Prepared, prepare
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, processor_has_bfloat16
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn, ch_mwcnn_many
-from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import Prepared, prepare
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 
 MANY = 32

@@ -18,7 +18,7 @@ from benchmarks._timing import report
 from benchmarks.suite.workload import measure
 from cxgi_bluesky.analysis.metrics import psnr
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.reconstruction.solvers import regularization as module
+from cxgi_bluesky.reconstruction.solvers import primal_dual as module
 from cxgi_bluesky.reconstruction.solvers.primal_dual import Problem, WarmStart
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
 

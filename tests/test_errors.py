@@ -8,7 +8,7 @@ import pytest
 from cxgi_bluesky import BucketTable, CxgiError, Measurement, load_board, read_buckets, reconstruct, write_buckets
 from cxgi_bluesky.catalog import last_scan, open_catalog
 from cxgi_bluesky.errors import ConfigError, FileFormatError, MeasurementError, ScanError, StorageError
-from cxgi_bluesky.reconstruction.uncertainty import uncertainty
+from cxgi_bluesky.reconstruction.api import estimate_uncertainty
 
 TABLE = BucketTable(np.arange(64), np.ones(64), size=8, coding="signed")
 
@@ -31,7 +31,7 @@ def read_no_table(folder):
         (FileFormatError, read_no_table),
         (ConfigError, lambda folder: reconstruct(Measurement.from_table(TABLE), method="magic")),
         (FileFormatError, lambda folder: load_board("no-such-board")),
-        (MeasurementError, lambda folder: uncertainty(Measurement.from_table(TABLE), method="tval3")),
+        (MeasurementError, lambda folder: estimate_uncertainty(Measurement.from_table(TABLE), method="tval3")),
     ],
 )
 def test_the_kind_of_an_error(tmp_path, kind, fail):

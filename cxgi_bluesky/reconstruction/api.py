@@ -1,20 +1,21 @@
-"""Reconstruction: from a `Measurement` to an image, by one of several methods."""
+"""Reconstruction: from a `Measurement` to an image and its uncertainty, by one of several methods."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError
+from ..errors import ConfigError, MeasurementError
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
 from .error_model.common_mode import without_common_part
-from .registry import CH_MWCNN, CORRELATION, TV, Method, find_method
+from .methods.linear import check_choice
+from .registry import CH_MWCNN, CORRELATION, METHODS, TV, Kind, Method, find_method
 from .result import Reconstruction
 from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
 
@@ -151,3 +152,47 @@ def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
         return None
     residual = without_common_part(residual, measurement)  # it is no fault of the picture
     return float(np.sqrt(np.mean(residual**2) / variance))
+
+
+def estimate_uncertainty(
+    measurement: Measurement,
+    *,
+    method: str,
+    kind: Kind = "noise",
+    seed: int = 0,
+    **options: Any,
+) -> NDArray[np.float64]:
+    """Estimate one standard deviation of each pixel, shape (n, n), in the unit of the image.
+
+    Two questions are answered. *noise*: how far do the errors of the buckets move the pixel (detector noise, and
+    errors of the masks where the data show them)? *error*: how far is it from the truth? The linear methods
+    answer the first in closed form; their error lies mostly in the patterns that were not measured, of which
+    they say nothing. For `tv` both are drawn: pictures are made again with fresh noise (noise), or with fresh
+    noise and without an eighth of the patterns (error), and their scatter is taken (`resample`); the scatter of
+    the second kind is brought to the scale of true errors by `calibration`. The network was trained to say its error.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    method : {"inverse", "correlation", "tv", "ch-mwcnn"}
+    kind : {"noise", "error"}, optional
+        "error" is known for tv and ch-mwcnn, "noise", the default, for all but ch-mwcnn.
+    seed : int, optional
+        Of the draws; 0 by default.
+    **options
+        Of the method, as far as the uncertainty depends on them.
+
+    Raises
+    ------
+    CxgiError
+        For a method or kind without an uncertainty.
+    """
+    check_choice("kind", kind, Kind)
+    chosen = find_method(method)
+    if chosen.uncertainty is None or kind not in chosen.kinds:
+        known = {one: ", ".join(m.name for m in METHODS.values() if one in m.kinds) for one in get_args(Kind)}
+        raise MeasurementError(
+            f"method {method!r} has no uncertainty of kind {kind!r}: noise is known for {known['noise']}, error for "
+            f"{known['error']}"
+        )
+    return chosen.uncertainty(measurement, kind, seed, options)

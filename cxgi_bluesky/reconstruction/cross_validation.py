@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from ..errors import MeasurementError
 from ..masks.pattern_set import coefficients
 from ..measurement.measurement import Measurement
-from .api import reconstruct
+from .api import estimate_uncertainty, reconstruct
 from .error_model.common_mode import MASK_LEVEL, CommonError, light_error
 from .error_model.noise import MIN_PATTERNS, PreparedMeasurement
 from .registry import TV, find_method
 from .result import Reconstruction
 from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
-from .uncertainty import uncertainty
 
 Array = NDArray[np.float64]
 
@@ -228,7 +227,7 @@ def reconstruct_and_check(
     kind = chosen.best_kind(options)
     if not details or kind is None:
         return result
-    sigma = uncertainty(designed, method=method, kind=kind, **options)
+    sigma = estimate_uncertainty(designed, method=method, kind=kind, **options)
     return replace(result, uncertainty=measurement.seen_by_beam(sigma), uncertainty_kind=kind)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ..reconstruction.ch_mwcnn.initial_image import initial_images
+from ..reconstruction.ch_mwcnn.inputs import initial_images
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, enough_patterns, evidence
 from ..reconstruction.error_model.calibration import COVERED

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from ..masks.orders import ranking, sequency_grid
-from ..reconstruction.ch_mwcnn.inputs import NetworkInput, normalize
+from ..reconstruction.ch_mwcnn.inputs import DOUBT, NetworkInput, normalize
 from ..reconstruction.ch_mwcnn.layers import orthonormal_hadamard, tables
-from ..reconstruction.ch_mwcnn.prepare import DOUBT
 from ..reconstruction.error_model.common_mode import MASK_LEVEL
 from ..reconstruction.error_model.noise import error_shares
 from .boards import DrawnBoard

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._files.atomic_write import whole_file
 from ..errors import StorageError
-from ..reconstruction.ch_mwcnn.initial_image import initial_images
+from ..reconstruction.ch_mwcnn.inputs import initial_images
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, log_sigma_to_scale
 from ..reconstruction.ch_mwcnn.weights import save_weights

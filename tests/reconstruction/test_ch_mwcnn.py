@@ -12,16 +12,14 @@ from safetensors.torch import save_file
 from cxgi_bluesky.analysis.metrics import affine_fit, psnr
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.reconstruction.api import reconstruct, reconstruct_many
-from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import normalize
+from cxgi_bluesky.reconstruction.api import estimate_uncertainty, reconstruct, reconstruct_many
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import input_of, normalize, prepare
 from cxgi_bluesky.reconstruction.ch_mwcnn.layers import orthonormal_hadamard
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn, ch_mwcnn_many, run_network
-from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepare
 from cxgi_bluesky.reconstruction.ch_mwcnn.training_domain import cautions, etched_sizes
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import SCHEMA, SHIPPED_WEIGHTS, load_network, save_weights
 from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
-from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from tests.conftest import signed_measurement, smooth_image
@@ -334,7 +332,7 @@ def test_the_gaps_of_a_selection_are_among_the_cautions(tiny_weights):
 def test_weights_that_never_learned_their_uncertainty_say_none(tiny_weights):
     m = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.3), sigma=0.5)
     with pytest.raises(CxgiError, match="trained without uncertainty"):
-        uncertainty(m, method="ch-mwcnn", kind="error", weights=tiny_weights)
+        estimate_uncertainty(m, method="ch-mwcnn", kind="error", weights=tiny_weights)
     result = reconstruct_and_check(m, method="ch-mwcnn", weights=tiny_weights, details=True)
     assert result.uncertainty is None
 
@@ -352,4 +350,4 @@ def test_uncertainty_covers_about_two_thirds_and_grows_with_the_noise():
 
 def test_the_kind_of_uncertainty_that_the_network_has_is_named():
     with pytest.raises(CxgiError, match="error for tv, ch-mwcnn"):
-        uncertainty(signed_measurement(cas(32)), method="ch-mwcnn", kind="noise")
+        estimate_uncertainty(signed_measurement(cas(32)), method="ch-mwcnn", kind="noise")

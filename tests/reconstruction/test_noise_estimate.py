@@ -8,13 +8,12 @@ import pytest
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.api import estimate_uncertainty, reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import held_out_score, reconstruct_and_check
 from cxgi_bluesky.reconstruction.error_model import noise
 from cxgi_bluesky.reconstruction.error_model.noise import PreparedMeasurement, estimate_noise
 from cxgi_bluesky.reconstruction.methods.tv import tv
 from cxgi_bluesky.reconstruction.solvers.primal_dual import WarmStart
-from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 
@@ -54,7 +53,7 @@ def test_carrying_it_changes_no_bit(measurement, method):
     assert checked.parameters == alone.parameters
     assert checked.quality["held_out"] == held_out_score(measurement, method=method, picture=alone.image)
     if KINDS[method] is not None:
-        expected = uncertainty(measurement, method=method, kind=KINDS[method])
+        expected = estimate_uncertainty(measurement, method=method, kind=KINDS[method])
         np.testing.assert_array_equal(checked.uncertainty, expected)
 
 

@@ -10,9 +10,8 @@ import torch
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import initial_images
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import initial_images, input_of
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
-from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of
 from cxgi_bluesky.reconstruction.ch_mwcnn.sigma_calibration import (
     SigmaLaw,
     _draw_masks,

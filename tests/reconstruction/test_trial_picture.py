@@ -6,9 +6,7 @@ import torch
 
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.ch_mwcnn.initial_image import initial_images
-from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import join
-from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of, prepare
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import initial_images, input_of, join, prepare
 from tests.conftest import signed_measurement, smooth_image
 
 FEW = PatternSet.from_fraction(32, 0.2)

@@ -10,9 +10,8 @@ from cxgi_bluesky.masks.orders import sequency_grid
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.api import estimate_uncertainty, reconstruct
 from cxgi_bluesky.reconstruction.error_model.calibration import LAW, calibrate, expected_error
-from cxgi_bluesky.reconstruction.uncertainty import uncertainty
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from tests.conftest import signed_measurement, smooth_image
@@ -57,7 +56,7 @@ def repeated():
 )
 def test_the_closed_form_is_the_scatter_of_repeated_scans(repeated, method, options):
     scatter = np.std([reconstruct(m, method=method, **options).image for m in repeated], axis=0)
-    told = uncertainty(repeated[0], method=method, **options)
+    told = estimate_uncertainty(repeated[0], method=method, **options)
     inner = np.ones((8, 8), bool)
     inner[0, 0] = method == "inverse"  # of a correlation it is filled from neighbours
     np.testing.assert_allclose(told[inner], scatter[inner], rtol=0.06)
@@ -69,7 +68,7 @@ def test_sigmas_that_differ_are_weighed():
     m = binary(smooth_image(8), PatternSet(8, 40), 0.5, np.random.default_rng(0))
     sigma = np.where(np.arange(40) < 20, 0.1, 5.0)
     m = replace(m, sigma=sigma)
-    equal, weighed = (uncertainty(m, method="correlation", weighting=w) for w in ("equal", "sigma"))
+    equal, weighed = (estimate_uncertainty(m, method="correlation", weighting=w) for w in ("equal", "sigma"))
     assert weighed.mean() < 0.1 * equal.mean()
 
 
@@ -77,14 +76,14 @@ def test_tv_noise_is_the_scatter_of_repeated_scans():
     rng = np.random.default_rng(1)
     made = [binary(TRUTH, FEW, 2.0, rng) for _ in range(40)]
     scatter = np.std([reconstruct(m, method="tv").image for m in made], axis=0)
-    told = np.mean([uncertainty(m, method="tv") for m in made[:3]], axis=0)
+    told = np.mean([estimate_uncertainty(m, method="tv") for m in made[:3]], axis=0)
     assert 0.7 < np.sqrt(np.mean(told**2) / np.mean(scatter**2)) < 1.3
     assert np.corrcoef(told.ravel(), scatter.ravel())[0, 1] > 0.6
 
 
 def coverage(truth, patterns, sigma, seed):
     m = binary(truth, patterns, sigma, np.random.default_rng(seed))
-    told = uncertainty(m, method="tv", kind="error")
+    told = estimate_uncertainty(m, method="tv", kind="error")
     return np.mean(np.abs(reconstruct(m, method="tv").image - truth) <= told)
 
 
@@ -99,7 +98,7 @@ def test_tv_error_covers_the_truth_as_often_as_it_says(fraction, sigma):
 def test_the_error_has_the_unit_of_the_picture():
     m = signed_measurement(TRUTH, FEW, sigma=1.0)
     large = replace(m, coefficient=10 * m.coefficient, sigma=10 * m.sigma)
-    told, more = (uncertainty(x, method="tv", kind="error") for x in (m, large))
+    told, more = (estimate_uncertainty(x, method="tv", kind="error") for x in (m, large))
     np.testing.assert_allclose(more, 10 * told, rtol=1e-3)
 
 
@@ -126,24 +125,24 @@ def test_the_law_stays_within_the_range_of_its_fit():
 
 def test_flat_data_without_noise_have_no_error():
     flat = signed_measurement(np.full((32, 32), 0.5), FEW)
-    np.testing.assert_array_equal(uncertainty(flat, method="tv", kind="error"), 0)
+    np.testing.assert_array_equal(estimate_uncertainty(flat, method="tv", kind="error"), 0)
 
 
 def test_the_error_is_larger_than_the_noise_and_both_are_repeatable():
     m = binary(TRUTH, FEW, 1.0, np.random.default_rng(3))
-    noise, error = (uncertainty(m, method="tv", kind=kind) for kind in ("noise", "error"))
+    noise, error = (estimate_uncertainty(m, method="tv", kind=kind) for kind in ("noise", "error"))
     assert np.sqrt(np.mean(error**2)) > np.sqrt(np.mean(noise**2))
-    np.testing.assert_array_equal(error, uncertainty(m, method="tv", kind="error"))
+    np.testing.assert_array_equal(error, estimate_uncertainty(m, method="tv", kind="error"))
 
 
 @pytest.mark.parametrize(("method", "kind"), [("inverse", "error"), ("tval3", "noise"), ("ch-mwcnn", "noise")])
 def test_what_has_no_uncertainty_says_so(method, kind):
     with pytest.raises(CxgiError, match="has no uncertainty of kind"):
-        uncertainty(binary(TRUTH, FEW, 1.0, np.random.default_rng(3)), method=method, kind=kind)
+        estimate_uncertainty(binary(TRUTH, FEW, 1.0, np.random.default_rng(3)), method=method, kind=kind)
 
 
 def test_the_uncertainty_is_that_of_the_picture_with_its_options():
     m = binary(TRUTH, FEW, 1.0, np.random.default_rng(3))
-    usual, smooth = uncertainty(m, method="tv"), uncertainty(m, method="tv", weight=10.0)
+    usual, smooth = estimate_uncertainty(m, method="tv"), estimate_uncertainty(m, method="tv", weight=10.0)
     assert smooth.mean() < 0.5 * usual.mean()
-    assert (uncertainty(m, method="tv", norm="anisotropic") != usual).any()
+    assert (estimate_uncertainty(m, method="tv", norm="anisotropic") != usual).any()

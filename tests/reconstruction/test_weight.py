@@ -14,7 +14,7 @@ from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.error_model.common_mode import without_common_error
 from cxgi_bluesky.reconstruction.error_model.noise import estimate_noise, with_model_error
-from cxgi_bluesky.reconstruction.solvers.regularization import chosen_weight
+from cxgi_bluesky.reconstruction.solvers.primal_dual import chosen_weight
 from tests.conftest import signed_measurement, smooth_image
 from tests.reconstruction.etched_scan import BOARDS, READINGS, scanned, stored_scan
 

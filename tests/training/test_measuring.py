@@ -12,7 +12,7 @@ from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.normalization import Buckets
 from cxgi_bluesky.measurement.reference import with_reference
-from cxgi_bluesky.reconstruction.ch_mwcnn.prepare import input_of
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import input_of
 from cxgi_bluesky.reconstruction.error_model.common_mode import without_common_error
 from cxgi_bluesky.simulation.random_objects import random_object
 from cxgi_bluesky.training.config import NoiseConfig, SamplingConfig

@@ -1,12 +1,37 @@
-"""What the network is given: coefficients of an image of zero mean and unit deviation, and what is known of them."""
+"""What the network is given: coefficients of an image of zero mean and unit deviation, and an initial image.
+
+The initial image is made by total variation: the weight that the data ask for, loosely converged. Where an object has
+few edges total variation is hard to beat, and most of such an image is made already by the step that estimates the
+coefficients' errors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from ...measurement.measurement import Measurement
+from ..error_model.noise import MaskKnowledge, PreparedMeasurement, mask_knowledge, with_model_error
+from ..solvers.primal_dual import (
+    TRIAL_WEIGHT_IN_SIGMA,
+    Image,
+    Norm,
+    Problem,
+    WarmStart,
+    importance_of,
+    mean_gradient,
+    weight_by_law,
+)
+
+DOUBT: dict[MaskKnowledge, float] = {"none": 1.0, "reference": 0.5, "exact": 0.0}  # NetworkInput.masks_doubted
+_ITERATIONS, _TOLERANCE = 100, 1e-3
+_MAX_LEVEL = 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +105,117 @@ def join(inputs: Sequence[NetworkInput]) -> NetworkInput:
     """One batch of several measurements of the same size."""
     names = [f.name for f in fields(NetworkInput)]
     return NetworkInput(**{name: torch.cat([getattr(given, name) for given in inputs]) for name in names})
+
+
+# ---------------------------------------------------------------- initial images
+
+
+def finite_level(given: NetworkInput) -> Tensor:
+    """The zero level of each image, shape (b,); that of a flat image is infinite."""
+    return given.zero_level.clamp(-_MAX_LEVEL, _MAX_LEVEL)
+
+
+def initial_images(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
+    """A picture of each measurement, nowhere darker than zero intensity, normalised; (b, 1, n, n).
+
+    Parameters
+    ----------
+    given : NetworkInput
+    starts : Tensor, shape (b, 1, n, n), optional
+        Pictures made with a weight of `TRIAL_WEIGHT_IN_SIGMA`, in the unit of the measurement; else they are made here.
+    """
+    size = given.coefficients.shape[-1]
+    pictures = torch.empty_like(given.coefficients)
+    for number, level in enumerate(finite_level(given).tolist()):
+        coefficient = given.coefficients[number, 0].numpy().copy()
+        coefficient[0, 0] = level * size
+        start = None
+        if starts is not None:
+            start = (starts[number, 0] / given.deviation[number, 0]).numpy().copy()
+        measured = given.measured[number, 0].numpy() > 0
+        picture = _picture(coefficient, measured, given.variance[number, 0].numpy(), start)
+        pictures[number, 0] = torch.from_numpy(picture) - level
+    return pictures
+
+
+def _picture(coefficient: Image, measured: NDArray[np.bool_], variance: Image, start: Image | None) -> Image:
+    """Of coefficients whose image has a standard deviation of 1."""
+    importance = importance_of(measured, variance)
+    sigma = float(np.sqrt(variance[measured].mean()))
+    if start is None:
+        start = _solution(coefficient, importance, "isotropic", TRIAL_WEIGHT_IN_SIGMA * sigma, None)
+    count = int(measured.sum())
+    rms = len(coefficient) / np.sqrt(max(count - 1, 1))  # as the sum of their squares is n^2
+    weight = weight_by_law(sigma, rms, mean_gradient(start), count / measured.size)
+    picture = _solution(coefficient, importance, "symmetric", weight, start)
+    return np.maximum(picture, np.float32(0))  # the last step may overshoot a little
+
+
+def _solution(coefficient: Image, importance: Image, norm: Norm, weight: float, start: Image | None) -> Image:
+    warm = WarmStart(image=start)
+    problem = Problem(coefficient, importance, 1.0, norm, True)
+    problem.solve(weight, warm, iterations=_ITERATIONS, tolerance=_TOLERANCE)
+    assert warm.image is not None
+    return warm.image
+
+
+# ---------------------------------------------------------------- from a measurement
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the network runs on.
+
+    Attributes
+    ----------
+    given : NetworkInput
+        A batch of one; common error taken off, sigma as the data support it.
+    trial : Tensor, shape (1, 1, n, n)
+        Of `initial_images`, or another one.
+    found : dict
+        What was found on the way, to be told with the picture.
+    """
+
+    given: NetworkInput
+    trial: Tensor
+    found: dict[str, Any]
+
+
+def prepare(measurement: Measurement, begin: NDArray[Any] | None = None) -> Prepared:
+    """Prepare a measurement for the network.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    begin : ndarray, shape (n, n), optional
+        The picture to begin with, if there is a better one than `initial_images` makes of the coefficients.
+    """
+    prepared, common = PreparedMeasurement.from_measurement(measurement).without_common_error()
+    noise = prepared.noise
+    given = input_of(with_model_error(prepared, noise))
+    if begin is not None:
+        trial = (torch.from_numpy(begin).float()[None, None] - given.mean) / given.deviation
+    else:
+        trial = initial_images(
+            given, None if noise.initial_image is None else torch.from_numpy(noise.initial_image)[None, None]
+        )
+    found = {
+        "common_offset": common.constant,
+        "edge_error": common.edges,
+        "sigma": noise.sigma,
+        "model_sigma": noise.model_sigma,
+        "sigma_origin": noise.origin,
+    }
+    return Prepared(given, trial, found)
+
+
+def input_of(measurement: Measurement) -> NetworkInput:
+    """The measurement as it stands, a batch of one."""
+    size = measurement.size
+    grids = np.zeros((3, size * size), dtype=np.float32)
+    index = measurement.pattern_index
+    grids[0, index], grids[1, index] = measurement.coefficient / size, 1
+    grids[2, index] = (measurement.sigma / size) ** 2
+    coefficient, measured, variance = torch.from_numpy(grids).reshape(3, 1, 1, size, size)
+    doubted = torch.tensor([DOUBT[mask_knowledge(measurement)]])
+    return normalize(coefficient, measured, variance, mask_uncertainty=doubted)

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import FileFormatError
-from .initial_image import initial_images
-from .inputs import NetworkInput
+from .inputs import NetworkInput, initial_images
 from .layers import OCTAVES, CompressedHadamard, DataConsistency, dwt2, idwt2, sampling_summary
 
 PLACES = 4  # maps that tell where a pixel lies in the squares of half and quarter the field

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from ...errors import MeasurementError
 from ...measurement.measurement import Measurement
-from .inputs import NetworkInput, join
+from .inputs import NetworkInput, Prepared, join, prepare
 from .network import CHMWCNN
-from .prepare import Prepared, prepare
 from .sigma_calibration import log_sigma_to_scale
 from .training_domain import cautions, check_known_size, etched_sizes
 from .weights import LoadedNetwork, load_network

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from ...errors import MeasurementError
 from ..error_model.noise import MIN_PATTERNS
-from .initial_image import finite_level, initial_images
-from .inputs import NetworkInput, join, normalize
+from .inputs import NetworkInput, finite_level, initial_images, join, normalize
 from .layers import orthonormal_hadamard
 from .network import CHMWCNN, noise_level
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...masks.orders import sequency_grid
 from ...measurement.measurement import Measurement
-from ..solvers.regularization import mean_gradient
+from ..solvers.primal_dual import mean_gradient
 from .resampling import Redrawn
 
 Array = NDArray[np.float64]

@@ -22,8 +22,7 @@ from ...masks.orders import sequency_grid
 from ...masks.pattern_set import coefficients
 from ...measurement.coefficients import estimate_sigma
 from ...measurement.measurement import Measurement
-from ..solvers.primal_dual import Problem, WarmStart
-from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA
+from ..solvers.primal_dual import TRIAL_WEIGHT_IN_SIGMA, Problem, WarmStart
 from .common_mode import MASK_LEVEL, CommonError, without_common_error
 
 Array = NDArray[np.float64]

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
-from ..solvers.primal_dual import Norm, Problem, WarmStart
-from ..solvers.regularization import chosen_weight
+from ..solvers.primal_dual import Norm, Problem, WarmStart, chosen_weight
 from .noise import PreparedMeasurement, draw_rows, with_model_error
 
 Image = NDArray[np.float32]

@@ -26,7 +26,7 @@ from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ..error_model.common_mode import without_common_error
 from ..error_model.noise import estimate_noise, with_model_error
-from ..solvers.regularization import TRIAL_WEIGHT_IN_SIGMA, chosen_weight
+from ..solvers.primal_dual import TRIAL_WEIGHT_IN_SIGMA, chosen_weight
 from .linear import Form, Weighting, check_choice, exposure_shares, fill_corner
 
 Image = NDArray[np.float32]

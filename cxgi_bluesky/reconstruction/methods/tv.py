@@ -19,8 +19,7 @@ from ..error_model.calibration import calibrate, scales, scatter
 from ..error_model.common_mode import MASK_LEVEL
 from ..error_model.noise import PreparedMeasurement, estimate_noise, with_model_error
 from ..error_model.resampling import resample
-from ..solvers.primal_dual import Image, Norm, Problem, WarmStart
-from ..solvers.regularization import chosen_weight
+from ..solvers.primal_dual import Image, Norm, Problem, WarmStart, chosen_weight
 from .linear import check_choice
 
 

@@ -2,7 +2,8 @@
 
 At 64 x 64 an array operation of numpy costs more in its call than in its work, and an iteration needs
 thirty of them: compiled, it is one pass. All arrays are float32; the caller's arrays are changed in
-place. Compiled code is cached on disk and lets other threads run.
+place. Compiled code is cached on disk and lets other threads run. All loops lie in one file, as
+numba does not compile a loop anew when one that it calls changes in another file.
 """
 
 from __future__ import annotations
