@@ -18,7 +18,7 @@ from benchmarks.suite.workload import measure, truths
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import Prepared, prepare
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import PreparedInput, prepare
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, processor_has_bfloat16
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn, ch_mwcnn_many
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
@@ -41,7 +41,7 @@ def pictures(size: int) -> dict[str, Any]:
     repeats = 30 if size <= 64 else 8
     with torch.inference_mode():
         forward = {
-            name: milliseconds(lambda network=network: network.in_its_unit(ready.given, ready.trial), repeats)
+            name: milliseconds(lambda network=network: network.in_its_unit(ready.given, ready.initial), repeats)
             for name, network in (("single_precision", loaded.network), ("as_run", loaded.for_running))
         }
     return {
@@ -53,9 +53,9 @@ def pictures(size: int) -> dict[str, Any]:
     }
 
 
-def _with_sigma(network: CHMWCNN, ready: Prepared) -> None:
+def _with_sigma(network: CHMWCNN, ready: PreparedInput) -> None:
     with torch.inference_mode():
-        network(ready.given, ready.trial, with_sigma=True)
+        network(ready.given, ready.initial, with_sigma=True)
 
 
 def growing_scan() -> dict[str, float]:
@@ -82,9 +82,9 @@ def compiled() -> dict[str, float]:
     network = torch.compile(load_network().for_running)
     with torch.inference_mode():
         started = time.perf_counter()
-        network(ready.given, ready.trial)
+        network(ready.given, ready.initial)
         first = (time.perf_counter() - started) * 1e3
-        return {"first": round(first), "later": milliseconds(lambda: network(ready.given, ready.trial))["median"]}
+        return {"first": round(first), "later": milliseconds(lambda: network(ready.given, ready.initial))["median"]}
 
 
 def main() -> None:

@@ -36,12 +36,12 @@ def conditions() -> Iterator[PatternSet]:
 def curve(truth: np.ndarray, patterns: PatternSet, snr_db: float, seed: int) -> tuple[np.ndarray, list[float]]:
     """PSNR at each weight, and the logarithms that the law is made of."""
     m = measure(truth, patterns, snr_db=snr_db, seed=seed)
-    problem, warm, sigma = Problem.of(m, norm="isotropic"), WarmStart(), float(m.sigma[0]) / m.size
+    problem, warm, sigma = Problem.from_measurement(m, norm="isotropic"), WarmStart(), float(m.sigma[0]) / m.size
     scores, gradient = [], 0.0
     for in_sigma in WEIGHTS_IN_SIGMA[::-1]:
         problem.solve(in_sigma * sigma, warm, iterations=300, tolerance=2e-4)
         scores.append(psnr(np.clip(warm.image, 0, 1).astype(float), truth))
-        if in_sigma == module.TRIAL_WEIGHT_IN_SIGMA:
+        if in_sigma == module.INITIAL_WEIGHT_IN_SIGMA:
             gradient = module.mean_gradient(warm.image) / sigma
     return np.array(scores[::-1]), [
         1.0,

@@ -21,7 +21,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.cross_validation import held_out_score
+from cxgi_bluesky.reconstruction.cross_validation import cross_validate
 from cxgi_bluesky.simulation.scans import record_tile_maps
 
 Image = NDArray[Any]
@@ -118,7 +118,7 @@ def reconstructed(
             image = reconstruct(measurement, method=method, **options).image
             judged = None
             if verdicts and reference != "maps":
-                judged = held_out_score(measurement, method=method, **options)
+                judged = cross_validate(measurement, method=method, **options)
             supported = None if judged is None else judged["supported"]
             scores.append(_score(scanned, label, reference, image, supported))
             pictures[label, reference] = image

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.suite.comparison import Case
 from benchmarks.suite.specs import Spec
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.cross_validation import held_out_score
+from cxgi_bluesky.reconstruction.cross_validation import cross_validate
 
 Row = dict[str, Any]
 
@@ -36,5 +36,5 @@ def verdicts(cases: Iterable[Case], specs: Iterable[Spec]) -> list[Row]:
 
 
 def _supported(measurement: Measurement, spec: Spec) -> bool:
-    verdict = held_out_score(measurement, method=spec.method, **spec.options)
+    verdict = cross_validate(measurement, method=spec.method, **spec.options)
     return verdict is not None and verdict["supported"] is True

@@ -47,7 +47,7 @@ def reconstruct(
             raise ConfigError(
                 f"method {method!r} is for Hadamard masks: a speckle run is reconstructed by {CORRELATION.name!r}"
             )
-        with _unknown_options_named(method):
+        with _name_unknown_options(method):
             return reconstruct_speckles(measurement, method=method, **options)
     unit = unit_of(measurement)
     if unit != 1:
@@ -55,7 +55,7 @@ def reconstruct(
         return back_from_unit(made, unit)
     chosen.warm_up(options)
     started = time.perf_counter()
-    with _unknown_options_named(method):
+    with _name_unknown_options(method):
         if measurement.masks is None:
             image, parameters = chosen.run(measurement, **options)
         else:
@@ -68,8 +68,8 @@ def reconstruct_many(
 ) -> list[Reconstruction]:
     """Make an image of each of many measurements; the network takes those of the same size together.
 
-    Each picture is that of `reconstruct` but for rounding. Behind measured masks, and by the other methods, they are
-    made one after another. `seconds` of pictures that were made together is the mean.
+    Each image is that of `reconstruct` but for rounding. Behind measured masks, and by the other methods, they are
+    made one after another. `seconds` of images that were made together is the mean.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def reconstruct_many(
         return [reconstruct(measurement, method=method, **options) for measurement in measurements]
     chosen.warm_up(options)
     started = time.perf_counter()
-    with _unknown_options_named(method):
+    with _name_unknown_options(method):
         made = chosen.run_many(measurements, **options)
     seconds = (time.perf_counter() - started) / max(1, len(made))
     return [
@@ -99,7 +99,7 @@ def reconstruct_many(
 
 
 def _run_with_masks(method: Method, measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
-    """With the masks as they are, which are known: neither a warm start nor their level is used."""
+    """Run with the masks as they are, which are known: neither a warm start nor their level is used."""
     for unused in ("warm", "mask_level"):
         options.pop(unused, None)
     image, parameters = method.run_with_masks(measurement, **options)
@@ -125,7 +125,7 @@ def _finish(
 
 
 @contextmanager
-def _unknown_options_named(method: str) -> Iterator[None]:
+def _name_unknown_options(method: str) -> Iterator[None]:
     try:
         yield
     except TypeError as error:
@@ -137,20 +137,20 @@ def _unknown_options_named(method: str) -> Iterator[None]:
 def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
     """Rms difference of predicted and measured coefficients in units of sigma; None without sigma.
 
-    Well above 1: the picture contradicts its data. About 1 or below says only that the method could
+    Well above 1: the image contradicts its data. About 1 or below says only that the method could
     fit them, which a flexible method can do with wrong data too.
 
     Parameters
     ----------
     image : ndarray, shape (n, n)
-        As the plate sees it, in the unit of the measurement.
+        As the board sees it, in the unit of the measurement.
     measurement : Measurement
     """
     residual = measurement.coefficient - measurement.predicted(image)
     variance = float(np.mean(measurement.sigma**2))
     if variance == 0:
         return None
-    residual = without_common_part(residual, measurement)  # it is no fault of the picture
+    residual = without_common_part(residual, measurement)  # it is no fault of the image
     return float(np.sqrt(np.mean(residual**2) / variance))
 
 
@@ -167,7 +167,7 @@ def estimate_uncertainty(
     Two questions are answered. *noise*: how far do the errors of the buckets move the pixel (detector noise, and
     errors of the masks where the data show them)? *error*: how far is it from the truth? The linear methods
     answer the first in closed form; their error lies mostly in the patterns that were not measured, of which
-    they say nothing. For `tv` both are drawn: pictures are made again with fresh noise (noise), or with fresh
+    they say nothing. For `tv` both are drawn: images are made again with fresh noise (noise), or with fresh
     noise and without an eighth of the patterns (error), and their scatter is taken (`resample`); the scatter of
     the second kind is brought to the scale of true errors by `calibration`. The network was trained to say its error.
 

@@ -1,12 +1,12 @@
-"""How far to trust a picture without a truth: predict patterns that it was not made from.
+"""How far to trust an image without a truth: predict patterns that it was not made from.
 
-Some of the measured patterns are held back, the picture is made from the others, and what it
-predicts for those held back is compared with what was measured. A picture of a real object
-predicts much of their power; a picture made of wrong data, or of little else than noise, predicts
+Some of the measured patterns are held back, the image is made from the others, and what it
+predicts for those held back is compared with what was measured. A image of a real object
+predicts much of their power; an image made of wrong data, or of little else than noise, predicts
 nothing. The linear methods set to 0 whatever was not measured, so they can predict nothing: their
-data are judged by the picture that `tv` makes of them.
+data are judged by the image that `tv` makes of them.
 
-Validation patterns (outside the pattern set) judge what a picture shows beyond the measured patterns.
+Validation patterns (outside the pattern set) judge what an image shows beyond the measured patterns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..errors import MeasurementError
 from ..masks.pattern_set import coefficients
 from ..measurement.measurement import Measurement
 from .api import estimate_uncertainty, reconstruct
-from .error_model.common_mode import MASK_LEVEL, CommonError, light_error
+from .error_model.common_mode import MASK_LEVEL, CommonError, detect_modulation_error
 from .error_model.noise import MIN_PATTERNS, PreparedMeasurement
 from .registry import TV, find_method
 from .result import Reconstruction
@@ -32,18 +32,18 @@ Array = NDArray[np.float64]
 
 MIN_EXPLAINED = 0.05
 MAX_CHANCE = 0.005  # of predicting so well by luck
-MIN_HELD = 32  # fewer tell nothing for certain
+MIN_HELD_OUT = 32  # fewer show nothing for certain
 CLEARLY_EXPLAINED = 0.3  # less is asked for again: of 240 shuffled scans one had the luck, twice in a row none
 _SHUFFLES = 999
 
 
-def held_out_score(
+def cross_validate(
     measurement: Measurement,
     *,
     method: str,
     patterns: int = 64,
     seed: int = 0,
-    picture: NDArray[Any] | None = None,
+    image: NDArray[Any] | None = None,
     designed: PreparedMeasurement | None = None,
     **options: Any,
 ) -> dict[str, Any] | None:
@@ -58,7 +58,7 @@ def held_out_score(
         two disjoint draws. Where they are predicted, but not clearly, others are drawn as well.
     seed : int, optional
         Of the draw; 0 by default.
-    picture : ndarray, shape (n, n), optional
+    image : ndarray, shape (n, n), optional
         What the method makes of the whole measurement, if that is known already (validation patterns need it).
     designed : PreparedMeasurement, optional
         Of measured masks, the measurement as if they were the design, if that is known already.
@@ -85,34 +85,34 @@ def held_out_score(
     if len(measurement) < MIN_PATTERNS:
         return None
     if measurement.mirrored:  # all that follows is as the board sees it
-        picture = None if picture is None else measurement.seen_by_beam(picture)
+        image = None if image is None else measurement.seen_by_beam(image)
         measurement = replace(measurement, mirrored=False)
     predictor = method
     if not find_method(method).predicts_unmeasured:
-        predictor, options, picture = TV.name, {}, None
+        predictor, options, image = TV.name, {}, None
     prepared, common = PreparedMeasurement.from_measurement(measurement), CommonError()
     if measurement.masks is None:
         designed, common = prepared.without_common_error(options.get("mask_level", MASK_LEVEL))
         measurement = designed
-    noise = (designed or _of_designed_masks(prepared)).noise
+    noise = (designed or _with_designed_masks(prepared)).noise
 
-    def inside_of(draws: list[NDArray[np.int64]]) -> dict[str, Any]:
-        pairs = [_predicted_and_measured(measurement, held, predictor, options) for held in draws]
+    def score_draws(draws: list[NDArray[np.int64]]) -> dict[str, Any]:
+        pairs = [_predict_held_out(measurement, held, predictor, options) for held in draws]
         predicted, measured = (np.concatenate(values) for values in zip(*pairs, strict=True))
         return score_prediction(predicted, measured, noise.sigma, seed)
 
     first, others = _draws(measurement, patterns, seed)
-    inside = inside_of(first)
+    inside = score_draws(first)
     if _is_predicted(inside) and inside["explained"] < CLEARLY_EXPLAINED:
-        inside = min(inside, inside_of(others), key=lambda found: found["explained"])
+        inside = min(inside, score_draws(others), key=lambda found: found["explained"])
     outside = None
     if measurement.validation is not None:
-        if picture is None:
-            picture = reconstruct(measurement, method=predictor, **options).image
+        if image is None:
+            image = reconstruct(measurement, method=predictor, **options).image
         beyond = measurement.validation
         outside = score_prediction(
-            coefficients(picture, beyond.index),
-            beyond.value - common.of(beyond.index, measurement.size),
+            coefficients(image, beyond.index),
+            beyond.value - common.at_patterns(beyond.index, measurement.size),
             noise.sigma,
             seed,
         )
@@ -121,7 +121,7 @@ def held_out_score(
         "predictor": predictor,
         "model_sigma": noise.model_sigma,
         "outside": outside,
-        "supported": _is_predicted(inside) if inside["patterns"] >= MIN_HELD else None,
+        "supported": _is_predicted(inside) if inside["patterns"] >= MIN_HELD_OUT else None,
     }
 
 
@@ -133,10 +133,10 @@ def _level(measurement: Measurement, expected: Array, kept: NDArray[np.int64]) -
     return float(np.mean((measurement.coefficient - expected)[others])) if len(others) else 0.0
 
 
-def _predicted_and_measured(
+def _predict_held_out(
     measurement: Measurement, held: NDArray[np.int64], predictor: str, options: dict[str, Any]
 ) -> tuple[Array, Array]:
-    """Coefficients held back: as a picture of all others predicts them, and as measured."""
+    """Coefficients held back: as an image of all others predicts them, and as measured."""
     kept = np.delete(np.arange(len(measurement)), held)
     expected = measurement.predicted(reconstruct(measurement.rows(kept), method=predictor, **options).image)
     return expected[held] + _level(measurement, expected, kept), measurement.coefficient[held]
@@ -160,7 +160,7 @@ def _draws(
 
 
 def score_prediction(predicted: Array, measured: Array, sigma: float, seed: int) -> dict[str, Any]:
-    """What a picture predicts for some patterns against what was measured.
+    """What an image predicts for some patterns against what was measured.
 
     Parameters
     ----------
@@ -197,7 +197,8 @@ def reconstruct_and_check(
 ) -> Reconstruction:
     """`reconstruct` with the score under ``quality["held_out"]`` and, if asked for, with its uncertainty too.
 
-    ``quality["light_error"]`` tells of a d_r or dark level that the data contradict (`light_error`), else it is None.
+    ``quality["light_error"]`` is the error of a d_r or dark level that the data contradict (`detect_modulation_error`),
+    else None.
 
     Neither is part of its `seconds`. The uncertainty is that of the error for tv and ch-mwcnn, of the noise for the
     linear methods; tval3 has none.
@@ -217,13 +218,17 @@ def reconstruct_and_check(
         made = reconstruct_and_check(in_unit(measurement, unit), method=method, details=details, **scaled)
         return back_from_unit(made, unit)
     prepared = PreparedMeasurement.from_measurement(replace(measurement, mirrored=False))
-    designed, chosen = _of_designed_masks(prepared), find_method(method)
+    designed, chosen = _with_designed_masks(prepared), find_method(method)
     result = reconstruct(prepared, method=method, **options)
     cold = {name: value for name, value in options.items() if name != "warm"}
-    score = held_out_score(prepared, method=method, picture=result.image, designed=designed, **cold)
+    score = cross_validate(prepared, method=method, image=result.image, designed=designed, **cold)
     result = replace(result, image=measurement.seen_by_beam(result.image))
-    told = {"unmeasured_share": result.unmeasured_share, "held_out": score, "light_error": light_error(measurement)}
-    result = replace(result, quality={**result.quality, **told})
+    checks = {
+        "unmeasured_share": result.unmeasured_share,
+        "held_out": score,
+        "light_error": detect_modulation_error(measurement),
+    }
+    result = replace(result, quality={**result.quality, **checks})
     kind = chosen.best_kind(options)
     if not details or kind is None:
         return result
@@ -231,7 +236,7 @@ def reconstruct_and_check(
     return replace(result, uncertainty=measurement.seen_by_beam(sigma), uncertainty_kind=kind)
 
 
-def _of_designed_masks(measurement: PreparedMeasurement) -> PreparedMeasurement:
+def _with_designed_masks(measurement: PreparedMeasurement) -> PreparedMeasurement:
     """The measurement as if its masks were the design, where their maps can take their error off."""
     if measurement.masks is None:
         return measurement

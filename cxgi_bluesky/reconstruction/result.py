@@ -19,7 +19,7 @@ from .error_model.noise import MIN_PATTERNS
 
 MARK = "NOT SUPPORTED BY THE DATA"
 PREDICTS_NOTHING = "PREDICTS NOTHING: DO NOT TRUST"
-NOT_JUDGED = "NOT JUDGED: TOO FEW PATTERNS"
+NOT_SCORED = "NOT JUDGED: TOO FEW PATTERNS"
 MIN_AGAINST = 16  # patterns held back that may speak against a picture, though they are too few to speak for it
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 _TAKEN = 0.75  # of the patterns of a sequency: drawn orders never take so many before every coarser one is met
@@ -78,7 +78,7 @@ class Reconstruction:
 
     @property
     def mark(self) -> str | None:
-        """What a viewer of the picture must be told; None where it is supported, or where nobody has asked."""
+        """What a viewer of the image must know; None where it is supported, or where nobody has asked."""
         if "held_out" not in self.quality:
             return None
         score = self.quality["held_out"]
@@ -86,7 +86,7 @@ class Reconstruction:
             return MARK
         if score is not None and score["supported"]:
             return None
-        return PREDICTS_NOTHING if predicts_nothing(score) else NOT_JUDGED
+        return PREDICTS_NOTHING if predicts_nothing(score) else NOT_SCORED
 
     @property
     def cautions(self) -> tuple[str, ...]:
@@ -287,13 +287,13 @@ def _mark(grey: NDArray[np.uint8], mark: str | None) -> Any:
     """A picture with a line of text over its top."""
     from PIL import Image, ImageDraw
 
-    picture = Image.fromarray(grey)
+    shown = Image.fromarray(grey)
     if mark is not None:
-        draw = ImageDraw.Draw(picture)
+        draw = ImageDraw.Draw(shown)
         height = max(12, len(grey) // 16)
         draw.rectangle((0, 0, grey.shape[1], height), fill=0)
         draw.text((grey.shape[1] / 2, height / 2), mark, fill=255, anchor="mm", font_size=0.75 * height)
-    return picture
+    return shown
 
 
 def check_image_path(path: str | Path) -> Path:

@@ -17,7 +17,7 @@ from .result import Reconstruction
 
 _ORDINARY = (1e-13, 1e15)  # largest coefficient over N, mostly the image's mean: what varies is a good deal smaller
 _OF_THE_UNIT = ("weight", "sigma", "model_sigma", "common_offset", "edge_error")  # parameters that the unit scales
-_GIVEN = ("weight", "begin")  # options that it scales
+_GIVEN = ("weight", "initial", "begin")  # options that it scales
 
 
 def unit_of(measurement: Measurement) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..masks.orders import ranking, sequency_grid
-from ..reconstruction.ch_mwcnn.inputs import DOUBT, NetworkInput, normalize
+from ..reconstruction.ch_mwcnn.inputs import MASK_UNCERTAINTY, NetworkInput, normalize
 from ..reconstruction.ch_mwcnn.layers import orthonormal_hadamard, tables
 from ..reconstruction.error_model.common_mode import MASK_LEVEL
 from ..reconstruction.error_model.noise import error_shares
@@ -250,7 +250,7 @@ def _with_board(
         constant, edges = torch.hypot(constant, light), torch.zeros_like(light)
     coefficient = without_common(coefficient, measured, constant, edges)
     variance = _vary_variance(coefficient - exact - buckets.coefficient + drifted, sigma, measured, masks, generator)
-    mask_uncertainty = torch.full((batch,), DOUBT[masks])
+    mask_uncertainty = torch.full((batch,), MASK_UNCERTAINTY[masks])
     return Batch(images, normalize(coefficient, measured, variance, mask_uncertainty=mask_uncertainty))
 
 

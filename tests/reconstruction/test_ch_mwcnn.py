@@ -17,7 +17,7 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import input_of, normalize, pre
 from cxgi_bluesky.reconstruction.ch_mwcnn.layers import orthonormal_hadamard
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn, ch_mwcnn_many, run_network
-from cxgi_bluesky.reconstruction.ch_mwcnn.training_domain import cautions, etched_sizes
+from cxgi_bluesky.reconstruction.ch_mwcnn.training_domain import find_etched_sizes, list_warnings
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import SCHEMA, SHIPPED_WEIGHTS, load_network, save_weights
 from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
 from cxgi_bluesky.simulation.objects.registry import render_object
@@ -243,7 +243,7 @@ def test_many_at_once_are_each_as_alone_and_in_their_order():
 def test_begins_with_the_picture_it_is_given(tiny_weights):
     truth = cas(32)
     scan = signed_measurement(truth, PatternSet.from_fraction(32, 0.2), sigma=2.0)
-    own, given = (ch_mwcnn(scan, weights=tiny_weights, begin=begin)[0] for begin in (None, truth))
+    own, given = (ch_mwcnn(scan, weights=tiny_weights, initial=initial)[0] for initial in (None, truth))
     assert psnr(given, truth) > psnr(own, truth) + 6
 
 
@@ -288,21 +288,21 @@ def test_data_unlike_the_training_are_named(tiny_weights, change, words):
 def test_masks_with_errors_are_named_where_the_training_had_none(tmp_path):
     known = {**KNOWN, "sizes": [32]}
     given = input_of(signed_measurement(cas(32), sigma=0.5))
-    assert cautions(known, given, model_error=True) == ()
-    assert "perfect ones only" in cautions({**known, "etched_masks": False}, given, model_error=True)[0]
+    assert list_warnings(known, given, model_error=True) == ()
+    assert "perfect ones only" in list_warnings({**known, "etched_masks": False}, given, model_error=True)[0]
 
 
 def test_masks_with_errors_are_named_at_sizes_where_the_training_had_none():
     card = {"training": {"boards": {"count": {"32": 24, "64": 18, "16": 0}}}}
-    assert etched_sizes(card) == (32, 64)
-    assert etched_sizes({}) is None
+    assert find_etched_sizes(card) == (32, 64)
+    assert find_etched_sizes({}) is None
     known = {**KNOWN, "sizes": [32, 64, 128]}
     for size, named in ((32, False), (64, False), (128, True)):
         given = input_of(signed_measurement(cas(size), sigma=0.5))
-        found = cautions(known, given, model_error=True, etched_sizes=etched_sizes(card))
+        found = list_warnings(known, given, model_error=True, etched_sizes=find_etched_sizes(card))
         assert bool(found) == named
-        assert cautions(known, given, model_error=False, etched_sizes=etched_sizes(card)) == ()
-        assert cautions(known, given, model_error=True) == ()
+        assert list_warnings(known, given, model_error=False, etched_sizes=find_etched_sizes(card)) == ()
+        assert list_warnings(known, given, model_error=True) == ()
     assert "trained on perfect ones only at 128 pixels (with errors at 32, 64)" in found[0]
 
 
@@ -317,7 +317,7 @@ def test_masks_with_errors_are_named_at_sizes_where_the_training_had_none():
 def test_shares_of_noise_are_told_with_digits_that_say_something(noise, most, words, monkeypatch):
     given = input_of(signed_measurement(cas(32), sigma=0.5))
     monkeypatch.setattr("cxgi_bluesky.reconstruction.ch_mwcnn.training_domain.noise_share", lambda given: noise)
-    (found,) = cautions({**KNOWN, "noise_share": most}, given, model_error=False)
+    (found,) = list_warnings({**KNOWN, "noise_share": most}, given, model_error=False)
     assert re.search(words, found)
 
 

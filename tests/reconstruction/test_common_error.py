@@ -10,7 +10,7 @@ from cxgi_bluesky.masks.orders import sequency_grid
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.error_model.common_mode import CommonError, common_error, without_common_error
+from cxgi_bluesky.reconstruction.error_model.common_mode import CommonError, estimate_common_error, without_common_error
 from cxgi_bluesky.simulation.random_objects import random_object
 from tests.conftest import signed_measurement, smooth_image
 
@@ -46,14 +46,14 @@ def test_the_estimate_is_better_than_none_on_random_objects():
     for _ in range(60):
         offset = 3.0 * rng.normal()
         m = with_offset(signed_measurement(random_object(rng, 32), FEW, sigma=1.0), offset, 3.0)
-        errors.append((common_error(m).constant - offset, offset))
+        errors.append((estimate_common_error(m).constant - offset, offset))
     left, before = np.sqrt(np.mean(np.square(errors), axis=0))
     assert left < 0.6 * before
 
 
 def test_a_certain_b_0_is_left_alone():
     m = with_offset(signed_measurement(smooth_image(32), FEW), 4.0, 1e-6)
-    assert common_error(m).constant == pytest.approx(0, abs=1e-6)
+    assert estimate_common_error(m).constant == pytest.approx(0, abs=1e-6)
 
 
 def test_the_misfit_does_not_count_the_error_of_b_0():
@@ -89,7 +89,7 @@ def etched(image, per_edge, *, fraction=0.1875, reference=False, seed=0):
 @pytest.mark.parametrize("reference", [False, True])
 def test_what_edges_or_all_masks_add_is_told_from_the_data(per_edge, reference):
     m, error = etched(smooth_image(32), per_edge, reference=reference)
-    found = common_error(m).of(m.pattern_index, 32)
+    found = estimate_common_error(m).at_patterns(m.pattern_index, 32)
     largest = 2 / D_R * (2 - D_R) / 2 * 0.03 * m.coefficient[0]
     assert np.sqrt(np.mean((found - error) ** 2)) < 0.1 * largest
 
@@ -124,8 +124,8 @@ def test_it_is_taken_off_once():
 def test_measured_masks_have_no_error_of_edges():
     m, _ = etched(smooth_image(32), 0.03)
     known = replace(m, source={**m.source, "tile_maps_sha256": "0" * 64})
-    assert common_error(known).edges == 0
-    assert abs(common_error(known).constant) < 0.2 * abs(common_error(m).edges)
+    assert estimate_common_error(known).edges == 0
+    assert abs(estimate_common_error(known).constant) < 0.2 * abs(estimate_common_error(m).edges)
 
 
 def test_the_misfit_does_not_count_it():

@@ -10,7 +10,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.coefficients import Coefficients
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.cross_validation import held_out_score, reconstruct_and_check, score_prediction
+from cxgi_bluesky.reconstruction.cross_validation import cross_validate, reconstruct_and_check, score_prediction
 from cxgi_bluesky.reconstruction.methods.tval3 import MultiplierStart
 from cxgi_bluesky.reconstruction.solvers.primal_dual import WarmStart
 from cxgi_bluesky.simulation.objects.registry import render_object
@@ -31,9 +31,9 @@ def shuffled(m, seed=0):
 @pytest.mark.parametrize("name", ["CAS", "gold"])
 def test_a_true_picture_predicts_and_shuffled_buckets_do_not(method, name):
     m = signed_measurement(block_mean(render_object(name, 32, 4), 4), FEW, sigma=5.0)
-    assert held_out_score(m, method=method)["explained"] > 0.5
+    assert cross_validate(m, method=method)["explained"] > 0.5
     for seed in range(5):
-        assert not held_out_score(shuffled(m, seed), method=method)["supported"]
+        assert not cross_validate(shuffled(m, seed), method=method)["supported"]
 
 
 def test_random_objects_are_told_from_their_shuffled_buckets():
@@ -41,7 +41,7 @@ def test_random_objects_are_told_from_their_shuffled_buckets():
     supported = []
     for seed in range(30):
         m = signed_measurement(random_object(rng, 32), FEW, sigma=1.0)
-        supported.append([held_out_score(x, method="tv")["supported"] for x in (m, shuffled(m, seed))])
+        supported.append([cross_validate(x, method="tv")["supported"] for x in (m, shuffled(m, seed))])
     true, false = np.mean(supported, axis=0)
     assert true > 0.85  # fine textures predict nothing, and are called so
     assert false == 0
@@ -49,22 +49,22 @@ def test_random_objects_are_told_from_their_shuffled_buckets():
 
 def test_linear_methods_are_judged_by_the_picture_that_tv_makes_of_their_data():
     m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
-    tv = held_out_score(m, method="tv")
+    tv = cross_validate(m, method="tv")
     for method in ("inverse", "correlation"):
-        assert held_out_score(m, method=method) == tv
-        assert not held_out_score(shuffled(m), method=method)["supported"]
+        assert cross_validate(m, method=method) == tv
+        assert not cross_validate(shuffled(m), method=method)["supported"]
     assert tv["predictor"] == "tv"
 
 
 def test_short_scans_have_no_score():
     m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
-    assert held_out_score(m.first(40), method="tv") is None
-    short = held_out_score(m.first(80), method="tv")
+    assert cross_validate(m.first(40), method="tv") is None
+    short = cross_validate(m.first(80), method="tv")
     assert (short["patterns"], short["supported"]) == (20, None)  # too few to tell
-    longer = held_out_score(m.first(160), method="tv")
+    longer = cross_validate(m.first(160), method="tv")
     assert (longer["patterns"], longer["supported"]) == (40, True)
     with pytest.raises(CxgiError, match="0 patterns held back"):
-        held_out_score(m, method="tv", patterns=0)
+        cross_validate(m, method="tv", patterns=0)
 
 
 def test_validation_patterns_judge_what_lies_beyond_the_measured_ones():
@@ -73,12 +73,12 @@ def test_validation_patterns_judge_what_lies_beyond_the_measured_ones():
     outside = np.setdiff1d(np.arange(1024), m.pattern_index)[::20]
     exact = walsh_hadamard_2d(truth.astype(float)).ravel()[outside]
     told = replace(m, validation=Coefficients(outside, exact, None))
-    assert held_out_score(m, method="tv")["outside"] is None
-    assert held_out_score(told, method="tv")["outside"]["explained"] > 0.3
+    assert cross_validate(m, method="tv")["outside"] is None
+    assert cross_validate(told, method="tv")["outside"]["explained"] > 0.3
     checked = reconstruct_and_check(told, method="tv").quality["held_out"]
-    assert checked["outside"]["explained"] == pytest.approx(held_out_score(told, method="tv")["outside"]["explained"])
+    assert checked["outside"]["explained"] == pytest.approx(cross_validate(told, method="tv")["outside"]["explained"])
     wrong = replace(m, validation=Coefficients(outside, exact[::-1].copy(), None))
-    assert held_out_score(wrong, method="tv")["outside"]["explained"] < 0.1
+    assert cross_validate(wrong, method="tv")["outside"]["explained"] < 0.1
 
 
 def test_judged_by_hand():
@@ -108,7 +108,7 @@ def test_the_error_of_the_open_bucket_is_no_fault_of_the_picture():
             open_bucket=(truth.sum() + error, 2.0),
             validation=outside,
         )
-        told[error] = held_out_score(m, method="tv")["outside"]["explained"]
+        told[error] = cross_validate(m, method="tv")["outside"]["explained"]
     assert told[6.0] > told[0.0] - 0.1
 
 
@@ -116,7 +116,7 @@ def test_the_score_comes_with_the_picture_and_costs_it_no_pattern():
     m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
     result = reconstruct_and_check(m, method="tv")
     assert result.exposures == FEW.count
-    assert result.quality["held_out"] == held_out_score(m, method="tv")
+    assert result.quality["held_out"] == cross_validate(m, method="tv")
     assert {"data_misfit", "unmeasured_share", "held_out", "light_error"} == set(result.quality)
 
 
@@ -125,10 +125,10 @@ def test_the_score_of_a_warm_start_is_that_of_a_cold_one(method, start):
     m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
     warm = start()
     result = reconstruct_and_check(m, method=method, warm=warm, details=True)
-    assert result.quality["held_out"] == held_out_score(m, method=method)
+    assert result.quality["held_out"] == cross_validate(m, method=method)
     assert np.abs(np.maximum(warm.image, 0) - result.image).max() < 1e-6  # of the whole measurement
 
 
 def test_flat_data_support_nothing():
     m = signed_measurement(np.full((32, 32), 0.5), FEW)
-    assert not held_out_score(m, method="tv")["supported"]
+    assert not cross_validate(m, method="tv")["supported"]

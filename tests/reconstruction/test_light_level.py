@@ -8,7 +8,7 @@ import pytest
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.masks.pattern_set import PatternSet, coefficients
 from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.reconstruction.error_model.common_mode import light_error
+from cxgi_bluesky.reconstruction.error_model.common_mode import detect_modulation_error
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 
@@ -43,7 +43,7 @@ def measured(image, order, fraction, *, d_r, told, dark=0.0):
 @pytest.mark.parametrize("make", [cas, disc])
 @pytest.mark.parametrize("d_r", [0.3, 0.83, 1.0])
 def test_what_is_right_is_not_doubted(order, fraction, make, d_r):
-    assert light_error(measured(make(64), order, fraction, d_r=d_r, told=d_r)) is None
+    assert detect_modulation_error(measured(make(64), order, fraction, d_r=d_r, told=d_r)) is None
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -57,7 +57,7 @@ def test_what_is_right_is_not_doubted(order, fraction, make, d_r):
     ],
 )
 def test_what_is_wrong_is_told(order, make, wrong, expected):
-    error = light_error(measured(make(64), order, 0.1875, **wrong))
+    error = detect_modulation_error(measured(make(64), order, 0.1875, **wrong))
     assert error is not None
     if expected is not None:
         assert error == pytest.approx(expected, abs=0.05)

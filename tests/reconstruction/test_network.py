@@ -19,7 +19,7 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.layers import (
     sampling_summary,
     tables,
 )
-from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig, noise_level, place_maps
+from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig, noise_level, position_maps
 
 TINY = {"widths": (4, 4, 4), "passes": 2, "sigma_widths": (4, 4, 4)}
 
@@ -63,9 +63,9 @@ def test_begins_with_the_picture_of_total_variation_pulled_to_the_data():
     network, measured = CHMWCNN(NetworkConfig(**TINY)), given()
     for unet in network.passes:
         unet.up1[-1].weight.data.zero_()  # nothing is added
-    trial = torch.randn(2, 1, 32, 32, generator=generator())
-    image, _ = network(measured, trial)
-    expected = trial
+    initial = torch.randn(2, 1, 32, 32, generator=generator())
+    image, _ = network(measured, initial)
+    expected = initial
     for consistency in network.consistency:
         expected = expected + consistency(expected, measured)
     torch.testing.assert_close(image, expected)
@@ -163,7 +163,7 @@ def test_the_summary_of_sampling_tells_octaves():
 
 
 def test_places_are_0_at_no_border_and_lie_within_limits():
-    maps = place_maps(32)
+    maps = position_maps(32)
     assert maps.shape == (1, 4, 32, 32)
     assert float(maps.abs().max()) <= 1
     torch.testing.assert_close(maps, maps.flip(2).flip(3))

@@ -9,7 +9,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import estimate_uncertainty, reconstruct
-from cxgi_bluesky.reconstruction.cross_validation import held_out_score, reconstruct_and_check
+from cxgi_bluesky.reconstruction.cross_validation import cross_validate, reconstruct_and_check
 from cxgi_bluesky.reconstruction.error_model import noise
 from cxgi_bluesky.reconstruction.error_model.noise import PreparedMeasurement, estimate_noise
 from cxgi_bluesky.reconstruction.methods.tv import tv
@@ -51,7 +51,7 @@ def test_carrying_it_changes_no_bit(measurement, method):
     alone = reconstruct(measurement, method=method)
     np.testing.assert_array_equal(checked.image, alone.image)
     assert checked.parameters == alone.parameters
-    assert checked.quality["held_out"] == held_out_score(measurement, method=method, picture=alone.image)
+    assert checked.quality["held_out"] == cross_validate(measurement, method=method, image=alone.image)
     if KINDS[method] is not None:
         expected = estimate_uncertainty(measurement, method=method, kind=KINDS[method])
         np.testing.assert_array_equal(checked.uncertainty, expected)

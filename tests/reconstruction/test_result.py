@@ -10,7 +10,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
-from cxgi_bluesky.reconstruction.result import MARK, NOT_JUDGED, PREDICTS_NOTHING
+from cxgi_bluesky.reconstruction.result import MARK, NOT_SCORED, PREDICTS_NOTHING
 from tests.conftest import signed_measurement, smooth_image
 
 FEW = PatternSet.from_fraction(32, 0.3)
@@ -72,10 +72,10 @@ def held_out(patterns: int, explained: float, supported: bool | None) -> dict:
         ({}, None),
         ({"held_out": held_out(64, 0.5, True)}, None),
         ({"held_out": held_out(64, 0.0, False)}, MARK),
-        ({"held_out": None}, NOT_JUDGED),
-        ({"held_out": held_out(20, 0.5, None)}, NOT_JUDGED),
+        ({"held_out": None}, NOT_SCORED),
+        ({"held_out": held_out(20, 0.5, None)}, NOT_SCORED),
         ({"held_out": held_out(20, -0.5, None)}, PREDICTS_NOTHING),
-        ({"held_out": held_out(15, -0.5, None)}, NOT_JUDGED),
+        ({"held_out": held_out(15, -0.5, None)}, NOT_SCORED),
     ],
 )
 def test_the_mark_says_what_the_data_say(quality, mark):

@@ -35,10 +35,10 @@ def network():
 
 def looked_at(network, given):
     """All that a law is asked with."""
-    trial = initial_images(given)
+    initial = initial_images(given)
     with torch.inference_mode():
-        image, log_sigma = network(given, trial, with_sigma=True)
-    return network, given, trial, image, log_sigma
+        image, log_sigma = network(given, initial, with_sigma=True)
+    return network, given, initial, image, log_sigma
 
 
 def test_a_law_scales_the_whole_image(network):

@@ -165,7 +165,7 @@ def test_tval3_goes_on_when_patterns_are_taken_away_or_the_size_changes():
 def test_a_warm_start_of_another_size_is_a_cold_one():
     warm = WarmStart()
     reconstruct(signed_measurement(np.eye(16)), method="tv", warm=warm)
-    Problem.of(signed_measurement(np.eye(8))).solve(0.1, warm, iterations=5, tolerance=0)
+    Problem.from_measurement(signed_measurement(np.eye(8))).solve(0.1, warm, iterations=5, tolerance=0)
     assert warm.image.shape == (8, 8)
 
 

@@ -12,8 +12,8 @@ from tests.conftest import signed_measurement, smooth_image
 FEW = PatternSet.from_fraction(32, 0.2)
 
 
-def picture_of(given, trial):
-    return (trial * given.deviation + given.mean)[0, 0].numpy()
+def picture_of(given, initial):
+    return (initial * given.deviation + given.mean)[0, 0].numpy()
 
 
 def test_is_nearly_the_picture_of_tv():
@@ -26,7 +26,7 @@ def test_is_nearly_the_picture_of_tv():
 def test_a_start_near_it_changes_nothing_that_counts():
     ready = prepare(signed_measurement(smooth_image(32), FEW, sigma=2.0))
     anew = initial_images(ready.given)
-    torch.testing.assert_close(ready.trial, anew, atol=0.1, rtol=0)  # in standard deviations of the image
+    torch.testing.assert_close(ready.initial, anew, atol=0.1, rtol=0)  # in standard deviations of the image
 
 
 def test_is_nowhere_below_zero_intensity():

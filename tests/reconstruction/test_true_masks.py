@@ -53,7 +53,7 @@ def test_the_turned_system_is_the_weighted_least_squares_of_the_masks(imperfect)
     m, _ = imperfect
     sigma = np.linspace(0.3, 0.9, len(m))
     m = replace(m, sigma=sigma)
-    system = MaskSystem.of(m)
+    system = MaskSystem.from_measurement(m)
     np.testing.assert_allclose(system.rows @ system.rows.T, np.eye(len(system.rows)), atol=2e-3)
     x = np.random.default_rng(2).random(256)
     weight = np.mean(sigma**2) / sigma**2

@@ -11,7 +11,7 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import estimate_uncertainty, reconstruct
-from cxgi_bluesky.reconstruction.error_model.calibration import LAW, calibrate, expected_error
+from cxgi_bluesky.reconstruction.error_model.calibration import LAW, calibrate, extrapolate_error
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from tests.conftest import signed_measurement, smooth_image
@@ -111,9 +111,9 @@ def test_the_expected_error_is_extrapolated_by_sequency():
     missed = rms_miss[left_out] * rng.normal(size=left_out.shape)
     unmeasured = ~m.measured_grid().ravel()
     true = np.sqrt(np.sum(rms_miss[unmeasured] ** 2) + np.sum(m.sigma**2)) / 32**2
-    assert expected_error(m, left_out, missed) == pytest.approx(true, rel=0.15)
+    assert extrapolate_error(m, left_out, missed) == pytest.approx(true, rel=0.15)
     whole = signed_measurement(TRUTH, sigma=0.5)
-    assert expected_error(whole, left_out, missed) == pytest.approx(0.5 / 32)
+    assert extrapolate_error(whole, left_out, missed) == pytest.approx(0.5 / 32)
 
 
 def test_the_law_stays_within_the_range_of_its_fit():

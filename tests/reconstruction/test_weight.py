@@ -14,7 +14,7 @@ from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.error_model.common_mode import without_common_error
 from cxgi_bluesky.reconstruction.error_model.noise import estimate_noise, with_model_error
-from cxgi_bluesky.reconstruction.solvers.primal_dual import chosen_weight
+from cxgi_bluesky.reconstruction.solvers.primal_dual import choose_weight
 from tests.conftest import signed_measurement, smooth_image
 from tests.reconstruction.etched_scan import BOARDS, READINGS, scanned, stored_scan
 
@@ -98,14 +98,14 @@ def test_a_short_scan_keeps_its_sigma_and_the_trial_weight():
     m = signed_measurement(smooth_image(16), PatternSet(16, 40), sigma=0.2)
     size = estimate_noise(m)
     assert (size.sigma, size.model_sigma, size.initial_image) == (pytest.approx(0.2), 0.0, None)
-    assert chosen_weight(m, None) == pytest.approx(0.5 * 0.2 / 16)
+    assert choose_weight(m, None) == pytest.approx(0.5 * 0.2 / 16)
 
 
 def test_a_rough_picture_is_smoothed_less_than_a_smooth_one():
     m = signed_measurement(smooth_image(32), sigma=1.0)
     rough = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
     smooth = (0.01 * np.cumsum(rough, axis=0)).astype(np.float32)
-    assert chosen_weight(m, rough) < chosen_weight(m, smooth)
+    assert choose_weight(m, rough) < choose_weight(m, smooth)
 
 
 def test_a_sigma_of_0_beside_a_reference_does_not_hide_errors():

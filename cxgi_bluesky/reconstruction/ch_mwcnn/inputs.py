@@ -19,7 +19,7 @@ from torch import Tensor
 from ...measurement.measurement import Measurement
 from ..error_model.noise import MaskKnowledge, PreparedMeasurement, mask_knowledge, with_model_error
 from ..solvers.primal_dual import (
-    TRIAL_WEIGHT_IN_SIGMA,
+    INITIAL_WEIGHT_IN_SIGMA,
     Image,
     Norm,
     Problem,
@@ -29,7 +29,7 @@ from ..solvers.primal_dual import (
     weight_by_law,
 )
 
-DOUBT: dict[MaskKnowledge, float] = {"none": 1.0, "reference": 0.5, "exact": 0.0}  # NetworkInput.masks_doubted
+MASK_UNCERTAINTY: dict[MaskKnowledge, float] = {"none": 1.0, "reference": 0.5, "exact": 0.0}
 _ITERATIONS, _TOLERANCE = 100, 1e-3
 _MAX_LEVEL = 1e3
 
@@ -48,8 +48,8 @@ class NetworkInput:
         Variance of each coefficient, same unit squared; noise and model error.
     zero_level : Tensor, shape (b,)
         Mean over deviation of the image before it was normalised: where zero lies.
-    masks_doubted : Tensor, shape (b,)
-        How far the masks' errors must be told from the data (`MaskErrorFit`): 1 where one mask was used per bucket
+    mask_uncertainty : Tensor, shape (b,)
+        How far the masks' errors must be found from the data (`MaskErrorFit`): 1 where one mask was used per bucket
         and nothing is known of it, 0.5 after a reference scan, else 0.
     mean, deviation : Tensor, shape (b, 1, 1, 1)
         Image in the unit of the measurement = normalised image * deviation + mean.
@@ -81,7 +81,7 @@ def normalize(
     ----------
     coefficients, measured, variance : Tensor, shape (b, 1, n, n)
         Orthonormal coefficients (k = 0 measured), 1 or 0, and their variance.
-    masks_doubted : Tensor, shape (b,), optional
+    mask_uncertainty : Tensor, shape (b,), optional
         By default 0.
     """
     size = coefficients.shape[-1]
@@ -116,16 +116,16 @@ def finite_level(given: NetworkInput) -> Tensor:
 
 
 def initial_images(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
-    """A picture of each measurement, nowhere darker than zero intensity, normalised; (b, 1, n, n).
+    """A image of each measurement, nowhere darker than zero intensity, normalised; (b, 1, n, n).
 
     Parameters
     ----------
     given : NetworkInput
     starts : Tensor, shape (b, 1, n, n), optional
-        Pictures made with a weight of `TRIAL_WEIGHT_IN_SIGMA`, in the unit of the measurement; else they are made here.
+        Images made with a weight of `INITIAL_WEIGHT_IN_SIGMA`, in the unit of the measurement; else they are made here.
     """
     size = given.coefficients.shape[-1]
-    pictures = torch.empty_like(given.coefficients)
+    images = torch.empty_like(given.coefficients)
     for number, level in enumerate(finite_level(given).tolist()):
         coefficient = given.coefficients[number, 0].numpy().copy()
         coefficient[0, 0] = level * size
@@ -133,22 +133,22 @@ def initial_images(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
         if starts is not None:
             start = (starts[number, 0] / given.deviation[number, 0]).numpy().copy()
         measured = given.measured[number, 0].numpy() > 0
-        picture = _picture(coefficient, measured, given.variance[number, 0].numpy(), start)
-        pictures[number, 0] = torch.from_numpy(picture) - level
-    return pictures
+        image = _initial_image(coefficient, measured, given.variance[number, 0].numpy(), start)
+        images[number, 0] = torch.from_numpy(image) - level
+    return images
 
 
-def _picture(coefficient: Image, measured: NDArray[np.bool_], variance: Image, start: Image | None) -> Image:
+def _initial_image(coefficient: Image, measured: NDArray[np.bool_], variance: Image, start: Image | None) -> Image:
     """Of coefficients whose image has a standard deviation of 1."""
     importance = importance_of(measured, variance)
     sigma = float(np.sqrt(variance[measured].mean()))
     if start is None:
-        start = _solution(coefficient, importance, "isotropic", TRIAL_WEIGHT_IN_SIGMA * sigma, None)
+        start = _solution(coefficient, importance, "isotropic", INITIAL_WEIGHT_IN_SIGMA * sigma, None)
     count = int(measured.sum())
     rms = len(coefficient) / np.sqrt(max(count - 1, 1))  # as the sum of their squares is n^2
     weight = weight_by_law(sigma, rms, mean_gradient(start), count / measured.size)
-    picture = _solution(coefficient, importance, "symmetric", weight, start)
-    return np.maximum(picture, np.float32(0))  # the last step may overshoot a little
+    image = _solution(coefficient, importance, "symmetric", weight, start)
+    return np.maximum(image, np.float32(0))  # the last step may overshoot a little
 
 
 def _solution(coefficient: Image, importance: Image, norm: Norm, weight: float, start: Image | None) -> Image:
@@ -163,50 +163,50 @@ def _solution(coefficient: Image, importance: Image, norm: Norm, weight: float, 
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedInput:
     """What the network runs on.
 
     Attributes
     ----------
     given : NetworkInput
         A batch of one; common error taken off, sigma as the data support it.
-    trial : Tensor, shape (1, 1, n, n)
+    initial : Tensor, shape (1, 1, n, n)
         Of `initial_images`, or another one.
-    found : dict
-        What was found on the way, to be told with the picture.
+    parameters : dict
+        What was found on the way, to be reported with the image.
     """
 
     given: NetworkInput
-    trial: Tensor
-    found: dict[str, Any]
+    initial: Tensor
+    parameters: dict[str, Any]
 
 
-def prepare(measurement: Measurement, begin: NDArray[Any] | None = None) -> Prepared:
+def prepare(measurement: Measurement, initial: NDArray[Any] | None = None) -> PreparedInput:
     """Prepare a measurement for the network.
 
     Parameters
     ----------
     measurement : Measurement
-    begin : ndarray, shape (n, n), optional
-        The picture to begin with, if there is a better one than `initial_images` makes of the coefficients.
+    initial : ndarray, shape (n, n), optional
+        In the unit of the measurement, if there is a better initial image than `initial_images` makes.
     """
     prepared, common = PreparedMeasurement.from_measurement(measurement).without_common_error()
     noise = prepared.noise
     given = input_of(with_model_error(prepared, noise))
-    if begin is not None:
-        trial = (torch.from_numpy(begin).float()[None, None] - given.mean) / given.deviation
+    if initial is not None:
+        start = (torch.from_numpy(initial).float()[None, None] - given.mean) / given.deviation
     else:
-        trial = initial_images(
+        start = initial_images(
             given, None if noise.initial_image is None else torch.from_numpy(noise.initial_image)[None, None]
         )
-    found = {
+    parameters = {
         "common_offset": common.constant,
         "edge_error": common.edges,
         "sigma": noise.sigma,
         "model_sigma": noise.model_sigma,
         "sigma_origin": noise.origin,
     }
-    return Prepared(given, trial, found)
+    return PreparedInput(given, start, parameters)
 
 
 def input_of(measurement: Measurement) -> NetworkInput:
@@ -217,5 +217,5 @@ def input_of(measurement: Measurement) -> NetworkInput:
     grids[0, index], grids[1, index] = measurement.coefficient / size, 1
     grids[2, index] = (measurement.sigma / size) ** 2
     coefficient, measured, variance = torch.from_numpy(grids).reshape(3, 1, 1, size, size)
-    doubted = torch.tensor([DOUBT[mask_knowledge(measurement)]])
-    return normalize(coefficient, measured, variance, mask_uncertainty=doubted)
+    mask_uncertainty = torch.tensor([MASK_UNCERTAINTY[mask_knowledge(measurement)]])
+    return normalize(coefficient, measured, variance, mask_uncertainty=mask_uncertainty)

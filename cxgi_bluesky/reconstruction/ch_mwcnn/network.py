@@ -2,10 +2,10 @@
 
 The paper gives the idea but not the layers. Ours: signed coefficients, one gain each, adjoint
 transform; and a few unrolled passes of a U-Net whose pooling is the wavelet transform and whose
-un-pooling is its inverse (MWCNN, Liu et al. 2018), which begin with a picture by total variation and
+un-pooling is its inverse (MWCNN, Liu et al. 2018), whose initial image is one by total variation and
 see that and the adjoint's picture all along. Before and after each pass the measured coefficients are
 pulled back towards their measured values with weight a / (a + sigma^2), where a is learned; what the
-masks' errors have in common is told from the residuals. One more, smaller U-Net says how far each
+masks' errors have in common is found from the residuals. One more, smaller U-Net estimates how far each
 pixel may be off. Everything works on images of zero mean and unit measured standard deviation, so the
 network is blind to the unit of the buckets.
 """
@@ -26,13 +26,13 @@ from ...errors import FileFormatError
 from .inputs import NetworkInput, initial_images
 from .layers import OCTAVES, CompressedHadamard, DataConsistency, dwt2, idwt2, sampling_summary
 
-PLACES = 4  # maps that tell where a pixel lies in the squares of half and quarter the field
+POSITION_MAPS = 4  # maps of where a pixel lies in the squares of half and quarter the field
 
 
-def _draw_weights(distribution: Callable[..., Tensor], weight: Tensor, **words: Any) -> None:
+def _draw_weights(distribution: Callable[..., Tensor], weight: Tensor, **options: Any) -> None:
     """Draw weights, unless they are on device "meta" and hold none: torch would import its compiler, seconds."""
     if not weight.is_meta:
-        distribution(weight, **words)
+        distribution(weight, **options)
 
 
 def _convolution(inside: int, outside: int) -> nn.Conv2d:
@@ -51,7 +51,7 @@ def _block(*widths: int, last_activation: bool = True) -> nn.Sequential:
 
 
 @lru_cache(maxsize=8)
-def place_maps(size: int) -> Tensor:
+def position_maps(size: int) -> Tensor:
     """Distance to the nearest border of the squares of n/2 and n/4 pixels, down and across, (1, PLACES, n, n), -1..1.
 
     The patterns jump at these borders, so the errors of a compressed set are strongest there; convolutions do not
@@ -86,7 +86,7 @@ class WaveletUNet(nn.Module):
         super().__init__()
         w1, w2, w3 = self.widths = widths
         self.wavelet = wavelet
-        self.down1 = _block(4 * channels + constants + PLACES, w1, w1)
+        self.down1 = _block(4 * channels + constants + POSITION_MAPS, w1, w1)
         self.down2 = _block(4 * w1, w2, w2)
         self.bottom = _block(4 * w2, w3, w3, w3, 4 * w2, last_activation=False)
         self.up2 = _block(w2, w2, 4 * w1, last_activation=False)
@@ -112,11 +112,11 @@ class WaveletUNet(nn.Module):
         """
         half = images.shape[-1] // 2
         maps = constants[:, :, None, None].expand(-1, -1, half, half)
-        places = place_maps(half).expand(len(images), -1, -1, -1)
+        positions = position_maps(half).expand(len(images), -1, -1, -1)
         precision = cast(nn.Conv2d, self.down1[0]).weight.dtype
         modulation = self.modulation(conditions)[:, :, None, None].to(precision)
         first, second, third = modulation.split([2 * w for w in self.widths], dim=1)
-        given = torch.cat([dwt2(images, self.wavelet), maps, places], dim=1)
+        given = torch.cat([dwt2(images, self.wavelet), maps, positions], dim=1)
         level1 = self._stage(self.down1, given.to(precision), first)
         level2 = self._stage(self.down2, dwt2(level1, self.wavelet).to(precision), second)
         bottom = self._stage(self.bottom, dwt2(level2, self.wavelet).to(precision), third)
@@ -148,7 +148,7 @@ class WaveletUNet(nn.Module):
 CONSTANTS = 3  # noise level, sampling fraction, level of zero intensity
 CONDITIONS = CONSTANTS + 2 + OCTAVES**2
 MAX_WIDTH, MAX_PASSES = 4096, 64  # more is a slip of whoever wrote it
-MAX_NOISE = 4.0  # of what the network is told, in standard deviations of the image
+MAX_NOISE = 4.0  # of what the network is given, in standard deviations of the image
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class NetworkConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, words: dict[str, Any]) -> NetworkConfig:
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
         """Rebuild from `to_dict`.
 
         Raises
@@ -174,13 +174,13 @@ class NetworkConfig:
             If a value is missing, unknown, of another kind or absurdly large.
         """
         try:
-            unknown = set(words) - {f.name for f in fields(cls)}
+            unknown = set(values) - {f.name for f in fields(cls)}
             if unknown:
                 raise ValueError(f"{min(map(str, unknown))} is unknown")
-            widths, sigma_widths = (_three(words[name]) for name in ("widths", "sigma_widths"))
-            return cls(_word(words["wavelet"]), widths, _whole(words["passes"], MAX_PASSES), sigma_widths)
+            widths, sigma_widths = (_three(values[name]) for name in ("widths", "sigma_widths"))
+            return cls(_text(values["wavelet"]), widths, _whole(values["passes"], MAX_PASSES), sigma_widths)
         except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"network configuration {words!r} is incomplete or wrong ({error})") from error
+            raise FileFormatError(f"network configuration {values!r} is incomplete or wrong ({error})") from error
 
 
 def _three(widths: Any) -> tuple[int, int, int]:
@@ -194,7 +194,7 @@ def _whole(value: Any, most: int) -> int:
     return value
 
 
-def _word(value: Any) -> str:
+def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no word")
     return value
@@ -210,10 +210,11 @@ class CHMWCNN(nn.Module):
         self.first = CompressedHadamard()
         self.passes = nn.ModuleList(WaveletUNet(c.wavelet, c.widths, **inputs) for _ in range(c.passes))
         self.consistency = nn.ModuleList(DataConsistency() for _ in range(c.passes + 1))
+        # its name, like those of the others, is a key of the weights file
         self.doubt = WaveletUNet(c.wavelet, c.sigma_widths, **inputs)
 
     def forward(
-        self, given: NetworkInput, trial: Tensor | None = None, *, with_sigma: bool = False
+        self, given: NetworkInput, initial: Tensor | None = None, *, with_sigma: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Normalised measurements to the normalised image and, if asked for, log sigma, each (b, 1, n, n).
 
@@ -221,25 +222,25 @@ class CHMWCNN(nn.Module):
         ----------
         given : NetworkInput
             The normalised measurements.
-        trial : Tensor, shape (b, 1, n, n), optional
+        initial : Tensor, shape (b, 1, n, n), optional
             Pictures of `initial_images`, if they are known already; by default they are made here.
         with_sigma : bool, optional
             Whether log sigma is asked for; False by default, and None is given in its place.
         """
-        trial = initial_images(given) if trial is None else trial
+        initial = initial_images(given) if initial is None else initial
         start = self.first(given)
         constants, conditions = _conditions_of(given)
-        correction = self.consistency[0](trial, given)
-        image = trial + correction
+        correction = self.consistency[0](initial, given)
+        image = initial + correction
         for unet, consistency in zip(self.passes, self.consistency[1:], strict=True):
-            seen = torch.cat([image, start, correction, trial], dim=1)
+            seen = torch.cat([image, start, correction, initial], dim=1)
             image = image + unet(seen, constants, conditions).float()
             correction = consistency(image, given)
             image = image + correction
         if not with_sigma:
             return image, None
-        seen = torch.cat([image, start, correction, trial], dim=1)
-        # detached: the picture must not bend to its own doubt
+        seen = torch.cat([image, start, correction, initial], dim=1)
+        # detached: the picture must not bend to its own uncertainty
         return image, self.doubt(seen.detach(), constants, conditions).float() - 1
 
     def for_running(self) -> CHMWCNN:
@@ -250,17 +251,17 @@ class CHMWCNN(nn.Module):
                 cast(WaveletUNet, unet).in_half_precision()
         return copied
 
-    def in_its_unit(self, given: NetworkInput, trial: Tensor | None = None) -> Tensor:
+    def in_its_unit(self, given: NetworkInput, initial: Tensor | None = None) -> Tensor:
         """The image in the unit of the measurement, (b, 1, n, n).
 
         Parameters
         ----------
         given : NetworkInput
             The normalised measurements.
-        trial : Tensor, shape (b, 1, n, n), optional
+        initial : Tensor, shape (b, 1, n, n), optional
             As for `forward`.
         """
-        image, _ = self(given, trial)
+        image, _ = self(given, initial)
         return cast(Tensor, image * given.deviation + given.mean)
 
 
@@ -277,7 +278,7 @@ def processor_has_bfloat16() -> bool:
 
 
 def _conditions_of(given: NetworkInput) -> tuple[Tensor, Tensor]:
-    """What every pass is told beside the images: noise, fraction, zero level; and masks and sampling in detail."""
+    """What every pass is given beside the images: noise, fraction, zero level; and masks and sampling in detail."""
     m, noise = given.measured, noise_level(given)
     constants = torch.stack(
         [noise.clamp(max=MAX_NOISE), m.mean(dim=(1, 2, 3)), given.zero_level.clamp(-8, 8) / 4], dim=1

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import torch
@@ -15,10 +16,10 @@ from torch import Tensor
 
 from ...errors import MeasurementError
 from ...measurement.measurement import Measurement
-from .inputs import NetworkInput, Prepared, join, prepare
+from .inputs import NetworkInput, PreparedInput, join, prepare
 from .network import CHMWCNN
 from .sigma_calibration import log_sigma_to_scale
-from .training_domain import cautions, check_known_size, etched_sizes
+from .training_domain import check_trained_size, find_etched_sizes, list_warnings
 from .weights import LoadedNetwork, load_network
 
 
@@ -37,7 +38,6 @@ def torch_threads(number: int) -> Iterator[None]:
 
 
 Image = NDArray[np.float32]
-Found = dict[str, Any]
 
 MAX_BATCH_PIXELS = 16 * 64 * 64  # beyond it a batch only takes more memory
 _THREADS = 1  # an image this small gains nothing from a second core, and a scan may need it
@@ -47,9 +47,10 @@ def ch_mwcnn(
     measurement: Measurement,
     *,
     weights: str | Path | None = None,
+    initial: NDArray[Any] | None = None,
     begin: NDArray[Any] | None = None,
-) -> tuple[Image, Found]:
-    """Reconstruct with the network, told how large the errors of the coefficients really are (`noise`).
+) -> tuple[Image, dict[str, Any]]:
+    """Reconstruct with the network, which is given the size of the coefficients' errors (`noise`).
 
     Parameters
     ----------
@@ -57,8 +58,10 @@ def ch_mwcnn(
         Of a size the weights were trained on.
     weights : path, optional
         A safetensors file; by default the one shipped with the package.
-    begin : ndarray, shape (n, n), optional
-        A picture to begin with; by default one by total variation is made of the coefficients.
+    initial : ndarray, shape (n, n), optional
+        Initial image; by default one by total variation is made of the coefficients.
+    begin : ndarray, optional
+        The former name of `initial`.
 
     Returns
     -------
@@ -71,14 +74,17 @@ def ch_mwcnn(
     CxgiError
         If the weights cannot be used, or do not know the size.
     """
+    if begin is not None:
+        warn("option begin is now initial: begin goes in the next release", FutureWarning, stacklevel=2)
+        initial = begin
     loaded = load_network(weights)
-    ready = _check(loaded, measurement, begin)
-    return run_network(loaded.for_running, ready.given, ready.trial)[0], ready.found
+    ready = _check(loaded, measurement, initial)
+    return run_network(loaded.for_running, ready.given, ready.initial)[0], ready.parameters
 
 
 def ch_mwcnn_many(
     measurements: Sequence[Measurement], *, weights: str | Path | None = None
-) -> list[tuple[Image, Found]]:
+) -> list[tuple[Image, dict[str, Any]]]:
     """Reconstruct many measurements, those of the same size together; as `ch_mwcnn` but for rounding.
 
     Parameters
@@ -101,17 +107,17 @@ def ch_mwcnn_many(
     loaded = load_network(weights)
     ready = [_check(loaded, measurement) for measurement in measurements]
     images: dict[int, Image] = {}
-    for places in _batches(measurements):
-        given, trial = join([ready[i].given for i in places]), torch.cat([ready[i].trial for i in places])
-        images.update(zip(places, run_network(loaded.for_running, given, trial), strict=True))
-    return [(images[place], one.found) for place, one in enumerate(ready)]
+    for rows in _batches(measurements):
+        given, initial = join([ready[i].given for i in rows]), torch.cat([ready[i].initial for i in rows])
+        images.update(zip(rows, run_network(loaded.for_running, given, initial), strict=True))
+    return [(images[row], one.parameters) for row, one in enumerate(ready)]
 
 
 def ch_mwcnn_sigma(measurement: Measurement, *, weights: str | Path | None = None) -> NDArray[np.float64]:
-    """How far the network's picture may be off the truth, one standard deviation of each pixel, shape (n, n).
+    """Estimate how far the network's image may be off the truth, one standard deviation of each pixel, shape (n, n).
 
-    The network was trained to say it: 68 % of the pixels of its training objects lie within it. Where enough patterns
-    were measured, some are held back and the image's whole sigma follows what they say (`sigma_calibration`).
+    The network was trained to estimate it: 68 % of the pixels of its training objects lie within it. Where enough
+    patterns were measured, some are held back and the image's whole sigma follows them (`sigma_calibration`).
 
     Parameters
     ----------
@@ -128,7 +134,7 @@ def ch_mwcnn_sigma(measurement: Measurement, *, weights: str | Path | None = Non
     Raises
     ------
     CxgiError
-        As `ch_mwcnn`, or if the weights were never trained to say it.
+        As `ch_mwcnn`, or if the weights were never trained to estimate it.
     """
     loaded = load_network(weights)
     if not loaded.has_sigma:
@@ -137,15 +143,15 @@ def ch_mwcnn_sigma(measurement: Measurement, *, weights: str | Path | None = Non
         )
     ready = _check(loaded, measurement)
     with torch.inference_mode(), torch_threads(_THREADS):
-        network, given, trial = loaded.for_running, ready.given, ready.trial
-        image, log_sigma = network(given, trial, with_sigma=True)
+        network, given, initial = loaded.for_running, ready.given, ready.initial
+        image, log_sigma = network(given, initial, with_sigma=True)
         assert log_sigma is not None
-        log_sigma = log_sigma_to_scale(loaded.sigma_law, network, given, trial, image, log_sigma)
+        log_sigma = log_sigma_to_scale(loaded.sigma_law, network, given, initial, image, log_sigma)
         sigma: NDArray[np.float64] = (torch.exp(log_sigma) * ready.given.deviation)[0, 0].numpy().astype(np.float64)
     return sigma
 
 
-def run_network(network: CHMWCNN, given: NetworkInput, trial: Tensor | None = None) -> Image:
+def run_network(network: CHMWCNN, given: NetworkInput, initial: Tensor | None = None) -> Image:
     """One forward pass, shape (b, n, n), in the unit of the measurement.
 
     Parameters
@@ -153,32 +159,32 @@ def run_network(network: CHMWCNN, given: NetworkInput, trial: Tensor | None = No
     network : CHMWCNN
     given : NetworkInput
         The normalised measurements.
-    trial : Tensor, shape (b, 1, n, n), optional
-        Pictures to begin with, normalised; by default those of `initial_images`.
+    initial : Tensor, shape (b, 1, n, n), optional
+        Initial images, normalised; by default those of `initial_images`.
     """
     with torch.inference_mode(), torch_threads(_THREADS):
-        image: Image = network.in_its_unit(given, trial)[:, 0].numpy()
+        image: Image = network.in_its_unit(given, initial)[:, 0].numpy()
     return image
 
 
 def _check(
     loaded: LoadedNetwork,
     measurement: Measurement,
-    begin: NDArray[Any] | None = None,
-) -> Prepared:
-    known = loaded.card["known"]
-    check_known_size(known, measurement.size)
-    ready = prepare(measurement, begin)
-    model_error = ready.found["model_sigma"] > 0
-    cautious = cautions(known, ready.given, model_error=model_error, etched_sizes=etched_sizes(loaded.card))
-    return replace(ready, found={"weights_sha256": loaded.sha256, **ready.found, "cautions": list(cautious)})
+    initial: NDArray[Any] | None = None,
+) -> PreparedInput:
+    domain = loaded.card["known"]
+    check_trained_size(domain, measurement.size)
+    ready = prepare(measurement, initial)
+    model_error = ready.parameters["model_sigma"] > 0
+    warnings = list_warnings(domain, ready.given, model_error=model_error, etched_sizes=find_etched_sizes(loaded.card))
+    return replace(ready, parameters={"weights_sha256": loaded.sha256, **ready.parameters, "cautions": list(warnings)})
 
 
 def _batches(measurements: Sequence[Measurement]) -> Iterator[list[int]]:
-    """Places of measurements that are run together."""
+    """Group the measurements, by their rows, that are run together."""
     alike: dict[int, list[int]] = {}
-    for place, measurement in enumerate(measurements):
-        alike.setdefault(measurement.size, []).append(place)
-    for size, places in alike.items():
+    for row, measurement in enumerate(measurements):
+        alike.setdefault(measurement.size, []).append(row)
+    for size, rows in alike.items():
         length = max(1, MAX_BATCH_PIXELS // size**2)
-        yield from (places[first : first + length] for first in range(0, len(places), length))
+        yield from (rows[first : first + length] for first in range(0, len(rows), length))

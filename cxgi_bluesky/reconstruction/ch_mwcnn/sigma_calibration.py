@@ -1,10 +1,10 @@
-"""The scale of the network's uncertainty, image by image: what held-back patterns say that the network cannot know.
+"""The scale of the network's uncertainty, image by image: what held-back patterns show that the network cannot know.
 
-How large a picture's errors are depends on its object, most of which was never measured. The network guesses it from
-one look at the data. More can be asked of them: without an eighth of the patterns, how far do the pictures miss those,
+How large an image's errors are depends on its object, most of which was never measured. The network guesses it from
+one look at the data. More can be asked of them: without an eighth of the patterns, how far do the images miss those,
 and how much do they change? A law of four logarithms, fitted at the end of the training
-(`training.losses`), turns the answer into a factor of the whole image's sigma; which pixels are doubted most
-stays with the network.
+(`training.losses`), turns the answer into a factor of the whole image's sigma; which pixels are most
+uncertain stays with the network.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SigmaLaw:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, words: Any) -> SigmaLaw:
+    def from_dict(cls, values: Any) -> SigmaLaw:
         """From a model card.
 
         Raises
@@ -54,11 +54,11 @@ class SigmaLaw:
             If a number is missing or is none.
         """
         try:
-            law = cls(**{name: float(value) for name, value in words.items()})
+            law = cls(**{name: float(value) for name, value in values.items()})
         except (AttributeError, TypeError, ValueError) as error:
-            raise MeasurementError(f"sigma_law {words!r} of the weights' card is no law of sigma ({error})") from error
+            raise MeasurementError(f"sigma_law {values!r} of the weights' card is no law of sigma ({error})") from error
         if not all(np.isfinite(value) for value in asdict(law).values()):
-            raise MeasurementError(f"sigma_law {words!r} of the weights' card has numbers that are not finite")
+            raise MeasurementError(f"sigma_law {values!r} of the weights' card has numbers that are not finite")
         return law
 
     def log_factors(self, found: Tensor) -> Tensor:
@@ -67,18 +67,18 @@ class SigmaLaw:
         return (self.constant + found @ slopes).clamp(self.least, self.most)
 
 
-def evidence(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor, log_sigma: Tensor) -> Tensor:
+def evidence(network: CHMWCNN, given: NetworkInput, initial: Tensor, image: Tensor, log_sigma: Tensor) -> Tensor:
     """Logarithms of four lengths in rms sigmas of an image, (4,).
 
-    Residual: rms miss of the patterns held back. Change: what 30 % of the pixels of the pictures without them stay
-    below, each in its own sigma. Contrast: standard deviation of the picture. Noise: sigma of a coefficient.
+    Residual: rms miss of the patterns held back. Change: what 30 % of the pixels of the images without them stay
+    below, each in its own sigma. Contrast: standard deviation of the image. Noise: sigma of a coefficient.
 
     Parameters
     ----------
     network : CHMWCNN
     given : NetworkInput
         A batch of one.
-    trial, image, log_sigma : Tensor, shape (1, 1, n, n)
+    initial, image, log_sigma : Tensor, shape (1, 1, n, n)
         Of all that was measured, normalised.
     """
     sigma = torch.exp(log_sigma)
@@ -86,11 +86,11 @@ def evidence(network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor
     held = _draw_masks(given.measured)
     kept = [_without(given, one) for one in held]
     level = finite_level(given)
-    trials = [initial_images(one, trial + level) for one in kept]
-    pictures = network.in_its_unit(join(kept), torch.cat(trials)) - level
-    missed = held * (orthonormal_hadamard(pictures) - given.coefficients)
+    starts = [initial_images(one, initial + level) for one in kept]
+    images = network.in_its_unit(join(kept), torch.cat(starts)) - level
+    missed = held * (orthonormal_hadamard(images) - given.coefficients)
     residual = (missed.square().sum() / held.sum()).sqrt()
-    change = torch.quantile(((pictures - image).abs() / sigma).flatten(), _LOW)
+    change = torch.quantile(((images - image).abs() / sigma).flatten(), _LOW)
     lengths = torch.stack([residual / whole, change, image.std() / whole, noise_level(given)[0] / whole])
     return torch.log(lengths.clamp(min=_MIN_LENGTH))
 
@@ -101,7 +101,7 @@ def enough_patterns(given: NetworkInput) -> Tensor:
 
 
 def log_sigma_to_scale(
-    law: SigmaLaw | None, network: CHMWCNN, given: NetworkInput, trial: Tensor, image: Tensor, log_sigma: Tensor
+    law: SigmaLaw | None, network: CHMWCNN, given: NetworkInput, initial: Tensor, image: Tensor, log_sigma: Tensor
 ) -> Tensor:
     """log sigma with the scale that the law gives it; as it is without a law, or of too few patterns.
 
@@ -111,8 +111,8 @@ def log_sigma_to_scale(
     network : CHMWCNN
     given : NetworkInput
         A batch of b measurements.
-    trial : Tensor, shape (b, 1, n, n)
-        Pictures of `initial_images`, normalised.
+    initial : Tensor, shape (b, 1, n, n)
+        Images of `initial_images`, normalised.
     image, log_sigma : Tensor, shape (b, 1, n, n)
         What the network made of them, normalised.
 
@@ -125,7 +125,7 @@ def log_sigma_to_scale(
     scaled = log_sigma.clone()
     for i in torch.nonzero(enough_patterns(given))[:, 0].tolist():
         row = slice(i, i + 1)
-        found = evidence(network, given.part(row), trial[row], image[row], log_sigma[row])
+        found = evidence(network, given.part(row), initial[row], image[row], log_sigma[row])
         scaled[row] += law.log_factors(found)
     return scaled
 

@@ -12,19 +12,19 @@ from ...errors import MeasurementError
 from .inputs import NetworkInput
 
 
-def check_known_size(known: Mapping[str, Any], size: int) -> None:
+def check_trained_size(domain: Mapping[str, Any], size: int) -> None:
     """Raise `CxgiError` for a size that the weights were not trained on.
 
     Parameters
     ----------
-    known : mapping
+    domain : mapping
         Block ``known`` of the model card.
     size : int
         Pixels per side n.
     """
-    if size not in known["sizes"]:
+    if size not in domain["sizes"]:
         raise MeasurementError(
-            f"size {size} is unknown to the network's weights (they know {known['sizes']}): use method tv"
+            f"size {size} is unknown to the network's weights (they know {domain['sizes']}): use method tv"
         )
 
 
@@ -34,7 +34,7 @@ def noise_share(given: NetworkInput) -> Tensor:
     return noise / given.coefficients.square().sum(dim=(1, 2, 3)).clamp(min=torch.finfo(noise.dtype).tiny)
 
 
-def etched_sizes(card: Mapping[str, Any]) -> tuple[int, ...] | None:
+def find_etched_sizes(card: Mapping[str, Any]) -> tuple[int, ...] | None:
     """The sizes at which the training had masks with errors, by the boards of its card; None if that does not say."""
     try:
         count = card["training"]["boards"]["count"]
@@ -43,14 +43,14 @@ def etched_sizes(card: Mapping[str, Any]) -> tuple[int, ...] | None:
         return None
 
 
-def cautions(
-    known: Mapping[str, Any], given: NetworkInput, *, model_error: bool, etched_sizes: tuple[int, ...] | None = None
+def list_warnings(
+    domain: Mapping[str, Any], given: NetworkInput, *, model_error: bool, etched_sizes: tuple[int, ...] | None = None
 ) -> tuple[str, ...]:
-    """One sentence for each way in which a measurement is not like any of the training.
+    """List, a sentence each, in what a measurement is not like any of the training.
 
     Parameters
     ----------
-    known : mapping
+    domain : mapping
         Block ``known`` of the model card: ``shortest`` (patterns), ``noise_share`` (highest), ``zero_level`` (lowest
         and highest, in the network's own terms), ``etched_masks``.
     given : NetworkInput
@@ -62,13 +62,13 @@ def cautions(
     """
     found = []
     patterns = int(given.measured.sum())
-    if patterns < known["shortest"]:
-        found.append(f"{patterns} patterns, the network was trained on scans from {known['shortest']} on")
-    noise, most = float(noise_share(given)), known["noise_share"]
+    if patterns < domain["shortest"]:
+        found.append(f"{patterns} patterns, the network was trained on scans from {domain['shortest']} on")
+    noise, most = float(noise_share(given)), domain["noise_share"]
     if noise > most:
         found.append(_of_noise(noise, most))
     level = float(given.zero_level)
-    lowest, highest = known["zero_level"]
+    lowest, highest = domain["zero_level"]
     if level > highest:
         contrast, least = _format_apart(1 / level, 1 / highest)
         found.append(f"contrast (rms over mean) {contrast}, trained from {least} on")
@@ -76,7 +76,7 @@ def cautions(
         mean, least = _format_apart(level, lowest)
         found.append(f"mean over rms contrast {mean}, trained from {least} on: is the dark level right?")
     if model_error:
-        found += _of_masks(given.measured.shape[-1], known["etched_masks"], etched_sizes)
+        found += _of_masks(given.measured.shape[-1], domain["etched_masks"], etched_sizes)
     return tuple(found)
 
 

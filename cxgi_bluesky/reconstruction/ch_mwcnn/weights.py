@@ -27,26 +27,28 @@ from .sigma_calibration import SigmaLaw
 SCHEMA = "cxgi-ch-mwcnn-3"
 
 
-def check_description(path: Path, words: Mapping[str, Any]) -> tuple[NetworkConfig, dict[str, Any]]:
-    """The network's shape and the model card in the words of a file.
+def check_description(path: Path, description: Mapping[str, Any]) -> tuple[NetworkConfig, dict[str, Any]]:
+    """The network's shape and the model card in the description of a file.
 
     Parameters
     ----------
     path : Path
         Of the file, for the messages.
-    words : mapping
-        What the file says of itself: ``schema``, ``network`` and ``card``.
+    description : mapping
+        What the file holds of itself: ``schema``, ``network`` and ``card``.
 
     Raises
     ------
     CxgiError
-        If they are of another schema, incomplete, or no words of a network.
+        If they are of another schema, incomplete, or no description of a network.
     """
-    if words.get("schema") != SCHEMA:
-        raise FileFormatError(f"weights {path} have schema {words.get('schema')!r}, this release needs {SCHEMA!r}")
+    if description.get("schema") != SCHEMA:
+        raise FileFormatError(
+            f"weights {path} have schema {description.get('schema')!r}, this release needs {SCHEMA!r}"
+        )
     try:
-        config, card = NetworkConfig.from_dict(_mapping(words, "network")), _mapping(words, "card")
-        _check_known(_mapping(card, "known"))
+        config, card = NetworkConfig.from_dict(_mapping(description, "network")), _mapping(description, "card")
+        _check_domain(_mapping(card, "known"))
         if card.get("sigma_law") is not None:
             SigmaLaw.from_dict(card["sigma_law"])
     except CxgiError as error:
@@ -77,24 +79,23 @@ def check_card_beside(path: Path, sha256: str, *, needed: bool) -> None:
             raise FileFormatError(f"weights {path} have lost their model card {card.name}: reinstall")
         return
     try:
-        words = json.loads(card.read_text(encoding="utf-8"))
-        told = words["sha256"]
+        named = json.loads(card.read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise FileFormatError(
             f"model card {card} of the weights has no readable sha256 ({reason}): bring it back, or take it away"
         ) from error
-    if told != sha256:
+    if named != sha256:
         raise FileFormatError(
-            f"weights {path} have sha256 {sha256[:12]}, their model card {card.name} says {str(told)[:12]}: one of the "
-            "two is damaged or of another training, bring back both"
+            f"weights {path} have sha256 {sha256[:12]}, their model card {card.name} says {str(named)[:12]}: one of "
+            "the two is damaged or of another training, bring back both"
         )
 
 
-def _mapping(words: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = words.get(key)
+def _mapping(description: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = description.get(key)
     if not isinstance(found, dict) or not found:
-        raise FileFormatError(f"{key} is {found!r}" if key in words else f"{key} is missing")
+        raise FileFormatError(f"{key} is {found!r}" if key in description else f"{key} is missing")
     return found
 
 
@@ -102,7 +103,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-_KNOWN: dict[str, Callable[[Any], bool]] = {
+_DOMAIN: dict[str, Callable[[Any], bool]] = {
     "sizes": lambda v: isinstance(v, list) and bool(v) and all(type(size) is int for size in v),
     "shortest": _is_number,
     "noise_share": _is_number,
@@ -111,18 +112,18 @@ _KNOWN: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def _check_known(known: Mapping[str, Any]) -> None:
-    for key, fits in _KNOWN.items():
-        if not fits(known.get(key)):
+def _check_domain(domain: Mapping[str, Any]) -> None:
+    for key, fits in _DOMAIN.items():
+        if not fits(domain.get(key)):
             raise FileFormatError(
-                f"known.{key} of the card is {known.get(key)!r}" if key in known else f"no known.{key}"
+                f"known.{key} of the card is {domain.get(key)!r}" if key in domain else f"no known.{key}"
             )
 
 
 # ---------------------------------------------------------------- weights file
 
 
-_WORDS = "cxgi"  # key of the metadata
+_METADATA_KEY = "cxgi"  # key of the metadata
 _MAX_REASON = 200  # characters
 MAX_BYTES = 256_000_000  # the shipped file has 3 MB
 SHIPPED_WEIGHTS = Path(__file__).parent / "data" / "ch_mwcnn.safetensors"
@@ -138,7 +139,7 @@ class LoadedNetwork:
 
     @property
     def has_sigma(self) -> bool:
-        """Whether it was trained to say how far each pixel may be off."""
+        """Whether it was trained to estimate how far each pixel may be off."""
         return bool(self.card.get("has_sigma"))
 
     @cached_property
@@ -148,10 +149,10 @@ class LoadedNetwork:
         Raises
         ------
         CxgiError
-            If what the card says is no law.
+            If what the card holds is no law.
         """
-        words = self.card.get("sigma_law")
-        return None if words is None else SigmaLaw.from_dict(words)
+        law = self.card.get("sigma_law")
+        return None if law is None else SigmaLaw.from_dict(law)
 
     @cached_property
     def for_running(self) -> CHMWCNN:
@@ -170,8 +171,8 @@ def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
         The model card, of plain values.
     """
     tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
-    words = {"schema": SCHEMA, "network": network.config.to_dict(), "card": card}
-    metadata = {_WORDS: json.dumps(words, sort_keys=True)}  # one word: several would come in any order, bytes differ
+    description = {"schema": SCHEMA, "network": network.config.to_dict(), "card": card}
+    metadata = {_METADATA_KEY: json.dumps(description, sort_keys=True)}  # one key: of several the order varies
     write_tensors(path, tensors, metadata)
 
 
@@ -206,7 +207,7 @@ def load_network(weights: str | Path | None = None) -> LoadedNetwork:
 
 
 def load_without_card(weights: Path) -> LoadedNetwork:
-    """As `load_network`, whatever the card beside the file says: for whoever writes that card.
+    """As `load_network`, whatever the card beside the file holds: for whoever writes that card.
 
     Raises
     ------
@@ -240,7 +241,7 @@ def _check_card(path: Path, sha256: str, needed: bool, modified_ns: int | None) 
 def _read_network(path: Path, modified_ns: int) -> LoadedNetwork:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with safe_open(path, framework="pt") as file:
-        config, card = check_description(path, _words_of(file.metadata() or {}))
+        config, card = check_description(path, _read_description(file.metadata() or {}))
         names = file.keys()  # the file is no mapping: it cannot be iterated itself
         tensors = {name: file.get_tensor(name).float() for name in names}
     for name, tensor in tensors.items():
@@ -261,10 +262,10 @@ def _fill(path: Path, config: NetworkConfig, tensors: dict[str, torch.Tensor]) -
     return network
 
 
-def _words_of(metadata: dict[str, str]) -> dict[str, Any]:
-    """What the file says of itself; files of the first release have the schema as a word of its own."""
+def _read_description(metadata: dict[str, str]) -> dict[str, Any]:
+    """Read what the file holds of itself; files of the first release have the schema as a key of its own."""
     try:
-        words = json.loads(metadata.get(_WORDS, "null"))
+        description = json.loads(metadata.get(_METADATA_KEY, "null"))
     except ValueError:
-        words = None
-    return words if isinstance(words, dict) else {"schema": metadata.get("schema")}
+        description = None
+    return description if isinstance(description, dict) else {"schema": metadata.get("schema")}

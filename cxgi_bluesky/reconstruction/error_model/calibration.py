@@ -1,9 +1,9 @@
-"""From redrawn pictures to the error of each pixel: a law fitted to random objects, never to evaluation objects.
+"""From resampled images to the error of each pixel: a law fitted to random objects, never to evaluation objects.
 
     error = S (hypot(s, S / 10) / S)^g exp(constant + sum of coefficient * ln(scale))
 
-with s the scatter of the pictures without an eighth of the patterns and S its rms. The scales are lengths
-of the same unit as the picture, over S, and two pure numbers; the data tell them all (`scales`).
+with s the scatter of the images without an eighth of the patterns and S its rms. The scales are lengths
+of the same unit as the image, over S, and two pure numbers; the data tell them all (`scales`).
 benchmarks/uncertainty.py fits and judges the law.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...masks.orders import sequency_grid
 from ...measurement.measurement import Measurement
 from ..solvers.primal_dual import mean_gradient
-from .resampling import Redrawn
+from .resampling import Resampled
 
 Array = NDArray[np.float64]
 
@@ -42,17 +42,17 @@ LAW: Mapping[str, float] = {
 }
 
 
-def scatter(drawn: Redrawn) -> Array:
-    """Standard deviation of each pixel over the pictures without an eighth of the patterns, shape (n, n)."""
-    return np.std(drawn.reduced, axis=0, ddof=1, dtype=np.float64)
+def scatter(resampled: Resampled) -> Array:
+    """Standard deviation of each pixel over the images without an eighth of the patterns, shape (n, n)."""
+    return np.std(resampled.reduced, axis=0, ddof=1, dtype=np.float64)
 
 
-def scales(drawn: Redrawn, deviation: Array) -> dict[str, float]:
-    """Logarithms of the scales of a picture's error.
+def scales(resampled: Resampled, deviation: Array) -> dict[str, float]:
+    """Logarithms of the scales of a image's error.
 
     Parameters
     ----------
-    drawn : Redrawn
+    resampled : Redrawn
         With patterns left out.
     deviation : ndarray, shape (n, n)
         Its `scatter`, not 0 everywhere.
@@ -62,21 +62,21 @@ def scales(drawn: Redrawn, deviation: Array) -> dict[str, float]:
     dict
         ``expected``, rms error if unmeasured coefficients are missed as the fall-off of those left out
         says and measured ones by sigma; ``residual``, rms miss of the patterns left out; ``sigma`` of a
-        coefficient; ``repeats``, change of a repeated scan's picture that 68 % of the pixels stay below;
-        ``shift``, rms difference of the mean of the reduced pictures from the picture; ``gradient``, its
-        mean. And the two numbers ``tail``, the change that 68 % of the pixels of the reduced pictures
+        coefficient; ``repeats``, change of a repeated scan's image that 68 % of the pixels stay below;
+        ``shift``, rms difference of the mean of the reduced images from the image; ``gradient``, its
+        mean. And the two numbers ``tail``, the change that 68 % of the pixels of the reduced images
         stay below, over scatter, and ``unevenness``, <s^4> / S^4.
     """
-    size, whole = drawn.measurement.size, rms(deviation)
-    sigma = rms(drawn.measurement.sigma) / size
-    change = np.abs(drawn.reduced - drawn.picture)
+    size, whole = resampled.measurement.size, rms(deviation)
+    sigma = rms(resampled.measurement.sigma) / size
+    change = np.abs(resampled.reduced - resampled.image)
     lengths = {
-        "expected": expected_error(drawn.measurement, drawn.left_out, drawn.missed),
-        "residual": rms(drawn.missed) / size,
+        "expected": extrapolate_error(resampled.measurement, resampled.left_out, resampled.missed),
+        "residual": rms(resampled.missed) / size,
         "sigma": sigma,
-        "repeats": float(np.quantile(np.abs(drawn.repeated - drawn.picture), COVERED)),
-        "shift": rms(drawn.reduced.mean(axis=0) - drawn.picture),
-        "gradient": mean_gradient(drawn.picture),
+        "repeats": float(np.quantile(np.abs(resampled.repeated - resampled.image), COVERED)),
+        "shift": rms(resampled.reduced.mean(axis=0) - resampled.image),
+        "gradient": mean_gradient(resampled.image),
     }
     found = {name: math.log(max(length / whole, _MIN_SCALE)) for name, length in lengths.items()}
     found["tail"] = math.log(max(float(np.quantile(change / np.hypot(deviation, FLOOR * whole), COVERED)), _MIN_SCALE))
@@ -90,7 +90,7 @@ def calibrate(deviation: Array, found: Mapping[str, float], law: Mapping[str, fl
     Parameters
     ----------
     deviation : ndarray, shape (n, n)
-        `scatter` of the redrawn pictures, in their unit; not 0 everywhere.
+        `scatter` of the resampled images, in their unit; not 0 everywhere.
     found : mapping of str to float
         Their `scales`.
     law : mapping of str to float, optional
@@ -107,7 +107,7 @@ def shape(deviation: Array) -> Array:
     return np.hypot(deviation / whole, FLOOR)
 
 
-def expected_error(measurement: Measurement, left_out: NDArray[np.int64], missed: Array) -> float:
+def extrapolate_error(measurement: Measurement, left_out: NDArray[np.int64], missed: Array) -> float:
     """Rms error per pixel, by Parseval: sigma^2 where measured, elsewhere the extrapolated power of the misses.
 
     Their power is taken as c ((u+1)(v+1))^a |(u+1, v+1)|^b, u and v the sequencies, and fitted by a
@@ -118,14 +118,14 @@ def expected_error(measurement: Measurement, left_out: NDArray[np.int64], missed
     measurement : Measurement
         With its full sigma, model error included.
     left_out : ndarray of int, shape (draws, m)
-        pattern_index of the patterns left out of each reduced picture.
+        pattern_index of the patterns left out of each reduced image.
     missed : ndarray, shape (draws, m)
-        What that picture predicts for them, less what was measured.
+        What that image predicts for them, less what was measured.
 
     Returns
     -------
     float
-        In the unit of the picture.
+        In the unit of the image.
     """
     variance, unmeasured = float(np.mean(measurement.sigma**2)), ~measurement.measured_grid().ravel()
     power, extrapolated = missed.ravel() ** 2, 0.0

@@ -3,7 +3,7 @@
 Every s_k with k > 0 has the same multiple of b_0 subtracted, so an error of b_0 adds one constant to all of them.
 Masks that were etched a little too far, or not far enough, pass more or less light in proportion to the edges of
 their pattern: u + v for sequency (u, v). Both look like a spot at pixel (0, 0), as sharp as the measured
-patterns allow (one sharper, one softer). An object rarely has exactly such spots, so their sizes can be told from
+patterns allow (one sharper, one softer). An object rarely has exactly such spots, so their sizes can be found from
 the data.
 
 A reference scan takes the edges' share off and leaves the masks' mean: a constant again, larger than b_0's noise.
@@ -43,8 +43,8 @@ class CommonError:
     constant: float = 0.0
     edges: float = 0.0
 
-    def of(self, pattern_index: NDArray[np.int64], size: int) -> Array:
-        """The error of some coefficients, shape (len,).
+    def at_patterns(self, pattern_index: NDArray[np.int64], size: int) -> Array:
+        """Evaluate the error of some coefficients, shape (len,).
 
         Parameters
         ----------
@@ -58,19 +58,19 @@ class CommonError:
         return error
 
 
-def common_error(measurement: Measurement, level: float = MASK_LEVEL) -> CommonError:
-    """The most probable common error.
+def estimate_common_error(measurement: Measurement, level: float = MASK_LEVEL) -> CommonError:
+    """Estimate the most probable common error.
 
     The gradient of the zero-filled inverse is taken as Gaussian with its mean power everywhere, the two sizes as
-    Gaussian with the sigmas that `expected_sizes` gives: linear least squares for two numbers.
+    Gaussian with the sigmas that `prior_sigmas` gives: linear least squares for two numbers.
 
     Parameters
     ----------
     measurement : Measurement
     level : float, optional
-        As for `expected_sizes`; `MASK_LEVEL` by default.
+        As for `prior_sigmas`; `MASK_LEVEL` by default.
     """
-    sigmas = np.array(expected_sizes(measurement, level))
+    sigmas = np.array(prior_sigmas(measurement, level))
     wanted = sigmas > 0
     if not wanted.any():
         return CommonError()
@@ -95,7 +95,7 @@ def spot_sizes(measurement: Measurement) -> tuple[float, float]:
     return float(found[0]), float(np.sqrt(power * np.linalg.inv(products)[0, 0]))
 
 
-def expected_sizes(measurement: Measurement, level: float = MASK_LEVEL) -> tuple[float, float]:
+def prior_sigmas(measurement: Measurement, level: float = MASK_LEVEL) -> tuple[float, float]:
     """One standard deviation of the constant and of the edges' share before the data are asked; 0: there is none.
 
     Parameters
@@ -125,12 +125,12 @@ def without_common_error(measurement: Measurement, level: float = MASK_LEVEL) ->
     ----------
     measurement : Measurement
     level : float, optional
-        As for `expected_sizes`; `MASK_LEVEL` by default.
+        As for `prior_sigmas`; `MASK_LEVEL` by default.
     """
-    error = common_error(measurement, level)
+    error = estimate_common_error(measurement, level)
     if error == CommonError():
         return measurement, error
-    coefficient = measurement.coefficient - error.of(measurement.pattern_index, measurement.size)
+    coefficient = measurement.coefficient - error.at_patterns(measurement.pattern_index, measurement.size)
     source = {**measurement.source, _TAKEN_OFF: (error.constant, error.edges)}
     return replace(measurement, coefficient=coefficient, sigma_common=0.0, source=source), error
 
@@ -150,7 +150,7 @@ def without_common_part(residual: Array, measurement: Measurement) -> Array:
     ndarray, shape (M,)
     """
     variance = float(np.mean(measurement.sigma**2))
-    sigmas = np.array(expected_sizes(measurement))
+    sigmas = np.array(prior_sigmas(measurement))
     wanted = sigmas > 0
     if not wanted.any():
         return residual
@@ -188,8 +188,8 @@ _MIN_SHARE = 0.05  # of the light of the open beam
 _SIGMAS = 8.0
 
 
-def light_error(measurement: Measurement) -> float | None:
-    """How much more light all masks pass than d_r and dark level say, as a share of the open beam's; else None.
+def detect_modulation_error(measurement: Measurement) -> float | None:
+    """Detect how much more light all masks pass than d_r and dark level give, as a share of the open beam's; else None.
 
     Only for binary masks, and only where it is beyond what etching, noise and an object could be.
     """

@@ -1,9 +1,9 @@
-"""How large the errors of the coefficients really are, judged by patterns that are held back.
+"""How large the errors of the coefficients really are, found by patterns that are held back.
 
-A detector tells its own noise. Masks that are not quite the design, and files that bring no sigma
-at all, have errors that nobody told. How far the coefficients' power falls with sequency gives a
+A detector reports its own noise. Masks that are not quite the design, and files that bring no sigma
+at all, have errors that nobody reported. How far the coefficients' power falls with sequency gives a
 second estimate (`measurement.coefficients.estimate_sigma`), which takes the fine structure of the object for
-noise where there is much of it. Which of the two is right can be told from the data: the picture
+noise where there is much of it. Which of the two is right can be found from the data: the image
 is made with each of them from seven eighths of the patterns, and the one that predicts the rest
 better is believed, if it is better by more than the luck of the draw.
 """
@@ -22,17 +22,17 @@ from ...masks.orders import sequency_grid
 from ...masks.pattern_set import coefficients
 from ...measurement.coefficients import estimate_sigma
 from ...measurement.measurement import Measurement
-from ..solvers.primal_dual import TRIAL_WEIGHT_IN_SIGMA, Problem, WarmStart
+from ..solvers.primal_dual import INITIAL_WEIGHT_IN_SIGMA, Problem, WarmStart
 from .common_mode import MASK_LEVEL, CommonError, without_common_error
 
 Array = NDArray[np.float64]
 
 MIN_PATTERNS = 64
-_TELLING = 1.25  # a ratio of two sigmas below it changes no picture
+_MIN_RATIO = 1.25  # a ratio of two sigmas below it changes no image
 _SHARES_OF_ESTIMATE = (1.0, 0.5, 0.25, 0.125)
 # in standard errors: enough to believe the larger sigma, enough not to, and where another draw is asked
-_CONVINCING, _SPEAKING_AGAINST, _DOUBTFUL = 0.8, -0.5, 2.0
-_TRIAL_ITERATIONS, _TRIAL_TOLERANCE = 100, 1e-3
+_CONVINCING, _SPEAKING_AGAINST, _UNCERTAIN = 0.8, -0.5, 2.0
+_INITIAL_ITERATIONS, _INITIAL_TOLERANCE = 100, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +91,9 @@ def estimate_noise(measurement: Measurement, *, nonnegative: bool = True, seed: 
     if len(measurement) < MIN_PATTERNS:
         return NoiseEstimate(own, 0.0, measurement.sigma_origin)
     candidates = _candidates(measurement, own)
-    images, misses = _trials(measurement, candidates, nonnegative, seed)
-    if len(candidates) > 1 and abs(_evidence(misses[candidates[0]], misses[candidates[1]])) < _DOUBTFUL:
-        _, more = _trials(measurement, candidates, nonnegative, seed + 1)
+    images, misses = _try_sigmas(measurement, candidates, nonnegative, seed)
+    if len(candidates) > 1 and abs(_evidence(misses[candidates[0]], misses[candidates[1]])) < _UNCERTAIN:
+        _, more = _try_sigmas(measurement, candidates, nonnegative, seed + 1)
         misses = {sigma: np.concatenate([misses[sigma], more[sigma]]) for sigma in candidates}
     best = _choose(candidates, misses)
     image = images[best]
@@ -193,10 +193,10 @@ def _candidates(measurement: Measurement, own: float) -> list[float]:
     if measurement.sigma_is_guessed:
         return [own * share for share in _SHARES_OF_ESTIMATE]
     largest = float(estimate_sigma(measurement.pattern_index, measurement.coefficient, measurement.size)[0][0])
-    bound = largest_mask_error(measurement)
+    bound = max_mask_error(measurement)
     if bound is not None:
         largest = min(largest, math.hypot(own, bound))
-    if largest <= _TELLING * own:
+    if largest <= _MIN_RATIO * own:
         return [own]
     if own == 0:  # nothing between it and the largest could be named
         return [own, largest]
@@ -204,10 +204,10 @@ def _candidates(measurement: Measurement, own: float) -> list[float]:
     return [own, largest] if bound is None else [own, math.sqrt(own * largest), largest]
 
 
-def largest_mask_error(measurement: Measurement) -> float | None:
+def max_mask_error(measurement: Measurement) -> float | None:
     """How large a coefficient's error can be by what a reference scan saw of the masks; None without one.
 
-    The reference tells the mean error e of a +-1 pattern over the field. If errors were scattered over the mask
+    The reference gives the mean error e of a +-1 pattern over the field. If errors were scattered over the mask
     pixel by pixel, that mean would be what is left of them after averaging, and a coefficient would be wrong by
     e sqrt(sum_k>0 s_k^2). Errors of etching go one way over most of a tile: the mean shows them in full, the
     correction takes that off, and less remains.
@@ -218,23 +218,23 @@ def largest_mask_error(measurement: Measurement) -> float | None:
     return measurement.pattern_error * float(np.sqrt(np.sum(others**2)))
 
 
-def _trials(
+def _try_sigmas(
     measurement: Measurement, candidates: list[float], nonnegative: bool, seed: int
 ) -> tuple[dict[float, NDArray[np.float32]], dict[float, Array]]:
-    """For each sigma the picture from seven eighths of the patterns, and how far it misses each of the others."""
+    """Make the image from seven eighths of the patterns for each sigma; how far it misses each of the others."""
     held = draw_rows(measurement, seed)
     kept = measurement.kept(np.delete(np.arange(len(measurement)), held))
-    problem, warm = Problem.of(kept, norm="isotropic", nonnegative=nonnegative), WarmStart()
-    pictures, misses = {}, {}
-    for sigma in sorted(candidates, reverse=True):  # from the smoothest picture on: the next starts there
-        weight = TRIAL_WEIGHT_IN_SIGMA * sigma / measurement.size
-        problem.solve(weight, warm, iterations=_TRIAL_ITERATIONS, tolerance=_TRIAL_TOLERANCE)
+    problem, warm = Problem.from_measurement(kept, norm="isotropic", nonnegative=nonnegative), WarmStart()
+    images, misses = {}, {}
+    for sigma in sorted(candidates, reverse=True):  # from the smoothest image on: the next starts there
+        weight = INITIAL_WEIGHT_IN_SIGMA * sigma / measurement.size
+        problem.solve(weight, warm, iterations=_INITIAL_ITERATIONS, tolerance=_INITIAL_TOLERANCE)
         assert warm.image is not None
-        pictures[sigma] = warm.image.copy()
+        images[sigma] = warm.image.copy()
         misses[sigma] = np.abs(
             coefficients(warm.image, measurement.pattern_index[held]) - measurement.coefficient[held]
         )
-    return pictures, misses
+    return images, misses
 
 
 def _evidence(first: Array, second: Array) -> float:

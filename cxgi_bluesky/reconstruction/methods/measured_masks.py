@@ -1,4 +1,4 @@
-"""Pictures from masks as they are: every bucket is predicted with the measured map of its tile.
+"""Images from masks as they are: every bucket is predicted with the measured map of its tile.
 
 The signed masks W_k (`tile_maps`) take the place of H_k: s_k = sum_xy W_k x. They are no orthogonal set and have
 no fast transform, but a change of basis gives them orthonormal rows: with A' the rows W_k / n, each divided by its
@@ -8,7 +8,7 @@ relative sigma, and A' A'^T = U L U^T,
 
 so that the data term has the same proximal step as in `total_variation`. The error of b_0 that all s_k with k > 0
 share is projected out: their mean is taken off the masks and off the coefficients. Methods that know only the
-Hadamard patterns are given coefficients from which the masks' error, as a picture by total variation shows it, was
+Hadamard patterns are given coefficients from which the masks' error, as an image by total variation shows it, was
 taken off.
 """
 
@@ -26,10 +26,9 @@ from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ..error_model.common_mode import without_common_error
 from ..error_model.noise import estimate_noise, with_model_error
-from ..solvers.primal_dual import TRIAL_WEIGHT_IN_SIGMA, chosen_weight
+from ..solvers.primal_dual import INITIAL_WEIGHT_IN_SIGMA, Image, choose_weight
 from .linear import Form, Weighting, check_choice, exposure_shares, fill_corner
 
-Image = NDArray[np.float32]
 Array = NDArray[np.float64]
 
 _MIN_EIGENVALUE = 1e-6  # of the largest: below it two masks are the same mask
@@ -54,7 +53,7 @@ class MaskSystem:
     importance: Image
 
     @classmethod
-    def of(cls, measurement: Measurement) -> MaskSystem:
+    def from_measurement(cls, measurement: Measurement) -> MaskSystem:
         """The system of a measurement with masks; its sigma weighs the buckets."""
         size, masks, coefficient = measurement.size, masks_of(measurement), measurement.coefficient
         others = measurement.pattern_index != 0
@@ -84,7 +83,7 @@ def masks_of(measurement: Measurement) -> Image:
 
 def least_squares(measurement: Measurement) -> tuple[Image, dict[str, Any]]:
     """Weighted least squares, as far as the noise allows: directions are shrunk by L / (L + noise / signal)."""
-    system = MaskSystem.of(measurement)
+    system = MaskSystem.from_measurement(measurement)
     noise = float(np.mean(measurement.sigma**2)) / measurement.size**2
     spread = system.coefficient * np.sqrt(system.importance)
     signal = max(float(np.mean(spread.astype(np.float64) ** 2)) - noise, 1e-6 * float(np.mean(spread**2)))
@@ -143,9 +142,9 @@ def mask_correlation(
 
 
 def without_mask_error(measurement: Measurement) -> Measurement:
-    """Coefficients of the Hadamard patterns: what the masks' error adds, by a trial picture, is taken off."""
-    system = MaskSystem.of(measurement)
-    image = _solve(measurement, system, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), True, None)[0]
+    """Coefficients of the Hadamard patterns: what the masks' error adds, by an initial image, is taken off."""
+    system = MaskSystem.from_measurement(measurement)
+    image = _solve(measurement, system, INITIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), True, None)[0]
     return _correct(measurement, image)
 
 
@@ -165,7 +164,7 @@ def mask_tv(
     measurement : Measurement
         With its masks.
     weight : float, optional
-        As for `tv`; by default it follows from the noise, the model error and the picture's own gradients.
+        As for `tv`; by default it follows from the noise, the model error and the image's own gradients.
     norm : {"symmetric"}, optional
         The only one.
     nonnegative : bool, optional
@@ -185,22 +184,22 @@ def mask_tv(
         raise MeasurementError(f"norm {norm!r} is not there for measured masks: take symmetric, or leave the maps out")
     if weight is not None and not (math.isfinite(weight) and weight >= 0):
         raise MeasurementError(f"weight {weight} of the total variation is not a number >= 0")
-    system = MaskSystem.of(measurement)
-    start, told = None, {"weight": weight, "weight_origin": "given"}
+    system = MaskSystem.from_measurement(measurement)
+    start, parameters = None, {"weight": weight, "weight_origin": "given"}
     if weight is None:
-        start, _ = _solve(measurement, system, TRIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), nonnegative, None)
+        start, _ = _solve(measurement, system, INITIAL_WEIGHT_IN_SIGMA * _pixel_sigma(measurement), nonnegative, None)
         corrected, _ = without_common_error(_correct(measurement, start))
         noise = estimate_noise(corrected, nonnegative=nonnegative)
         corrected = with_model_error(corrected, noise)
-        weight = chosen_weight(corrected, noise.initial_image)
+        weight = choose_weight(corrected, noise.initial_image)
         if not np.array_equal(corrected.sigma, measurement.sigma):  # only then do the buckets weigh otherwise
             measurement = replace(measurement, sigma=corrected.sigma)
-            system = MaskSystem.of(measurement)
-        told = {"weight": weight, "weight_origin": "noise, model error and gradients", "sigma": noise.sigma}
-        told |= {"model_sigma": noise.model_sigma, "sigma_origin": noise.origin}
+            system = MaskSystem.from_measurement(measurement)
+        parameters = {"weight": weight, "weight_origin": "noise, model error and gradients", "sigma": noise.sigma}
+        parameters |= {"model_sigma": noise.model_sigma, "sigma_origin": noise.origin}
     image, done = _solve(measurement, system, weight, nonnegative, start, iterations=iterations, tolerance=tolerance)
     return image, {
-        **told,
+        **parameters,
         "norm": norm,
         "nonnegative": nonnegative,
         "iterations": done,
@@ -210,7 +209,7 @@ def mask_tv(
 
 
 def mask_network(measurement: Measurement, **options: Any) -> tuple[Image, dict[str, Any]]:
-    """`ch_mwcnn`, beginning with the picture of `mask_tv`, from coefficients without the masks' error by it.
+    """`ch_mwcnn`, with the image of `mask_tv` as the initial one, from coefficients without the masks' error by it.
 
     Parameters
     ----------
@@ -227,8 +226,8 @@ def mask_network(measurement: Measurement, **options: Any) -> tuple[Image, dict[
     """
     from ..ch_mwcnn.predict import ch_mwcnn
 
-    picture, _ = mask_tv(measurement)
-    return ch_mwcnn(_correct(measurement, picture), begin=picture, **options)
+    image, _ = mask_tv(measurement)
+    return ch_mwcnn(_correct(measurement, image), initial=image, **options)
 
 
 def _correct(measurement: Measurement, image: Image) -> Measurement:
@@ -272,9 +271,9 @@ def _solve(
         ahead = 2 * moved - image
         change = rho * (moved - image)
         image = image + change
-        trial = dual + dual_step * _gradients(ahead)
-        trial *= radius / np.maximum(np.hypot(trial[:, :1], trial[:, 1:]), radius)
-        dual += rho * (trial - dual)
+        stepped = dual + dual_step * _gradients(ahead)
+        stepped *= radius / np.maximum(np.hypot(stepped[:, :1], stepped[:, 1:]), radius)
+        dual += rho * (stepped - dual)
         if nonnegative:
             sign += rho * (np.minimum(sign + dual_step * ahead, np.float32(0)) - sign)
         if done > 3 and float(np.sqrt(np.mean(change**2))) <= tolerance * deviation:

@@ -204,10 +204,10 @@ def cnr_curve(
         )
     sums = _Sums(measurement.patterns.shape[1:], form)
     curve: list[tuple[int, float]] = []
-    for begin, end in pairwise([0, *stops]):
-        bucket = measurement.bucket[begin:end]
-        for place, chunk in _chunks(measurement.patterns, measurement.pattern_index[begin:end]):
-            sums.add(bucket[place], chunk)
+    for start, end in pairwise([0, *stops]):
+        bucket = measurement.bucket[start:end]
+        for rows, chunk in _chunks(measurement.patterns, measurement.pattern_index[start:end]):
+            sums.add(bucket[rows], chunk)
         curve.append((end, cnr(sums.image(), truth)))
     return curve
 

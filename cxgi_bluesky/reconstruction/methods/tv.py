@@ -19,7 +19,7 @@ from ..error_model.calibration import calibrate, scales, scatter
 from ..error_model.common_mode import MASK_LEVEL
 from ..error_model.noise import PreparedMeasurement, estimate_noise, with_model_error
 from ..error_model.resampling import resample
-from ..solvers.primal_dual import Image, Norm, Problem, WarmStart, chosen_weight
+from ..solvers.primal_dual import Image, Norm, Problem, WarmStart, choose_weight
 from .linear import check_choice
 
 
@@ -41,7 +41,7 @@ def tv(
     measurement : Measurement
     weight : float, optional
         Weight of the total variation for orthonormal coefficients, in the unit of the image.
-        By default it follows from the noise, the model error and the picture's own gradients, see
+        By default it follows from the noise, the model error and the image's own gradients, see
         `noise` and `regularization`.
     norm : {"symmetric", "isotropic", "anisotropic"}, optional
         Length of the gradient: Euclidean, as the mean over the four pairs of forward and backward
@@ -55,7 +55,7 @@ def tv(
         Stops when the image changes by less than this fraction of its deviation in an iteration; 1e-4 by default.
     mask_level : float, optional
         How much more or less light than designed etched masks may pass (relative sigma), 0.02 by default; what that
-        adds to the coefficients is told from the data (`common_mode`). 0: masks as designed, only b_0 is uncertain.
+        adds to the coefficients is found from the data (`common_mode`). 0: masks as designed, only b_0 is uncertain.
     warm : WarmStart, optional
         For a series of growing measurements, as in a running scan.
 
@@ -81,7 +81,7 @@ def tv(
     if weight is None:
         measurement, weight, warm, chosen = _choose(prepared, nonnegative, warm)
     warm = WarmStart() if warm is None else warm
-    problem = Problem.of(measurement, norm=norm, nonnegative=nonnegative)
+    problem = Problem.from_measurement(measurement, norm=norm, nonnegative=nonnegative)
     done, stopped_by = problem.solve(weight, warm, iterations=iterations, tolerance=tolerance)
     assert warm.image is not None
     image = np.maximum(warm.image, 0) if nonnegative else warm.image.copy()  # the last step may overshoot a little
@@ -103,7 +103,7 @@ def _choose(
     """Measurement with its full sigma, the weight, where to start, and what is to be told of it."""
     noise = prepared.noise if nonnegative else estimate_noise(prepared, nonnegative=False)
     measurement = with_model_error(prepared, noise)
-    weight = chosen_weight(measurement, noise.initial_image)
+    weight = choose_weight(measurement, noise.initial_image)
     parameters = {
         "weight": weight,
         "weight_origin": "noise, model error and gradients",

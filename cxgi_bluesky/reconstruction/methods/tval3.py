@@ -104,7 +104,7 @@ def tval3(
     size = measurement.size
     coefficient = measurement.coefficient_grid() / size
     extent = float(np.ptp(measurement.coefficient)) / size
-    told = {
+    parameters = {
         "mu": mu,
         "beta": beta,
         "norm": norm,
@@ -115,7 +115,7 @@ def tval3(
     if extent == 0:  # one coefficient, or all of them 0
         flat = (walsh_hadamard_2d(coefficient) / size).astype(np.float32)
         return np.maximum(flat, 0) if nonnegative else flat, {
-            **told,
+            **parameters,
             "iterations": 0,
             "updates": 0,
             "stopped_by": "flat",
@@ -139,7 +139,7 @@ def tval3(
     if warm is not None:
         warm.image, warm.gradient, warm.data = image, gradient, multiplier
     return image.copy(), {
-        **told,
+        **parameters,
         "iterations": steps,
         "updates": updates,
         "tolerance": tolerance,

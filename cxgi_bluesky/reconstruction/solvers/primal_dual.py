@@ -71,7 +71,9 @@ class Problem:
     nonnegative: bool
 
     @classmethod
-    def of(cls, measurement: Measurement, *, norm: Norm = "symmetric", nonnegative: bool = True) -> Problem:
+    def from_measurement(
+        cls, measurement: Measurement, *, norm: Norm = "symmetric", nonnegative: bool = True
+    ) -> Problem:
         """The problem of a measurement.
 
         Parameters
@@ -147,19 +149,19 @@ def importance_of(measured: NDArray[np.bool_], variance: NDArray[Any]) -> Image:
     variance : ndarray, shape (n, n)
         Of each coefficient; any number where not measured.
     """
-    told = variance[measured]
-    mean = float(np.mean(told))
+    measured_variance = variance[measured]
+    mean = float(np.mean(measured_variance))
     grid: Image = measured.astype(np.float32)
     if mean > 0:
         floor = 0.0025 * mean  # a vanishing sigma must not rule alone
-        grid[measured] = mean / np.maximum(told, floor)
+        grid[measured] = mean / np.maximum(measured_variance, floor)
     return grid
 
 
 # ---------------------------------------------------------------- the weight of the total variation, without the truth
 
 
-TRIAL_WEIGHT_IN_SIGMA = 0.5
+INITIAL_WEIGHT_IN_SIGMA = 0.5
 
 # ln(weight / sigma) = a + b ln(mean gradient / sigma) + c ln(sigma / rms coefficient) + d ln(fraction),
 # fitted by benchmarks/weight_law.py to random objects of the training families, never to evaluation objects.
@@ -167,23 +169,23 @@ _LAW = (-1.07, -0.89, -0.56, 0.98)
 _WEIGHT_RANGE = (0.025, 1.0)  # in sigma: of the fit
 
 
-def chosen_weight(measurement: Measurement, trial: NDArray[np.float32] | None) -> float:
-    """Weight for orthonormal coefficients, in the unit of the image.
+def choose_weight(measurement: Measurement, initial: NDArray[np.float32] | None) -> float:
+    """Choose the weight for orthonormal coefficients, in the unit of the image.
 
     Parameters
     ----------
     measurement : Measurement
         With its full sigma, model error included.
-    trial : ndarray, shape (n, n), or None
-        A picture made with a weight of `TRIAL_WEIGHT_IN_SIGMA`; without one, that is the answer.
+    initial : ndarray, shape (n, n), or None
+        An image made with a weight of `INITIAL_WEIGHT_IN_SIGMA`; without one, that is the answer.
     """
     sigma = float(np.sqrt(np.mean(measurement.sigma**2)))
     others = measurement.coefficient[measurement.pattern_index != 0]
     rms = float(np.sqrt(np.mean(others**2))) if len(others) else 0.0
     pixel_sigma = sigma / measurement.size
-    if trial is None:
-        return TRIAL_WEIGHT_IN_SIGMA * pixel_sigma
-    return weight_by_law(pixel_sigma, rms / measurement.size, mean_gradient(trial), measurement.fraction)
+    if initial is None:
+        return INITIAL_WEIGHT_IN_SIGMA * pixel_sigma
+    return weight_by_law(pixel_sigma, rms / measurement.size, mean_gradient(initial), measurement.fraction)
 
 
 def weight_by_law(sigma: float, rms: float, gradient: float, fraction: float) -> float:
@@ -196,12 +198,12 @@ def weight_by_law(sigma: float, rms: float, gradient: float, fraction: float) ->
     rms : float
         Root mean square of the measured coefficients, k = 0 left out.
     gradient : float
-        `mean_gradient` of a picture made with `TRIAL_WEIGHT_IN_SIGMA`.
+        `mean_gradient` of an image made with `INITIAL_WEIGHT_IN_SIGMA`.
     fraction : float
         Sampling fraction M / N.
     """
     if sigma == 0 or rms == 0:
-        return TRIAL_WEIGHT_IN_SIGMA * sigma
+        return INITIAL_WEIGHT_IN_SIGMA * sigma
     steepness = max(gradient / sigma, 1e-6)
     a, b, c, d = _LAW
     in_sigma = math.exp(a + b * math.log(steepness) + c * math.log(sigma / rms) + d * math.log(fraction))
