@@ -247,6 +247,14 @@ def test_begins_with_the_picture_it_is_given(tiny_weights):
     assert psnr(given, truth) > psnr(own, truth) + 6
 
 
+def test_the_former_name_of_the_initial_image_warns(tiny_weights):
+    scan = signed_measurement(cas(32), PatternSet.from_fraction(32, 0.2), sigma=2.0)
+    expected, _ = ch_mwcnn(scan, weights=tiny_weights, initial=cas(32))
+    with pytest.warns(FutureWarning, match="begin is now initial"):
+        image, _ = ch_mwcnn(scan, weights=tiny_weights, begin=cas(32))
+    np.testing.assert_array_equal(image, expected)
+
+
 def test_no_measurement_gives_no_picture():
     assert ch_mwcnn_many([]) == []
     assert reconstruct_many([]) == []
