@@ -1,4 +1,4 @@
-"""Which order to measure on a board as etching leaves it: CNR of every method on the twin of the Au board.
+"""Which order to measure on a board as etching leaves it: CNR of every method on the simulated Au board.
 
 768 of 4096 patterns, defects of the forward model, photon and electrometer noise, stage errors; the source is steady.
 Baseline: the zero-filled inverse of the same buckets.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.sandpaper --count 10000 [--plan]
 
-Without --plan the twin is scanned directly; with it, by the plans in a RunEngine over soft devices.
+Without --plan the simulation is scanned directly; with it, by the plans in a RunEngine over simulated devices.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Time and memory of a scan of the twin on etched tiles: drawn for the first time, and from the cache.
+"""Time and memory of a simulated scan on etched tiles: drawn for the first time, and from the cache.
 
 Each scan runs in a process of its own; the first starts with an empty cache folder. Baseline: the
 same scan of a board without defects.

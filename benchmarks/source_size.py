@@ -1,7 +1,7 @@
 """What the source does to a picture: edge widths of ghost and direct image, the knife edge, predicted D_r.
 
-An 8 degree tilted, sharp edge on the twin of the Au board at three spot sizes: the ghost image of 768 patterns by `tv`
-beside the direct image, and the width that geometry predicts for the latter. Then knife-edge scans of the twin (drift
+An 8 degree tilted, sharp edge on the simulated Au board at three spot sizes: the ghost image of 768 patterns by `tv`
+beside the direct image, and the width that geometry predicts for the latter. Then simulated knife-edge scans (drift
 and noise on): the fitted spot's errors over their stated sigma. Last, D_r of both boards for a few spectra (spekpy).
 """
 

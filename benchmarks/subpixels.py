@@ -1,4 +1,4 @@
-"""Whether the twin's numbers depend on its sub-pixels: the same scan at 2, 4, 8 and 16 per mask pixel.
+"""Whether the simulated numbers depend on its sub-pixels: the same scan at 2, 4, 8 and 16 per mask pixel.
 
 The same board, stage errors and noise each time. Buckets: rms difference from those of the finest, relative
 to their spread. CNR of `correlation` and `tv` against the true transmission on mask pixels.

@@ -1,4 +1,4 @@
-"""Etched boards of the twin for the comparison of the suite's part `network`: every kind of reference, every method."""
+"""Simulated etched boards for the comparison of the suite's part `network`: every kind of reference, every method."""
 
 from __future__ import annotations
 

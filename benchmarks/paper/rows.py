@@ -104,7 +104,7 @@ def scan_objects(
 
 
 def _d_r(reference: Exposures) -> tuple[float, float]:
-    measured = reference.measured_d_r()
+    measured = reference.estimate_d_r()
     return (math.nan, math.nan) if measured is None else measured
 
 

@@ -42,7 +42,7 @@ def without_noise(parameters: SimulationParameters) -> SimulationParameters:
 def beamline(
     board: str, object_name: str, seed: int, parameters: SimulationParameters | None = None, *, run: int = 0
 ) -> SimulatedMaskBeamline:
-    """Soft devices over the twin, its board etched unless parameters say otherwise.
+    """Simulated devices, their board etched unless parameters say otherwise.
 
     The board is that of the seed; noise, drift and stage errors are other ones in each run.
     """

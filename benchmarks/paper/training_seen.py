@@ -70,7 +70,7 @@ def seen_by(card: Mapping[str, Any]) -> TrainingSeen:
 
 
 def sizes_of(board_name: str) -> dict[str, float]:
-    """The defects of one of the paper's boards as the twin has them, lengths in mask pixels; and its D_r."""
+    """The defects of one of the paper's boards as simulated, lengths in mask pixels; and its D_r."""
     board = load_board(board_name)
     parameters = simulation_parameters(board, etched=True)
     assert isinstance(parameters.defects, Defects)

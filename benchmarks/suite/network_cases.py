@@ -59,7 +59,7 @@ def _objects(seed: int, size: int, per_seed: int) -> Iterator[tuple[str, str, Im
 
 
 def unseen(name: str, size: int) -> NDArray[np.float32]:
-    """An object of the twin on pixels."""
+    """A simulated object on pixels."""
     return block_mean(render_object(name, size, _SUBPIXELS), _SUBPIXELS)
 
 

@@ -154,7 +154,7 @@ def _boards(found: Row, part: Row) -> list[str]:
     peer = "" if there else f" {PEER_NAME}: {part['peer']['why'] or NOT_INSTALLED}."
     head = ("object", "order", "reference", "method", "CNR", "PSNR dB", "SSIM", "gap um", "network's CNR / its CNR")
     return [
-        f"#### Etched boards of the twin (boards: {found['boards']})",
+        f"#### Simulated etched boards (boards: {found['boards']})",
         "CAS and gear: Cu 32 x 32, all 1024 patterns, whose order matters little; gold: Au 64 x 64, 768 of 4096. "
         "TV/L2 takes the masks for the design, TV/L2 + edges is the package's `tv`. PSNR and SSIM after an affine fit; "
         f"gap: a dash where fewer than half of the boards show one.{peer} {found['seen']}",

@@ -1,7 +1,7 @@
 """The anchor workload: five images, 768 of 4096 patterns, Gaussian noise of a stated level.
 
 Camera, astronaut, coins and the Shepp-Logan phantom (scikit-image): cropped to the central square,
-grey, resized to 64 x 64 with anti-aliasing, then scaled to 0..1. "CAS": the twin's stencil (DejaVu
+grey, resized to 64 x 64 with anti-aliasing, then scaled to 0..1. "CAS": the simulated stencil (DejaVu
 Sans Bold, 94 % of the field wide, at most 42 % = 27 px high), cut at one half to 0 and 1.
 
 These numbers were published for the workload without the code that made its images (30 dB, PSNR dB /

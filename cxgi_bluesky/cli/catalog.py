@@ -96,7 +96,7 @@ def _find_measured_d_r(catalog: Any, exposures: Any, echo: Echo) -> tuple[float,
     except CxgiError as error:
         echo(f"D_r measured: not known without the dark, {error}")
         return None
-    measured: tuple[float, float] | None = exposures.measured_d_r(dark=dark)
+    measured: tuple[float, float] | None = exposures.estimate_d_r(dark=dark)
     return measured
 
 

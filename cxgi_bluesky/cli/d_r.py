@@ -139,7 +139,7 @@ def _measure(options: argparse.Namespace, echo: Echo) -> Payload:
 
     catalog = open_catalog(options.data)
     exposures = read_exposures(find_named_run(catalog, options.run))
-    found = exposures.measured_d_r(dark=dark_level(exposures.metadata, read_linked_dark(catalog, exposures)))
+    found = exposures.estimate_d_r(dark=dark_level(exposures.metadata, read_linked_dark(catalog, exposures)))
     if found is None:
         raise ConfigError(
             f"run {options.run} has no all-metal exposures: a reference_scan or metal_scan has, or hadamard_scan with "

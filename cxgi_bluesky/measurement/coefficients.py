@@ -34,8 +34,8 @@ class Coefficients:
     def __len__(self) -> int:
         return len(self.index)
 
-    def scaled(self, factor: float) -> Coefficients:
-        """Values and sigmas times a factor."""
+    def rescale(self, factor: float) -> Coefficients:
+        """Multiply values and sigmas by a factor."""
         sigma = None if self.sigma is None else self.sigma * factor
         return Coefficients(self.index, self.value * factor, sigma, self.sigma_common * factor)
 

@@ -174,8 +174,8 @@ class Exposures:
         """Unit of the buckets: "pA", a mean over the exposure, or "counts", a sum over it."""
         return "pA" if self._metadata is None else self._metadata.bucket_unit or "pA"
 
-    def measured_d_r(self, *, dark: float | None = None) -> tuple[float, float] | None:
-        """Modulation depth ratio 1 - metal / open as measured, and its sigma; None without an all-metal exposure.
+    def estimate_d_r(self, *, dark: float | None = None) -> tuple[float, float] | None:
+        """Estimate the modulation depth ratio 1 - metal / open, and its sigma; None without an all-metal exposure.
 
         The open tile is that of the stream ``incident`` where there is one, as the metal tile is then
         exposed with the object out too. The dark is the run's own, else the `dark` given.
@@ -235,7 +235,7 @@ class Exposures:
                 "open_left_out": len(self.streams["open"]) - len(good_opens),
                 "dark_subtracted": dark,
                 "drift_rms": drift.rms,
-                "d_r_measured": self.measured_d_r(dark=dark),
+                "d_r_measured": self.estimate_d_r(dark=dark),
             },
         )
 

@@ -72,7 +72,7 @@ class Measurement:
         The signed masks W_k as they are, where maps of the tiles were recorded: s_k = sum_xy W_k * image.
     mirrored : bool
         Whether the board was mounted back to front. The coefficients, and `masks`, are then of the object turned over
-        along x, as the etched side sees it, and `reconstruct` turns its images back (`seen_by_beam`).
+        along x, as the etched side sees it, and `reconstruct` turns its images back (`to_beam_view`).
     source : dict
         Where the measurement came from (file, run uids, coding, what was left out).
     """
@@ -129,7 +129,7 @@ class Measurement:
 
     # ------------------------------------------------------------ views
 
-    def seen_by_beam(self, image: NDArray[Any]) -> NDArray[Any]:
+    def to_beam_view(self, image: NDArray[Any]) -> NDArray[Any]:
         """Turn an image (..., n, n) from the board's view to the beam's, or back: over along x if mirrored."""
         return image[..., ::-1] if self.mirrored else image
 
@@ -142,8 +142,8 @@ class Measurement:
         """Coefficients at their indices (i, j), k = i * n + j; 0 where not measured; shape (n, n)."""
         return self._on_grid(self.coefficient, 0.0)
 
-    def measured_grid(self) -> NDArray[np.bool_]:
-        """True where a coefficient was measured, shape (n, n)."""
+    def sampling_grid(self) -> NDArray[np.bool_]:
+        """Grid that is True where a coefficient was measured, shape (n, n)."""
         return self._on_grid(1.0, 0.0) > 0
 
     def sigma_grid(self) -> Array:
@@ -178,13 +178,13 @@ class Measurement:
 
     def rows(self, rows: NDArray[np.int64]) -> Self:
         """Take some of the patterns, by their rows here; a sigma estimated from all is estimated anew."""
-        part = self.kept(rows)
+        part = self.take(rows)
         if not self.sigma_is_guessed:
             return part
         sigma, origin = estimate_sigma(part.pattern_index, part.coefficient, part.size)
         return replace(part, sigma=sigma, sigma_origin=origin)
 
-    def kept(self, rows: NDArray[np.int64]) -> Self:
+    def take(self, rows: NDArray[np.int64]) -> Self:
         """Take some of the patterns, by their rows here, their sigma as it is."""
         return replace(
             self,
@@ -208,15 +208,15 @@ class Measurement:
             raise MeasurementError(
                 f"tile maps for coding {self.source.get('coding')!r}: only binary buckets are of one mask"
             )
-        masks = self.seen_by_beam(
+        masks = self.to_beam_view(
             maps.to_signed_masks(self.pattern_index, self.d_r)
         )  # maps are as the beam sees the tiles
         return replace(self, masks=masks, source={**self.source, "tile_maps_sha256": maps.sha256})
 
-    def predicted(self, image: ArrayLike) -> Array:
-        """Coefficients that an image would give, with the masks as they are where they are known; shape (M,).
+    def predict(self, image: ArrayLike) -> Array:
+        """Predict the coefficients of an image, with the masks as they are where they are known; shape (M,).
 
-        Of a mirrored measurement, the image as the board sees it (`seen_by_beam`).
+        Of a mirrored measurement, the image as the board sees it (`to_beam_view`).
         """
         if self.masks is None:
             return coefficients(image, self.pattern_index)
@@ -292,7 +292,7 @@ class Measurement:
         else:
             raise MeasurementError(f"coding {coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
         factor, scale = scale_factor(incident, size)
-        kept, held_back = reduced.scaled(factor).split(validation)
+        kept, held_back = reduced.rescale(factor).split(validation)
         values, origin = kept.sigma, sigma_origin
         if values is None:
             values, origin = estimate_sigma(kept.index, kept.value, size)

@@ -112,7 +112,7 @@ def _finish(
     scale = "relative" if method.is_covariance else measurement.scale
     quality = {} if method.is_covariance else {"data_misfit": data_misfit(image, measurement)}
     return Reconstruction(
-        image=measurement.seen_by_beam(image),
+        image=measurement.to_beam_view(image),
         scale=scale,
         method=method.name,
         parameters=parameters,
@@ -146,7 +146,7 @@ def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
         As the board sees it, in the unit of the measurement.
     measurement : Measurement
     """
-    residual = measurement.coefficient - measurement.predicted(image)
+    residual = measurement.coefficient - measurement.predict(image)
     variance = float(np.mean(measurement.sigma**2))
     if variance == 0:
         return None

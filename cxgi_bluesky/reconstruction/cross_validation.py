@@ -85,7 +85,7 @@ def cross_validate(
     if len(measurement) < MIN_PATTERNS:
         return None
     if measurement.mirrored:  # all that follows is as the board sees it
-        image = None if image is None else measurement.seen_by_beam(image)
+        image = None if image is None else measurement.to_beam_view(image)
         measurement = replace(measurement, mirrored=False)
     predictor = method
     if not find_method(method).predicts_unmeasured:
@@ -138,7 +138,7 @@ def _predict_held_out(
 ) -> tuple[Array, Array]:
     """Coefficients held back: as an image of all others predicts them, and as measured."""
     kept = np.delete(np.arange(len(measurement)), held)
-    expected = measurement.predicted(reconstruct(measurement.rows(kept), method=predictor, **options).image)
+    expected = measurement.predict(reconstruct(measurement.rows(kept), method=predictor, **options).image)
     return expected[held] + _level(measurement, expected, kept), measurement.coefficient[held]
 
 
@@ -222,7 +222,7 @@ def reconstruct_and_check(
     result = reconstruct(prepared, method=method, **options)
     cold = {name: value for name, value in options.items() if name != "warm"}
     score = cross_validate(prepared, method=method, image=result.image, designed=designed, **cold)
-    result = replace(result, image=measurement.seen_by_beam(result.image))
+    result = replace(result, image=measurement.to_beam_view(result.image))
     checks = {
         "unmeasured_share": result.unmeasured_share,
         "held_out": score,
@@ -233,7 +233,7 @@ def reconstruct_and_check(
     if not details or kind is None:
         return result
     sigma = estimate_uncertainty(designed, method=method, kind=kind, **options)
-    return replace(result, uncertainty=measurement.seen_by_beam(sigma), uncertainty_kind=kind)
+    return replace(result, uncertainty=measurement.to_beam_view(sigma), uncertainty_kind=kind)
 
 
 def _with_designed_masks(measurement: PreparedMeasurement) -> PreparedMeasurement:

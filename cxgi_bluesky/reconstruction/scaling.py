@@ -43,7 +43,7 @@ def in_unit(measurement: Measurement, unit: float) -> Measurement:
         coefficient=measurement.coefficient / unit,
         sigma=measurement.sigma / unit,
         sigma_common=measurement.sigma_common / unit,
-        validation=None if beyond is None else beyond.scaled(1 / unit),
+        validation=None if beyond is None else beyond.rescale(1 / unit),
     )
 
 

@@ -48,18 +48,18 @@ def dark(events=(("dark", -1, 0.5),), **more) -> Exposures:
 
 def test_a_linked_dark_is_in_d_r_too():
     metal = run([*ALL, ("open", -1, 10.5), ("metal", -1, 10 * T0 + 0.5)])
-    assert metal.measured_d_r(dark=0.5)[0] == pytest.approx(1 - T0)
+    assert metal.estimate_d_r(dark=0.5)[0] == pytest.approx(1 - T0)
     assert metal.buckets(dark=0.5).source["d_r_measured"][0] == pytest.approx(1 - T0)
     own = run([*ALL, ("open", -1, 10.5), ("metal", -1, 10 * T0 + 0.5), ("dark", -1, 0.5)])
-    assert own.measured_d_r(dark=3.0)[0] == pytest.approx(1 - T0)
+    assert own.estimate_d_r(dark=3.0)[0] == pytest.approx(1 - T0)
 
 
 @pytest.mark.parametrize("i0", [0.01, 1.0, 100.0])
 def test_d_r_and_its_dark_do_not_depend_on_the_unit_of_i0(i0):
     tiles = [("open", -1, 10.5, i0), ("metal", -1, 10 * T0 + 0.5, i0), ("dark", -1, 0.5, i0)]
-    measured, sigma = run([*((stream, k, value, i0) for stream, k, value, *_ in ALL), *tiles], i0="mon").measured_d_r()
+    measured, sigma = run([*((stream, k, value, i0) for stream, k, value, *_ in ALL), *tiles], i0="mon").estimate_d_r()
     assert measured == pytest.approx(1 - T0)
-    assert sigma == pytest.approx(run([*ALL, *((*tile[:3], 1.0) for tile in tiles)], i0="mon").measured_d_r()[1])
+    assert sigma == pytest.approx(run([*ALL, *((*tile[:3], 1.0) for tile in tiles)], i0="mon").estimate_d_r()[1])
 
 
 @pytest.mark.parametrize("events", [(), (("dark", -1, float("nan")),)])

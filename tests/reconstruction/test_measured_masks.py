@@ -164,10 +164,8 @@ def test_a_subset_takes_its_masks_along(imperfect):
 
 def test_predictions_use_the_masks(imperfect):
     m, truth = imperfect
-    np.testing.assert_allclose(m.predicted(truth), m.coefficient, atol=3.0)
-    assert np.std(replace(m, masks=None).predicted(truth) - m.coefficient) > 2 * np.std(
-        m.predicted(truth) - m.coefficient
-    )
+    np.testing.assert_allclose(m.predict(truth), m.coefficient, atol=3.0)
+    assert np.std(replace(m, masks=None).predict(truth) - m.coefficient) > 2 * np.std(m.predict(truth) - m.coefficient)
 
 
 def test_masks_of_another_shape_are_refused(imperfect):

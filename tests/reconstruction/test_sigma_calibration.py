@@ -93,7 +93,7 @@ def test_without_some_patterns_it_is_the_measurement_of_the_others():
     given = input_of(whole)
     held = _draw_masks(given.measured)[0]
     part = _without(given, held)
-    expected = input_of(whole.kept(np.flatnonzero(held.ravel().numpy()[whole.pattern_index] == 0)))
+    expected = input_of(whole.take(np.flatnonzero(held.ravel().numpy()[whole.pattern_index] == 0)))
     torch.testing.assert_close(part.coefficients, expected.coefficients, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(part.variance * part.measured, expected.variance, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(part.zero_level, expected.zero_level, atol=1e-5, rtol=1e-4)

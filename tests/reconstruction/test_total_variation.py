@@ -37,7 +37,7 @@ def test_is_a_minimum_of_its_objective():
     m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=1.0)
     result = reconstruct(m, method="tv", iterations=3000, tolerance=0)
     weight, image = result.parameters["weight"], result.image.astype(float)
-    grid, measured = m.coefficient_grid() / 32, m.measured_grid()
+    grid, measured = m.coefficient_grid() / 32, m.sampling_grid()
     best = objective(image, grid, measured, weight)
     rng = np.random.default_rng(0)
     for size in (1e-1, 1e-2):

@@ -109,7 +109,7 @@ def test_the_expected_error_is_extrapolated_by_sequency():
     m = signed_measurement(TRUTH, FEW, sigma=0.5)
     left_out = rng.choice(m.pattern_index, size=(24, 38))
     missed = rms_miss[left_out] * rng.normal(size=left_out.shape)
-    unmeasured = ~m.measured_grid().ravel()
+    unmeasured = ~m.sampling_grid().ravel()
     true = np.sqrt(np.sum(rms_miss[unmeasured] ** 2) + np.sum(m.sigma**2)) / 32**2
     assert extrapolate_error(m, left_out, missed) == pytest.approx(true, rel=0.15)
     whole = signed_measurement(TRUTH, sigma=0.5)

@@ -117,8 +117,8 @@ def _without_monitor(documents: Any) -> Any:
     """Drop the monitor from documents: simulated devices have none."""
     for name, document in documents:
         if name == "start":
-            words = cxgi_block(document)
-            document = {**document, "cxgi": {**words, "fields": {**words["fields"], "i0": None}}}
+            block = cxgi_block(document)
+            document = {**document, "cxgi": {**block, "fields": {**block["fields"], "i0": None}}}
         yield name, document
 
 

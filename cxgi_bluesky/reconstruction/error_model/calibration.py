@@ -127,7 +127,7 @@ def extrapolate_error(measurement: Measurement, left_out: NDArray[np.int64], mis
     float
         In the unit of the image.
     """
-    variance, unmeasured = float(np.mean(measurement.sigma**2)), ~measurement.measured_grid().ravel()
+    variance, unmeasured = float(np.mean(measurement.sigma**2)), ~measurement.sampling_grid().ravel()
     power, extrapolated = missed.ravel() ** 2, 0.0
     mean = float(power.mean()) if power.size else 0.0
     if mean > 0 and unmeasured.any():

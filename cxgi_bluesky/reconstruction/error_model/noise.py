@@ -223,7 +223,7 @@ def _try_sigmas(
 ) -> tuple[dict[float, NDArray[np.float32]], dict[float, Array]]:
     """Make the image from seven eighths of the patterns for each sigma; how far it misses each of the others."""
     held = draw_rows(measurement, seed)
-    kept = measurement.kept(np.delete(np.arange(len(measurement)), held))
+    kept = measurement.take(np.delete(np.arange(len(measurement)), held))
     problem, warm = Problem.from_measurement(kept, norm="isotropic", nonnegative=nonnegative), WarmStart()
     images, misses = {}, {}
     for sigma in sorted(candidates, reverse=True):  # from the smoothest image on: the next starts there

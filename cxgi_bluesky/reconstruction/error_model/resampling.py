@@ -98,7 +98,7 @@ def resample(
     for draw in range(draws if leave_out else 0):
         held = draw_rows(measurement, seed + draw)
         kept = np.delete(np.arange(len(measurement)), held)
-        reduced.append(solve(noisy(measurement.coefficient).kept(kept), base.copy()))
+        reduced.append(solve(noisy(measurement.coefficient).take(kept), base.copy()))
         left_out.append(measurement.pattern_index[held])
         missed.append(coefficients(reduced[-1], left_out[-1]) - measurement.coefficient[held])
     return Resampled(

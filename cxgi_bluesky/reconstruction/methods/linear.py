@@ -197,7 +197,7 @@ def inverse_noise(measurement: Measurement) -> Array:
     prepared = PreparedMeasurement.from_measurement(measurement)
     measurement = with_model_error(prepared, prepared.noise)
     size = measurement.size
-    others = measurement.measured_grid().astype(np.float64)
+    others = measurement.sampling_grid().astype(np.float64)
     others[0, 0] = 0
     spot = walsh_hadamard_2d(others) * measurement.sigma_common
     return np.sqrt(float(np.sum(measurement.sigma**2)) + spot**2) / size**2

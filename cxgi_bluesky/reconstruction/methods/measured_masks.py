@@ -231,7 +231,7 @@ def mask_network(measurement: Measurement, **options: Any) -> tuple[Image, dict[
 
 
 def _correct(measurement: Measurement, image: Image) -> Measurement:
-    error = measurement.predicted(image) - coefficients(image, measurement.pattern_index)
+    error = measurement.predict(image) - coefficients(image, measurement.pattern_index)
     return replace(measurement, coefficient=measurement.coefficient - error, masks=None)
 
 

@@ -120,7 +120,7 @@ def tval3(
             "updates": 0,
             "stopped_by": "flat",
         }
-    data, measured = (coefficient / extent).astype(np.float32), measurement.measured_grid().astype(np.float32)
+    data, measured = (coefficient / extent).astype(np.float32), measurement.sampling_grid().astype(np.float32)
     image, gradient, multiplier, first = _start(data, measured, extent, warm)
     steps, updates, change = augmented_lagrangian(
         data,

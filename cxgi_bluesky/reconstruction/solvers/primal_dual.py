@@ -88,7 +88,7 @@ class Problem:
         others = measurement.coefficient[measurement.pattern_index != 0] / size
         deviation = math.sqrt(float(np.sum(others**2))) / size
         coefficient = (measurement.coefficient_grid() / size).astype(np.float32)
-        measured, sigma = measurement.measured_grid(), measurement.sigma_grid()
+        measured, sigma = measurement.sampling_grid(), measurement.sigma_grid()
         importance = importance_of(measured, np.where(measured, sigma, 0) ** 2)
         return cls(coefficient, importance, deviation, norm, nonnegative)
 
