@@ -121,7 +121,7 @@ def _devices(beamline: str | None) -> tuple[dict[str, Any], MaskBoard, bool]:
     from ..devices.config.load import beamline_path, read_beamline_file
 
     file = read_beamline_file(beamline_path(beamline).absolute())
-    return {"sim": False, "beamline": str(file.path)}, file.board, file.words["object_stage"] is not None
+    return {"sim": False, "beamline": str(file.path)}, file.board, file.config.object_stage is not None
 
 
 def _absolute_location(data: str) -> str:

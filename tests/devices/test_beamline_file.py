@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
 import pytest
+import yaml
 
 from cxgi_bluesky.devices.config.load import beamline_path, example_path, examples, read_beamline_file
 from cxgi_bluesky.errors import CxgiError
@@ -8,7 +15,7 @@ from tests.beamline_files import GONE, changed_file
 
 
 def test_there_is_an_example_for_each_detector_and_all_are_right():
-    kinds = {read_beamline_file(example_path(name)).words["diode"]["class"] for name in examples()}
+    kinds = {read_beamline_file(example_path(name)).config.diode.kind for name in examples()}
     assert kinds == {"generic", "keithley", "quadem", "scaler"}
     assert "ioc" in examples()
 
@@ -48,6 +55,13 @@ def test_there_is_an_example_for_each_detector_and_all_are_right():
         ("timeouts", {"read_s": -1}, r"timeouts\.read_s -1: give a number of more than 0"),
         ("board", "unknown", r"board 'unknown'.*choose au64, cu32"),
         ("board", "none.yaml", r"board 'none\.yaml'.*cannot be read"),
+        ("stage.velocity_mm_s", "fast", r"stage\.velocity_mm_s 'fast': give a number of more than 0"),
+        ("stage.x", {"setpoint": "P", "readback": "R"}, r"stage\.x and stage\.y: give two motor records"),
+        ("stage.x", {"setpoint": "P"}, r"stage\.x\.readback is missing: give the name of a PV"),
+        ("stage.x", {"setpoint": "P", "read": "R"}, r"stage\.x\.read 'R': unknown key, did you mean readback\?"),
+        ("version", True, r"version True: choose 1"),
+        ("shutter", GONE, r"shutter is missing: give keys with values: readback, command"),
+        ("diode", GONE, r"diode is missing: its class must be one of"),
         ("data", "ftp://server:8000", r"data 'ftp://server:8000': .*folder"),
     ],
 )
@@ -96,7 +110,7 @@ def test_the_board_of_an_example_lies_within_its_limits(name):
     file = read_beamline_file(example_path(name))
     places = [file.board.position_mm(tile) for tile in range(file.board.tile_count)]
     places += [file.board.place_mm(place) for place in file.board.fiducials]
-    for axis, limits in enumerate(file.words["stage"]["limits_mm"][word] for word in "xy"):
+    for axis, limits in enumerate(getattr(file.config.stage.limits_mm, word) for word in "xy"):
         if limits is not None:
             assert limits[0] <= min(place[axis] for place in places)
             assert max(place[axis] for place in places) <= limits[1]
@@ -106,3 +120,37 @@ def test_examples_go_by_name():
     assert beamline_path("ioc") == example_path("ioc")
     with pytest.raises(CxgiError, match=r"'iok' .* choose ioc, keithley"):
         example_path("iok")
+
+
+# ---------------------------------------------------------------- schema for editors
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "reference" / "beamline.schema.json"
+
+
+def test_the_schema_for_editors_is_that_of_the_models():
+    """Write it anew with: python -m tests.devices.test_beamline_file."""
+    assert SCHEMA.read_text(encoding="utf-8") == current_schema()
+
+
+def current_schema() -> str:
+    from cxgi_bluesky.devices.config.models import BeamlineConfig
+
+    return json.dumps(BeamlineConfig.model_json_schema(), indent=1) + "\n"
+
+
+@pytest.mark.parametrize("name", examples())
+def test_examples_are_right_by_the_schema_too(name):
+    jsonschema.validate(yaml.safe_load(example_path(name).read_text()), json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def test_neither_the_devices_nor_the_command_line_import_pydantic():
+    code = (
+        "import sys, cxgi_bluesky.devices.config, cxgi_bluesky.devices.diagnostics.check; "
+        "from cxgi_bluesky.cli import build_parser; build_parser(); print('pydantic' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(current_schema(), encoding="utf-8")

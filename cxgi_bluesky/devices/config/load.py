@@ -1,11 +1,11 @@
-"""Reading and checking a beamline file; nothing connects here."""
+"""Reading and checking a beamline file, and the devices that it names."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..._files.yaml_file import read_yaml_file
 from ...errors import ConfigError, CxgiError
@@ -22,28 +22,35 @@ from ..epics.signals import Timeouts, end_callbacks_before_channels, wait_for_co
 from ..epics.single_axis import EpicsKnife, EpicsObjectStage
 from ..epics.source import EpicsSource
 from ..epics.stage import EpicsAxesStage, EpicsMaskStage, EpicsPositionerStage
-from .models import TOP, check_block, check_together
+
+if TYPE_CHECKING:
+    from .models import BeamlineConfig
 
 
 @dataclass(frozen=True)
 class BeamlineFile:
-    """A beamline file, checked: blocks with all their keys, and the board.
+    """A beamline file, checked, and its board.
 
     Attributes
     ----------
     path : Path
-    words : dict
+    config : BeamlineConfig
         Blocks and values as in the file, defaults included, PVs without the prefix.
     board : MaskBoard
     """
 
     path: Path
-    words: dict[str, Any]
+    config: BeamlineConfig
     board: MaskBoard
 
-    def pv(self, name: Any) -> Any:
+    @property
+    def timeouts(self) -> Timeouts:
+        """Of all devices."""
+        return Timeouts(**dict(self.config.timeouts))
+
+    def pv(self, name: str | None) -> str | None:
         """Whole name of a PV; None stays None."""
-        return None if name is None else f"{self.words['prefix']}{name}"
+        return None if name is None else f"{self.config.prefix}{name}"
 
 
 def read_beamline_file(path: str | Path) -> BeamlineFile:
@@ -54,30 +61,27 @@ def read_beamline_file(path: str | Path) -> BeamlineFile:
     CxgiError
         If it cannot be read, or for the first key that is unknown, missing or wrong.
     """
+    from pydantic import ValidationError
+
+    from .models import BeamlineConfig, first_error
+
     path = Path(path)
-    words = read_yaml_file(path, "beamline file")
+    content = read_yaml_file(path, "beamline file")
     try:
-        checked = check_block(words, TOP, "")
-        check_together(checked)
-        _check_data(checked["data"])
-        return BeamlineFile(path, checked, _board(checked["board"], path.parent))
+        config = BeamlineConfig.model_validate(content)
+        return BeamlineFile(path, config, _load_board(config.board, path.parent))
+    except ValidationError as error:
+        raise ConfigError(f"beamline file {path}: {first_error(error)}") from None
     except CxgiError as error:
         raise ConfigError(f"beamline file {path}: {error}") from error
 
 
-def _board(name: str, folder: Path) -> MaskBoard:
+def _load_board(name: str, folder: Path) -> MaskBoard:
     """The board: one that ships with the package, or a file beside the beamline file."""
     try:
         return load_board(name if name in list_shipped_boards() else str(folder / name))
     except CxgiError as error:
         raise ConfigError(f"board {name!r}: {error}") from error
-
-
-def _check_data(data: str | None) -> None:
-    if data is not None and "://" in data and not data.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"data {data!r}: give the path of a folder, or the address of a Tiled server, http://host:port"
-        )
 
 
 # ---------------------------------------------------------------- loading
@@ -151,109 +155,64 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
     connect : bool, optional
         Wait until every PV has answered (default True).
     """
-    timeouts = Timeouts(**file.words["timeouts"])
     try:
-        shutter = _shutter(file, timeouts)
+        shutter = _make_shutter(file)
         beamline = EpicsBeamline(
-            stage=_stage(file, timeouts),
+            stage=_make_stage(file),
             shutter=shutter,
-            diode=_diode(file, timeouts),
-            object_stage=_object_stage(file, timeouts),
-            knife=_knife(file, timeouts),
-            source=_source(file, timeouts),
-            data=file.words["data"],
+            diode=_make_diode(file),
+            object_stage=_make_device(file, EpicsObjectStage, "object_stage", file.config.object_stage),
+            knife=_make_device(file, EpicsKnife, "knife", file.config.knife),
+            source=_make_device(file, EpicsSource, "source", file.config.source),
+            data=file.config.data,
         )
     except CxgiError as error:
         raise ConfigError(f"beamline file {file.path}: {error}") from error
     end_callbacks_before_channels()
     if connect:
-        wait_for_connections(beamline.all_devices, timeouts.connection_s)
+        wait_for_connections(beamline.all_devices, file.timeouts.connection_s)
         shutter.check_text()
     return beamline
 
 
-def _stage(file: BeamlineFile, timeouts: Timeouts) -> EpicsAxesStage:
-    words = dict(file.words["stage"])
-    limits, velocity_mm_s = words.pop("limits_mm"), words.pop("velocity_mm_s")
-    x, y = words.pop("x"), words.pop("y")
-    shared: dict[str, Any] = {
-        "name": "stage",
-        "board": file.board,
-        "x_limits_mm": limits["x"],
-        "y_limits_mm": limits["y"],
-        "timeouts": timeouts,
-        **words,
-    }
-    if isinstance(x, str) and isinstance(y, str):
-        return EpicsMaskStage(x_pv=file.pv(x), y_pv=file.pv(y), velocity_mm_s=velocity_mm_s, **shared)
-    if isinstance(x, str) or isinstance(y, str):
-        raise ConfigError("stage.x and stage.y: give two motor records, or setpoint and readback of both")
-    if velocity_mm_s is not None:
-        raise ConfigError(
-            f"stage.velocity_mm_s {velocity_mm_s:g}: axes without a motor record have no velocity, leave it out"
-        )
-    pvs = [AxisPvs(**{name: file.pv(pv) for name, pv in axis.items()}) for axis in (x, y)]
-    return EpicsPositionerStage(x_pvs=pvs[0], y_pvs=pvs[1], **shared)
+def _arguments(file: BeamlineFile, block: Any, suffix: str = "_pv") -> dict[str, Any]:
+    """Arguments of a device, those that its block has: PVs with the file's prefix, by names with a suffix."""
+    from .models import Pv
+
+    given = {key: value for key, value in block if value is not None}
+    pvs = {key for key, value in given.items() if isinstance(value, Pv)}
+    return {f"{key}{suffix}" if key in pvs else key: file.pv(v) if key in pvs else v for key, v in given.items()}
 
 
-def _shutter(file: BeamlineFile, timeouts: Timeouts) -> EpicsShutter:
-    words = dict(file.words["shutter"])
-    barrier = words.pop("second_barrier")
-    times = {key: words.pop(key) for key in ("opening_s", "closing_s", "settle_s", "max_open_s")}
-    names = ("readback", "command", "open_pulse", "close_pulse", "permit", "max_open", "reset")
-    pvs: dict[str, Any] = {key: file.pv(value) if key in names else value for key, value in words.items()}
-    return EpicsShutter(
-        name="shutter",
-        pvs=ShutterPvs(**pvs),
-        times=ShutterTimes(**times),
-        barrier=None if barrier is None else _barrier(file, barrier, timeouts),
-        timeouts=timeouts,
-    )
+def _make_device(file: BeamlineFile, make: Any, name: str, block: Any) -> Any:
+    """A device whose arguments are the keys of its block; None without a block."""
+    return block and make(name=name, timeouts=file.timeouts, **_arguments(file, block))
 
 
-def _barrier(file: BeamlineFile, words: dict[str, Any], timeouts: Timeouts) -> EpicsBarrier:
-    pvs: dict[str, Any] = {"command_pv": file.pv(words["command"]), "readback_pv": file.pv(words["readback"])}
-    rest = {key: words[key] for key in ("close_value", "closed_value", "closing_s")}
-    return EpicsBarrier(name="second_barrier", timeouts=timeouts, **pvs, **rest)
+def _make_stage(file: BeamlineFile) -> EpicsAxesStage:
+    given = _arguments(file, file.config.stage)
+    limits = given.pop("limits_mm")
+    given |= {"name": "stage", "board": file.board, "timeouts": file.timeouts}
+    given |= {"x_limits_mm": limits.x, "y_limits_mm": limits.y}
+    if "x_pv" in given:
+        return EpicsMaskStage(**given)
+    x, y = (AxisPvs(**_arguments(file, given.pop(axis), suffix="")) for axis in "xy")
+    return EpicsPositionerStage(x_pvs=x, y_pvs=y, **given)
 
 
-def _diode(file: BeamlineFile, timeouts: Timeouts) -> EpicsDiode:
-    words = {key: value for key, value in file.words["diode"].items() if value is not None}
-    kind = words.pop("class")
-    shared: dict[str, Any] = {"name": "diode", "monitor": _monitor(file), "timeouts": timeouts}
-    if kind == "keithley":
-        return KeithleyDiode(file.pv(words.pop("pvs")), **words, **shared)
-    if kind == "quadem":
-        return QuadEMDiode(file.pv(words.pop("pvs")), **words, **shared)
-    if kind == "scaler":
-        return ScalerDiode(scaler_pv=file.pv(words.pop("record")), **words, **shared)
-    names = ("acquire", "value", "spread", "exposure", "overload")
-    pvs: dict[str, Any] = {f"{key}_pv": file.pv(words.pop(key)) for key in names if key in words}
-    return GenericDiode(**pvs, **words, **shared)
+def _make_shutter(file: BeamlineFile) -> EpicsShutter:
+    given = _arguments(file, file.config.shutter, suffix="")
+    barrier = _make_device(file, EpicsBarrier, "second_barrier", given.pop("second_barrier", None))
+    times = ShutterTimes(**{time.name: given.pop(time.name) for time in fields(ShutterTimes) if time.name in given})
+    return EpicsShutter(name="shutter", pvs=ShutterPvs(**given), times=times, barrier=barrier, timeouts=file.timeouts)
 
 
-def _monitor(file: BeamlineFile) -> Monitor | None:
-    words = file.words["monitor"]
-    return None if words is None else Monitor(str(file.pv(words["value"])), words["unit"])
-
-
-def _object_stage(file: BeamlineFile, timeouts: Timeouts) -> EpicsObjectStage | None:
-    if file.words["object_stage"] is None:
-        return None
-    words = dict(file.words["object_stage"])
-    return EpicsObjectStage(name="object_stage", motor_pv=file.pv(words.pop("motor")), timeouts=timeouts, **words)
-
-
-def _knife(file: BeamlineFile, timeouts: Timeouts) -> EpicsKnife | None:
-    if file.words["knife"] is None:
-        return None
-    words = dict(file.words["knife"])
-    return EpicsKnife(name="knife", motor_pv=file.pv(words.pop("motor")), timeouts=timeouts, **words)
-
-
-def _source(file: BeamlineFile, timeouts: Timeouts) -> EpicsSource | None:
-    if file.words["source"] is None:
-        return None
-    words = dict(file.words["source"])
-    pvs: dict[str, Any] = {"ready_pv": file.pv(words.pop("ready")), "current_pv": file.pv(words.pop("current"))}
-    return EpicsSource(name="source", timeouts=timeouts, **pvs, **words)
+def _make_diode(file: BeamlineFile) -> EpicsDiode:
+    given, monitor = _arguments(file, file.config.diode), file.config.monitor
+    kinds = {"keithley": KeithleyDiode, "quadem": QuadEMDiode, "scaler": ScalerDiode, "generic": GenericDiode}
+    make: type[EpicsDiode] = kinds[given.pop("kind")]
+    if "prefix_pv" in given:
+        given["prefix"] = given.pop("prefix_pv")
+    if monitor is not None:
+        given["monitor"] = Monitor(str(file.pv(monitor.value)), monitor.unit)
+    return make(name="diode", timeouts=file.timeouts, **given)

@@ -1,186 +1,112 @@
-"""Keys of a block of a beamline file: what a value may be, and one clear error if it is something else."""
+"""What a beamline file may hold, as pydantic models; a field that is a PV has the name that its device's argument has.
+
+Only `load.read_beamline_file` imports this: pydantic takes its time.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from ...errors import ConfigError, CxgiError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    PlainValidator,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from ...errors import ConfigError
 from ..epics.arrivals import LATE_S, MAX_LATE_S
 from ..epics.diode import PA_PER_UNIT
 from ..epics.diodes import CHANNELS
 from ..epics.keithley import RATES
 from ..epics.shutter import MAX_CLOSING_S
 
-Check = Callable[[Any], Any]
-_REQUIRED = object()
+MAX_MOVE_S = 110.0  # plans wait 120 s
 
 
-@dataclass(frozen=True)
-class Key:
-    """A key's check, which returns the value or raises ValueError with the remedy, and its default."""
-
-    check: Check
-    default: Any = _REQUIRED
-
-    @property
-    def required(self) -> bool:
-        """Whether the key may not be left out."""
-        return self.default is _REQUIRED
-
-
-def check_block(words: Any, keys: Mapping[str, Key], where: str) -> dict[str, Any]:
-    """Checked values of a block, defaults included.
-
-    Parameters
-    ----------
-    words : mapping
-        As the file says.
-    keys : mapping of str to Key
-    where : str
-        Place of the block in the file, "" for the top.
-
-    Raises
-    ------
-    CxgiError
-        For the first key that is unknown, missing or wrong: key, value and remedy.
-    """
-    if not isinstance(words, dict):
-        raise ConfigError(f"{where or 'beamline file'} {words!r}: give keys with values: {', '.join(keys)}")
-    for key in words:
-        if key not in keys:
-            raise ConfigError(f"{_path(where, key)} {words[key]!r}: unknown key, {_likely(str(key), keys)}")
-    missing = [key for key, rule in keys.items() if rule.required and key not in words]
-    if missing:
-        raise ConfigError(f"{_path(where, missing[0])} is missing: {_remedy(keys[missing[0]])}")
-    return {
-        key: _check(words[key], rule, _path(where, key)) if key in words else rule.default for key, rule in keys.items()
-    }
-
-
-def _check(value: Any, rule: Key, path: str) -> Any:
-    if value is None and not rule.required:
-        return rule.default
-    try:
-        return rule.check(value)
-    except ValueError as error:
-        if isinstance(error, CxgiError):
-            raise
-        raise ConfigError(f"{path} {value!r}: {error}") from None
-
-
-def _path(where: str, key: Any) -> str:
-    return f"{where}.{key}" if where else str(key)
-
-
-def _likely(key: str, keys: Mapping[str, Key]) -> str:
-    near = difflib.get_close_matches(key, keys, n=1)
-    return f"did you mean {near[0]}?" if near else f"it may have {', '.join(keys)}"
-
-
-def _remedy(rule: Key) -> str:
-    """What a key wants, from its own words for something that it surely refuses."""
-    try:
-        rule.check(object())
-    except ValueError as error:
-        return str(error)
-    return "give it"
+def first_error(error: ValidationError) -> ConfigError:
+    """The first thing that is wrong with a beamline file, as "key value: remedy"."""
+    first = error.errors()[0]
+    *key, text = first["ctx"]["error"].args
+    path = ".".join(map(str, [*first["loc"], *key]))
+    path = re.sub(r"^(diode|stage\.[xy])\.[^.]+", r"\1", path)  # without pydantic's tag of a union
+    return ConfigError(f"{path}{text}" if key else f"{path or 'beamline file'} {first['input']!r}: {text}")
 
 
 # ---------------------------------------------------------------- values
-def text(value: Any) -> str:
-    """Any words."""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("give a text")
-    return value
 
 
-def pv(value: Any) -> str:
+@dataclass(frozen=True)
+class Remedy:
+    """What to do about a value that pydantic refuses or that is missing: a text, or what makes one of the value."""
+
+    text: str | Callable[[Any], str]
+
+    def to_text(self, value: Any) -> str:
+        """The remedy for a value."""
+        return self.text if isinstance(self.text, str) else self.text(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(self._validate, handler(source))
+
+    def _validate(self, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if any(one["loc"] for one in error.errors()):
+                raise  # of a key of a block, which has a remedy of its own
+            raise ValueError(self.to_text(value)) from None
+
+
+def _number(bounds: str = "") -> Remedy:
+    """Remedy for a number; YAML reads 1e4 as a text: it wants a point and a sign."""
+
+    def remedy(value: Any) -> str:
+        try:
+            hint = f" (YAML takes {value!r} for a word: write {float(value)!r})" if isinstance(value, str) else ""
+        except ValueError:
+            hint = ""
+        return f"give a number{bounds}{hint}"
+
+    return Remedy(remedy)
+
+
+def _whole(low: int, high: int) -> Remedy:
+    return Remedy(f"give a whole number from {low} to {high}")
+
+
+def _choose(*choices: Any) -> Remedy:
+    return Remedy(f"choose {', '.join(map(str, choices))}")
+
+
+class Pv(str):
     """Name of a PV, without the file's prefix."""
-    if not isinstance(value, str) or not value or any(c.isspace() for c in value):
-        raise ValueError("give the name of a PV, without blanks")
-    return value
 
 
-def record(value: Any) -> str:
-    """Name of a record, whose fields are found by themselves."""
-    if "." in pv(value):
-        raise ValueError("give the name of the record alone, without a field")
-    return str(value)
+def _record(value: Any) -> str:
+    is_pv = isinstance(value, str) and re.fullmatch(r"\S+", value)
+    return "give the name of the record alone, without a field" if is_pv else "give the name of a PV, without blanks"
 
 
-def number(*, above: float = -math.inf, least: float = -math.inf, most: float = math.inf) -> Check:
-    """A finite number within bounds.
-
-    Parameters
-    ----------
-    above : float, optional
-        Bound that is excluded itself (default: none).
-    least, most : float, optional
-        Bounds that are allowed themselves (default: none).
-
-    Returns
-    -------
-    callable
-        Takes a value and returns it as float, or raises ValueError with the remedy.
-    """
-    bounds = [f"more than {above:g}"] if above > -math.inf else []
-    bounds += [f"at least {least:g}"] if least > -math.inf else []
-    bounds += [f"at most {most:g}"] if most < math.inf else []
-    remedy = f"give a number{' of ' if bounds else ''}{' and '.join(bounds)}"
-
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(remedy + _hint_of_yaml(value))
-        if not (value > above and least <= value <= most):
-            raise ValueError(remedy)
-        return float(value)
-
-    return check
+def _axis(value: Any) -> str:
+    return f"{_record(value)}: a motor record; or setpoint and readback of an axis without"
 
 
-def _hint_of_yaml(value: Any) -> str:
-    """YAML reads 1e4 as a word: it wants a point and a sign."""
-    try:
-        return f" (YAML takes {value!r} for a word: write {float(value)!r})" if isinstance(value, str) else ""
-    except ValueError:
-        return ""
-
-
-def whole(least: int, most: int) -> Check:
-    """A whole number within bounds.
-
-    Parameters
-    ----------
-    least, most : int
-        Bounds, allowed themselves.
-
-    Returns
-    -------
-    callable
-        Takes a value and returns it, or raises ValueError with the remedy.
-    """
-
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ValueError(f"give a whole number from {least} to {most}")
-        return value
-
-    return check
-
-
-def flag(value: Any) -> bool:
-    """Yes or no."""
-    if not isinstance(value, bool):
-        raise ValueError("give true or false")
-    return value
-
-
-def level(value: Any) -> int | float | str:
-    """Value of a PV: a number, or the word of an enum."""
+def _level(value: Any) -> int | float | str:
     if isinstance(value, bool):
         raise ValueError(
             "give a number or the word of the enum in quotation marks (YAML reads On and Off as true, false)"
@@ -190,267 +116,315 @@ def level(value: Any) -> int | float | str:
     return value
 
 
-def one_of(*choices: Any) -> Check:
-    """One of a few values."""
-
-    def check(value: Any) -> Any:
-        if not any(type(value) is type(choice) and value == choice for choice in choices):
-            raise ValueError(f"choose {', '.join(map(str, choices))}")
-        return value
-
-    return check
+def _span(value: Any) -> tuple[float, float]:
+    is_pair = isinstance(value, list) and len(value) == 2 and all(type(one) in (int, float) for one in value)
+    if not (is_pair and -math.inf < value[0] < value[1] < math.inf):
+        raise ValueError("give two numbers, the lower one first, such as [-20, 20]")
+    return float(value[0]), float(value[1])
 
 
-def span(value: Any) -> tuple[float, float]:
-    """Two numbers, the lower one first."""
-    remedy = "give two numbers, the lower one first, such as [-20, 20]"
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(remedy)
-    low, high = (number()(v) if isinstance(v, int | float) else None for v in value)
-    if low is None or high is None or not low < high:
-        raise ValueError(remedy)
-    return low, high
-
-
-def scales(value: Any) -> dict[int, float]:
-    """Full scales by the value of a range PV."""
-    good = (
-        isinstance(value, dict)
-        and value
-        and all(isinstance(k, int) and isinstance(v, int | float) and 0 < v < math.inf for k, v in value.items())
+def _full_scales(value: Any) -> dict[int, float]:
+    good = isinstance(value, dict) and all(
+        isinstance(key, int) and isinstance(scale, int | float) and 0 < scale < math.inf for key, scale in value.items()
     )
-    if not good:
+    if not (good and value):
         raise ValueError("give full scales in A by the value of the range, the smallest first, such as {1: 1.2e-7}")
     if list(value.values()) != sorted(value.values()):
         raise ValueError("give the smallest full scale first")
-    return {k: float(v) for k, v in value.items()}
+    return {key: float(scale) for key, scale in value.items()}
 
 
-def block(keys: Mapping[str, Key], where: str) -> Check:
-    """A block of keys in another.
-
-    Parameters
-    ----------
-    keys : mapping of str to Key
-        What the block may hold.
-    where : str
-        Place of the block in the file, such as ``stage.limits_mm``.
-
-    Returns
-    -------
-    callable
-        `check_block` of a value.
-    """
-
-    def check(value: Any) -> dict[str, Any]:
-        return check_block(value, keys, where)
-
-    return check
+def _data(value: str) -> str:
+    if "://" in value and not value.startswith(("http://", "https://")):
+        raise ValueError("give the path of a folder, or the address of a Tiled server, http://host:port")
+    return value
 
 
-# ---------------------------------------------------------------- schema
+Text = Annotated[str, Field(pattern=r"\S"), Remedy("give a text")]
+PvName = Annotated[str, Field(pattern=r"^\S+$"), Remedy("give the name of a PV, without blanks"), AfterValidator(Pv)]
+Record = Annotated[str, Field(pattern=r"^[^\s.]+$"), Remedy(_record), AfterValidator(Pv)]
+Number = Annotated[float, _number()]
+Positive = Annotated[float, Field(gt=0), _number(" of more than 0")]
+Seconds = Annotated[float, Field(ge=0), _number(" of at least 0")]
+LateTime = Annotated[float, Field(ge=0, le=MAX_LATE_S), _number(f" of at least 0 and at most {MAX_LATE_S:g}")]
+MoveTime = Annotated[float, Field(gt=0, le=MAX_MOVE_S), _number(f" of more than 0 and at most {MAX_MOVE_S:g}")]
+ShutterTime = Annotated[float, Field(gt=0, le=MAX_CLOSING_S), _number(f" of more than 0 and at most {MAX_CLOSING_S:g}")]
+Repeats = Annotated[int, Field(ge=0, le=10), _whole(0, 10)]
+Unit = Annotated[Literal["A", "mA", "uA", "nA", "pA", "fA"], _choose(*PA_PER_UNIT)]
+Level = Annotated[int | float | str, PlainValidator(_level, json_schema_input_type=int | float | str)]
+Span = Annotated[tuple[float, float], PlainValidator(_span, json_schema_input_type=tuple[float, float])]
+FullScales = Annotated[dict[int, float], PlainValidator(_full_scales, json_schema_input_type=dict[int, float])]
 
 
-VERSION = 1
-MAX_MOVE_S = 110.0  # plans wait 120 s
-
-_seconds = number(least=0)
-_time_out = number(above=0)
-_shutter_time = number(above=0, most=MAX_CLOSING_S)
-_unit = one_of(*PA_PER_UNIT)
-_length_um = number(above=0)
-_move_time = number(above=0, most=MAX_MOVE_S)
-
-TIMEOUTS = {
-    "connection_s": Key(_time_out, 5.0),
-    "read_s": Key(_time_out, 3.0),
-    "write_s": Key(_time_out, 10.0),
-}
-LIMITS = {"x": Key(span, None), "y": Key(span, None)}
-POSITIONER = {"setpoint": Key(pv), "readback": Key(pv), "stop": Key(pv, None)}
+# ---------------------------------------------------------------- blocks
 
 
-def axis(where: str) -> Check:
-    """A motor record, or the PVs of an axis without."""
+class Block(BaseModel):
+    """A block of keys; a key that may be left out may also be empty."""
 
-    def check(value: Any) -> str | dict[str, Any]:
-        if isinstance(value, dict):
-            return check_block(value, POSITIONER, where)
-        try:
-            return record(value)
-        except ValueError as error:
-            raise ValueError(f"{error}: a motor record; or setpoint and readback of an axis without") from None
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    return check
-
-
-STAGE = {
-    "x": Key(axis("stage.x")),
-    "y": Key(axis("stage.y")),
-    "limits_mm": Key(block(LIMITS, "stage.limits_mm"), {"x": None, "y": None}),
-    "in_position_um": Key(_length_um, None),
-    "settle_s": Key(_seconds, 0.0),
-    "move_timeout_s": Key(_move_time, 60.0),
-    "velocity_mm_s": Key(number(above=0), None),
-}
-BARRIER = {
-    "command": Key(pv),
-    "readback": Key(pv),
-    "close_value": Key(level, 0),
-    "closed_value": Key(level, 0),
-    "closing_s": Key(_shutter_time, 3.0),
-}
-SHUTTER = {
-    "readback": Key(pv),
-    "command": Key(pv, None),
-    "open_pulse": Key(pv, None),
-    "close_pulse": Key(pv, None),
-    "open_value": Key(level, 1),
-    "close_value": Key(level, 0),
-    "pulse_value": Key(level, 1),
-    "opened_value": Key(level, 1),
-    "closed_value": Key(level, 0),
-    "permit": Key(pv, None),
-    "permit_value": Key(level, 1),
-    "max_open": Key(pv, None),
-    "max_open_s": Key(number(above=0), None),
-    "reset": Key(pv, None),
-    "opening_s": Key(_shutter_time, 3.0),
-    "closing_s": Key(_shutter_time, 3.0),
-    "settle_s": Key(_seconds, 0.0),
-    "second_barrier": Key(block(BARRIER, "shutter.second_barrier"), None),
-}
-_EVERY_DIODE = {"late_s": Key(number(least=0, most=MAX_LATE_S), LATE_S)}
-_WITH_RANGES = {"max_repeats": Key(whole(0, 10), 2), "range_settle_s": Key(_seconds, 0.1), **_EVERY_DIODE}
-DIODES: dict[str, dict[str, Key]] = {
-    "keithley": {
-        "pvs": Key(pv),
-        "rate": Key(one_of(*RATES), "slow"),
-        "start_range": Key(whole(0, 7), None),
-        "line_hz": Key(one_of(50, 60), 50),
-        "unit": Key(_unit, "A"),
-        **_WITH_RANGES,
-    },
-    "quadem": {
-        "pvs": Key(pv),
-        "channel": Key(whole(1, 4), 1),
-        "unit": Key(_unit, "A"),
-        "full_scale_a": Key(scales, None),
-        **_WITH_RANGES,
-    },
-    "scaler": {
-        "record": Key(record),
-        "channel": Key(whole(2, CHANNELS), 2),
-        "counts_per_pa_s": Key(number(above=0)),
-        "counting": Key(flag, False),
-        **_EVERY_DIODE,
-    },
-    "generic": {
-        "acquire": Key(pv),
-        "value": Key(pv),
-        "spread": Key(pv, None),
-        "exposure": Key(pv, None),
-        "overload": Key(pv, None),
-        "acquire_value": Key(whole(-32768, 32767), 1),
-        "unit": Key(_unit, "pA"),
-        **_EVERY_DIODE,
-    },
-}
-MONITOR = {"value": Key(pv), "unit": Key(_unit, "pA")}
-OBJECT_STAGE = {
-    "motor": Key(record),
-    "in_mm": Key(number()),
-    "out_mm": Key(number()),
-    "in_position_um": Key(_length_um, 10.0),
-    "settle_s": Key(_seconds, 0.0),
-    "move_timeout_s": Key(_move_time, 60.0),
-    "limits_mm": Key(span, None),
-}
-KNIFE = {
-    "motor": Key(record),
-    "axis": Key(one_of("x", "y")),
-    "in_position_um": Key(_length_um, 1.0),
-    "settle_s": Key(_seconds, 0.0),
-    "move_timeout_s": Key(_move_time, 60.0),
-    "limits_mm": Key(span, None),
-}
-SOURCE = {
-    "ready": Key(pv, None),
-    "ready_value": Key(one_of(0, 1), 1),
-    "current": Key(pv, None),
-    "at_least_ma": Key(number(above=0), None),
-    "wait_s": Key(_seconds, 5.0),
-}
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, given: Any) -> Any:
+        """Raise ValueError(key, text) for the first key that is unknown or missing."""
+        fields = _fields_of(cls)
+        if not isinstance(given, dict):
+            raise ValueError(_keys_of(cls))
+        for key, value in given.items():
+            if key not in fields:
+                near = difflib.get_close_matches(str(key), fields, n=1)
+                likely = f"did you mean {near[0]}?" if near else f"it may have {', '.join(fields)}"
+                raise ValueError(key, f" {value!r}: unknown key, {likely}")
+        for key, field in fields.items():
+            if field.is_required() and key not in given:
+                raise ValueError(key, f" is missing: {_remedy_if_missing(field)}")
+        return {key: value for key, value in given.items() if value is not None or fields[key].is_required()}
 
 
-def diode(value: Any) -> dict[str, Any]:
-    """The diode's block: its `class` says which keys it has."""
-    words = dict(value) if isinstance(value, dict) else value
-    kind = words.pop("class", None) if isinstance(words, dict) else None
-    if kind not in DIODES:
-        raise ValueError(f"its class must be one of {', '.join(DIODES)}, and is {kind!r}")
-    return {"class": kind, **block(DIODES[kind], "diode")(words)}
+def _fields_of(block: Any) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in block.model_fields.items()}
 
 
-TOP = {
-    "version": Key(one_of(VERSION)),
-    "name": Key(text),
-    "prefix": Key(lambda value: "" if value == "" else pv(value), ""),
-    "board": Key(text),
-    "data": Key(text, None),
-    "timeouts": Key(block(TIMEOUTS, "timeouts"), {key: rule.default for key, rule in TIMEOUTS.items()}),
-    "stage": Key(block(STAGE, "stage")),
-    "shutter": Key(block(SHUTTER, "shutter")),
-    "diode": Key(diode),
-    "monitor": Key(block(MONITOR, "monitor"), None),
-    "object_stage": Key(block(OBJECT_STAGE, "object_stage"), None),
-    "knife": Key(block(KNIFE, "knife"), None),
-    "source": Key(block(SOURCE, "source"), None),
-}
+def _keys_of(block: Any) -> str:
+    return f"give keys with values: {', '.join(_fields_of(block))}"
 
 
-# ---------------------------------------------------------------- consistency
+def _remedy_if_missing(field: FieldInfo) -> str:
+    remedies = [rule.to_text(None) for rule in field.metadata if isinstance(rule, Remedy)]
+    return remedies[0] if remedies else _keys_of(field.annotation)
 
 
-def check_together(words: dict[str, Any]) -> None:
-    """Raise `CxgiError` for the first two keys that contradict each other.
+class TimeoutsBlock(Block):
+    """Longest waits."""
 
-    Parameters
-    ----------
-    words : dict
-        A beamline file whose keys were checked one by one.
-    """
-    _check_axes(words)
-    _check_shutter(words["shutter"])
+    connection_s: Positive = 5.0
+    read_s: Positive = 3.0
+    write_s: Positive = 10.0
 
 
-def _check_axes(words: dict[str, Any]) -> None:
-    """No two axes may be driven by the same PV."""
-    driven: dict[str, str] = {}
-    for place, pv in _axes(words):
-        if pv in driven:
-            raise ConfigError(f"{place} {pv!r}: {driven[pv]} is the same, give each axis a PV of its own")
-        driven[pv] = place
+class LimitsBlock(Block):
+    """Limits of both axes of the stage."""
+
+    x: Span | None = None
+    y: Span | None = None
 
 
-def _axes(words: dict[str, Any]) -> list[tuple[str, str]]:
-    axes = [(f"stage.{axis}", words["stage"][axis]) for axis in ("x", "y")]
-    axes += [(f"{name}.motor", words[name]["motor"]) for name in ("object_stage", "knife") if words[name] is not None]
-    return [(place, pv["setpoint"] if isinstance(pv, dict) else pv) for place, pv in axes]
+class PositionerBlock(Block):
+    """PVs of an axis without a motor record."""
+
+    setpoint: PvName
+    readback: PvName
+    stop: PvName | None = None
 
 
-def _check_shutter(shutter: dict[str, Any]) -> None:
-    for one, other in (("opened_value", "closed_value"), ("open_value", "close_value")):
-        if shutter[one] == shutter[other] and (shutter["command"] is not None or one == "opened_value"):
-            raise ConfigError(f"shutter.{one} {shutter[one]!r}: {other} is the same, one of the two is wrong")
-    if shutter["max_open_s"] is not None and shutter["max_open"] is None:
-        raise ConfigError(
-            f"shutter.max_open_s {shutter['max_open_s']:g}: give max_open, the PV of the IOC's timer that enforces it"
-        )
-    barrier = shutter["second_barrier"] or {}
-    for key in ("command", "readback"):
-        if barrier and barrier[key] == shutter[key]:
-            raise ConfigError(
-                f"shutter.second_barrier.{key} {barrier[key]!r}: it is the shutter's own, give what stops the "
-                "beam when the shutter does not"
-            )
+Axis = Annotated[
+    Annotated[str, Field(pattern=r"^[^\s.]+$"), Remedy(_axis), AfterValidator(Pv), Tag("record")]
+    | Annotated[PositionerBlock, Tag("positioner")],
+    Discriminator(lambda value: "positioner" if isinstance(value, dict) else "record"),
+    Remedy(_axis),
+]
+
+
+class StageBlock(Block):
+    """The mask stage."""
+
+    x: Axis
+    y: Axis
+    limits_mm: LimitsBlock = LimitsBlock()
+    in_position_um: Positive | None = None
+    settle_s: Seconds = 0.0
+    move_timeout_s: MoveTime = 60.0
+    velocity_mm_s: Positive | None = None
+
+    @model_validator(mode="after")
+    def _check_axes(self) -> StageBlock:
+        if type(self.x) is not type(self.y):
+            raise ValueError("x and stage.y", ": give two motor records, or setpoint and readback of both")
+        if self.velocity_mm_s is not None and not isinstance(self.x, Pv):
+            text = f" {self.velocity_mm_s:g}: axes without a motor record have no velocity, leave it out"
+            raise ValueError("velocity_mm_s", text)
+        return self
+
+
+class BarrierBlock(Block):
+    """The backup shutter."""
+
+    command: PvName
+    readback: PvName
+    close_value: Level = 0
+    closed_value: Level = 0
+    closing_s: ShutterTime = 3.0
+
+
+class ShutterBlock(Block):
+    """The shutter."""
+
+    readback: PvName
+    command: PvName | None = None
+    open_pulse: PvName | None = None
+    close_pulse: PvName | None = None
+    open_value: Level = 1
+    close_value: Level = 0
+    pulse_value: Level = 1
+    opened_value: Level = 1
+    closed_value: Level = 0
+    permit: PvName | None = None
+    permit_value: Level = 1
+    max_open: PvName | None = None
+    max_open_s: Positive | None = None
+    reset: PvName | None = None
+    opening_s: ShutterTime = 3.0
+    closing_s: ShutterTime = 3.0
+    settle_s: Seconds = 0.0
+    second_barrier: BarrierBlock | None = None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> ShutterBlock:
+        if self.opened_value == self.closed_value:
+            raise ValueError("opened_value", _same(self.opened_value, "closed_value"))
+        if self.open_value == self.close_value and self.command is not None:
+            raise ValueError("open_value", _same(self.open_value, "close_value"))
+        if self.max_open_s is not None and self.max_open is None:
+            text = f" {self.max_open_s:g}: give max_open, the PV of the IOC's timer that enforces it"
+            raise ValueError("max_open_s", text)
+        for key in ("command", "readback"):
+            if self.second_barrier and (pv := getattr(self.second_barrier, key)) == getattr(self, key):
+                text = f" {pv!r}: it is the shutter's own, give what stops the beam when the shutter does not"
+                raise ValueError(f"second_barrier.{key}", text)
+        return self
+
+
+def _same(value: Any, other: str) -> str:
+    return f" {value!r}: {other} is the same, one of the two is wrong"
+
+
+class KeithleyBlock(Block):
+    """Keithley 6485, 6487."""
+
+    kind: Literal["keithley"] = Field(alias="class")
+    prefix: PvName = Field(alias="pvs")
+    rate: Annotated[Literal["slow", "medium", "fast"], _choose(*RATES)] = "slow"
+    start_range: Annotated[int, Field(ge=0, le=7), _whole(0, 7)] | None = None
+    line_hz: Annotated[int, Field(ge=50, le=60, multiple_of=10), _choose(50, 60)] = 50
+    unit: Unit = "A"
+    max_repeats: Repeats = 2
+    range_settle_s: Seconds = 0.1
+    late_s: LateTime = LATE_S
+
+
+class QuadEMBlock(Block):
+    """TetrAMM and other quadEM."""
+
+    kind: Literal["quadem"] = Field(alias="class")
+    prefix: PvName = Field(alias="pvs")
+    channel: Annotated[int, Field(ge=1, le=4), _whole(1, 4)] = 1
+    unit: Unit = "A"
+    full_scale_a: FullScales | None = None
+    max_repeats: Repeats = 2
+    range_settle_s: Seconds = 0.1
+    late_s: LateTime = LATE_S
+
+
+class ScalerBlock(Block):
+    """Scaler record."""
+
+    kind: Literal["scaler"] = Field(alias="class")
+    scaler: Record = Field(alias="record")
+    channel: Annotated[int, Field(ge=2, le=CHANNELS), _whole(2, CHANNELS)] = 2
+    counts_per_pa_s: Positive
+    counting: Annotated[bool, Remedy("give true or false")] = False
+    late_s: LateTime = LATE_S
+
+
+class GenericBlock(Block):
+    """One PV to acquire and one of the value."""
+
+    kind: Literal["generic"] = Field(alias="class")
+    acquire: PvName
+    value: PvName
+    spread: PvName | None = None
+    exposure: PvName | None = None
+    overload: PvName | None = None
+    acquire_value: Annotated[int, Field(ge=-32768, le=32767), _whole(-32768, 32767)] = 1
+    unit: Unit = "pA"
+    late_s: LateTime = LATE_S
+
+
+def _class(value: Any) -> str:
+    kind = value.get("class") if isinstance(value, dict) else None
+    return f"its class must be one of keithley, quadem, scaler, generic, and is {kind!r}"
+
+
+Diode = Annotated[KeithleyBlock | QuadEMBlock | ScalerBlock | GenericBlock, Field(discriminator="kind"), Remedy(_class)]
+
+
+class MonitorBlock(Block):
+    """The incident intensity."""
+
+    value: PvName
+    unit: Unit = "pA"
+
+
+class ObjectStageBlock(Block):
+    """What moves the object."""
+
+    motor: Record
+    in_mm: Number
+    out_mm: Number
+    in_position_um: Positive = 10.0
+    settle_s: Seconds = 0.0
+    move_timeout_s: MoveTime = 60.0
+    limits_mm: Span | None = None
+
+
+class KnifeBlock(Block):
+    """The knife."""
+
+    motor: Record
+    axis: Annotated[Literal["x", "y"], _choose("x", "y")]
+    in_position_um: Positive = 1.0
+    settle_s: Seconds = 0.0
+    move_timeout_s: MoveTime = 60.0
+    limits_mm: Span | None = None
+
+
+class SourceBlock(Block):
+    """The source of the beam."""
+
+    ready: PvName | None = None
+    ready_value: Annotated[int, Field(ge=0, le=1), _choose(0, 1)] = 1
+    current: PvName | None = None
+    at_least_ma: Positive | None = None
+    wait_s: Seconds = 5.0
+
+
+class BeamlineConfig(Block):
+    """A beamline file."""
+
+    version: Annotated[int, Field(ge=1, le=1), _choose(1)]
+    name: Text
+    prefix: Annotated[str, Field(pattern=r"^\S*$"), Remedy("give the name of a PV, without blanks")] = ""
+    board: Text
+    data: Annotated[Text, AfterValidator(_data)] | None = None
+    timeouts: TimeoutsBlock = TimeoutsBlock()
+    stage: StageBlock
+    shutter: ShutterBlock
+    diode: Diode
+    monitor: MonitorBlock | None = None
+    object_stage: ObjectStageBlock | None = None
+    knife: KnifeBlock | None = None
+    source: SourceBlock | None = None
+
+    @model_validator(mode="after")
+    def _check_axes(self) -> BeamlineConfig:
+        """No two axes may be driven by the same PV."""
+        axes: dict[str, Any] = {"stage.x": self.stage.x, "stage.y": self.stage.y}
+        axes |= {f"{name}.motor": block.motor for name in ("object_stage", "knife") if (block := getattr(self, name))}
+        driven: dict[str, str] = {}
+        for path, axis in axes.items():
+            pv = axis.setpoint if isinstance(axis, PositionerBlock) else axis
+            if pv in driven:
+                raise ValueError(path, f" {pv!r}: {driven[pv]} is the same, give each axis a PV of its own")
+            driven[pv] = path
+        return self

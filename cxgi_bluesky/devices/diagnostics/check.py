@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ..config.load import beamline_path, make_beamline, read_beamline_file
-from ..epics.signals import Timeouts
 from .connections import access, connections, readings
 from .exposing import Exposed, stamps, try_exposure
 from .findings import Finding, table
@@ -78,7 +77,7 @@ def check_beamline(path: str | Path, *, move: bool = False, expose: bool = False
     file = read_beamline_file(beamline_path(path))
     line = make_beamline(file, connect=False)
     devices = line.all_devices
-    found = connections(devices, Timeouts(**file.words["timeouts"]))
+    found = connections(devices, file.timeouts)
     read, exposed = 0, None
     if not (found and found[0].where == "IOC"):
         silent, read = readings(devices)
@@ -90,4 +89,4 @@ def check_beamline(path: str | Path, *, move: bool = False, expose: bool = False
             found += wrong
         elif not silent:
             found += stamps(line)
-    return Report(file.words["name"], tuple(found), read, move, exposed)
+    return Report(file.config.name, tuple(found), read, move, exposed)
