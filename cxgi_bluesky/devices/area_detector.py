@@ -15,7 +15,7 @@ from ophyd.status import Status, StatusBase
 from ..errors import ScanError
 from ..masks.speckle_files import SpeckleWriter
 from ..masks.speckle_set import SpeckleSet
-from .configuration import Configured, Settings
+from .base import Configured, Settings
 from .diode import Diode, ExposureTime
 
 logger = logging.getLogger(__name__)

@@ -1,8 +1,15 @@
-"""Short names and labels of devices."""
+"""What all devices share: short names and labels, and their settings in the descriptors' `configuration`."""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
+
+from ophyd import Kind
+
+from ..measurement.plain_values import plain_or_text
 
 
 class Named:
@@ -23,3 +30,92 @@ class Named:
         return f"{type(self).__name__}(name={self.name!r})"
 
     __str__ = __repr__
+
+
+# ---------------------------------------------------------------- configuration
+
+
+logger = logging.getLogger(__name__)
+
+Settings = dict[str, tuple[Any, str]]  # value and unit by name; None: not known, left out
+
+
+class Configured:
+    """Mixed into a Device, before it: `settings` are its configuration, beside what its parts have.
+
+    It is read once for each stream of a run. What cannot be read is left out and said, and ends no scan.
+    """
+
+    name: str
+    _unread: frozenset[str] = frozenset()  # parts that could not be read, which was said
+
+    def settings(self) -> Settings:
+        """What it was made with: plain values by their names, with units."""
+        return {}
+
+    def configured_parts(self) -> Iterator[Any]:
+        """Parts whose configuration belongs to this one's."""
+        for _, part in self._get_components_of_kind(Kind.config):  # type: ignore[attr-defined]
+            yield part
+
+    def read_configuration(self) -> dict[str, Any]:
+        """Settings, and what the parts have."""
+        now = time.time()
+        own = {key: {"value": value, "timestamp": now} for key, value, _ in self._own_settings()}
+        return {**self._of_parts(lambda part: part.read_configuration()), **own}
+
+    def describe_configuration(self) -> dict[str, Any]:
+        """Their types and units."""
+        own = {key: _describe(key, value, unit) for key, value, unit in self._own_settings()}
+        return {**self._of_parts(lambda part: part.describe_configuration()), **own}
+
+    def _own_settings(self) -> Iterator[tuple[str, Any, str]]:
+        for key, (value, unit) in self.settings().items():
+            if value is not None:
+                yield f"{self.name}_{key}", _plain(value), unit
+
+    def _of_parts(self, ask: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for part in self.configured_parts():
+            try:
+                found |= ask(part)
+            except Exception as error:
+                if part.name not in self._unread:
+                    logger.warning("%s: a setting is not in the run: %s (%s)", self.name, part.name, error)
+                self._unread |= {part.name}
+            else:
+                self._unread -= {part.name}
+        return found
+
+
+def prefix(word: str, settings: Mapping[str, tuple[Any, str]]) -> Settings:
+    """The settings of a part of a device, by names that begin with it.
+
+    Parameters
+    ----------
+    word : str
+        Name of the part.
+    settings : mapping of str to (value, unit)
+        Of the part.
+
+    Returns
+    -------
+    dict of str to (value, unit)
+        By WORD_NAME.
+    """
+    return {f"{word}_{key}": setting for key, setting in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    plain, _ = plain_or_text(value, "setting")
+    return list(plain) if isinstance(plain, tuple) else plain
+
+
+def _describe(key: str, value: Any, unit: str) -> dict[str, Any]:
+    shape = [len(value)] if isinstance(value, list) else []
+    return {"source": f"SETTING:{key}", "dtype": _type_of(value), "shape": shape, "units": unit}
+
+
+def _type_of(value: Any) -> str:
+    kinds = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
+    return kinds[type(value)]

@@ -7,8 +7,7 @@ from typing import Any
 from ophyd import Component, Device, Kind, Signal
 
 from ..errors import ScanError
-from .base import Named
-from .configuration import Configured, Settings
+from .base import Configured, Named, Settings
 
 
 class ExposureTime(Signal):

@@ -8,7 +8,7 @@ from typing import Any
 from ophyd import Component, Device, Kind, Signal
 from ophyd.signal import AttributeSignal
 
-from .configuration import Configured, Settings
+from .base import Configured, Settings
 from .shutter import Shutter
 
 NAME = "exposure"  # of the device in a run: data keys exposure_open_s, exposure_openings, ...

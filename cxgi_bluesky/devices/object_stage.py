@@ -7,8 +7,7 @@ from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
 from ..errors import ScanError
-from .base import Named
-from .configuration import Configured
+from .base import Configured, Named
 
 IN, OUT = "in", "out"
 

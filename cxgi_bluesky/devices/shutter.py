@@ -12,8 +12,7 @@ from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
 
 from ..errors import ScanError
-from .base import Named
-from .configuration import Configured, Settings
+from .base import Configured, Named, Settings
 
 OPEN, CLOSED = "open", "closed"
 

@@ -12,8 +12,7 @@ from ophyd.status import Status, StatusBase
 from ..errors import ScanError
 from ..masks.board import MaskBoard
 from ..masks.speckle_board import Board
-from .base import Named
-from .configuration import Configured, Settings, prefix
+from .base import Configured, Named, Settings, prefix
 
 
 class TileAxis(Named, PseudoSingle):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cxgi_bluesky.devices.diagnostics.findings import Finding, table
+from cxgi_bluesky.devices.diagnostics.passive import Finding, table
 from cxgi_bluesky.devices.epics.diode import pa_per
 from cxgi_bluesky.devices.epics.diodes import GenericDiode, ScalerDiode
 from cxgi_bluesky.devices.epics.keithley import KeithleyDiode

@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config.load import beamline_path, make_beamline, read_beamline_file
-from .connections import access, connections, readings
-from .exposing import Exposed, stamps, try_exposure
-from .findings import Finding, table
-from .moves import axes_move
-from .values import limits, states, units, words
+from .active import Exposed, axes_move, try_exposure
+from .passive import Finding, access, connections, limits, readings, stamps, states, table, units, words
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from ophyd.status import StatusBase
 from ophyd.utils import LimitError
 
 from ...errors import ScanError
-from ..base import Named
-from ..configuration import Configured, Settings
+from ..base import Configured, Named, Settings
 from ..stage import NotArrivedError, PositionError
 from .signals import Timeouts, give_timeouts, put_with_callback, read_uncached, read_uncached_together, wait_for_record
 from .status import in_background

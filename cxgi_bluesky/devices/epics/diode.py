@@ -14,7 +14,7 @@ from ophyd import Component, EpicsSignalRO, Kind, Signal
 from ophyd.status import StatusBase
 
 from ...errors import ScanError
-from ..configuration import Settings
+from ..base import Settings
 from ..diode import Current, Diode
 from .arrivals import LATE_S, STRAGGLER_S, Arrivals, LateError
 from .signals import EpicsDevice, Timeouts

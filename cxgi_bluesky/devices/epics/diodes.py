@@ -9,7 +9,7 @@ from typing import Any
 from ophyd import EpicsScaler, EpicsSignal, EpicsSignalRO, FormattedComponent, Kind
 
 from ...errors import ScanError
-from ..configuration import Settings
+from ..base import Settings
 from .diode import OVERFLOW, EpicsDiode, Reading, pa_per
 from .signals import put_and_complete
 

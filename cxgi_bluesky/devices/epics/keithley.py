@@ -8,7 +8,7 @@ import numpy as np
 from ophyd import Component, EpicsSignal, EpicsSignalRO, Kind
 
 from ...errors import ScanError
-from ..configuration import Settings
+from ..base import Settings
 from .diode import EpicsDiode, Reading, pa_per
 from .signals import put_and_complete
 

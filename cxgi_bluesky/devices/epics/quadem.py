@@ -11,7 +11,7 @@ from ophyd.quadem import QuadEM, TetrAMM
 from ophyd.status import StatusBase
 
 from ...errors import ScanError
-from ..configuration import Settings
+from ..base import Settings
 from .diode import EpicsDiode, Reading, pa_per
 from .signals import read_uncached
 

@@ -15,7 +15,7 @@ from ophyd import EpicsSignal, EpicsSignalRO, FormattedComponent, Kind, Staged
 from ophyd.status import StatusBase
 
 from ...errors import ScanError
-from ..configuration import Settings
+from ..base import Settings
 from ..shutter import Shutter, ShutterError
 from .shutter_counter import OpenCount
 from .signals import (

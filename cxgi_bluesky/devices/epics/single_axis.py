@@ -9,7 +9,7 @@ from ophyd.pseudopos import pseudo_position_argument, real_position_argument
 from ophyd.status import StatusBase
 
 from ...errors import ScanError
-from ..configuration import Settings
+from ..base import Settings
 from ..knife import Knife
 from ..object_stage import IN, OUT, ObjectStage
 from .axes import BoundedMotor, end_pseudo_move, move_together, set_bounds

@@ -9,7 +9,7 @@ from ophyd import FormattedComponent, Kind
 from ophyd.status import StatusBase
 
 from ...masks.speckle_board import Board
-from ..configuration import Settings
+from ..base import Settings
 from ..stage import MaskStage
 from .axes import Axis, AxisPvs, BoundedMotor, BoundedPositioner, end_pseudo_move, move_together, set_bounds
 from .signals import Timeouts, finish_unstaging, give_timeouts

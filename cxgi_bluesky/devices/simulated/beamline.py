@@ -17,9 +17,8 @@ from ...simulation.base import SimulationControls
 from ...simulation.beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
 from ...simulation.objects.registry import render_object
 from ...simulation.optics import Blade
-from ..base import Named
+from ..base import Named, Settings
 from ..beamline import Beamline
-from ..configuration import Settings
 from ..diode import Diode
 from ..knife import Knife
 from ..object_stage import ObjectStage

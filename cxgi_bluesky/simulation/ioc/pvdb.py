@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .beam import Barrier, ShutterGroup, SourceGroup
 from .beamline import Bench, Reading
-from .diagnostics import CounterGroup
-from .diode import DiodeGroup, Exposer
-from .faults import FaultGroup, SettingsGroup
-from .keithley import KeithleyGroup
+from .control import CounterGroup, FaultGroup, SettingsGroup, Silence
+from .detectors import DiodeGroup, Exposer, KeithleyGroup, ScalerGroup
 from .motor import MotorGroup
 from .options import IocOptions
-from .outage import Silence
-from .scaler import ScalerGroup
-from .shutter import Barrier, ShutterGroup
-from .source import SourceGroup
 from .tetramm import TetrammGroup
 
 

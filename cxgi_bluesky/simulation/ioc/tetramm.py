@@ -15,7 +15,7 @@ from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
 from .beamline import Bench
-from .diode import Exposer
+from .detectors import Exposer
 
 A_PER_PA = 1e-12
 SAMPLE_S = 1e-5

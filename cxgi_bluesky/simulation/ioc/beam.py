@@ -1,4 +1,7 @@
-"""Shutter and second barrier, with a permit and a timer that closes the shutter whatever became of the client."""
+"""What lets the beam through: shutter, backup shutter and source.
+
+A timer closes the shutter, whatever has become of the client.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,12 @@ from .beamline import Bench
 TRAVEL_S = 0.02  # simulated seconds that the blades take
 COMMANDS = ["Close", "Open"]
 CLOSED, OPEN, MOVING, FAILED = STATES = ["Closed", "Open", "Moving", "Failed"]
+OFF_ON = ["Off", "On"]
 ENUM = ChannelType.ENUM
 
 
 class Blades(PVGroup):
-    """What shutter and barrier have in common: CMD, STATUS and a movement that takes its time."""
+    """What shutter and backup shutter have in common: CMD, STATUS and a movement that takes its time."""
 
     async def _put_command(self, instance: Any, value: str) -> None:
         await (self.open() if value == "Open" else self.close())
@@ -78,7 +82,7 @@ class Blades(PVGroup):
 
 
 class Barrier(Blades):
-    """Second barrier; open in normal work."""
+    """Backup shutter; open in normal work."""
 
     async def _arrive(self, opened: bool) -> None:
         self.bench.barrier_open = opened
@@ -207,3 +211,32 @@ class ShutterGroup(Blades):
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+# ---------------------------------------------------------------- source
+
+
+class SourceGroup(PVGroup):
+    """SOURCE: PVs."""
+
+    async def _put(self, instance: Any, value: str) -> str:
+        self.bench.source_on = value == "On"
+        self.bench.light()
+        await self.status.write(value)
+        await self.current.write(self.bench.source_ma())
+        return value
+
+    async def _get_current(self, instance: Any) -> float:
+        return self.bench.source_ma()
+
+    command = pvproperty(value="On", dtype=ENUM, enum_strings=OFF_ON, name="CMD", put=_put)
+    status = pvproperty(value="On", dtype=ENUM, enum_strings=OFF_ON, name="STATUS", read_only=True)
+    current = pvproperty(value=0.0, name="CURRENT", units="mA", precision=4, read_only=True, get=_get_current)
+
+    async def begin(self) -> None:
+        """Show the current: a client's first monitor is the value that was written last."""
+        await self.current.write(self.bench.source_ma())
+
+    def __init__(self, prefix: str, *, bench: Bench, **kwargs: Any) -> None:
+        self.bench = bench
+        super().__init__(prefix, **kwargs)

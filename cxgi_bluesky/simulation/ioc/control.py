@@ -1,18 +1,44 @@
-"""Faults on demand, and the settings of the IOC itself."""
+"""PVs about the IOC itself: faults on demand, counters, settings."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Any
 
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
 from ...errors import CxgiError
+from .beam import ShutterGroup
 from .beamline import Bench
-from .outage import Silence
-from .shutter import ShutterGroup
+
+
+class Silence:
+    """Gate before everything that the server sends."""
+
+    def __init__(self) -> None:
+        self._answering = asyncio.Event()
+        self._answering.set()
+
+    @property
+    def now(self) -> bool:
+        """Whether the server is silent."""
+        return not self._answering.is_set()
+
+    def begin(self, seconds: float) -> None:
+        """Be silent for so many real seconds."""
+        self._answering.clear()
+        asyncio.get_running_loop().call_later(seconds, self._answering.set)
+
+    async def over(self) -> None:
+        """Wait until it is over."""
+        await self._answering.wait()
+
+
+# ---------------------------------------------------------------- faults
+
 
 ENUM = ChannelType.ENUM
 MAX_SILENCE_S = 3600.0
@@ -140,6 +166,49 @@ class FaultGroup(PVGroup):
     def __init__(self, prefix: str, *, bench: Bench, shutter: ShutterGroup, silence: Silence, **kwargs: Any) -> None:
         self.bench, self.shutter, self.silence = bench, shutter, silence
         super().__init__(prefix, **kwargs)
+
+
+# ---------------------------------------------------------------- counters and settings
+
+
+def _count(name: str) -> Callable[..., Any]:
+    """Getter of one of `Counts`."""
+
+    async def get(self: CounterGroup, instance: Any) -> int:
+        return int(getattr(self.bench.counts, name))
+
+    return get
+
+
+class CounterGroup(PVGroup):
+    """COUNT: PVs, counted here whatever the clients believe; monitors are updated once an exposure, a get at once."""
+
+    async def _get_open(self, instance: Any) -> float:
+        return self.bench.open.seconds
+
+    async def _put_reset(self, instance: Any, value: Any) -> None:
+        if value:
+            self.bench.reset_counts()
+            await self.publish()
+        raise SkipWrite
+
+    openings = pvproperty(value=0, name="OPENINGS", read_only=True, get=_count("openings"))
+    open_s = pvproperty(value=0.0, name="OPEN_S", units="s", precision=3, read_only=True, get=_get_open)
+    exposures = pvproperty(value=0, name="EXPOSURES", read_only=True, get=_count("exposures"))
+    dark_exposures = pvproperty(value=0, name="DARK_EXPOSURES", read_only=True, get=_count("dark_exposures"))
+    moves = pvproperty(value=0, name="MOVES", read_only=True, get=_count("moves"))
+    reset = pvproperty(value=0, name="RESET", put=_put_reset)
+
+    def __init__(self, prefix: str, *, bench: Bench, **kwargs: Any) -> None:
+        self.bench = bench
+        super().__init__(prefix, **kwargs)
+
+    async def publish(self) -> None:
+        """Bring the monitors up to date."""
+        for pv in (self.openings, self.open_s, self.exposures, self.dark_exposures, self.moves):
+            value = await pv.getter(pv)
+            if pv.value != value:
+                await pv.write(value)
 
 
 class SettingsGroup(PVGroup):

@@ -1,13 +1,15 @@
-"""Does a small move of an axis move its readback, by as much, and no other's?"""
+"""Checks that move axes a little, or expose once, with the shutter closed."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from ..epics.axes import Axis
+from ..epics.diode import EpicsDiode
 from ..epics.signals import equals, read_uncached
-from .findings import Finding
+from .passive import NO_STAMP, STAMP_REMEDY, Finding, signals_after_exposure
 
 STEP_MM = 0.1
 
@@ -90,3 +92,53 @@ def _towards_middle(axis: Axis, position: float) -> float:
     if axis.limits_mm is not None:
         low, high = axis.limits_mm
     return -STEP_MM if low < high and position > (low + high) / 2 else STEP_MM
+
+
+# ---------------------------------------------------------------- an exposure
+
+
+_MARGIN_S = 40.0
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """An exposure that was tried: its time, and how much later than its end the values came (s)."""
+
+    exposure_s: float
+    late_s: float
+
+    def __str__(self) -> str:
+        came = f"values {1000 * self.late_s:.0f} ms after its end" if self.late_s else "values there at its end"
+        return f"one exposure of {self.exposure_s:g} s with the shutter closed, {came}"
+
+
+def try_exposure(line: Any) -> tuple[list[Finding], Exposed | None]:
+    """Try one exposure with the shutter closed: do the values come, of that exposure, and how late?"""
+    shutter, diode = line.shutter, line.diode
+    signals = [shutter.readback, *(signal for _, signal in signals_after_exposure(diode))]
+    if not all(signal.connected for signal in signals):
+        return [Finding("diode", "no exposure was tried", "make shutter and detector answer first")], None
+    if not equals(shutter.readback, read_uncached(shutter.readback), shutter.pvs.closed_value):
+        return [Finding("shutter", "not closed: no exposure was tried", "close the shutter, then check again")], None
+    exposure_s = float(diode.exposure_s.get())
+    try:
+        diode.stage()
+        diode.trigger().wait(timeout=exposure_s + _MARGIN_S)
+        return _find_late_or_bad(diode), Exposed(exposure_s, diode.arrivals.waited_s)
+    except Exception as error:
+        what = f"an exposure of {exposure_s:g} s has failed ({type(error).__name__}: {error})"
+        return [Finding("diode", what, "see the detector and its PVs")], None
+    finally:
+        diode.unstage()
+
+
+def _find_late_or_bad(diode: EpicsDiode) -> list[Finding]:
+    if diode.fault:
+        remedy = "raise late_s, let the acquisition wait for it (WaitForPlugins), or correct the PV"
+        return [Finding("diode", diode.fault, remedy)]
+    found = [
+        Finding("diode", f"{pv} has no time stamp: {NO_STAMP}", STAMP_REMEDY) for pv in diode.arrivals.without_stamps
+    ]
+    if not math.isfinite(diode.current.get()):
+        found.append(Finding("diode", "an exposure in the dark is an overload or no number", "see range and input"))
+    return found
