@@ -14,23 +14,23 @@ from cxgi_bluesky.devices.config.load import example_path
 GONE = object()  # a key that a test takes out
 
 
-def changed_words(changes: Mapping[str, Any], example: str = "ioc") -> dict[str, Any]:
-    """Words of an example with some keys, named by dots, changed or taken out."""
-    words = copy.deepcopy(yaml.safe_load(example_path(example).read_text(encoding="utf-8")))
+def changed_content(changes: Mapping[str, Any], example: str = "ioc") -> dict[str, Any]:
+    """Content of an example with some keys, named by dots, changed or taken out."""
+    content = copy.deepcopy(yaml.safe_load(example_path(example).read_text(encoding="utf-8")))
     for path, value in changes.items():
         *blocks, key = path.split(".")
-        place = words
+        block = content
         for name in blocks:
-            place = place[name]
+            block = block[name]
         if value is GONE:
-            del place[key]
+            del block[key]
         else:
-            place[key] = value
-    return words
+            block[key] = value
+    return content
 
 
 def changed_file(folder: Path, changes: Mapping[str, Any], example: str = "ioc") -> Path:
     """The same, written into a folder."""
     file = folder / "beamline.yml"
-    file.write_text(yaml.safe_dump(changed_words(changes, example)), encoding="utf-8")
+    file.write_text(yaml.safe_dump(changed_content(changes, example)), encoding="utf-8")
     return file

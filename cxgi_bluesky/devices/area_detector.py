@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_MARGIN_S = 20.0
 LATE_S, POLL_S = 1.0, 0.01
-MAX_TIME_ERROR = 0.01  # of the exposure time, between what was asked for and what the camera says
+MAX_TIME_ERROR = 0.01  # of the exposure time, between what was asked for and what the camera reports
 
 
 class Counts(Signal):
@@ -54,7 +54,7 @@ class AreaDetectorDiode(Diode):
     pixels : int, optional
         Pixels in the total: needed with a background or a read-out noise.
     counts_per_photon : float, optional
-        With it, sigma is told: variance = counts_per_photon * bucket + pixels * read_noise_counts^2. Without it sigma
+        With it, sigma is known: variance = counts_per_photon * bucket + pixels * read_noise_counts^2. Without it sigma
         is NaN, and the noise is estimated from the open exposures.
     read_noise_counts : float
         Rms of a pixel.
@@ -312,7 +312,7 @@ class PatternCamera(Configured, Device):
     def _last_frame(self) -> NDArray[Any]:
         raise NotImplementedError
 
-    def record_to(self, path: str | Path, count: int, *, pixel_um: float, **words: Any) -> None:
+    def record_to(self, path: str | Path, count: int, *, pixel_um: float, **options: Any) -> None:
         """Begin an asset.
 
         Parameters
@@ -323,7 +323,7 @@ class PatternCamera(Configured, Device):
             Frames at most.
         pixel_um : float
             Pixel pitch at the object (um).
-        **words
+        **options
             Of `SpeckleWriter`: `grain_um`, `board_sha256`, `source`.
 
         Raises
@@ -332,7 +332,7 @@ class PatternCamera(Configured, Device):
             As `SpeckleWriter`; nothing of an earlier recording changes.
         """
         self._writer = SpeckleWriter(
-            path, count, self.size, pixel_um=pixel_um, dtype=self.dtype, full_well=self.full_well, **words
+            path, count, self.size, pixel_um=pixel_um, dtype=self.dtype, full_well=self.full_well, **options
         )
         self.recorded = None
         for signal, value in ((self.asset.sha256, ""), (self.asset.path, ""), (self.asset.frames, 0)):
@@ -378,7 +378,7 @@ class PatternCamera(Configured, Device):
             writer.put(frame, counts)
 
     def finish(self) -> None:
-        """End the recording; afterwards `asset` and `recorded` tell what it is."""
+        """End the recording; afterwards `asset` and `recorded` describe it."""
         writer, self._writer = self._writer, None
         if writer is None:
             return

@@ -43,17 +43,17 @@ Settings = dict[str, tuple[Any, str]]  # value and unit by name; None: not known
 class Configured:
     """Mixed into a Device, before it: `settings` are its configuration, beside what its parts have.
 
-    It is read once for each stream of a run. What cannot be read is left out and said, and ends no scan.
+    It is read once for each stream of a run. What cannot be read is left out with a warning, and ends no scan.
     """
 
     name: str
-    _unread: frozenset[str] = frozenset()  # parts that could not be read, which was said
+    _unread: frozenset[str] = frozenset()  # parts that could not be read, for which there was a warning
 
     def settings(self) -> Settings:
         """What it was made with: plain values by their names, with units."""
         return {}
 
-    def configured_parts(self) -> Iterator[Any]:
+    def list_configured_parts(self) -> Iterator[Any]:
         """Parts whose configuration belongs to this one's."""
         for _, part in self._get_components_of_kind(Kind.config):  # type: ignore[attr-defined]
             yield part
@@ -76,7 +76,7 @@ class Configured:
 
     def _of_parts(self, ask: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for part in self.configured_parts():
+        for part in self.list_configured_parts():
             try:
                 found |= ask(part)
             except Exception as error:
@@ -88,12 +88,12 @@ class Configured:
         return found
 
 
-def prefix(word: str, settings: Mapping[str, tuple[Any, str]]) -> Settings:
+def prefix(part: str, settings: Mapping[str, tuple[Any, str]]) -> Settings:
     """The settings of a part of a device, by names that begin with it.
 
     Parameters
     ----------
-    word : str
+    part : str
         Name of the part.
     settings : mapping of str to (value, unit)
         Of the part.
@@ -101,9 +101,9 @@ def prefix(word: str, settings: Mapping[str, tuple[Any, str]]) -> Settings:
     Returns
     -------
     dict of str to (value, unit)
-        By WORD_NAME.
+        By PART_NAME.
     """
-    return {f"{word}_{key}": setting for key, setting in settings.items()}
+    return {f"{part}_{key}": setting for key, setting in settings.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -24,7 +24,7 @@ class Beamline:
     knife : Knife, optional
         Blade to measure the source with; `knife_edge_scan` takes it.
     source : Device, optional
-        Signals that say whether there is beam; a session's scans wait while there is none.
+        Signals that show whether there is beam; a session's scans wait while there is none.
     data : str, optional
         Data folder of sessions with this beamline.
     """
@@ -49,7 +49,7 @@ class Beamline:
 
     @property
     def all_devices(self) -> list[Any]:
-        """Also what no scan of an image takes: knife, second barrier and source."""
+        """Also what no scan of an image takes: knife, backup shutter and source."""
         others = (self.knife, getattr(self.shutter, "barrier", None), self.source)
         return [*self.devices, *(d for d in others if d is not None)]
 

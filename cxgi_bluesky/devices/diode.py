@@ -52,7 +52,7 @@ class Diode(Named, Configured, Device):
     sigma : one standard deviation of that mean (pA), from the readings within the exposure.
     exposure_s : exposure time (s).
     i0_name : data key of the incident intensity during the exposure; None without a monitor.
-    fault : what the last exposure lacks, in words, if its values have not come in time; else "".
+    fault : what the last exposure lacks, as a text, if its values have not come in time; else "".
     straggler : to be triggered and waited for after that, where such values may still come; else None.
     """
 

@@ -61,7 +61,7 @@ class ExposureFigures(Configured, Device):
         """Limits of the run."""
         return self._limits
 
-    def configured_parts(self) -> Iterator[Any]:
+    def list_configured_parts(self) -> Iterator[Any]:
         """Devices of the run that no event reads: the shutter, and what moves the object."""
         yield self._shutter
         yield from self.unread

@@ -80,7 +80,7 @@ class Shutter(Named, Configured, Device):
         return self._command(value == OPEN)
 
     def close(self) -> None:
-        """Close, and return only when the readback says closed.
+        """Close, and return only when the readback is closed.
 
         Raises
         ------

@@ -21,14 +21,14 @@ class TileAxis(Named, PseudoSingle):
     kind_labels = frozenset({"motors"})
 
 
-class Place:
-    """Both axes of a mask stage as one thing that plans move: ``Msg("set", stage.place, (x_mm, y_mm))``."""
+class StagePosition:
+    """Both axes of a mask stage as one thing that plans move: ``Msg("set", stage.xy, (x_mm, y_mm))``."""
 
     parent = None
 
     def __init__(self, stage: MaskStage) -> None:
         self._stage = stage
-        self.name = f"{stage.name}_place"
+        self.name = f"{stage.name}_xy"
 
     def set(self, position_mm: tuple[float, float]) -> StatusBase:
         """Move both axes; `LimitError` beyond their limits."""
@@ -50,7 +50,7 @@ class MaskStage(Named, Configured, PseudoPositioner):
     ``stage.tile.set(17)`` moves both axes together. Between tiles, the readback of `tile` is the
     nearest tile and `tile_distance_um` the distance to its centre. `pattern_index` follows from
     the readback, never from what was asked for; it is -1 on a reference tile.
-    ``stage.place.set((x_mm, y_mm))`` moves both axes to any place.
+    ``stage.xy.set((x_mm, y_mm))`` moves both axes to any position.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class MaskStage(Named, Configured, PseudoPositioner):
         self.in_position_um = board.pixel_um / 4 if in_position_um is None else in_position_um
         self._known_nearest: tuple[tuple[float, float], Board, tuple[int, float]] | None = None
         super().__init__(prefix, **kwargs)
-        self.place = Place(self)
+        self.xy = StagePosition(self)
         self.pattern_index.name = "pattern_index"
 
     def settings(self) -> Settings:
@@ -101,10 +101,10 @@ class MaskStage(Named, Configured, PseudoPositioner):
 
     def _nearest(self, real: Any) -> tuple[int, float]:
         """Nearest tile to a position and the distance; the last answer is kept, as each reading asks some times."""
-        place, board = (float(real.x), float(real.y)), self.board
+        position, board = (float(real.x), float(real.y)), self.board
         known = self._known_nearest
-        if known is None or known[:2] != (place, board):
-            self._known_nearest = known = (place, board, board.nearest_tile(*place))
+        if known is None or known[:2] != (position, board):
+            self._known_nearest = known = (position, board, board.nearest_tile(*position))
         return known[2]
 
     def read(self) -> Any:
@@ -125,7 +125,7 @@ class MaskStage(Named, Configured, PseudoPositioner):
         return super().real_position
 
     def move_axes(self, x_mm: float, y_mm: float) -> StatusBase:
-        """Move both axes to a place that need not be a tile's.
+        """Move both axes to a position that need not be a tile's.
 
         Parameters
         ----------
@@ -161,8 +161,8 @@ class MaskStage(Named, Configured, PseudoPositioner):
 
 
 def board_settings(board: Board) -> Settings:
-    """What a run should know of a board without its file: identity, masks and alignment."""
-    words: Settings = {
+    """List what a run should know of a board without its file: identity, masks and alignment."""
+    common: Settings = {
         "name": (board.name, ""),
         "sha256": (board.sha256, ""),
         "size": (board.size, "pixels"),
@@ -171,19 +171,19 @@ def board_settings(board: Board) -> Settings:
         "metal": (board.metal, ""),
     }
     if not isinstance(board, MaskBoard):
-        place = {name: (getattr(board, name), "mm") for name in ("x0_mm", "y0_mm", "beside_mm")}
-        return {**words, "step_um": (board.step_um, "um"), **place}
-    lies = board.alignment
+        offsets = {name: (getattr(board, name), "mm") for name in ("x0_mm", "y0_mm", "beside_mm")}
+        return {**common, "step_um": (board.step_um, "um"), **offsets}
+    alignment = board.alignment
     return {
-        **words,
+        **common,
         "tile_pitch_um": (board.tile_pitch_um, "um"),
         "aperture_um": (board.aperture_um, "um"),
         "d_r": (board.d_r, ""),
-        "x0_mm": (lies.x0_mm, "mm"),
-        "y0_mm": (lies.y0_mm, "mm"),
-        "rotation_deg": (lies.rotation_deg, "deg"),
-        "scale": (lies.scale, ""),
-        "mirrored": (lies.mirrored, ""),
+        "x0_mm": (alignment.x0_mm, "mm"),
+        "y0_mm": (alignment.y0_mm, "mm"),
+        "rotation_deg": (alignment.rotation_deg, "deg"),
+        "scale": (alignment.scale, ""),
+        "mirrored": (alignment.mirrored, ""),
     }
 
 
@@ -236,8 +236,8 @@ class MarkedStage:
 
     def describe(self) -> dict[str, Any]:
         """Descriptions of both."""
-        words = {"dtype": "integer", "dtype_numpy": "<i8", "shape": [], "units": "", "source": "PLAN:fiducials"}
-        return {**self.stage.describe(), **{key: dict(words) for key in self._numbers}}
+        number = {"dtype": "integer", "dtype_numpy": "<i8", "shape": [], "units": "", "source": "PLAN:fiducials"}
+        return {**self.stage.describe(), **{key: dict(number) for key in self._numbers}}
 
     def read_configuration(self) -> dict[str, Any]:
         """That of the stage."""

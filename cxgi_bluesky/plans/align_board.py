@@ -55,7 +55,7 @@ class FiducialPosition:
     def reach(self) -> Plan:
         """Move there and make sure that the stage is there."""
         yield Msg("set", self.device, self.numbers, group="marked")
-        yield from move(self.device.stage.place, self.place_mm)
+        yield from move(self.device.stage.xy, self.place_mm)
         reading = yield Msg("read", self.device)
         self.check(reading or {}, exposed=False)
 
@@ -101,7 +101,7 @@ class FiducialExposures:
         for x, y in positions_mm:
             for corner in ((x - reach_mm, y - reach_mm), (x + reach_mm, y + reach_mm)):
                 try:
-                    self.stage.place.check_value(corner)
+                    self.stage.xy.check_value(corner)
                 except (LimitError, ValueError, CxgiError) as error:
                     raise ScanError(
                         f"the fiducial at x {x:.3f}, y {y:.3f} mm needs {reach_mm:.3f} mm to all sides, beyond the "
@@ -198,7 +198,7 @@ def _search(exposing: FiducialExposures, landmark: int, orientation: int, lies: 
     where = f"x {x:.3f}, y {y:.3f} mm"
     try:
         for position in positions:
-            exposing.stage.place.check_value(position)
+            exposing.stage.xy.check_value(position)
     except (LimitError, ValueError, CxgiError) as error:
         return f"{where} +- {reach} tiles is beyond the limits ({error})"
     readings = []

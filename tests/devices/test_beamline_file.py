@@ -108,12 +108,12 @@ def test_pvs_get_the_prefix(tmp_path):
 @pytest.mark.parametrize("name", examples())
 def test_the_board_of_an_example_lies_within_its_limits(name):
     file = read_beamline_file(example_path(name))
-    places = [file.board.position_mm(tile) for tile in range(file.board.tile_count)]
-    places += [file.board.place_mm(place) for place in file.board.fiducials]
-    for axis, limits in enumerate(getattr(file.config.stage.limits_mm, word) for word in "xy"):
+    positions = [file.board.position_mm(tile) for tile in range(file.board.tile_count)]
+    positions += [file.board.place_mm(fiducial) for fiducial in file.board.fiducials]
+    for axis, limits in enumerate(getattr(file.config.stage.limits_mm, name) for name in "xy"):
         if limits is not None:
-            assert limits[0] <= min(place[axis] for place in places)
-            assert max(place[axis] for place in places) <= limits[1]
+            assert limits[0] <= min(position[axis] for position in positions)
+            assert max(position[axis] for position in positions) <= limits[1]
 
 
 def test_examples_go_by_name():

@@ -32,19 +32,19 @@ STEADY = replace(
 )
 
 
-def line_with_ccd(camera=LARGE_PIXELS, parameters=STEADY, seed=0, **words):
+def line_with_ccd(camera=LARGE_PIXELS, parameters=STEADY, seed=0, **options):
     line = simulated_beamline(small_board(), "CAS", parameters=parameters, seed=seed)
-    return line, SimulatedCCD(name="ccd", simulation=line.simulation, camera=camera, **words)
+    return line, SimulatedCCD(name="ccd", simulation=line.simulation, camera=camera, **options)
 
 
 def scan(line, detector, count=64):
-    words = {"board": line.board, "pattern_set": PatternSet(8, count), "exposure_s": 1.0, "incident_exposures": 8}
-    words |= {"open_exposures": 8, "dark_exposures": 8, "open_every": 0}
-    return hadamard_scan(line.stage, line.shutter, detector, object_stage=line.object_stage, **words)
+    options = {"board": line.board, "pattern_set": PatternSet(8, count), "exposure_s": 1.0, "incident_exposures": 8}
+    options |= {"open_exposures": 8, "dark_exposures": 8, "open_every": 0}
+    return hadamard_scan(line.stage, line.shutter, detector, object_stage=line.object_stage, **options)
 
 
 def shows(measurement, truth) -> bool:
-    """Whether the picture is the truth within its noise; the open bucket's error is all in the first pixel."""
+    """Whether the image is the truth within its noise; the open bucket's error is all in the first pixel."""
     wrong = (reconstruct(measurement, method="inverse").image - truth).ravel()[1:]
     sigma = np.sqrt(np.sum(measurement.sigma**2)) / truth.size
     return bool(0.5 < np.sqrt(np.mean((wrong / sigma) ** 2)) < 1.5)
@@ -106,8 +106,8 @@ def test_start_document_events_and_progress_name_the_ccd(RE, documents, monkeypa
     monkeypatch.setattr(tqdm, "set_postfix_str", lambda bar, text="", refresh=True: shown.append(text))
     RE(scan(line, ccd, 8), ScanProgress(io.StringIO()))
     assert any(text.endswith(" counts") for text in shown)
-    words = documents.of("start")[0]["cxgi"]
-    assert (words["fields"]["bucket"], words["bucket_unit"]) == ("ccd_current", "counts")
+    metadata = documents.of("start")[0]["cxgi"]
+    assert (metadata["fields"]["bucket"], metadata["bucket_unit"]) == ("ccd_current", "counts")
     assert len(Exposures.from_documents(documents)) == 8
     assert not line.simulation.shutter_open
 
@@ -332,7 +332,7 @@ def test_the_names_are_those_of_area_detector():
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         ({"background_per_pixel": 100.0}, "need pixels"),
         ({"read_noise_counts": 2.0}, "need pixels"),
@@ -340,6 +340,6 @@ def test_the_names_are_those_of_area_detector():
         ({"counts_per_photon": 0.0}, "counts_per_photon 0"),
     ],
 )
-def test_impossible_numbers(words, message):
+def test_impossible_numbers(options, message):
     with pytest.raises(CxgiError, match=message):
-        AreaDetectorDiode(name="ccd", detector=object(), **words)
+        AreaDetectorDiode(name="ccd", detector=object(), **options)

@@ -22,28 +22,29 @@ def configuration(documents, stream="primary"):
 
 def test_a_run_tells_its_board_detector_shutter_and_limits(RE, documents, beamline):
     RE(small_scan(beamline, 4, max_repeats=1, max_open_s=50.0, object_stage=beamline.object_stage))
-    words = configuration(documents)
+    settings = configuration(documents)
     board, lies = beamline.board, beamline.board.alignment
-    stage = words["stage"]["data"]
+    stage = settings["stage"]["data"]
     assert (stage["stage_board_name"], stage["stage_board_sha256"]) == (board.name, board.sha256)
     assert (stage["stage_board_x0_mm"], stage["stage_board_y0_mm"]) == (lies.x0_mm, lies.y0_mm)
     assert (stage["stage_board_pixel_um"], stage["stage_board_d_r"]) == (board.pixel_um, board.d_r)
     assert stage["stage_board_mirrored"] is False
-    assert words["diode"]["data"]["diode_unit"] == "pA"
-    assert words["diode"]["data"]["diode_readings"] == 10
-    exposure = words["exposure"]["data"]
+    assert settings["diode"]["data"]["diode_unit"] == "pA"
+    assert settings["diode"]["data"]["diode_readings"] == 10
+    exposure = settings["exposure"]["data"]
     assert (exposure["exposure_max_repeats"], exposure["exposure_max_open_s"]) == (1, 50.0)
     assert exposure["shutter_timeout_s"] == beamline.shutter.timeout_s
-    units = {key: words["stage"]["data_keys"][f"stage_board_{key}"]["units"] for key in ("pixel_um", "x0_mm", "size")}
+    keys = settings["stage"]["data_keys"]
+    units = {key: keys[f"stage_board_{key}"]["units"] for key in ("pixel_um", "x0_mm", "size")}
     assert units == {"pixel_um": "um", "x0_mm": "mm", "size": "pixels"}
 
 
 def test_every_setting_is_described_and_plain(RE, documents, beamline):
     RE(small_scan(beamline, 4))
     for _, descriptor in (d for d in documents if d[0] == "descriptor"):
-        for words in descriptor["configuration"].values():
-            assert set(words["data"]) == set(words["data_keys"]) == set(words["timestamps"])
-            json.dumps(words, allow_nan=False)
+        for settings in descriptor["configuration"].values():
+            assert set(settings["data"]) == set(settings["data_keys"]) == set(settings["timestamps"])
+            json.dumps(settings, allow_nan=False)
 
 
 def test_settings_may_be_numpy_values(beamline, monkeypatch):
@@ -60,11 +61,11 @@ def test_the_catalog_gives_them_back(RE, documents, beamline, catalog):
     uid = documents.of("start")[0]["uid"]
     for stream in ("primary", "figures"):
         stored, emitted = configuration(list(catalog[uid].documents()), stream), configuration(documents, stream)
-        assert {name: words["data"] for name, words in stored.items()} == {
-            name: words["data"] for name, words in emitted.items()
+        assert {name: settings["data"] for name, settings in stored.items()} == {
+            name: settings["data"] for name, settings in emitted.items()
         }
-        for name, words in emitted.items():
-            for key, described in words["data_keys"].items():
+        for name, settings in emitted.items():
+            for key, described in settings["data_keys"].items():
                 assert described["units"] == stored[name]["data_keys"][key]["units"]
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cxgi_bluesky.devices.diagnostics.passive import Finding, table
+from cxgi_bluesky.devices.diagnostics.passive import Finding, format_table
 from cxgi_bluesky.devices.epics.diode import pa_per
 from cxgi_bluesky.devices.epics.diodes import GenericDiode, ScalerDiode
 from cxgi_bluesky.devices.epics.keithley import KeithleyDiode
@@ -70,7 +70,9 @@ def test_units_of_current():
 
 
 def test_the_table_has_one_line_for_each_finding():
-    lines = table([Finding("stage.x", "no answer", "check"), Finding("diode", "wrong unit", "mend")]).splitlines()
+    lines = format_table(
+        [Finding("stage.x", "no answer", "check"), Finding("diode", "wrong unit", "mend")]
+    ).splitlines()
     assert lines[0].split("  ") != lines[1].split("  ")
     assert [line.split()[0] for line in lines] == ["where", "stage.x", "diode"]
 

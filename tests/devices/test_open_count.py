@@ -5,8 +5,8 @@ from cxgi_bluesky.devices.epics.shutter_counter import CLOCK_SET_BACK_S, OpenCou
 
 def test_readbacks_count_openings_once():
     count = OpenCount()
-    told = [count.note(opened, stamp) for opened, stamp in [(False, 1), (True, 2), (True, 2), (True, 3), (False, 4)]]
-    assert told == [False, False, False, False, True]
+    closed = [count.note(opened, stamp) for opened, stamp in [(False, 1), (True, 2), (True, 2), (True, 3), (False, 4)]]
+    assert closed == [False, False, False, False, True]
     assert count.openings == 1
     assert count.seconds > 0
 

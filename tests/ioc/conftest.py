@@ -13,9 +13,9 @@ if find_spec("caproto") is None or find_spec("epics") is None:
 
 @pytest.fixture(scope="session")
 def shared_ioc():
-    """An IOC for all tests of this process; its Channel Access library is told of it before it starts."""
-    words = ("--time-scale", "0", "--board", "cu32", "--object", "CAS", "--seed", "7")
-    ioc = IocProcess(*words, "--stage-rms-um", "0", "--drift-rms", "0")  # buckets of a tile differ by noise alone
+    """An IOC for all tests of this process; its Channel Access library gets its address before it starts."""
+    arguments = ("--time-scale", "0", "--board", "cu32", "--object", "CAS", "--seed", "7")
+    ioc = IocProcess(*arguments, "--stage-rms-um", "0", "--drift-rms", "0")  # buckets of a tile differ by noise alone
     environment = ioc.environment
     addresses = f"{environment['EPICS_CA_ADDR_LIST']} 127.0.0.1:{LateIoc.port()}"
     os.environ.update({**environment, "EPICS_CA_ADDR_LIST": addresses})

@@ -29,17 +29,17 @@ class IocProcess:
     Parameters
     ----------
     *arguments : str
-        Further words of the command line.
+        Further arguments of the command line.
     port : int
         0 = a free one.
     """
 
     def __init__(self, *arguments: str, port: int = 0) -> None:
-        words = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--end-with-parent", "--port", str(port)]
+        command = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--end-with-parent", "--port", str(port)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe, which nobody would empty
         self.process = subprocess.Popen(
-            [*words, *arguments], stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment
         )
         line = self.process.stdout.readline()
         if not line:
@@ -91,10 +91,10 @@ class LateIoc:
         return free_port("127.0.0.1")
 
     def __init__(self) -> None:
-        words = [sys.executable, str(Path(__file__).with_name("late_ioc.py")), self.prefix, str(self.port())]
+        command = [sys.executable, str(Path(__file__).with_name("late_ioc.py")), self.prefix, str(self.port())]
         environment = {**os.environ, "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO", "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1"}
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(words, **pipes, text=True, env=environment)
+        self.process = subprocess.Popen(command, **pipes, text=True, env=environment)
         assert self.process.stdout.readline() == "READY\n"
 
     def end(self) -> None:

@@ -35,10 +35,10 @@ def environment(tmp_path):
 
 
 def demonstrated(detector, environment, folder):
-    """What a demonstration told as JSON; it says nothing of repeaters or lost connections."""
-    words = [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"]
+    """What a demonstration prints as JSON; it prints nothing of repeaters or lost connections."""
+    arguments = [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"]
     pipes = {"capture_output": True, "text": True}
-    run = subprocess.run(words, **pipes, env=environment, cwd=folder, timeout=2 * PATIENCE_S)
+    run = subprocess.run(arguments, **pipes, env=environment, cwd=folder, timeout=2 * PATIENCE_S)
     assert run.returncode == 0, run.stderr
     progress = re.compile("exp/s|s/exp")  # the latter below one a second
     assert [line for line in re.split(r"[\r\n]+", run.stderr) if line.strip() and not progress.search(line)] == []
@@ -104,7 +104,7 @@ def test_the_ioc_ends_when_its_with_block_fails():
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--detector", "keithley"], "it needs --epics"),
         (["--epics", "--material", "Au", "--energy-kev", "20"], "the IOC serves no thickness"),
@@ -112,8 +112,8 @@ def test_the_ioc_ends_when_its_with_block_fails():
         (["--epics", "--object", "cube"], "the IOC did not start: .*cube"),
     ],
 )
-def test_what_cannot_be_is_one_error(tmp_path, capsys, words, message):
-    assert main(["demo", *words, "--out", str(tmp_path / "out")]) == 2
+def test_what_cannot_be_is_one_error(tmp_path, capsys, arguments, message):
+    assert main(["demo", *arguments, "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert re.search(message, line)
 
@@ -127,9 +127,9 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, capsys, monkeypatch
 @pytest.mark.parametrize("detector", over_epics.EXAMPLES)
 def test_the_examples_fit_by_prefix_and_board_alone(detector):
     shipped = yaml.safe_load(example_path(over_epics.EXAMPLES[detector]).read_text(encoding="utf-8"))
-    words = over_epics.make_beamline_config(detector, "cu32")
-    assert {key for key in shipped if shipped.get(key) != words.get(key)} <= {"board", "data", "stage"}
-    assert (words["stage"]["x"], words["stage"]["y"]) == ("STAGE:X", "STAGE:Y")
+    config = over_epics.make_beamline_config(detector, "cu32")
+    assert {key for key in shipped if shipped.get(key) != config.get(key)} <= {"board", "data", "stage"}
+    assert (config["stage"]["x"], config["stage"]["y"]) == ("STAGE:X", "STAGE:Y")
     assert over_epics.make_beamline_config(detector, shipped["board"])["stage"] == shipped["stage"]
 
 

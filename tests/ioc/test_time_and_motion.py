@@ -18,7 +18,7 @@ lengths = st.floats(0.0, 100.0)
 def test_a_ramp_goes_its_way_and_never_back_nor_faster_than_it_may(distance, velocity, ramp_s):
     ramp = Ramp(distance, velocity, ramp_s)
     times = np.linspace(0, ramp.seconds, 200)
-    travelled = np.array([ramp.travelled(t) for t in times])
+    travelled = np.array([ramp.travel(t) for t in times])
     assert travelled[0] == pytest.approx(0.0, abs=1e-9)
     assert travelled[-1] == pytest.approx(distance)
     steps = np.diff(travelled)

@@ -9,12 +9,12 @@ from typing import Any
 from ..epics.axes import Axis
 from ..epics.diode import EpicsDiode
 from ..epics.signals import equals, read_uncached
-from .passive import NO_STAMP, STAMP_REMEDY, Finding, signals_after_exposure
+from .passive import NO_STAMP, STAMP_REMEDY, Finding, list_signals_after_exposure
 
 STEP_MM = 0.1
 
 
-def axes_move(line: Any) -> list[Finding]:
+def check_moves(line: Any) -> list[Finding]:
     """Move x, then y, by `STEP_MM` and back, with the shutter closed."""
     shutter, stage = line.shutter, line.stage
     if not all(part.connected for part in (shutter.readback, stage.x, stage.y)):
@@ -115,7 +115,7 @@ class Exposed:
 def try_exposure(line: Any) -> tuple[list[Finding], Exposed | None]:
     """Try one exposure with the shutter closed: do the values come, of that exposure, and how late?"""
     shutter, diode = line.shutter, line.diode
-    signals = [shutter.readback, *(signal for _, signal in signals_after_exposure(diode))]
+    signals = [shutter.readback, *(signal for _, signal in list_signals_after_exposure(diode))]
     if not all(signal.connected for signal in signals):
         return [Finding("diode", "no exposure was tried", "make shutter and detector answer first")], None
     if not equals(shutter.readback, read_uncached(shutter.readback), shutter.pvs.closed_value):

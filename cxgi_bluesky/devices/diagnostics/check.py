@@ -7,8 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from ..config.load import beamline_path, make_beamline, read_beamline_file
-from .active import Exposed, axes_move, try_exposure
-from .passive import Finding, access, connections, limits, readings, stamps, states, table, units, words
+from .active import Exposed, check_moves, try_exposure
+from .passive import (
+    Finding,
+    check_access,
+    check_connections,
+    check_labels,
+    check_limits,
+    check_stamps,
+    check_states,
+    check_units,
+    format_table,
+    read_all,
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class Report:
             moved = "axes moved and put back" if self.moved else "nothing moved"
             exposed = self.exposed or "no exposure tried"
             return f"{self.beamline}: all is well ({self.read} PVs read, {moved}, {exposed})"
-        return table(self.findings)
+        return format_table(self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -53,7 +64,7 @@ class Report:
 
 
 def check_beamline(path: str | Path, *, move: bool = False, expose: bool = False) -> Report:
-    """Connect to everything in a beamline file and read each PV once: units, write access, limits, words, states.
+    """Connect to everything in a beamline file and read each PV once: units, write access, limits, labels, states.
 
     Without `expose` it is not known whether a reading is of its own exposure.
 
@@ -74,16 +85,21 @@ def check_beamline(path: str | Path, *, move: bool = False, expose: bool = False
     file = read_beamline_file(beamline_path(path))
     line = make_beamline(file, connect=False)
     devices = line.all_devices
-    found = connections(devices, file.timeouts)
+    found = check_connections(devices, file.timeouts)
     read, exposed = 0, None
     if not (found and found[0].where == "IOC"):
-        silent, read = readings(devices)
-        found += silent or [*units(line), *access(line), *limits(line), *(words(line) or states(line))]
+        silent, read = read_all(devices)
+        found += silent or [
+            *check_units(line),
+            *check_access(line),
+            *check_limits(line),
+            *(check_labels(line) or check_states(line)),
+        ]
         if move and not silent:
-            found += axes_move(line)
+            found += check_moves(line)
         if expose and not silent:
             wrong, exposed = try_exposure(line)
             found += wrong
         elif not silent:
-            found += stamps(line)
+            found += check_stamps(line)
     return Report(file.config.name, tuple(found), read, move, exposed)

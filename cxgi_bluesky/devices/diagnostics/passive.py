@@ -1,4 +1,4 @@
-"""Checks that only read: do all PVs answer, and are units, limits, access and values what the beamline file says?"""
+"""Checks that only read: do all PVs answer, and are units, limits, access and values those of the beamline file?"""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Finding:
     remedy: str
 
 
-def table(findings: Sequence[Finding]) -> str:
+def format_table(findings: Sequence[Finding]) -> str:
     """The findings as a table for people, one line each."""
     rows = [("where", "what is wrong", "what to do"), *((f.where, f.what, f.remedy) for f in findings)]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
@@ -58,35 +58,35 @@ def table(findings: Sequence[Finding]) -> str:
 AXES = ("x", "y")
 
 
-def axes_of(line: Any) -> dict[str, Axis]:
-    """The axes of a beamline by their place in it, those that are connected."""
+def find_axes(line: Any) -> dict[str, Axis]:
+    """The axes of a beamline by their keys in its file, those that are connected."""
     motors = {f"stage.{axis}": getattr(line.stage, axis) for axis in AXES}
     if line.object_stage is not None:
         motors["object_stage.motor"] = line.object_stage.motor
     if line.knife is not None:
         motors["knife.motor"] = line.knife.motor
-    return {place: motor for place, motor in motors.items() if motor.connected}
+    return {name: motor for name, motor in motors.items() if motor.connected}
 
 
-def units(line: Any) -> list[Finding]:
-    """EGU of the motors, and of the currents where the IOC tells it."""
+def check_units(line: Any) -> list[Finding]:
+    """EGU of the motors, and of the currents where the IOC gives it."""
     found = []
-    for place, axis in axes_of(line).items():
+    for where, axis in find_axes(line).items():
         if isinstance(axis, BoundedMotor) and (unit := read_uncached(axis.motor_egu)) != UNIT:
             remedy = f"set {axis.prefix}.EGU to mm, with MRES, limits and velocity in mm"
-            found.append(Finding(place, f"{axis.prefix}.EGU is {unit!r}, boards are in mm", remedy))
-        elif isinstance(axis, BoundedPositioner) and (unit := axis.reported_unit()) not in (None, UNIT):
+            found.append(Finding(where, f"{axis.prefix}.EGU is {unit!r}, boards are in mm", remedy))
+        elif isinstance(axis, BoundedPositioner) and (unit := axis.read_unit()) not in (None, UNIT):
             what = f"{axis.readback_pv} is in {unit!r}, boards are in mm"
-            found.append(Finding(place, what, "set its EGU, scale and limits to mm"))
-    for place, signal, unit in _currents(line.diode):
-        told = (signal.metadata or {}).get("units") if signal.connected else None
-        if told and told != unit:
-            what = f"{signal.pvname} is in {told!r}, the beamline file says {unit!r}"
-            found.append(Finding(place, what, f"put unit: {told} there, or set EGU right"))
+            found.append(Finding(where, what, "set its EGU, scale and limits to mm"))
+    for where, signal, unit in _list_currents(line.diode):
+        reported = (signal.metadata or {}).get("units") if signal.connected else None
+        if reported and reported != unit:
+            what = f"{signal.pvname} is in {reported!r}, the beamline file says {unit!r}"
+            found.append(Finding(where, what, f"put unit: {reported} there, or set EGU right"))
     return found
 
 
-def _currents(diode: Any) -> list[tuple[str, Any, str]]:
+def _list_currents(diode: Any) -> list[tuple[str, Any, str]]:
     """Signals that are currents, and the unit that they are taken to have."""
     signal = next((getattr(diode, a) for a in ("reading", "mean_value", "value") if hasattr(diode, a)), None)
     currents = [] if signal is None else [("diode.unit", signal, diode.unit)]
@@ -95,22 +95,23 @@ def _currents(diode: Any) -> list[tuple[str, Any, str]]:
     return currents
 
 
-def limits(line: Any) -> list[Finding]:
-    """The board, and the object's two places, must lie within the limits of records and file."""
+def check_limits(line: Any) -> list[Finding]:
+    """The board, and the object's two positions, must lie within the limits of records and file."""
     board = line.board
     tiles = [board.position_mm(tile) for tile in range(board.tile_count)]
-    places = np.array([*tiles, *(board.place_mm(place) for place in board.fiducials)])
-    found, motors = [], axes_of(line)
+    positions = np.array([*tiles, *(board.place_mm(fiducial) for fiducial in board.fiducials)])
+    found, motors = [], find_axes(line)
     spans = {
-        axis: (float(low), float(high)) for axis, low, high in zip(AXES, places.min(0), places.max(0), strict=True)
+        axis: (float(low), float(high))
+        for axis, low, high in zip(AXES, positions.min(0), positions.max(0), strict=True)
     }
     for axis, other in (AXES, AXES[::-1]):
         motor = motors.get(f"stage.{axis}")
         if motor is None:
             continue
-        outside = _outside(motor, *spans[axis])
+        outside = _find_exceeded_limits(motor, *spans[axis])
         if outside:
-            swapped = f"stage.{other}" in motors and not _outside(motor, *spans[other])
+            swapped = f"stage.{other}" in motors and not _find_exceeded_limits(motor, *spans[other])
             remedy = "widen the limits, or correct the board's alignment"
             hint = f"are x and y swapped? The other axis' tiles would fit; else {remedy}" if swapped else remedy
             low, high = spans[axis]
@@ -119,13 +120,13 @@ def limits(line: Any) -> list[Finding]:
             )
     motor = motors.get("object_stage.motor")
     if motor is not None:
-        for word in ("in_mm", "out_mm"):
-            if outside := _outside(motor, place := getattr(line.object_stage, word), place):
-                found.append(Finding(f"object_stage.{word}", f"{place:g} mm: {outside}", "change it, or the limits"))
+        for key in ("in_mm", "out_mm"):
+            if outside := _find_exceeded_limits(motor, position := getattr(line.object_stage, key), position):
+                found.append(Finding(f"object_stage.{key}", f"{position:g} mm: {outside}", "change it, or the limits"))
     return found
 
 
-def _outside(motor: Axis, low_mm: float, high_mm: float) -> str:
+def _find_exceeded_limits(motor: Axis, low_mm: float, high_mm: float) -> str:
     """Which limits do not contain a span; empty if all do. Equal limits mean none."""
     own = motor.own_limits()
     if own[0] < own[1] and not (own[0] <= low_mm and high_mm <= own[1]):
@@ -135,14 +136,14 @@ def _outside(motor: Axis, low_mm: float, high_mm: float) -> str:
     return ""
 
 
-def words(line: Beamline) -> list[Finding]:
-    """Words that an enum does not have, and a shutter that says neither open nor closed."""
+def check_labels(line: Beamline) -> list[Finding]:
+    """Find labels that an enum does not have, and a readback of the shutter that is neither open nor closed."""
     shutter: Any = line.shutter
     found = [
         Finding(
             f"shutter.{key}", f"{signal.pvname} has no word {wanted!r}: {', '.join(signal.enum_strs or ())}", "take one"
         )
-        for key, signal, wanted in _words_used(shutter)
+        for key, signal, wanted in _list_enum_labels(shutter)
         if signal is not None
         and signal.connected
         and isinstance(wanted, str)
@@ -163,7 +164,7 @@ def words(line: Beamline) -> list[Finding]:
     return found
 
 
-def _words_used(shutter: Any) -> list[tuple[str, Any, Any]]:
+def _list_enum_labels(shutter: Any) -> list[tuple[str, Any, Any]]:
     pvs, barrier = shutter.pvs, shutter.barrier
     used = [
         ("opened_value", shutter.readback, pvs.opened_value),
@@ -183,26 +184,28 @@ def _words_used(shutter: Any) -> list[tuple[str, Any, Any]]:
 # ---------------------------------------------------------------- states
 
 
-def states(line: Beamline) -> list[Finding]:
+def check_states(line: Beamline) -> list[Finding]:
     """What stands in the way of a scan now, or lets light on the sample."""
     shutter: Any = line.shutter
     pvs, barrier = shutter.pvs, shutter.barrier
     found = []
-    if _says(shutter.readback, pvs.opened_value):
-        found.append(_now("shutter", shutter.readback, "light is on the sample", "close it"))
-    if barrier is not None and _says(barrier.readback, barrier.closed_value):
-        found.append(_now("shutter.second_barrier", barrier.readback, "there is no beam", "open it by hand"))
+    if _equals(shutter.readback, pvs.opened_value):
+        found.append(_make_state_finding("shutter", shutter.readback, "light is on the sample", "close it"))
+    if barrier is not None and _equals(barrier.readback, barrier.closed_value):
+        found.append(
+            _make_state_finding("shutter.second_barrier", barrier.readback, "there is no beam", "open it by hand")
+        )
     permit = shutter.permit
-    if permit is not None and permit.connected and not _says(permit, pvs.permit_value):
-        found.append(_now("shutter.permit", permit, "the shutter may not open", "get the permit"))
+    if permit is not None and permit.connected and not _equals(permit, pvs.permit_value):
+        found.append(_make_state_finding("shutter.permit", permit, "the shutter may not open", "get the permit"))
     return found
 
 
-def _says(signal: Any, wanted: Any) -> bool:
+def _equals(signal: Any, wanted: Any) -> bool:
     return signal.connected and equals(signal, read_uncached(signal), wanted)
 
 
-def _now(where: str, signal: Any, meaning: str, remedy: str) -> Finding:
+def _make_state_finding(where: str, signal: Any, meaning: str, remedy: str) -> Finding:
     return Finding(
         where, f"{signal.pvname} says {enum_label(signal, read_uncached(signal))}: {meaning}", f"{remedy} before a scan"
     )
@@ -214,7 +217,7 @@ def _now(where: str, signal: Any, meaning: str, remedy: str) -> Finding:
 MAX_SILENT = 3  # readings that time out before the rest is not asked for
 
 
-def connections(devices: Sequence[Any], timeouts: Timeouts) -> list[Finding]:
+def check_connections(devices: Sequence[Any], timeouts: Timeouts) -> list[Finding]:
     """PVs that do not exist, those of one record in one line; a dead IOC is one line altogether.
 
     Parameters
@@ -227,17 +230,17 @@ def connections(devices: Sequence[Any], timeouts: Timeouts) -> list[Finding]:
     waiting = find_unconnected(devices, timeouts.connection_s)
     every = sum(len(epics_signals(device)) for device in devices)
     if waiting and len(waiting) == every:
-        return [_dead(devices, timeouts)]
+        return [_describe_dead_ioc(devices, timeouts)]
     lost = {id(signal) for signal in waiting}
     found: list[Finding] = []
     for device in devices:
         signals = epics_signals(device)
-        silent = {place: silent_pvs(signal) for place, signal in signals.items() if id(signal) in lost}
-        found += _lines(device.name, silent, whole=len(silent) == len(signals) > 3)
+        silent = {name: silent_pvs(signal) for name, signal in signals.items() if id(signal) in lost}
+        found += _summarize_silent(device.name, silent, whole=len(silent) == len(signals) > 3)
     return found
 
 
-def _dead(devices: list[Any], timeouts: Timeouts) -> Finding:
+def _describe_dead_ioc(devices: list[Any], timeouts: Timeouts) -> Finding:
     example = next(pv for device in devices for signal in epics_signals(device).values() for pv in silent_pvs(signal))
     addresses = os.environ.get("EPICS_CA_ADDR_LIST") or "not set"
     return Finding(
@@ -247,7 +250,7 @@ def _dead(devices: list[Any], timeouts: Timeouts) -> Finding:
     )
 
 
-def _lines(device: str, silent: dict[str, list[str]], *, whole: bool) -> list[Finding]:
+def _summarize_silent(device: str, silent: dict[str, list[str]], *, whole: bool) -> list[Finding]:
     if not silent:
         return []
     if whole:
@@ -255,9 +258,9 @@ def _lines(device: str, silent: dict[str, list[str]], *, whole: bool) -> list[Fi
         what = f"none of its {len(silent)} signals answers ({pvs[0]}, ...)"
         return [Finding(device, what, f"check the PV names of {device} in the beamline file, and its IOC")]
     records: dict[tuple[str, str], int] = {}
-    for place, names in silent.items():
+    for name, names in silent.items():
         for pv in names:
-            key = f"{device}.{place.split('.')[0]}", pv.split(".")[0]
+            key = f"{device}.{name.split('.')[0]}", pv.split(".")[0]
             records[key] = records.get(key, 0) + 1
     return [
         Finding(where, f"no answer from {record}{f' ({count} fields)' if count > 1 else ''}",
@@ -266,12 +269,12 @@ def _lines(device: str, silent: dict[str, list[str]], *, whole: bool) -> list[Fi
     ]  # fmt: skip
 
 
-def readings(devices: Sequence[Any]) -> tuple[list[Finding], int]:
+def read_all(devices: Sequence[Any]) -> tuple[list[Finding], int]:
     """Read every connected PV once; findings, and how many were read."""
     found: list[Finding] = []
     read = 0
     for device in devices:
-        for place, signal in epics_signals(device).items():
+        for name, signal in epics_signals(device).items():
             if not signal.connected:
                 continue
             try:
@@ -279,7 +282,7 @@ def readings(devices: Sequence[Any]) -> tuple[list[Finding], int]:
                 read += 1
             except Exception as error:
                 what = f"{signal.pvname} is connected, but is not read ({type(error).__name__})"
-                found.append(Finding(f"{device.name}.{place}", what, "see its IOC: it may hang"))
+                found.append(Finding(f"{device.name}.{name}", what, "see its IOC: it may hang"))
             if len(found) >= MAX_SILENT:
                 return found, read
     return found, read
@@ -288,7 +291,7 @@ def readings(devices: Sequence[Any]) -> tuple[list[Finding], int]:
 # ---------------------------------------------------------------- access
 
 
-def access(line: Beamline) -> list[Finding]:
+def check_access(line: Beamline) -> list[Finding]:
     """PVs that move, open, close or expose, and that may not be written from here."""
     return [
         Finding(where, f"{signal.setpoint_pvname} is read-only from here", "correct the name, or get write access")
@@ -299,7 +302,7 @@ def access(line: Beamline) -> list[Finding]:
 
 def _try_writing(line: Any) -> list[tuple[str, Any]]:
     shutter = line.shutter
-    signals = [(place, axis.user_setpoint) for place, axis in axes_of(line).items()]
+    signals = [(where, axis.user_setpoint) for where, axis in find_axes(line).items()]
     signals += [(f"shutter.{key}", getattr(shutter, key)) for key in ("command", "open_pulse", "close_pulse")]
     if shutter.barrier is not None:
         signals.append(("shutter.second_barrier.command", shutter.barrier.command))
@@ -313,19 +316,19 @@ NO_STAMP = "it cannot be told whether a value is of its own exposure"
 STAMP_REMEDY = "see the record's TSE and its driver"
 
 
-def stamps(line: Any) -> list[Finding]:
+def check_stamps(line: Any) -> list[Finding]:
     """Records of the detector and the monitor that have no time stamp."""
     return [
         Finding(
-            place,
+            where,
             f"{signal.pvname} has no time stamp: {NO_STAMP}",
             f"try --expose; if it never has one, {STAMP_REMEDY}",
         )
-        for place, signal in signals_after_exposure(line.diode)
+        for where, signal in list_signals_after_exposure(line.diode)
         if signal.connected and not is_stamp(read_uncached_with_time(signal)[1])
     ]
 
 
-def signals_after_exposure(diode: EpicsDiode) -> list[tuple[str, Any]]:
+def list_signals_after_exposure(diode: EpicsDiode) -> list[tuple[str, Any]]:
     """Signals that are read after an exposure, each with the block of the beamline file that names it."""
     return [*(("diode", signal) for signal in diode.results), *(("monitor", s) for s in diode.monitor_signals)]

@@ -1,4 +1,4 @@
-"""Arrivals: whether what is read after a trigger is of that exposure, which the records' own time stamps tell."""
+"""Check by the records' own time stamps that what is read after a trigger is of that exposure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 LATE_S = 1.0
 MAX_LATE_S = 5.0  # plans wait 30 s longer than the exposure, for this and for all else that may hang
 STRAGGLER_S = 10.0  # for a value that came too late: after that it is taken to be lost
-EPICS_EPOCH_S = 631152000.0  # a record that was never stamped says so
+EPICS_EPOCH_S = 631152000.0  # the stamp of a record that was never stamped
 _POLL_S = 0.003
 
 
@@ -30,7 +30,7 @@ def is_stamp(stamp: float) -> bool:
 class Arrivals:
     """Values of one exposure: each record must have been stamped anew since just before the trigger.
 
-    The end of a put says nothing of a value that something else works out, such as a statistics plugin. Stamps of a
+    The end of a put is no sign of a value that something else works out, such as a statistics plugin. Stamps of a
     record are compared with earlier ones of the same record, never with a clock, and asked for: a value that is the
     same again posts no monitor.
 
@@ -91,11 +91,11 @@ class Arrivals:
             Naming the PVs whose values have not come within `late_s`.
         """
         begun = time.monotonic()
-        told: dict[Any, tuple[Any, float]] = {}
+        answers: dict[Any, tuple[Any, float]] = {}
         missing = list(signals)
         while True:
-            told |= dict(zip(missing, read_together(*missing), strict=True))
-            missing = [s for s in missing if s not in self._without and told[s][1] == self._before[s]]
+            answers |= dict(zip(missing, read_together(*missing), strict=True))
+            missing = [s for s in missing if s not in self._without and answers[s][1] == self._before[s]]
             if not missing:
                 break
             if time.monotonic() - begun >= self.late_s:
@@ -103,10 +103,10 @@ class Arrivals:
                 break
             time.sleep(_POLL_S)
             self.waited_s = max(self.waited_s, time.monotonic() - begun)
-        stamps = {signal: stamp for signal, (_, stamp) in told.items()}
+        stamps = {signal: stamp for signal, (_, stamp) in answers.items()}
         self._taken |= stamps
         self._before |= stamps  # of the next reading, where an exposure has several
-        return [told[signal][0] for signal in signals]
+        return [answers[signal][0] for signal in signals]
 
     def _give_up(self, missing: Sequence[Any]) -> None:
         """Raise `LateError`, unless what is missing has no stamps at all."""

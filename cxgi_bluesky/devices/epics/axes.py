@@ -31,22 +31,22 @@ class AxisPvs:
     stop: str | None = None
 
 
-def check_within(name: str, place: float, limits_mm: tuple[float, float] | None) -> None:
+def check_within(name: str, position_mm: float, limits_mm: tuple[float, float] | None) -> None:
     """Raise `ValueError` for what is no position, `LimitError` beyond limits of the beamline file.
 
     Parameters
     ----------
     name : str
         Of the axis, for the message.
-    place : float
+    position_mm : float
         Position (mm).
     limits_mm : (float, float) or None
         Lowest and highest position (mm); None: no limits.
     """
-    if not math.isfinite(place):
-        raise ValueError(f"{name}: {place} mm is no position")
-    if limits_mm is not None and not limits_mm[0] <= place <= limits_mm[1]:
-        raise LimitError(f"{name}: {place:g} mm is outside {limits_mm} mm of the beamline file")
+    if not math.isfinite(position_mm):
+        raise ValueError(f"{name}: {position_mm} mm is no position")
+    if limits_mm is not None and not limits_mm[0] <= position_mm <= limits_mm[1]:
+        raise LimitError(f"{name}: {position_mm:g} mm is outside {limits_mm} mm of the beamline file")
 
 
 def describe_in_mm(key: dict[str, Any], precision: int) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def describe_in_mm(key: dict[str, Any], precision: int) -> dict[str, Any]:
     key : dict
         Description by ophyd; it is not changed.
     precision : int
-        Decimals that the IOC says; 4 at least are given.
+        Decimals that the IOC gives; 4 at least are given.
     """
     return {**key, "dtype": "number", "dtype_numpy": "<f8", "units": UNIT, "precision": max(precision, 4)}
 
@@ -101,7 +101,7 @@ class BoundedPositioner(Named, Configured, PVPositionerPC):
 
     @property
     def title(self) -> str:
-        """What people know it by."""
+        """Name by which people know it."""
         return self.setpoint_pv
 
     @property
@@ -116,12 +116,12 @@ class BoundedPositioner(Named, Configured, PVPositionerPC):
 
     @property
     def done_signals(self) -> tuple[Any, ...]:
-        """Signals that tell whether it moves: none, completion is all that there is."""
+        """Signals that show whether it moves: none, completion is all that there is."""
         return ()
 
     @property
     def position(self) -> Any:
-        """The last readback that the IOC has told."""
+        """The last readback that the IOC has sent."""
         return self.readback.get() if self.readback.connected else self._position
 
     def own_limits(self) -> tuple[float, float]:
@@ -138,13 +138,13 @@ class BoundedPositioner(Named, Configured, PVPositionerPC):
                 f"{self.name}: {pos:g} mm is outside the limits of {self.setpoint_pv}, {low:g} to {high:g}"
             )
 
-    def reported_unit(self) -> str | None:
-        """Unit of the readback, None if the IOC does not tell."""
+    def read_unit(self) -> str | None:
+        """Unit of the readback, None if the IOC does not give it."""
         return (self.readback.metadata or {}).get("units") or None
 
     def check_unit(self) -> None:
-        """Raise `CxgiError` if the readback tells another unit than mm."""
-        if (unit := self.reported_unit()) not in (None, UNIT):
+        """Raise `CxgiError` if the readback has another unit than mm."""
+        if (unit := self.read_unit()) not in (None, UNIT):
             raise ScanError(f"{self.readback_pv} is in {unit!r}: positions of boards are in mm, set it to mm")
 
     def describe(self) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class BoundedMotor(Named, Configured, EpicsMotor):
 
     @property
     def title(self) -> str:
-        """What people know it by."""
+        """Name by which people know it."""
         return self.prefix
 
     @property
@@ -205,7 +205,7 @@ class BoundedMotor(Named, Configured, EpicsMotor):
 
     @property
     def position(self) -> Any:
-        """The last readback that the IOC has told, the one that events store; None before there is one."""
+        """The last readback that the IOC has sent, the one that events store; None before there is one."""
         return self.user_readback.get() if self.user_readback.connected else self._position
 
     def check_unit(self) -> None:
@@ -225,7 +225,7 @@ Axis = BoundedMotor | BoundedPositioner
 
 
 def set_bounds(axis: Axis, limits_mm: tuple[float, float] | None, settle_s: float, move_timeout_s: float) -> None:
-    """What the beamline file says of an axis: limits beside its own, a wait after each move, its longest move.
+    """Give an axis what the beamline file has: limits beside its own, a wait after each move, its longest move.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def move_together(
         Whose move it is, for messages.
     axes, wanted_mm : sequences
     window_um : float
-        Largest distance from the place wanted, over all axes.
+        Largest distance from the position wanted, over all axes.
     timeout_s : float
         For the whole move.
 
@@ -266,7 +266,7 @@ def move_together(
     Raises
     ------
     LimitError, ValueError
-        Before anything moves, for a place beyond the limits, or what is none.
+        Before anything moves, for a position beyond the limits, or what is none.
     """
     for axis, wanted in zip(axes, wanted_mm, strict=True):
         axis.check_value(wanted)
@@ -280,7 +280,7 @@ def move_together(
     def arrive() -> None:
         _wait_for_ends(axes, wanted_mm, ends, window_um, timeout_s)
         time.sleep(settle_s)
-        _check_window(axes, wanted_mm, _places_at_rest(axes, timeout_s), window_um)
+        _check_window(axes, wanted_mm, _read_positions_at_rest(axes, timeout_s), window_um)
 
     return in_background(device, arrive, timeout_s + settle_s + _MARGIN_S)
 
@@ -314,18 +314,18 @@ def _stop(axes: Sequence[Axis]) -> None:
 def _position(axis: Axis) -> str:
     try:
         return f"{read_uncached(axis.user_readback):.4f}"
-    except Exception:  # the IOC is gone: the place is not known
+    except Exception:  # the IOC is gone: the position is not known
         return "unknown"
 
 
-def _places_at_rest(axes: Sequence[Axis], timeout_s: float) -> list[float]:
-    """Readbacks, asked of the IOC once the axes say that they do not move: another client may move them too."""
+def _read_positions_at_rest(axes: Sequence[Axis], timeout_s: float) -> list[float]:
+    """Readbacks, asked of the IOC once the axes report that they do not move: another client may move them too."""
     deadline = time.monotonic() + timeout_s
     done = [signal for axis in axes for signal in axis.done_signals]
     while True:
-        told = read_uncached_together(*done, *(axis.user_readback for axis in axes))
-        if all(told[: len(done)]):
-            return [float(place) for place in told[len(done) :]]
+        answers = read_uncached_together(*done, *(axis.user_readback for axis in axes))
+        if all(answers[: len(done)]):
+            return [float(position) for position in answers[len(done) :]]
         if time.monotonic() > deadline:
             names = ", ".join(axis.title for axis in axes)
             raise NotArrivedError(f"{names}: still moving {timeout_s:g} s after the move was said to have ended")
@@ -333,11 +333,11 @@ def _places_at_rest(axes: Sequence[Axis], timeout_s: float) -> list[float]:
 
 
 def _check_window(axes: Sequence[Axis], wanted_mm: Sequence[float], found: Sequence[float], window_um: float) -> None:
-    """Raise `PositionError` unless the places found are within the window."""
+    """Raise `PositionError` unless the positions found are within the window."""
     off_um = [1000 * (there - wanted) for there, wanted in zip(found, wanted_mm, strict=True)]
     if math.hypot(*off_um) <= window_um:
         return
-    worst = max(range(len(axes)), key=lambda place: abs(off_um[place]))
+    worst = max(range(len(axes)), key=lambda index: abs(off_um[index]))
     raise PositionError(
         f"{axes[worst].name} was sent to {wanted_mm[worst]:.4f} mm and reads {found[worst]:.4f} mm, "
         f"{off_um[worst]:+.1f} um off (window {window_um:g} um): check the axis for lost steps, then move again"
@@ -345,7 +345,7 @@ def _check_window(axes: Sequence[Axis], wanted_mm: Sequence[float], found: Seque
 
 
 def end_pseudo_move(device: Any, ended: StatusBase, status: StatusBase) -> None:
-    """End a pseudo axis' own status, which knows no error but "failed" unless it is told.
+    """End a pseudo axis' own status, which knows no error but "failed" unless it is given one.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from .status import in_background
 logger = logging.getLogger(__name__)
 
 PA_PER_UNIT = {"A": 1e12, "mA": 1e9, "uA": 1e6, "nA": 1e3, "pA": 1.0, "fA": 1e-3}
-OVERFLOW = 9e37  # instruments that speak SCPI say 9.9e37 for an overflow
+OVERFLOW = 9e37  # instruments that speak SCPI give 9.9e37 for an overflow
 REPEATING_S = 20.0  # a repeat begins no later: plans wait 30 s longer than the exposure
 _MARGIN_S = 25.0
 
@@ -46,7 +46,7 @@ def pa_per(unit: str) -> float:
 class Reading:
     """Mean of an exposure and one standard deviation of that mean (pA); NaN: not known.
 
-    `i0` is what the monitor said, in its own unit, where that was read with the rest; `late` is what has not come.
+    `i0` is the reading of the monitor, in its own unit, where that was read with the rest; `late` is what has not come.
     """
 
     mean_pa: float
@@ -97,7 +97,7 @@ class EpicsDiode(EpicsDevice, Diode):
     """Base of the bucket detectors over EPICS.
 
     A reading that is overloaded or NaN is repeated on the next range, where there are ranges, at most `max_repeats`
-    times and for `REPEATING_S`; if none is good the bucket is NaN, which leaves the exposure out of every picture.
+    times and for `REPEATING_S`; if none is good the bucket is NaN, which leaves the exposure out of every image.
     So is the bucket of an exposure whose values, all of them, have not come within `late_s` (`Arrivals`).
 
     A subclass gives `_measure` and `results`, and may give `_abort`; with ranges also `_range_signal` and `ranges`.
@@ -147,7 +147,7 @@ class EpicsDiode(EpicsDevice, Diode):
         self._busy = threading.Lock()
         super().__init__(prefix, **kwargs)
         self.arrivals, self.straggler = Arrivals(self.name, late_s), Straggler(self)
-        self._told_late = False
+        self._warned_late = False
         self.monitor = monitor
         self._monitor_factor = 1.0
         self._monitor_signal: Any = None
@@ -159,16 +159,16 @@ class EpicsDiode(EpicsDevice, Diode):
 
     def settings(self) -> Settings:
         """Of ranges, waits and monitor."""
-        words: Settings = {"late_s": (self.arrivals.late_s, "s")}
+        own: Settings = {"late_s": (self.arrivals.late_s, "s")}
         if self.ranges:
-            words |= {
+            own |= {
                 "ranges": (self.ranges, ""),
                 "max_repeats": (self.max_repeats, ""),
                 "range_settle_s": (self.range_settle_s, "s"),
             }
         if self.monitor is not None:
-            words |= {"monitor_pv": (self.monitor.pv, ""), "monitor_unit": (self.monitor.unit, "")}
-        return {**super().settings(), **words}
+            own |= {"monitor_pv": (self.monitor.pv, ""), "monitor_unit": (self.monitor.unit, "")}
+        return {**super().settings(), **own}
 
     # ------------------------------------------------------------ what a subclass gives
 
@@ -213,7 +213,7 @@ class EpicsDiode(EpicsDevice, Diode):
         """Stage, when the exposure of an earlier scan that was cut off has ended."""
         self._wait_until_idle()
         self.arrivals.forget()
-        self.fault, self._told_late = "", False
+        self.fault, self._warned_late = "", False
         return super().stage()
 
     def pause(self) -> None:
@@ -296,13 +296,13 @@ class EpicsDiode(EpicsDevice, Diode):
             self.i0.put(self._monitor_factor * reading.i0)
 
     def _warn_of(self, reading: Reading) -> None:
-        if reading.late and not self._told_late:
+        if reading.late and not self._warned_late:
             logger.warning(
                 "%s: %s: if it comes later, raise late_s of the beamline file, or let the acquisition wait for it "
                 "(WaitForPlugins); if it is never updated, it is the wrong PV",
                 self.name,
                 reading.late,
             )
-            self._told_late = True
+            self._warned_late = True
         elif not (reading.good or reading.late):
             logger.warning("%s: %s, exposure left out", self.name, "overload" if reading.overload else "no number")

@@ -1,4 +1,4 @@
-"""GenericDiode: any detector with a PV to acquire and a PV of the value."""
+"""Detectors without a driver of their own: a PV to acquire and a PV of the value, or a scaler record."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class GenericDiode(EpicsDiode):
     ----------
     acquire_pv, value_pv : str
     spread_pv : str, optional
-        One standard deviation of the value; without it sigma is NaN, and the noise is told from the open exposures.
+        One standard deviation of the value; without it sigma is NaN, and the noise is estimated from open exposures.
     exposure_pv : str, optional
-        Exposure time (s), written when it changes; without it the detector's own time counts, whatever a plan says.
+        Exposure time (s), written when it changes; without it the detector's own time counts, whatever a plan asks for.
     overload_pv : str, optional
         1: the value is overloaded.
     unit : str
@@ -93,13 +93,13 @@ class GenericDiode(EpicsDiode):
         return tuple(signal for signal in (self.value, self.spread, self.overloaded) if signal is not None)
 
     def _reading(self) -> Reading:
-        """All that the IOC tells of the exposure, in the time of one answer."""
+        """All that the IOC has of the exposure, in the time of one answer."""
         asked = {"value": self.value, "spread": self.spread, "overload": self.overloaded, "i0": self._monitor_signal}
         signals = {name: signal for name, signal in asked.items() if signal is not None}
-        told = dict(zip(signals, map(float, self.arrivals.take(*signals.values())), strict=True))
-        overload = abs(told["value"]) >= OVERFLOW or bool(told.get("overload"))
-        sigma_pa = self._factor * told.get("spread", math.nan)
-        return Reading(self._factor * told["value"], sigma_pa, overload, told.get("i0"))
+        values = dict(zip(signals, map(float, self.arrivals.take(*signals.values())), strict=True))
+        overload = abs(values["value"]) >= OVERFLOW or bool(values.get("overload"))
+        sigma_pa = self._factor * values.get("spread", math.nan)
+        return Reading(self._factor * values["value"], sigma_pa, overload, values.get("i0"))
 
 
 # ---------------------------------------------------------------- scaler
@@ -121,7 +121,7 @@ class ScalerDiode(EpicsDiode):
         Counts per second for one pA.
     counting : bool
         Each count is a photon: sigma is the root of the counts. Else sigma is NaN, as a converter's pulses do not
-        tell the noise, which is then told from the open exposures.
+        show the noise, which is then estimated from the open exposures.
     kwargs
         Of `EpicsDiode`.
 
@@ -163,9 +163,9 @@ class ScalerDiode(EpicsDiode):
             "counting": (self._counting, ""),
         }
 
-    def configured_parts(self) -> Iterator[Any]:
+    def list_configured_parts(self) -> Iterator[Any]:
         """Also the preset time and the clock's frequency."""
-        yield from super().configured_parts()
+        yield from super().list_configured_parts()
         yield from (self.scaler.preset_time, self.scaler.freq)
 
     def stage(self) -> list[object]:

@@ -14,7 +14,7 @@ from .signals import put_and_complete
 
 PASSIVE = 0  # of the field SCAN
 SLOW_S = 0.1  # 5 power line cycles at 50 Hz, 6 at 60 Hz
-RATES = {"slow": "Slow", "medium": "Medium", "fast": "Fast"}  # words of rateSet
+RATES = {"slow": "Slow", "medium": "Medium", "fast": "Fast"}  # labels of rateSet
 RANGES = tuple(range(8))  # 2 nA ... 20 mA
 READING_TIMEOUT_S = 10.0
 
@@ -95,9 +95,9 @@ class KeithleyDiode(EpicsDiode):
 
     def _measure(self, exposure_s: float) -> Reading:
         self._note()
-        told = [self._read() for _ in range(max(1, round(exposure_s / self.reading_s)))]
-        readings = np.array([current_pa for current_pa, _ in told])
-        overload = any(overflow for _, overflow in told)
+        pairs = [self._read() for _ in range(max(1, round(exposure_s / self.reading_s)))]
+        readings = np.array([current_pa for current_pa, _ in pairs])
+        overload = any(overflow for _, overflow in pairs)
         if len(readings) == 1:
             return Reading(float(readings[0]), float("nan"), overload)
         return Reading(float(readings.mean()), float(readings.std(ddof=1) / len(readings) ** 0.5), overload)

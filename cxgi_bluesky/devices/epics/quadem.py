@@ -96,9 +96,9 @@ class QuadEMDiode(EpicsDiode):
             "full_scales": (tuple(self._full_scale_a.values()), "A"),
         }
 
-    def configured_parts(self) -> Iterator[Any]:
+    def list_configured_parts(self) -> Iterator[Any]:
         """Also what the electrometer is set to."""
-        yield from super().configured_parts()
+        yield from super().list_configured_parts()
         detector = self.detector
         yield from (detector.em_range, detector.averaging_time, detector.values_per_read, detector.bias_voltage)
 

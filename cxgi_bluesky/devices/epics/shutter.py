@@ -1,4 +1,4 @@
-"""EpicsShutter: a beam shutter with command and readback, a permit and a second barrier.
+"""EpicsShutter: a beam shutter with command and readback, a permit and a backup shutter.
 
 This is no safety system; the facility's personnel safety system is.
 """
@@ -36,13 +36,13 @@ Value = int | float | str
 
 
 class EpicsBarrier(EpicsDevice):
-    """Second barrier: one command and a readback that confirms it. Nothing here opens it again; people do.
+    """Backup shutter: one command and a readback that confirms it. Nothing here opens it again; people do.
 
     Parameters
     ----------
     command_pv, readback_pv : str
     close_value, closed_value : int, float or str
-        What to write, and what the readback says then: a number or a word of its enum.
+        What to write, and the value of the readback then: a number or a label of its enum.
     closing_s : float
         Longest time from the command to the readback.
     timeouts : Timeouts
@@ -70,11 +70,11 @@ class EpicsBarrier(EpicsDevice):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the readback, asked of the IOC now, says closed."""
+        """Whether the readback, asked of the IOC now, is closed."""
         return equals(self.readback, read_uncached(self.readback), self.closed_value)
 
     def close(self, *, patient: bool = True) -> None:
-        """Stop the beam, and return only when the readback says so.
+        """Stop the beam, and return only when the readback confirms it.
 
         Parameters
         ----------
@@ -102,12 +102,12 @@ class EpicsBarrier(EpicsDevice):
 # ---------------------------------------------------------------- shutter pvs
 
 
-MAX_CLOSING_S = 9.0  # shutter and second barrier together: plans wait 10 s for a shutter
+MAX_CLOSING_S = 9.0  # shutter and backup shutter together: plans wait 10 s for a shutter
 
 
 @dataclass(frozen=True)
 class ShutterPvs:
-    """PVs of a shutter, and what their values mean: numbers, or words of an enum.
+    """PVs of a shutter, and what their values mean: numbers, or labels of an enum.
 
     Either `command` (with `open_value`, `close_value`) or `open_pulse` and `close_pulse` (which get `pulse_value`).
 
@@ -148,19 +148,19 @@ class ShutterTimes:
 
 
 def check_times(times: ShutterTimes, barrier_s: float | None) -> None:
-    """Raise `CxgiError` for times that are longer than plans wait, the second barrier's closing included.
+    """Raise `CxgiError` for times that are longer than plans wait, the backup shutter's closing included.
 
     Parameters
     ----------
     times : ShutterTimes
         Of the shutter (s).
     barrier_s : float or None
-        Longest time that the second barrier takes to close (s); None without one.
+        Longest time that the backup shutter takes to close (s); None without one.
     """
     closing_s = times.closing_s + (barrier_s or 0.0)
-    for words, seconds in (("opening_s", times.opening_s), ("closing_s of shutter and barrier", closing_s)):
+    for name, seconds in (("opening_s", times.opening_s), ("closing_s of shutter and barrier", closing_s)):
         if not 0 < seconds <= MAX_CLOSING_S:
-            raise ScanError(f"{words} {seconds:g} s: give more than 0 and at most {MAX_CLOSING_S:g}, plans wait 10 s")
+            raise ScanError(f"{name} {seconds:g} s: give more than 0 and at most {MAX_CLOSING_S:g}, plans wait 10 s")
 
 
 # ---------------------------------------------------------------- shutter
@@ -184,9 +184,9 @@ _MARGIN_S = 0.5
 
 
 class EpicsShutter(EpicsDevice, Shutter):
-    """Shutter whose state is what its readback says; everything but "closed" counts as open.
+    """Shutter whose state is that of its readback; everything but "closed" counts as open.
 
-    A close that fails goes to the second barrier, then is an alarm: `ShutterError`, and no opening until
+    A close that fails goes to the backup shutter, then is an alarm: `ShutterError`, and no opening until
     `reset_alarm`. A shutter that was found closed at the end of an exposure (permit withdrawn, the IOC's own timer)
     is a `ShutterError` too, as the bucket of that exposure is wrong.
 
@@ -195,7 +195,7 @@ class EpicsShutter(EpicsDevice, Shutter):
     pvs : ShutterPvs
     times : ShutterTimes
     barrier : EpicsBarrier, optional
-        Second barrier.
+        Backup shutter.
     timeouts : Timeouts
 
     Raises
@@ -239,22 +239,22 @@ class EpicsShutter(EpicsDevice, Shutter):
         self.readback.subscribe(self._readback_changed, run=False)
 
     def settings(self) -> Settings:
-        """PVs, what their values mean, times, and the second barrier."""
+        """PVs, what their values mean, times, and the backup shutter."""
         pvs = asdict(self.pvs).items()
-        words: Settings = {key if key.endswith("_value") else f"{key}_pv": (value, "") for key, value in pvs}
-        words |= {key: (value, "s") for key, value in asdict(self.times).items()}
+        own: Settings = {key if key.endswith("_value") else f"{key}_pv": (value, "") for key, value in pvs}
+        own |= {key: (value, "s") for key, value in asdict(self.times).items()}
         if self.barrier is not None:
-            words["second_barrier"] = (self.barrier.command.pvname, "")
-        return {**super().settings(), **words}
+            own["second_barrier"] = (self.barrier.command.pvname, "")
+        return {**super().settings(), **own}
 
     # ------------------------------------------------------------ state
 
-    def _says_open(self, value: Any) -> bool:
+    def _means_open(self, value: Any) -> bool:
         return not equals(self.readback, value, self.pvs.closed_value)
 
     @property
     def _is_open(self) -> bool:
-        return self._says_open(self.readback.get())
+        return self._means_open(self.readback.get())
 
     @property
     def _open_s(self) -> float:
@@ -279,7 +279,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         self._changed.set()
 
     def _ask(self) -> Any:
-        """What the readback says now, asked of the IOC; a late answer to another is asked for again."""
+        """Value of the readback now, asked of the IOC; a late answer to another is asked for again."""
         value, timestamp = read_uncached_with_time(self.readback)
         if self._count.is_late(timestamp):
             value, timestamp = read_uncached_with_time(self.readback)
@@ -289,10 +289,10 @@ class EpicsShutter(EpicsDevice, Shutter):
         return value
 
     def _note(self, value: Any, timestamp: float) -> None:
-        """Count, once the words of the readback are known."""
+        """Count, once the labels of the readback are known."""
         if not is_comparable(self.readback, value, self.pvs.closed_value):
             return
-        if self._count.note(self._says_open(value), timestamp) and self._exposing:
+        if self._count.note(self._means_open(value), timestamp) and self._exposing:
             self._closed_itself = True
 
     # ------------------------------------------------------------ commands
@@ -309,7 +309,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         return in_background(self, lambda: action(turn), timeout_s + _MARGIN_S)
 
     def close(self) -> None:
-        """Close, and return only when the readback says closed; else as `set`.
+        """Close, and return only when the readback is closed; else as `set`.
 
         Raises
         ------
@@ -324,7 +324,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             self._raise_alarm(f"did not take the command to close within {self.timeout_s:g} s")
 
     def stage(self) -> list[object]:
-        """Stage, unless there is an alarm, and count from what the readback says now."""
+        """Stage, unless there is an alarm, and count from the state of the readback now."""
         self._refuse_with_alarm()
         self._ask()
         self._barrier_seen_open = False
@@ -340,7 +340,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         self.stop(success=True)
 
     def unstage(self) -> list[object]:
-        """Close, then unstage; that it did not close is told first."""
+        """Close, then unstage; that it did not close is reported first."""
         try:
             self.close()
         except Exception:
@@ -357,7 +357,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             logger.exception("%s: could not be unstaged", self.name)
 
     def _send(self, opened: bool) -> None:
-        """Command it; whoever waits is woken when the record says that it has done its work."""
+        """Command it; whoever waits is woken when the record has done its work."""
         self._changed.clear()
         if self.command is not None:
             put_with_callback(self.command, self.pvs.open_value if opened else self.pvs.close_value, self._changed)
@@ -403,7 +403,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             )
 
     def _is_closed_now(self) -> bool:
-        """What the IOC says; an IOC that does not answer says nothing, which closing will tell."""
+        """Whether the IOC reports closed; if it does not answer, closing will show it."""
         try:
             return self.readback.connected and equals(self.readback, self._ask(), self.pvs.closed_value)
         except Exception:
@@ -428,7 +428,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         return all(s.connected for s in (self.command, self.close_pulse, self.readback) if s is not None)
 
     def _wait_until(self, wanted: Value, timeout_s: float, turn: _Turn | None) -> bool:
-        """Whether the readback comes to say so in time; gives up when a newer command has come (`turn`)."""
+        """Whether the readback reaches a value in time; gives up when a newer command has come (`turn`)."""
         deadline, unanswered = time.monotonic() + timeout_s, 0
         while True:
             self._changed.wait(min(POLL_S, max(deadline - time.monotonic(), 0.0)))
@@ -461,7 +461,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             )
 
     def _check_barrier(self) -> None:
-        """Once after each staging and alarm: behind a forgotten second barrier all buckets would be dark ones."""
+        """Once after each staging and alarm: behind a forgotten backup shutter all buckets would be dark ones."""
         if self.barrier is None or self._barrier_seen_open:
             return
         if self.barrier.is_closed:
@@ -476,7 +476,7 @@ class EpicsShutter(EpicsDevice, Shutter):
             raise ShutterError(f"{self.name} does not open: {self.alarm}. Mend it, then {self.name}.reset_alarm()")
 
     def _raise_alarm(self, reason: str) -> None:
-        """Second barrier, then the alarm that stays."""
+        """Close the backup shutter, then raise the alarm that stays."""
         if self.barrier is None:
             barrier = "there is no second barrier: stop the beam by hand now"
         else:
@@ -491,12 +491,12 @@ class EpicsShutter(EpicsDevice, Shutter):
         raise ShutterError(f"{self.name} ALARM: {self.alarm}; it opens no more before {self.name}.reset_alarm()")
 
     def reset_alarm(self) -> None:
-        """Let it open again, once it is mended; a second barrier stays as it is.
+        """Let it open again, once it is mended; a backup shutter stays as it is.
 
         Raises
         ------
         ShutterError
-            If its readback does not say closed.
+            If its readback is not closed.
         CxgiError
             If its IOC does not answer within half a minute.
         """

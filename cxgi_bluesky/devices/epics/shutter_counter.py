@@ -9,7 +9,7 @@ CLOCK_SET_BACK_S = 10.0  # an answer that is older than what is known by more wa
 
 
 class OpenCount:
-    """Openings and seconds open, by this process' clock; the IOC's time stamps only say which readback is newer."""
+    """Openings and seconds open, by this process' clock; the IOC's time stamps only show which readback is newer."""
 
     def __init__(self) -> None:
         self._noting = threading.Lock()
@@ -28,7 +28,7 @@ class OpenCount:
         return timestamp < self._known_since
 
     def forget_times(self) -> None:
-        """The IOC's clock was set back: what it says from now on is news."""
+        """The IOC's clock was set back: what it reports from now on is new."""
         self._known_since = 0.0
 
     def set_back(self, timestamp: float) -> bool:
@@ -36,12 +36,12 @@ class OpenCount:
         return 0 < timestamp < self._known_since - CLOCK_SET_BACK_S
 
     def note(self, opened: bool, timestamp: float) -> bool:
-        """Take a readback; whether it tells that the shutter has closed.
+        """Take a readback; whether the shutter has closed by it.
 
         Parameters
         ----------
         opened : bool
-            Whether the readback says open.
+            Whether the readback is open.
         timestamp : float
             Of the readback, by the IOC's clock (s; 0: unknown).
         """

@@ -1,6 +1,6 @@
 """What all EPICS devices share: time-outs on every signal, signals that only some beamlines have, complete writes.
 
-ophyd waits for ever unless it is told otherwise: a device that is made here calls `give_timeouts` when it is complete.
+ophyd waits for ever by default: a device that is made here calls `give_timeouts` when it is complete.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 RETURN_S = 30.0  # an IOC that was started again is searched for ever more seldom; about 10 s are usual
 RECONNECTION_S = 0.5  # a channel that was lost is waited for so long: closing a shutter must go on to the next barrier
-POLL_S = 0.25  # a readback is asked for so often when it tells nothing by itself
+POLL_S = 0.25  # a readback is asked for so often when it sends nothing by itself
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class EpicsDevice(Device):
         finish_unstaging(self)
         return list(super().stage())
 
-    def optional(self, attr: str, pv: str | None, kind: type[Any] = EpicsSignal, **words: Any) -> Any:
+    def optional(self, attr: str, pv: str | None, kind: type[Any] = EpicsSignal, **options: Any) -> Any:
         """A signal that only some beamlines have; None without a PV.
 
         Parameters
@@ -68,12 +68,12 @@ class EpicsDevice(Device):
             Name of the PV.
         kind : type, optional
             Class of the signal (default EpicsSignal).
-        **words
+        **options
             For that class.
         """
         if pv is None:
             return None
-        signal = kind(pv, name=f"{self.name}_{attr}", **words)
+        signal = kind(pv, name=f"{self.name}_{attr}", **options)
         self.extra_signals[attr] = signal
         give_timeouts(signal, self.timeouts)
         return signal
@@ -87,7 +87,7 @@ class EpicsDevice(Device):
 
 @cache
 def end_callbacks_before_channels() -> None:
-    """Let no update come in while the process ends; called when there are devices, as what is said last comes first.
+    """Let no update come in while the process ends; called when there are devices, as atexit runs the latest first.
 
     Signals let go of their channels then, and libca crashes when an update makes somebody ask for one of them.
     """
@@ -96,12 +96,12 @@ def end_callbacks_before_channels() -> None:
 
 
 def epics_signals(device: Any) -> dict[str, Any]:
-    """All EPICS signals of a device by their place in it, those of its parts and the optional ones included."""
+    """All EPICS signals of a device by their names in it, those of its parts and the optional ones included."""
     if isinstance(device, EpicsSignalBase):
         return {"": device}
     signals = {walk.dotted_name: walk.item for walk in device.walk_signals(include_lazy=False)}
     signals |= getattr(device, "extra_signals", {})
-    return {place: signal for place, signal in signals.items() if isinstance(signal, EpicsSignalBase)}
+    return {name: signal for name, signal in signals.items() if isinstance(signal, EpicsSignalBase)}
 
 
 def pv_names(signal: Any) -> list[str]:
@@ -263,7 +263,7 @@ def put_and_complete(signal: Any, value: Any, timeout_s: float) -> None:
 
 
 def read_uncached(signal: Any) -> Any:
-    """The value asked of the IOC now, not the last one that it told; readings that follow are at least as new.
+    """The value asked of the IOC now, not the last one that it sent; readings that follow are at least as new.
 
     An answer that is missing while the IOC is connected is asked for once more: an exposure is not lost for it.
     """
@@ -326,7 +326,7 @@ def read_together(*signals: Any) -> list[tuple[Any, float]]:
 
 
 def read_uncached_with_time(signal: Any) -> tuple[Any, float]:
-    """The value asked of the IOC now, and when it came to be so by the IOC's clock (s; 0 if it does not say).
+    """The value asked of the IOC now, and when it came to be so by the IOC's clock (s; 0 if it does not give it).
 
     Raises
     ------
@@ -335,10 +335,10 @@ def read_uncached_with_time(signal: Any) -> tuple[Any, float]:
     """
     signal.wait_for_connection(timeout=signal.connection_timeout)
     with _asking_anew_after_failure(signal):
-        told = signal._read_pv.get_with_metadata(form="time", timeout=signal.timeout, use_monitor=False)
-        if told is None:
+        answer = signal._read_pv.get_with_metadata(form="time", timeout=signal.timeout, use_monitor=False)
+        if answer is None:
             raise ReadTimeoutError(f"{signal.pvname} did not answer within {signal.timeout:g} s")
-    return told["value"], float(told.get("timestamp") or 0.0)
+    return answer["value"], float(answer.get("timestamp") or 0.0)
 
 
 def equals(signal: Any, value: Any, wanted: Any) -> bool:
@@ -347,28 +347,28 @@ def equals(signal: Any, value: Any, wanted: Any) -> bool:
     Parameters
     ----------
     signal : EpicsSignal
-        Knows the words of its enum.
+        Knows the labels of its enum.
     value : int, float or str
-        What it has told.
+        Its value.
     wanted : int, float or str
-        A number, a word of its enum, or a text.
+        A number, a label of its enum, or a text.
     """
     if isinstance(value, str) and not isinstance(wanted, str):
         return value.strip() == f"{wanted:g}"
     if isinstance(wanted, str) and not isinstance(value, str):
-        words = signal.enum_strs or ()
-        return 0 <= int(value) < len(words) and words[int(value)] == wanted
+        labels = signal.enum_strs or ()
+        return 0 <= int(value) < len(labels) and labels[int(value)] == wanted
     return bool(value == wanted)
 
 
 def is_comparable(signal: Any, value: Any, wanted: Any) -> bool:
-    """Whether `equals` can tell already: a first update may come before the words of its enum.
+    """Whether `equals` can compare yet: a first update may come before the labels of its enum.
 
     Parameters
     ----------
     signal : EpicsSignal
     value : int, float, str or None
-        What it has told; None: nothing yet.
+        Its value; None: nothing yet.
     wanted : int, float or str
         As in `equals`.
     """
@@ -376,14 +376,14 @@ def is_comparable(signal: Any, value: Any, wanted: Any) -> bool:
 
 
 def enum_label(signal: Any, value: Any) -> str:
-    """A value as people know it: the word of an enum, else the number.
+    """A value as people know it: the label of an enum, else the number.
 
     Parameters
     ----------
     signal : EpicsSignal
-        Knows the words of its enum.
+        Knows the labels of its enum.
     value : int, float or str
-        What it has told.
+        Its value.
     """
-    words = getattr(signal, "enum_strs", None) or ()
-    return str(words[int(value)]) if words and 0 <= int(value) < len(words) else str(value)
+    labels = getattr(signal, "enum_strs", None) or ()
+    return str(labels[int(value)]) if labels and 0 <= int(value) < len(labels) else str(value)

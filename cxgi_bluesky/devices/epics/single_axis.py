@@ -1,4 +1,4 @@
-"""EpicsKnife: a blade on a motor record."""
+"""Knife and object stage on one motor record each."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class EpicsObjectStage(ObjectStage):
         give_timeouts(self, timeouts or Timeouts())
 
     def settings(self) -> Settings:
-        """Both places, and the window."""
+        """Both positions, and the window."""
         return {
             "in_mm": (self.in_mm, "mm"),
             "out_mm": (self.out_mm, "mm"),
@@ -187,8 +187,8 @@ class EpicsObjectStage(ObjectStage):
             finish(self._move)
         super().stop(success=success)
 
-    def _is_at(self, place_mm: float) -> bool:
-        return abs(self.motor.position - place_mm) * 1000 <= self.in_position_um
+    def _is_at(self, position_mm: float) -> bool:
+        return abs(self.motor.position - position_mm) * 1000 <= self.in_position_um
 
     @property
     def _is_in(self) -> bool:

@@ -150,8 +150,8 @@ class EpicsMaskStage(EpicsAxesStage):
 
 def _positioner(axis: str) -> FormattedComponent[BoundedPositioner]:
     names = ("setpoint", "readback", "stop")
-    words = {f"{name}_pv": f"{{self._{axis}.{name}}}" for name in names}
-    return FormattedComponent(BoundedPositioner, "", add_prefix=("suffix", *words), kind=Kind.normal, **words)
+    pvs = {f"{name}_pv": f"{{self._{axis}.{name}}}" for name in names}
+    return FormattedComponent(BoundedPositioner, "", add_prefix=("suffix", *pvs), kind=Kind.normal, **pvs)
 
 
 class EpicsPositionerStage(EpicsAxesStage):

@@ -1,7 +1,8 @@
 """Actions of devices that wait for hardware: statuses whose work is done in the background, and that always end.
 
 ophyd starts a thread for each status that has a time-out, and each action needs one more. Here the threads of actions
-are kept and used again, and one thread looks after the time-outs of all: a millisecond less an exposure.
+are kept and used again, and one thread looks after the time-outs of all: a millisecond less an exposure
+(docs/reference/exposure-overhead.md), which ophyd's own statuses would cost again.
 """
 
 from __future__ import annotations
@@ -100,13 +101,13 @@ class _Watchdog:
 
     def _look(self) -> None:
         while True:
-            for status, words in self._overdue():
-                _begin(partial(fail, status, TimeoutError(words)))  # callbacks may take their time
+            for status, message in self._overdue():
+                _begin(partial(fail, status, TimeoutError(message)))  # callbacks may take their time
 
     def _overdue(self) -> list[tuple[StatusBase, str]]:
         """Wait until there are some; they are forgotten."""
         with self._sooner:
-            while not (found := [(s, words) for s, (due, words) in self._due.items() if due <= time.monotonic()]):
+            while not (found := [(s, message) for s, (due, message) in self._due.items() if due <= time.monotonic()]):
                 self._wakes = min((due for due, _ in self._due.values()), default=math.inf)
                 self._sooner.wait(min(self._wakes - time.monotonic(), threading.TIMEOUT_MAX))
             for status, _ in found:

@@ -1,4 +1,4 @@
-"""Soft devices over the physics twin: the same interfaces as the real ones, no hardware."""
+"""Soft devices over the simulated physics: the same interfaces as the real ones, no hardware."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..shutter import Shutter
 from ..stage import MaskStage
 
 
-def finished_after(seconds: float, device: object, action: Any = None) -> StatusBase:
+def finish_after(seconds: float, device: object, action: Any = None) -> StatusBase:
     """Status of something that takes its time and then acts.
 
     Parameters
@@ -71,7 +71,7 @@ class SimulatedAxis(Named, SoftPositioner):
 
 
 class SimulatedMaskStage(MaskStage):
-    """Mask stage that moves the twin's plate."""
+    """Mask stage that moves the simulated board."""
 
     x = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
     y = Component(SimulatedAxis, egu="mm", init_pos=0.0, kind="normal")
@@ -84,14 +84,14 @@ class SimulatedMaskStage(MaskStage):
 
 
 class SimulatedShutter(Shutter):
-    """Shutter of the twin."""
+    """Shutter of the simulation."""
 
     def __init__(self, *args: Any, simulation: SimulationControls, **kwargs: Any) -> None:
         self._simulation = simulation
         super().__init__(*args, **kwargs)
 
     def _command(self, opened: bool) -> StatusBase:
-        return finished_after(0, self, self._simulation.open_shutter if opened else self._simulation.close_shutter)
+        return finish_after(0, self, self._simulation.open_shutter if opened else self._simulation.close_shutter)
 
     @property
     def _is_open(self) -> bool:
@@ -107,7 +107,7 @@ class SimulatedShutter(Shutter):
 
 
 class SimulatedDiode(Diode):
-    """Diode of the twin; an exposure takes `time_scale` times its real duration."""
+    """Diode of the simulation; an exposure takes `time_scale` times its real duration."""
 
     def __init__(self, *args: Any, simulation: SimulationControls, time_scale: float, **kwargs: Any) -> None:
         self._simulation = simulation
@@ -131,7 +131,7 @@ class SimulatedDiode(Diode):
         """Expose once; an exposure that was interrupted is forgotten."""
         self._exposure = object()
         begun = self._exposure
-        return finished_after(self._time_scale * self.exposure_s.get(), self, lambda: self._end_of(begun))
+        return finish_after(self._time_scale * self.exposure_s.get(), self, lambda: self._end_of(begun))
 
     def _end_of(self, exposure: object) -> None:
         if exposure is self._exposure:
@@ -144,7 +144,7 @@ class SimulatedDiode(Diode):
 
 
 class SimulatedObjectStage(ObjectStage):
-    """Object of the twin, in or out at once."""
+    """Object of the simulation, in or out at once."""
 
     def __init__(self, *args: Any, simulation: SimulationControls, **kwargs: Any) -> None:
         self._simulation = simulation
@@ -154,7 +154,7 @@ class SimulatedObjectStage(ObjectStage):
         def move() -> None:
             self._simulation.object_in = inside
 
-        return finished_after(0, self, move)
+        return finish_after(0, self, move)
 
     @property
     def _is_in(self) -> bool:
@@ -166,7 +166,7 @@ KNIFE_TRAVEL_UM = 2000.0
 
 
 class SimulatedKnife(Knife):
-    """Blade in the beam of the twin; at the lower end of its travel it is out of the beam.
+    """Blade in the beam of the simulation; at the lower end of its travel it is out of the beam.
 
     Parameters
     ----------
@@ -192,20 +192,20 @@ class SimulatedKnife(Knife):
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedBeamline(Beamline):
-    """Soft devices and the twin behind them."""
+    """Soft devices and the simulation behind them."""
 
     simulation: SimulationControls
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedMaskBeamline(SimulatedBeamline):
-    """Soft devices and the twin of a mask board behind them."""
+    """Soft devices and the simulation of a mask board behind them."""
 
     simulation: BeamlineSimulation
 
     @property
     def board(self) -> MaskBoard:
-        """The board on the stage, as its file says."""
+        """The board on the stage, as its file has it."""
         board: MaskBoard = self.stage.board  # type: ignore[assignment]
         return board
 
@@ -240,12 +240,12 @@ def simulated_beamline(
         is a thickness.
     etched : bool
         Whether the board has the errors of its etching, or masks as designed.
-    parameters : TwinParameters, optional
+    parameters : SimulationParameters, optional
         By default those of the board.
     tile_maps : FineTileMaps, optional
         Measured transmission of the tiles, in place of the board's design.
-    lies_as : Alignment, optional
-        How the plate really lies on the stage; by default as the board says.
+    true_alignment : Alignment, optional
+        How the board really lies on the stage; by default as its file has it.
     """
     board = board if isinstance(board, MaskBoard) else load_board(board)
     parameters = parameters or simulation_parameters(board, etched=etched)

@@ -1,4 +1,4 @@
-"""A soft area detector over the twin, and the bucket detector made of it."""
+"""A soft area detector over the simulation, and the bucket detector made of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ophyd.status import StatusBase
 from ...simulation.beamline import BeamlineSimulation
 from ...simulation.camera import Camera
 from ..area_detector import AreaDetectorDiode
-from .beamline import finished_after
+from .beamline import finish_after
 
 
 class SimulatedCam(Device):
@@ -28,7 +28,7 @@ class SimulatedStats(Device):
 
 
 class SimulatedAreaDetector(Device):
-    """Camera in the diode's place of the twin; the last frame is `frame`, in counts."""
+    """Simulated camera instead of the diode; the last frame is `frame`, in counts."""
 
     cam = Component(SimulatedCam)
     stats = Component(SimulatedStats)
@@ -52,7 +52,7 @@ class SimulatedAreaDetector(Device):
                 self.stats.max_value.put(float(self.frame.max()))
                 self.stats.array_counter.put(self.stats.array_counter.get() + 1)
 
-        return finished_after(self._time_scale * self.cam.acquire_time.get(), self, acquire)
+        return finish_after(self._time_scale * self.cam.acquire_time.get(), self, acquire)
 
     def stop(self, *, success: bool = False) -> None:
         """Forget the frame that is being taken."""
@@ -61,11 +61,11 @@ class SimulatedAreaDetector(Device):
 
 
 class SimulatedCCD(AreaDetectorDiode):
-    """The twin's bucket as the total of a camera's frame; gain, noise, offset and saturation are taken as known.
+    """The simulated bucket as the total of a camera's frame; gain, noise, offset and saturation are taken as known.
 
     Parameters
     ----------
-    twin : BeamlineTwin
+    simulation : BeamlineSimulation
     camera : Camera, optional
     time_scale : float
         Real seconds per simulated second of exposure.

@@ -1,4 +1,4 @@
-"""Soft devices over the sandpaper twin: stage, shutter, diode, object, and the camera that records the speckle."""
+"""Soft devices over the simulated sandpaper: stage, shutter, diode, object, and the camera that records the speckle."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .beamline import (
     SimulatedMaskStage,
     SimulatedObjectStage,
     SimulatedShutter,
-    finished_after,
+    finish_after,
 )
 
 
 class SimulatedPatternCamera(PatternCamera):
-    """Camera in the object plane of the twin; an exposure takes `time_scale` times its real duration."""
+    """Camera in the object plane of the simulation; an exposure takes `time_scale` times its real duration."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class SimulatedPatternCamera(PatternCamera):
         super().__init__(*args, **kwargs)
 
     def _take(self) -> StatusBase:
-        return finished_after(self._time_scale * self.exposure_s.get(), self, self._expose)
+        return finish_after(self._time_scale * self.exposure_s.get(), self, self._expose)
 
     def _expose(self) -> None:
         self._frame = self._camera.frame(self._simulation, self.exposure_s.get(), self._rng)
@@ -55,7 +55,7 @@ class SimulatedPatternCamera(PatternCamera):
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedSpeckleBeamline(SimulatedBeamline):
-    """Soft devices and the sandpaper twin behind them."""
+    """Soft devices and the simulated sandpaper behind them."""
 
     simulation: SandpaperSimulation
     camera: PatternCamera
@@ -108,7 +108,7 @@ def simulated_speckle_beamline(
     sandpaper : Sandpaper, optional
         By default grains of 150 um with a contrast of 0.2.
     camera : SpeckleCamera, optional
-    parameters : TwinParameters, optional
+    parameters : SimulationParameters, optional
         By default those of the paper's copper board: 60 pA in the open beam, 5 um of stage error.
     time_scale : float
         Real seconds per simulated second of exposure; 0 = as fast as it can.

@@ -1,1 +1,1 @@
-"""EPICS IOC that serves the physics twin over Channel Access (`cxgi ioc`). No safety system, and no Bluesky in it."""
+"""EPICS IOC that serves the simulated beamline over Channel Access (`cxgi ioc`). No safety system, no Bluesky in it."""

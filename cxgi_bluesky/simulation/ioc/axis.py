@@ -1,4 +1,4 @@
-"""A motor and what it carries: where it says it is, and where the thing really is."""
+"""A motor and what it carries: where its readback is, and where it really is."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Ramp:
     def _is_short(self) -> bool:
         return self.distance <= self.velocity * self.ramp_s
 
-    def travelled(self, seconds: float) -> float:
+    def travel(self, seconds: float) -> float:
         """Distance after a time."""
         if seconds <= 0:
             return 0.0
         if seconds >= self.seconds:
             return self.distance
         if seconds > self.seconds / 2:
-            return self.distance - self.travelled(self.seconds - seconds)
+            return self.distance - self.travel(self.seconds - seconds)
         if seconds < self.ramp_s:
             return self._acceleration * seconds**2 / 2
         return self.velocity * (seconds - self.ramp_s / 2)
@@ -71,7 +71,7 @@ class Axis:
     low, high : float
         Soft limits (mm).
     follow : callable
-        Told the true position.
+        Gets the true position.
     velocity, ramp_s : float
         mm/s, and s to reach it.
     encoder_um : float
@@ -109,5 +109,5 @@ class Axis:
         self.follow(position + self.slip, arrived)
 
     def readback(self) -> float:
-        """What the encoder says."""
+        """Read the encoder."""
         return self.position + self.encoder_um / 1000 * float(self.rng.normal())

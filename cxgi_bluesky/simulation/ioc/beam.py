@@ -46,7 +46,7 @@ class Blades(PVGroup):
 
     async def _move(self, opened: bool) -> None:
         """Go there, unless it is there; a movement to the other side is broken off, one to the same side waited for."""
-        await self._say(self.command, COMMANDS[opened])
+        await self._write(self.command, COMMANDS[opened])
         travel = self._travel
         if travel is None or travel.done() or self._target != opened:
             self._break_off()
@@ -63,7 +63,7 @@ class Blades(PVGroup):
             self._travel.cancel()
 
     async def _go(self, opened: bool) -> None:
-        await self._say(self.status, MOVING)
+        await self._write(self.status, MOVING)
         await self._wait()
         await self._arrive(opened)
 
@@ -76,7 +76,7 @@ class Blades(PVGroup):
     async def _arrive(self, opened: bool) -> None:
         raise NotImplementedError
 
-    async def _say(self, pv: Any, value: Any) -> None:
+    async def _write(self, pv: Any, value: Any) -> None:
         if pv.value != value:
             await pv.write(value, verify_value=False)
 
@@ -87,7 +87,7 @@ class Barrier(Blades):
     async def _arrive(self, opened: bool) -> None:
         self.bench.barrier_open = opened
         self.bench.light()
-        await self._say(self.status, STATES[opened])
+        await self._write(self.status, STATES[opened])
 
     async def begin(self) -> None:
         """Be open."""
@@ -119,7 +119,7 @@ class ShutterGroup(Blades):
 
     async def _put_reset(self, instance: Any, value: Any) -> None:
         if value:
-            await self._say(self.alarm, 0)
+            await self._write(self.alarm, 0)
         raise SkipWrite
 
     permit = pvproperty(
@@ -132,9 +132,9 @@ class ShutterGroup(Blades):
     open_pulse = pvproperty(value=0, name="OPEN_PULSE", put=_put_open_pulse)
     close_pulse = pvproperty(value=0, name="CLOSE_PULSE", put=_put_close_pulse)
 
-    def __init__(self, prefix: str, *, bench: Bench, changed: Any, **kwargs: Any) -> None:
+    def __init__(self, prefix: str, *, bench: Bench, on_change: Any, **kwargs: Any) -> None:
         super().__init__(prefix, bench=bench, **kwargs)
-        self._changed = changed
+        self._on_change = on_change
         self._max_open_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._opened_at = 0.0
@@ -154,12 +154,12 @@ class ShutterGroup(Blades):
 
     async def close(self) -> None:
         """Close; this also forgets that the timer had to."""
-        await self._say(self.timed_out, 0)
+        await self._write(self.timed_out, 0)
         await self._move(False)
 
     async def set_permit(self, granted: bool) -> None:
         """Give or withdraw the permit; without it the shutter closes."""
-        await self._say(self.permit, "Granted" if granted else "Denied")
+        await self._write(self.permit, "Granted" if granted else "Denied")
         if not granted:
             await self._move(False)
 
@@ -167,7 +167,7 @@ class ShutterGroup(Blades):
         """Close without delay or fault: the IOC ends."""
         self._break_off()
         await self._become(False)
-        await self._say(self.command, "Close")
+        await self._write(self.command, "Close")
 
     async def _wait(self) -> None:
         await super()._wait()
@@ -177,17 +177,17 @@ class ShutterGroup(Blades):
         if self.bench.faults.shutter_fail != ("open" if opened else "close"):
             await self._become(opened)
             return
-        await self._say(self.status, FAILED)
+        await self._write(self.status, FAILED)
         if not opened:
-            await self._say(self.alarm, 1)
+            await self._write(self.alarm, 1)
 
     async def _become(self, opened: bool) -> None:
         if opened and not self.bench.open.running:
             self._opened_at = asyncio.get_running_loop().time()
         self.bench.set_shutter(opened)
         self._set_timer()
-        await self._say(self.status, STATES[opened])
-        await self._changed()
+        await self._write(self.status, STATES[opened])
+        await self._on_change()
 
     # ------------------------------------------------------------ timer
 
@@ -201,7 +201,7 @@ class ShutterGroup(Blades):
             self._timer = loop.call_at(self._opened_at + self._max_open_s, lambda: self._later(self._time_out()))
 
     async def _time_out(self) -> None:
-        await self._say(self.timed_out, 1)
+        await self._write(self.timed_out, 1)
         await self._move(False)
         if self.bench.open.running:  # it failed: again after as long
             self._opened_at = asyncio.get_running_loop().time()

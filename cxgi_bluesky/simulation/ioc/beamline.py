@@ -1,4 +1,4 @@
-"""The bench behind the PVs: motors, shutters, source and diode over the twin, their faults and what was counted."""
+"""What is behind the PVs: motors, shutters, source and diode over the simulation, their faults and counts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ServedSimulation(BeamlineSimulation):
         self.drift_due = 0.0
         self._drift = self._with_source(self._drift)
 
-    def reseed(self, seed: int) -> None:
+    def restart_noise(self, seed: int) -> None:
         """Begin all noise anew, the drift too."""
         self._rng = np.random.default_rng(seed)
         self._drift = self._with_source(intensity_drift(self._rng, self.parameters.drift_rms))
@@ -58,7 +58,7 @@ class ServedSimulation(BeamlineSimulation):
 
 
 def make_served_beamline(options: IocOptions) -> ServedSimulation:
-    """The twin of some options.
+    """Make the simulation of some options.
 
     Raises
     ------
@@ -125,7 +125,7 @@ class Counts:
 class Reading:
     """One exposure: mean current and its standard error, the monitor's current (pA).
 
-    With `overload` the electrometer says that its range was exceeded, and the current is what it would have been.
+    With `overload` the electrometer reports that its range was exceeded, and the current is what it would have been.
     """
 
     current_pa: float
@@ -139,13 +139,13 @@ class Bench:
 
     Attributes
     ----------
-    twin : ServedTwin
+    simulation : ServedSimulation
     clock : Clock
     axes : dict of str to Axis
         By PV name.
     faults, counts
     open, lit : Stopwatch
-        Whether the shutter is open; whether the beam passes source, second barrier and shutter.
+        Whether the shutter is open; whether the beam passes source, backup shutter and shutter.
     """
 
     def __init__(self, options: IocOptions) -> None:
@@ -168,11 +168,11 @@ class Bench:
         Parameters
         ----------
         seed : int
-        twin : bool, optional
-            Whether the twin's noise begins anew too; True by default.
+        simulation : bool, optional
+            Whether the noise of the simulation begins anew too; True by default.
         """
         if simulation:
-            self.simulation.reseed(seed)
+            self.simulation.restart_noise(seed)
         self._rng = np.random.default_rng([seed, 1])
         self.encoder_rng = np.random.default_rng([seed, 2])
         for axis in getattr(self, "axes", {}).values():
@@ -181,12 +181,12 @@ class Bench:
     # ------------------------------------------------------------ motors
 
     def _axes(self) -> list[Axis]:
-        board = load_board(self.options.board)  # the stage knows nothing of how the plate really lies
-        places = np.array(
+        board = load_board(self.options.board)  # the stage does not know how the board really lies
+        positions = np.array(
             [board.position_mm(tile) for tile in range(board.tile_count)] + [board.place_mm(f) for f in board.fiducials]
         )
         margin = max(STAGE_MARGIN_MM, STAGE_MARGIN_TILES * board.tile_pitch_um / 1000)
-        low, high = places.min(axis=0) - margin, places.max(axis=0) + margin
+        low, high = positions.min(axis=0) - margin, positions.max(axis=0) + margin
         x, y = board.position_mm(0)
         axes = [
             Axis("STAGE:X", x, float(low[0]), float(high[0]), self._stage_x),
@@ -228,7 +228,7 @@ class Bench:
         Parameters
         ----------
         axis : Axis
-            That was told to move.
+            That was sent.
         target : float
             Where to (mm).
         previous : float
@@ -263,7 +263,7 @@ class Bench:
     # ------------------------------------------------------------ light
 
     def set_shutter(self, opened: bool) -> None:
-        """Tell what the shutter has become."""
+        """Set whether the shutter is open."""
         self.counts.openings += opened and not self.open.running
         self.open.set(opened)
         self.light()

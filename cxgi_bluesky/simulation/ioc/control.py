@@ -46,7 +46,7 @@ BEFORE_SILENCE_S = 0.05  # so that the put that asks for it is still answered
 
 
 class FaultGroup(PVGroup):
-    """FAULT: PVs; each is written and stays until it is taken back, unless it says otherwise."""
+    """FAULT: PVs; each is written and stays until it is taken back, if its PV has no other rule."""
 
     async def _put_stuck(self, instance: Any, value: int) -> int:
         self.bench.faults.stuck = bool(value)

@@ -13,14 +13,14 @@ from caproto.server import PVGroup, pvproperty
 from .beamline import Bench, Reading
 
 OVERLOAD = 9.9e37  # as a Keithley reports it
-Changed = Callable[[Reading | None], Awaitable[None]]
+OnEnd = Callable[[Reading | None], Awaitable[None]]
 
 
 class Exposer:
-    """Runs one exposure at a time; a new one, or `stop`, makes an earlier one void. Its end is told, None if void."""
+    """Runs one exposure at a time; a new one, or `stop`, makes an earlier one void. `on_end` gets the result."""
 
-    def __init__(self, bench: Bench, changed: Changed) -> None:
-        self._bench, self._changed = bench, changed
+    def __init__(self, bench: Bench, on_end: OnEnd) -> None:
+        self._bench, self._on_end = bench, on_end
         self._task: asyncio.Task[Reading] | None = None
 
     async def expose(self, exposure_s: float, *, drift_steps: float = 1.0) -> Reading | None:
@@ -37,7 +37,7 @@ class Exposer:
         self._task = task = asyncio.ensure_future(self._bench.expose(exposure_s, drift_steps=drift_steps))
         await asyncio.wait({task})
         reading = None if task.cancelled() else task.result()
-        await self._changed(reading)
+        await self._on_end(reading)
         return reading
 
     def stop(self) -> None:
@@ -177,11 +177,11 @@ FULL_HZ = 1e7
 CHANNELS = range(1, 33)
 NAMES = {1: "clock", 2: "diode", 3: "i0"}
 FIELDS: dict[str, Any] = {
-    f"{word}{channel}": pvproperty(
-        value=value, dtype=STRING if word == "NM" else type(value), name=f".{word}{channel}", read_only=read_only
+    f"{field}{channel}": pvproperty(
+        value=value, dtype=STRING if field == "NM" else type(value), name=f".{field}{channel}", read_only=read_only
     )
     for channel in CHANNELS
-    for word, value, read_only in (
+    for field, value, read_only in (
         ("S", 0.0, True),
         ("NM", NAMES.get(channel, ""), False),
         ("PR", 0.0, False),

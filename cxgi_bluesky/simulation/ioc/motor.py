@@ -24,7 +24,7 @@ PRECISION = 5
 
 
 class Setpoint(PvpropertyDouble):
-    """VAL: the record itself judges the limits, as a put beyond them is no error of Channel Access."""
+    """VAL: the record itself checks the limits, as a put beyond them is no error of Channel Access."""
 
     async def verify_value(self, value: Any) -> Any:
         """Hand the value to the record."""
@@ -173,7 +173,7 @@ class MotorGroup(PVGroup):
             elif not clock.scale or clock.now() - begun >= ramp.seconds:
                 return command == self._commands
             else:
-                gone = ramp.travelled(clock.now() - begun)
+                gone = ramp.travel(clock.now() - begun)
                 axis.put(start + (gone if end > start else -gone), arrived=False)
                 await moved.publish_position()
             left_s = (ramp.seconds - (clock.now() - begun)) * clock.scale
@@ -190,7 +190,7 @@ class MotorGroup(PVGroup):
         await self._fields.dial_desired_value.write(target)
 
     async def publish_position(self) -> None:
-        """Show what the encoder says."""
+        """Show the reading of the encoder."""
         readback = self.axis.readback()
         await self._fields.user_readback_value.write(readback)
         await self._fields.dial_readback_value.write(readback)

@@ -37,7 +37,7 @@ class IocOptions:
         Whether the board has the errors of its etching.
     open_pa, dark_pa, electrometer_fa, stage_rms_um, drift_rms : float, optional
         Current with everything open, dark current, noise of a reading of 1 s, error of a stage move, drift of the
-        source; by default those of the board's twin.
+        source; by default those of the board's simulation.
     source_ma : float
         Current of the source when it is on.
     source_lifetime_h : float
@@ -45,8 +45,8 @@ class IocOptions:
     tetramm_late_s : float
         The TetrAMM's statistics come so many real seconds after its Acquire has ended, as behind plugins that are not
         waited for.
-    lies_as : Alignment, optional
-        How the plate really lies on the stage; by default as the board's file says.
+    true_alignment : Alignment, optional
+        How the board really lies on the stage; by default as its file has it.
 
     Raises
     ------

@@ -55,17 +55,17 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
     bench, p = Bench(options), options.prefix
     counters = CounterGroup(f"{p}COUNT:", bench=bench)
 
-    async def changed(reading: Reading | None) -> None:
+    async def publish_exposure(reading: Reading | None) -> None:
         await counters.publish()
         if reading is not None:
             await diode.i0.write(reading.i0_pa)
 
-    def exposer() -> Exposer:
-        return Exposer(bench, changed)
+    def make_exposer() -> Exposer:
+        return Exposer(bench, publish_exposure)
 
-    diode = DiodeGroup(p, exposer=exposer())
-    keithley = KeithleyGroup(f"{p}KEITHLEY:", bench=bench, exposer=exposer())
-    shutter = ShutterGroup(f"{p}SHUTTER:", bench=bench, changed=counters.publish)
+    diode = DiodeGroup(p, exposer=make_exposer())
+    keithley = KeithleyGroup(f"{p}KEITHLEY:", bench=bench, exposer=make_exposer())
+    shutter = ShutterGroup(f"{p}SHUTTER:", bench=bench, on_change=counters.publish)
     barrier = Barrier(f"{p}SAFETY:", bench=bench)
     source = SourceGroup(f"{p}SOURCE:", bench=bench)
     settings = SettingsGroup(p, bench=bench)
@@ -78,8 +78,8 @@ def make_groups(options: IocOptions, silence: Silence) -> Groups:
         source,
         diode,
         keithley,
-        TetrammGroup(f"{p}TETRAMM:", bench=bench, exposer=exposer()),
-        ScalerGroup(f"{p}SCALER1", exposer=exposer()),
+        TetrammGroup(f"{p}TETRAMM:", bench=bench, exposer=make_exposer()),
+        ScalerGroup(f"{p}SCALER1", exposer=make_exposer()),
         counters,
         FaultGroup(f"{p}FAULT:", bench=bench, shutter=shutter, silence=silence),
         settings,

@@ -27,32 +27,32 @@ ENUM, STRING = ChannelType.ENUM, ChannelType.STRING
 
 
 def _type_of(value: Any) -> Any:
-    """EPICS strings for words, where caproto would take arrays of characters."""
+    """EPICS strings for texts, where caproto would take arrays of characters."""
     return STRING if isinstance(value, str) else type(value)
 
 
-def _pair(name: str, value: Any, *, least: float | None = None, **words: Any) -> dict[str, Any]:
-    """A setting and its readback; numbers below the least one are not taken."""
+def _pair(name: str, value: Any, *, minimum: float | None = None, **options: Any) -> dict[str, Any]:
+    """A setting and its readback; numbers below the minimum are not taken."""
 
     async def put(self: Any, instance: Any, value: Any) -> Any:
-        if least is not None and not least <= value < math.inf:
+        if minimum is not None and not minimum <= value < math.inf:
             raise SkipWrite
         await getattr(self, f"{name}_rbv").write(value)
         return value
 
     return {
-        f"{name}_set": pvproperty(value=value, name=name, put=put, **words),
-        f"{name}_rbv": pvproperty(value=value, name=f"{name}_RBV", read_only=True, **words),
+        f"{name}_set": pvproperty(value=value, name=name, put=put, **options),
+        f"{name}_rbv": pvproperty(value=value, name=f"{name}_RBV", read_only=True, **options),
     }
 
 
 PLUGINS = ["Current1", "Current2", "Current3", "Current4", "SumAll", "image1"]
 SETTINGS: dict[str, Any] = {
     **_pair("AcquireMode", SINGLE, dtype=ENUM, enum_strings=MODES),
-    **_pair("AveragingTime", 1.0, least=SAMPLE_S, units="s", precision=4),
+    **_pair("AveragingTime", 1.0, minimum=SAMPLE_S, units="s", precision=4),
     **_pair("IntegrationTime", 0.0, units="s", precision=4),
-    **_pair("NumAcquire", 1, least=1),
-    **_pair("ValuesPerRead", 10, least=1),
+    **_pair("NumAcquire", 1, minimum=1),
+    **_pair("ValuesPerRead", 10, minimum=1),
     **_pair("Range", RANGES[1], dtype=ENUM, enum_strings=RANGES),
     **_pair("ReadFormat", "Binary", dtype=ENUM, enum_strings=["Binary", "ASCII"]),
     **_pair("NumChannels", "4", dtype=ENUM, enum_strings=["1", "2", "4"]),
@@ -73,12 +73,12 @@ SETTINGS: dict[str, Any] = {
     **{word: pvproperty(value=0, name=word) for word in ("ReadData", "Reset")},
     **{
         f"{word}{end}": pvproperty(value=value, dtype=_type_of(value), name=f"{word}{end}")
-        for ends, words in (
+        for ends, records in (
             ("1234", {"CurrentName": "", "CurrentOffset": 0.0, "ComputeCurrentOffset": 0, "CurrentScale": 1.0}),
             ("XY", {"PositionOffset": 0.0, "ComputePosOffset": 0, "PositionScale": 1.0}),
         )
         for end in ends
-        for word, value in words.items()
+        for word, value in records.items()
     },
 }  # fmt: skip
 
