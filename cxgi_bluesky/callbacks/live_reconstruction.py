@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 
 class ReferenceRuns:
-    """Keep the exposures of every reference scan that passes; subscribe it to a RunEngine.
+    """Keep the exposures of every reference and dark scan that the RunEngine runs; subscribe it to one.
 
-    Advisory: live reconstructions find the reference of an image here, without asking the catalog.
+    Advisory: live reconstructions find the runs that belong to an image here, without asking the catalog.
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,10 @@ class ReferenceRuns:
         try:
             self._router(name, document)
         except Exception as error:
-            logger.warning("a reference scan cannot be used for live pictures (%s)", error)
+            logger.warning("a run cannot be used for live images (%s)", error)
 
     def _begin(self, start: Mapping[str, Any]) -> Callback | None:
-        if cxgi_block(start).get("purpose") != "reference":
+        if cxgi_block(start).get("purpose") not in ("reference", "dark"):
             return None
         exposures = Exposures()
         exposures("start", start)
@@ -57,7 +57,7 @@ class ReferenceRuns:
         return take
 
     def keep(self, exposures: Exposures) -> None:
-        """Keep a run that was read from elsewhere: a reference, or a scan that is to be resumed."""
+        """Keep a run that was read from elsewhere: a reference or dark scan, or a scan that is to be resumed."""
         self._runs[exposures.start["uid"]] = exposures
 
     def get(self, uid: str | None) -> Exposures | None:
@@ -132,10 +132,11 @@ class LiveReconstruction:
         block = cxgi_block(start)
         pattern_set = block.get("pattern_set")
         if block.get("purpose", "image") != "image" or not isinstance(pattern_set, Mapping):
-            return None  # no image; the last one of the scan before it may still come
+            return None  # not an image scan: the last image of the scan before it may still come
         if pattern_set.get("basis", "hadamard") != self.basis:
             return None
-        run = _LiveRun(start, self._first, self._every)
+        first = min(self._first, self._every) if block.get("resumes") else self._first
+        run = _LiveRun(start, first, self._every)
         with self._publishing:
             for old in [old for old in self._runs if old.ended]:
                 old.cancel()
@@ -173,11 +174,17 @@ class LiveReconstruction:
         """Return the options of the method for one run."""
         return dict(self._options)
 
+    def _known(self, uid: str | None) -> Exposures | None:
+        return None if self._references is None else self._references.get(uid)
+
+    def _whole_scan(self, exposures: Exposures) -> Exposures:
+        """Add what the run that this one resumes has measured."""
+        earlier = self._known(exposures.metadata.resumes)
+        return exposures if earlier is None else exposures.continuing(earlier)
+
     def _measurement(self, exposures: Exposures) -> Measurement | SpeckleMeasurement:
-        metadata, known = exposures.metadata, self._references or ReferenceRuns()
-        earlier = known.get(metadata.resumes)
-        whole = exposures if earlier is None else exposures.continuing(earlier)
-        return Measurement.from_exposures(whole, reference=known.get(metadata.reference_uid))
+        reference, dark = (self._known(uid) for uid in (exposures.metadata.reference_uid, exposures.metadata.dark_uid))
+        return Measurement.from_exposures(self._whole_scan(exposures), reference=reference, dark=dark)
 
     def _work(self, run: _LiveRun) -> None:
         options = self._options_for_run()
@@ -204,7 +211,7 @@ class LiveReconstruction:
         self.failure = error
         logger.log(
             logging.WARNING if first else logging.DEBUG,
-            "live %s: no new picture (%s); the scan goes on and its data is stored",
+            "live %s: no new image, or it cannot be shown (%s); the scan goes on and its data is stored",
             self.method,
             error,
         )
@@ -217,7 +224,7 @@ class _LiveRun:
         self.finished = threading.Event()
         self._exposures = Exposures()
         self._exposures("start", start)
-        self._first, self._every = first, every
+        self._next, self._every = first, every  # exposures at which the next image is due
         self._condition = threading.Condition()
         self._wanted = self.ended = False
 
@@ -236,10 +243,9 @@ class _LiveRun:
                 self._exposures(name, document)
             finally:
                 count = len(self._exposures)
-                due = name.startswith("event") and count >= self._first and count % self._every == 0
                 self.ended |= name == "stop"
-                if due or self.ended:
-                    self._wanted = True
+                if count >= self._next or self.ended:
+                    self._wanted, self._next = True, count + self._every
                     self._condition.notify()
 
     def cancel(self) -> None:
@@ -279,7 +285,8 @@ class LiveSpeckleCorrelation(LiveReconstruction):
         patterns = exposures.metadata.pattern_set or {}
         if self._recorded is None or self._recorded.sha256 != patterns["sha256"]:  # opened and checked once
             self._recorded = find_speckles(patterns, path=self._path, folder=self._folder)
-        return SpeckleMeasurement.from_exposures(exposures, self._recorded)
+        dark = self._known(exposures.metadata.dark_uid)
+        return SpeckleMeasurement.from_exposures(self._whole_scan(exposures), self._recorded, dark=dark)
 
 
 class LiveCHMWCNN(LiveReconstruction):

@@ -1,4 +1,4 @@
-"""The thread that writes into a catalog: a RunEngine never waits for a lock, a reader or a server."""
+"""The thread that writes into a catalog; a RunEngine waits for it at the end of a run only, for `STOP_S` at most."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 STOP_S = 10.0  # so long a RunEngine waits at the end of a run until the run can be read
-BEHIND_S = 0.5  # the same while the catalog keeps runs waiting: those in the middle of a scan would hold it up
+BEHIND_S = 0.5  # the same while the catalog is behind, so that a run nested in a scan does not delay the scan
 LINGER_S = 0.3  # exposures that come fast are handed to the catalog together
 END_S = 10.0  # so long a process waits at its end
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0)  # between attempts to write a run anew
@@ -71,7 +71,7 @@ class CatalogWriter:
         Raises
         ------
         OSError
-            Also the callable: if the journal cannot be written.
+            If the journal cannot be written; raised by the returned callable too.
         """
         make_plain = PlainDocuments(str(start["uid"]))
         start = make_plain("start", start)
@@ -125,7 +125,7 @@ class CatalogWriter:
             self._unstored[run.uid] = run
 
     def close(self) -> None:
-        """Write what is there, for `END_S` seconds, and end; what is not written then stays in the journals.
+        """Write the queued documents, for at most `END_S` s, then stop; the rest stays in the journals.
 
         What is being written is waited for (others' locks are, for 30 s at most): if it ended in the middle of a
         write, Tiled in this process would wait for good.
@@ -142,8 +142,8 @@ class CatalogWriter:
             if not self.reads_back:  # a server goes on without this process
                 self._thread.join()
 
-    def leave(self, run: _Run) -> None:
-        """Leave a run to `recover`."""
+    def forget(self, run: _Run) -> None:
+        """Forget a run; `recover` will store it from its journal."""
         self._unstored.pop(run.uid, None)
 
     # ------------------------------------------------------------ the thread
@@ -160,7 +160,7 @@ class CatalogWriter:
         task : callable
             Without arguments.
         at_once : bool, optional
-            Begin now (default); else more to do is waited for, 0.3 s at most.
+            Begin now (default); else wait up to 0.3 s for more tasks.
         """
         with self._condition:
             if self._thread is None:
@@ -253,7 +253,7 @@ class _Run:
         self._write: Callback | None = None
         self._failure: Exception | None = None
         self._attempts = 0
-        self._tried = threading.Event()  # stored, or not at the first attempt
+        self._tried = threading.Event()  # set after the first attempt, successful or not
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document, in the thread of the RunEngine. Critical."""
@@ -331,7 +331,7 @@ class _Run:
             elif self._attempts == len(PAUSES_S):
                 logger.warning("run %s waits in %s (%s): cxgi recover", self.uid[:8], path, short(error))
                 self._journal.close()
-                self._owner.leave(self)
+                self._owner.forget(self)
             self._attempts += 1
         else:
             if self._tried.is_set():

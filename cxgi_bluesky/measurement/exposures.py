@@ -16,8 +16,8 @@ import numpy as np
 from ..errors import MeasurementError
 from ..masks.pattern_set import PatternSet
 from .documents import EventRows, cxgi_block, number
-from .normalization import Buckets, Drift, calibrate, count_reasons, level, mean_i0, without
-from .outliers import Exposure, select_valid, valid_open, with_usual_intensity
+from .normalization import Buckets, Drift, calibrate, count_reasons, mean_bucket, mean_i0, without
+from .outliers import Exposure, agreeing, select_valid, valid_open, with_usual_intensity
 from .schema import BoardMetadata, RunMetadata
 
 STREAMS = ("primary", "validation", "open", "dark", "incident", "metal")
@@ -81,7 +81,7 @@ class Exposures:
         self.figures_of[self.start["uid"]] |= {name: number(data[key]) for key, name in FIGURES.items() if key in data}
         if stream not in self.streams:
             return
-        # A rewound plan repeats seq_num, so it identifies an exposure of a reference tile.
+        # A rewound plan repeats seq_num: by it, a repeated exposure of a reference tile replaces the earlier one.
         key = int(data[self._fields["pattern_index"]] if stream in _BY_PATTERN else seq_num)
         sigma, i0 = self._fields.get("sigma"), self._fields.get("i0")
         if stream in _BY_PATTERN and key in self.streams[stream]:
@@ -103,7 +103,7 @@ class Exposures:
         return copy
 
     def continuing(self, earlier: Exposures) -> Exposures:
-        """A copy that also holds what the run that this one resumes has measured; where both did, this one counts."""
+        """Merge with the earlier run that this one resumes; this run wins for patterns in both."""
         whole = earlier.snapshot()
         whole.start, whole._metadata, whole._fields = self.start, self._metadata, self._fields
         whole.uids = [*earlier.uids, *self.uids]
@@ -181,10 +181,12 @@ class Exposures:
         exposed with the object out too. The dark is the run's own, else the `dark` given.
         """
         zero = self._dark_level(dark)
-        opened = self.streams["incident"] or self.streams["open"]
-        if not (self.streams["metal"] and opened):
+        opened = self._incident_exposures(zero) or dict(enumerate(valid_open(self._open_exposures(zero))))
+        metals = with_usual_intensity(list(self.streams["metal"].values()), list(self.streams["primary"].values()))
+        if not (metals and opened):
             return None
-        (metal, metal_sigma), (bright, bright_sigma) = (level(s, zero) for s in (self.streams["metal"], opened))
+        metal, metal_sigma = mean_bucket({n: without(zero, exposure) for n, exposure in enumerate(metals)})
+        bright, bright_sigma = mean_bucket(opened)
         if not bright > 0:
             return None
         t0 = metal / bright
@@ -213,7 +215,7 @@ class Exposures:
         if self.streams["primary"] and not primary:
             raise MeasurementError(f"all {len(reasons)} exposures were left out: {count_reasons(reasons)}")
         good_opens = dict(enumerate(valid_open(opens)))
-        incident = {k: without(dark, exposure) for k, exposure in self.streams["incident"].items()}
+        incident = self._incident_exposures(dark)
         usual_i0 = mean_i0([*primary.values(), *validation.values(), *good_opens.values()])
         patterns = {**primary, **{k: exposure for k, exposure in validation.items() if k not in primary}}
         rows, opened, incidents = (
@@ -233,6 +235,7 @@ class Exposures:
                     for reason in sorted(set(reasons.values()))
                 },
                 "open_left_out": len(self.streams["open"]) - len(good_opens),
+                "incident_left_out": len(self.streams["incident"]) - len(incident),
                 "dark_subtracted": dark,
                 "drift_rms": drift.rms,
                 "d_r_measured": self.estimate_d_r(dark=dark),
@@ -244,12 +247,18 @@ class Exposures:
         return own if own is not None else given or 0.0
 
     def _open_exposures(self, dark: float) -> list[Exposure]:
-        """Of the open tile with the object in, lit as all the others, dark subtracted."""
+        """Open-tile exposures with the object in and of usual I0, dark subtracted."""
         opens, patterns = self.streams["open"].values(), self.streams["primary"].values()
         return [without(dark, exposure) for exposure in with_usual_intensity(list(opens), list(patterns))]
 
+    def _incident_exposures(self, dark: float) -> dict[int, Exposure]:
+        """Open-tile exposures with the object out, of usual I0 and alike, dark subtracted."""
+        incident, patterns = self.streams["incident"].values(), self.streams["primary"].values()
+        usual = with_usual_intensity(list(incident), list(patterns))
+        return dict(enumerate(agreeing([without(dark, exposure) for exposure in usual])))
+
     def _select(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
-        """The exposure to believe of each pattern of a stream, dark subtracted, and why others have none."""
+        """Choose the valid exposure of each pattern of a stream, dark subtracted; give the reason if there is none."""
         every = {
             k: [without(dark, exposure) for exposure in (*self._earlier.get((stream, k), ()), last)]
             for k, last in self.streams[stream].items()

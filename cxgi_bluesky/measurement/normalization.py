@@ -1,4 +1,4 @@
-"""Streams of stored exposures as numbers: without the dark, for the same intensity, and their level."""
+"""Turn stored exposures into calibrated buckets: dark, I0 and drift."""
 
 from __future__ import annotations
 
@@ -27,32 +27,31 @@ def without(dark: float, exposure: Exposure) -> Exposure:
 
 
 def count_reasons(reasons: Mapping[int, str]) -> str:
-    """How many exposures each reason has cost."""
+    """Count rejected exposures by reason."""
     names = list(reasons.values())
     return ", ".join(f"{reason} ({names.count(reason)})" for reason in sorted(set(names)))
 
 
-def level(stream: Mapping[int, Exposure], dark: float) -> tuple[float, float]:
-    """Mean bucket without the dark, and the standard error of that mean.
+def mean_bucket(stream: Mapping[int, Exposure]) -> tuple[float, float]:
+    """Mean bucket, and the standard error of that mean.
 
     Parameters
     ----------
     stream : mapping of int to Exposure
-        Exposures of one tile, dark not subtracted.
-    dark : float
-        Bucket without beam, in the unit of the buckets.
+        Exposures of one tile, dark subtracted (it does not follow I0).
 
     Returns
     -------
     mean, error : float
         Of buckets over I0 (1 without a monitor); both NaN without a usable exposure.
     """
-    lit = {key: without(dark, exposure) for key, exposure in stream.items()}  # the dark does not follow I0
-    rows = Buckets.from_exposures(lit, 1.0)
+    rows = Buckets.from_exposures(stream, 1.0)
     if not len(rows):
         return math.nan, math.nan
-    given = float(np.sqrt(np.mean(rows.sigma**2)))
-    single = given if math.isfinite(given) else float(np.std(rows.bucket, ddof=1)) if len(rows) > 1 else math.nan
+    if rows.has_sigma:
+        single = float(np.sqrt(np.mean(rows.sigma[np.isfinite(rows.sigma)] ** 2)))
+    else:
+        single = float(np.std(rows.bucket, ddof=1)) if len(rows) > 1 else math.nan
     return float(rows.bucket.mean()), single / math.sqrt(len(rows))
 
 
@@ -72,7 +71,7 @@ MIN_REPEATS = 4  # open exposures from which a scatter or a drift is estimated
 
 @dataclass(frozen=True, eq=False)
 class Buckets:
-    """Buckets as columns, one row per exposure: of one stream, or of a whole run with what their reduction needs.
+    """Buckets as columns, one row per exposure: of one stream, or of a whole run with b_0, incident and validation.
 
     Attributes
     ----------
@@ -91,7 +90,7 @@ class Buckets:
     incident : float, optional
         All-open bucket with the object out.
     validation : ndarray of int64
-        Those of the patterns that no image is to be made from.
+        Patterns kept for validation; not used in images.
     mean_i0 : float
         What the buckets are normalised to; NaN without a monitor.
     source : dict
@@ -134,7 +133,7 @@ class Buckets:
         return bool(np.isfinite(self.sigma).any())
 
     def typical_sigma(self) -> float | None:
-        """Sigma of one exposure of the same tile: as reported, else the scatter; None from too few."""
+        """Sigma of one exposure of the same tile: as reported, else the scatter; None with fewer than four."""
         given = self.sigma[np.isfinite(self.sigma)]
         if len(given):
             return math.sqrt(float(np.mean(given**2)))
@@ -152,7 +151,7 @@ class Buckets:
 
 
 def calibrate(rows: Buckets, opened: Buckets, drift: Drift) -> Buckets:
-    """Divide out the drift; sigma of each bucket, and b_0 from the open exposures and pattern_index 0.
+    """Correct the drift, then estimate sigma of each bucket, and b_0 from the open exposures and pattern_index 0.
 
     Parameters
     ----------

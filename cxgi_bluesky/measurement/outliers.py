@@ -85,6 +85,18 @@ def valid_open(opened: Sequence[Exposure]) -> list[Exposure]:
     return [e for n, e in enumerate(usable) if n not in alone]
 
 
+def agreeing(exposures: Sequence[Exposure]) -> list[Exposure]:
+    """Exposures of one tile (dark subtracted), taken one after another, without those that differ from the median one.
+
+    Fewer than three are returned as they are: none of them can be known to be the wrong one.
+    """
+    usable = sorted((e for e in exposures if math.isfinite(e.bucket) and e.i0 > 0), key=lambda e: e.bucket / e.i0)
+    if len(usable) < 3:
+        return usable
+    median = usable[len(usable) // 2]
+    return sorted((e for e in usable if not _has_jumped(median, e)), key=lambda e: e.time)
+
+
 def with_usual_intensity(exposures: Sequence[Exposure], others: Sequence[Exposure]) -> list[Exposure]:
     """Exposures without those whose incident intensity is unlike that of all together.
 

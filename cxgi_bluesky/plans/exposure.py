@@ -151,8 +151,8 @@ class Exposing:
     def expose_at(self, position: Position, stream: str) -> Plan:
         """Make one stored exposure: checkpoint, reach the position, open, expose, close, check, store.
 
-        One that fails its checks goes into the stream ``failed`` and is repeated. What is still no number, or was
-        or of unusual I0, after the last repeat is stored as it is, and left out of images.
+        One that fails its checks goes into the stream ``failed`` and is repeated. If the bucket is still NaN,
+        or I0 still unusual, after the last repeat, the exposure is stored and left out of images.
 
         Parameters
         ----------

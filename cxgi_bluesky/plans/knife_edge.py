@@ -67,7 +67,7 @@ def knife_edge_scan(
     max_repeats : int
         How often an exposure that failed its checks is made again.
     max_open_s : float, optional
-        Exposure budget: so many seconds may the shutter be open in all. The scan ends cleanly before an exposure
+        Exposure budget: longest total time with the shutter open (s). The scan ends cleanly before an exposure
         that would exceed it.
     md : dict, optional
         Metadata of the user.

@@ -42,7 +42,7 @@ class TilePosition:
             self.check(reading or {}, exposed=False)
 
     def check(self, reading: Reading, *, exposed: bool = True) -> None:
-        """Raise `PositionError` unless a reading of the stage is that of the tile; nothing read is nothing wrong.
+        """Raise `PositionError` unless a reading of the stage is that of the tile; an empty one (plan only simulated) passes.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class TileExposures:
             Stream ``open``: so many exposures before the first tile and after the last one, and one after every
             `open_every` tiles (0: none).
         validation_after : mapping of int to sequence of int
-            Tiles to expose after a number of tiles (stream ``validation``).
+            Validation tiles to expose after the tile with this index (0: the first).
         """
         yield from self.expose_tile(open_tile, "open", open_exposures)
         for done, tile in enumerate(tiles):
@@ -183,12 +183,12 @@ def mask_scan(
     incident_exposures : int
         Exposures of the all-open tile with the object out, where there is an `object_stage`.
     metal_exposures : int
-        Exposures of the all-metal tile (stream ``metal``): the modulation depth ratio D_r as it is, beside the
-        board's. The object is out where there are incident exposures, else in, as for the open tile that they
+        Exposures of the all-metal tile (stream ``metal``): the modulation depth ratio D_r as measured, to compare with
+        the board file. The object is out where there are incident exposures, else in, as for the open tile that they
         are compared with.
     validation : int
         So many patterns outside the set, drawn at random and spread over the scan, are measured too (stream
-        ``validation``). No image is made from them: they test what an image shows beyond the measured
+        ``validation``). No image is made from them: they test whether what an image shows beyond the measured
         patterns is true.
     validation_seed : int
         Seed with which the validation patterns are drawn.
@@ -200,7 +200,7 @@ def mask_scan(
         How often an exposure that failed its checks (position, overload, no number, incident intensity) is made again;
         what has failed is stored in the stream ``failed``, with the reason.
     max_open_s : float, optional
-        Exposure budget: so many seconds may the shutter be open in all. The scan ends cleanly before an exposure
+        Exposure budget: longest total time with the shutter open (s). The scan ends cleanly before an exposure
         that would exceed it.
     object_stage : ObjectStage, optional
         What moves the object.
@@ -232,12 +232,12 @@ def mask_scan(
     return (yield from raster(stage, shutter, diode, work, f"{patterns.basis}_scan", links, object_stage, md))
 
 
-hadamard_scan = mask_scan  # the pattern set of the run shows which of the two it was
+hadamard_scan = mask_scan  # earlier name; runs are stored under it, or as speckle_scan
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """What a raster has to do.
+    """Tiles and settings of one scan.
 
     Attributes
     ----------

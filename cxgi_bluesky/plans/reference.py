@@ -73,7 +73,7 @@ def reference_scan(
     max_repeats : int
         How often an exposure that failed its checks is made again.
     max_open_s : float, optional
-        Exposure budget: so many seconds may the shutter be open in all. The scan ends cleanly before an exposure
+        Exposure budget: longest total time with the shutter open (s). The scan ends cleanly before an exposure
         that would exceed it.
     object_stage : ObjectStage, optional
         What moves the object out, and back in however the plan ends. Without one the object must have
@@ -106,6 +106,7 @@ def reference_scan(
 
     def exposures() -> Plan:
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
+        yield from bps.checkpoint()  # a pause in the move repeats no dark reading
         yield from move_object(object_stage, OUT)
         yield from tile.expose_tile(mask_board.metal_tile_number, "metal", metal_exposures)
         yield from tile.expose_tiles(
@@ -214,7 +215,7 @@ def metal_scan(
     max_repeats : int
         How often an exposure that failed its checks is made again.
     max_open_s : float, optional
-        Exposure budget: so many seconds may the shutter be open in all. The scan ends cleanly before an exposure
+        Exposure budget: longest total time with the shutter open (s). The scan ends cleanly before an exposure
         that would exceed it.
     object_stage : ObjectStage, optional
         Takes the object out meanwhile. Without one the object stays where it is: the ratio is the same.
@@ -235,6 +236,7 @@ def metal_scan(
 
     def in_turn() -> Plan:
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
+        yield from bps.checkpoint()  # a pause in the move repeats no dark reading
         yield from move_object(object_stage, OUT)
         for _ in range(exposures):
             yield from tile.expose_tile(mask_board.metal_tile_number, "metal")

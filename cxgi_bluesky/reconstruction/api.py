@@ -15,30 +15,31 @@ from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
 from .error_model.common_mode import without_common_part
 from .methods.linear import check_choice
-from .registry import CH_MWCNN, CORRELATION, METHODS, TV, Kind, Method, find_method
+from .registry import CH_MWCNN, CORRELATION, METHODS, Kind, Method, default_method, find_method
 from .result import Reconstruction
 from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
 
 
 def reconstruct(
-    measurement: Measurement | SpeckleMeasurement, *, method: str = TV.name, **options: Any
+    measurement: Measurement | SpeckleMeasurement, *, method: str | None = None, **options: Any
 ) -> Reconstruction:
     """Make an image of a measurement.
 
     Parameters
     ----------
     measurement : Measurement or SpeckleMeasurement
-        Behind speckle, "correlation" is the one method.
+        Behind speckle, "correlation" is the only method.
     method : {"inverse", "correlation", "tval3", "tv", "ch-mwcnn"}, optional
-        "tv" by default.
+        "tv" by default, "correlation" behind speckle.
     **options
         Passed to the method, see the functions of that name.
 
     Raises
     ------
     CxgiError
-        For an unknown method or option, or a size that the network's weights do not know.
+        For an unknown method or option, or a size that the network's weights were not trained for.
     """
+    method = method or default_method("speckle" if isinstance(measurement, SpeckleMeasurement) else "hadamard")
     chosen = find_method(method)
     if isinstance(measurement, SpeckleMeasurement):
         from .methods.speckle import reconstruct_speckles
@@ -99,7 +100,7 @@ def reconstruct_many(
 
 
 def _run_with_masks(method: Method, measurement: Measurement, **options: Any) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Run with the masks as they are, which are known: neither a warm start nor their level is used."""
+    """Run the method with measured masks; drop `warm` and `mask_level`, which do not apply."""
     for unused in ("warm", "mask_level"):
         options.pop(unused, None)
     image, parameters = method.run_with_masks(measurement, **options)
@@ -150,7 +151,7 @@ def data_misfit(image: NDArray[Any], measurement: Measurement) -> float | None:
     variance = float(np.mean(measurement.sigma**2))
     if variance == 0:
         return None
-    residual = without_common_part(residual, measurement)  # it is no fault of the image
+    residual = without_common_part(residual, measurement)  # an error common to all coefficients is not the image's
     return float(np.sqrt(np.mean(residual**2) / variance))
 
 

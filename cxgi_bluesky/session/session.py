@@ -297,6 +297,7 @@ class Session:
         """Return the whole uid of a dark scan that fits."""
         dark = read_exposures_of_kind(self.catalog, uid, "dark")
         dark_level(self._metadata(exposure_s), dark)
+        self.references.keep(dark)
         return str(dark.start["uid"])
 
     def _find_reference(self, uid: str, pattern_set: AnyPatternSet, exposure_s: float) -> str:
@@ -405,7 +406,7 @@ def start(
         Progress bar on stderr.
     beamline : Beamline or path, optional
         A beamline file (or the name of an example), or devices of your own (or `simulated_speckle_beamline`), instead
-        of those that would be made. Scans wait while its source, has no beam.
+        of those that would be made. Scans wait while its source has no beam.
     engine : RunEngine, optional
         One that is there already, with the other runs of the beamline: its runs are stored here, its metadata and scan
         numbers stay its own. Else one is made that keeps both in the data folder.

@@ -178,9 +178,9 @@ def test_live_tv_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE
     RE.subscribe(live)
     RE(small_scan(line, 100))
     last = live.wait(timeout=PATIENCE_S)
-    read_uncached = reconstruct(Measurement.from_documents(documents), method="tv", weight=0.02)
+    cold = reconstruct(Measurement.from_documents(documents), method="tv", weight=0.02)
     assert last.exposures == 100
-    assert np.sqrt(np.mean((last.image - read_uncached.image) ** 2)) < 0.01 * read_uncached.image.std()
+    assert np.sqrt(np.mean((last.image - cold.image) ** 2)) < 0.01 * cold.image.std()
     assert live._options_for_run()["warm"] is not live._options_for_run()["warm"]  # no run starts at another's picture
 
 
@@ -190,9 +190,9 @@ def test_live_tval3_starts_at_the_picture_before_and_ends_where_a_fresh_one_does
     RE.subscribe(live)
     RE(small_scan(line, 100))
     last = live.wait(timeout=PATIENCE_S)
-    read_uncached = reconstruct(Measurement.from_documents(documents), method="tval3", tolerance=1e-5, iterations=2000)
+    cold = reconstruct(Measurement.from_documents(documents), method="tval3", tolerance=1e-5, iterations=2000)
     assert last.exposures == 100
-    assert np.sqrt(np.mean((last.image - read_uncached.image) ** 2)) < 0.01 * read_uncached.image.std()
+    assert np.sqrt(np.mean((last.image - cold.image) ** 2)) < 0.01 * cold.image.std()
     assert live._options_for_run()["warm"] is not live._options_for_run()["warm"]
 
 

@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 from bluesky import Msg
 
+from cxgi_bluesky import plans
 from cxgi_bluesky.analysis.knife_edge import KnifeGeometry
 from cxgi_bluesky.devices.simulated.beamline import SimulatedKnife, simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet
@@ -88,7 +89,16 @@ def speckles(_, folder):
     )
 
 
-PLANS = [hadamard, reference, metal, resumed, knife, alignment, speckles]
+OF_PLAN = {
+    "hadamard_scan": hadamard,
+    "reference_scan": reference,
+    "metal_scan": metal,
+    "resume_scan": resumed,
+    "knife_edge_scan": knife,
+    "align_board": alignment,
+    "record_speckles": speckles,
+}
+PLANS = list(OF_PLAN.values())
 HARMLESS = {"wait", "trigger", "set"}  # while it is open; none of them can be stopped by a full disk
 
 
@@ -99,6 +109,10 @@ def line():
 
 def is_shutter(message: Msg) -> bool:
     return message.command == "set" and message.obj is not None and message.obj.name == "shutter"
+
+
+def test_every_plan_that_opens_the_shutter_is_tested_here():
+    assert {*OF_PLAN, "mask_scan", "dark_scan"} == set(plans.__all__)
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -131,9 +131,9 @@ def test_a_warm_start_ends_at_the_same_picture_sooner():
     m = signed_measurement(BLOCKS, PatternSet.from_fraction(32, 0.3), sigma=1.0)
     warm = WarmStart()
     reconstruct(m.first(len(m) - 16), method="tv", warm=warm, weight=0.05)
-    continued, read_uncached = (reconstruct(m, method="tv", warm=w, weight=0.05) for w in (warm, None))
-    assert continued.parameters["iterations"] < 0.7 * read_uncached.parameters["iterations"]
-    assert np.sqrt(np.mean((continued.image - read_uncached.image) ** 2)) < 0.01 * BLOCKS.std()
+    continued, cold = (reconstruct(m, method="tv", warm=w, weight=0.05) for w in (warm, None))
+    assert continued.parameters["iterations"] < 0.7 * cold.parameters["iterations"]
+    assert np.sqrt(np.mean((continued.image - cold.image) ** 2)) < 0.01 * BLOCKS.std()
 
 
 def test_tval3_of_a_growing_measurement_ends_at_the_same_picture_sooner():
@@ -141,9 +141,9 @@ def test_tval3_of_a_growing_measurement_ends_at_the_same_picture_sooner():
     limits, warm = {"iterations": 5000, "tolerance": 1e-5}, MultiplierStart()
     earlier = reconstruct(m.first(len(m) - 16), method="tval3", warm=warm, **limits).image
     kept = earlier.copy()
-    continued, read_uncached = (reconstruct(m, method="tval3", **limits, **w) for w in ({"warm": warm}, {}))
-    assert continued.parameters["iterations"] < 0.8 * read_uncached.parameters["iterations"]
-    assert np.sqrt(np.mean((continued.image - read_uncached.image) ** 2)) < 0.005 * BLOCKS.std()
+    continued, cold = (reconstruct(m, method="tval3", **limits, **w) for w in ({"warm": warm}, {}))
+    assert continued.parameters["iterations"] < 0.8 * cold.parameters["iterations"]
+    assert np.sqrt(np.mean((continued.image - cold.image) ** 2)) < 0.005 * BLOCKS.std()
     np.testing.assert_array_equal(earlier, kept)  # a picture that was shown does not change
     again = reconstruct(m, method="tval3", warm=warm, **limits)
     assert again.parameters["iterations"] < 0.5 * continued.parameters["iterations"]
@@ -154,8 +154,8 @@ def test_tval3_goes_on_when_patterns_are_taken_away_or_the_size_changes():
     limits, warm = {"iterations": 5000, "tolerance": 1e-5}, MultiplierStart()
     reconstruct(m, method="tval3", warm=warm, **limits)
     fewer = m.first(200)
-    continued, read_uncached = (reconstruct(fewer, method="tval3", **limits, **w).image for w in ({"warm": warm}, {}))
-    assert np.sqrt(np.mean((continued - read_uncached) ** 2)) < 0.01 * BLOCKS.std()
+    continued, cold = (reconstruct(fewer, method="tval3", **limits, **w).image for w in ({"warm": warm}, {}))
+    assert np.sqrt(np.mean((continued - cold) ** 2)) < 0.01 * BLOCKS.std()
     small = signed_measurement(np.eye(8))
     np.testing.assert_array_equal(
         reconstruct(small, method="tval3", warm=warm).image, reconstruct(small, method="tval3").image
