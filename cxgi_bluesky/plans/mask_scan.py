@@ -42,7 +42,7 @@ class TilePosition:
             self.check(reading or {}, exposed=False)
 
     def check(self, reading: Reading, *, exposed: bool = True) -> None:
-        """Raise `PositionError` unless a reading of the stage is that of the tile; an empty one (plan only simulated) passes.
+        """Raise `PositionError` unless a reading of the stage is of the tile; an empty one (a dry run) passes.
 
         Parameters
         ----------

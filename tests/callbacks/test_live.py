@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 
 import bluesky.preprocessors as bpp
 import numpy as np
@@ -31,9 +32,12 @@ from cxgi_bluesky.callbacks import live_reconstruction as module
 from cxgi_bluesky.callbacks.live_view import has_display
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.plans import dark_scan
 from cxgi_bluesky.reconstruction.api import reconstruct
 from tests.conftest import QUIET, signed_measurement, small_board, small_scan, smooth_image
+from tests.measurement.test_exposures import ALL, run_documents
 from tests.nested_runs import nested
 from tests.patience import PATIENCE_S
 
@@ -196,6 +200,34 @@ def test_live_tval3_starts_at_the_picture_before_and_ends_where_a_fresh_one_does
     assert live._options_for_run()["warm"] is not live._options_for_run()["warm"]
 
 
+def test_a_live_image_is_without_the_dark_of_the_run_that_it_names(RE, documents):
+    line = simulated_beamline(
+        small_board(), "CAS", parameters=replace(QUIET, detector=replace(QUIET.detector, background_pa=1.0))
+    )
+    references = ReferenceRuns()
+    live = LiveCorrelation(first=8, every=8, references=references)
+    for callback in (references, live):
+        RE.subscribe(callback)
+    (dark,) = RE(dark_scan(line.shutter, line.diode, exposure_s=1.0))
+    documents.clear()
+    RE(small_scan(line, 24, dark_exposures=0, dark_uid=dark))
+    measurement = Measurement.from_exposures(Exposures.from_documents(documents), dark=references.get(dark))
+    offline = reconstruct(measurement, method="correlation")
+    np.testing.assert_array_equal(live.wait(timeout=PATIENCE_S).image, offline.image)
+    assert live.latest.source["dark_subtracted"] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("first", "every", "due"), [(32, 16, [32, 48]), (20, 16, [20, 36, 52]), (1, 25, [1, 26, 51])])
+def test_images_are_due_after_the_first_exposures_and_then_after_so_many_more(first, every, due):
+    (_, start), *documents, _ = run_documents([("primary", k, 1.0) for k in range(60)])
+    run, seen = module._LiveRun(start, first, every), []
+    for name, document in documents:
+        run.take(name, document)
+        if run._wanted:
+            seen.append(len(run.next_request()))
+    assert seen == due
+
+
 def test_two_runs_do_not_mix(RE, beamline):
     live = LiveCorrelation(first=8, every=8)
     RE.subscribe(live)
@@ -232,8 +264,6 @@ def test_a_late_picture_of_an_old_run_is_not_shown(RE, beamline, monkeypatch):
 
 def test_closing_does_not_wait_for_a_run_that_never_ended():
     live = LiveCorrelation()
-    from tests.measurement.test_exposures import ALL, run_documents
-
     for name, document in list(run_documents(ALL))[:-1]:
         live(name, document)
     live.close(timeout=PATIENCE_S)

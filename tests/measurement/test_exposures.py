@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -17,10 +19,8 @@ def run_documents(events, *, i0=None, d_r=1 - T0):
     """Documents of a hand-made run; events are (stream, index, bucket) or longer with sigma, i0, time."""
     fields = {"pattern_index": "k", "bucket": "b", "sigma": "s", "i0": i0}
     words = {"schema": 1, "pattern_set": PatternSet(4, 16).to_dict(), "fields": fields}
-    yield (
-        "start",
-        {"uid": "run", "cxgi": {**words, "board": {"id": "hand", "sha256": "0" * 64, "d_r": d_r, "pixel_um": 1.0}}},
-    )
+    board = {"id": "hand", "sha256": "0" * 64, "d_r": d_r, "pixel_um": 1.0}
+    yield "start", {"uid": "run", "cxgi": {**words, "board": board}}
     for stream in ("primary", "open", "dark", "incident", "baseline"):
         yield "descriptor", {"uid": stream, "name": stream}
     seen: dict[str, int] = {}
@@ -55,6 +55,21 @@ def test_incident_exposures_give_transmission():
     m = Measurement.from_documents(run_documents([*ALL, ("incident", -1, 10.0)]))
     assert m.scale == "transmission"
     np.testing.assert_allclose(m.coefficient_grid().ravel(), expected(), atol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [(3.0,), (3.0, 0.01, 0.3), (math.nan,)])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_incident_exposure_unlike_the_others_does_not_change_the_scale(wrong, place):
+    incident = [("incident", -1, 10.0), ("incident", -1, 10.0)]
+    incident.insert(place, ("incident", -1, *wrong))
+    m = Measurement.from_documents(run_documents([*incident, *ALL], i0="mon"))
+    np.testing.assert_allclose(m.coefficient_grid().ravel(), expected(), rtol=1e-6)
+    assert m.source["incident_left_out"] == 1
+
+
+def test_two_incident_exposures_are_both_believed():
+    incident = [("incident", -1, 10.0), ("incident", -1, 6.0)]
+    assert Measurement.from_documents(run_documents([*incident, *ALL])).source["incident_left_out"] == 0
 
 
 def test_dark_is_subtracted_everywhere():

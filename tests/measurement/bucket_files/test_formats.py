@@ -34,7 +34,7 @@ FULL = BucketTable(
 
 
 def same(a: BucketTable, b: BucketTable) -> bool:
-    assert a.attrs() == b.words()
+    assert a.attrs() == b.attrs()
     assert list(a.columns()) == list(b.columns())
     for name, column in a.columns().items():
         np.testing.assert_array_equal(column, b.columns()[name])
