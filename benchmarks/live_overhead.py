@@ -1,8 +1,8 @@
 """What the live callbacks cost the RunEngine's thread, per event, in a real scan.
 
 Every subscriber is wrapped in a clock; waiting for the interpreter lock while the workers compute
-is part of what is measured. Beside it: what the pictures of a growing scan cost with a warm start and from
-scratch, at the same tolerance, and how far both are from the converged picture.
+is part of what is measured. Beside it: what the images of a growing scan cost with a warm start and from
+scratch, at the same tolerance, and how far both are from the converged image.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cxgi_bluesky.reconstruction.solvers.primal_dual import WarmStart
 
 
 def warm_starts() -> dict[str, Any]:
-    """Iterations, time and distance from the converged picture, after each 32 patterns from 256 to 768."""
+    """Iterations, time and distance from the converged image, after each 32 patterns from 256 to 768."""
     m = measure(truths()["CAS"], PatternSet(64, 768), snr_db=30.0, seed=0)
     starts: dict[str, tuple[Any, dict[str, Any]]] = {
         "tv": (WarmStart, {"weight": reconstruct(m, method="tv").parameters["weight"]}),

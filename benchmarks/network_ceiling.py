@@ -49,7 +49,7 @@ def all_patterns(truth: Image, noisy: Measurement, seed: int) -> Measurement:
 
 
 def pictures(weights: str | None) -> dict[str, Callable[[Image, Measurement, int], Image]]:
-    """Each picture by its name, of the truth, its noisy measurement and a seed."""
+    """Each image by its name, of the truth, its noisy measurement and a seed."""
     words = {} if weights is None else {"weights": weights}
 
     def made(measurement: Measurement, method: str, **options: Any) -> Image:
@@ -67,7 +67,7 @@ def pictures(weights: str | None) -> dict[str, Callable[[Image, Measurement, int
 
 
 def ceiling(order: str, snr_db: float, fraction: float, seeds: int, weights: str | None) -> Row:
-    """PSNR of every picture: mean over images and seeds, and each image."""
+    """PSNR of every image: mean over images and seeds, and each image."""
     found: dict[str, dict[str, list[float]]] = {}
     for seed in range(seeds):
         patterns = workload.pattern_set(order, seed, fraction=fraction)

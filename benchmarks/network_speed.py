@@ -1,7 +1,7 @@
-"""Time of the network, one thread: single pictures, growing scans, many at once; precision and compilation beside it.
+"""Time of the network, one thread: single images, growing scans, many at once; precision and compilation beside it.
 
 Baseline: the network as it was trained, in single precision, not compiled. `--compile` adds torch.compile (needs a
-C++ compiler; its first picture takes tens of seconds).
+C++ compiler; its first image takes tens of seconds).
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def _with_sigma(network: CHMWCNN, ready: PreparedInput) -> None:
 
 
 def growing_scan() -> dict[str, float]:
-    """Update of a live picture after each 32 exposures, from 32 to 768."""
+    """Update of a live image after each 32 exposures, from 32 to 768."""
     m = scan()
     times = [milliseconds(lambda count=count: ch_mwcnn(m.first(count)), 5)["median"] for count in range(32, 769, 32)]
     return {"median": float(np.median(times)), "max": max(times)}
 
 
 def many_at_once() -> dict[str, float]:
-    """Milliseconds a picture."""
+    """Milliseconds an image."""
     scans = [scan(seed=seed) for seed in range(MANY)]
     alone = milliseconds(lambda: [ch_mwcnn(m) for m in scans], 3)["median"] / MANY
     together = milliseconds(lambda: ch_mwcnn_many(scans), 3)["median"] / MANY
@@ -74,7 +74,7 @@ def many_at_once() -> dict[str, float]:
 
 
 def compiled() -> dict[str, float]:
-    """First and later pictures of the compiled network."""
+    """First and later images of the compiled network."""
     import torch._inductor.config as inductor
 
     inductor.freezing = True

@@ -1,4 +1,4 @@
-"""How often the truth lies within one sigma of the network's picture: per image, and per quintile of sigma.
+"""How often the truth lies within one sigma of the network's image: per image, and per quintile of sigma.
 
 Random objects that training never drew, the anchor images, and etched boards; conditions as in `uncertainty.py`.
 Baseline in the same run: each image with one sigma for all its pixels, the rms of what the network says; it is right

@@ -1,4 +1,4 @@
-"""What the source does to a picture: edge widths of ghost and direct image, the knife edge, predicted D_r.
+"""What the source does to an image: edge widths of ghost and direct image, the knife edge, predicted D_r.
 
 An 8 degree tilted, sharp edge on the simulated Au board at three spot sizes: the ghost image of 768 patterns by `tv`
 beside the direct image, and the width that geometry predicts for the latter. Then simulated knife-edge scans (drift

@@ -1,7 +1,7 @@
-"""How often the truth lies within one sigma of the picture: per image, and per quintile of sigma.
+"""How often the truth lies within one sigma of the image: per image, and per quintile of sigma.
 
 For `tv` and its uncertainty of kind "error", on random objects of the training families and on the five anchor
-images, over fractions, orders and noise levels. Beside it stand the plain scatter of the redrawn pictures, not
+images, over fractions, orders and noise levels. Beside it stand the plain scatter of the redrawn images, not
 brought to the scale of true errors (the baseline), and the ceiling: the same shape, each image scaled by its own
 true errors. With --fit N, the law of `reconstruction.error_law` is fitted anew to N other random objects, each under
 a condition of its own, and printed.
@@ -49,7 +49,7 @@ CONDITIONS = [
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What the data tell of a picture's error, and the true error."""
+    """What the data tell of an image's error, and the true error."""
 
     family: str
     condition: str

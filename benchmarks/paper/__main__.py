@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def reproduce(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Scan, reconstruct and compare with what the paper reports; writes pictures, a page and JSON."""
+    """Scan, reconstruct and compare with what the paper reports; writes images, a page and JSON."""
     from benchmarks.paper import drawing, report, run
 
     figures = run.check_request(options.figures, options.seeds, options.processes)

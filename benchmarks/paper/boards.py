@@ -38,7 +38,7 @@ def measure_boards(
     seeds : int
         Each is another board, other noise and drift.
     peer : callable
-        Makes the pictures of PnP-BM3D.
+        Makes the images of PnP-BM3D.
     minutes : float
         Its time for all of them together.
     network_options : mapping

@@ -40,7 +40,7 @@ def cases(seed: int) -> dict[str, SimulationParameters]:
 
 
 def hadamard_curve(case: str, seed: int) -> tuple[Curve, dict[int, Image], Image]:
-    """CNR after each of `EXPOSURES`, the pictures that the paper shows, and the truth."""
+    """CNR after each of `EXPOSURES`, the images that the paper shows, and the truth."""
     line = beamline("cu32", "CAS", seed, cases(seed)[case])
     measurement, truth = Measurement.from_exposures(scan_image(line, max(EXPOSURES))), line.simulation.truth
     pictures = {m: _correlation(measurement, m) for m in {*EXPOSURES, *paper.EXPOSURES_SHOWN["hadamard"]}}

@@ -1,4 +1,4 @@
-"""Pictures of the reproduction, laid out like the paper's figures."""
+"""Images of the reproduction, laid out like the paper's figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CURVE_STYLES = {
 
 
 def draw_figures(folder: Path, results: Results, numbers: Mapping[str, Any], figures: Iterable[str]) -> None:
-    """Write fig2.png, fig3.png and fig4.png, as far as they were asked for; pictures are those of seed 0."""
+    """Write fig2.png, fig3.png and fig4.png, as far as they were asked for; images are those of seed 0."""
     if "fig2" in figures:
         _figure2(folder / "fig2.png", results, numbers["fig2"])
     if "fig3" in figures:

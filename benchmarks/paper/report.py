@@ -21,9 +21,9 @@ _NARROW_IN_GAPS = 2
 PAGE, TABLE = "reproduction.md", "reproduction.json"
 NOTHING = "-"
 LEGEND = (
-    "*reference scan*: the same tiles with the object out. *measured masks*: a camera's picture of each tile "
+    "*reference scan*: the same tiles with the object out. *measured masks*: a camera's image of each tile "
     f"(noise {CAMERA_NOISE:.0%} of the open tile in a sub-pixel) predicts the buckets. *supported*: share of the seeds "
-    "in which patterns that were held back agree with the picture."
+    "in which patterns that were held back agree with the image."
 )
 CURVE_TITLES = {
     "cu_board": "Cu board",
@@ -35,7 +35,7 @@ CURVE_TITLES = {
 
 
 def output_folder(out: Path) -> Path:
-    """The folder with its sub-folder for pictures, made if need be."""
+    """The folder with its sub-folder for images, made if need be."""
     try:
         (out / "reproduction").mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -248,10 +248,10 @@ def _figure4(numbers: Numbers) -> dict[str, str]:
 
 
 def _resolved(rows: Sequence[Numbers]) -> str:
-    """Whose pictures show a line about as narrow as the gap."""
+    """Whose images show a line about as narrow as the gap."""
     narrow = [r for r in rows if r["gap_um"] is not None and r["gap_um"] < _NARROW_IN_GAPS * paper.GAP_UM]
     if not narrow:
-        return "none of these pictures resolves it"
+        return "none of these images resolves it"
     names = ", ".join(f"{row['method']} ({REFERENCE_NAMES[row['reference']]})" for row in narrow)
     return f"a line less than {_NARROW_IN_GAPS * paper.GAP_UM:.0f} um wide have {names}"
 

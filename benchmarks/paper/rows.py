@@ -36,7 +36,7 @@ _GAP_PLACE_PX = 2.0
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """One picture of one seed against the truth."""
+    """One image of one seed against the truth."""
 
     object_name: str
     board: str
@@ -51,7 +51,7 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class ObjectResult:
-    """What a seed gives of one object: scores, pictures, the truth, and D_r as measured."""
+    """What a seed gives of one object: scores, images, the truth, and D_r as measured."""
 
     scores: list[Score]
     pictures: dict[tuple[str, Reference], Image]
@@ -111,7 +111,7 @@ def _d_r(reference: Exposures) -> tuple[float, float]:
 def reconstructed(
     scanned: Scanned, methods: Mapping[str, tuple[str, Mapping[str, Any]]], *, verdicts: bool = True
 ) -> tuple[list[Score], dict[tuple[str, Reference], Image]]:
-    """Scores and pictures of every method and reference; `verdicts`: with the held-out score."""
+    """Scores and images of every method and reference; `verdicts`: with the held-out score."""
     scores, pictures = [], {}
     for reference, measurement in scanned.measurements.items():
         for label, (method, options) in methods.items():
@@ -151,7 +151,7 @@ def _score(scanned: Scanned, label: str, reference: Reference, image: Image, sup
 
 
 def _gap_um(image: Image) -> float:
-    """Width of the gold object's gap, NaN where the picture shows no bright line at its place."""
+    """Width of the gold object's gap, NaN where the image shows no bright line at its place."""
     try:
         gap = measure_gap(image, _GAP_LINE)
     except CxgiError:

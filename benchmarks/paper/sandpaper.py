@@ -28,7 +28,7 @@ RECORDING_S = 10.0
 
 
 def sandpaper_curve(seed: int) -> tuple[list[float], dict[int, Image], Image]:
-    """CNR after each of `SANDPAPER_EXPOSURES`, the pictures that the paper shows, and the truth."""
+    """CNR after each of `SANDPAPER_EXPOSURES`, the images that the paper shows, and the truth."""
     line = simulated_speckle_beamline(
         max(SANDPAPER_EXPOSURES), "CAS", seed=seed, sandpaper=Sandpaper(contrast=SHEET_CONTRAST, seed=seed)
     )

@@ -16,7 +16,7 @@ from cxgi_bluesky.plans import hadamard_scan, reference_scan
 from cxgi_bluesky.simulation.beamline import SimulationParameters, simulation_parameters
 from cxgi_bluesky.simulation.board.etching import Defects
 
-# Of the orders that we know, the one whose first 768 patterns give the paper's TVAL3 picture its contrast.
+# Of the orders that we know, the one whose first 768 patterns give the paper's TVAL3 image its contrast.
 ORDER = "cake-cutting"
 EXPOSURE_S = 1.0
 

@@ -1,6 +1,6 @@
 """Lets spyrit and deepinv import torchvision beside a torch that its compiled operators do not know.
 
-Both import torchvision for pictures and data sets; neither uses these operators here. torchvision
+Both import torchvision for images and data sets; neither uses these operators here. torchvision
 registers shapes for them when imported, which fails unless they exist: so they are declared first.
 """
 

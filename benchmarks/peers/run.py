@@ -1,7 +1,7 @@
 """Runs every peer on the exported cases; started by compare.py with the peers' own interpreter.
 
 ``python run.py CASES.npz TRAINING.npz OUT.npz [--adapters NAME ...] [--minutes M]``: images (all pixels in one row,
-one picture after the other) and times go into OUT.npz, a peer that fails is listed with its reason. Cases without
+one image after the other) and times go into OUT.npz, a peer that fails is listed with its reason. Cases without
 seeds are all run, as far as the minutes last.
 """
 

@@ -1,4 +1,4 @@
-"""Time of the first picture of a new process: imports, weights and compiled loops with it.
+"""Time of the first image of a new process: imports, weights and compiled loops with it.
 
 ``python -m benchmarks.suite.first_call METHOD SIZE COUNT [OPTIONS]`` prints one JSON object.
 """

@@ -51,9 +51,9 @@ def network(
     boards : callable, optional
         What measures etched boards; without it that table is not there.
     peer : callable
-        Makes the pictures of PnP-BM3D (`peers.pnp_bm3d`).
+        Makes the images of PnP-BM3D (`peers.pnp_bm3d`).
     peer_minutes : float
-        Time for all pictures of the peer together; it starts with seed 0 of what matters most.
+        Time for all images of the peer together; it starts with seed 0 of what matters most.
     note : callable
         Told what is being measured.
 

@@ -35,7 +35,7 @@ def _peer(peer: Row, seeds: int) -> str:
     if peer["settings"] is None:
         return f"{PEER_NAME}: {peer['why'] or 'not asked'}."
     text = (
-        f"{PEER_NAME} ({peer['settings']}) made {peer['pictures']} of {peer['asked_for']} pictures in its time, seed 0 "
+        f"{PEER_NAME} ({peer['settings']}) made {peer['pictures']} of {peer['asked_for']} images in its time, seed 0 "
         f"first; (k) behind its numbers: means over k of the {seeds} seeds, differences on the same cases."
     )
     return text if peer["why"] is None else f"{text} {peer['why']}."
@@ -109,7 +109,7 @@ def _classes(found: Row, part: Row) -> list[str]:
     return [
         "#### Classes of objects, 64 x 64, zig-zag, 18.75%, 30 dB",
         "PSNR dB / SSIM, means over objects and seeds. *kind in training*: objects drawn by the same rules, with seeds "
-        "that no training uses (photographs: other crops of the same pictures). No training draws the others, though "
+        "that no training uses (photographs: other crops of the same images). No training draws the others, though "
         "stripes and stars are among its shapes. The last columns: PSNR of "
         f"`{part['network']}` less another method's, dB.",
         table(head, rows),
@@ -130,7 +130,7 @@ def _sizes(found: Row, part: Row) -> list[str]:
     head = ("n", rival, network, f"less {rival}", "worst", "image", f"{rival} ms", f"{network} ms")
     return [
         "#### Other sizes, zig-zag, 18.75%, 30 dB",
-        "PSNR dB / SSIM / CNR of CAS, the five images at each size; median time of a picture.",
+        "PSNR dB / SSIM / CNR of CAS, the five images at each size; median time of an image.",
         table(head, rows),
     ]
 
@@ -166,7 +166,7 @@ def _trust(found: Row, part: Row) -> list[str]:
     rows = [(row["method"], str(row["cases"]), f"{row['real']:.1%}", f"{row['shuffled']:.1%}") for row in found["rows"]]
     return [
         "#### Trust: the held-out verdict, anchor images, 18.75%, 30 dB",
-        'Share of the pictures that are called "supported", of real buckets and of shuffled ones (wanted: none).',
+        'Share of the images that are called "supported", of real buckets and of shuffled ones (wanted: none).',
         table(("method", "pictures", "real", "shuffled"), rows),
     ]
 

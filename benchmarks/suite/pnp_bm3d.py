@@ -31,7 +31,7 @@ NOT_INSTALLED = "not installed: make .venv-peers/.installed"
 _ADAPTER = "bm3d_pnp"
 _CHECKOUT = Path(__file__).parents[2]
 _RANGE_PERCENT = (1.0, 99.0)
-_START_UP_S = 600.0  # and the picture that was begun when the time was over
+_START_UP_S = 600.0  # and the image that was begun when the time was over
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +70,17 @@ def _runner() -> Path:
 def pnp_bm3d(
     measurements: Sequence[Measurement], minutes: float = math.inf, *, python: str | Path | None = None
 ) -> PeerPictures:
-    """Pictures by plug-and-play with BM3D, in the order of the measurements, until the time is over.
+    """Images by plug-and-play with BM3D, in the order of the measurements, until the time is over.
 
     It gets what the network gets: coefficients whose common error was taken off, and the sigma that the data
     support. With measured masks it gets coefficients from which the masks' error was taken off, as TVAL3 does. Its
-    denoiser wants a range of 0 to 1: a relative measurement is divided by the range of its picture by `tv`.
+    denoiser wants a range of 0 to 1: a relative measurement is divided by the range of its image by `tv`.
 
     Parameters
     ----------
     measurements : sequence of Measurement
     minutes : float
-        After which no further picture is begun.
+        After which no further image is begun.
     python : path, optional
         Interpreter of an environment with bm3d; by default that of the checkout.
 
@@ -102,7 +102,7 @@ def pnp_bm3d(
 
 
 def prepared(measurement: Measurement) -> tuple[Measurement, float]:
-    """Coefficients of the masks as designed with the sigma that the data support; and the unit of the picture."""
+    """Coefficients of the masks as designed with the sigma that the data support; and the unit of the image."""
     if measurement.masks is not None:
         from cxgi_bluesky.reconstruction.methods.measured_masks import without_mask_error
 

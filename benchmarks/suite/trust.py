@@ -1,4 +1,4 @@
-"""Whether the network's pictures are called supported when their buckets are real, and never when they are shuffled."""
+"""Whether the network's images are called supported when their buckets are real, and never when they are shuffled."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def _grey_of_tiff(page: Any, values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind not in "fiub":
         raise FileFormatError(f"holds no real numbers but {values.dtype}")
     if kind not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE"):
-        raise FileFormatError(f"is a picture of the kind {kind}: save it in grey")
+        raise FileFormatError(f"is an image of the kind {kind}: save it in grey")
     colours = 3 if kind == "RGB" else 1
     if values.ndim == 3:
         values = _without_alpha(values[..., :colours], values[..., colours:], [int(e) for e in page.extrasamples])
@@ -194,7 +194,7 @@ def _read_png(path: Path) -> NDArray[np.float64]:
     with Image.open(path, formats=["PNG"]) as opened:
         _check_size(opened.size[::-1])
         if getattr(opened, "n_frames", 1) > 1:
-            raise FileFormatError("is an animation: save one picture of it")
+            raise FileFormatError("is an animation: save one image of it")
         sixteen = "16" in str(opened.tile[0].args)
         if sixteen and not opened.mode.startswith("I"):
             raise FileFormatError("has colours or transparency of 16 bits: save it in grey, or as .npy")
@@ -214,7 +214,7 @@ def _read_png(path: Path) -> NDArray[np.float64]:
 def _one_of_equal(colours: NDArray[Any]) -> NDArray[Any]:
     """The grey value of colours, shape (rows, columns, 3), that are all grey."""
     if not (colours == colours[..., :1]).all():
-        raise FileFormatError("is a colour picture, and colours are no numbers: save it in grey, or as .npy")
+        raise FileFormatError("is a colour image, and colours are no numbers: save it in grey, or as .npy")
     return colours[..., 0]
 
 

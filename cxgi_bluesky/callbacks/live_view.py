@@ -29,7 +29,7 @@ def _load_drawing() -> bool:
         import matplotlib.backends.backend_agg
         import matplotlib.figure  # noqa: F401
     except Exception as error:  # a backend of no such name in MPLBACKEND is a ValueError
-        logger.warning("live pictures cannot be drawn: matplotlib does not load (%s)", error)
+        logger.warning("live images cannot be drawn: matplotlib does not load (%s)", error)
         return False
     return True
 
@@ -120,8 +120,8 @@ class LiveView:
         try:
             self._window = self._make_window()
         except Exception as error:  # what toolkits raise has no common kind
-            where = "" if self._file is None else f"; the live pictures are in {self._file}"
-            logger.warning("no window for live pictures (%s: %s)%s", type(error).__name__, error, where)
+            where = "" if self._file is None else f"; the live images are in {self._file}"
+            logger.warning("no window for live images (%s: %s)%s", type(error).__name__, error, where)
 
     def _make_window(self) -> Any:
         import matplotlib.pyplot as plt

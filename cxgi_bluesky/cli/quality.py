@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--open", type=float, help="bucket of the all-open tile, dark subtracted: for the masks' D_r")
     parser.add_argument("--metal", type=float, help="bucket of the all-metal tile, dark subtracted")
     parser.add_argument(
-        "--tile", metavar="K|auto", help="IMAGE is a camera's picture of one tile: its D_r, by pattern_index or levels"
+        "--tile", metavar="K|auto", help="IMAGE is a camera's image of one tile: its D_r, by pattern_index or levels"
     )
     parser.add_argument("--tile-size", type=int, metavar="N", help="mask pixels per side of the tile, with --tile K")
     parser.add_argument("--out", help="figure.png: where the edge and gap are, their profiles, the MTF")

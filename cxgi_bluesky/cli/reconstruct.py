@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
         "--dark-run", metavar="UID", help="run: dark scan to use, or none (default: the one that the run names)"
     )
     parser.add_argument(
-        "--tile-maps", metavar="FILE", help="measured masks of the board: an HDF5 file or a folder of pictures"
+        "--tile-maps", metavar="FILE", help="measured masks of the board: an HDF5 file or a folder of images"
     )
     parser.add_argument("--board", metavar="NAME|FILE", help="of the tile maps (default: the run's, if it ships)")
     parser.add_argument(
@@ -120,7 +120,7 @@ def _echo_details(result: Any, details: dict[str, Path], echo: Echo) -> None:
         echo(f"{name} -> {path}")
     share = result.quality.get("unmeasured_share")
     if share is not None:
-        echo(f"power of the picture: {1 - share:.1%} in measured patterns, {share:.1%} in patterns not measured")
+        echo(f"power of the image: {1 - share:.1%} in measured patterns, {share:.1%} in patterns not measured")
     if "uncertainty" in details:
         return
     if result.uncertainty is not None:

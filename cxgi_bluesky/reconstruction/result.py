@@ -20,7 +20,7 @@ from .error_model.noise import MIN_PATTERNS
 MARK = "NOT SUPPORTED BY THE DATA"
 PREDICTS_NOTHING = "PREDICTS NOTHING: DO NOT TRUST"
 NOT_SCORED = "NOT JUDGED: TOO FEW PATTERNS"
-MIN_AGAINST = 16  # patterns held back that may speak against a picture, though they are too few to speak for it
+MIN_AGAINST = 16  # patterns held back that may speak against an image, though they are too few to speak for it
 SUFFIXES = (".png", ".npy", ".tif", ".tiff")
 _TAKEN = 0.75  # of the patterns of a sequency: drawn orders never take so many before every coarser one is met
 _MIN_SHARE = 1 / 16  # of the sequencies: fewer that are missing duplicate nothing that could be seen
@@ -43,9 +43,9 @@ class Reconstruction:
     exposures : int
         Number of patterns the image was made from.
     quality : dict
-        What the data says about the picture without a truth: `data_misfit` (rms of the
+        What the data says about the image without a truth: `data_misfit` (rms of the
         coefficients' residual in units of sigma); where it was asked for, `held_out` and
-        `unmeasured_share` (of the picture's power, how much lies in patterns that were not measured).
+        `unmeasured_share` (of the image's power, how much lies in patterns that were not measured).
     source : dict
         Where the measurement came from.
     pattern_index : ndarray of int, shape (M,), optional
@@ -69,7 +69,7 @@ class Reconstruction:
 
     @property
     def supported(self) -> bool:
-        """False when patterns that were held back speak against the picture (too few of them do not).
+        """False when patterns that were held back speak against the image (too few of them do not).
 
         True is no judgement where there were too few, or where none were held back: see `mark`.
         """
@@ -145,17 +145,17 @@ class Reconstruction:
         score = self.quality["held_out"]
         if score is None:
             yield (
-                f"NOTE: {self.exposures} patterns are too few to tell whether the data support the picture "
+                f"NOTE: {self.exposures} patterns are too few to tell whether the data support the image "
                 f"(from {MIN_PATTERNS} on)"
             )
             return
         text = f"{score['patterns']} patterns held back: {score['explained']:.0%} of their power predicted"
         if predicts_nothing(score):
-            text = f"WARNING: do not trust this picture, it predicts nothing of the data ({text})"
+            text = f"WARNING: do not trust this image, it predicts nothing of the data ({text})"
         elif score["supported"] is None:
-            text += ", too few to tell whether the data support the picture"
+            text += ", too few to tell whether the data support the image"
         elif not score["supported"]:
-            text = f"WARNING: do not trust this picture, the data do not support it ({text})"
+            text = f"WARNING: do not trust this image, the data do not support it ({text})"
         yield text
         if score["model_sigma"] > 0:
             yield f"errors beyond the detector's noise (masks, stage): {score['model_sigma']:.3g} in a coefficient"
@@ -165,7 +165,7 @@ class Reconstruction:
                 f"{outside['patterns']} patterns outside the set: {outside['explained']:.0%} of their power predicted"
             )
             invented = outside["explained"] <= 0 and score["predictor"] == self.method
-            yield f"{text}: what the picture adds to the measured patterns is invented" if invented else text
+            yield f"{text}: what the image adds to the measured patterns is invented" if invented else text
 
     def _caution_lines(self) -> Iterator[str]:
         """What contradicts d_r and dark level, what the patterns leave open, what the network has never seen."""
@@ -203,7 +203,7 @@ class Reconstruction:
     def save(self, path: str | Path) -> Path:
         """Write the image: .npy and .tiff keep the numbers, .png stretches them to grey values.
 
-        A .png of a picture that its data do not support, or that they are too few to judge, says so across its top.
+        A .png of an image that its data do not support, or that they are too few to judge, says so across its top.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class Reconstruction:
 
 
 def predicts_nothing(score: Mapping[str, Any] | None) -> bool:
-    """Whether the patterns held back, too few for a verdict, are predicted worse than by no picture at all."""
+    """Whether the patterns held back, too few for a verdict, are predicted worse than by no image at all."""
     if score is None or score["supported"] is not None:
         return False
     return bool(score["patterns"] >= MIN_AGAINST and score["explained"] < 0)
@@ -253,7 +253,7 @@ def find_sampling_gaps(pattern_index: NDArray[np.int64], size: int) -> tuple[str
     grid[np.ix_(s, s)] = measured.reshape(size, size)
     found = {"row": _count_missing(grid), "column": _count_missing(grid.T)}
     return tuple(
-        f"{missing} of the {size} {name} sequencies are not measured at all below the finest measured one: the picture "
+        f"{missing} of the {size} {name} sequencies are not measured at all below the finest measured one: the image "
         "may show things twice"
         for name, missing in found.items()
         if missing
@@ -284,7 +284,7 @@ def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
 
 
 def _mark(grey: NDArray[np.uint8], mark: str | None) -> Any:
-    """A picture with a line of text over its top."""
+    """An image with a line of text over its top."""
     from PIL import Image, ImageDraw
 
     shown = Image.fromarray(grey)
@@ -307,7 +307,7 @@ def check_image_path(path: str | Path) -> Path:
 
 
 def grey_values(image: NDArray[Any], pixels: int = 512) -> NDArray[np.uint8]:
-    """8-bit picture, stretched between the 0.5 and 99.5 percentiles, enlarged to about `pixels`.
+    """8-bit image, stretched between the 0.5 and 99.5 percentiles, enlarged to about `pixels`.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ def options_in_unit(options: Mapping[str, Any], unit: float) -> dict[str, Any]:
 
 
 def back_from_unit(result: Reconstruction, unit: float) -> Reconstruction:
-    """The picture of a measurement that was divided, in the measurement's own unit.
+    """The image of a measurement that was divided, in the measurement's own unit.
 
     Parameters
     ----------

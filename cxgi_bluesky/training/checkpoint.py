@@ -174,7 +174,7 @@ def _check_can_go_on(
     if "steps" in changed and step >= min(then["steps"], config.steps):
         raise StorageError(
             f"checkpoint {path} is at step {step}, and steps is now {config.steps}, was {then['steps']}: the part for "
-            "the pictures is over; give the old number, or train in another folder with these weights as start"
+            "the images is over; give the old number, or train in another folder with these weights as start"
         )
 
 

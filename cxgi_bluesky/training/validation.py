@@ -224,7 +224,7 @@ def curves(lines: list[Line], steps: int) -> Figure:
     of_loss.plot([p["step"] for p in shown], [p["loss"] for p in shown], color="0.3", marker=".", markersize=3)
     _draw_each(of_share, lines, "covered")
     of_share.axhspan(*_COVERED, color="0.92")
-    of_psnr.set(ylabel="PSNR (dB)", title="pictures of the checks")
+    of_psnr.set(ylabel="PSNR (dB)", title="images of the checks")
     of_loss.set(ylabel="mean of log10(MSE)", title="loss in training")
     of_share.set(ylabel="share of pixels", title="errors within 1 sigma")
     for axes in (of_psnr, of_loss, of_share):

@@ -58,7 +58,7 @@ def test_what_cannot_be_read(tmp_path):
     for name in ("a.png", "a.npy", "a.tiff"):
         (tmp_path / name).write_bytes(b"not an image")
     for name, message in {
-        "colour.png": "colour picture",
+        "colour.png": "colour image",
         "cube.npy": r"shape \(3, 16, 16\)",
         "words.npy": "no array of real numbers",
         "pickle.npy": "cannot be read",
@@ -149,7 +149,7 @@ def test_what_cannot_be_honoured_is_refused(tmp_path):
         "other.tif": "neither grey, colour nor transparency",
         "signed.tif": "says that 0 is white, and holds int16",
         "cmyk.tif": "of the kind SEPARATED: save it in grey",
-        "colour.tif": "is a colour picture",
+        "colour.tif": "is a colour image",
         "two.tif": "has 2 images: save the one that is meant alone",
         "huge.npy": "has 90000 x 90000 pixels, at most 32000000 are read",
     }.items():

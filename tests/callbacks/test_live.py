@@ -136,7 +136,7 @@ def test_a_slow_worker_drops_stale_requests_and_never_delays_the_scan(RE, beamli
     monkeypatch.setattr(module, "reconstruct", slow)
     live = LiveCorrelation(first=1, every=1)
     RE.subscribe(live)
-    RE(small_scan(beamline, 24))  # would take minutes if the scan waited for pictures
+    RE(small_scan(beamline, 24))  # would take minutes if the scan waited for images
     release.set()
     assert live.wait(timeout=PATIENCE_S).exposures == 24
     assert live.images <= 3
@@ -185,7 +185,7 @@ def test_live_tv_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE
     cold = reconstruct(Measurement.from_documents(documents), method="tv", weight=0.02)
     assert last.exposures == 100
     assert np.sqrt(np.mean((last.image - cold.image) ** 2)) < 0.01 * cold.image.std()
-    assert live._options_for_run()["warm"] is not live._options_for_run()["warm"]  # no run starts at another's picture
+    assert live._options_for_run()["warm"] is not live._options_for_run()["warm"]  # no run starts at another's image
 
 
 def test_live_tval3_starts_at_the_picture_before_and_ends_where_a_fresh_one_does(RE, documents):
@@ -347,7 +347,7 @@ def test_a_window_that_cannot_be_opened_leaves_the_file(tmp_path, monkeypatch, c
 
     monkeypatch.setattr(LiveView, "_make_window", fail)
     view = LiveView(tmp_path / "live.png", window=True)
-    assert "no window for live pictures (RuntimeError: couldn't connect to display)" in caplog.text
+    assert "no window for live images (RuntimeError: couldn't connect to display)" in caplog.text
     view.show(reconstruct(signed_measurement(smooth_image(8)), method="inverse"))
     assert (tmp_path / "live.png").exists()
 
@@ -366,4 +366,4 @@ def test_a_matplotlib_that_does_not_load_stops_nothing(tmp_path):
         env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.stdout == "goes on\n", done.stderr
-    assert re.search("live pictures cannot be drawn: matplotlib does not load .*'of no toolkit'", done.stderr)
+    assert re.search("live images cannot be drawn: matplotlib does not load .*'of no toolkit'", done.stderr)

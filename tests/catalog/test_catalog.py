@@ -281,13 +281,13 @@ def maps(uneven):
 
 
 def error_of(result, line):
-    """Of a picture."""
+    """Of an image."""
     return np.std(affine_fit(result.image, line.simulation.truth) - line.simulation.truth)
 
 
 @pytest.fixture(scope="module")
 def reconstructed(catalog):
-    """Reconstruct a run without storing the picture."""
+    """Reconstruct a run without storing the image."""
 
     def reconstructed(uid, **words):
         return reconstruct_run(catalog, find_run(catalog, uid), method="inverse", record=False, **words)[0]

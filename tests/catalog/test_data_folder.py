@@ -34,7 +34,7 @@ from tests.conftest import ALONE, QUIET, small_board, small_scan
 
 
 def scan_into(folder):
-    """A scan of 12 exposures and its picture."""
+    """A scan of 12 exposures and its image."""
     catalog = open_catalog(folder, to_write=True)
     engine = make_run_engine(catalog)
     (uid,) = engine(small_scan(simulated_beamline(small_board(), "CAS", parameters=QUIET), 12, **ALONE))
@@ -43,7 +43,7 @@ def scan_into(folder):
 
 
 def read(folder):
-    """Exposures of the scan in a folder, and pixels of its picture."""
+    """Exposures of the scan in a folder, and pixels of its image."""
     runs = list(open_catalog(folder).values())
     raw, derived = sorted(runs, key=lambda run: "raw_uids" in run.metadata["start"]["cxgi"])
     return len(read_exposures(raw)), read_image(derived).shape[0]
@@ -58,7 +58,7 @@ def scanned(tmp_path_factory):
 
 @pytest.fixture
 def copy(tmp_path, scanned):
-    """A copy of a folder with a scan and its picture, which nobody has open."""
+    """A copy of a folder with a scan and its image, which nobody has open."""
     return Path(shutil.copytree(scanned, tmp_path / "copy"))
 
 
@@ -173,7 +173,7 @@ def add_asset(folder, uri):
 def test_addresses_below_the_old_folder_are_rewritten_and_no_others(copy, scanned):
     (old,) = read_addresses(copy)
     assert (old, find_address([old], copy)) == (str(scanned), None)
-    others = [f"file://localhost{old}2/picture.tif", "file://localhost/elsewhere/tables.db"]
+    others = [f"file://localhost{old}2/image.tif", "file://localhost/elsewhere/tables.db"]
     for uri in others:
         add_asset(copy, uri)
     before = assets(copy)

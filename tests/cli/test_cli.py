@@ -93,7 +93,7 @@ def test_details_say_what_was_not_measured_and_how_uncertain_each_pixel_is(file,
 
 def test_details_say_how_much_was_measured_and_what_has_no_uncertainty(file, tmp_path, capsys):
     assert reconstruct(file, tmp_path / "a.npy", "--fraction", "0.3", "--details") == 0
-    assert re.search(r"power of the picture: \d+\.\d% in measured patterns, \d+\.\d% in", capsys.readouterr().out)
+    assert re.search(r"power of the image: \d+\.\d% in measured patterns, \d+\.\d% in", capsys.readouterr().out)
     weights = tmp_path / "tiny.safetensors"
     network = CHMWCNN(NetworkConfig(widths=(4, 4, 4), passes=1, sigma_widths=(4, 4, 4)))
     known = {"sizes": [32], "shortest": 24, "noise_share": 0.6, "zero_level": [0.0, 40.0], "etched_masks": True}
@@ -114,7 +114,7 @@ def test_whole_sequencies_that_were_left_out_are_said(file, tmp_path, capsys):
 
 def test_too_few_patterns_for_a_verdict_are_said(file, tmp_path, capsys):
     assert reconstruct(file, tmp_path / "a.npy", "--fraction", str(40 / 1024)) == 0
-    assert "NOTE: 40 patterns are too few to tell whether the data support the picture" in capsys.readouterr().out
+    assert "NOTE: 40 patterns are too few to tell whether the data support the image" in capsys.readouterr().out
 
 
 def test_wrong_data_are_called_wrong(tmp_path, capsys):
@@ -123,7 +123,7 @@ def test_wrong_data_are_called_wrong(tmp_path, capsys):
     coefficients[1:] = np.random.default_rng(0).permutation(coefficients[1:])
     bad = write_csv(tmp_path / "shuffled.csv", walsh_hadamard_2d(coefficients.reshape(32, 32)) / 1024)
     assert reconstruct(bad, tmp_path / "a.npy", "--method", "tv", "--fraction", "0.3") == 0
-    assert "WARNING: do not trust this picture" in capsys.readouterr().out
+    assert "WARNING: do not trust this image" in capsys.readouterr().out
     good = write_csv(tmp_path / "good.csv", image)
     assert reconstruct(good, tmp_path / "a.npy", "--method", "tv", "--fraction", "0.3", "--json") == 0
     assert json.loads(capsys.readouterr().out)["quality"]["held_out"]["supported"]

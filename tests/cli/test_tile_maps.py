@@ -22,7 +22,7 @@ UNCHECKED = "the maps do not say of which board they are"
 
 
 def as_images(folder, maps, board, kind):
-    """A folder of the maps as a camera's pictures, named by tile or by pattern."""
+    """A folder of the maps as a camera's images, named by tile or by pattern."""
     folder.mkdir()
     for index, image in zip(maps.pattern_index, maps.maps, strict=True):
         number = board.tile_of(index) if kind == "tile" else index

@@ -1,4 +1,4 @@
-"""A plate mounted back to front: its masks are seen turned over, its pictures are not."""
+"""A plate mounted back to front: its masks are seen turned over, its images are not."""
 
 from __future__ import annotations
 

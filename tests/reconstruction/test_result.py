@@ -120,7 +120,7 @@ def test_ipython_shows_the_summary():
     ("explained", "patterns", "text"),
     [
         (0.4, 20, "too few to tell whether"),
-        (-0.4, 20, "WARNING: do not trust this picture, it predicts nothing of the data (20 patterns held back: -40%"),
+        (-0.4, 20, "WARNING: do not trust this image, it predicts nothing of the data (20 patterns held back: -40%"),
         (-0.4, 12, "too few to tell whether"),
     ],
 )

@@ -52,7 +52,7 @@ def test_compiled_transform_and_adjoint_gradient():
     rng = np.random.default_rng(1)
     for size in (2, 4, 8, 32):
         image, dual = rng.normal(size=(size, size)), rng.normal(size=(2, size, size))
-        dual[0, -1] = dual[1, :, -1] = 0  # no difference leaves the picture
+        dual[0, -1] = dual[1, :, -1] = 0  # no difference leaves the image
         down, right = np.diff(image, axis=0), np.diff(image, axis=1)
         forward = np.sum(down * dual[0, :-1]) + np.sum(right * dual[1, :, :-1])
         adjoint = np.zeros((size, size), np.float32)
@@ -144,7 +144,7 @@ def test_tval3_of_a_growing_measurement_ends_at_the_same_picture_sooner():
     continued, cold = (reconstruct(m, method="tval3", **limits, **w) for w in ({"warm": warm}, {}))
     assert continued.parameters["iterations"] < 0.8 * cold.parameters["iterations"]
     assert np.sqrt(np.mean((continued.image - cold.image) ** 2)) < 0.005 * BLOCKS.std()
-    np.testing.assert_array_equal(earlier, kept)  # a picture that was shown does not change
+    np.testing.assert_array_equal(earlier, kept)  # an image that was shown does not change
     again = reconstruct(m, method="tval3", warm=warm, **limits)
     assert again.parameters["iterations"] < 0.5 * continued.parameters["iterations"]
 

@@ -92,7 +92,7 @@ def test_tv_error_covers_the_truth_as_often_as_it_says(fraction, sigma):
     patterns = PatternSet.from_fraction(32, fraction)
     truths = [block_mean(render_object(name, 32, 4), 4).astype(float) for name in ("CAS", "gold")]
     within = [coverage(truth, patterns, sigma, seed) for truth in truths for seed in (2, 3)]
-    assert 0.55 < np.mean(within) < 0.85  # small pictures are the law's weaker side: docs/decisions/0012-uncertainty.md
+    assert 0.55 < np.mean(within) < 0.85  # small images are the law's weaker side: docs/decisions/0012-uncertainty.md
 
 
 def test_the_error_has_the_unit_of_the_picture():

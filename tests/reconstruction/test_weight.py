@@ -21,12 +21,12 @@ from tests.reconstruction.etched_scan import BOARDS, READINGS, scanned, stored_s
 FACTORS = 2.0 ** np.arange(-3, 4)
 
 
-def scores(m, judge):
-    """What `judge` says of the picture with the chosen weight, and of the best of a wide range of weights."""
+def scores(m, score):
+    """What `score` gives for the image with the chosen weight, and of the best of a wide range of weights."""
     chosen = reconstruct(m, method="tv")
     weight = chosen.parameters["weight"]
-    others = [judge(reconstruct(m, method="tv", weight=weight * f).image) for f in FACTORS]
-    return judge(chosen.image), max(others)
+    others = [score(reconstruct(m, method="tv", weight=weight * f).image) for f in FACTORS]
+    return score(chosen.image), max(others)
 
 
 @pytest.mark.parametrize("snr_db", [30.0, 20.0])

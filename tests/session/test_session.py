@@ -109,7 +109,7 @@ def test_plans_take_the_sessions_devices(s):
 
 @pytest.fixture(scope="module")
 def reference(s):
-    """A reference scan, of which there are no live pictures."""
+    """A reference scan, of which there are no live images."""
     (uid,) = s.RE(s.reference_scan(0.03))
     assert all(worker.latest is None or worker.latest.source["raw_uids"] != [uid] for worker in s.live)
     return uid

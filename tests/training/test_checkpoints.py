@@ -148,7 +148,7 @@ def test_another_network_is_refused(stopped):
 
 def test_other_steps_are_refused_once_the_pictures_are_done(stopped):
     config, out = stopped
-    train(replace(config, steps=8), out, report=quiet, stop_at=4)  # further on: the pictures go on
+    train(replace(config, steps=8), out, report=quiet, stop_at=4)  # further on: the images go on
     with pytest.raises(CxgiError, match="is at step 4, and steps is now 3, was 8"):
         train(replace(config, steps=3), out, report=quiet)
 

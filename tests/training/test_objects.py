@@ -106,7 +106,7 @@ def test_batches_follow_from_seed_and_step(tmp_path):
         (None, b"", "holds no image"),
         ("flat.npy", np.ones((9, 9)), "flat.npy of objects.folder is flat"),
         ("nan.npy", np.array([[1.0, np.nan]] * 2), "nan.npy of objects.folder has values that are NaN"),
-        ("broken.png", b"no picture", "broken.png cannot be read"),
+        ("broken.png", b"no image", "broken.png cannot be read"),
     ],
 )
 def test_images_that_cannot_be_used_are_named(name, content, message, tmp_path):

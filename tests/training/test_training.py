@@ -114,7 +114,7 @@ def test_the_weights_reconstruct(finished):
 
 def test_training_lowers_the_loss(tmp_path):
     wrong = CHMWCNN(NETWORK).eval()
-    wrong.passes[0].up1[-1].bias.data.fill_(0.2)  # untrained it leaves the picture that it begins with as it is
+    wrong.passes[0].up1[-1].bias.data.fill_(0.2)  # untrained it leaves the image that it begins with as it is
     begun = begun_with(wrong, tmp_path)
     config = tiny(
         tmp_path, steps=20, uncertainty_steps=0, batch=4, sizes={32: 1.0}, check_every=10, warm_up=3, start=begun
@@ -192,7 +192,7 @@ def test_curves_show_the_history(finished):
             assert list(curve.get_ydata()) == [line[key][name] for line in told]
             assert len(told) == number
     (loss,) = of_loss.get_lines()
-    assert list(loss.get_ydata()) == [line["loss"] for line in lines[:2]]  # that of the pictures
+    assert list(loss.get_ydata()) == [line["loss"] for line in lines[:2]]  # that of the images
     assert "not trained yet" in curves(lines[:1], config.steps).axes[2].texts[0].get_text()
 
 

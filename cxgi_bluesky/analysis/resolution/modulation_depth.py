@@ -76,7 +76,7 @@ def tile_modulation_depth(image: NDArray[Any], pattern: NDArray[Any] | None = No
     """
     image = check_image(image)
     if not np.ptp(image) > 0:
-        raise MeasurementError("the picture of the tile is flat: it shows neither openings nor metal")
+        raise MeasurementError("the image of the tile is flat: it shows neither openings nor metal")
     basis, sound = _smooth_terms(image.shape), _sound(image)
     if pattern is not None:
         is_open, core = _from_pattern(image, np.asarray(pattern) > 0)
@@ -115,7 +115,7 @@ def _from_pattern(image: Values, is_open: Chosen) -> tuple[Chosen, Chosen]:
     factor = image.shape[0] // len(is_open)
     if is_open.ndim != 2 or factor < 1 or image.shape != tuple(factor * side for side in is_open.shape):
         raise MeasurementError(
-            f"a picture of {image.shape[0]} x {image.shape[1]} pixels of a tile of {is_open.shape}: cut it to the "
+            f"an image of {image.shape[0]} x {image.shape[1]} pixels of a tile of {is_open.shape}: cut it to the "
             "tile's rim, a whole number of camera pixels per mask pixel"
         )
     enlarged = is_open.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -141,7 +141,7 @@ def _fit(image: Values, basis: Values, is_open: Chosen, chosen: Chosen) -> TileD
         if min(counts) < MIN_PIXELS:
             raise MeasurementError(
                 f"{counts[0]} pixels of openings and {counts[1]} of metal: {MIN_PIXELS} of each are needed, take "
-                "the picture of a coarse pattern"
+                "the image of a coarse pattern"
             )
         t0 = _best_t0(image[chosen], basis[:, chosen], is_open[chosen])
         light = _illumination(image, basis, is_open, t0, chosen)

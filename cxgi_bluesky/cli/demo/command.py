@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--board", default="au64", help="au64, cu32 or a board file (default: %(default)s)")
     parser.add_argument("--fraction", type=float, default=0.1875, help="sampling fraction M/N (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the simulated noise (default: %(default)s)")
-    parser.add_argument("--out", default="demo-output", help="folder for the pictures (default: %(default)s)")
+    parser.add_argument("--out", default="demo-output", help="folder for the images (default: %(default)s)")
     parser.add_argument(
         "--epics", action="store_true", help="over Channel Access, with an IOC of its own and a beamline file"
     )

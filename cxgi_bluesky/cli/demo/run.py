@@ -146,7 +146,7 @@ def _scan_or_report_rest(s: Session, pattern_set: PatternSet) -> str:
         s.RE.abort("interrupted from the keyboard")
         raise ConfigError(
             f"interrupted: the shutter is {s.shutter.state.get()}, the exposures so far are stored "
-            f"(cxgi reconstruct {uids[0][:8]} makes a picture of them)"
+            f"(cxgi reconstruct {uids[0][:8]} makes an image of them)"
         ) from None
     return uids[0]
 
@@ -185,7 +185,7 @@ def show(
     }
     save_images(out, truth, images, numbers, cnr_curves(measurement, truth))
     echo(table(numbers))
-    echo(f"Pictures in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
+    echo(f"Images in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
     return {
         **scanned.to_dict(),
         "object": asked.object_name,
@@ -236,7 +236,7 @@ def reconstruct_all(
         last = live.get(method)
         if last is not None:
             same = np.allclose(last.image, results[method].image, rtol=1e-5, atol=1e-6)
-            echo(f"Last live picture ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}")
+            echo(f"Last live image ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}")
     return results
 
 

@@ -3,7 +3,7 @@
 The paper gives the idea but not the layers. Ours: signed coefficients, one gain each, adjoint
 transform; and a few unrolled passes of a U-Net whose pooling is the wavelet transform and whose
 un-pooling is its inverse (MWCNN, Liu et al. 2018), whose initial image is one by total variation and
-see that and the adjoint's picture all along. Before and after each pass the measured coefficients are
+see that and the adjoint's image all along. Before and after each pass the measured coefficients are
 pulled back towards their measured values with weight a / (a + sigma^2), where a is learned; what the
 masks' errors have in common is found from the residuals. One more, smaller U-Net estimates how far each
 pixel may be off. Everything works on images of zero mean and unit measured standard deviation, so the
@@ -223,7 +223,7 @@ class CHMWCNN(nn.Module):
         given : NetworkInput
             The normalised measurements.
         initial : Tensor, shape (b, 1, n, n), optional
-            Pictures of `initial_images`, if they are known already; by default they are made here.
+            Images of `initial_images`, if they are known already; by default they are made here.
         with_sigma : bool, optional
             Whether log sigma is asked for; False by default, and None is given in its place.
         """
@@ -240,7 +240,7 @@ class CHMWCNN(nn.Module):
         if not with_sigma:
             return image, None
         seen = torch.cat([image, start, correction, initial], dim=1)
-        # detached: the picture must not bend to its own uncertainty
+        # detached: the image must not bend to its own uncertainty
         return image, self.doubt(seen.detach(), constants, conditions).float() - 1
 
     def for_running(self) -> CHMWCNN:

@@ -232,7 +232,7 @@ def _read(path: Path, *, card_beside: bool) -> LoadedNetwork:
     return loaded
 
 
-@lru_cache(maxsize=4)  # live pictures ask for each picture
+@lru_cache(maxsize=4)  # live images ask for each image
 def _check_card(path: Path, sha256: str, needed: bool, modified_ns: int | None) -> None:
     check_card_beside(path, sha256, needed=needed)
 

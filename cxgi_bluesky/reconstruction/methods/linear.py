@@ -192,7 +192,7 @@ def inverse_noise(measurement: Measurement) -> Array:
     Returns
     -------
     ndarray, shape (n, n)
-        One standard deviation of each pixel, in the unit of the picture.
+        One standard deviation of each pixel, in the unit of the image.
     """
     prepared = PreparedMeasurement.from_measurement(measurement)
     measurement = with_model_error(prepared, prepared.noise)
@@ -222,7 +222,7 @@ def correlation_noise(measurement: Measurement, *, weighting: Weighting = "equal
     Returns
     -------
     ndarray, shape (n, n)
-        One standard deviation of each pixel, in the unit of the picture.
+        One standard deviation of each pixel, in the unit of the image.
     """
     prepared = PreparedMeasurement.from_measurement(measurement)
     measurement = with_model_error(prepared, prepared.noise)

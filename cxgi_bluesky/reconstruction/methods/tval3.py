@@ -40,7 +40,7 @@ class MultiplierStart:
     Attributes
     ----------
     image : ndarray, shape (n, n), or None
-        In the unit of the picture.
+        In the unit of the image.
     gradient : ndarray, shape (2, n, n), or None
         Multiplier sigma.
     data : ndarray, shape (n, n), or None

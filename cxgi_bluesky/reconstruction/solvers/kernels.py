@@ -99,7 +99,7 @@ def subtract_adjoint_gradient(out: Array, dual: Array, factor: np.float32) -> No
     out : ndarray of float32, shape (n, n)
         Changed in place.
     dual : ndarray of float32, shape (2, n, n)
-        That of a difference which would leave the picture (last row of 0, last column of 1) must be 0.
+        That of a difference which would leave the image (last row of 0, last column of 1) must be 0.
     factor : float32
     """
     size = out.shape[0]
@@ -123,7 +123,7 @@ def step_to_data(
     Parameters
     ----------
     moved : ndarray of float32, shape (n, n)
-        Picture to step from; in the end that after the step.
+        Image to step from; in the end that after the step.
     coefficient : ndarray of float32, shape (n, n)
         Orthonormal coefficients, transposed.
     pull : ndarray of float32, shape (n, n)
@@ -131,7 +131,7 @@ def step_to_data(
     rho : float32
         Over-relaxation, 1..2.
     image : ndarray of float32, shape (n, n)
-        The iteration's picture, changed in place.
+        The iteration's image, changed in place.
     ahead : ndarray of float32, shape (n, n)
         Set here.
     turned : ndarray of float32, shape (n, n)
@@ -172,7 +172,7 @@ def step_of_sign(sign: Array, ahead: Array, sigma: np.float32, rho: np.float32) 
     sign : ndarray of float32, shape (n, n)
         Dual of the constraint, changed in place.
     ahead : ndarray of float32, shape (n, n)
-        Extrapolated picture of `step_to_data`.
+        Extrapolated image of `step_to_data`.
     sigma : float32
         Dual step.
     rho : float32
@@ -184,7 +184,7 @@ def step_of_sign(sign: Array, ahead: Array, sigma: np.float32, rho: np.float32) 
         dual[i] += rho * (a - dual[i])
 
 
-# Differences in one row of memory, with zeros where they would leave the picture: `down` [size + k] is that from pixel
+# Differences in one row of memory, with zeros where they would leave the image: `down` [size + k] is that from pixel
 # k to the one below, `along` [1 + k] that to the one on its right. The backward difference of a pixel is then the
 # forward one `size` or 1 places earlier, and no loop has a special case.
 

@@ -1,4 +1,4 @@
-"""Pictures whose truth is known: rendered on sub-pixels and averaged, apart from the code under test."""
+"""Images whose truth is known: rendered on sub-pixels and averaged, apart from the code under test."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_it_says_whose_pictures_show_a_narrow_gap():
     numbers = synthetic.numbers(found, 1, ("fig4",))
     for row in numbers["fig4"]["rows"]:
         row["gap_um"] = None if row["method"] == "GI" else 65.0
-    assert "none of these pictures resolves it." in report.page(numbers, ("fig4",))
+    assert "none of these images resolves it." in report.page(numbers, ("fig4",))
     numbers["fig4"]["rows"][-1]["gap_um"] = 19.0
     assert "a line less than 20 um wide have CH-MWCNN (measured masks)." in report.page(numbers, ("fig4",))
 

@@ -59,7 +59,7 @@ def test_the_paper_is_named_only_beside_what_it_did():
         ([10.0, math.nan, 12.0], [True, True, True], 11.0),
         ([10.0, math.nan, math.nan], [True, True, True], None),  # most seeds show none
         ([10.0, math.nan], [True, True], None),
-        ([10.0, 11.0, 90.0], [True, True, False], 10.5),  # a picture that is not supported shows nothing
+        ([10.0, 11.0, 90.0], [True, True, False], 10.5),  # an image that is not supported shows nothing
         ([10.0, 11.0, 12.0], [None, None, None], 11.0),
     ],
 )

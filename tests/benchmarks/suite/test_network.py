@@ -25,7 +25,7 @@ def missing_peer(measurements, minutes):
 
 
 def hasty_peer(count):
-    """Comes to so many pictures in its time: those of tv."""
+    """Comes to so many images in its time: those of tv."""
 
     def peer(measurements, minutes):
         made = [reconstruct(m, method="tv").image if i < count else None for i, m in enumerate(measurements)]
@@ -232,7 +232,7 @@ def test_how_far_the_peer_came_is_told(few_cases):
         "peer": {"name": PEER_NAME, "settings": "stand-in 1.0: fast", "why": None, "pictures": 2, "asked_for": 4},
     }
     text = network_tables(plain(part))
-    assert "(stand-in 1.0: fast) made 2 of 4 pictures" in text
+    assert "(stand-in 1.0: fast) made 2 of 4 images" in text
     assert " (1) |" in text
 
 

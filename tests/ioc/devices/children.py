@@ -37,7 +37,7 @@ def _engine() -> tuple[Any, list[Any]]:
 
 
 def picture(line: Any, patterns: int = 24) -> dict[str, Any]:
-    """A scan, and its picture."""
+    """A scan, and its image."""
     from cxgi_bluesky.masks.pattern_set import PatternSet
     from cxgi_bluesky.measurement.exposures import Exposures
     from cxgi_bluesky.measurement.measurement import Measurement
@@ -58,7 +58,7 @@ def picture(line: Any, patterns: int = 24) -> dict[str, Any]:
 
 
 def aligned(line: Any) -> dict[str, Any]:
-    """The plate's alignment by its fiducials, and a picture with the board as it lies."""
+    """The plate's alignment by its fiducials, and an image with the board as it lies."""
     from dataclasses import asdict
 
     from cxgi_bluesky.analysis.board_alignment.run import alignment_from_run

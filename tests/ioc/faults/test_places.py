@@ -106,7 +106,7 @@ def push(ca):
 
 
 def test_steps_that_the_readback_does_not_see_are_not_noticed_by_the_scan(RE, documents, ca, line, truth):
-    """They are in the pictures' data: the open tile before and after the scan no longer agree, nor do the buckets."""
+    """They are in the images' data: the open tile before and after the scan no longer agree, nor do the buckets."""
     RE.subscribe(AtEvent("primary", 2, lambda: ca.put("FAULT:LOST_UM", line.board.tile_pitch_um)))
     RE(short_scan(line))
     assert stops(documents) == ["success"]

@@ -41,7 +41,7 @@ def test_fewer_than_the_repeats(RE, documents, ca, line, truth, kind, readings):
 
 @pytest.mark.parametrize("kind", REASONS)
 def test_more_than_the_repeats(RE, documents, ca, line, truth, kind):
-    """The pattern is left out of the picture, and a resumed scan measures it alone."""
+    """The pattern is left out of the image, and a resumed scan measures it alone."""
     RE.subscribe(AtEvent("primary", LATER, fault(ca, kind, 3)))
     RE(short_scan(line))
     assert stops(documents) == ["success"]
