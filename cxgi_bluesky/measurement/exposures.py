@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from ..masks.pattern_set import PatternSet
 from .documents import EventRows, cxgi_block, number
 from .normalization import Buckets, Drift, calibrate, count_reasons, mean_bucket, mean_i0, without
 from .outliers import Exposure, agreeing, select_valid, valid_open, with_usual_intensity
-from .schema import BoardMetadata, RunMetadata
+
+if TYPE_CHECKING:
+    from .schema import BoardMetadata, RunMetadata
 
 STREAMS = ("primary", "validation", "open", "dark", "incident", "metal")
 _BY_PATTERN = ("primary", "validation")
@@ -63,6 +65,8 @@ class Exposures:
             self._store(*row)
 
     def _begin(self, start: Mapping[str, Any]) -> None:
+        from .schema import RunMetadata  # pydantic takes its time: `cxgi --help` does without
+
         block = cxgi_block(start)
         if "pattern_set" not in block and block.get("purpose") not in _WITHOUT_PATTERNS:
             raise MeasurementError(

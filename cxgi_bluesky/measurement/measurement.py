@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,7 +39,9 @@ from .coefficients import (
 )
 from .exposures import Exposures
 from .reference import check_reference, dark_level, with_incident, with_reference
-from .schema import BoardMetadata
+
+if TYPE_CHECKING:
+    from .schema import BoardMetadata
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from ..errors import MeasurementError
 from ..masks.pattern_set import PatternSet
 from .exposures import Exposures
 from .normalization import Buckets
-from .schema import BoardMetadata, RunMetadata
+
+if TYPE_CHECKING:
+    from .schema import BoardMetadata, RunMetadata
 
 NO_REFERENCE = "not in the reference scan"
 MIN_COMMON = 0.95  # of the patterns, below which a correction would cost too much of the image

@@ -12,7 +12,13 @@ from cxgi_bluesky.errors import CxgiError
 
 FIELDS = {"bucket": "a", "pattern_index": "b"}
 SET = {"basis": "hadamard", "size": 8, "order": "zig-zag", "count": 4}
-OURS = {"schema": 1, "purpose": "image", "fields": FIELDS, "pattern_set": SET, "board": {"id": "b", "d_r": 1.0}}
+OURS = {
+    "schema": 1,
+    "purpose": "image",
+    "fields": FIELDS,
+    "pattern_set": SET,
+    "board": {"id": "b", "sha256": "0" * 64, "d_r": 1.0},
+}
 BLOCKS = {
     "text": "a text",
     "number": 3,

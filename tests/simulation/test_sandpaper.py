@@ -266,7 +266,7 @@ def test_runs_and_patterns_that_do_not_belong_together(tmp_path, quiet_scan):
     other = record_sandpaper(simulation(seed=5), tmp_path / "o.h5", camera=PERFECT, exposure_s=0.05, count=5)
     with pytest.raises(CxgiError, match=r"made with patterns of sha256 .* give the recording of that run"):
         SpeckleMeasurement.from_exposures(exposures, other)
-    with pytest.raises(CxgiError, match="is no speckle run"):
+    with pytest.raises(CxgiError, match="no start document has been seen"):
         SpeckleMeasurement.from_exposures(Exposures(), other)
     with pytest.raises(CxgiError, match=r"measured with speckle patterns: SpeckleMeasurement"):
         Measurement.from_exposures(exposures)
