@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import MeasurementError
 from ..masks.pattern_set import PatternSet
 from .documents import EventRows, cxgi_block, number
-from .normalization import Buckets, Drift, calibrate, count_reasons, mean_bucket, mean_i0, without
+from .normalization import Buckets, Drift, calibrate, count_reasons, mean_bucket, mean_i0, subtract_dark
 from .outliers import Exposure, agreeing, select_valid, valid_open, with_usual_intensity
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ class Exposures:
         """What its runs have cost the sample: ``open_s``, ``openings``, ``repeats``, ``moves_repeated``."""
         return {name: sum(of.get(name, 0) for of in self.figures_of.values()) for name in FIGURES.values()}
 
-    def sound(self, stream: str = "primary") -> set[int]:
-        """Patterns of a stream with an exposure that can be trusted; the others are missing."""
+    def valid_patterns(self, stream: str = "primary") -> set[int]:
+        """Patterns of a stream that have a valid exposure; the others are missing."""
         dark = self._dark_level(None)
         return set(self._select(stream, dark, self._open_exposures(dark))[0])
 
@@ -189,7 +189,7 @@ class Exposures:
         metals = with_usual_intensity(list(self.streams["metal"].values()), list(self.streams["primary"].values()))
         if not (metals and opened):
             return None
-        metal, metal_sigma = mean_bucket({n: without(zero, exposure) for n, exposure in enumerate(metals)})
+        metal, metal_sigma = mean_bucket({n: subtract_dark(exposure, zero) for n, exposure in enumerate(metals)})
         bright, bright_sigma = mean_bucket(opened)
         if not bright > 0:
             return None
@@ -253,18 +253,18 @@ class Exposures:
     def _open_exposures(self, dark: float) -> list[Exposure]:
         """Open-tile exposures with the object in and of usual I0, dark subtracted."""
         opens, patterns = self.streams["open"].values(), self.streams["primary"].values()
-        return [without(dark, exposure) for exposure in with_usual_intensity(list(opens), list(patterns))]
+        return [subtract_dark(exposure, dark) for exposure in with_usual_intensity(list(opens), list(patterns))]
 
     def _incident_exposures(self, dark: float) -> dict[int, Exposure]:
         """Open-tile exposures with the object out, of usual I0 and alike, dark subtracted."""
         incident, patterns = self.streams["incident"].values(), self.streams["primary"].values()
         usual = with_usual_intensity(list(incident), list(patterns))
-        return dict(enumerate(agreeing([without(dark, exposure) for exposure in usual])))
+        return dict(enumerate(agreeing([subtract_dark(exposure, dark) for exposure in usual])))
 
     def _select(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
         """Choose the valid exposure of each pattern of a stream, dark subtracted; give the reason if there is none."""
         every = {
-            k: [without(dark, exposure) for exposure in (*self._earlier.get((stream, k), ()), last)]
+            k: [subtract_dark(exposure, dark) for exposure in (*self._earlier.get((stream, k), ()), last)]
             for k, last in self.streams[stream].items()
         }
         return select_valid(every, opens)

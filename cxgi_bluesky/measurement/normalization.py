@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from .outliers import Exposure
 
 
-def without(dark: float, exposure: Exposure) -> Exposure:
-    """An exposure with the dark subtracted.
+def subtract_dark(exposure: Exposure, dark: float) -> Exposure:
+    """Subtract the dark from an exposure.
 
     Parameters
     ----------
-    dark : float
-        Bucket without beam, in the unit of the exposure's.
     exposure : Exposure
         As it was stored.
+    dark : float
+        Bucket without beam, in the unit of the exposure's.
     """
     return replace(exposure, bucket=exposure.bucket - dark)
 

@@ -115,7 +115,7 @@ def _remaining_budget_s(earlier: Exposures) -> float | None:
 
 def _missing(work: Work, earlier: Exposures) -> Work:
     """What is left of some work."""
-    measured, validated = earlier.sound(), earlier.sound("validation")
+    measured, validated = earlier.valid_patterns(), earlier.valid_patterns("validation")
     tiles = [tile for tile in work.tiles if work.board.pattern_index_of(tile) not in measured]
     validation_tiles = [tile for tile in work.validation_tiles if work.board.pattern_index_of(tile) not in validated]
     if not tiles:

@@ -109,5 +109,5 @@ def test_a_scan_goes_on_after_a_pause_and_what_was_aborted_is_resumed(queue, dat
     (second,) = queue.run("resume_scan", uid=first[:8], object_stage="object_stage")["run_uids"]
     catalog = open_catalog(data)
     whole = read_whole_scan(catalog, find_run(catalog, second))
-    assert set(whole.sound()) == set(some.pattern_index.tolist())
+    assert set(whole.valid_patterns()) == set(some.pattern_index.tolist())
     assert "nothing is missing" in queue.run("resume_scan")["msg"]
