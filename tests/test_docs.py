@@ -93,7 +93,7 @@ def bucket_files() -> dict[str, Any]:
 def knife_and_image() -> dict[str, Any]:
     s = start("au64")["s"]
     knife = SimulatedKnife(name="knife", axis="x", simulation=s.beamline.simulation)
-    return {"s": s, "knife": knife, "picture": SimpleNamespace(image=s.beamline.simulation.truth)}
+    return {"s": s, "knife": knife, "result": SimpleNamespace(image=s.beamline.simulation.truth)}
 
 
 def camera_devices() -> dict[str, Any]:
@@ -160,7 +160,7 @@ def test_examples_run(name, replacements, begin, tmp_path, monkeypatch):
     names = begin()
     run_page(name, replacements, names)
     if "correct-for-the-masks" in name:  # shows what it made on the screen
-        assert names["picture"].source["reference_uids"] == [names["reference"]]
+        assert names["result"].source["reference_uids"] == [names["reference"]]
     elif begin is nothing and "light-path" not in name:
         assert list(tmp_path.glob("*.png"))
 

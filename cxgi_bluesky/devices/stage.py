@@ -224,7 +224,7 @@ class MarkedStage:
     def set(self, numbers: tuple[int, int]) -> StatusBase:
         """Which fiducial, at which visit."""
         self._numbers = dict(zip((LANDMARK, VISIT), numbers, strict=True))
-        status = Status(obj=self, timeout=1)
+        status = Status(obj=self)
         status.set_finished()
         return status
 

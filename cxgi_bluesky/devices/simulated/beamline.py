@@ -38,7 +38,7 @@ def finish_after(seconds: float, device: object, action: Any = None) -> StatusBa
     action : callable, optional
         Without arguments; what it raises is the status's error. By default nothing is done.
     """
-    status = Status(obj=device, timeout=seconds + 10)
+    status = Status(obj=device)
 
     def finish() -> None:
         try:
