@@ -83,8 +83,8 @@ class LiveReconstruction:
     first, every : int
         Exposures before the first image, and between requests for a new one.
     references : ReferenceRuns, optional
-        Where the reference scan that a run names is found, and the scan that it resumes; without it, images are
-        not corrected, and are of the run alone.
+        Where the reference and dark scan that a run names are found, and the scan that it resumes; without it, images
+        are not corrected, and are of the run alone.
     **options
         For the method.
 

@@ -160,7 +160,7 @@ class Exposures:
     def valid_patterns(self, stream: str = "primary") -> set[int]:
         """Patterns of a stream that have a valid exposure; the others are missing."""
         dark = self._dark_level(None)
-        return set(self._select(stream, dark, self._open_exposures(dark))[0])
+        return set(self._select(stream, dark, self._tile_exposures("open", dark))[0])
 
     @property
     def reference_exposures(self) -> int:
@@ -185,11 +185,11 @@ class Exposures:
         exposed with the object out too. The dark is the run's own, else the `dark` given.
         """
         zero = self._dark_level(dark)
-        opened = self._incident_exposures(zero) or dict(enumerate(valid_open(self._open_exposures(zero))))
-        metals = with_usual_intensity(list(self.streams["metal"].values()), list(self.streams["primary"].values()))
+        opened = self._incident_exposures(zero) or dict(enumerate(valid_open(self._tile_exposures("open", zero))))
+        metals = self._tile_exposures("metal", zero)
         if not (metals and opened):
             return None
-        metal, metal_sigma = mean_bucket({n: subtract_dark(exposure, zero) for n, exposure in enumerate(metals)})
+        metal, metal_sigma = mean_bucket(dict(enumerate(metals)))
         bright, bright_sigma = mean_bucket(opened)
         if not bright > 0:
             return None
@@ -214,7 +214,7 @@ class Exposures:
                 f"run {self.start['uid']} is a {self.metadata.purpose} scan: it holds no patterns to make an image of"
             )
         dark = self._dark_level(dark)
-        opens = self._open_exposures(dark)
+        opens = self._tile_exposures("open", dark)
         (primary, reasons), (validation, _) = (self._select(name, dark, opens) for name in _BY_PATTERN)
         if self.streams["primary"] and not primary:
             raise MeasurementError(f"all {len(reasons)} exposures were left out: {count_reasons(reasons)}")
@@ -250,16 +250,14 @@ class Exposures:
         own = self.dark
         return own if own is not None else given or 0.0
 
-    def _open_exposures(self, dark: float) -> list[Exposure]:
-        """Open-tile exposures with the object in and of usual I0, dark subtracted."""
-        opens, patterns = self.streams["open"].values(), self.streams["primary"].values()
-        return [subtract_dark(exposure, dark) for exposure in with_usual_intensity(list(opens), list(patterns))]
+    def _tile_exposures(self, stream: str, dark: float) -> list[Exposure]:
+        """Exposures of a reference tile of usual I0, dark subtracted."""
+        tile, patterns = self.streams[stream].values(), self.streams["primary"].values()
+        return [subtract_dark(exposure, dark) for exposure in with_usual_intensity(list(tile), list(patterns))]
 
     def _incident_exposures(self, dark: float) -> dict[int, Exposure]:
         """Open-tile exposures with the object out, of usual I0 and alike, dark subtracted."""
-        incident, patterns = self.streams["incident"].values(), self.streams["primary"].values()
-        usual = with_usual_intensity(list(incident), list(patterns))
-        return dict(enumerate(agreeing([subtract_dark(exposure, dark) for exposure in usual])))
+        return dict(enumerate(agreeing(self._tile_exposures("incident", dark))))
 
     def _select(self, stream: str, dark: float, opens: list[Exposure]) -> tuple[dict[int, Exposure], dict[int, str]]:
         """Choose the valid exposure of each pattern of a stream, dark subtracted; give the reason if there is none."""
