@@ -33,7 +33,7 @@ _EXCLUDED_FONTS = (
     "cmsy",
     "Display",
 )
-DRAWING_VERSION = 2  # part of the key of stored objects: raise it when a family is drawn differently
+DRAWING_VERSION = 3  # part of the key of stored objects: raise it when a family is drawn differently
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-=?!&%#@"
 _SUPERSAMPLING = 4
 
@@ -153,10 +153,14 @@ def thickness_profile(rng: Generator, size: int) -> Image:
     ndarray of float32, shape (n, n)
         Transmission, 0..1.
     """
-    fine = size * _SUPERSAMPLING
-    optical_depth = np.zeros((fine, fine), dtype=np.float32)
-    for _ in range(rng.integers(1, 6)):
-        y, x = _turn(rng, fine)
+    return _reduce(np.exp(-_optical_depth(rng, size * _SUPERSAMPLING, bodies=6)))
+
+
+def _optical_depth(rng: Generator, size: int, bodies: int) -> Image:
+    """Of up to so many rods, spheres, wedges and plates, one over another."""
+    optical_depth = np.zeros((size, size), dtype=np.float32)
+    for _ in range(rng.integers(1, bodies)):
+        y, x = _turn(rng, size)
         radius = np.exp(rng.uniform(np.log(0.1), np.log(0.9)))
         kind = rng.integers(4)
         if kind == 0:
@@ -168,7 +172,7 @@ def thickness_profile(rng: Generator, size: int) -> Image:
         else:
             chord = (np.abs(x) < radius * 0.5).astype(np.float32)
         optical_depth += chord * np.exp(rng.uniform(np.log(0.3), np.log(20)))
-    return _reduce(np.exp(-optical_depth))
+    return optical_depth
 
 
 def texture(rng: Generator, size: int) -> Image:
@@ -281,14 +285,80 @@ def gaps(rng: Generator, size: int) -> Image:
     """
     fine = size * _SUPERSAMPLING
     opaque = _shape_mask(rng, fine) | _shape_mask(rng, fine)
+    slits = np.zeros_like(opaque)
     for _ in range(rng.integers(1, 5)):
+        slits |= _distance_to_line(rng, fine) <= np.exp(rng.uniform(np.log(0.012), np.log(0.15))) / 2
+    if rng.random() < 0.4:
+        body = np.exp(-_optical_depth(rng, fine, bodies=4))
+    else:
+        body = np.full((fine, fine), rng.uniform(0, 0.3) * (rng.random() < 0.3), np.float32)
+    return _reduce(np.where(opaque & ~slits, body, np.float32(1)).astype(np.float32))
+
+
+def _distance_to_line(rng: Generator, size: int) -> Image:
+    """Distance of each pixel to a random straight line, or to a circle."""
+    y, x = _turn(rng, size)
+    if rng.random() < 0.6:
+        return np.abs(x)
+    radius = np.exp(rng.uniform(np.log(0.2), np.log(2.0)))
+    return np.abs(np.hypot(x - radius, y) - radius)
+
+
+def lines(rng: Generator, size: int) -> Image:
+    """A few thin lines, bright or dark, whole or cut off, over an even, shaded or structured ground.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Pixels per side n.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n)
+        In no unit; `spread` makes it a transmission.
+    """
+    fine = size * _SUPERSAMPLING
+    luck = rng.random()
+    if luck < 0.3:
+        image = np.exp(-_optical_depth(rng, fine, bodies=4))
+    elif luck < 0.7:
+        image = np.where(_shape_mask(rng, fine), np.float32(rng.random()), np.float32(rng.random()))
+    else:
+        image = np.full((fine, fine), rng.random(), dtype=np.float32)
+    for _ in range(rng.integers(1, 7)):
+        width = np.exp(rng.uniform(np.log(0.01), np.log(0.08)))
+        line = _distance_to_line(rng, fine) <= width / 2
+        if rng.random() < 0.4:
+            line &= _shape_mask(rng, fine)
+        image = np.where(line, image + np.float32(rng.choice((-1, 1)) * rng.uniform(0.15, 1.0)), image)
+    return _reduce(np.clip(image, 0, 1))
+
+
+def bars(rng: Generator, size: int) -> Image:
+    """Groups of parallel bars of different pitch, as of resolution charts and gratings.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : int
+        Pixels per side n.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, n)
+        Transmission, 0..1.
+    """
+    fine = size * _SUPERSAMPLING
+    image = np.zeros((fine, fine), dtype=np.float32)
+    for _ in range(rng.integers(1, 7)):
         y, x = _turn(rng, fine)
-        width = np.exp(rng.uniform(np.log(0.012), np.log(0.15)))
-        radius = np.exp(rng.uniform(np.log(0.2), np.log(2.0)))
-        distance = np.abs(np.hypot(x - radius, y) - radius) if rng.random() < 0.5 else np.abs(x)
-        opaque &= distance > width / 2
-    through = rng.uniform(0, 0.3) * (rng.random() < 0.3)
-    return _reduce(np.where(opaque, np.float32(through), np.float32(1)))
+        pitch, number = np.exp(rng.uniform(np.log(0.05), np.log(0.5))), rng.integers(2, 12)
+        inside = (np.abs(x) < number * pitch / 2) & (np.abs(y) < pitch * rng.uniform(1, 6))
+        bar = np.mod(x + number * pitch / 2, pitch) < pitch * rng.uniform(0.3, 0.7)
+        image[inside] = 0
+        image[inside & bar] = 1 if rng.random() < 0.7 else rng.uniform(0.3, 1)
+    return _reduce(image)
 
 
 @lru_cache(maxsize=1)
@@ -329,13 +399,15 @@ def photograph(rng: Generator, size: int) -> Image:
 
 
 FAMILIES: dict[str, tuple[float, Callable[[Generator, int], Image]]] = {
-    "binary_shapes": (0.15, binary_shapes),
-    "phantom": (0.17, phantom),
-    "thickness_profile": (0.09, thickness_profile),
+    "binary_shapes": (0.13, binary_shapes),
+    "phantom": (0.15, phantom),
+    "thickness_profile": (0.08, thickness_profile),
     "texture": (0.07, texture),
-    "letters": (0.17, letters),
-    "gaps": (0.07, gaps),
-    "photograph": (0.28, photograph),
+    "letters": (0.15, letters),
+    "gaps": (0.13, gaps),
+    "lines": (0.06, lines),
+    "bars": (0.06, bars),
+    "photograph": (0.17, photograph),
 }
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,10 +32,13 @@ from ..simulation.board.drawing import DRAWING_VERSION, Design, draw_tile
 from ..simulation.board.etching import Defects
 from .config import BoardRanges
 
-Masks = NDArray[np.float16]
+T = TypeVar("T")
+R = TypeVar("R")
 
 SUBPIXELS = 4
 _POOL_VERSION = 2
+_WORTH_PROCESSES = 20.0  # s
+_PIXELS_PER_S = 1e5  # of masks, drawn in one process
 _SPREADS = ("offset_rms", "offset_field")
 
 
@@ -41,15 +48,19 @@ class DrawnBoard:
 
     Attributes
     ----------
-    pattern_index : ndarray of int, shape (M,)
-    masks : ndarray of float16, shape (M, n * n)
+    pattern_index : Tensor of int64, shape (M,)
+    masks : Tensor of float16, shape (M, n * n)
         W_k, each displaced by the stage's error.
     d_r : float
     """
 
-    pattern_index: NDArray[np.int64]
-    masks: Masks
+    pattern_index: Tensor
+    masks: Tensor
     d_r: float
+
+    def to(self, device: torch.device) -> DrawnBoard:
+        """The same on another device."""
+        return DrawnBoard(self.pattern_index.to(device), self.masks.to(device), self.d_r)
 
     @property
     def size(self) -> int:
@@ -62,19 +73,14 @@ class DrawnBoard:
         return (2 - self.d_r) / self.d_r
 
     @cached_property
-    def index(self) -> Tensor:
-        """`pattern_index` as a tensor."""
-        return torch.from_numpy(self.pattern_index)
-
-    @cached_property
     def of_even_field(self) -> Tensor:
         """Orthonormal coefficients that a field of 1 has behind the masks as they hang, shape (M,)."""
-        return torch.from_numpy(self.masks).float().mean(dim=1) * self.size
+        return self.masks.float().mean(dim=1) * self.size
 
     def on_grid(self, values: Tensor) -> Tensor:
         """(b, M) to (b, 1, n, n), 0 where the board has no tile."""
-        grid = torch.zeros(len(values), self.size**2)
-        return grid.index_copy(1, self.index, values).reshape(-1, 1, self.size, self.size)
+        grid = values.new_zeros((len(values), self.size**2))
+        return grid.index_copy(1, self.pattern_index, values).reshape(-1, 1, self.size, self.size)
 
 
 def board_pool(
@@ -86,7 +92,9 @@ def board_pool(
     folder: Path,
     report: Callable[[str], None] = lambda text: None,
 ) -> list[DrawnBoard]:
-    """Read `count` boards from `folder`, or draw and store them there (a minute each at 64 x 64 with 1536 patterns).
+    """Read `count` boards from `folder`, or draw and store them there.
+
+    A board of 64 x 64 with 1536 patterns takes a minute; all cores draw.
 
     Parameters
     ----------
@@ -110,16 +118,44 @@ def board_pool(
     CxgiError
         If a stored board cannot be read, or the folder not be written.
     """
-    paths = [_path(size, patterns, ranges, seed + number, folder) for number in range(count)]
-    missing = sum(not path.exists() for path in paths)
-    boards, drawn = [], 0
-    for number, path in enumerate(paths):
-        if not path.exists():
-            drawn += 1
-            report(f"draws board {drawn} of {missing}, {size} x {size}, {patterns} tiles -> {path}")
-            _write(path, draw_board(size, patterns, ranges, seed + number))
-        boards.append(_read(path))
-    return boards
+    paths = {seed + number: _path(size, patterns, ranges, seed + number, folder) for number in range(count)}
+    missing = [one for one, path in paths.items() if not path.exists()]
+    draw, seconds = partial(draw_board, size, patterns, ranges), len(missing) * patterns * size**2 / _PIXELS_PER_S
+    for number, (one, board) in enumerate(zip(missing, in_processes(draw, missing, seconds), strict=True)):
+        report(f"board {number + 1} of {len(missing)}, {size} x {size}, {patterns} tiles -> {paths[one]}")
+        _write(paths[one], board)
+    return [_read(path) for path in paths.values()]
+
+
+def in_processes(draw: Callable[[T], R], seeds: Sequence[T], seconds: float) -> Iterator[R]:
+    """What `draw` makes of each seed, in order; on all cores where it is worth starting them.
+
+    Parameters
+    ----------
+    draw : callable
+        Can be sent to another process.
+    seeds : sequence
+        One for each call.
+    seconds : float
+        About how long all of them take in one process.
+
+    Raises
+    ------
+    CxgiError
+        If a process ends, as it does when a script without ``if __name__ == "__main__"`` starts them.
+    """
+    number = min(len(seeds), os.cpu_count() or 1)
+    if number < 2 or seconds < _WORTH_PROCESSES:
+        yield from map(draw, seeds)
+        return
+    try:
+        with ProcessPoolExecutor(number, mp_context=get_context("spawn")) as processes:
+            yield from processes.map(draw, seeds)
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "a process that draws for the training ended: is there enough memory, and does the script that starts the "
+            'training do so below if __name__ == "__main__"?'
+        ) from error
 
 
 def _path(size: int, patterns: int, ranges: BoardRanges, seed: int, folder: Path) -> Path:
@@ -131,7 +167,7 @@ def _write(path: Path, board: DrawnBoard) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part:
-            np.savez(part, index=board.pattern_index, masks=board.masks, d_r=board.d_r)
+            np.savez(part, index=board.pattern_index.numpy(), masks=board.masks.numpy(), d_r=board.d_r)
     except OSError as error:
         raise StorageError(f"board {path} cannot be written ({error}): name another folder as cache") from error
 
@@ -139,7 +175,7 @@ def _write(path: Path, board: DrawnBoard) -> None:
 def _read(path: Path) -> DrawnBoard:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return DrawnBoard(file["index"], file["masks"], float(file["d_r"]))
+            return DrawnBoard(torch.from_numpy(file["index"]), torch.from_numpy(file["masks"]), float(file["d_r"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ConfigError(f"board {path} cannot be read ({error}): remove it, and it is drawn anew") from error
 
@@ -181,7 +217,7 @@ def draw_board(size: int, patterns: int, ranges: BoardRanges, seed: int) -> Draw
         tile = draw_tile(design, defects, int(k) + 1, SUBPIXELS)
         shift = rng.normal(size=2) * drawn["stage_rms"] * SUBPIXELS
         masks[row] = ((2 * _on_pixels(_displace(tile, shift), size) - (1 + t0)) / (1 - t0)).ravel()
-    return DrawnBoard(index, masks, drawn["d_r"])
+    return DrawnBoard(torch.from_numpy(index), torch.from_numpy(masks), drawn["d_r"])
 
 
 def _draw(rng: np.random.Generator, limits: tuple[float, float], *, logarithmic: bool) -> float:

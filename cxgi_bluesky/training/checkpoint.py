@@ -19,6 +19,10 @@ from .data import digest_of_own_images
 
 Change = dict[str, Any]
 _MAX_REASON = 200  # characters
+_OF_THE_STEPS = {
+    *("steps", "uncertainty_steps", "batch", "learning_rate", "last_learning_rate", "warm_up", "decay"),
+    *("weight_decay", "average", "bfloat16", "check_every"),
+}  # keys that leave the checks as they are
 
 
 @dataclass(eq=False)
@@ -60,23 +64,32 @@ class TrainingState:
             Steps since the training of these parameters began.
         """
         decay = min(decay, (1 + steps) / (10 + steps))
-        for name, value in self.network.state_dict().items():
-            if name in self.average:
-                self.average[name].lerp_(value.detach(), 1 - decay)
-            else:
-                self.average[name] = value.detach().clone()
+        now = {name: value.detach() for name, value in self.network.state_dict().items()}
+        if not self.average:
+            self.average = {name: value.clone() for name, value in now.items()}
+        torch._foreach_lerp_([self.average[name] for name in now], list(now.values()), 1 - decay)
 
     def copy_average(self) -> CHMWCNN:
         """Make a network with the averaged parameters."""
-        network = CHMWCNN(self.network.config)
+        network = CHMWCNN(self.network.config).to(self.device)
         network.load_state_dict(self.average)
         return network.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.network.parameters()).device
 
     def replace_weights(self, network: CHMWCNN) -> None:
         """Continue with the weights of another network."""
         best = network.state_dict()
         self.network.load_state_dict(best)
-        self.average = {name: value.detach().clone() for name, value in best.items()}
+        self.average = self._like_network(best)
+
+    def _like_network(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Copies on the network's device and in its order of memory."""
+        own = self.network.state_dict()
+        return {name: torch.empty_like(own[name]).copy_(value) for name, value in values.items()}
 
     def save(self, path: Path, config: TrainingConfig) -> None:
         """Write to a safetensors file.
@@ -100,7 +113,9 @@ class TrainingState:
             "config": json.dumps(config.to_dict()),
             "own_images": digest_of_own_images(config.objects.folder),
         }
-        write_tensors(path, {name: value.detach().clone().contiguous() for name, value in tensors.items()}, metadata)
+        write_tensors(
+            path, {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, metadata
+        )
 
     def restore(self, path: Path, config: TrainingConfig) -> None:
         """Continue from a file; `changes` gets what has changed in the configuration since.
@@ -127,12 +142,17 @@ class TrainingState:
             changed = differing(then, config.to_dict()) | _other_images(metadata, config)
             _check_can_go_on(path, self.step, then, config, changed)
             self.network.load_state_dict(_under("network.", tensors))
-            self.average = _under("average.", tensors)
+            self.average = self._like_network(_under("average.", tensors))
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": _moments(tensors)})
+            for parameter, moments in self.optimiser.state.items():
+                for name in ("exp_avg", "exp_avg_sq"):
+                    moments[name] = torch.empty_like(parameter).copy_(moments[name])
         except CxgiError:
             raise
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             raise _unreadable(path, error) from error
+        if changed.keys() - _OF_THE_STEPS:
+            self.best = float("-inf")  # of other checks: whatever comes next is the best of these
         if changed:
             self.changes.append({"step": self.step, "changed": {key: list(values) for key, values in changed.items()}})
 

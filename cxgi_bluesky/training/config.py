@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -116,6 +116,8 @@ class SamplingConfig:
         How often all patterns are measured.
     short_share, shortest : float, int
         How often a scan has only begun, and its fewest patterns.
+    chosen_share : float
+        How often most patterns are chosen by what the object holds, as an adaptive scan chooses them.
     """
 
     fraction: Fractions = (0.03, 1.0)
@@ -124,6 +126,7 @@ class SamplingConfig:
     whole_share: Share = 0.1
     short_share: Share = 0.1
     shortest: Annotated[Whole, Field(ge=MIN_PATTERNS)] = 24
+    chosen_share: Share = 0.15
 
     def __post_init__(self) -> None:
         if self.usual_share + self.whole_share + self.short_share > 1:
@@ -147,7 +150,7 @@ class NoiseConfig:
         Rms error of log(sigma) as given to the network, half the time; 0 else.
     """
 
-    snr_db: Decibels = (0.0, 45.0)
+    snr_db: Decibels = (0.0, 60.0)
     drift: Annotated[Number, Field(ge=0, le=1)] = 0.003
     sigma_error: Annotated[Number, Field(ge=0)] = 0.25
 
@@ -233,6 +236,9 @@ class _Network(BaseModel):
     widths: Widths
     passes: Annotated[Whole, Field(ge=1, le=MAX_PASSES)]
     sigma_widths: Widths
+    repeats: Annotated[Whole, Field(ge=1, le=MAX_PASSES)]
+    blocks: Annotated[Whole, Field(ge=0, le=MAX_PASSES)]
+    memory: Annotated[bool, Field(strict=True)]
 
 
 def _check_network(value: Any) -> Any:
@@ -253,13 +259,17 @@ class TrainingConfig:
     batch : int
         Images of 64 x 64 per step; larger ones are fewer (at least one), smaller ones twice as many at most.
     learning_rate, last_learning_rate : float
-        Highest and last; cosine decay in between, after a linear rise over `warm_up` steps, for each part.
+        Highest and last; a linear rise over `warm_up` steps, then the highest until it comes down, for each part.
     weight_decay : float
         Of AdamW.
     average : float
         Share that stays at each step in the moving average of the weights, which is what is stored.
+    decay : float
+        Share of the steps, at the end of each part, in which the learning rate comes down.
     bfloat16 : bool
         Whether convolutions run in half precision; a processor without it is faster with false.
+    device : {"auto", "cpu", "cuda"}
+        Where batches are simulated and the network is trained; "auto": on a graphics card where there is one.
     sizes : dict
         Size to its share of the steps.
     validation_objects, check_every : int
@@ -287,9 +297,11 @@ class TrainingConfig:
     average: Annotated[
         Number, _rule(lambda v: 0 <= v < 1, "give the share that stays at each step, 0 <= average < 1")
     ] = 0.999
+    decay: Share = 0.5
     bfloat16: Annotated[bool, Field(strict=True)] = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     sizes: Annotated[dict[Size, Number], Field(min_length=1), _SHARES] = field(
-        default_factory=lambda: {64: 0.6, 32: 0.2, 128: 0.13, 256: 0.07}
+        default_factory=lambda: {64: 0.55, 32: 0.16, 16: 0.05, 128: 0.14, 256: 0.1}
     )
     objects: ObjectConfig = field(default_factory=ObjectConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -326,9 +338,10 @@ class TrainingConfig:
         return self.steps + self.uncertainty_steps
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values as JSON gives them back, without the folders of this machine."""
+        """Plain values as JSON gives them back, without the folders and the device of this machine."""
         values = asdict(self)
-        values.pop("cache"), values.pop("start")
+        for key in ("cache", "start", "device"):
+            values.pop(key)
         values["objects"]["folder"] = None if self.objects.folder is None else "the user's own images"
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain

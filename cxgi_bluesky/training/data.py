@@ -8,33 +8,38 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from platformdirs import user_cache_path
 from torch import Tensor
 
 from .._files.atomic_write import remove_leftovers, whole_file
 from .._files.image_file import is_image_path, read_image_file
 from ..errors import ConfigError, StorageError
+from ..reconstruction.ch_mwcnn.inputs import join
+from ..reconstruction.ch_mwcnn.layers import CPU
 from ..simulation.random_objects import DRAWING_VERSION, random_object, spread
-from .boards import DrawnBoard, board_pool
-from .config import TrainingConfig
+from .boards import DrawnBoard, board_pool, in_processes
+from .config import ObjectConfig, TrainingConfig
 from .measurements import Batch, Masks, simulate
 
 # ---------------------------------------------------------------- objects
 
 
-Pool = NDArray[np.uint8]
 OwnImage = NDArray[np.float32]
 
 MAX_SIDE = 1024  # of the user's own images, whose shorter side is averaged down to at most about this
-_REPORT_EVERY = 4000  # objects: about a minute
+_PART = 500  # objects that a process draws at a time
+_REPORT_EVERY = 4000  # objects
+_PIXELS_PER_S = 3e5  # of objects, drawn in one process
 _TRIALS = 4  # positions to look for something to see in an image
 
 
@@ -43,10 +48,10 @@ def object_pool(
     size: int,
     seed: int,
     folder: Path,
-    families: Mapping[str, float] | None = None,
+    objects: ObjectConfig,
     report: Callable[[str], None] = lambda text: None,
-) -> Pool:
-    """Draw random objects once, then read them from a file.
+) -> Tensor:
+    """Draw random objects once, on all cores, then read them from a file.
 
     Parameters
     ----------
@@ -58,54 +63,70 @@ def object_pool(
         With which they are drawn.
     folder : Path
         Cache.
-    families : mapping of str to float, optional
-        Family of objects to its share (default: the shares of `random_objects`).
-    note : callable, optional
+    objects : ObjectConfig
+        Families and the user's own images, with their shares.
+    report : callable, optional
         Takes a line of text about the progress (default: none).
 
     Returns
     -------
-    ndarray of uint8, shape (count, size, size)
-        Grey values (0..255), read-only and mapped from `folder`.
+    Tensor of uint8, shape (count, size, size)
+        Grey values (0..255), mapped from `folder`.
 
     Raises
     ------
     CxgiError
         If a stored file cannot be read, or the folder not be written.
     """
-    shares = dict(sorted((families or {}).items()))
-    content = json.dumps([DRAWING_VERSION, sorted(shares.items())])
+    content = json.dumps([DRAWING_VERSION, sorted(objects.families.items()), *_own_part(objects)])
     path = folder / f"objects-{size}-{count}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}.npy"
     if not path.exists():
         report(f"draws {count} objects, {size} x {size} -> {path}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(folder, "objects-*")
-            _write(path, (count, size), shares, np.random.default_rng([seed, size]), report)
+            _write(path, count, size, seed, objects, report)
         except OSError as error:
             raise StorageError(f"objects {path} cannot be written ({error}): name another folder as cache") from error
     try:
-        pool: Pool = np.load(path, mmap_mode="r", allow_pickle=False)
+        return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
     except (OSError, ValueError) as error:
         raise ConfigError(f"objects {path} cannot be read ({error}): remove the file, and it is drawn anew") from error
-    return pool
 
 
-def _write(
-    path: Path,
-    shape: tuple[int, int],
-    shares: Mapping[str, float],
-    rng: np.random.Generator,
-    report: Callable[[str], None],
-) -> None:
-    count, size = shape
+def _own_part(objects: ObjectConfig) -> tuple[str, float]:
+    return digest_of_own_images(objects.folder), objects.folder_share if objects.folder else 0.0
+
+
+def _write(path: Path, count: int, size: int, seed: int, objects: ObjectConfig, report: Callable[[str], None]) -> None:
+    parts = range(0, count, _PART)
+    draw = partial(_draw_part, size=size, count=count, seed=seed, objects=objects)
+    drawn = in_processes(draw, parts, seconds=count * size**2 / _PIXELS_PER_S)
     with whole_file(path) as part:
         pool: Any = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(count, size, size))
-        for number in range(count):
-            pool[number] = np.round(random_object(rng, size, shares or None) * 255)
-            if (number + 1) % _REPORT_EVERY == 0:
-                report(f"{number + 1} of {count} objects, {size} x {size}")
+        for first, images in zip(parts, drawn, strict=True):
+            pool[first : first + len(images)] = images
+            if (first + len(images)) % _REPORT_EVERY == 0:
+                report(f"{first + len(images)} of {count} objects, {size} x {size}")
         pool.flush()
+
+
+def _draw_part(first: int, *, size: int, count: int, seed: int, objects: ObjectConfig) -> NDArray[np.uint8]:
+    """Objects `first` to `first` + `_PART`, which follow from the seed whatever process draws them."""
+    rng, own = np.random.default_rng([seed, size, first]), _own_images(objects.folder)
+    shares = dict(sorted(objects.families.items())) or None
+    images = np.empty((min(_PART, count - first), size, size), np.uint8)
+    for image in images:
+        drawn = None
+        if own and rng.random() < objects.folder_share:
+            drawn = random_crop(rng, own[rng.integers(len(own))], size)
+        image[:] = np.round((random_object(rng, size, shares) if drawn is None else drawn) * 255)
+    return images
+
+
+@lru_cache(maxsize=1)
+def _own_images(folder: str | None) -> list[OwnImage]:
+    return read_own_images(folder)
 
 
 def read_own_images(folder: str | None) -> list[OwnImage]:
@@ -166,14 +187,12 @@ def random_crop(rng: np.random.Generator, image: OwnImage, side: int) -> OwnImag
     -------
     ndarray of float32, shape (side, side), or None
     """
-    from skimage.transform import resize
-
     shortest = min(image.shape)
     for _ in range(_TRIALS):
         extent = round(np.exp(rng.uniform(np.log(min(side, shortest)), np.log(shortest))))
         top, left = (int(rng.integers(0, length - extent + 1)) for length in image.shape)
-        part = image[top : top + extent, left : left + extent]
-        found = spread(resize(part, (side, side), order=1, anti_aliasing=extent > side))
+        part = Image.fromarray(image[top : top + extent, left : left + extent])
+        found = spread(np.asarray(part.resize((side, side), Image.Resampling.BILINEAR)))  # averages what it reduces
         if found is not None:
             return found.astype(np.float32)
     return None
@@ -183,27 +202,32 @@ def random_crop(rng: np.random.Generator, image: OwnImage, side: int) -> OwnImag
 
 
 _TWO_VALUED = 0.75  # share of pixels that are nearly 0 or 1
+_PARTS, _MIN_PART = 2, 16  # of a batch, each with one kind of masks and one board; images of a part
 IMAGE_PIXELS = 64 * 64  # `batch` counts images of this many
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Objects and boards to draw from."""
+    """Objects and boards to draw from, all on one device."""
 
     config: TrainingConfig
-    pools: dict[int, Pool]
+    pools: dict[int, Tensor]
     boards: dict[int, list[DrawnBoard]]
-    own: list[OwnImage]
+    device: torch.device = CPU
 
     @classmethod
-    def from_config(cls, config: TrainingConfig, report: Callable[[str], None] = lambda text: None) -> TrainingData:
+    def from_config(
+        cls, config: TrainingConfig, report: Callable[[str], None] = lambda text: None, device: torch.device = CPU
+    ) -> TrainingData:
         """Draw what a configuration asks for, or read it from the cache.
 
         Parameters
         ----------
         config : TrainingConfig
-        note : callable, optional
+        report : callable, optional
             Takes a line of text about the progress (default: none).
+        device : torch.device, optional
+            On which the batches are simulated (default: the processor).
 
         Raises
         ------
@@ -211,79 +235,77 @@ class TrainingData:
             If the user's images or the cache cannot be used.
         """
         folder, c, b = cache_folder(config), config.objects, config.boards
-        own = read_own_images(c.folder)
-        pools = {size: object_pool(n, size, config.seed, folder, c.families, report) for size, n in c.count.items()}
+        read_own_images(c.folder)  # what is wrong with them is said before anything is drawn
+        pools = {size: object_pool(n, size, config.seed, folder, c, report).to(device) for size, n in c.count.items()}
         boards = {
-            size: board_pool(count, size, b.patterns[size], b.ranges, b.seed, folder, report)
+            size: [
+                one.to(device) for one in board_pool(count, size, b.patterns[size], b.ranges, b.seed, folder, report)
+            ]
             for size, count in b.count.items()
             if count and size in config.sizes and b.share > 0
         }
-        return cls(config, pools, boards, own)
+        return cls(config, pools, boards, device)
 
     def describe(self) -> str:
         """Describe what there is to draw from."""
         sizes = ", ".join(f"{len(pool)} of {size} x {size}" for size, pool in sorted(self.pools.items()))
         boards = ", ".join(f"{len(boards)} of {size} x {size}" for size, boards in sorted(self.boards.items()))
-        own = f"; {len(self.own)} images of your own" if self.own else ""
-        return f"objects: {sizes}{own}; boards: {boards or 'none'}; kept in {cache_folder(self.config)}"
+        return f"objects: {sizes}; boards: {boards or 'none'}; kept in {cache_folder(self.config)}; on {self.device}"
 
     def batch(self, step: int) -> Batch:
-        """Simulate the batch of a step."""
-        c = self.config
-        generator = torch.Generator().manual_seed(c.seed * 1_000_003 + step)
-        sizes, shares = zip(*sorted(c.sizes.items()), strict=True)
-        size = sizes[int(torch.multinomial(torch.tensor(shares), 1, generator=generator))]
-        images = self._images(size, max(1, min(2 * c.batch, c.batch * IMAGE_PIXELS // size**2)), generator)
-        masks, board = self._masks(size, generator)
-        return simulate(images, masks, generator, sampling=c.sampling, noise=c.noise, board=board)
+        """Simulate the batch of a step.
 
-    def _masks(self, size: int, generator: torch.Generator) -> tuple[Masks, DrawnBoard | None]:
-        boards, luck = self.boards.get(size), float(torch.rand(1, generator=generator))
+        Its size, kinds of masks and boards follow from seed and step; all other numbers from the device's generator
+        too, so that another device sees other noise of the same kind.
+        """
+        c = self.config
+        rng = np.random.default_rng([c.seed, step])
+        generator = torch.Generator(self.device).manual_seed(c.seed * 1_000_003 + step)
+        sizes, shares = zip(*sorted(c.sizes.items()), strict=True)
+        size = int(rng.choice(sizes, p=np.array(shares) / sum(shares)))
+        count = max(1, min(2 * c.batch, c.batch * IMAGE_PIXELS // size**2))
+        parts = self._images(size, count, generator).chunk(max(1, min(_PARTS, count // _MIN_PART)))
+        made = [self._simulate(images, rng, generator) for images in parts]
+        return Batch(torch.cat([one.truth for one in made]), join([one.given for one in made]))
+
+    def _simulate(self, images: Tensor, rng: np.random.Generator, generator: torch.Generator) -> Batch:
+        masks, board = self._masks(images.shape[-1], rng)
+        return simulate(images, masks, generator, sampling=self.config.sampling, noise=self.config.noise, board=board)
+
+    def _masks(self, size: int, rng: np.random.Generator) -> tuple[Masks, DrawnBoard | None]:
+        boards, luck = self.boards.get(size), rng.random()
         if not boards:
             return "perfect", None
-        number = int(torch.randint(len(boards), (1,), generator=generator))
-        b = self.config.boards
-        kinds: tuple[tuple[Masks, float], ...] = (("none", b.none), ("reference", b.reference))
-        for kind, share in kinds:
-            if luck < share:
-                return kind, boards[number]
-            luck -= share
-        return "perfect", None
+        board, b = boards[rng.integers(len(boards))], self.config.boards
+        if luck < b.none:
+            return "none", board
+        return ("reference", board) if luck < b.share else ("perfect", None)
 
     def _images(self, size: int, count: int, generator: torch.Generator) -> Tensor:
         """Objects turned, offset and with their greys bent at random, (count, 1, size, size)."""
         drawn = min(s for s in self.pools if s >= size)
         pool = self.pools[drawn]
-        which = torch.randint(len(pool), (count,), generator=generator).numpy()
-        images = torch.from_numpy(pool[which]).float()[:, None] / 255
+        images = (
+            pool[torch.randint(len(pool), (count,), generator=generator, device=self.device)].float()[:, None] / 255
+        )
         if drawn > size:
             images = torch.nn.functional.avg_pool2d(images, drawn // size)
-        if self.own:
-            self._exchange(images, generator)
-        turns = int(torch.randint(4, (1,), generator=generator))
-        images = torch.rot90(images, turns, dims=(2, 3))
-        images = images.flip(3) if torch.rand(1, generator=generator) < 0.5 else images
-        bend = torch.exp(0.4 * torch.randn(count, 1, 1, 1, generator=generator))
-        bend = torch.where(torch.rand(count, 1, 1, 1, generator=generator) < 0.3, bend, 1.0)
-        images = _cut_to_two_values(images**bend, generator)
-        offset = torch.rand(count, 1, 1, 1, generator=generator) * 0.6
-        offset = offset * (torch.rand(count, 1, 1, 1, generator=generator) < 0.25)
+        luck = torch.rand((6, count, 1, 1, 1), generator=generator, device=self.device)
+        for step, dims in enumerate([(2,), (3,), None]):  # all turns and mirror images of a square
+            other = images.flip(dims) if dims else images.transpose(2, 3)
+            images = torch.where(luck[step] < 0.5, other, images)
+        bend = torch.exp(0.4 * torch.randn((count, 1, 1, 1), generator=generator, device=self.device))
+        images = _cut_to_two_values(images ** torch.where(luck[3] < 0.3, bend, 1.0), generator)
+        offset = luck[4] * 0.6 * (luck[5] < 0.25)
         return offset + (1 - offset) * images
-
-    def _exchange(self, images: Tensor, generator: torch.Generator) -> None:
-        """Replace some objects by parts of the user's own images."""
-        rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-        for index in np.flatnonzero(rng.random(len(images)) < self.config.objects.folder_share):
-            part = random_crop(rng, self.own[rng.integers(len(self.own))], images.shape[-1])
-            if part is not None:
-                images[index, 0] = torch.from_numpy(part)
 
 
 def _cut_to_two_values(images: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the objects of two values lose the grey of their edges, as if they had been drawn on the pixels."""
     two_valued = ((images < 0.1) | (images > 0.9)).float().mean(dim=(1, 2, 3)) > _TWO_VALUED
     cut = (images > 0.5).float()
-    chosen = two_valued & (torch.rand(len(images), generator=generator) < 0.5) & (cut.std(dim=(1, 2, 3)) > 0)
+    luck = torch.rand(len(images), generator=generator, device=images.device)
+    chosen = two_valued & (luck < 0.5) & (cut.std(dim=(1, 2, 3)) > 0)
     return torch.where(chosen[:, None, None, None], cut, images)
 
 

@@ -140,7 +140,7 @@ class Processes:
             return
         digest = hashlib.sha256(text.encode())
         for tensor in tensors:
-            digest.update(tensor.detach().numpy().tobytes())
+            digest.update(tensor.detach().cpu().numpy().tobytes())
         own = torch.tensor(list(digest.digest()), dtype=torch.uint8)
         all_of_them = [torch.zeros_like(own) for _ in range(self.number)]
         with _connect():

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from ..errors import ConfigError, CxgiError, StorageError
+from ..reconstruction.ch_mwcnn.layers import CPU
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.predict import torch_threads
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw
@@ -39,7 +40,7 @@ from .validation import (
 
 _MAX_GRADIENT = 1.0
 _MAX_SKIPPED = 100  # steps after a check
-_LAW_BATCHES = 48  # beyond those of the training
+_LAW_BATCHES, _LAW_IMAGES = 48, 16  # beyond those of the training, and at most so many images of each
 
 Report = Callable[[str], None]
 
@@ -70,10 +71,13 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Report
     if threads < 1 or stop_at < 0:
         raise ConfigError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
     with torch_threads(threads), join_processes() as processes:
+        device = find_device(config.device, processes.number)
         report = report if processes.is_first else lambda text: None
         processes.first(lambda: _prepare_folder(out))
-        state = processes.together(lambda: begin(config, out, report))  # reads its files before hours of drawing
-        data, checks, known = processes.first_then_others(lambda: _prepare(config, processes, report))
+        state = processes.together(
+            lambda: begin(config, out, report, device)
+        )  # reads its files before hours of drawing
+        data, checks, known = processes.first_then_others(lambda: _prepare(config, processes, device, report))
         processes.check_alike(f"{config.to_dict()} {state.step}", list(state.network.state_dict().values()))
         run = _Run(config, out, data, checks, known, processes, report)
         last = min(config.all_steps, stop_at or config.all_steps)
@@ -116,11 +120,15 @@ class _Losses:
 
 
 def _prepare(
-    config: TrainingConfig, processes: Processes, report: Report
+    config: TrainingConfig, processes: Processes, device: torch.device, report: Report
 ) -> tuple[TrainingData, Checks, dict[str, Any]]:
     """Draw objects and boards; only the first process gets the checks."""
-    data = TrainingData.from_config(config, report)
-    return (data, make_checks(config, report), describe_known_range(data)) if processes.is_first else (data, {}, {})
+    data = TrainingData.from_config(config, report, device)
+    return (
+        (data, make_checks(config, report, device), describe_known_range(data))
+        if processes.is_first
+        else (data, {}, {})
+    )
 
 
 def _go_on(state: TrainingState, run: _Run, last: int) -> None:
@@ -155,7 +163,7 @@ def _fit_law_at_end(state: TrainingState, run: _Run) -> SigmaLaw | None:
     config = run.config
     if not config.uncertainty_steps or state.step != config.all_steps:
         return None
-    later = (run.data.batch(config.all_steps + i) for i in range(_LAW_BATCHES))
+    later = (run.data.batch(config.all_steps + i).part(slice(_LAW_IMAGES)) for i in range(_LAW_BATCHES))
     return fit_law(state.copy_average(), later)
 
 
@@ -177,7 +185,32 @@ def _restore_weights(state: TrainingState, run: _Run) -> None:
     run.report(f"NOTE: {run.out / WEIGHTS} is written again, of step {state.step}")
 
 
-def begin(config: TrainingConfig, out: Path, report: Report = lambda text: None) -> TrainingState:
+def find_device(wanted: str, processes: int = 1) -> torch.device:
+    """The device of a training.
+
+    Parameters
+    ----------
+    wanted : {"auto", "cpu", "cuda"}
+    processes : int, optional
+        How many take part; several share their work on processors alone.
+
+    Raises
+    ------
+    CxgiError
+        If there is no graphics card that torch can use, or several processes are to share one.
+    """
+    if wanted == "cpu" or (wanted == "auto" and (processes > 1 or not torch.cuda.is_available())):
+        return CPU
+    if not torch.cuda.is_available():
+        raise ConfigError("device cuda: torch finds no graphics card here; use device: cpu, or auto")
+    if processes > 1:
+        raise ConfigError(f"device cuda: {processes} processes cannot share it; start one, or use device: cpu")
+    return torch.device("cuda")
+
+
+def begin(
+    config: TrainingConfig, out: Path, report: Report = lambda text: None, device: torch.device = CPU
+) -> TrainingState:
     """Begin from the checkpoint, from given weights, or anew; report what is missing beside the checkpoint.
 
     Parameters
@@ -187,6 +220,8 @@ def begin(config: TrainingConfig, out: Path, report: Report = lambda text: None)
         Folder of weights and checkpoint.
     note : callable, optional
         Takes a line of text (default: none).
+    device : torch.device, optional
+        Where the training goes on, whatever device it was on before (default: the processor).
 
     Raises
     ------
@@ -194,8 +229,14 @@ def begin(config: TrainingConfig, out: Path, report: Report = lambda text: None)
         If the checkpoint or the weights cannot be used.
     """
     torch.manual_seed(config.seed)
-    network = CHMWCNN(config.network)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=config.weight_decay, betas=(0.9, 0.99))
+    network = CHMWCNN(config.network).to(device)
+    if device != CPU:  # half as long again in the other order of memory
+        for parameter in network.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=1e-3, weight_decay=config.weight_decay, betas=(0.9, 0.99), fused=device != CPU
+    )
     state = TrainingState(network, optimiser)
     if (out / CHECKPOINT).exists():
         if not (out / WEIGHTS).exists():
@@ -236,9 +277,9 @@ def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, process
         group["lr"] = learning_rate(state.step, config)
         group["weight_decay"] = config.weight_decay
     optimiser.zero_grad(set_to_none=True)
-    share, loss = processes.share(batch), torch.zeros(())
+    share, loss = processes.share(batch), torch.zeros((), device=state.device)
     if share is not None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=config.bfloat16):
             losses = (image_losses if of_images else uncertainty_losses)(network, share)
         loss = losses.sum() / len(batch.truth)
         loss.backward()
@@ -253,7 +294,7 @@ def one_step(state: TrainingState, batch: Batch, config: TrainingConfig, process
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then cosine decay, for the images and then again for the uncertainty.
+    """Linear warm-up, a plateau, then cosine decay; for the images, and then again for the uncertainty.
 
     Parameters
     ----------
@@ -265,8 +306,9 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     step = step if step < config.steps else step - config.steps
     if step < config.warm_up:
         return config.learning_rate * (step + 1) / config.warm_up
-    progress = (step - config.warm_up) / max(1, length - config.warm_up)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    decay = max(1.0, config.decay * (length - config.warm_up))
+    progress = (step - length + decay) / decay
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, progress))))
     return config.last_learning_rate + (config.learning_rate - config.last_learning_rate) * cosine
 
 

@@ -90,19 +90,18 @@ def fit_law(network: CHMWCNN, batches: Iterable[Batch]) -> SigmaLaw | None:
     found, wanted = [], []
     with torch.inference_mode():
         for batch in batches:
-            enough = enough_patterns(batch.given)
             initial = initial_images(batch.given)
             image, log_sigma = network(batch.given, initial, with_sigma=True)
             assert log_sigma is not None
-            for i in torch.nonzero(enough)[:, 0].tolist():
-                row = slice(i, i + 1)
-                one = batch.part(row)
-                found.append(evidence(network, one.given, initial[row], image[row], log_sigma[row]))
-                above = errors_in_log(image[row], one) - log_sigma[row]
-                wanted.append(torch.quantile(above.flatten(), COVERED))
-    if len(found) < _MIN_IMAGES:
+            rows = torch.nonzero(enough_patterns(batch.given))[:, 0]
+            if len(rows):
+                of_rows = batch.given.part(rows), initial[rows], image[rows], log_sigma[rows]
+                found.append(evidence(network, *of_rows).cpu())
+                above = errors_in_log(image[rows], batch.part(rows)) - log_sigma[rows]
+                wanted.append(torch.quantile(above.flatten(1), COVERED, dim=1).cpu())
+    known, factor = torch.cat([torch.empty(0, 4), *found]).double(), torch.cat([torch.empty(0), *wanted]).double()
+    if len(known) < _MIN_IMAGES:
         return None
-    known, factor = torch.stack(found).double(), torch.stack(wanted).double()
     middle, spread = known.mean(dim=0), known.std(dim=0).clamp(min=1e-6)
     columns = torch.cat([torch.ones(len(known), 1).double(), (known - middle) / spread], dim=1)
     solution = _robust_fit(columns, factor)

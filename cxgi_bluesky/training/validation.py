@@ -17,6 +17,7 @@ from torch import Tensor
 from .._files.atomic_write import whole_file
 from ..errors import StorageError
 from ..reconstruction.ch_mwcnn.inputs import initial_images
+from ..reconstruction.ch_mwcnn.layers import CPU
 from ..reconstruction.ch_mwcnn.network import CHMWCNN
 from ..reconstruction.ch_mwcnn.sigma_calibration import SigmaLaw, log_sigma_to_scale
 from ..reconstruction.ch_mwcnn.weights import save_weights
@@ -65,7 +66,9 @@ class Scores:
     images_covered: float
 
 
-def make_checks(config: TrainingConfig, report: Callable[[str], None] = lambda text: None) -> Checks:
+def make_checks(
+    config: TrainingConfig, report: Callable[[str], None] = lambda text: None, device: torch.device = CPU
+) -> Checks:
     """Simulate the checks: each size at 18.75 % and the main one at 6.25 %, 30 dB; and the main one behind new boards.
 
     The boards are none of those trained on. The main size is 64, or else the one that training meets most often.
@@ -75,6 +78,8 @@ def make_checks(config: TrainingConfig, report: Callable[[str], None] = lambda t
     config : TrainingConfig
     note : callable, optional
         Takes a line of text about boards that are drawn (default: none).
+    device : torch.device, optional
+        On which the network is checked (default: the processor); the same checks on every device.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def make_checks(config: TrainingConfig, report: Callable[[str], None] = lambda t
     if wanted:
         boards = board_pool(_BOARDS, main, b.patterns[main], b.ranges, b.seed - _APART, cache_folder(config), report)
         made |= {_ETCHED[masks]: _check(config, main, masks, _USUAL, boards) for masks in wanted}
-    return made
+    return {name: [batch.to(device) for batch in batches] for name, batches in made.items()}
 
 
 def _check(

@@ -6,7 +6,13 @@ import torch
 
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import initial_images, input_of, join, prepare
+from cxgi_bluesky.reconstruction.ch_mwcnn.inputs import (
+    _initial_images_at_once,
+    initial_images,
+    input_of,
+    join,
+    prepare,
+)
 from tests.conftest import signed_measurement, smooth_image
 
 FEW = PatternSet.from_fraction(32, 0.2)
@@ -46,3 +52,15 @@ def test_each_of_a_batch_is_as_alone():
     one, two = (input_of(signed_measurement(smooth_image(32), FEW, sigma=s)) for s in (0.5, 8.0))
     both = initial_images(join([one, two]))
     torch.testing.assert_close(both, torch.cat([initial_images(one), initial_images(two)]))
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_those_made_at_once_on_a_device_are_those_of_the_loops(size):
+    few = PatternSet.from_fraction(size, 0.2)
+    images = [smooth_image(size), smooth_image(size) > 0.5, np.full((size, size), 0.7)]
+    sigmas = (0.05, 0.5, 8.0)
+    given = join([input_of(signed_measurement(1.0 * image, few, sigma=s)) for image in images for s in sigmas])
+    loops = initial_images(given)
+    torch.testing.assert_close(_initial_images_at_once(given, None), loops, atol=2e-3, rtol=0)
+    starts = (loops * given.deviation + given.mean).clamp(min=0)
+    torch.testing.assert_close(_initial_images_at_once(given, starts), initial_images(given, starts), atol=2e-3, rtol=0)

@@ -173,3 +173,30 @@ def test_noise_level_is_in_deviations_of_the_image():
     g = given(variance=0.01)
     expected = 0.1 / g.deviation[:, 0, 0, 0]
     torch.testing.assert_close(noise_level(g), expected)
+
+
+DEEPER = {**TINY, "repeats": 2, "blocks": 1, "memory": True}
+
+
+def test_passes_may_be_repeated_be_deeper_and_remember():
+    torch.manual_seed(0)
+    network = CHMWCNN(NetworkConfig(**DEEPER))
+    assert NetworkConfig.from_dict(network.config.to_dict()) == network.config
+    assert len(network.consistency) == 2 * 2 + 1
+    image, _ = network(given())
+    image.sum().backward()
+    assert all(p.grad is not None for name, p in network.passes.named_parameters())
+    with torch.no_grad():
+        first = network.passes[0].down1[0].weight
+        first[:, -4:] += 1  # what is remembered, which the first pass has not
+        changed, _ = network(given())
+        assert not torch.equal(changed, image)
+        running, _ = network.for_running()(given())
+    torch.testing.assert_close(running, changed, atol=0.05, rtol=0)
+
+
+def test_a_configuration_from_before_they_could_be_is_read():
+    known = {"wavelet": "haar", "widths": [4, 4, 4], "passes": 2, "sigma_widths": [4, 4, 4]}
+    assert NetworkConfig.from_dict(known) == NetworkConfig(**TINY)
+    with pytest.raises(CxgiError, match="-1 is no whole number from 0"):
+        NetworkConfig.from_dict({**known, "blocks": -1})

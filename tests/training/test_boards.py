@@ -23,7 +23,7 @@ RANGES = BoardRanges(
 def test_a_drawn_board_is_one_of_the_twin():
     size, pixel_um = 16, 10.0
     board = draw_board(size, 24, RANGES, seed=3)
-    index = board.pattern_index
+    index = board.pattern_index.numpy()
     carries = (size * size - 1, *range(size * size - 1))  # tile t carries pattern t - 1
     mounted = plate(size, pattern_index=carries, d_r=0.8, pixel_um=pixel_um)
     defects = Defects(**{f"{name}_um": value * pixel_um for name, value in KNOWN.items()}, thickness_rms=0.03, seed=3)
@@ -32,13 +32,13 @@ def test_a_drawn_board_is_one_of_the_twin():
     fine = np.stack([whole(tiles, int(k) + 1) for k in others])
     maps = FineTileMaps(size, SUBPIXELS, others, fine, np.ones(fine.shape[1:]), None, "the twin").average()
     expected = maps.to_signed_masks(index, 0.8).reshape(len(index), -1)
-    np.testing.assert_allclose(board.masks.astype(float), expected, atol=2e-3)
+    np.testing.assert_allclose(board.masks.double(), expected, atol=2e-3)
 
 
 def test_the_stage_moves_a_tile():
     moved, still = (draw_board(16, 24, BoardRanges(stage_rms=(rms, rms)), seed=3) for rms in (0.3, 0.0))
     others = moved.pattern_index != 0
-    assert np.abs(moved.masks[others].astype(float) - still.masks[others]).max() > 0.05
+    assert (moved.masks[others].float() - still.masks[others]).abs().max() > 0.05
     fine = np.arange(64.0).reshape(8, 8)
     np.testing.assert_allclose(_displace(fine, np.array([2.0, -1.0]))[2:, :-1], fine[:-2, 1:])
     np.testing.assert_allclose(_displace(fine, np.array([0.25, 0.0]))[1:], fine[1:] - 0.25 * 8)
@@ -62,7 +62,7 @@ def test_boards_are_drawn_once_and_kept(tmp_path):
     assert "board 1 of 2, 8 x 8" in told[0]
     for one, two in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.masks, two.masks)
-    assert np.abs(first[0].masks.astype(float) - first[1].masks).max() > 0.05
+    assert (first[0].masks.float() - first[1].masks).abs().max() > 0.05
     kept = next(tmp_path.glob("board-*.npz"))
     kept.write_bytes(kept.read_bytes()[:500])
     with pytest.raises(CxgiError, match=r"board .*npz cannot be read .*: remove it"):

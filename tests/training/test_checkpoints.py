@@ -38,6 +38,12 @@ def test_another_configuration_is_noted(stopped):
     assert state.changes == [change]
 
 
+def test_what_was_best_by_other_checks_is_not_the_best_of_these(stopped):
+    config, out = stopped
+    assert begin(replace(config, learning_rate=5e-3), out).best > 0
+    assert begin(replace(config, sizes={32: 1.0}), out).best == -np.inf
+
+
 def test_a_checkpoint_from_before_a_key_was_there_goes_on(stopped):
     config, out = stopped
     then = {name: value for name, value in config.to_dict().items() if name != "bfloat16"}

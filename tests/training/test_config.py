@@ -31,7 +31,7 @@ def keys(words: dict, where: str = "") -> set[str]:
 def test_the_example_is_the_defaults_and_has_every_key(tmp_path):
     text = EXAMPLE.read_text(encoding="utf-8")
     assert config_of(tmp_path, text) == TrainingConfig()
-    assert keys(yaml.safe_load(text)) == keys(TrainingConfig().to_dict()) | {"start", "cache"}
+    assert keys(yaml.safe_load(text)) == keys(TrainingConfig().to_dict()) | {"start", "cache", "device"}
 
 
 def test_every_key_of_the_example_has_a_comment():
@@ -100,7 +100,7 @@ def test_what_differs_is_named():
         ("{sampling: {usual_share: 0.7, short_share: 0.7}}", "usual_share 0.7 .* more than 1"),
         ("{sampling: {shortest: 2}}", "sampling.shortest 2: give at least 8"),
         ("{noise: {snr_db: [30, 10]}}", "noise.snr_db .*lower bound first"),
-        ("{sampling: {shortest: 1025}}", "sampling.shortest 1025: size 32 has only 1024 patterns"),
+        ("{sampling: {shortest: 257}}", "sampling.shortest 257: size 16 has only 256 patterns"),
         ("{noise: {snr_db: [0, 4000]}}", "noise.snr_db .*give decibels between -100 and 200"),
         ("{noise: {drift: 1.5}}", "noise.drift 1.5: give at most 1"),
         ("{noise: {drift: -1}}", "noise.drift -1.0: give at least 0"),

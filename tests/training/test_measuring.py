@@ -89,11 +89,11 @@ def test_perfect_masks_give_what_a_measurement_gives():
 def test_etched_masks_give_what_a_measurement_gives(masks):
     board, images = small_board(), objects(4, 16)
     batch = simulate(images, masks, generator(), sampling=SOME, noise=QUIET, board=board)
-    row_of = {int(k): row for row, k in enumerate(board.pattern_index)}
+    row_of = {int(k): row for row, k in enumerate(board.pattern_index.tolist())}
     for number, image in enumerate(images[:, 0].numpy()):
         index = indices(batch, number)
         rows = [row_of[int(k)] for k in index]
-        hung = board.masks[rows].astype(float)
+        hung = board.masks[rows].double().numpy()
         buckets = binary(image, hung, index, board.d_r)
         if masks == "reference":
             even = binary(np.ones((16, 16)), hung, index, board.d_r)

@@ -13,6 +13,8 @@ from cxgi_bluesky.training.config import ObjectConfig
 from cxgi_bluesky.training.data import TrainingData, object_pool, random_crop, read_own_images
 from tests.training.tiny import tiny
 
+GAPS = ObjectConfig(families={"gaps": 1.0})
+
 
 def ramp(rows: int, columns: int) -> np.ndarray:
     """Every pixel's value tells its place."""
@@ -120,13 +122,13 @@ def test_images_that_cannot_be_used_are_named(name, content, message, tmp_path):
 
 def test_objects_are_drawn_once_and_a_damaged_file_is_named(tmp_path):
     told: list[str] = []
-    pool = object_pool(3, 16, 1, tmp_path, {"gaps": 1.0}, told.append)
-    np.testing.assert_array_equal(pool, object_pool(3, 16, 1, tmp_path, {"gaps": 1.0}, told.append))
+    pool = object_pool(3, 16, 1, tmp_path, GAPS, told.append)
+    np.testing.assert_array_equal(pool, object_pool(3, 16, 1, tmp_path, GAPS, told.append))
     assert len(told) == 1
     kept = next(tmp_path.glob("*.npy"))
     kept.write_bytes(kept.read_bytes()[:300])
     with pytest.raises(CxgiError, match=r"objects .*npy cannot be read .*drawn anew"):
-        object_pool(3, 16, 1, tmp_path, {"gaps": 1.0})
+        object_pool(3, 16, 1, tmp_path, GAPS)
 
 
 def test_leftovers_are_removed_before_drawing_once_they_are_old(tmp_path):
@@ -138,7 +140,7 @@ def test_leftovers_are_removed_before_drawing_once_they_are_old(tmp_path):
     for name, age_s in ages_s.items():
         (tmp_path / name).write_bytes(b"half")
         os.utime(tmp_path / name, (time.time() - age_s,) * 2)
-    object_pool(3, 16, 1, tmp_path, {"gaps": 1.0})
+    object_pool(3, 16, 1, tmp_path, GAPS)
     assert [name for name in ages_s if (tmp_path / name).exists()] == list(ages_s)[1:]
 
 

@@ -63,3 +63,17 @@ def test_the_same_seed_is_the_same_selection():
     one, two = (random_selection(generator(9), 32, torch.full((8,), 0.2)) for _ in range(2))
     assert torch.equal(one.measured, two.measured)
     assert torch.equal(one.rank, two.rank)
+
+
+def test_some_scans_choose_their_later_patterns_by_what_the_object_holds():
+    exact = torch.randn(40, 1, 32, 32, generator=generator(1))  # no order knows where they are large
+    fraction = torch.full((40,), 0.2)
+    by_order = random_selection(generator(2), 32, fraction, exact=exact).measured
+    by_object = random_selection(generator(2), 32, fraction, exact=exact, chosen_share=1.0).measured
+    assert by_object.sum(dim=(1, 2, 3)).tolist() == by_order.sum(dim=(1, 2, 3)).tolist()
+    assert by_object[:, 0, 0, 0].tolist() == [1.0] * 40
+    found, expected = ((chosen * exact.square()).sum() / chosen.sum() for chosen in (by_object, by_order))
+    assert float(found) > 1.3 * float(expected)
+    available = torch.arange(0, 1024, 2)
+    chosen = random_selection(generator(3), 32, fraction, available, exact=exact, chosen_share=1.0).measured
+    assert chosen.reshape(40, -1)[:, 1::2].sum() == 0

@@ -23,7 +23,7 @@ from cxgi_bluesky.training.checkpoint import TrainingState
 from cxgi_bluesky.training.config import BoardConfig, ObjectConfig, TrainingConfig
 from cxgi_bluesky.training.data import TrainingData
 from cxgi_bluesky.training.distributed import Processes
-from cxgi_bluesky.training.loop import begin, learning_rate, one_step, train
+from cxgi_bluesky.training.loop import begin, find_device, learning_rate, one_step, train
 from cxgi_bluesky.training.losses import uncertainty_losses
 from cxgi_bluesky.training.validation import Scores, add_line, curves, make_checks, read_history, score_case
 from tests.training.tiny import (
@@ -266,8 +266,8 @@ def test_checks_are_of_boards_and_objects_that_training_never_meets(tmp_path):
         "etched, reference scan",
     }
     data = TrainingData.from_config(config, told.append)
-    assert sum("draws board" in text for text in told) == 3  # two for the checks, one to train on
-    objects = {pool[number].tobytes() for pool in data.pools.values() for number in range(len(pool))}
+    assert sum(text.startswith("board ") for text in told) == 3  # two for the checks, one to train on
+    objects = {pool[number].numpy().tobytes() for pool in data.pools.values() for number in range(len(pool))}
     for batch in checks["32, 18.75 %"]:
         for image in batch.truth[:, 0].numpy():
             assert np.round(image * 255).astype(np.uint8).tobytes() not in objects
@@ -300,3 +300,15 @@ def test_the_number_of_threads_is_as_before_afterwards(tmp_path):
     assert torch.get_num_threads() == before
     with pytest.raises(CxgiError, match="threads 0"):
         train(tiny(tmp_path), tmp_path, threads=0)
+
+
+def test_without_a_graphics_card_the_processor_is_taken_or_the_wish_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert find_device("auto").type == find_device("cpu").type == "cpu"
+    with pytest.raises(CxgiError, match="torch finds no graphics card"):
+        find_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert find_device("auto").type == find_device("cuda").type == "cuda"
+    assert find_device("auto", processes=2).type == "cpu"
+    with pytest.raises(CxgiError, match="2 processes cannot share"):
+        find_device("cuda", processes=2)

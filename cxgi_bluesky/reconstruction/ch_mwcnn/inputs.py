@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...measurement.measurement import Measurement
 from ..error_model.noise import MaskKnowledge, PreparedMeasurement, mask_knowledge, with_model_error
+from ..solvers.batched import BatchedProblem, batched_importance, batched_weight
 from ..solvers.primal_dual import (
     INITIAL_WEIGHT_IN_SIGMA,
     Image,
@@ -63,9 +64,13 @@ class NetworkInput:
     mean: Tensor
     deviation: Tensor
 
-    def part(self, rows: slice) -> NetworkInput:
+    def part(self, rows: slice | Tensor) -> NetworkInput:
         """Some images of the batch."""
         return NetworkInput(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def to(self, device: torch.device) -> NetworkInput:
+        """The same on another device."""
+        return NetworkInput(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 def normalize(
@@ -95,7 +100,7 @@ def normalize(
         measured=measured,
         variance=variance / deviation**2,
         zero_level=(mean / deviation)[:, 0, 0, 0],
-        mask_uncertainty=torch.zeros(len(coefficients)) if mask_uncertainty is None else mask_uncertainty,
+        mask_uncertainty=coefficients.new_zeros(len(coefficients)) if mask_uncertainty is None else mask_uncertainty,
         mean=mean,
         deviation=deviation,
     )
@@ -124,6 +129,8 @@ def initial_images(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
     starts : Tensor, shape (b, 1, n, n), optional
         Images made with a weight of `INITIAL_WEIGHT_IN_SIGMA`, in the unit of the measurement; else they are made here.
     """
+    if given.coefficients.device.type != "cpu":
+        return _initial_images_at_once(given, starts)
     size = given.coefficients.shape[-1]
     images = torch.empty_like(given.coefficients)
     for number, level in enumerate(finite_level(given).tolist()):
@@ -136,6 +143,23 @@ def initial_images(given: NetworkInput, starts: Tensor | None = None) -> Tensor:
         image = _initial_image(coefficient, measured, given.variance[number, 0].numpy(), start)
         images[number, 0] = torch.from_numpy(image) - level
     return images
+
+
+def _initial_images_at_once(given: NetworkInput, starts: Tensor | None) -> Tensor:
+    """The same on the device of the measurements."""
+    size, level = given.coefficients.shape[-1], finite_level(given)[:, None, None]
+    coefficient, measured, variance = (v[:, 0].float() for v in (given.coefficients, given.measured, given.variance))
+    coefficient = coefficient.clone()
+    coefficient[:, :1, :1] = level * size
+    problem = BatchedProblem(coefficient, batched_importance(measured, variance))
+    sigma = ((variance * measured).sum(dim=(1, 2)) / measured.sum(dim=(1, 2))).sqrt()
+    limits: dict[str, Any] = {"iterations": _ITERATIONS, "tolerance": _TOLERANCE}
+    if starts is None:
+        start = problem.solve(INITIAL_WEIGHT_IN_SIGMA * sigma, "isotropic", **limits)
+    else:
+        start = starts[:, 0] / given.deviation[:, 0]
+    image = problem.solve(batched_weight(sigma, start, measured), "symmetric", start=start, **limits)
+    return (image.clamp(min=0) - level)[:, None]
 
 
 def _initial_image(coefficient: Image, measured: NDArray[np.bool_], variance: Image, start: Image | None) -> Image:

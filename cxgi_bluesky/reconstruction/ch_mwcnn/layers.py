@@ -18,6 +18,7 @@ from ...masks.orders import sequency
 from ...masks.transform import hadamard_matrix
 from .inputs import NetworkInput
 
+CPU = torch.device("cpu")
 OCTAVES = 5  # of sequency, from the finest down; the last holds all the rest
 
 
@@ -32,9 +33,19 @@ class _Tables(NamedTuple):
     octave: Tensor  # (n, OCTAVES), rows: which octave a sequency lies in, each column summing to 1
 
 
-@lru_cache(maxsize=8)
-def tables(size: int) -> _Tables:
-    """Constants of a size, made once."""
+@lru_cache(maxsize=16)
+def tables(size: int, device: torch.device = CPU) -> _Tables:
+    """Constants of a size, made once for a device.
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side n.
+    device : torch.device, optional
+        Where they are kept; the processor by default.
+    """
+    if device != CPU:
+        return _Tables(*(table.to(device) for table in tables(size)))
     with torch.inference_mode(False):
         matrix = torch.tensor(hadamard_matrix(size), dtype=torch.float32)
         s = torch.as_tensor(sequency(size), dtype=torch.float32)
@@ -54,8 +65,8 @@ def tables(size: int) -> _Tables:
 
 def orthonormal_hadamard(images: Tensor) -> Tensor:
     """2-D Walsh-Hadamard transform scaled to be orthonormal, (..., n, n); its own inverse."""
-    matrix = tables(images.shape[-1]).hadamard.to(images.dtype)
-    with torch.autocast("cpu", enabled=False):
+    matrix = tables(images.shape[-1], images.device).hadamard.to(images.dtype)
+    with torch.autocast(images.device.type, enabled=False):
         return matrix @ images @ matrix
 
 
@@ -74,7 +85,7 @@ class PowerLaw(nn.Module):
 
     def forward(self, size: int) -> Tensor:
         """Shape (n, n)."""
-        t = tables(size)
+        t = tables(size, self.law.device)
         scale = (size / self.REFERENCE_SIZE) ** 2
         return scale * torch.exp(self.law[0] - self.law[1] * t.log_product - self.law[2] * t.log_total)
 
@@ -121,7 +132,7 @@ class MaskErrorFit(nn.Module):
         given : NetworkInput
             The measurements.
         """
-        t = tables(residual.shape[-1])
+        t = tables(residual.shape[-1], residual.device)
         others = given.measured.clone()
         others[..., 0, 0] = 0
         down = (image.mean(dim=3) @ t.crossings.T)[..., :, None]
@@ -160,7 +171,7 @@ class DataConsistency(nn.Module):
         """
         trust = self.trust(image.shape[-1])
         weight = given.measured * trust / (trust + given.variance)
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(image.device.type, enabled=False):
             residual = given.measured * (given.coefficients - orthonormal_hadamard(image))
             if bool(given.mask_uncertainty.any()):
                 residual = residual - self.mask_error(residual, image, weight, given)
@@ -169,7 +180,7 @@ class DataConsistency(nn.Module):
 
 def sampling_summary(measured: Tensor) -> Tensor:
     """Which share of the patterns of each octave of u and of v was measured, (b, 1, n, n) to (b, OCTAVES ** 2)."""
-    octave = tables(measured.shape[-1]).octave
+    octave = tables(measured.shape[-1], measured.device).octave
     return (octave.T @ measured[:, 0] @ octave).flatten(1)
 
 
@@ -227,8 +238,8 @@ def dwt2(images: Tensor, wavelet: str = "haar") -> Tensor:
     """
     if wavelet == "haar":
         return _haar(images)
-    matrix = wavelet_matrix(images.shape[-1], wavelet, _exact(images).dtype)
-    with torch.autocast("cpu", enabled=False):
+    matrix = wavelet_matrix(images.shape[-1], wavelet, _exact(images).dtype).to(images.device)
+    with torch.autocast(images.device.type, enabled=False):
         bands = matrix @ _exact(images) @ matrix.T
     half = images.shape[-1] // 2
     low, high = bands[..., :half, :], bands[..., half:, :]
@@ -251,8 +262,8 @@ def idwt2(bands: Tensor, wavelet: str = "haar") -> Tensor:
     low = torch.cat([approximation, vertical], dim=-1)
     high = torch.cat([horizontal, diagonal], dim=-1)
     joined = _exact(torch.cat([low, high], dim=-2))
-    matrix = wavelet_matrix(joined.shape[-1], wavelet, joined.dtype)
-    with torch.autocast("cpu", enabled=False):
+    matrix = wavelet_matrix(joined.shape[-1], wavelet, joined.dtype).to(joined.device)
+    with torch.autocast(joined.device.type, enabled=False):
         return matrix.T @ joined @ matrix
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ...errors import FileFormatError
 from .inputs import NetworkInput, initial_images
-from .layers import OCTAVES, CompressedHadamard, DataConsistency, dwt2, idwt2, sampling_summary
+from .layers import CPU, OCTAVES, CompressedHadamard, DataConsistency, dwt2, idwt2, sampling_summary
 
 POSITION_MAPS = 4  # maps of where a pixel lies in the squares of half and quarter the field
 
@@ -50,8 +50,8 @@ def _block(*widths: int, last_activation: bool = True) -> nn.Sequential:
     return nn.Sequential(*(layers if last_activation else layers[:-1]))
 
 
-@lru_cache(maxsize=8)
-def position_maps(size: int) -> Tensor:
+@lru_cache(maxsize=16)
+def position_maps(size: int, device: torch.device = CPU) -> Tensor:
     """Distance to the nearest border of the squares of n/2 and n/4 pixels, down and across, (1, PLACES, n, n), -1..1.
 
     The patterns jump at these borders, so the errors of a compressed set are strongest there; convolutions do not
@@ -61,7 +61,19 @@ def position_maps(size: int) -> Tensor:
         axis = (torch.arange(size, dtype=torch.float32) + 0.5) / size
         waves = [1 - 4 * ((axis * parts) % 1 - 0.5).abs() for parts in (2, 4)]
         down, across = ([w[:, None].expand(size, size) for w in waves], [w[None, :].expand(size, size) for w in waves])
-        return torch.stack([*down, *across])[None].contiguous()
+        return torch.stack([*down, *across])[None].contiguous().to(device)
+
+
+class _Residual(nn.Module):
+    """Two convolutions whose result is added to what went in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(_convolution(width, width), nn.ReLU(inplace=True), _convolution(width, width))
+        _draw_weights(nn.init.normal_, cast(nn.Conv2d, self.convolutions[-1]).weight, std=1e-3)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + cast(Tensor, self.convolutions(features))
 
 
 class WaveletUNet(nn.Module):
@@ -78,19 +90,40 @@ class WaveletUNet(nn.Module):
         Numbers that go in beside them, as constant maps.
     conditions : int
         Length of the vector that moves and scales the features of each level.
+    blocks : int, optional
+        Residual blocks beside the other convolutions, down and up at each level and at the bottom; 0 by default.
+    memory : int, optional
+        Features of the first level that an earlier pass hands on; 0 by default.
     """
 
     def __init__(
-        self, wavelet: str, widths: tuple[int, int, int], *, channels: int, constants: int, conditions: int
+        self,
+        wavelet: str,
+        widths: tuple[int, int, int],
+        *,
+        channels: int,
+        constants: int,
+        conditions: int,
+        blocks: int = 0,
+        memory: int = 0,
     ) -> None:
         super().__init__()
         w1, w2, w3 = self.widths = widths
-        self.wavelet = wavelet
-        self.down1 = _block(4 * channels + constants + POSITION_MAPS, w1, w1)
+        self.wavelet, self.memory = wavelet, memory
+        self.down1 = _block(4 * channels + constants + POSITION_MAPS + memory, w1, w1)
         self.down2 = _block(4 * w1, w2, w2)
         self.bottom = _block(4 * w2, w3, w3, w3, 4 * w2, last_activation=False)
         self.up2 = _block(w2, w2, 4 * w1, last_activation=False)
         self.up1 = _block(w1, w1, 4, last_activation=False)
+        for number in range(blocks):
+            for layers, width, place in (
+                (self.down1, w1, len(self.down1)),
+                (self.down2, w2, len(self.down2)),
+                (self.bottom, w3, len(self.bottom) - 1),
+                (self.up2, w2, number),
+                (self.up1, w1, number),
+            ):
+                layers.insert(place, _Residual(width))
         self.modulation = nn.Linear(conditions, 2 * sum(widths))
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
@@ -98,8 +131,10 @@ class WaveletUNet(nn.Module):
             # start near the identity: an untrained pass changes little
             _draw_weights(nn.init.normal_, cast(nn.Conv2d, head).weight, std=1e-3)
 
-    def forward(self, images: Tensor, constants: Tensor, conditions: Tensor) -> Tensor:
-        """What to add to an image, (b, 1, n, n).
+    def forward(
+        self, images: Tensor, constants: Tensor, conditions: Tensor, remembered: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What to add to an image, (b, 1, n, n), and the features of the first level, (b, w1, n / 2, n / 2).
 
         Parameters
         ----------
@@ -109,27 +144,35 @@ class WaveletUNet(nn.Module):
             Numbers that go in as constant maps.
         conditions : Tensor, shape (b, conditions)
             What moves and scales the features of each level.
+        remembered : Tensor, shape (b, memory, n / 2, n / 2), optional
+            What an earlier pass handed on; by default, for the first one, zeros.
         """
         half = images.shape[-1] // 2
         maps = constants[:, :, None, None].expand(-1, -1, half, half)
-        positions = position_maps(half).expand(len(images), -1, -1, -1)
+        positions = position_maps(half, images.device).expand(len(images), -1, -1, -1)
         precision = cast(nn.Conv2d, self.down1[0]).weight.dtype
         modulation = self.modulation(conditions)[:, :, None, None].to(precision)
         first, second, third = modulation.split([2 * w for w in self.widths], dim=1)
         given = torch.cat([dwt2(images, self.wavelet), maps, positions], dim=1)
+        if self.memory:
+            empty = given.new_zeros((len(images), self.memory, half, half))
+            given = torch.cat([given, empty if remembered is None else remembered.to(given.dtype)], dim=1)
         level1 = self._stage(self.down1, given.to(precision), first)
         level2 = self._stage(self.down2, dwt2(level1, self.wavelet).to(precision), second)
         bottom = self._stage(self.bottom, dwt2(level2, self.wavelet).to(precision), third)
         level2 = (level2 + idwt2(bottom, self.wavelet)).to(precision)  # transforms by a matrix give single precision
         level1 = (level1 + idwt2(self.up2(level2), self.wavelet)).to(precision)
-        return idwt2(self.up1(level1), self.wavelet)
+        return idwt2(self.up1(level1), self.wavelet), level1
 
-    def in_half_precision(self) -> None:
-        """Convolutions in bfloat16 from now on: good enough for what is added to an image, and for running only."""
+    def for_running(self) -> None:
+        """Convolutions as they run fastest from now on; in bfloat16, good enough for what is added to an image, where
+        the processor has it.
+        """
+        precision = torch.bfloat16 if processor_has_bfloat16() else torch.float32
         for block in (self.down1, self.down2, self.bottom, self.up2, self.up1):
             for parameter in block.parameters():
                 kept = torch.channels_last if parameter.ndim == 4 else torch.contiguous_format
-                parameter.data = parameter.data.to(torch.bfloat16, memory_format=kept)
+                parameter.data = parameter.data.to(precision, memory_format=kept)
 
     @staticmethod
     def _stage(layers: nn.Sequential, features: Tensor, modulation: Tensor) -> Tensor:
@@ -153,12 +196,32 @@ MAX_NOISE = 4.0  # of what the network is given, in standard deviations of the i
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Shape of the network; stored beside the weights."""
+    """Shape of the network; stored beside the weights.
+
+    Attributes
+    ----------
+    wavelet : str
+    widths : (int, int, int)
+        Of the three levels of a pass.
+    passes : int
+        Passes with weights of their own.
+    repeats : int
+        How often the passes are gone through.
+    blocks : int
+        Residual blocks of each level of a pass.
+    memory : bool
+        Whether a pass hands the features of its first level on to the next.
+    sigma_widths : (int, int, int)
+        As `widths`, of the U-Net of the uncertainty.
+    """
 
     wavelet: str = "haar"
     widths: tuple[int, int, int] = (32, 48, 64)
     passes: int = 3
     sigma_widths: tuple[int, int, int] = (16, 24, 32)
+    repeats: int = 1
+    blocks: int = 0
+    memory: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -178,7 +241,15 @@ class NetworkConfig:
             if unknown:
                 raise ValueError(f"{min(map(str, unknown))} is unknown")
             widths, sigma_widths = (_three(values[name]) for name in ("widths", "sigma_widths"))
-            return cls(_text(values["wavelet"]), widths, _whole(values["passes"], MAX_PASSES), sigma_widths)
+            return cls(
+                _text(values["wavelet"]),
+                widths,
+                _whole(values["passes"], MAX_PASSES),
+                sigma_widths,
+                _whole(values.get("repeats", 1), MAX_PASSES),
+                _whole(values.get("blocks", 0), MAX_PASSES, least=0),
+                bool(values.get("memory", False)),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"network configuration {values!r} is incomplete or wrong ({error})") from error
 
@@ -188,9 +259,9 @@ def _three(widths: Any) -> tuple[int, int, int]:
     return first, second, third
 
 
-def _whole(value: Any, most: int) -> int:
-    if type(value) is not int or not 1 <= value <= most:
-        raise ValueError(f"{value!r} is no whole number from 1 to {most}")
+def _whole(value: Any, most: int, least: int = 1) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{value!r} is no whole number from {least} to {most}")
     return value
 
 
@@ -208,8 +279,11 @@ class CHMWCNN(nn.Module):
         self.config = c = config or NetworkConfig()
         inputs = {"channels": 4, "constants": CONSTANTS, "conditions": CONDITIONS}
         self.first = CompressedHadamard()
-        self.passes = nn.ModuleList(WaveletUNet(c.wavelet, c.widths, **inputs) for _ in range(c.passes))
-        self.consistency = nn.ModuleList(DataConsistency() for _ in range(c.passes + 1))
+        memory = c.widths[0] if c.memory else 0
+        self.passes = nn.ModuleList(
+            WaveletUNet(c.wavelet, c.widths, **inputs, blocks=c.blocks, memory=memory) for _ in range(c.passes)
+        )
+        self.consistency = nn.ModuleList(DataConsistency() for _ in range(c.passes * c.repeats + 1))
         # its name, like those of the others, is a key of the weights file
         self.doubt = WaveletUNet(c.wavelet, c.sigma_widths, **inputs)
 
@@ -232,23 +306,24 @@ class CHMWCNN(nn.Module):
         constants, conditions = _conditions_of(given)
         correction = self.consistency[0](initial, given)
         image = initial + correction
-        for unet, consistency in zip(self.passes, self.consistency[1:], strict=True):
+        remembered = None
+        for unet, consistency in zip([*self.passes] * self.config.repeats, self.consistency[1:], strict=True):
             seen = torch.cat([image, start, correction, initial], dim=1)
-            image = image + unet(seen, constants, conditions).float()
+            added, remembered = unet(seen, constants, conditions, remembered)
+            image = image + added.float()
             correction = consistency(image, given)
             image = image + correction
         if not with_sigma:
             return image, None
         seen = torch.cat([image, start, correction, initial], dim=1)
         # detached: the image must not bend to its own uncertainty
-        return image, self.doubt(seen.detach(), constants, conditions).float() - 1
+        return image, self.doubt(seen.detach(), constants, conditions)[0].float() - 1
 
     def for_running(self) -> CHMWCNN:
-        """A copy that is not trained any more: its convolutions in half precision where the processor has it."""
+        """A copy that is not trained any more, its convolutions as they run fastest."""
         copied = copy.deepcopy(self).eval().requires_grad_(False)
-        if processor_has_bfloat16():
-            for unet in (*copied.passes, copied.doubt):
-                cast(WaveletUNet, unet).in_half_precision()
+        for unet in (*copied.passes, copied.doubt):
+            cast(WaveletUNet, unet).for_running()
         return copied
 
     def in_its_unit(self, given: NetworkInput, initial: Tensor | None = None) -> Tensor:

@@ -63,12 +63,12 @@ class SigmaLaw:
 
     def log_factors(self, found: Tensor) -> Tensor:
         """Of `evidence`, (..., 4) to (...)."""
-        slopes = torch.tensor([self.residual, self.change, self.contrast, self.noise], dtype=found.dtype)
+        slopes = found.new_tensor([self.residual, self.change, self.contrast, self.noise])
         return (self.constant + found @ slopes).clamp(self.least, self.most)
 
 
 def evidence(network: CHMWCNN, given: NetworkInput, initial: Tensor, image: Tensor, log_sigma: Tensor) -> Tensor:
-    """Logarithms of four lengths in rms sigmas of an image, (4,).
+    """Logarithms of four lengths in rms sigmas of each image, (b, 4).
 
     Residual: rms miss of the patterns held back. Change: what 30 % of the pixels of the images without them stay
     below, each in its own sigma. Contrast: standard deviation of the image. Noise: sigma of a coefficient.
@@ -77,21 +77,23 @@ def evidence(network: CHMWCNN, given: NetworkInput, initial: Tensor, image: Tens
     ----------
     network : CHMWCNN
     given : NetworkInput
-        A batch of one.
-    initial, image, log_sigma : Tensor, shape (1, 1, n, n)
+        Measurements of b images.
+    initial, image, log_sigma : Tensor, shape (b, 1, n, n)
         Of all that was measured, normalised.
     """
     sigma = torch.exp(log_sigma)
-    whole = sigma.square().mean().sqrt()
-    held = _draw_masks(given.measured)
-    kept = [_without(given, one) for one in held]
-    level = finite_level(given)
-    starts = [initial_images(one, initial + level) for one in kept]
-    images = network.in_its_unit(join(kept), torch.cat(starts)) - level
+    whole = sigma.square().mean(dim=(1, 2, 3)).sqrt()
+    held = torch.stack([_draw_masks(one) for one in given.measured], dim=1)  # (draws, b, 1, n, n)
+    level = finite_level(given)[:, None, None, None]
+    kept = join([_without(given, one) for one in held])
+    starts = initial_images(kept, (initial + level).repeat(_DRAWS, 1, 1, 1))
+    images = network.in_its_unit(kept, starts).unflatten(0, (_DRAWS, -1)) - level
     missed = held * (orthonormal_hadamard(images) - given.coefficients)
-    residual = (missed.square().sum() / held.sum()).sqrt()
-    change = torch.quantile(((images - image).abs() / sigma).flatten(), _LOW)
-    lengths = torch.stack([residual / whole, change, image.std() / whole, noise_level(given)[0] / whole])
+    residual = (missed.square().sum(dim=(0, 2, 3, 4)) / held.sum(dim=(0, 2, 3, 4))).sqrt()
+    changes = ((images - image).abs() / sigma).transpose(0, 1).flatten(1)
+    change = torch.quantile(changes, _LOW, dim=1)
+    contrast = image.std(dim=(1, 2, 3))
+    lengths = torch.stack([residual / whole, change, contrast / whole, noise_level(given) / whole], dim=1)
     return torch.log(lengths.clamp(min=_MIN_LENGTH))
 
 
@@ -123,21 +125,21 @@ def log_sigma_to_scale(
     if law is None:
         return log_sigma
     scaled = log_sigma.clone()
-    for i in torch.nonzero(enough_patterns(given))[:, 0].tolist():
-        row = slice(i, i + 1)
-        found = evidence(network, given.part(row), initial[row], image[row], log_sigma[row])
-        scaled[row] += law.log_factors(found)
+    rows = torch.nonzero(enough_patterns(given))[:, 0]
+    if len(rows):
+        found = evidence(network, given.part(rows), initial[rows], image[rows], log_sigma[rows])
+        scaled[rows] += law.log_factors(found)[:, None, None, None]
     return scaled
 
 
 def _draw_masks(measured: Tensor) -> Tensor:
     """Masks of an eighth of the patterns (never k = 0), (draws, 1, n, n); the same ones for the same scan."""
-    candidates = np.flatnonzero(measured.numpy().ravel())[1:]
+    candidates = np.flatnonzero(measured.cpu().numpy().ravel())[1:]  # (1, n, n)
     rng, count = np.random.default_rng(0), max(1, len(candidates) // _SHARE)
     held = np.zeros((_DRAWS, measured.numel()), np.float32)
     for row in held:
         row[rng.choice(candidates, count, replace=False)] = 1
-    return torch.from_numpy(held).reshape(_DRAWS, *measured.shape[1:])
+    return torch.from_numpy(held).reshape(_DRAWS, *measured.shape).to(measured.device)
 
 
 def _without(given: NetworkInput, held: Tensor) -> NetworkInput:

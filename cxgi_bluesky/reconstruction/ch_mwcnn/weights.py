@@ -170,7 +170,9 @@ def save_weights(path: Path, network: CHMWCNN, card: dict[str, Any]) -> None:
     card : dict
         The model card, of plain values.
     """
-    tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
+    tensors = {
+        name: value.detach().cpu().to(torch.float16).contiguous() for name, value in network.state_dict().items()
+    }
     description = {"schema": SCHEMA, "network": network.config.to_dict(), "card": card}
     metadata = {_METADATA_KEY: json.dumps(description, sort_keys=True)}  # one key: of several the order varies
     write_tensors(path, tensors, metadata)

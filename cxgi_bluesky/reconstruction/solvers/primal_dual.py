@@ -22,9 +22,10 @@ from ...measurement.measurement import Measurement
 Image = NDArray[np.float32]
 Norm = Literal["symmetric", "isotropic", "anisotropic"]
 
-_MIN_WEIGHT = 1e-3  # of the image's deviation: the limit of exact data, still solvable
-_STEP = 0.1  # primal step = _STEP * deviation / weight: about 90 iterations from exact data to 0 dB
-_RELAXATION = 1.8
+MIN_WEIGHT = 1e-3  # of the image's deviation: the limit of exact data, still solvable
+STEP = 0.1  # primal step = STEP * deviation / weight: about 90 iterations from exact data to 0 dB
+RELAXATION = 1.8
+MIN_VARIANCE = 0.0025  # of the mean variance: a vanishing sigma must not rule alone
 
 
 @dataclass(eq=False)
@@ -124,13 +125,13 @@ class Problem:
             warm.weight = 0.0
         if self.deviation == 0:  # flat, or the open pattern only: nothing to regularise
             return 0, "flat"
-        weight = float(max(weight, _MIN_WEIGHT * self.deviation))
+        weight = float(max(weight, MIN_WEIGHT * self.deviation))
         if warm.weight > 0:
             warm.dual *= np.float32(weight / warm.weight)
         warm.weight = weight
-        step = _STEP * self.deviation / weight
+        step = STEP * self.deviation / weight
         pull = step * self.importance / (1 + step * self.importance)
-        data = (self.coefficient, pull, weight, step, _RELAXATION)
+        data = (self.coefficient, pull, weight, step, RELAXATION)
         limits = (self.nonnegative, iterations, tolerance * self.deviation)
         if self.norm == "symmetric":
             done = symmetric_primal_dual(*data, *limits, warm.image, warm.dual, warm.sign)
@@ -153,8 +154,7 @@ def importance_of(measured: NDArray[np.bool_], variance: NDArray[Any]) -> Image:
     mean = float(np.mean(measured_variance))
     grid: Image = measured.astype(np.float32)
     if mean > 0:
-        floor = 0.0025 * mean  # a vanishing sigma must not rule alone
-        grid[measured] = mean / np.maximum(measured_variance, floor)
+        grid[measured] = mean / np.maximum(measured_variance, MIN_VARIANCE * mean)
     return grid
 
 
@@ -165,8 +165,9 @@ INITIAL_WEIGHT_IN_SIGMA = 0.5
 
 # ln(weight / sigma) = a + b ln(mean gradient / sigma) + c ln(sigma / rms coefficient) + d ln(fraction),
 # fitted by benchmarks/weight_law.py to random objects of the training families, never to evaluation objects.
-_LAW = (-1.07, -0.89, -0.56, 0.98)
-_WEIGHT_RANGE = (0.025, 1.0)  # in sigma: of the fit
+LAW = (-1.07, -0.89, -0.56, 0.98)
+WEIGHT_RANGE = (0.025, 1.0)  # in sigma: of the fit
+MIN_STEEPNESS = 1e-6  # of a flat image
 
 
 def choose_weight(measurement: Measurement, initial: NDArray[np.float32] | None) -> float:
@@ -204,10 +205,10 @@ def weight_by_law(sigma: float, rms: float, gradient: float, fraction: float) ->
     """
     if sigma == 0 or rms == 0:
         return INITIAL_WEIGHT_IN_SIGMA * sigma
-    steepness = max(gradient / sigma, 1e-6)
-    a, b, c, d = _LAW
+    steepness = max(gradient / sigma, MIN_STEEPNESS)
+    a, b, c, d = LAW
     in_sigma = math.exp(a + b * math.log(steepness) + c * math.log(sigma / rms) + d * math.log(fraction))
-    return min(max(in_sigma, _WEIGHT_RANGE[0]), _WEIGHT_RANGE[1]) * sigma
+    return min(max(in_sigma, WEIGHT_RANGE[0]), WEIGHT_RANGE[1]) * sigma
 
 
 def mean_gradient(image: NDArray[np.float32]) -> float:
