@@ -25,8 +25,10 @@ if TYPE_CHECKING:  # what `__getattr__` loads, for type checkers
     from .plans import mask_scan as mask_scan
     from .plans import record_speckles as record_speckles
     from .reconstruction import Reconstruction as Reconstruction
+    from .reconstruction import ResidualLine as ResidualLine
     from .reconstruction import reconstruct as reconstruct
     from .reconstruction import reconstruct_many as reconstruct_many
+    from .reconstruction import residual_lines as residual_lines
 
 try:
     __version__ = version("cxgi_bluesky")
@@ -42,6 +44,7 @@ _HOMES = {
     "SpeckleMeasurement": "measurement.speckle",
     "SpeckleSet": "masks.speckle_set",
     "Reconstruction": "reconstruction",
+    "ResidualLine": "reconstruction",
     "hadamard_scan": "plans",
     "load_board": "masks.board",
     "mask_scan": "plans",
@@ -49,6 +52,7 @@ _HOMES = {
     "reconstruct": "reconstruction",
     "reconstruct_many": "reconstruction",
     "record_speckles": "plans",
+    "residual_lines": "reconstruction",
     "write_buckets": "measurement.bucket_files",
     "write_speckles": "masks.speckle_files",
 }

@@ -61,6 +61,11 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="also write NAME-measured, NAME-unmeasured and NAME-uncertainty beside the image",
     )
+    parser.add_argument(
+        "--residual",
+        action="store_true",
+        help="look for lines and points that the image has lost although the data hold them; also write NAME-residual",
+    )
 
 
 def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
@@ -69,7 +74,7 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
     Parameters
     ----------
     options : argparse.Namespace
-        `target`, `method`, patterns to use, runs and files that belong to it, `details`, `out` and `data`.
+        `target`, `method`, patterns to use, runs and files that belong to it, `details`, `residual`, `out` and `data`.
     echo : callable
         Takes a line of text for the user.
 
@@ -95,6 +100,9 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
         echo(line)
     if options.details:
         _echo_details(result, details, echo)
+    if options.residual:
+        details["residual"] = result.save_residual(out)
+        echo(f"residual -> {details['residual']}")
     if derived_uid is not None:
         echo(f"stored as run {derived_uid[:8]}")
     return {
@@ -156,7 +164,7 @@ def _from_file(options: argparse.Namespace, echo: Echo) -> tuple[Any, None]:
     if pattern_set is not None:
         measurement = measurement.subset(pattern_set)
     method = options.method or default_method("hadamard")
-    return reconstruct_and_check(measurement, method=method, details=options.details, **_method_options(options)), None
+    return reconstruct_and_check(measurement, method=method, **_checks(options), **_method_options(options)), None
 
 
 def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]:
@@ -189,11 +197,15 @@ def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]
         reference_uid=options.reference,
         dark_uid=options.dark_run,
         tile_maps=tile_maps_of(options, echo, size=measured.get("size"), board=block.get("board")),
-        details=options.details,
+        **_checks(options),
         speckles=options.speckles,
         folder=data_folder(options.data),
         **_method_options(options),
     )
+
+
+def _checks(options: argparse.Namespace) -> dict[str, bool]:
+    return {"details": options.details, "residual": options.residual}
 
 
 def _method_options(options: argparse.Namespace) -> dict[str, Any]:

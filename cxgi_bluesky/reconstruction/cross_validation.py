@@ -12,7 +12,7 @@ Validation patterns (outside the pattern set) judge what an image shows beyond t
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from .api import estimate_uncertainty, reconstruct
 from .error_model.common_mode import MASK_LEVEL, CommonError, detect_modulation_error
 from .error_model.noise import MIN_PATTERNS, PreparedMeasurement
 from .registry import TV, find_method
+from .residual_lines import check_enough_patterns, residual_lines
 from .result import Reconstruction
 from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
 
@@ -193,15 +194,17 @@ def score_prediction(predicted: Array, measured: Array, sigma: float, seed: int)
 
 
 def reconstruct_and_check(
-    measurement: Measurement, *, method: str, details: bool = False, **options: Any
+    measurement: Measurement, *, method: str, details: bool = False, residual: bool = False, **options: Any
 ) -> Reconstruction:
     """`reconstruct` with the score under ``quality["held_out"]`` and, if asked for, with its uncertainty too.
 
     ``quality["light_error"]`` is the error of a d_r or dark level that the data contradict (`detect_modulation_error`),
     else None.
 
-    Neither is part of its `seconds`. The uncertainty is that of the error for tv and ch-mwcnn, of the noise for the
-    linear methods; tval3 has none.
+    ``quality["residual_lines"]`` has what `residual_lines` finds, if asked for.
+
+    None of these is part of its `seconds`. The uncertainty is that of the error for tv and ch-mwcnn, of the noise for
+    the linear methods; tval3 has none.
 
     Parameters
     ----------
@@ -209,9 +212,21 @@ def reconstruct_and_check(
     method : {"inverse", "correlation", "tval3", "tv", "ch-mwcnn"}
     details : bool, optional
         Whether the uncertainty of each pixel is found; False by default.
+    residual : bool, optional
+        Whether lines and points that the image has lost are looked for; False by default.
     **options
         For the method.
+
+    Raises
+    ------
+    CxgiError
+        As `reconstruct` and, where lines are looked for, as `residual_lines`.
     """
+    if residual:
+        check_enough_patterns(measurement)  # before work is spent on the image
+        result = reconstruct_and_check(measurement, method=method, details=details, **options)
+        lines = [{**asdict(line), "ends": list(line.ends)} for line in residual_lines(measurement, result.image)]
+        return replace(result, quality={**result.quality, "residual_lines": lines})
     unit = unit_of(measurement)
     if unit != 1:
         scaled = options_in_unit(options, unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -44,8 +44,9 @@ class Reconstruction:
         Number of patterns the image was made from.
     quality : dict
         What the data says about the image without a truth: `data_misfit` (rms of the
-        coefficients' residual in units of sigma); where it was asked for, `held_out` and
-        `unmeasured_share` (of the image's power, how much lies in patterns that were not measured).
+        coefficients' residual in units of sigma); where it was asked for, `held_out`,
+        `unmeasured_share` (of the image's power, how much lies in patterns that were not measured) and
+        `residual_lines` (the fields of each `ResidualLine`: what the image has lost although the data hold it).
     source : dict
         Where the measurement came from.
     pattern_index : ndarray of int, shape (M,), optional
@@ -130,6 +131,7 @@ class Reconstruction:
         return [
             f"{self.method}: {self.exposures} patterns of {shape}, scale {self.scale}, {self.seconds * 1e3:.1f} ms",
             *self._verdict_lines(),
+            *self._residual_sentences(),
             *self._caution_lines(),
             *self._source_lines(),
         ]
@@ -166,6 +168,14 @@ class Reconstruction:
             )
             invented = outside["explained"] <= 0 and score["predictor"] == self.method
             yield f"{text}: what the image adds to the measured patterns is invented" if invented else text
+
+    def _residual_sentences(self) -> Iterator[str]:
+        """What was looked for in the residual and found there, the same order as in the picture of it."""
+        lines = self.quality.get("residual_lines")
+        if lines is not None and not lines:
+            yield "nothing found that is left in the data: no line or point that the image lacks"
+        for number, line in enumerate(lines or (), start=1):
+            yield f"LEFT IN THE DATA, not in the image ({number}): {describe_residual_line(line)}"
 
     def _caution_lines(self) -> Iterator[str]:
         """What contradicts d_r and dark level, what the patterns leave open, what the network has never seen."""
@@ -224,6 +234,43 @@ class Reconstruction:
             for name, image in details.items()
             if image is not None and np.isfinite(image).all()
         }
+
+    def save_residual(self, path: str | Path) -> Path:
+        """Write NAME-residual.png: the image, and over it in colour the lines and points that it has lost.
+
+        They are numbered as in `summary`, bright ones orange, dark ones blue, and listed below the image.
+
+        Raises
+        ------
+        CxgiError
+            If they were not looked for, or for a place that cannot be written.
+        """
+        lines = self.quality.get("residual_lines")
+        if lines is None:
+            raise MeasurementError("the residual was not searched: reconstruct with residual=True (--residual)")
+        path = check_image_path(path)
+        path = path.with_name(f"{path.stem}-residual.png")
+        try:
+            _draw_residual(_mark(grey_values(self.image), self.mark), len(self.image), lines).save(path)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
+        return path
+
+
+def describe_residual_line(line: Mapping[str, Any]) -> str:
+    """Say in words what was found in the residual: kind, place, tilt, z and the chance of it.
+
+    Parameters
+    ----------
+    line : mapping
+        The fields of a `ResidualLine`.
+    """
+    row0, col0, row1, col1 = line["ends"]
+    if line["angle_deg"] is None:
+        place = f"at row {row0:g}, column {col0:g}"
+    else:
+        place = f"from row {row0:g}, column {col0:g} to {row1:g}, {col1:g}, {line['angle_deg']:g} degrees from upright"
+    return f"{line['kind']} {place}, z {line['z']:.1f}, by chance at most {line['chance']:.1g}"
 
 
 def predicts_nothing(score: Mapping[str, Any] | None) -> bool:
@@ -293,6 +340,35 @@ def _mark(grey: NDArray[np.uint8], mark: str | None) -> Any:
         height = max(12, len(grey) // 16)
         draw.rectangle((0, 0, grey.shape[1], height), fill=0)
         draw.text((grey.shape[1] / 2, height / 2), mark, fill=255, anchor="mm", font_size=0.75 * height)
+    return shown
+
+
+_COLOURS = {"bright": (255, 150, 0), "dark": (80, 170, 255)}
+_TEXT_PX = 13
+
+
+def _draw_residual(grey: Any, size: int, lines: Sequence[Mapping[str, Any]]) -> Any:
+    """An enlarged image of `size` rows with marks over it, and a list of them below it."""
+    from PIL import Image, ImageDraw
+
+    scale, height = grey.height / size, _TEXT_PX + 4
+    shown = Image.new("RGB", (grey.width, grey.height + height * max(1, len(lines)) + 4))
+    shown.paste(grey)
+    draw = ImageDraw.Draw(shown)
+    if not lines:
+        draw.text((4, grey.height + 2), "nothing found in the residual", fill="white", font_size=_TEXT_PX)
+    for number, line in enumerate(lines, start=1):
+        colour = _COLOURS[line["kind"].split()[0]]
+        row0, col0, row1, col1 = ((end + 0.5) * scale for end in line["ends"])
+        if line["angle_deg"] is None:
+            radius = max(1.5 * scale, 6)
+            draw.ellipse((col0 - radius, row0 - radius, col0 + radius, row0 + radius), outline=colour, width=2)
+        else:
+            draw.line((col0, row0, col1, row1), fill=colour, width=2)
+        place = (min(max(col0 + 6, 2), grey.width - 12), min(max(row0 + 2, 2), grey.height - _TEXT_PX - 4))
+        draw.text(place, str(number), fill=colour, font_size=_TEXT_PX + 3, stroke_width=2, stroke_fill="black")
+        text = f"{number}: {line['kind']}, z {line['z']:.1f}, by chance at most {line['chance']:.1g}"
+        draw.text((4, grey.height + 2 + height * (number - 1)), text, fill=colour, font_size=_TEXT_PX)
     return shown
 
 

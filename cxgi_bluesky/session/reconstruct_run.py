@@ -29,6 +29,7 @@ def reconstruct_run(
     tile_maps: TileMaps | None = None,
     record: bool = True,
     details: bool = False,
+    residual: bool = False,
     speckles: str | Path | None = None,
     folder: str | Path | None = None,
     **options: Any,
@@ -55,6 +56,8 @@ def reconstruct_run(
         Store the image as a derived run (default True).
     details : bool, optional
         Estimate the uncertainty of each pixel too, which takes a few tenths of a second (default False).
+    residual : bool, optional
+        Look for lines and points that the image has lost (`residual_lines`; default False).
     speckles : path or str, optional
         File of the recorded patterns of a speckle run (default: as registered in `folder`).
     folder : path or str, optional
@@ -79,7 +82,8 @@ def reconstruct_run(
     if exposures.metadata.basis == "speckle":
         if pattern_set is not None:
             raise ConfigError("a subset by order is for Hadamard masks: a speckle run is reconstructed whole")
-        _refuse_for_speckles(reference_uid=reference_uid, tile_maps=tile_maps, details=details or None)
+        asked = {"details": details or None, "residual": residual or None}
+        _refuse_for_speckles(reference_uid=reference_uid, tile_maps=tile_maps, **asked)
         recorded = find_speckles(exposures.metadata.pattern_set or {}, path=speckles, folder=folder)
         dark = read_linked_dark(catalog, exposures, dark_uid)
         speckled = SpeckleMeasurement.from_exposures(exposures, recorded, dark=dark)
@@ -93,7 +97,7 @@ def reconstruct_run(
         )
         if pattern_set is not None:
             measurement = measurement.subset(pattern_set)
-        result = reconstruct_and_check(measurement, method=method, details=details, **options)
+        result = reconstruct_and_check(measurement, method=method, details=details, residual=residual, **options)
     if not record:
         return result, None
     pixel_um = exposures.board.pixel_um
