@@ -18,7 +18,7 @@ from scipy.sparse import csr_array, vstack
 MIN_LENGTH = 8.0  # px; what is shorter is a point
 _STEP_PX = 0.5
 _ANGLES = 90 / 64  # for 90 degrees, times the pixels per side
-_SAMPLES = 300_000  # of lines that are made at once
+_SAMPLES = 100_000  # of lines that are made at once
 
 
 @dataclass(frozen=True, eq=False)

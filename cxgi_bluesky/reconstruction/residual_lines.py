@@ -1,12 +1,12 @@
 """Lines and points that an image has lost although its data hold them: a search of the residual.
 
-A method that smooths takes a line as thin as a pixel for noise where no single coefficient shows it; all of them
-together may. So every line is held against the residual of the measured coefficients, r = y - H image: with g the
-coefficients of the line,
+A method that smooths takes a line as thin as a pixel for noise where no single coefficient shows it, although all of
+them together do. So every line is correlated with the residual of the measured coefficients, r = y - H image: with g
+the coefficients of the line,
 
     z = g . r / (|g| sigma).
 
-What the masks' errors have in common (a constant, u + v, and the same weighed with the image), the scale of the image
+What the masks' errors have in common (a constant, u + v, and the same weighted with the image), the scale of the image
 and the levels of its dark and bright ground are projected out of g and r before. sigma is the rms of r, so that errors
 nobody reported count too, or the measurement's own where that is larger: a flexible image fits part of the noise.
 """
@@ -42,7 +42,7 @@ _MAX_FOUND = 5
 _ROUNDING = 1e-5  # of the rms of the coefficients
 _PROBES = 24  # then |g| of a line is known to 15 %, enough to choose the candidates
 _CANDIDATE_Z = 0.67  # of the smallest z that is claimed, by such norms
-_FAINTEST = 0.2  # of the brightest that is possible: fainter ones are left by every method that smooths
+_FAINTEST = 0.2  # of the brightest that is possible: every method that smooths leaves fainter ones
 _SIGMAS = 2.0  # by which a line's brightness may exceed what is possible: noise adds to it
 _ALIKE_PX = 3.0  # nearer to one found before there is what is left of a line that lies between two of ours
 _MAX_CANDIDATES = 1000
@@ -68,7 +68,7 @@ class ResidualLine:
         (row0, col0, row1, col1): where the ground that the line crosses begins and ends, in pixels from 0, as the image
         is stored. Of a point both are the same.
     angle_deg : float or None
-        Tilt of the line: 0 upright, 90 lying; in -90..90. None for a point.
+        Tilt of the line: 0 upright, 90 lying; above -90, up to 90. None for a point.
     brightness : float
         What the image lacks along it, mean over its length, in the unit of an image of the measurement; negative for
         dark ones. At least a fifth of the image's range, and no more than there can be: the range, or a transmission
@@ -168,7 +168,7 @@ class _Residual:
     bright : ndarray of bool, shape (n, n)
         Where the image's ground is bright.
     brightest : float
-        Than which no line can be brighter, in the unit of the image: its range, or a transmission of 1.
+        The most that a line can differ from its ground, in the unit of the image: its range, or a transmission of 1.
     """
 
     index: NDArray[np.int64]
@@ -193,9 +193,10 @@ class _Residual:
             return None
         own = 0.0 if measurement.sigma_is_guessed else math.sqrt(float(np.mean(measurement.sigma[others] ** 2)))
         sigma = max(sigma, own)
-        scale = max(
-            1.0, float(measured @ predicted) / float(predicted @ predicted)
-        )  # of a smoothed image or a covariance
+        power = float(predicted @ predicted)
+        scale = (
+            max(1.0, float(measured @ predicted) / power) if power > 0 else 1.0
+        )  # a smoothed image's, a covariance's
         brightest = max(scale * float(np.ptp(image)), 1.0 if measurement.scale == "transmission" else 0.0)
         return cls(index, left / sigma, sigma, own / sigma, basis, bright, brightest)
 
@@ -218,7 +219,7 @@ class _Residual:
 
 
 def _ground(bright: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The two grounds without specks: one smaller than a line counts to the ground around it."""
+    """The two grounds without specks: what is smaller than a line belongs to the ground around it."""
     for wanted in (True, False):
         number, _ = label(bright == wanted)
         small = np.bincount(number.ravel()) < MIN_LENGTH
@@ -325,7 +326,7 @@ def _choose(residual: _Residual, min_z: float) -> _Candidates:
 def _strongest(residual: _Residual, min_z: float) -> Iterator[ResidualLine]:
     """The candidate with the largest z; then that of the residual without it and of those unlike it, and so on.
 
-    One that is too faint, or brighter than can be, is taken off as well, but not told.
+    One that is too faint, or brighter than a line can be, is taken off as well, but not reported.
     """
     candidates = _choose(residual, min_z)
     templates, left, freedom = candidates.templates, residual.values, residual.freedom

@@ -105,6 +105,19 @@ def test_details_say_how_much_was_measured_and_what_has_no_uncertainty(file, tmp
     assert "no uncertainty: method tval3 has none" in capsys.readouterr().out
 
 
+def test_what_the_image_has_lost_is_said_and_drawn(file, tmp_path, capsys):
+    out = tmp_path / "leaf.npy"
+    assert reconstruct(file, out, "--fraction", "0.3", "--residual", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["details"] == {"residual": str(tmp_path / "leaf-residual.png")}
+    assert isinstance(answer["quality"]["residual_lines"], list)
+    with Image.open(tmp_path / "leaf-residual.png") as picture:
+        assert picture.mode == "RGB"
+        assert picture.size > (512, 512)
+    assert reconstruct(file, out, "--fraction", "0.03", "--residual") == 2
+    assert "too few to search their residual for lines: measure at least 64" in capsys.readouterr().err
+
+
 def test_whole_sequencies_that_were_left_out_are_said(file, tmp_path, capsys):
     assert reconstruct(file, tmp_path / "a.npy", "--fraction", "0.5", "--order", "natural") == 0
     assert "CAUTION: 16 of the 32 row sequencies are not measured" in capsys.readouterr().out

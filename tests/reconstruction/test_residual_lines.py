@@ -9,7 +9,8 @@ import pytest
 
 from cxgi_bluesky import CxgiError, Measurement, residual_lines
 from cxgi_bluesky.masks.orders import sequency_grid
-from cxgi_bluesky.masks.pattern_set import PatternSet, coefficients
+from cxgi_bluesky.masks.pattern_set import PatternSet, coefficients, pattern
+from cxgi_bluesky.measurement.coefficients import Coefficients
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
 from cxgi_bluesky.reconstruction.line_runs import MIN_LENGTH, line_runs
@@ -91,6 +92,25 @@ def test_noise_alone_is_claimed_no_more_often_than_its_chance_says():
         chances.append(min((line.chance for line in found), default=1.0))
     for bound in (0.05, 0.3):
         assert np.mean(np.array(chances) <= bound) <= bound + 2 * math.sqrt(bound * (1 - bound) / len(chances))
+
+
+def test_behind_measured_masks_the_coefficients_are_predicted_with_them():
+    m, line = scan(PLATE), 0.8 * line_image(12, -3)
+    designed = np.array([pattern(SIZE, k) for k in m.pattern_index], dtype=np.float32)
+    masks = designed * (1 - 0.3 * np.random.default_rng(0).random(designed.shape, dtype=np.float32))
+    known = replace(m, masks=masks)
+    known = replace(
+        known, coefficient=known.predict(PLATE + line) + m.coefficient - coefficients(PLATE, m.pattern_index)
+    )
+    (found,) = residual_lines(known, PLATE)
+    assert found.angle_deg == pytest.approx(12, abs=4)
+    assert residual_lines(known, PLATE + line) == ()
+
+
+def test_validation_patterns_are_not_looked_at():
+    m = scan(PLATE + 0.8 * line_image(12, -3))
+    beyond = Coefficients(np.array([1023]), np.array([1e6]), None)
+    assert residual_lines(replace(m, validation=beyond), PLATE) == residual_lines(m, PLATE)
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1e30])

@@ -56,7 +56,7 @@ def test_what_is_stored_is_what_was_seen(s, run):
 
 
 def test_what_is_for_masks_is_refused_and_not_ignored(s, run):
-    for name, value in (("reference_uid", "none"), ("tile_maps", object()), ("details", True)):
+    for name, value in (("reference_uid", "none"), ("tile_maps", object()), ("details", True), ("residual", True)):
         with pytest.raises(CxgiError, match=f"{name}: for Hadamard masks alone"):
             s.reconstruct(run[0], record=False, **{name: value})
     with pytest.raises(CxgiError, match="leave reference_uid out"):
