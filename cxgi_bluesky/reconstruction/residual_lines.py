@@ -9,6 +9,8 @@ the coefficients of the line,
 What the masks' errors have in common (a constant, u + v, and the same weighted with the image), the scale of the image
 and the levels of its dark and bright ground are projected out of g and r before. sigma is the rms of r, so that errors
 nobody reported count too, or the measurement's own where that is larger: a flexible image fits part of the noise.
+Behind masks that are not known exactly errors grow with the edges of a pattern (`error_shares`); how much of the
+residual does so is found from the residual, and g and r are divided by it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import label
+from scipy.optimize import nnls
 from scipy.sparse import csr_array, eye_array
 from scipy.special import stdtr
 
@@ -31,7 +34,7 @@ from ..masks.orders import sequency_grid
 from ..masks.pattern_set import coefficients
 from ..masks.transform import hadamard_matrix, walsh_hadamard_2d
 from ..measurement.measurement import Measurement
-from .error_model.noise import MIN_PATTERNS
+from .error_model.noise import MIN_PATTERNS, error_shares, mask_knowledge
 from .line_runs import MIN_LENGTH, LineRuns, join_runs, line_runs
 
 Array = NDArray[np.float64]
@@ -47,6 +50,8 @@ _SIGMAS = 2.0  # by which a line's brightness may exceed what is possible: noise
 _ALIKE_PX = 3.0  # nearer to one found before there is what is left of a line that lies between two of ours
 _MAX_CANDIDATES = 1000
 _AT_ONCE = 100
+_REWEIGHTED = 10
+_MIN_VARIANCE = 0.01  # of a coefficient, over the mean
 _MIN_SHARE = 0.1  # of |g|^2 after the projection: less says more of what was projected out than of the line
 _KINDS: dict[tuple[bool, bool], Kind] = {
     (False, False): "bright line",
@@ -157,8 +162,10 @@ class _Residual:
     ----------
     index : ndarray of int, shape (M,)
         The patterns.
+    weight : ndarray, shape (M,)
+        By which coefficients are multiplied, so that the errors of all are alike; its inverse square has a mean of 1.
     values : ndarray, shape (M,)
-        In units of `sigma`.
+        Weighted, in units of `sigma`.
     sigma : float
         In the unit of the coefficients: rms over the degrees of freedom, or the measurement's own where that is larger.
     floor : float
@@ -172,6 +179,7 @@ class _Residual:
     """
 
     index: NDArray[np.int64]
+    weight: Array
     values: Array
     sigma: float
     floor: float
@@ -186,19 +194,26 @@ class _Residual:
         index = measurement.pattern_index[others]
         bright = _ground(image > image_levels(image).threshold)
         measured, predicted = measurement.coefficient[others], measurement.predict(image)[others]
-        basis = _orthonormal(np.column_stack([predicted, _projected_out(image, bright, index)]))
-        left = measured - basis @ (basis.T @ measured)
-        sigma = math.sqrt(float(left @ left) / (len(left) - basis.shape[1]))
-        if not sigma > _ROUNDING * math.sqrt(float(np.mean(measured**2))):
+        columns = np.column_stack([predicted, _projected_out(image, bright, index)])
+        weight = np.ones(len(index))
+        left, basis = _project_out(measured, columns)
+        if not np.mean(left**2) > _ROUNDING**2 * np.mean(measured**2):
             return None
-        own = 0.0 if measurement.sigma_is_guessed else math.sqrt(float(np.mean(measurement.sigma[others] ** 2)))
+        shares = error_shares(measurement.size, mask_knowledge(measurement)).ravel()[index]
+        if np.ptp(shares) > 0:
+            variance = _fit_variance(left, shares)
+            weight = np.sqrt(np.mean(variance) / variance)
+            left, basis = _project_out(measured * weight, columns * weight[:, None])
+        sigma = math.sqrt(float(left @ left) / (len(left) - basis.shape[1]))
+        known = not measurement.sigma_is_guessed
+        own = math.sqrt(float(np.mean((measurement.sigma[others] * weight) ** 2))) if known else 0.0
         sigma = max(sigma, own)
         power = float(predicted @ predicted)
         scale = (
             max(1.0, float(measured @ predicted) / power) if power > 0 else 1.0
         )  # a smoothed image's, a covariance's
         brightest = max(scale * float(np.ptp(image)), 1.0 if measurement.scale == "transmission" else 0.0)
-        return cls(index, left / sigma, sigma, own / sigma, basis, bright, brightest)
+        return cls(index, weight, left / sigma, sigma, own / sigma, basis, bright, brightest)
 
     @property
     def freedom(self) -> int:
@@ -206,14 +221,19 @@ class _Residual:
         return len(self.index) - self.basis.shape[1]
 
     def project(self, rows: Array) -> Array:
-        """Coefficients of some images, shape (R, M), without what is projected out."""
+        """Weighted coefficients, shape (R, M), without what is projected out."""
         projected: Array = rows - (rows @ self.basis) @ self.basis.T
         return projected
 
+    def transform(self, images: NDArray[np.float32]) -> Array:
+        """Weighted coefficients of some images: (R, n, n) to (R, M)."""
+        rows: Array = walsh_hadamard_2d(images).reshape(len(images), -1)[:, self.index] * self.weight
+        return rows
+
     def transform_back(self, rows: Array) -> Array:
-        """H^T of some coefficients: (R, M) to (R, n, n)."""
+        """The adjoint of `transform`: (R, M) to (R, n, n)."""
         grid = np.zeros((len(rows), self.bright.size))
-        grid[:, self.index] = rows
+        grid[:, self.index] = rows * self.weight
         images: Array = walsh_hadamard_2d(grid.reshape(-1, *self.bright.shape))
         return images
 
@@ -246,11 +266,22 @@ def _projected_out(image: Array, bright: NDArray[np.bool_], index: NDArray[np.in
     )
 
 
-def _orthonormal(columns: Array) -> Array:
+def _project_out(values: Array, columns: Array) -> tuple[Array, Array]:
+    """Values, shape (M,), without their part in the span of some columns, and an orthonormal basis of it."""
     length = np.linalg.norm(columns, axis=0)
-    left, singular, _ = np.linalg.svd(columns[:, length > 0] / length[length > 0], full_matrices=False)
-    basis: Array = left[:, singular > 1e-6]
-    return basis
+    vectors, singular, _ = np.linalg.svd(columns[:, length > 0] / length[length > 0], full_matrices=False)
+    basis: Array = vectors[:, singular > 1e-6]
+    return values - basis @ (basis.T @ values), basis
+
+
+def _fit_variance(residual: Array, shares: Array) -> Array:
+    """The variance a + b * shares of the residual, a and b at least 0: least squares, weighted by itself."""
+    power = residual**2 / np.mean(residual**2)
+    laws, variance = np.column_stack([np.ones(len(shares)), shares / np.mean(shares)]), np.ones(len(shares))
+    for _ in range(_REWEIGHTED):
+        found, _ = nnls(laws / variance[:, None], power / variance)
+        variance = np.maximum(laws @ found, _MIN_VARIANCE)
+    return variance
 
 
 # ---------------------------------------------------------------- lines and points
@@ -316,7 +347,7 @@ def _choose(residual: _Residual, min_z: float) -> _Candidates:
     for first in range(0, len(runs), _AT_ONCE):
         rows = slice(first, first + _AT_ONCE)
         images = runs.weights[rows].toarray().reshape(-1, *residual.bright.shape)
-        whole = walsh_hadamard_2d(images).reshape(len(images), -1)[:, residual.index]
+        whole = residual.transform(images)
         templates[rows] = np.where(runs.bright[rows], -1, 1)[:, None] * residual.project(whole)
         kept[rows] = np.sum(templates[rows] ** 2, axis=1) > _MIN_SHARE * np.sum(whole**2, axis=1)
     runs = runs.take(np.flatnonzero(kept))
