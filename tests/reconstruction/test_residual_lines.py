@@ -107,6 +107,17 @@ def test_behind_measured_masks_the_coefficients_are_predicted_with_them():
     assert residual_lines(known, PLATE + line) == ()
 
 
+def test_errors_that_grow_with_the_edges_of_a_pattern_count_where_they_are():
+    line = 0.8 * line_image(12, -3)
+    exact = signed_measurement(PLATE + line, PATTERNS)
+    u, v = (each[exact.pattern_index] for each in sequency_grid(SIZE))
+    error = 15 * (u + v) / SIZE * np.random.default_rng(0).normal(size=len(exact))
+    m = replace(exact, coefficient=exact.coefficient + error, sigma=np.ones(len(exact)))
+    (alike,) = (found for found in residual_lines(m, PLATE, min_z=2.0) if found.angle_deg == pytest.approx(12, abs=4))
+    (weighted,) = residual_lines(replace(m, source={"coding": "binary"}), PLATE)
+    assert weighted.z > alike.z + 1
+
+
 def test_validation_patterns_are_not_looked_at():
     m = scan(PLATE + 0.8 * line_image(12, -3))
     beyond = Coefficients(np.array([1023]), np.array([1e6]), None)
