@@ -23,8 +23,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
-from scipy.optimize import nnls
 from scipy.sparse import csr_array, eye_array
 from scipy.special import stdtr
 
@@ -240,6 +238,8 @@ class _Residual:
 
 def _ground(bright: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The two grounds without specks: what is smaller than a line belongs to the ground around it."""
+    from scipy.ndimage import label
+
     for wanted in (True, False):
         number, _ = label(bright == wanted)
         small = np.bincount(number.ravel()) < MIN_LENGTH
@@ -276,6 +276,8 @@ def _project_out(values: Array, columns: Array) -> tuple[Array, Array]:
 
 def _fit_variance(residual: Array, shares: Array) -> Array:
     """The variance a + b * shares of the residual, a and b at least 0: least squares, weighted by itself."""
+    from scipy.optimize import nnls
+
     power = residual**2 / np.mean(residual**2)
     laws, variance = np.column_stack([np.ones(len(shares)), shares / np.mean(shares)]), np.ones(len(shares))
     for _ in range(_REWEIGHTED):
