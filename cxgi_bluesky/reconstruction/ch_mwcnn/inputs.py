@@ -7,8 +7,9 @@ coefficients' errors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,29 @@ def join(inputs: Sequence[NetworkInput]) -> NetworkInput:
     return NetworkInput(**{name: torch.cat([getattr(given, name) for given in inputs]) for name in names})
 
 
+def with_min_variance(given: NetworkInput, max_snr_db: float) -> NetworkInput:
+    """The same, no coefficient told to be more certain than at a signal-to-noise ratio; k = 0 is left alone.
+
+    Parameters
+    ----------
+    given : NetworkInput
+    max_snr_db : float
+        20 log10 of the rms of the measured coefficients without k = 0 over sigma.
+
+    Returns
+    -------
+    NetworkInput
+        The one given where nothing lies below.
+    """
+    power = given.coefficients.square().sum(dim=(1, 2, 3), keepdim=True)
+    least = power / given.measured.sum(dim=(1, 2, 3), keepdim=True) * 10 ** (-max_snr_db / 10)
+    least = least * given.measured
+    least[..., 0, 0] = 0
+    if not (given.variance < least).any():
+        return given
+    return replace(given, variance=torch.maximum(given.variance, least))
+
+
 # ---------------------------------------------------------------- initial images
 
 
@@ -205,7 +229,9 @@ class PreparedInput:
     parameters: dict[str, Any]
 
 
-def prepare(measurement: Measurement, initial: NDArray[Any] | None = None) -> PreparedInput:
+def prepare(
+    measurement: Measurement, initial: NDArray[Any] | None = None, *, max_snr_db: float = math.inf
+) -> PreparedInput:
     """Prepare a measurement for the network.
 
     Parameters
@@ -213,10 +239,13 @@ def prepare(measurement: Measurement, initial: NDArray[Any] | None = None) -> Pr
     measurement : Measurement
     initial : ndarray, shape (n, n), optional
         In the unit of the measurement, if there is a better initial image than `initial_images` makes.
+    max_snr_db : float, optional
+        Highest signal-to-noise ratio that the network is told (`with_min_variance`); unlimited by default.
     """
     prepared, common = PreparedMeasurement.from_measurement(measurement).without_common_error()
     noise = prepared.noise
-    given = input_of(with_model_error(prepared, noise))
+    as_measured = input_of(with_model_error(prepared, noise))
+    given = with_min_variance(as_measured, max_snr_db)
     if initial is not None:
         start = (torch.from_numpy(initial).float()[None, None] - given.mean) / given.deviation
     else:
@@ -230,6 +259,8 @@ def prepare(measurement: Measurement, initial: NDArray[Any] | None = None) -> Pr
         "model_sigma": noise.model_sigma,
         "sigma_origin": noise.origin,
     }
+    if given is not as_measured:
+        parameters["max_snr_db"] = max_snr_db
     return PreparedInput(given, start, parameters)
 
 

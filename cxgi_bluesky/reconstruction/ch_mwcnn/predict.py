@@ -19,7 +19,7 @@ from ...measurement.measurement import Measurement
 from .inputs import NetworkInput, PreparedInput, join, prepare
 from .network import CHMWCNN
 from .sigma_calibration import log_sigma_to_scale
-from .training_domain import check_trained_size, find_etched_sizes, list_warnings
+from .training_domain import check_trained_size, find_etched_sizes, find_max_snr_db, list_warnings
 from .weights import LoadedNetwork, load_network
 
 
@@ -52,6 +52,8 @@ def ch_mwcnn(
 ) -> tuple[Image, dict[str, Any]]:
     """Reconstruct with the network, which is given the size of the coefficients' errors (`noise`).
 
+    A sigma below those of its training would make the image worse: it is given the smallest of these.
+
     Parameters
     ----------
     measurement : Measurement
@@ -67,7 +69,8 @@ def ch_mwcnn(
     -------
     image : ndarray, shape (n, n)
     parameters : dict
-        ``cautions``: in what the measurement is unlike any that the network was trained on.
+        ``cautions``: in what the measurement is unlike any that the network was trained on. ``max_snr_db``, where
+        sigma was below those of the training: the signal-to-noise ratio (dB) that the network was told.
 
     Raises
     ------
@@ -174,7 +177,7 @@ def _check(
 ) -> PreparedInput:
     domain = loaded.card["known"]
     check_trained_size(domain, measurement.size)
-    ready = prepare(measurement, initial)
+    ready = prepare(measurement, initial, max_snr_db=find_max_snr_db(loaded.card))
     model_error = ready.parameters["model_sigma"] > 0
     warnings = list_warnings(domain, ready.given, model_error=model_error, etched_sizes=find_etched_sizes(loaded.card))
     return replace(ready, parameters={"weights_sha256": loaded.sha256, **ready.parameters, "cautions": list(warnings)})

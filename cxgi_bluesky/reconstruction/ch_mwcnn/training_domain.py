@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,19 @@ def find_etched_sizes(card: Mapping[str, Any]) -> tuple[int, ...] | None:
         return tuple(sorted(int(size) for size, boards in count.items() if boards))
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def find_max_snr_db(card: Mapping[str, Any]) -> float:
+    """The highest signal-to-noise ratio of the training (dB), by its card; infinite if that does not say.
+
+    It is 20 log10 of the rms of the measured coefficients without k = 0 over sigma.
+    """
+    try:
+        _, highest = card["training"]["noise"]["snr_db"]
+        highest = float(highest)
+    except (KeyError, TypeError, ValueError):
+        return math.inf
+    return highest if math.isfinite(highest) else math.inf
 
 
 def list_warnings(
