@@ -229,7 +229,7 @@ def test_scan_list_reconstruct_and_show(tmp_path, monkeypatch, capsys):
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["exposures"] == 64
     assert numbers["reference_exposures"] == 4 + 4 + 4
-    assert numbers["shutter_open_s"] == 64 + 12
+    assert numbers["shutter_open_s"] == numbers["exposure_s"] * (64 + 12)
     assert set(numbers["methods"]) == set(METHOD_NAMES)
     for values in numbers["methods"].values():
         assert {"cnr", "psnr_db", "ssim", "seconds"} <= set(values)

@@ -11,7 +11,6 @@ from bluesky import RunEngine
 
 from ...devices.simulated.beamline import simulated_beamline
 from ...masks.board import MaskBoard
-from ...masks.pattern_set import PatternSet
 from ...measurement.documents import cxgi_block
 from ...measurement.exposures import Exposures
 from ...measurement.measurement import Measurement
@@ -24,7 +23,6 @@ from .run import DemoScan, Echo
 if TYPE_CHECKING:
     from .command import DemoOptions
 
-EXPOSURE_S = 1.0  # as in the scan of a session
 SAME = 1e-9  # relative: what units and text may change
 WITHIN = 1.5  # times what two seeds differ by; a pair of runs does not show it more precisely
 IDENTICAL, AGREES, DIFFERS = "the very buckets", "within the noise", "APART BY MORE THAN THE NOISE"
@@ -105,7 +103,7 @@ def compare_with_simulated(
     echo("The same scan on soft devices, with the same seed and with another ...")
     mine = Exposures.from_documents(_without_monitor(scanned.run.documents()))
     seeds = (asked.seed, asked.seed + 1)
-    soft, other = (_run_simulated(board, asked.object_name, seed, scanned.pattern_set, incident) for seed in seeds)
+    soft, other = (_run_simulated(board, asked.object_name, seed, scanned, incident) for seed in seeds)
     patterns, identical, chi2 = _compare(mine, soft)
     _, _, of_seeds = _compare(other, soft)
     images = [_images(exposures) for exposures in (mine, soft, other)]
@@ -122,13 +120,14 @@ def _without_monitor(documents: Any) -> Any:
         yield name, document
 
 
-def _run_simulated(board: MaskBoard, object_name: str, seed: int, pattern_set: PatternSet, incident: bool) -> Exposures:
+def _run_simulated(board: MaskBoard, object_name: str, seed: int, scanned: DemoScan, incident: bool) -> Exposures:
     line = simulated_beamline(board, object_name, seed=seed)
     measured, engine = Exposures(), RunEngine({})
     engine.subscribe(measured)
     devices = (line.stage, line.shutter, line.diode)
     stage = line.object_stage if incident else None
-    engine(mask_scan(*devices, board=board, pattern_set=pattern_set, exposure_s=EXPOSURE_S, object_stage=stage))
+    patterns, exposure_s = scanned.pattern_set, scanned.exposure_s
+    engine(mask_scan(*devices, board=board, pattern_set=patterns, exposure_s=exposure_s, object_stage=stage))
     return measured
 
 
@@ -188,7 +187,7 @@ class Counts:
             By the IOC: `openings`, `exposures`, `open_s` (s) and `shutter`.
         """
         lit = sum(len(scanned.exposures.streams[name]) for name in LIT)
-        exposure_s = scanned.exposures.metadata.exposure_s or EXPOSURE_S
+        exposure_s = scanned.exposure_s
         readings = max(1, round(exposure_s / getattr(diode, "reading_s", exposure_s)))
         run = Count(scanned.openings, lit * readings, lit * exposure_s)
         return cls(run, Count(reported["openings"], reported["exposures"], reported["open_s"]), reported["shutter"])

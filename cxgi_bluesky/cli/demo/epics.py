@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .command import DemoOptions
 
 END_S = 15.0
+EXPOSURE_S = 1.0  # a Keithley takes ten readings in it, each over Channel Access
 
 
 def leave_channel_access() -> None:
@@ -200,7 +201,8 @@ def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, ech
     file = folder / "beamline.yml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     s = session.start(sim=False, beamline=file, data=asked.data)
-    scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, over Channel Access with {file}", echo)
+    description = f"object {asked.object_name!r}, over Channel Access with {file}"
+    scanned = scan(s, asked.fraction, EXPOSURE_S, description, echo)
     leave_channel_access()
     unregister(s.shutter)
     counts = Counts.from_scan(scanned, s.diode, ioc.end())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .command import DemoOptions
 
 Echo = Callable[[str], None]
+EXPOSURE_S = 3.0  # simulated; after 1 s a tile the gap of the gold object is lost in the noise
 AFFINE = "after a least-squares affine fit to the truth, for every method"
 
 
@@ -59,7 +60,7 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) 
         object_parameters=object_parameters,
         seed=asked.seed,
     )
-    scanned = scan(s, asked.fraction, f"object {asked.object_name!r}, 1 s each (simulated)", echo)
+    scanned = scan(s, asked.fraction, EXPOSURE_S, f"object {asked.object_name!r}, simulated", echo)
     echo(f"Shutter {s.shutter.state.get()}, open for {scanned.open_s:.0f} s in {scanned.openings} exposures")
     assert isinstance(s.beamline, SimulatedBeamline)
     return show(asked, s, scanned, s.beamline.simulation.truth, out, echo)
@@ -75,6 +76,8 @@ class DemoScan:
     Attributes
     ----------
     uid : str
+    exposure_s : float
+        Exposure time per tile (s).
     run : the run of the catalog
     pattern_set : PatternSet
     exposures : Exposures
@@ -87,6 +90,7 @@ class DemoScan:
     """
 
     uid: str
+    exposure_s: float
     run: Any
     pattern_set: PatternSet
     exposures: Exposures
@@ -98,6 +102,7 @@ class DemoScan:
         """Plain values."""
         return {
             "run_uid": self.uid,
+            "exposure_s": self.exposure_s,
             "exposures": len(self.exposures),
             "reference_exposures": self.exposures.reference_exposures,
             "shutter_open_s": self.open_s,
@@ -106,7 +111,7 @@ class DemoScan:
         }
 
 
-def scan(s: Session, fraction: float, description: str, echo: Callable[[str], None]) -> DemoScan:
+def scan(s: Session, fraction: float, exposure_s: float, description: str, echo: Callable[[str], None]) -> DemoScan:
     """Scan the object of a session.
 
     Parameters
@@ -114,8 +119,10 @@ def scan(s: Session, fraction: float, description: str, echo: Callable[[str], No
     s : Session
     fraction : float
         Sampling fraction.
+    exposure_s : float
+        Exposure time per tile (s).
     description : str
-        Of the object and the exposure time, for the user.
+        Of the object, for the user.
     echo : callable
 
     Raises
@@ -126,21 +133,21 @@ def scan(s: Session, fraction: float, description: str, echo: Callable[[str], No
     pattern_set = s.pattern_set(fraction)
     echo(
         f"Scanning {pattern_set.count} of {pattern_set.size**2} patterns of board {s.board.name} "
-        f"({s.board.metal}, D_r {s.board.d_r:.0%}), {description}"
+        f"({s.board.metal}, D_r {s.board.d_r:.0%}), {exposure_s:g} s each, {description}"
     )
-    uid = _scan_or_report_rest(s, pattern_set)
+    uid = _scan_or_report_rest(s, pattern_set, exposure_s)
     live = s.wait_for_images()
     run = find_run(s.catalog, uid)
     open_s, openings = float(s.shutter.open_s.get()), int(s.shutter.openings.get())
-    return DemoScan(uid, run, pattern_set, read_exposures(run), live, open_s, openings)
+    return DemoScan(uid, exposure_s, run, pattern_set, read_exposures(run), live, open_s, openings)
 
 
-def _scan_or_report_rest(s: Session, pattern_set: PatternSet) -> str:
+def _scan_or_report_rest(s: Session, pattern_set: PatternSet, exposure_s: float) -> str:
     """Run the scan; Ctrl-C ends it cleanly and reports what can still be done with it."""
     uids: list[str] = []
     s.RE.subscribe(lambda _, start: uids.append(start["uid"]), "start")
     try:
-        s.RE(s.scan(pattern_set=pattern_set))
+        s.RE(s.scan(pattern_set=pattern_set, exposure_s=exposure_s))
     except RunEngineInterrupted:
         logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # it would print a traceback of our own abort
         s.RE.abort("interrupted from the keyboard")
@@ -183,7 +190,7 @@ def show(
         name: {**compare(r.image, truth), "seconds": r.seconds, "held_out": r.quality["held_out"]}
         for name, r in images.items()
     }
-    save_images(out, truth, images, numbers, cnr_curves(measurement, truth))
+    save_images(out, truth, images, numbers, cnr_curves(measurement, truth), exposure_s=scanned.exposure_s)
     echo(table(numbers))
     echo(f"Images in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
     return {
@@ -281,6 +288,8 @@ def save_images(
     results: dict[str, Reconstruction],
     numbers: dict[str, dict[str, Any]],
     curves: dict[str, list[tuple[int, float]]],
+    *,
+    exposure_s: float,
 ) -> None:
     """Write object.png, one PNG a method, cnr.png, and overview.png with all of it.
 
@@ -296,6 +305,8 @@ def save_images(
         By method, `cnr` and `psnr_db` (dB) among them.
     curves : dict of str to list of (int, float)
         Those of `cnr_curves`.
+    exposure_s : float
+        Exposure time per tile (s).
     """
     from PIL import Image
 
@@ -303,7 +314,9 @@ def save_images(
     for name, result in results.items():
         result.save(out / f"{name}.png")
     _figure_of_curves(out / "cnr.png", curves)
-    _overview(out / "overview.png", truth, results, numbers)
+    count = next(iter(results.values())).exposures
+    title = f"{count} of {truth.size} patterns ({count / truth.size:.2%}), {exposure_s:g} s each, simulated"
+    _overview(out / "overview.png", truth, results, numbers, title)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -329,7 +342,11 @@ def _figure_of_curves(path: Path, curves: dict[str, list[tuple[int, float]]]) ->
 
 
 def _overview(
-    path: Path, truth: np.ndarray[Any, Any], results: dict[str, Reconstruction], numbers: dict[str, dict[str, Any]]
+    path: Path,
+    truth: np.ndarray[Any, Any],
+    results: dict[str, Reconstruction],
+    numbers: dict[str, dict[str, Any]],
+    title: str,
 ) -> None:
     figure = _figure(3 * (len(results) + 1), 3.5)
     axes = figure.subplots(1, len(results) + 1)
@@ -342,6 +359,5 @@ def _overview(
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
-    count = next(iter(results.values())).exposures
-    figure.suptitle(f"{count} of {truth.size} patterns ({count / truth.size:.2%}), simulated")
+    figure.suptitle(title)
     figure.savefig(path, dpi=110)
