@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.paper import paper
-from benchmarks.paper.rows import REFERENCES, ObjectResult, Reference
+from benchmarks.paper.rows import REFERENCES, ObjectResult, Reference, Score
+from benchmarks.paper.run import gold_scan
 
 Image = NDArray[Any]
 Results = Mapping[tuple[str, str, int], Any]
@@ -33,7 +34,8 @@ def draw_figures(folder: Path, results: Results, numbers: Mapping[str, Any], fig
         objects = results["fig3", "objects", 0]
         _objects(folder / "fig3.png", {name: objects[name] for name in ("CAS", "gear")}, None)
     if "fig4" in figures:
-        _objects(folder / "fig4.png", results["fig4", "objects", 0], results["fig4", "resolution", 0].direct)
+        scans = {f"{s:g} s": results["fig4", gold_scan(s), 0]["gold"] for s in paper.GOLD_EXPOSURES_S}
+        _objects(folder / "fig4.png", scans, results["fig4", "resolution", 0].direct)
 
 
 def _figure(width: float, height: float) -> Any:
@@ -92,22 +94,27 @@ _ROW_TITLES: dict[Reference, str] = {False: "no reference", True: "reference sca
 
 
 def _objects(path: Path, objects: Mapping[str, ObjectResult], direct: Image | None) -> None:
-    """One block of rows an object: a row for each kind of reference, a column for each method."""
+    """One block of rows an object or exposure time: a row for each kind of reference, a column for each method."""
     made = {method for result in objects.values() for method, _ in result.pictures}
     methods = [*paper.METHODS, *sorted(made - set(paper.METHODS))]
     height = len(objects) * len(REFERENCES)
     figure = _figure(2.4 * (len(methods) + 1), 2.5 * height)
     axes = iter(figure.subplots(height, len(methods) + 1, squeeze=False))
     for name, result in objects.items():
-        cnr = {(score.method, score.reference): score.cnr for score in result.scores}
+        titles = {(score.method, score.reference): _title(score) for score in result.scores}
         for reference in REFERENCES:
             first, *others = next(axes)
             if reference is False:
                 _show(first, result.truth, f"{name}: true transmission")
             else:
-                _show(first, direct if reference is True else None, "direct image" if direct is not None else "")
+                _show(first, direct if reference is True else None, "direct image")
             for axis, method in zip(others, methods, strict=True):
                 key = method, reference
-                _show(axis, result.pictures.get(key), f"{method}, CNR {cnr[key]:.2f}" if key in cnr else "")
-            others[0].set_ylabel(_ROW_TITLES[reference])
+                _show(axis, result.pictures.get(key), titles.get(key, ""))
+            others[0].set_ylabel(f"{name}, {_ROW_TITLES[reference]}")
     figure.savefig(path, dpi=100)
+
+
+def _title(score: Score) -> str:
+    title = f"{score.method}, CNR {score.cnr:.2f}"
+    return title if score.gap is None else f"{title}, gap {max(score.gap.amplitude, 0):.2f}"

@@ -44,7 +44,7 @@ class GapScore:
     Attributes
     ----------
     amplitude : float
-        Fitted over true brightness of the gap along its whole length; 1 is right, NaN for an image without contrast.
+        Fitted over true brightness of the gap along its whole length; 1 is right, 0 for an image without contrast.
     segments : int
         Of the eight pieces of its length, those whose amplitude is above 3 sigma, and 0.1 at least.
     width_px : float
@@ -84,7 +84,7 @@ def score_gap(image: Image, truth: Image) -> GapScore:
     dark = (np.abs(across) > _NEAR_PX) & (np.abs(across) < _FAR_PX)
     contrast = float(image[truth > 0.99].mean() - image[dark].mean())
     if not contrast > 0:
-        return GapScore(math.nan, 0, math.nan)
+        return GapScore(0.0, 0, math.nan)
     scaled = np.asarray(image, dtype=np.float64) / contrast
     length = along.max() - along.min() + 1e-9
     piece = ((along - along.min()) / length * SEGMENTS).astype(int)

@@ -19,6 +19,8 @@ CNR: dict[tuple[str, str], float] = {
 SPOT_UM = (30.0, 37.0)  # across and down, by a knife edge
 GAP_UM = 10.0
 EXPOSURES = {"cu32": 1024, "au64": 768}
+TVAL3_AS_MEASURED = "TVAL3, common error kept"  # without a step of ours that the paper does not name
+GOLD_EXPOSURES_S = (1.0, 3.0, 10.0)  # ours: the paper does not tell its own
 EXPOSURES_AT_THE_PEAK = 300
 EXPOSURES_SHOWN = {"hadamard": (128, 512, 1024), "sandpaper": (5000, 10000, 128, 512, 1024)}
 # Method of `reconstruct` and its options. TV/L2 as it is in the books takes masks for the design; the package's own

@@ -10,14 +10,15 @@ from string import Template
 from typing import Any
 
 from benchmarks.paper import paper
+from benchmarks.paper.gold_gap import SHOWN_SEGMENTS, TRUE_WIDTH_PX, WIDTH_ERROR
 from benchmarks.paper.rows import CAMERA_NOISE, REFERENCE_NAMES
-from benchmarks.paper.scans import ORDER
+from benchmarks.paper.scans import EXPOSURE_S, ORDER
+from benchmarks.suite.network_tables import GAP_HEAD
 from benchmarks.suite.pnp_bm3d import NAME as PEER_NAME
 from benchmarks.suite.pnp_bm3d import NOT_INSTALLED
 from cxgi_bluesky.errors import CxgiError
 
 Numbers = dict[str, Any]
-_NARROW_IN_GAPS = 2
 PAGE, TABLE = "reproduction.md", "reproduction.json"
 NOTHING = "-"
 LEGEND = (
@@ -130,31 +131,37 @@ def _ratios(rows: Sequence[Numbers], most: int) -> str:
 
 def _rows_table(rows: Sequence[Numbers], *, gap: bool) -> str:
     head = [
-        "object",
+        "exposure s" if gap else "object",
         "method",
         "reference",
         "CNR",
         "paper",
         "PSNR dB",
         "SSIM",
-        *(["gap um"] if gap else []),
+        *(GAP_HEAD if gap else []),
         "supported",
     ]
     cells = [
         [
-            row["object"],
+            f"{row['exposure_s']:g}" if gap else row["object"],
             row["method"],
             REFERENCE_NAMES[row["reference"]],
             _pm(row["cnr_mean"], row["cnr_std"]),
             _pm(row["paper_cnr"], None),
             f"{row['psnr_db']:.1f}",
             f"{row['ssim']:.2f}",
-            *([_pm(row["gap_um"], None, 0)] if gap else []),
+            *(gap_cells(row) if gap else []),
             NOTHING if row["supported"] is None else f"{row['supported']:.0%}",
         ]
         for row in rows
     ]
     return _table(head, cells)
+
+
+def gap_cells(row: Numbers) -> list[str]:
+    """Brightness, segments and width of the gap, as `GAP_HEAD` names them."""
+    keys = (("gap_brightness", 2), ("gap_segments", 1), ("gap_um", 0))
+    return [_pm(row[key], None, digits) for key, digits in keys]
 
 
 def _legend(rows: Sequence[Numbers]) -> str:
@@ -221,21 +228,35 @@ def _figure3(numbers: Numbers) -> dict[str, str]:
         "rankings": f"{_ranking(rows, 'CAS')}\n{_ranking(rows, 'gear')}",
         "gains": _gains(rows, "CAS"),
         "gears": "\n".join(f"- `{name}`: {_pm(row['cnr_mean'], row['cnr_std'])}" for name, row in gears.items()),
+        **_kept(rows),
         "nearest": f"Nearest to the paper's {wanted:.2f} is `{nearest['object']}`.",
         "d_r": _d_r(numbers["d_r"]),
     }
 
 
+def _kept(rows: Sequence[Numbers]) -> dict[str, str]:
+    """CNR without a reference of TVAL3, with and without its first step, and of GI."""
+    cnr = {(row["object"], row["method"]): row["cnr_mean"] for row in rows if row["reference"] is False}
+    methods = {"gi": "GI", "tval3": "TVAL3", "kept": paper.TVAL3_AS_MEASURED}
+    return {
+        f"{name.lower()}_{key}": f"{cnr[name, method]:.2f}"
+        for name in ("CAS", "gear")
+        for key, method in methods.items()
+    }
+
+
 def _figure4(numbers: Numbers) -> dict[str, str]:
     rows, resolution = numbers["rows"], numbers["resolution"]
+    shortest = [row for row in rows if row["exposure_s"] == EXPOSURE_S]
     first, last = resolution["edges"][0], resolution["edges"][-1]
     return {
         "table": _rows_table(rows, gap=True),
         "legend": _legend(rows),
         "gap": f"{paper.GAP_UM:.0f}",
-        "resolved": _resolved(rows),
-        "rankings": _ranking(rows, "gold"),
-        "gains": _gains(rows, "gold"),
+        "true_width": f"{10 * TRUE_WIDTH_PX:.1f}",
+        "shown": _shown(rows),
+        "rankings": _ranking(shortest, "gold"),
+        "gains": _gains(shortest, "gold"),
         "d_r": _d_r(numbers["d_r"]),
         "knife": _knife(resolution["knife_edge"]),
         "edges": _edges(resolution["edges"]),
@@ -247,13 +268,30 @@ def _figure4(numbers: Numbers) -> dict[str, str]:
     }
 
 
-def _resolved(rows: Sequence[Numbers]) -> str:
-    """Whose images show a line about as narrow as the gap."""
-    narrow = [r for r in rows if r["gap_um"] is not None and r["gap_um"] < _NARROW_IN_GAPS * paper.GAP_UM]
-    if not narrow:
-        return "none of these images resolves it"
-    names = ", ".join(f"{row['method']} ({REFERENCE_NAMES[row['reference']]})" for row in narrow)
-    return f"a line less than {_NARROW_IN_GAPS * paper.GAP_UM:.0f} um wide have {names}"
+def _shown(rows: Sequence[Numbers]) -> str:
+    """For each exposure time, whose images show the gap along its length, and whose of these have its width."""
+    lines = []
+    for exposure_s in dict.fromkeys(row["exposure_s"] for row in rows):
+        mine = [row for row in rows if row["exposure_s"] == exposure_s]
+        shown = [row for row in mine if row["gap_segments"] >= SHOWN_SEGMENTS]
+        lines.append(
+            f"- {exposure_s:g} s: shown by {_named(shown)}; missed by {_named(r for r in mine if r not in shown)}."
+        )
+    true_um = 10 * TRUE_WIDTH_PX
+    narrow = [row for row in rows if row["gap_um"] and abs(row["gap_um"] / true_um - 1) <= WIDTH_ERROR]
+    whose = ", ".join(
+        f"{row['method']} ({REFERENCE_NAMES[row['reference']]}, {row['exposure_s']:g} s)" for row in narrow
+    )
+    lines.append(f"- Its width to {WIDTH_ERROR:.0%}: {whose or 'no image has it'}.")
+    return "\n".join(lines)
+
+
+def _named(rows: Iterable[Numbers]) -> str:
+    """Methods with the kinds of reference of their rows."""
+    kinds: dict[str, list[str]] = {}
+    for row in rows:
+        kinds.setdefault(row["method"], []).append(REFERENCE_NAMES[row["reference"]])
+    return ", ".join(f"{method} ({', '.join(names)})" for method, names in kinds.items()) or "none"
 
 
 def _knife(spot: Numbers) -> str:

@@ -47,9 +47,17 @@ def jobs_of(figures: Iterable[str], seeds: int) -> list[Job]:
         if "fig3" in figures:
             jobs.append(Job("fig3", "objects", seed, rows.measure_objects, ("cu32", COPPER_OBJECTS, seed)))
         if "fig4" in figures:
-            jobs.append(Job("fig4", "objects", seed, rows.measure_objects, ("au64", ("gold",), seed)))
+            jobs += [
+                Job("fig4", gold_scan(exposure_s), seed, rows.measure_objects, ("au64", ("gold",), seed, exposure_s))
+                for exposure_s in paper.GOLD_EXPOSURES_S
+            ]
             jobs.append(Job("fig4", "resolution", seed, resolution.measure_resolution, (seed,)))
-    return sorted(jobs, key=lambda job: job.name not in ("sandpaper", "objects"))
+    return sorted(jobs, key=lambda job: not job.name.startswith(("sandpaper", "objects")))
+
+
+def gold_scan(exposure_s: float) -> str:
+    """Name of the job that scans the gold object with this exposure time (s)."""
+    return f"objects, {exposure_s:g} s"
 
 
 def run_jobs(jobs: list[Job], *, processes: int, echo: Echo) -> dict[tuple[str, str, int], Any]:
@@ -111,11 +119,14 @@ def numbers_of(results: Mapping[tuple[str, str, int], Any], figures: Iterable[st
         peaks = {name: curve["exposures"][_argmax(curve["cnr_mean"])] for name, curve in made.items()}
         ratios = curves.sandpaper_ratio(made["cu_board"], made["sandpaper"])
         numbers["fig2"] = {"curves": made, "peak_exposures": peaks, "sandpaper_over_hadamard": ratios}
-    for figure, board in (("fig3", "cu32"), ("fig4", "au64")):
+    for figure, board, scans in (
+        ("fig3", "cu32", ["objects"]),
+        ("fig4", "au64", [gold_scan(exposure_s) for exposure_s in paper.GOLD_EXPOSURES_S]),
+    ):
         if figure in figures:
-            found = [results[figure, "objects", seed] for seed in every]
+            found = [results[figure, name, seed] for name in scans for seed in every]
             scores = [score for objects in found for result in objects.values() for score in result.scores]
-            d_r = [next(iter(objects.values())).d_r[0] for objects in found]
+            d_r = [next(iter(objects.values())).d_r[0] for objects in found[:seeds]]
             numbers[figure] = {
                 "rows": rows.table_rows(scores),
                 "d_r": {

@@ -51,14 +51,18 @@ def beamline(
     return simulated_beamline(loaded, object_name, seed=noise, parameters=parameters or etched_parameters(loaded, seed))
 
 
-def scan_image(line: SimulatedMaskBeamline, count: int, order: str = ORDER) -> Exposures:
-    """One image by `hadamard_scan`, 1 s each."""
-    return _run(line, hadamard_scan, count, order)
+def scan_image(
+    line: SimulatedMaskBeamline, count: int, order: str = ORDER, exposure_s: float = EXPOSURE_S
+) -> Exposures:
+    """One image by `hadamard_scan`."""
+    return _run(line, hadamard_scan, count, order, exposure_s)
 
 
-def scan_reference(line: SimulatedMaskBeamline, count: int, order: str = ORDER) -> Exposures:
+def scan_reference(
+    line: SimulatedMaskBeamline, count: int, order: str = ORDER, exposure_s: float = EXPOSURE_S
+) -> Exposures:
     """The same tiles with the object out, by `reference_scan`."""
-    return _run(line, reference_scan, count, order, metal_exposures=16)
+    return _run(line, reference_scan, count, order, exposure_s, metal_exposures=16)
 
 
 def pattern_set(line: SimulatedMaskBeamline, count: int, order: str = ORDER) -> PatternSet:
@@ -66,9 +70,11 @@ def pattern_set(line: SimulatedMaskBeamline, count: int, order: str = ORDER) -> 
     return PatternSet(line.board.size, count, order)
 
 
-def _run(line: SimulatedMaskBeamline, plan: Any, count: int, order: str, **options: Any) -> Exposures:
+def _run(
+    line: SimulatedMaskBeamline, plan: Any, count: int, order: str, exposure_s: float, **options: Any
+) -> Exposures:
     exposures = Exposures()
-    words = {"board": line.board, "pattern_set": pattern_set(line, count, order), "exposure_s": EXPOSURE_S}
+    words = {"board": line.board, "pattern_set": pattern_set(line, count, order), "exposure_s": exposure_s}
     RunEngine({})(
         plan(line.stage, line.shutter, line.diode, object_stage=line.object_stage, **words, **options), exposures
     )

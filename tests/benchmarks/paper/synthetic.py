@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from benchmarks.paper import curves, paper, run
+from benchmarks.paper.gold_gap import GapScore
 from benchmarks.paper.resolution import SPOTS_UM, Resolution
 from benchmarks.paper.rows import REFERENCES, ObjectResult, Score
 from cxgi_bluesky.cli._options import plain
@@ -46,18 +47,21 @@ def score(name: str, method: str, reference: Any = False, **changes: Any) -> Sco
         "cnr": CNR.get(name, CNR["gear"]).get(method, 0.0) * GAIN[reference],
         "psnr_db": 12.34,
         "ssim": 0.567,
-        "gap_um": 11.0 if name == "gold" else math.nan,
+        "exposure_s": 1.0,
+        "gap": GapScore(0.53, 7, 1.1) if name == "gold" else None,
         "supported": None if reference == "maps" else True,
     }
     return Score(**{**values, **changes})
 
 
-def object_result(name: str, seed: int, *peers: str) -> ObjectResult:
+def object_result(name: str, seed: int, *peers: str, exposure_s: float = 1.0) -> ObjectResult:
     keys = [(method, reference) for reference in REFERENCES for method in paper.METHODS]
     scores = [score(name, *key) for key in keys]
     keys += [(peer, reference) for peer in peers for reference in REFERENCES]
     scores += [score(name, *key, cnr=4.0) for key in keys[len(scores) :]]
-    scores = [score(name, s.method, s.reference, cnr=s.cnr + 0.02 * seed) for s in scores]
+    if name in ("CAS", "gear"):
+        scores.append(score(name, paper.TVAL3_AS_MEASURED, cnr=0.45))
+    scores = [replace(s, cnr=s.cnr + 0.02 * seed, exposure_s=exposure_s) for s in scores]
     return ObjectResult(scores, {key: image(i) for i, key in enumerate(keys)}, image(), (0.8 + 0.01 * seed, 0.001))
 
 
@@ -79,9 +83,16 @@ def results(seeds: int) -> dict[tuple[str, str, int], Any]:
             found["fig2", case, seed] = (hadamard_curve(case, seed), shown, image())
         found["fig2", "sandpaper", seed] = (sandpaper_curve(seed), shown, image())
         found["fig3", "objects", seed] = {name: object_result(name, seed) for name in run.COPPER_OBJECTS}
-        found["fig4", "objects", seed] = {"gold": object_result("gold", seed)}
+        found |= gold_scans(seed)
         found["fig4", "resolution", seed] = resolution(seed)
     return found
+
+
+def gold_scans(seed: int, *peers: str) -> dict[tuple[str, str, int], Any]:
+    return {
+        ("fig4", run.gold_scan(s), seed): {"gold": object_result("gold", seed, *peers, exposure_s=s)}
+        for s in paper.GOLD_EXPOSURES_S
+    }
 
 
 def numbers(found: dict[tuple[str, str, int], Any], seeds: int, figures: tuple[str, ...] = run.FIGURES) -> Any:

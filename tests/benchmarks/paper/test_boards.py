@@ -23,17 +23,17 @@ def peer(measurements, minutes):
 def test_an_etched_board_is_scanned_in_the_order_asked_for(monkeypatch):
     monkeypatch.setitem(paper.EXPOSURES, "cu32", 64)
     said: list[str] = []
-    found = boards.measure_boards(1, peer, 1.0, {}, said.append, scans=(("cu32", ("CAS",), "zig-zag"),))
+    found = boards.measure_boards(1, peer, 1.0, {}, said.append, scans=(("cu32", ("CAS",), "zig-zag", 3.0),))
     ways = [(method, reference) for reference in REFERENCES for method in paper.METHODS]
     ways += [(PEER_NAME, reference) for reference in REFERENCES]
     assert [(row["method"], row["reference"]) for row in found["rows"]] == ways
-    assert {row["order"] for row in found["rows"]} == {"zig-zag"}
+    assert {(row["order"], row["exposure_s"]) for row in found["rows"]} == {("zig-zag", 3.0)}
     assert all(row["cnr_mean"] > 0.5 for row in found["rows"])
     cnr = {(row["method"], row["reference"]): row["cnr_mean"] for row in found["rows"]}
     for row in found["rows"]:
         ours = cnr["CH-MWCNN", row["reference"]]
         assert row["cnr_ratio"] == pytest.approx(ours / row["cnr_mean"])
-    assert said == ["network: board cu32, zig-zag, seed 0"]
+    assert said == ["network: board cu32, zig-zag, 3 s, seed 0"]
     assert found["seen"] == training_seen.training_seen().sentence()
 
 
@@ -43,13 +43,13 @@ def test_a_peer_that_is_missing_has_no_row(monkeypatch):
     def missing(measurements, minutes):
         return PeerPictures((None,) * len(measurements), (None,) * len(measurements), NOT_INSTALLED)
 
-    found = boards.measure_boards(1, missing, 1.0, {}, scans=(("cu32", ("gear",), "cake-cutting"),))
+    found = boards.measure_boards(1, missing, 1.0, {}, scans=(("cu32", ("gear",), "cake-cutting", 1.0),))
     assert {row["method"] for row in found["rows"]} == set(paper.METHODS)
 
 
 def row(method, values, reference=False):
-    words = {"object": "gold", "board": "au64", "order": "zig-zag", "reference": reference, "method": method}
-    return {**words, "cnr_each": values}
+    words = {"object": "gold", "board": "au64", "order": "zig-zag", "exposure_s": 1.0, "reference": reference}
+    return {**words, "method": method, "cnr_each": values}
 
 
 def test_ratios_are_taken_on_the_boards_that_both_have():

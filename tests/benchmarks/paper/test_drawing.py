@@ -34,7 +34,7 @@ def test_the_figure_that_was_asked_for_is_drawn(figure, drawn):
 
 def test_a_peer_has_a_column_of_its_own(drawn, tmp_path):
     results = synthetic.results(1)
-    results["fig4", "objects", 0] = {"gold": synthetic.object_result("gold", 0, "PnP-BM3D")}
+    results |= synthetic.gold_scans(0, "PnP-BM3D")
     drawing.draw_figures(tmp_path, results, synthetic.numbers(results, 1, ("fig4",)), ("fig4",))
     widths = []
     for folder in (drawn("fig4"), tmp_path):

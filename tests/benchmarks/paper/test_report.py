@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks.paper import curves, report, run
+from benchmarks.paper import curves, paper, report, run
 from benchmarks.suite.pnp_bm3d import NAME as PEER_NAME
 from tests.benchmarks.paper import synthetic
 
@@ -13,7 +13,7 @@ CURVE_KEYS = {"exposures", "cnr_mean", "cnr_std"}
 CURVES = {"cu_board", "perfect_board", "sandpaper", "defects_only", "noise_only", "insensitive_detector"}
 ROW_KEYS = {
     *("object", "board", "method", "reference", "cnr_mean", "cnr_std", "cnr_each"),
-    *("psnr_db", "ssim", "gap_um", "paper_cnr", "supported"),
+    *("psnr_db", "ssim", "gap_brightness", "gap_segments", "gap_um", "exposure_s", "paper_cnr", "supported"),
 }
 
 
@@ -50,8 +50,8 @@ def test_the_json_has_the_keys_that_others_read(numbers, tmp_path):
         expected = curves.SANDPAPER_EXPOSURES if name == "sandpaper" else curves.EXPOSURES
         assert curve["exposures"] == list(expected)
         assert len(curve["cnr_mean"]) == len(curve["cnr_std"]) == len(expected)
-    for figure, count in (("fig3", len(run.COPPER_OBJECTS)), ("fig4", 1)):
-        assert len(read[figure]["rows"]) == count * 5 * 3
+    for figure, count in (("fig3", 15 * len(run.COPPER_OBJECTS) + 2), ("fig4", 15 * len(paper.GOLD_EXPOSURES_S))):
+        assert len(read[figure]["rows"]) == count
         assert all(set(row) == ROW_KEYS for row in read[figure]["rows"])
         assert {row["reference"] for row in read[figure]["rows"]} == {False, True, "maps"}
         assert read[figure]["d_r"]["measured"] == pytest.approx([0.8, 0.81, 0.82])
@@ -89,13 +89,14 @@ def test_the_curves_stand_in_their_table(numbers, page):
 
 
 def test_the_rows_stand_in_their_tables(page):
-    found = {(r["object"], r["method"], r["reference"]): r for r in table_with(page, "gap um", "paper")}
-    assert len(found) == 15
-    gold = found["gold", "TVAL3", "none"]
+    found = {(r["exposure s"], r["method"], r["reference"]): r for r in table_with(page, "width um", "paper")}
+    assert len(found) == 3 * 15
+    gold = found["1", "TVAL3", "none"]
     assert (gold["CNR"], gold["paper"], gold["PSNR dB"]) == ("0.32 ± 0.02", "0.27", "12.3")
-    assert (gold["SSIM"], gold["gap um"], gold["supported"]) == ("0.57", "11", "100%")
-    assert found["gold", "TV/L2", "measured masks"]["paper"] == report.NOTHING
-    assert found["gold", "TV/L2", "measured masks"]["supported"] == report.NOTHING
+    assert (gold["SSIM"], gold["supported"]) == ("0.57", "100%")
+    assert (gold["gap: brightness"], gold["segments of 8"], gold["width um"]) == ("0.53", "7.0", "11")
+    assert found["3", "TVAL3", "none"]["paper"] == found["1", "TV/L2", "measured masks"]["paper"] == report.NOTHING
+    assert found["1", "TV/L2", "measured masks"]["supported"] == report.NOTHING
 
 
 def test_it_says_where_the_order_of_the_methods_is_not_the_papers(page):
@@ -106,18 +107,26 @@ def test_it_says_where_the_order_of_the_methods_is_not_the_papers(page):
     assert "The best of ours is TV/L2 (2.92), not the network." in lines["- gold"]
 
 
+def test_the_step_that_decides_the_gears_order_is_named(page):
+    assert (
+        "it is below GI for the gear (0.47 against\n0.62; paper 0.50, 0.60), but for CAS too (0.47 against 1.52;"
+        in page
+    )
+
+
 def test_gains_are_the_quotients(page):
     assert "- CAS, GI: 1.52, with a reference scan 2.27 (1.5 times), with measured masks 3.02 (2.0 times)" in page
 
 
-def test_it_says_whose_pictures_show_a_narrow_gap():
-    found = synthetic.results(1)
-    numbers = synthetic.numbers(found, 1, ("fig4",))
+def test_it_says_who_shows_the_gap_and_who_misses_it():
+    numbers = synthetic.numbers(synthetic.results(1), 1, ("fig4",))
     for row in numbers["fig4"]["rows"]:
-        row["gap_um"] = None if row["method"] == "GI" else 65.0
-    assert "none of these images resolves it." in report.page(numbers, ("fig4",))
-    numbers["fig4"]["rows"][-1]["gap_um"] = 19.0
-    assert "a line less than 20 um wide have CH-MWCNN (measured masks)." in report.page(numbers, ("fig4",))
+        row["gap_segments"], row["gap_um"] = (2.0, None) if row["method"] == "GI" else (8.0, 22.0)
+    text = report.page(numbers, ("fig4",))
+    assert "; missed by GI (none, reference scan, measured masks)." in text
+    assert "- Its width to 30%: no image has it." in text
+    numbers["fig4"]["rows"][-1]["gap_um"] = 12.0
+    assert "- Its width to 30%: CH-MWCNN (measured masks, 10 s)." in report.page(numbers, ("fig4",))
 
 
 def test_one_figure_of_one_seed():
@@ -138,15 +147,15 @@ def test_a_peer_has_rows_where_it_is_installed(page):
     assert f"{PEER_NAME}: not installed (make .venv-peers/.installed)." in page
     found = synthetic.results(2)
     for seed in (0, 1):
-        found["fig4", "objects", seed] = {"gold": synthetic.object_result("gold", seed, PEER_NAME)}
+        found |= synthetic.gold_scans(seed, PEER_NAME)
     numbers = synthetic.numbers(found, 2, ("fig4",))
     text = report.page(numbers, ("fig4",))
     assert "not installed" not in text
     assert f"*{PEER_NAME}* runs in an environment of its own" in text
-    rows = [row for row in table_with(text, "gap um", "paper") if row["method"] == PEER_NAME]
-    assert [row["CNR"] for row in rows] == ["4.01 ± 0.01"] * 3
+    rows = [row for row in table_with(text, "width um", "paper") if row["method"] == PEER_NAME]
+    assert [row["CNR"] for row in rows] == ["4.01 ± 0.01"] * 9
     assert "The best of ours is TV/L2 (2.91), not the network." in text  # a peer is none of ours
-    assert [row["cnr_each"] for row in numbers["fig4"]["rows"] if row["method"] == PEER_NAME] == [[4.0, 4.02]] * 3
+    assert [row["cnr_each"] for row in numbers["fig4"]["rows"] if row["method"] == PEER_NAME] == [[4.0, 4.02]] * 9
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.paper import paper, rows
+from benchmarks.paper.gold_gap import GapScore
 from benchmarks.paper.rows import REFERENCES, table_rows
 from tests.benchmarks.paper.synthetic import score
 
@@ -15,12 +16,15 @@ def test_an_object_is_scanned_and_reconstructed_in_every_way(monkeypatch):
     monkeypatch.setattr(rows, "by_peer", lambda scanned: ([], {}))  # it may be installed here
     result = rows.measure_objects("cu32", ("CAS",), 0)["CAS"]
     ways = {(method, reference) for method in paper.METHODS for reference in REFERENCES}
-    assert {(s.method, s.reference) for s in result.scores} == set(result.pictures) == ways
+    assert set(result.pictures) == ways
+    ways.add((paper.TVAL3_AS_MEASURED, False))
+    assert {(s.method, s.reference) for s in result.scores} == ways
     assert len(result.scores) == len(ways)
     assert result.truth.shape == (32, 32)
     assert all(image.shape == (32, 32) and np.isfinite(image).all() for image in result.pictures.values())
-    assert all(s.cnr > 1 and s.psnr_db > 5 and 0 < s.ssim < 1 and math.isnan(s.gap_um) for s in result.scores)
-    assert all((s.supported is None) == (s.reference == "maps") for s in result.scores)
+    assert all(s.cnr > 1 and s.psnr_db > 5 and 0 < s.ssim < 1 and s.gap is None for s in result.scores)
+    unjudged = ("maps", paper.TVAL3_AS_MEASURED)
+    assert all((s.supported is None) == (s.reference in unjudged or s.method in unjudged) for s in result.scores)
     measured, sigma = result.d_r
     assert measured == pytest.approx(paper.D_R["cu32"], abs=0.02)
     assert 0 < sigma < 0.01
@@ -52,20 +56,30 @@ def test_the_paper_is_named_only_beside_what_it_did():
     assert [row["paper_cnr"] for row in found] == [1.49, None, None, None]
 
 
+def test_exposure_times_are_kept_apart_and_the_papers_numbers_stand_beside_1_s():
+    found = table_rows([score("gold", "TVAL3", exposure_s=s) for s in (1.0, 3.0, 3.0)])
+    assert [(row["exposure_s"], row["paper_cnr"]) for row in found] == [(1.0, 0.27), (3.0, None)]
+
+
 @pytest.mark.parametrize(
-    ("gaps", "supported", "found"),
+    ("widths", "found"),
     [
-        ([10.0, 12.0, 11.0], [True, True, True], 11.0),
-        ([10.0, math.nan, 12.0], [True, True, True], 11.0),
-        ([10.0, math.nan, math.nan], [True, True, True], None),  # most seeds show none
-        ([10.0, math.nan], [True, True], None),
-        ([10.0, 11.0, 90.0], [True, True, False], 10.5),  # an image that is not supported shows nothing
-        ([10.0, 11.0, 12.0], [None, None, None], 11.0),
+        ([1.0, 1.2, 1.1], 11.0),
+        ([1.0, math.nan, 1.2], 11.0),
+        ([1.0, math.nan, math.nan], None),  # most seeds show none
+        ([1.0, math.nan], None),
     ],
 )
-def test_the_gap_is_the_median_where_most_seeds_show_one(gaps, supported, found):
-    scores = [score("gold", "TV/L2", gap_um=gap, supported=s) for gap, s in zip(gaps, supported, strict=True)]
-    assert table_rows(scores)[0]["gap_um"] == found
+def test_the_width_is_the_median_where_most_seeds_show_the_gap(widths, found):
+    gaps = [GapScore(0.5, 4 if math.isnan(width) else 8, width) for width in widths]
+    (row,) = table_rows([score("gold", "TV/L2", gap=gap) for gap in gaps])
+    assert row["gap_um"] == (None if found is None else pytest.approx(found))
+
+
+def test_brightness_and_segments_are_means_over_the_seeds():
+    (row,) = table_rows([score("gold", "GI", gap=GapScore(0.2, 3, math.nan)), score("gold", "GI")])
+    assert row["gap_brightness"] == pytest.approx((0.2 + 0.53) / 2)
+    assert (row["gap_segments"], row["gap_um"]) == (5, None)
 
 
 @pytest.mark.parametrize(("supported", "share"), [([True, False], 0.5), ([True, None], 1.0), ([None, None], None)])

@@ -175,7 +175,8 @@ def results():
 
 def boards(seeds, peer, minutes, options, note):
     words = {"object": "CAS", "board": "cu32", "order": "cake-cutting", "reference": "maps", "method": "CH-MWCNN"}
-    numbers = {"cnr_mean": 2.5, "cnr_std": None, "psnr_db": 20.0, "ssim": 0.7, "gap_um": None, "cnr_ratio": 1.0}
+    numbers = {"cnr_mean": 2.5, "cnr_std": None, "psnr_db": 20.0, "ssim": 0.7, "cnr_ratio": 1.0}
+    numbers |= {"exposure_s": 1.0, "gap_brightness": 0.5, "gap_segments": 8.0, "gap_um": None}
     return {"rows": [{**words, **numbers}], "boards": seeds, "seen": "It has seen nothing."}
 
 
@@ -202,7 +203,7 @@ def test_the_tables_say_what_is_not_installed(results):
     tv = cell["methods"][RIVAL]
     assert f"{tv['psnr_db']:.2f} / {tv['ssim']:.3f} / {tv['cas_cnr']:.1f}" in text
     assert f"| {cell['network_minus'][RIVAL]['mean_db']:+.2f} |" in text
-    assert "| CAS | cake-cutting | measured masks | CH-MWCNN | 2.50 | 20.00 | 0.700 | - | 1.00 |" in text
+    assert "| CAS | cake-cutting | 1 | measured masks | CH-MWCNN | 2.50 | 20.00 | 0.700 | 0.50 | 8.0 | - | 1.00 |" in text
     assert "It has seen nothing." in text
     for block in text.split("\n\n"):
         widths = {line.count("|") for line in block.splitlines() if line.startswith("|")}
