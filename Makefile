@@ -6,10 +6,14 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_STAMP := $(PEERS)/.installed
 
-.PHONY: demo demo-epics test test-long test-beside lint docs bench bench-network bench-peers reproduce clean
+.PHONY: demo overview demo-epics test test-long test-beside lint docs bench bench-network bench-peers reproduce clean
 
 demo: $(STAMP)
 	$(BIN)/cxgi demo --out demo-output
+
+# Renews the first picture of README.md.
+overview: demo
+	cp demo-output/overview.png docs/overview.png
 
 # The same over Channel Access, with an IOC of its own; DETECTOR=keithley, tetramm, scaler or all.
 demo-epics: $(STAMP)

@@ -100,19 +100,24 @@ def _objects(path: Path, objects: Mapping[str, ObjectResult], direct: Image | No
     height = len(objects) * len(REFERENCES)
     figure = _figure(2.4 * (len(methods) + 1), 2.5 * height)
     axes = iter(figure.subplots(height, len(methods) + 1, squeeze=False))
-    for name, result in objects.items():
+    for block, (name, result) in enumerate(objects.items()):
         titles = {(score.method, score.reference): _title(score) for score in result.scores}
         for reference in REFERENCES:
             first, *others = next(axes)
-            if reference is False:
-                _show(first, result.truth, f"{name}: true transmission")
-            else:
-                _show(first, direct if reference is True else None, "direct image")
+            _beside(first, result, reference, direct if block == 0 else None, shown=block == 0 or direct is None)
             for axis, method in zip(others, methods, strict=True):
                 key = method, reference
                 _show(axis, result.pictures.get(key), titles.get(key, ""))
             others[0].set_ylabel(f"{name}, {_ROW_TITLES[reference]}")
     figure.savefig(path, dpi=100)
+
+
+def _beside(axis: Any, result: ObjectResult, reference: Reference, direct: Image | None, *, shown: bool) -> None:
+    """In the first column: the truth, and below it the direct image; once where all blocks are of one object."""
+    if reference is False and shown:
+        _show(axis, result.truth, f"{result.scores[0].object_name}: true transmission")
+    else:
+        _show(axis, direct if reference is True else None, "direct image")
 
 
 def _title(score: Score) -> str:

@@ -269,29 +269,32 @@ def _figure4(numbers: Numbers) -> dict[str, str]:
 
 
 def _shown(rows: Sequence[Numbers]) -> str:
-    """For each exposure time, whose images show the gap along its length, and whose of these have its width."""
+    """For each exposure time, whose images show the gap along its length; and how near to its width they come."""
     lines = []
     for exposure_s in dict.fromkeys(row["exposure_s"] for row in rows):
-        mine = [row for row in rows if row["exposure_s"] == exposure_s]
-        shown = [row for row in mine if row["gap_segments"] >= SHOWN_SEGMENTS]
-        lines.append(
-            f"- {exposure_s:g} s: shown by {_named(shown)}; missed by {_named(r for r in mine if r not in shown)}."
+        shown = [row for row in rows if row["exposure_s"] == exposure_s and row["gap_segments"] >= SHOWN_SEGMENTS]
+        whose = (
+            f"{name}: {', '.join(row['method'] for row in shown if row['reference'] == reference) or 'nobody'}"
+            for reference, name in REFERENCE_NAMES.items()
         )
-    true_um = 10 * TRUE_WIDTH_PX
-    narrow = [row for row in rows if row["gap_um"] and abs(row["gap_um"] / true_um - 1) <= WIDTH_ERROR]
-    whose = ", ".join(
-        f"{row['method']} ({REFERENCE_NAMES[row['reference']]}, {row['exposure_s']:g} s)" for row in narrow
-    )
-    lines.append(f"- Its width to {WIDTH_ERROR:.0%}: {whose or 'no image has it'}.")
-    return "\n".join(lines)
+        lines.append(f"- {exposure_s:g} s, reference {'; '.join(whose)}.")
+    return "\n".join([*lines, f"- {_narrow(rows)}"])
 
 
-def _named(rows: Iterable[Numbers]) -> str:
-    """Methods with the kinds of reference of their rows."""
-    kinds: dict[str, list[str]] = {}
-    for row in rows:
-        kinds.setdefault(row["method"], []).append(REFERENCE_NAMES[row["reference"]])
-    return ", ".join(f"{method} ({', '.join(names)})" for method, names in kinds.items()) or "none"
+def _narrow(rows: Sequence[Numbers]) -> str:
+    true_um, measured = 10 * TRUE_WIDTH_PX, [row for row in rows if row["gap_um"] is not None]
+    right = [row for row in measured if abs(row["gap_um"] / true_um - 1) <= WIDTH_ERROR]
+    if right:
+        return f"Within {WIDTH_ERROR:.0%} of the true width: {', '.join(map(_way, right))}."
+    text = f"Nobody has its width to {WIDTH_ERROR:.0%}"
+    if not measured:
+        return f"{text}."
+    best = min(measured, key=lambda row: abs(row["gap_um"] / true_um - 1))
+    return f"{text}; the nearest is {best['gap_um']:.0f} um by {_way(best)}."
+
+
+def _way(row: Numbers) -> str:
+    return f"{row['method']} ({REFERENCE_NAMES[row['reference']]}, {row['exposure_s']:g} s)"
 
 
 def _knife(spot: Numbers) -> str:

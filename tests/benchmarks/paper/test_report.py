@@ -123,10 +123,16 @@ def test_it_says_who_shows_the_gap_and_who_misses_it():
     for row in numbers["fig4"]["rows"]:
         row["gap_segments"], row["gap_um"] = (2.0, None) if row["method"] == "GI" else (8.0, 22.0)
     text = report.page(numbers, ("fig4",))
-    assert "; missed by GI (none, reference scan, measured masks)." in text
-    assert "- Its width to 30%: no image has it." in text
+    others = "TVAL3, TV/L2, TV/L2 + edges, CH-MWCNN"
+    assert f"- 3 s, reference none: {others}; reference scan: {others}; measured masks: {others}." in text
+    assert "- Nobody has its width to 30%; the nearest is 22 um by TVAL3 (none, 1 s)." in text
     numbers["fig4"]["rows"][-1]["gap_um"] = 12.0
-    assert "- Its width to 30%: CH-MWCNN (measured masks, 10 s)." in report.page(numbers, ("fig4",))
+    assert "- Within 30% of the true width: CH-MWCNN (measured masks, 10 s)." in report.page(numbers, ("fig4",))
+    for row in numbers["fig4"]["rows"]:
+        row["gap_segments"], row["gap_um"] = 0.0, None
+    text = report.page(numbers, ("fig4",))
+    assert "- 1 s, reference none: nobody; reference scan: nobody; measured masks: nobody.\n" in text
+    assert "- Nobody has its width to 30%.\n" in text
 
 
 def test_one_figure_of_one_seed():

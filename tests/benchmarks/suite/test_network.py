@@ -203,7 +203,9 @@ def test_the_tables_say_what_is_not_installed(results):
     tv = cell["methods"][RIVAL]
     assert f"{tv['psnr_db']:.2f} / {tv['ssim']:.3f} / {tv['cas_cnr']:.1f}" in text
     assert f"| {cell['network_minus'][RIVAL]['mean_db']:+.2f} |" in text
-    assert "| CAS | cake-cutting | 1 | measured masks | CH-MWCNN | 2.50 | 20.00 | 0.700 | 0.50 | 8.0 | - | 1.00 |" in text
+    assert (
+        "| CAS | cake-cutting | 1 | measured masks | CH-MWCNN | 2.50 | 20.00 | 0.700 | 0.50 | 8.0 | - | 1.00 |" in text
+    )
     assert "It has seen nothing." in text
     for block in text.split("\n\n"):
         widths = {line.count("|") for line in block.splitlines() if line.startswith("|")}
