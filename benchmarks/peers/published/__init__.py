@@ -1,0 +1,1 @@
+"""Networks that others published with their weights, beside ours; weights and images are the user's."""
