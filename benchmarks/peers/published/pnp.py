@@ -15,7 +15,7 @@ from cxgi_bluesky.measurement.measurement import Measurement
 
 @dataclass(frozen=True)
 class Schedule:
-    """Half-quadratic splitting: a denoiser that grows weaker, and how far the data are trusted against it.
+    """A denoiser that grows weaker, and how far the data are trusted against it.
 
     Attributes
     ----------
@@ -24,36 +24,44 @@ class Schedule:
         a geometric series.
     iterations : int
     data : float
-        Weight of the noise of the data: 1 takes sigma as it is.
+        Factor on the variance of the data: 1 takes sigma as it is, 0 the data as exact.
+    dual : bool
+        ADMM, which carries what the two steps disagree about into the next iteration; else half-quadratic splitting.
     """
 
     first: float
     last: float
     iterations: int
     data: float
+    dual: bool
+
+    def __str__(self) -> str:
+        kind = "ADMM" if self.dual else "half-quadratic splitting"
+        return (
+            f"{kind}, {self.iterations} iterations, denoiser {self.first:g} falling to {self.last:g} of the range, "
+            f"variance of the data times {self.data:g}"
+        )
 
 
 def pnp_ffdnet(measurement: Measurement, denoiser: FFDNet, schedule: Schedule) -> Image:
-    """Reconstruct an object of transmission 0 to 1, shape (n, n)."""
-    size = measurement.size
-    values, known = np.zeros(size**2), np.zeros(size**2, dtype=bool)
-    values[measurement.pattern_index], known[measurement.pattern_index] = measurement.coefficient / size, True
-    variance = np.zeros(size**2)
-    variance[measurement.pattern_index] = schedule.data * (measurement.sigma / size) ** 2
+    """Reconstruct an object of transmission 0 to 1, shape (n, n); the last step is that of the data."""
+    size, index = measurement.size, measurement.pattern_index
+    values, known, variance = (np.zeros(size**2) for _ in range(3))
+    values[index], known[index] = measurement.coefficient / size, 1
+    variance[index] = schedule.data * (measurement.sigma / size) ** 2
     image = _back(values, size)
+    gap = np.zeros_like(image)
     for strength in np.geomspace(schedule.first, schedule.last, schedule.iterations):
-        denoised = _denoised(denoiser, image, strength)
-        made = walsh_hadamard_2d(denoised).ravel() / size
-        trust = known * strength**2 / (strength**2 + variance)
-        image = _back(made + trust * (values - made), size)
-    return _denoised(denoiser, image, schedule.last)
+        with torch.inference_mode():
+            given = torch.tensor(image + gap, dtype=torch.float32)
+            denoised = denoiser(given, float(strength)).numpy().astype(np.float64)
+        made = walsh_hadamard_2d(denoised - gap).ravel() / size
+        image = _back(made + known * strength**2 / (strength**2 + variance) * (values - made), size)
+        if schedule.dual:
+            gap += image - denoised
+    return image
 
 
 def _back(coefficients: Image, size: int) -> Image:
-    """Image of orthonormal coefficients, shape (n * n,)."""
+    """Image, shape (n, n), of orthonormal coefficients, shape (n * n,)."""
     return walsh_hadamard_2d(coefficients.reshape(size, size)) / size
-
-
-def _denoised(denoiser: FFDNet, image: Image, strength: float) -> Image:
-    with torch.inference_mode():
-        return denoiser(torch.tensor(image, dtype=torch.float32), float(strength)).numpy().astype(np.float64)

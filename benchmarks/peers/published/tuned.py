@@ -1,11 +1,11 @@
-"""Schedules of PnP-FFDNet, one for each level of noise."""
+"""Schedules of PnP-FFDNet as `tune.py` prints them: by signal-to-noise ratio (dB; None: no noise), fraction, order."""
 
 from __future__ import annotations
 
 from benchmarks.peers.published.pnp import Schedule
 
-SCHEDULES: dict[float | None, Schedule] = {  # by the signal-to-noise ratio in dB; None: no noise
-    None: Schedule(0.2, 0.01, 30, 1.0),
-    30.0: Schedule(0.2, 0.02, 20, 1.0),
-    20.0: Schedule(0.2, 0.05, 20, 1.0),
+SCHEDULES: dict[tuple[float | None, float, str], Schedule] = {
+    (level, fraction, order): Schedule(0.3, 0.03, 40, 1.0, True)
+    for order in ("zig-zag", "variable-density")
+    for level, fraction in ((30.0, 0.1875), (20.0, 0.1875), (None, 0.1), (None, 0.25))
 }
