@@ -63,10 +63,13 @@ bench-network: $(STAMP)
 reproduce: $(STAMP)
 	$(BIN)/python -m benchmarks.paper --out docs
 
-# The same coefficients for us and for other packages, which live in an environment of their own.
+# The same coefficients for us and for other packages, which live in an environment of their own; PUBLISHED=folder
+# adds the networks whose weights lie there (docs/reference/published-networks.md), WEIGHTS=file as above.
 bench-peers: $(STAMP) $(PEERS_STAMP)
 	$(BIN)/python -m benchmarks.peers.compare --python $(PEERS)/bin/python --orders zig-zag $(filter-out zig-zag,$(ORDERS)) \
-		--out docs/reference/peers.json --markdown docs/reference/peers.md
+		$(if $(WEIGHTS),--weights $(WEIGHTS)) --out docs/reference/peers.json --markdown docs/reference/peers.md
+	$(if $(PUBLISHED),$(BIN)/python -m benchmarks.peers.published --published $(PUBLISHED) \
+		$(if $(WEIGHTS),--weights $(WEIGHTS)) --out docs/reference/published-networks.json --markdown docs/reference/published-networks.md)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

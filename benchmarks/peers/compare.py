@@ -44,11 +44,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--orders", nargs="+", default=["zig-zag", "cake-cutting", "variable-density"])
     parser.add_argument("--snr", nargs="+", type=float, default=[30.0])
+    parser.add_argument("--weights", metavar="FILE", help="of our network (default: those of the package)")
     parser.add_argument("--out", type=Path, help="the same JSON as a file")
     parser.add_argument("--markdown", type=Path, help="page with the marks of the suite, or a new one")
     options = parser.parse_args()
     with one_thread():
-        results = plain(compare(options.python, chosen_orders(options.orders), options.snr, options.seeds))
+        results = plain(
+            compare(options.python, chosen_orders(options.orders), options.snr, options.seeds, options.weights)
+        )
     text = json.dumps(results, indent=1, allow_nan=False)
     print(text)
     if options.out is not None:
@@ -57,10 +60,12 @@ def main() -> None:
         write_markdown(options.markdown, markdown(results))
 
 
-def compare(python: str, orders: Sequence[str], levels: Sequence[float], seeds: int) -> dict[str, Any]:
+def compare(
+    python: str, orders: Sequence[str], levels: Sequence[float], seeds: int, weights: str | None = None
+) -> dict[str, Any]:
     """Run everything and score it."""
     labels, cases, truths = make_cases(orders, levels, seeds)
-    entries = [_ours(spec, cases, truths) for spec in chosen_specs()]
+    entries = [_ours(spec, cases, truths) for spec in chosen_specs(weights=weights)]
     entries += run_peers(python, labels, cases)
     rows = [row for group in dict.fromkeys((label["order"], label["snr_db"]) for label in labels)
             for row in _rows(group, entries, labels, truths)]  # fmt: skip

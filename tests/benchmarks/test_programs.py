@@ -10,9 +10,10 @@ import pytest
 import benchmarks
 
 PEERS_ALONE = {"bare_ioc"}  # run by an interpreter that has what we do not install
-NAMES = sorted(file.stem for file in Path(benchmarks.__path__[0]).glob("[!_]*.py"))
+NAMES = sorted({file.stem for file in Path(benchmarks.__path__[0]).glob("[!_]*.py")} - PEERS_ALONE)
+ROOMS = ["peers.compare", "peers.published.__main__", "peers.published.tune", "suite.__main__"]
 
 
-@pytest.mark.parametrize("name", [*(n for n in NAMES if n not in PEERS_ALONE), "peers.compare", "suite.__main__"])
+@pytest.mark.parametrize("name", [*NAMES, *ROOMS])
 def test_a_benchmark_begins(name):
     assert callable(import_module(f"benchmarks.{name}").main)

@@ -6,6 +6,7 @@ Nothing is unpickled: PyTorch files are read with ``weights_only``, MATLAB's by 
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -109,5 +110,10 @@ def _matrix(folder: Path, name: str, ratio: int) -> Tensor:
 
 
 def _pytorch(path: Path) -> Weights:
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        raise CxgiError(
+            f"{path} holds more than weights, or is broken: take it from the authors' repository"
+        ) from error
     return {name.removeprefix("module."): value for name, value in state.items()}

@@ -30,10 +30,11 @@ from cxgi_bluesky.simulation.random_objects import random_object
 
 PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "moon")
 OBJECTS = 4
+NOISE_FREE = ("chelsea", "coffee")
 NOISE_FREE_SIZE = 128  # a quarter of the time that 256 takes
 GRID: dict[str, tuple[Any, ...]] = {
     "first": (0.05, 0.1, 0.2, 0.3, 0.5),
-    "last": (0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08),
+    "last": (0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08, 0.12),
     "data": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
     "iterations": (10, 20, 40),
     "dual": (False, True),
@@ -57,7 +58,7 @@ def workloads() -> Iterator[tuple[tuple[float | None, float, str], list[Pair]]]:
     rng = np.random.default_rng(1)
     small = [workload.photograph(name) for name in PHOTOGRAPHS]
     small += [random_object(rng, workload.SIZE) for _ in range(OBJECTS)]
-    large = [workload.photograph(name, NOISE_FREE_SIZE) for name in PHOTOGRAPHS]
+    large = [workload.photograph(name, NOISE_FREE_SIZE) for name in NOISE_FREE]
     for order in ORDERS:
         for level in LEVELS:
             patterns = workload.pattern_set(order, 0)
