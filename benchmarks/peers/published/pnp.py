@@ -15,7 +15,7 @@ from cxgi_bluesky.measurement.measurement import Measurement
 
 @dataclass(frozen=True)
 class Schedule:
-    """A denoiser that grows weaker, and how far the data are trusted against it.
+    """How strong the denoiser is, and how far the data are trusted against it.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Schedule:
     def __str__(self) -> str:
         kind = "ADMM" if self.dual else "half-quadratic splitting"
         return (
-            f"{kind}, {self.iterations} iterations, denoiser {self.first:g} falling to {self.last:g} of the range, "
+            f"{kind}, {self.iterations} iterations, denoiser from {self.first:g} to {self.last:g} of the range, "
             f"variance of the data times {self.data:g}"
         )
 

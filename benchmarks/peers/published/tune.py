@@ -33,8 +33,8 @@ OBJECTS = 4
 NOISE_FREE = ("chelsea", "coffee")
 NOISE_FREE_SIZE = 128  # a quarter of the time that 256 takes
 GRID: dict[str, tuple[Any, ...]] = {
-    "first": (0.05, 0.1, 0.2, 0.3, 0.5),
-    "last": (0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08, 0.12),
+    "first": (0.03, 0.05, 0.1, 0.2, 0.3, 0.5),
+    "last": (0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08, 0.12, 0.16),
     "data": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
     "iterations": (10, 20, 40),
     "dual": (False, True),
