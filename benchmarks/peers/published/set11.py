@@ -67,15 +67,15 @@ def _runner(method: str, ratio: int, fraction: float, masks: str, given: Given) 
 def _by_blocks(network: ISTANetPlus | OPINENetPlus, truth: folder.Image) -> tuple[folder.Image, float, int]:
     with torch.inference_mode():
         measured = network.measure(torch.tensor(truth, dtype=torch.float32))
-        started = time.perf_counter()
+        started = time.process_time()
         image = network.reconstruct(measured, len(truth)).numpy().astype(np.float64)
-    return image, time.perf_counter() - started, measured.numel()
+    return image, time.process_time() - started, measured.numel()
 
 
 def _by_patterns(method: Method, measurement: Measurement) -> tuple[folder.Image, float, int]:
-    started = time.perf_counter()
+    started = time.process_time()
     image = method(measurement)
-    return image, time.perf_counter() - started, len(measurement)
+    return image, time.process_time() - started, len(measurement)
 
 
 def _scores(images: Mapping[str, folder.Image], run: Run) -> Row:

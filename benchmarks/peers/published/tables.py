@@ -17,12 +17,13 @@ def markdown(results: Mapping[str, Any]) -> str:
     rows = [*set11["rows"], *anchors["rows"]]
     parts = [
         f"cxgi_bluesky {results['cxgi_bluesky']}, Python {results['python']}, torch {results['torch']}, "
-        f"{results['processor']}; threads: 1; weights of `ch-mwcnn`: {results['weights']}. Ours are in `code`.",
+        f"{results['processor']}; threads: 1; weights of `ch-mwcnn`: {results['weights']}. Ours are in `code`; "
+        "*s*: median seconds of the processor an image.",
         f"### Set11, {set11['size']} x {set11['size']}, no noise",
-        f"Means over the {set11['images']} images. *measured*: measurements over pixels. *s*: median seconds an image.",
+        f"Means over the {set11['images']} images. *measured*: measurements over pixels.",
         _table(("", "method", "masks", "measured", "PSNR dB", "SSIM", "s"), set11["rows"], _set11_cells),
         f"### Anchor workload, 64 x 64, {anchors['fraction']:.2%}",
-        f"Means over the five images and {anchors['seeds']} noise seeds. *s*: median seconds an image.",
+        f"Means over the five images and {anchors['seeds']} noise seeds.",
         _table(("order", "noise", "method", "PSNR dB", "SSIM", "CNR of CAS", "s"), anchors["rows"], _anchor_cells),
         *(f"- {why}" for why in dict.fromkeys(row["why"] for row in rows if "why" in row)),
     ]
