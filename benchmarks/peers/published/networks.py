@@ -1,4 +1,4 @@
-"""The published networks, written from their papers: just what runs the published weights, on a processor."""
+"""The published networks, written anew from their papers: just what runs the published weights, on a processor."""
 
 from __future__ import annotations
 
