@@ -150,18 +150,16 @@ class WaveletUNet(nn.Module):
         half = images.shape[-1] // 2
         maps = constants[:, :, None, None].expand(-1, -1, half, half)
         positions = position_maps(half, images.device).expand(len(images), -1, -1, -1)
-        precision = cast(nn.Conv2d, self.down1[0]).weight.dtype
-        modulation = self.modulation(conditions)[:, :, None, None].to(precision)
-        first, second, third = modulation.split([2 * w for w in self.widths], dim=1)
+        first, second, third = self.modulation(conditions)[:, :, None, None].split([2 * w for w in self.widths], dim=1)
         given = torch.cat([dwt2(images, self.wavelet), maps, positions], dim=1)
         if self.memory:
             empty = given.new_zeros((len(images), self.memory, half, half))
             given = torch.cat([given, empty if remembered is None else remembered.to(given.dtype)], dim=1)
-        level1 = self._stage(self.down1, given.to(precision), first)
-        level2 = self._stage(self.down2, dwt2(level1, self.wavelet).to(precision), second)
-        bottom = self._stage(self.bottom, dwt2(level2, self.wavelet).to(precision), third)
-        level2 = (level2 + idwt2(bottom, self.wavelet)).to(precision)  # transforms by a matrix give single precision
-        level1 = (level1 + idwt2(self.up2(level2), self.wavelet)).to(precision)
+        level1 = self._stage(self.down1, self._as_weights(given), first)
+        level2 = self._stage(self.down2, self._as_weights(dwt2(level1, self.wavelet)), second)
+        bottom = self._stage(self.bottom, self._as_weights(dwt2(level2, self.wavelet)), third)
+        level2 = self._as_weights(level2 + idwt2(bottom, self.wavelet))
+        level1 = self._as_weights(level1 + idwt2(self.up2(level2), self.wavelet))
         return idwt2(self.up1(level1), self.wavelet), level1
 
     def for_running(self) -> None:
@@ -174,10 +172,16 @@ class WaveletUNet(nn.Module):
                 kept = torch.channels_last if parameter.ndim == 4 else torch.contiguous_format
                 parameter.data = parameter.data.to(precision, memory_format=kept)
 
+    def _as_weights(self, features: Tensor) -> Tensor:
+        """In the precision and the order of memory of the convolutions' weights."""
+        weight = cast(nn.Conv2d, self.down1[0]).weight
+        kept = torch.channels_last if weight.is_contiguous(memory_format=torch.channels_last) else torch.preserve_format
+        return features.to(weight.dtype, memory_format=kept)
+
     @staticmethod
     def _stage(layers: nn.Sequential, features: Tensor, modulation: Tensor) -> Tensor:
         """The block, its first layer's features scaled and moved by the conditions."""
-        scale, shift = modulation.chunk(2, dim=1)
+        scale, shift = modulation.to(features.dtype).chunk(2, dim=1)
         first, *others = layers  # a slice would build a new module each time
         features = first(features) * (1 + scale) + shift
         for layer in others:
