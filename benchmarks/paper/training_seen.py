@@ -11,6 +11,9 @@ from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.simulation.beamline import simulation_parameters
 from cxgi_bluesky.simulation.board.etching import Defects
 
+# Of trainings whose cards do not name them yet.
+_FIRST_FAMILIES = ("binary_shapes", "phantom", "thickness_profile", "texture", "letters", "gaps", "photograph")
+
 
 @dataclass(frozen=True)
 class TrainingSeen:
@@ -51,6 +54,14 @@ def training_seen(weights: str | Path | None = None) -> TrainingSeen:
     from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
 
     return seen_by(load_network(weights).card)
+
+
+def families_seen(weights: str | Path | None = None) -> frozenset[str]:
+    """Families of drawn objects that were in the training of some weights (by default of those shipped)."""
+    from cxgi_bluesky.reconstruction.ch_mwcnn.weights import load_network
+
+    training = load_network(weights).card.get("training", {})
+    return frozenset(training.get("objects", {}).get("families") or _FIRST_FAMILIES)
 
 
 def seen_by(card: Mapping[str, Any]) -> TrainingSeen:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.paper.training_seen import families_seen
 from benchmarks.suite import network_cases, workload
 from benchmarks.suite.comparison import METHODS, NETWORK, RIVAL, Case, cells, method_rows, peer_rows
 from benchmarks.suite.network_speed import network_speed
@@ -83,7 +84,8 @@ def network(
         results["anchor"] = _table(cases, ("order", "fraction", "snr_db"), specs, asked, minutes["anchor"], note)
     if "classes" in tables:
         note("network: classes of objects")
-        cases = list(network_cases.class_cases(seeds))
+        options = next(spec.options for spec in specs if spec.name == NETWORK)
+        cases = list(network_cases.class_cases(seeds, families_seen(options.get("weights"))))
         results["classes"] = _table(cases, ("class", "seen"), specs, asked, minutes["classes"], note)
     if "sizes" in tables:
         results["sizes"] = _sizes(specs, seeds, note)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,14 @@ def anchor_cases(orders: Sequence[str], seeds: int) -> Iterator[Case]:
                     yield Case(words, workload.measure(truth, patterns, snr_db=snr_db, seed=seed), truth)
 
 
-def class_cases(seeds: int, *, size: int = workload.SIZE, per_seed: int = OBJECTS_PER_SEED) -> Iterator[Case]:
-    """Objects of every family and unseen ones, zig-zag, 18.75 %, 30 dB; words "class" and "seen" (in training)."""
+def class_cases(
+    seeds: int, seen: Collection[str], *, size: int = workload.SIZE, per_seed: int = OBJECTS_PER_SEED
+) -> Iterator[Case]:
+    """Objects of every family and of the figures, zig-zag, 18.75 %, 30 dB; words "class" and "seen" (in training)."""
     for seed in range(seeds):
         patterns = workload.pattern_set("zig-zag", seed, size=size)
         for kind, image, truth in _objects(seed, size, per_seed):
-            words = {"class": kind, "seen": kind in FAMILIES, "image": image, "seed": seed}
+            words = {"class": kind, "seen": kind in seen, "image": image, "seed": seed}
             yield Case(words, workload.measure(truth, patterns, snr_db=SNR_DB, seed=seed), truth)
 
 

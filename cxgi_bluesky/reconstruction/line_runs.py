@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 MIN_LENGTH = 8.0  # px; what is shorter is a point
 _STEP_PX = 0.5
@@ -52,6 +55,8 @@ class LineRuns:
 
 def join_runs(parts: Sequence[LineRuns]) -> LineRuns:
     """All runs of some parts."""
+    from scipy.sparse import csr_array, vstack
+
     return LineRuns(
         csr_array(vstack([part.weights for part in parts], format="csr")),
         np.concatenate([part.bright for part in parts]),
@@ -80,6 +85,8 @@ def line_runs(bright: NDArray[np.bool_]) -> Iterator[LineRuns]:
 
 def _cut(bright: NDArray[np.bool_], slopes: NDArray[np.float32], lines: int, lying: bool) -> LineRuns:
     """Runs of lines of some slopes: columns per row, or if they are lying rows per column."""
+    from scipy.sparse import csr_array
+
     size, stretch = len(bright), np.sqrt(1 + slopes**2)
     step, ahead = (1, size) if lying else (size, 1)  # in the flat field: along the line's axis and across it
     kinds = bright.ravel().view(np.int8)

@@ -23,8 +23,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, eye_array
-from scipy.special import stdtr
 
 from ..analysis.metrics import image_levels
 from ..errors import MeasurementError
@@ -317,6 +315,8 @@ class _Candidates:
 
 def _points(bright: NDArray[np.bool_]) -> LineRuns:
     """Every pixel alone."""
+    from scipy.sparse import csr_array, eye_array
+
     place = np.indices(bright.shape).reshape(2, -1).T.astype(np.float64)
     pixels = csr_array(eye_array(bright.size, dtype=np.float32, format="csr"))
     return LineRuns(pixels, bright.ravel(), np.hstack([place, place]), np.full(bright.size, np.nan))
@@ -407,5 +407,7 @@ def _describe(candidates: _Candidates, row: int, z: float, freedom: int, brightn
 
 def _chance_of_one(z: float, freedom: int) -> float:
     """Of Gaussian noise giving such a z for one line: sigma is from the same residual, so that Student's t decides."""
+    from scipy.special import stdtr
+
     rest = freedom - z * z
     return float(stdtr(freedom - 1, -z * math.sqrt((freedom - 1) / rest))) if rest > 0 else 0.0

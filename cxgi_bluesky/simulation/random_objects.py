@@ -335,7 +335,7 @@ def lines(rng: Generator, size: int) -> Image:
     return _reduce(np.clip(image, 0, 1))
 
 
-def bars(rng: Generator, size: int) -> Image:
+def gratings(rng: Generator, size: int) -> Image:
     """Groups of parallel bars of different pitch, as of resolution charts and gratings.
 
     Parameters
@@ -406,7 +406,7 @@ FAMILIES: dict[str, tuple[float, Callable[[Generator, int], Image]]] = {
     "letters": (0.15, letters),
     "gaps": (0.13, gaps),
     "lines": (0.06, lines),
-    "bars": (0.06, bars),
+    "gratings": (0.06, gratings),
     "photograph": (0.17, photograph),
 }
 

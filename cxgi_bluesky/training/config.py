@@ -343,6 +343,7 @@ class TrainingConfig:
         for key in ("cache", "start", "device"):
             values.pop(key)
         values["objects"]["folder"] = None if self.objects.folder is None else "the user's own images"
+        values["objects"]["families"] = self.objects.families or {name: share for name, (share, _) in FAMILIES.items()}
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 

@@ -15,6 +15,14 @@ def bucket(ca) -> float:
     return ca.expose()
 
 
+@pytest.fixture(autouse=True)
+def patient_ophyd(monkeypatch):
+    """ophyd's own devices wait one second for their PVs, which a busy machine misses."""
+    from ophyd.signal import EpicsSignalBase
+
+    monkeypatch.setattr(EpicsSignalBase, "_EpicsSignalBase__default_connection_timeout", PATIENCE_S)
+
+
 def test_keithley_readings_of_a_second_are_an_exposure(ca, bucket):
     readings = []
     for _ in range(10):

@@ -23,7 +23,10 @@ def keys(words: dict, where: str = "") -> set[str]:
     return {
         key
         for name, value in words.items()
-        for key in ({f"{where}{name}"} | (keys(value, f"{where}{name}.") if isinstance(value, dict) else set()))
+        for key in (
+            {f"{where}{name}"}
+            | (keys(value, f"{where}{name}.") if isinstance(value, dict) and name != "families" else set())
+        )
         if isinstance(name, str) and not name.isdigit()
     }
 

@@ -107,7 +107,7 @@ def test_what_a_method_cannot_do_is_told_once(few_cases):
 
 
 def test_every_family_and_the_unseen_objects_are_there_and_no_object_twice():
-    cases = list(network_cases.class_cases(2, per_seed=2))
+    cases = list(network_cases.class_cases(2, FAMILIES, per_seed=2))
     assert {c.words["class"] for c in cases if c.words["seen"]} == set(FAMILIES)
     unseen = {c.words["class"] for c in cases if not c.words["seen"]}
     assert unseen == {*network_cases.UNSEEN, "camera", "astronaut", "coins", "shepp_logan"}
