@@ -17,8 +17,9 @@ Array = NDArray[np.float64]
 _Row = tuple[int, list[str]]  # number of the line, cells
 
 MAX_BYTES = 64_000_000
-MAX_LINES = 2_200_000  # pairs of the largest size; a line takes up to 350 bytes of memory
-MAX_CELLS = 10_000_000  # a cell up to 80
+MAX_LINES = 2_200_000  # pairs of the largest size
+MAX_CELLS = 10_000_000
+_LINE_ROOM, _CELL_ROOM, _ROOM = 350, 80, 10**9  # bytes of memory: of a line, of a cell beside, and of all of them
 _SHOWN = 100  # characters of a foreign text in a message
 _NUMBER = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -33,19 +34,23 @@ def read_text(path: str | Path) -> str:
     Raises
     ------
     CxgiError
-        If it cannot be read, is no UTF-8, or has more than `MAX_BYTES`, `MAX_LINES` or `MAX_CELLS`.
+        If it cannot be read, is no UTF-8, has more than `MAX_BYTES`, `MAX_LINES` or `MAX_CELLS`, or would take a GB.
     """
     try:
         with Path(path).open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
-        if len(content) <= MAX_BYTES and content.count(b"\n") <= MAX_LINES and _count_cells(content) <= MAX_CELLS:
+        if len(content) <= MAX_BYTES and _fits(content.count(b"\n"), _count_cells(content)):
             return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path} cannot be read ({error})") from error
     raise FileFormatError(
-        f"{path} has more than {MAX_BYTES} bytes, {MAX_LINES} lines or {MAX_CELLS} numbers, more than the largest "
-        "table needs: is it another file?"
+        f"{path} has more than {MAX_BYTES} bytes, {MAX_LINES} lines or {MAX_CELLS} numbers, or too many of both: more "
+        "than the largest table needs; is it another file?"
     )
+
+
+def _fits(lines: int, cells: int) -> bool:
+    return lines <= MAX_LINES and cells <= MAX_CELLS and lines * _LINE_ROOM + cells * _CELL_ROOM <= _ROOM
 
 
 def _count_cells(content: bytes) -> int:

@@ -56,11 +56,15 @@ def test_a_text_file_of_gigabytes(tmp_path):
     refused(read_buckets, path, "more than 64000000 bytes")
 
 
-@pytest.mark.parametrize("text", ["1\n" * 2_200_001, "1, " * 10_000_001])
+@pytest.mark.parametrize("text", ["1\n" * 2_200_001, "1, " * 10_000_001, "1 2 3 4 5\n" * 1_400_000])
 def test_a_text_file_of_millions_of_numbers(tmp_path, text):
     path = tmp_path / "a.txt"
     path.write_text(text)
-    refused(lambda path: read_list(path, "list", **LIST_OPTIONS), path, "2200000 lines or 10000000 numbers, more than")
+    refused(
+        lambda path: read_list(path, "list", **LIST_OPTIONS),
+        path,
+        "2200000 lines or 10000000 numbers, or too many of both",
+    )
 
 
 def test_weights_of_gigabytes(tmp_path):
