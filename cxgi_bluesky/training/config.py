@@ -101,6 +101,11 @@ class ObjectConfig:
     folder: Name | None = None
     folder_share: Share = 0.3
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each family, those of `random_objects` where none are given."""
+        return dict(sorted((self.families or {name: share for name, (share, _) in FAMILIES.items()}).items()))
+
 
 @dataclass(frozen=True, config=_CONFIG)
 class SamplingConfig:
@@ -343,7 +348,7 @@ class TrainingConfig:
         for key in ("cache", "start", "device"):
             values.pop(key)
         values["objects"]["folder"] = None if self.objects.folder is None else "the user's own images"
-        values["objects"]["families"] = self.objects.families or {name: share for name, (share, _) in FAMILIES.items()}
+        values["objects"]["families"] = self.objects.shares
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 

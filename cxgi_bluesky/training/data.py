@@ -78,7 +78,7 @@ def object_pool(
     CxgiError
         If a stored file cannot be read, or the folder not be written.
     """
-    content = json.dumps([DRAWING_VERSION, sorted(objects.families.items()), *_own_part(objects)])
+    content = json.dumps([DRAWING_VERSION, list(objects.shares.items()), *_own_part(objects)])
     path = folder / f"objects-{size}-{count}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}.npy"
     if not path.exists():
         report(f"draws {count} objects, {size} x {size} -> {path}")
@@ -113,19 +113,20 @@ def _write(path: Path, count: int, size: int, seed: int, objects: ObjectConfig, 
 
 def _draw_part(first: int, *, size: int, count: int, seed: int, objects: ObjectConfig) -> NDArray[np.uint8]:
     """Objects `first` to `first` + `_PART`, which follow from the seed whatever process draws them."""
-    rng, own = np.random.default_rng([seed, size, first]), _own_images(objects.folder)
-    shares = dict(sorted(objects.families.items())) or None
+    rng = np.random.default_rng([seed, size, first])
+    own = _own_images(objects.folder, digest_of_own_images(objects.folder))
     images = np.empty((min(_PART, count - first), size, size), np.uint8)
     for image in images:
         drawn = None
         if own and rng.random() < objects.folder_share:
             drawn = random_crop(rng, own[rng.integers(len(own))], size)
-        image[:] = np.round((random_object(rng, size, shares) if drawn is None else drawn) * 255)
+        image[:] = np.round((random_object(rng, size, objects.shares) if drawn is None else drawn) * 255)
     return images
 
 
 @lru_cache(maxsize=1)
-def _own_images(folder: str | None) -> list[OwnImage]:
+def _own_images(folder: str | None, digest: str) -> list[OwnImage]:
+    """Read once, as long as they are the same."""
     return read_own_images(folder)
 
 

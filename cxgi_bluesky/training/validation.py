@@ -113,8 +113,8 @@ def _check(
 
 def _objects(config: TrainingConfig, size: int) -> Tensor:
     count = max(1, config.validation_objects * IMAGE_PIXELS // max(IMAGE_PIXELS, size**2))
-    rng, shares = np.random.default_rng([config.seed, 1, size]), dict(sorted(config.objects.families.items()))
-    return torch.from_numpy(np.stack([random_object(rng, size, shares or None) for _ in range(count)]))[:, None]
+    rng, shares = np.random.default_rng([config.seed, 1, size]), config.objects.shares
+    return torch.from_numpy(np.stack([random_object(rng, size, shares) for _ in range(count)]))[:, None]
 
 
 def score_case(network: CHMWCNN, batches: list[Batch], *, with_sigma: bool, law: SigmaLaw | None = None) -> Scores:
