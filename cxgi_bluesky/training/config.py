@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -52,6 +52,7 @@ _SHARES = _rule(
     "give each a share of at least 0, and one more than that",
 )
 Name = Annotated[str, Field(strict=True)]
+Device = Annotated[Name, _rule(lambda v: v in ("auto", "cpu", "cuda"), "choose auto, cpu or cuda")]
 Whole = Annotated[int, Field(strict=True)]
 Positive = Annotated[Whole, Field(ge=1)]
 NotNegative = Annotated[Whole, Field(ge=0)]
@@ -304,7 +305,7 @@ class TrainingConfig:
     ] = 0.999
     decay: Share = 0.5
     bfloat16: Annotated[bool, Field(strict=True)] = True
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     sizes: Annotated[dict[Size, Number], Field(min_length=1), _SHARES] = field(
         default_factory=lambda: {64: 0.55, 32: 0.16, 16: 0.05, 128: 0.14, 256: 0.1}
     )

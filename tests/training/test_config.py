@@ -123,6 +123,8 @@ def test_what_differs_is_named():
         ("{network: {widths: [8, 8, 1000000]}}", "network.widths 1000000: give at most 4096"),
         ("steps: 3\nsteps: 4", "steps stands twice in the part that begins in line 1: keep one"),
         ("steps: 3\nsizes: {64: 1, 64: 2}", "64 stands twice in the part that begins in line 2"),
+        ("{device: tpu}", "device tpu: choose auto, cpu or cuda"),
+        ("{network: {memory: 1}}", "network.memory 1"),
         ("{network: {passes: 0}}", "network.passes 0: give at least 1"),
         ("{steps: [", "cannot be read"),
         ("!!python/object/apply:os.system ['true']", "cannot be read"),
