@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import CxgiError, StorageError
-from ..reconstruction.ch_mwcnn.network import CHMWCNN
+from ..reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from ..reconstruction.ch_mwcnn.weights import write_tensors
 from .config import TrainingConfig, differing, rename_old_keys
 from .data import digest_of_own_images
@@ -136,6 +136,8 @@ class TrainingState:
         try:
             stored = rename_old_keys(json.loads(metadata["config"]))
             then = TrainingConfig().to_dict() | stored  # a key that came later has its default
+            then["network"] = NetworkConfig.from_dict(then["network"]).to_dict()
+            then = json.loads(json.dumps(then))
             self.step, self.best = int(metadata["step"]), float(metadata["best"])
             self.seconds = float(metadata.get("seconds", "0"))
             self.changes = json.loads(metadata.get("changes", "[]"))

@@ -74,9 +74,8 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Report
         device = find_device(config.device, processes.number)
         report = report if processes.is_first else lambda text: None
         processes.first(lambda: _prepare_folder(out))
-        state = processes.together(
-            lambda: begin(config, out, report, device)
-        )  # reads its files before hours of drawing
+        # it reads its files before hours of drawing
+        state = processes.together(lambda: begin(config, out, report, device))
         data, checks, known = processes.first_then_others(lambda: _prepare(config, processes, device, report))
         processes.check_alike(f"{config.to_dict()} {state.step}", list(state.network.state_dict().values()))
         run = _Run(config, out, data, checks, known, processes, report)
@@ -124,11 +123,9 @@ def _prepare(
 ) -> tuple[TrainingData, Checks, dict[str, Any]]:
     """Draw objects and boards; only the first process gets the checks."""
     data = TrainingData.from_config(config, report, device)
-    return (
-        (data, make_checks(config, report, device), describe_known_range(data))
-        if processes.is_first
-        else (data, {}, {})
-    )
+    if not processes.is_first:
+        return data, {}, {}
+    return data, make_checks(config, report, device), describe_known_range(data)
 
 
 def _go_on(state: TrainingState, run: _Run, last: int) -> None:
@@ -230,7 +227,7 @@ def begin(
     """
     torch.manual_seed(config.seed)
     network = CHMWCNN(config.network).to(device)
-    if device != CPU:  # half as long again in the other order of memory
+    if device != CPU:  # the order of memory that its convolutions are written for
         for parameter in network.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.to(memory_format=torch.channels_last)
