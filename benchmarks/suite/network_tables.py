@@ -110,8 +110,9 @@ def _classes(found: Row, part: Row) -> list[str]:
     return [
         "#### Classes of objects, 64 x 64, zig-zag, 18.75%, 30 dB",
         "PSNR dB / SSIM, means over objects and seeds. *kind in training*: objects drawn by the same rules, with seeds "
-        "that no training uses (photographs: other crops of the same images). No training draws the others, though "
-        "stripes and stars are among its shapes. The last columns: PSNR of "
+        "that no training uses (photographs: other crops of the same images). The others are families that came "
+        "after these weights, and objects that no training draws, though stripes and stars are among its shapes. "
+        "The last columns: PSNR of "
         f"`{part['network']}` less another method's, dB.",
         table(head, rows),
     ]
