@@ -23,17 +23,11 @@ from PIL import Image
 SHORTEST, LARGEST = 200, 900  # pixels of the shorter side: smaller images are left out, larger ones reduced
 MIN_CONTRAST = 12.0  # standard deviation of the grey values, 0..255
 MIN_BYTES = 60_000  # smaller files are icons and previews
-LEFT_OUT = (
-    "screenshot",
-    "images_dark",
-    "1080x1920",
-    "720x1440",
-    "1622x2880",
-    "3840x2160.jpg",
-    "5640x3172",
-)  # copies of the same image
+LEFT_OUT = ("screenshot", "images_dark", "3840x2160.jpg", "5640x3172")  # copies of the same image
 _ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 _WEBP, _JPEG = re.compile(rb"RIFF(....)WEBP", re.DOTALL), re.compile(rb"\xff\xd8\xff[\xe0\xe1]")
+_SIZE = re.compile(r"\d+x\d+")  # name of an image of which there are several, in one folder
+_MIN_INSIDE = 25_000  # bytes of an image inside another file
 _MAX_JPEG = 3_000_000  # bytes
 
 
@@ -44,14 +38,19 @@ def images_in(folder: Path) -> Iterator[tuple[str, Image.Image]]:
             continue
         if path.suffix == ".rcc":
             yield from ((f"{path.stem}-{number}", image) for number, image in enumerate(_inside(path.read_bytes())))
-        elif path.suffix.lower() in _ENDINGS and path.stat().st_size >= MIN_BYTES:
+        elif path.suffix.lower() in _ENDINGS and path.stat().st_size >= MIN_BYTES and _is_largest(path):
             yield path.stem, Image.open(path)
+
+
+def _is_largest(path: Path) -> bool:
+    """Whether it is the largest of the sizes of an image that lie in one folder."""
+    return not _SIZE.fullmatch(path.stem) or path == max(path.parent.iterdir(), key=lambda other: other.stat().st_size)
 
 
 def _inside(content: bytes) -> Iterator[Image.Image]:
     parts = [content[m.start() : m.start() + 8 + int.from_bytes(m.group(1), "little")] for m in _WEBP.finditer(content)]
     parts += [content[m.start() : m.start() + _MAX_JPEG] for m in _JPEG.finditer(content)]
-    for part in parts:
+    for part in (part for part in parts if len(part) >= _MIN_INSIDE):
         try:
             image = Image.open(io.BytesIO(part))
             image.load()
