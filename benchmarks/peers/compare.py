@@ -23,7 +23,7 @@ from benchmarks.suite import workload
 from benchmarks.suite.report import machine
 from benchmarks.suite.scores import Scores, mean_scores, score
 from benchmarks.suite.specs import BASELINE, Spec, chosen_orders, chosen_specs
-from benchmarks.suite.tables import number, short, table, write_markdown
+from benchmarks.suite.tables import number, print_and_write, short, table
 from benchmarks.suite.timing import one_thread
 from cxgi_bluesky.analysis.metrics import affine_fit
 from cxgi_bluesky.cli._options import plain
@@ -52,12 +52,7 @@ def main() -> None:
         results = plain(
             compare(options.python, chosen_orders(options.orders), options.snr, options.seeds, options.weights)
         )
-    text = json.dumps(results, indent=1, allow_nan=False)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n", encoding="utf-8")
-    if options.markdown is not None:
-        write_markdown(options.markdown, markdown(results))
+    print_and_write(results, options.out, options.markdown, markdown)
 
 
 def compare(

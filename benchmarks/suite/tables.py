@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,28 @@ def write_markdown(path: str | Path, text: str) -> None:
         path.write_text(between_marks(page, text), encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CxgiError(f"{path} cannot be written ({error}): choose another --markdown") from error
+
+
+def print_and_write(
+    results: Mapping[str, Any], out: Path | None, page: Path | None, tables: Callable[[Any], str]
+) -> None:
+    """Print results as JSON, and write what was asked for: the same as a file, and the page with their tables.
+
+    Parameters
+    ----------
+    results : mapping
+        Plain values without NaN.
+    out, page : Path or None
+        File of the JSON, and of the page.
+    tables : callable
+        Takes the results and gives the text of the page.
+    """
+    text = json.dumps(results, indent=1, allow_nan=False)
+    print(text)
+    if out is not None:
+        out.write_text(text + "\n", encoding="utf-8")
+    if page is not None:
+        write_markdown(page, tables(results))
 
 
 def between_marks(page: str, text: str) -> str:

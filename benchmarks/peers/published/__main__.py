@@ -6,7 +6,6 @@ One thread. Prints one JSON object; --markdown renews the tables from the same r
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from benchmarks.peers.published.set11 import TOLD_DB, set11_rows
 from benchmarks.peers.published.tables import markdown
 from benchmarks.peers.published.tuned import SCHEDULES
 from benchmarks.suite.report import machine
-from benchmarks.suite.tables import write_markdown
+from benchmarks.suite.tables import print_and_write
 from benchmarks.suite.timing import one_thread
 from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.errors import CxgiError
@@ -31,12 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
     try:
         results = plain(published(options))
-        text = json.dumps(results, indent=1, allow_nan=False)
-        print(text)
-        if options.out is not None:
-            options.out.write_text(text + "\n", encoding="utf-8")
-        if options.markdown is not None:
-            write_markdown(options.markdown, markdown(results))
+        print_and_write(results, options.out, options.markdown, markdown)
     except (CxgiError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -82,8 +82,8 @@ class BatchedProblem:
             change=torch.full_like(weight, tolerance),
         )
         iterate = _symmetric if norm == "symmetric" else _isotropic
+        on_card = image.device.type == "cuda"
         for _ in range(0, iterations, _BLOCK):
-            on_card = image.device.type == "cuda"
             state = _replay(state, norm, hadamard) if on_card else _repeat(iterate, state, hadamard)
             if not bool(state.active.any()):
                 break
@@ -181,7 +181,7 @@ class _Recording:
     """A block of iterations, recorded for tensors that stay where they are."""
 
     def __init__(self, like: _State, norm: Norm, hadamard: Tensor) -> None:
-        iterate = _compiled(norm)
+        iterate = _compile_iteration(norm)
         self.state = _State(*(tensor.clone() for tensor in like.tensors()))
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -207,7 +207,7 @@ _RECORDINGS: dict[tuple[torch.Size, Norm, torch.device], _Recording] = {}
 
 
 @cache
-def _compiled(norm: Norm) -> Callable[[_State, Tensor], _State]:
+def _compile_iteration(norm: Norm) -> Callable[[_State, Tensor], _State]:
     compiled: Callable[[_State, Tensor], _State]
     compiled = torch.compile(_symmetric if norm == "symmetric" else _isotropic, dynamic=True)
     return compiled
