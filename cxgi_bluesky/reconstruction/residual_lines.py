@@ -205,9 +205,8 @@ class _Residual:
         own = math.sqrt(float(np.mean((measurement.sigma[others] * weight) ** 2))) if known else 0.0
         sigma = max(sigma, own)
         power = float(predicted @ predicted)
-        scale = (
-            max(1.0, float(measured @ predicted) / power) if power > 0 else 1.0
-        )  # a smoothed image's, a covariance's
+        # more than 1 where the image is smoothed, or a covariance
+        scale = max(1.0, float(measured @ predicted) / power) if power > 0 else 1.0
         brightest = max(scale * float(np.ptp(image)), 1.0 if measurement.scale == "transmission" else 0.0)
         return cls(index, weight, left / sigma, sigma, own / sigma, basis, bright, brightest)
 
