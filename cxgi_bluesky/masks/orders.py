@@ -105,6 +105,25 @@ def _log_share(size: int) -> NDArray[np.float64]:
     return _load_power_table()[sequency_grid(size)]
 
 
+def power_share(size: int) -> NDArray[np.float64]:
+    """Share of each pattern in the power of random objects, shape (N,): 0 for k = 0, which is always measured.
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side n. Beyond 128 pixels, where nothing was learned, the share falls as
+        ((u + 1)(v + 1))^-2 with the sequencies u, v, as it does for an object with edges.
+    """
+    if size > LEARNED_SIZE:
+        u, v = sequency_grid(size)
+        share = 1.0 / ((u + 1.0) * (v + 1.0)) ** 2
+    else:
+        share = 10.0 ** _log_share(size)
+    share[0] = 0.0
+    share /= share.sum()
+    return share
+
+
 def _rank_by_power(size: int, seed: int | None) -> Index:
     """By the mean power of the coefficient over random objects (drawn shapes, text, phantoms, photographs)."""
     u, v = sequency_grid(size)
