@@ -22,6 +22,14 @@ FILE_SIZE = 32
 WANTED_MEAN_DB, WANTED_WORST_DB = 0.3, -0.2  # of the network less `RIVAL`: in the mean, and on any file
 
 
+def list_measured(folder: str | Path) -> list[Path]:
+    """Files of a folder of measurements; `CxgiError` if it has none."""
+    files = sorted(Path(folder).glob("*.csv"))
+    if not files:
+        raise CxgiError(f"folder {folder} holds no CSV file: give --measured a folder of 32 x 32 files")
+    return files
+
+
 def measured(
     folder: str | Path,
     specs: Sequence[Spec],
@@ -47,9 +55,7 @@ def measured(
     CxgiError
         If the folder has no such file, or one is not complete.
     """
-    files = sorted(Path(folder).glob("*.csv"))
-    if not files:
-        raise CxgiError(f"folder {folder} holds no CSV file: give --measured a folder of 32 x 32 files")
+    files = list_measured(folder)
     rows: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
     for file in files:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.suite.comparison import METHODS
 from benchmarks.suite.image_quality import quality
-from benchmarks.suite.measured import measured
+from benchmarks.suite.measured import list_measured, measured
 from benchmarks.suite.network import network
 from benchmarks.suite.selection import selection
 from benchmarks.suite.specs import chosen_orders, chosen_specs
@@ -91,11 +91,12 @@ def _check_weights(weights: str) -> None:
 
 
 def check_folder(folder: str | Path | None) -> None:
-    """Raise `CxgiError` if there is no such folder of measured files."""
+    """Raise `CxgiError` if there is no such folder, or no measured file in it."""
     if folder is None:
         raise CxgiError("measured files are not part of the package: give --measured FOLDER with 32 x 32 CSV files")
     if not Path(folder).is_dir():
         raise CxgiError(f"folder {folder} does not exist: give --measured a folder of 32 x 32 CSV files")
+    list_measured(folder)
 
 
 def machine() -> dict[str, Any]:
