@@ -1,0 +1,187 @@
+"""Rules that choose the next patterns of a scan by the image made so far.
+
+A rule ranks patterns; `choose_batch` takes from its ranking what is not measured yet. Validation patterns are no
+exception for the rule, but those that it picks never enter the image: they are counted apart (`Batch.wanted`), as
+their errors are larger than those of patterns that no rule wanted (`quality.estimate_psnr`).
+
+Adaptive Hadamard imaging by predicted coefficients: F. Rousset et al., IEEE Trans. Comput. Imaging 3, 36 (2017).
+
+A rule of your own is one function and one entry:
+
+    def largest(knowledge):
+        return np.argsort(-knowledge.magnitude, kind="stable")
+
+    RULES["mine"] = largest
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+
+from ...errors import ConfigError
+from ...masks.orders import power_share, ranking
+from ...masks.transform import walsh_hadamard_2d
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+START_SHARE = 96 / 64**2  # of all N patterns
+START_ORDER = "zig-zag"
+BATCH_SHARE = 64 / 64**2
+MIN_START = 16
+DEFAULT_RULE = "magnitude"
+_DRAWN_EVERY = 4  # one pattern in four is drawn, the others follow the image
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """What a rule may use.
+
+    Attributes
+    ----------
+    size : int
+        Pixels per side n; N = n * n patterns.
+    magnitude : ndarray, shape (N,)
+        abs(sum over pixels of H_k * image) of the image made so far, in its unit.
+    sigma : ndarray, shape (N,)
+        One standard deviation of a coefficient if it were measured, same unit.
+    measured : ndarray of bool, shape (N,)
+        What need not be ranked: patterns of the image, and those that the board does not have.
+    rng : numpy.random.Generator
+        For what a rule leaves to chance.
+    """
+
+    size: int
+    magnitude: Array
+    sigma: Array
+    measured: NDArray[np.bool_]
+    rng: Generator
+
+
+Rule = Callable[[Knowledge], Index]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The next patterns.
+
+    Attributes
+    ----------
+    patterns : list of int
+        To expose now and to make the image from, best first.
+    wanted : list of int
+        Validation patterns that the rule picked beside them. They are measured, or will be, as validation.
+    """
+
+    patterns: list[int]
+    wanted: list[int]
+
+
+def start_patterns(size: int) -> Index:
+    """The patterns that a scan begins with, before there is an image to choose by.
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side n: 96 patterns of 64 x 64, as large a share of other sizes, at least 16.
+    """
+    return ranking(START_ORDER, size)[: min(size * size, max(MIN_START, round(START_SHARE * size * size)))]
+
+
+def batch_size(size: int) -> int:
+    """How many patterns are chosen at once: 64 for 64 x 64, as large a share of other sizes, at least 4."""
+    return max(4, round(BATCH_SHARE * size * size))
+
+
+# ---------------------------------------------------------------- rules
+
+
+def _by_magnitude(knowledge: Knowledge) -> Index:
+    """Three by magnitude, then one drawn as the order learned-density draws, and so on."""
+    candidates = np.flatnonzero(~knowledge.measured)
+    largest = candidates[np.argsort(-knowledge.magnitude[candidates], kind="stable")]
+    return _interleave(largest, _draw(candidates, knowledge), knowledge.size**2)
+
+
+def _draw(candidates: Index, knowledge: Knowledge) -> Index:
+    """A draw without replacement by the power that patterns have in random objects."""
+    luck = np.log(power_share(knowledge.size)[candidates]) + knowledge.rng.gumbel(size=len(candidates))
+    return candidates[np.argsort(-luck, kind="stable")]
+
+
+def _interleave(first: Index, second: Index, patterns: int) -> Index:
+    """One of the second after every three of the first, each pattern where it comes first."""
+    place = np.empty((2, patterns))
+    steps = np.arange(len(first))
+    place[0, first] = steps + steps // (_DRAWN_EVERY - 1)
+    place[1, second] = _DRAWN_EVERY * steps + _DRAWN_EVERY - 1
+    return first[np.argsort(place[:, first].min(axis=0), kind="stable")]
+
+
+RULES: dict[str, Rule] = {"magnitude": _by_magnitude}
+
+
+# ---------------------------------------------------------------- a batch
+
+
+def choose_batch(
+    image: ArrayLike,
+    *,
+    measured: Collection[int],
+    validation: Collection[int] = (),
+    count: int,
+    rng: Generator,
+    rule: str = DEFAULT_RULE,
+    sigma: float = 0.0,
+    available: Collection[int] | None = None,
+) -> Batch:
+    """Choose the next patterns by the image made so far.
+
+    Parameters
+    ----------
+    image : array_like, shape (n, n)
+        As the board sees it (`Measurement.to_beam_view`), in any unit.
+    measured : collection of int
+        Patterns that the image was made from.
+    validation : collection of int, optional
+        Patterns that are measured for validation, or will be; none of them is put into `Batch.patterns`.
+    count : int
+        New patterns, fewer where no more are left.
+    rng : numpy.random.Generator
+        For what the rule leaves to chance.
+    rule : str, optional
+        One of `RULES`.
+    sigma : float, optional
+        One standard deviation of a coefficient, in the unit of the image times pixels; 0 by default.
+    available : collection of int, optional
+        Patterns that the board has; all by default.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    CxgiError
+        For an unknown rule.
+    """
+    if rule not in RULES:
+        raise ConfigError(f"rule {rule!r} is unknown: choose one of {', '.join(RULES)}, or add it to RULES")
+    magnitude = np.abs(walsh_hadamard_2d(np.asarray(image, dtype=np.float64))).ravel()
+    excluded = np.zeros(len(magnitude), dtype=bool)
+    if available is not None:
+        excluded[:] = True
+        excluded[list(available)] = False
+    excluded[list(measured)] = True
+    size = round(len(magnitude) ** 0.5)
+    ranked = RULES[rule](Knowledge(size, magnitude, np.full(len(magnitude), float(sigma)), excluded, rng))
+    ranked = ranked[~excluded[ranked]]
+    apart = np.isin(ranked, list(validation))
+    new = ranked[~apart][:count]
+    reach = len(ranked) if len(new) < count else int(np.flatnonzero(ranked == new[-1])[0]) if count else 0
+    return Batch(new.tolist(), ranked[:reach][apart[:reach]].tolist())
