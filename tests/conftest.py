@@ -171,6 +171,10 @@ class Recorder(list):
     def __call__(self, name, document):
         self.append((name, document))
 
+    def of_last_run(self):
+        starts = [n for n, (kind, _) in enumerate(self) if kind == "start"]
+        return self[starts[-1] :]
+
     def of(self, name):
         return [document for kind, document in self if kind == name]
 

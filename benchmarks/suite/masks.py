@@ -46,10 +46,5 @@ def demands(patterns: PatternSet, board: MaskBoard) -> dict[str, Any]:
         "edges": float(np.mean((u + v)[index])),
         "one_pixel": float(np.mean(feature == 1)),
         "feature_px": float(np.median(feature)),
-        "travel_mm": {path: _travel(board, board.tiles_along(patterns, path)) for path in ("order", "snake")},
+        "travel_mm": {path: board.travel_mm(board.tiles_along(patterns, path)) for path in ("order", "snake")},
     }
-
-
-def _travel(board: MaskBoard, tiles: list[int]) -> float:
-    places = np.array([board.position_mm(tile) for tile in tiles])
-    return float(np.sum(np.hypot(*np.diff(places, axis=0).T)))

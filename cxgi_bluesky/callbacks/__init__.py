@@ -9,6 +9,7 @@ from .live_reconstruction import (
     LiveTVAL3,
     ReferenceRuns,
 )
+from .live_steering import LiveSteering
 from .live_view import LiveView
 from .progress import ScanProgress
 
@@ -17,6 +18,7 @@ __all__ = [
     "LiveCorrelation",
     "LiveReconstruction",
     "LiveSpeckleCorrelation",
+    "LiveSteering",
     "LiveTV",
     "LiveTVAL3",
     "LiveView",

@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..masks.speckle_files import find_speckles
 from ..masks.speckle_set import SpeckleSet
@@ -19,6 +19,7 @@ from ..measurement.per_run import Callback, PerRun
 from ..measurement.speckle import SpeckleMeasurement
 from ..reconstruction.api import reconstruct
 from ..reconstruction.methods.tval3 import MultiplierStart
+from ..reconstruction.planning.quality import with_psnr
 from ..reconstruction.registry import CH_MWCNN, CORRELATION, TV, TVAL3, find_method
 from ..reconstruction.result import Reconstruction
 from ..reconstruction.solvers.primal_dual import WarmStart
@@ -29,11 +30,13 @@ logger = logging.getLogger(__name__)
 class ReferenceRuns:
     """Keep the exposures of every reference and dark scan that the RunEngine runs; subscribe it to one.
 
-    Advisory: live reconstructions find the runs that belong to an image here, without asking the catalog.
+    Advisory: live reconstructions find the runs that belong to an image here, without asking the catalog. What one
+    of them has seen, all of this process know: a plan finds there what a session has read.
     """
 
+    _runs: ClassVar[dict[str, Exposures]] = {}
+
     def __init__(self) -> None:
-        self._runs: dict[str, Exposures] = {}
         self._router = PerRun(self._begin)
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
@@ -191,10 +194,14 @@ class LiveReconstruction:
         while (exposures := run.next_request()) is not None:
             try:
                 if len(exposures):
-                    self._publish(run, reconstruct(self._measurement(exposures), method=self.method, **options))
+                    self._publish(run, self._make_image(self._measurement(exposures), options))
             except Exception as error:
                 self._fail(error, run)
         run.finished.set()
+
+    def _make_image(self, measurement: Measurement | SpeckleMeasurement, options: dict[str, Any]) -> Reconstruction:
+        result = reconstruct(measurement, method=self.method, **options)
+        return result if isinstance(measurement, SpeckleMeasurement) else with_psnr(result, measurement)
 
     def _publish(self, run: _LiveRun, result: Reconstruction) -> None:
         with self._publishing:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import StorageError
 from ..masks.pattern_set import PatternSet
@@ -21,8 +23,9 @@ def record_reconstruction(
     """Store a reconstruction as a derived run of its own; returns its uid.
 
     The start document names the raw runs, the method, its parameters, the subset of the patterns
-    if it was not all of them, and the pixel size at the object; the one event holds the image, and
-    the unmeasured part and the uncertainty where they are known. The raw runs are not touched.
+    if it was not all of them, a digest of the patterns used, and the pixel size at the object; the one
+    event holds the image, and the unmeasured part and the uncertainty where they are known. The raw runs
+    are not touched.
 
     Parameters
     ----------
@@ -68,6 +71,7 @@ def record_reconstruction(
             "tile_maps_sha256": reconstruction.source.get("tile_maps_sha256"),
             "pixel_um": pixel_um,
             "subset": subset.to_dict() if subset is not None else None,
+            "patterns_sha256": _digest(reconstruction.pattern_index),
         },
     }
     run = compose_run(metadata=metadata)
@@ -87,6 +91,13 @@ def record_reconstruction(
     documents = [("start", run.start_doc), ("descriptor", stream.descriptor_doc), ("event", event)]
     writer_of(catalog).write_run([*documents, ("stop", run.compose_stop())])
     return str(run.start_doc["uid"])
+
+
+def _digest(pattern_index: NDArray[np.int64] | None) -> str | None:
+    """Digest of the patterns that an image was made from, in the order of their indices."""
+    if pattern_index is None:
+        return None
+    return hashlib.sha256(np.sort(pattern_index).astype("<i8").tobytes()).hexdigest()
 
 
 def read_image(run: Any) -> np.ndarray[Any, Any]:

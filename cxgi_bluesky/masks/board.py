@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -284,7 +285,26 @@ class MaskBoard(TiledBoard):
             raise ConfigError(f"board {self.name!r} carries masks: recorded speckle belongs to a SpeckleBoard")
         check_path(path)
         tiles = [self.tile_of(k) for k in pattern_set.pattern_index]
-        return tiles if path == "order" else sorted(tiles, key=self._order_in_snake)
+        return tiles if path == "order" else self.in_snake(tiles)
+
+    def in_snake(self, tiles: Iterable[int], near: int | None = None) -> list[int]:
+        """Tiles along the rows of the board, to and fro: little travel.
+
+        Parameters
+        ----------
+        tiles : iterable of int
+        near : int, optional
+            Tile on which the stage is: begin with the nearer end.
+        """
+        along = sorted(tiles, key=self._order_in_snake)
+        if near is None or not along:
+            return along
+        first, last = (self.travel_mm([near, end]) for end in (along[0], along[-1]))
+        return along if first <= last else along[::-1]
+
+    def travel_mm(self, tiles: Sequence[int]) -> float:
+        """Way of the stage from tile to tile (mm)."""
+        return float(np.sum(np.hypot(*np.diff(self._positions_mm[list(tiles)], axis=0).T)))
 
     def _order_in_snake(self, tile: int) -> tuple[int, int]:
         row, column = divmod(tile, self.columns)

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-def _whole(name: str, value: Any) -> Any:
+def whole_number(name: str, value: Any) -> Any:
     """The number as Python's own int (numpy's would not go into JSON); None stays None."""
     try:
         return value if value is None else operator.index(value)
@@ -96,7 +96,7 @@ class PatternSet:
         if self.basis != "hadamard":
             raise ConfigError(f"basis {self.basis!r} is unknown: only 'hadamard' is built in")
         for name in ("size", "count", "seed"):
-            object.__setattr__(self, name, _whole(name, getattr(self, name)))
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         ranking(self.order, self.size, self.seed)
         if not 1 <= self.count <= self.size**2:
             raise ConfigError(f"count {self.count} is outside 1..{self.size**2} for size {self.size}")

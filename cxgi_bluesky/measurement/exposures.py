@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import MeasurementError
+from ..masks.chosen_set import ChosenSet, hadamard_set
 from ..masks.pattern_set import PatternSet
 from .documents import EventRows, cxgi_block, number
 from .normalization import Buckets, Drift, calibrate, count_reasons, mean_bucket, mean_i0, subtract_dark
 from .outliers import Exposure, agreeing, select_valid, valid_open, with_usual_intensity
+from .validation import ValidationDraws
 
 if TYPE_CHECKING:
     from .schema import BoardMetadata, RunMetadata
 
 STREAMS = ("primary", "validation", "open", "dark", "incident", "metal")
 _BY_PATTERN = ("primary", "validation")
+BATCHES, WANTED = "batches", "batch_wanted"  # stream of a scan that chooses its patterns, and a data key of it
 _WITHOUT_PATTERNS = ("dark", "metal")  # purposes of runs that expose no pattern
 FIGURES = {  # what a run has cost the sample, by its data keys
     "exposure_open_s": "open_s",
@@ -45,6 +48,7 @@ class Exposures:
         self.uids: list[str] = []  # of the run, after those that it resumes
         self.figures_of: dict[str, dict[str, float]] = {}  # by uid: what each run has cost the sample
         self.streams: dict[str, dict[int, Exposure]] = {name: {} for name in STREAMS}
+        self.wanted: set[int] = set()  # validation patterns that the rule of a scan would have measured
         self._earlier: dict[tuple[str, int], list[Exposure]] = {}  # exposures that a repeat has replaced
         self._rows = EventRows()
         self._fields: dict[str, str] = {}
@@ -75,7 +79,7 @@ class Exposures:
         metadata = RunMetadata.from_start(start)
         if metadata.pattern_set is not None and metadata.board is None:
             raise MeasurementError(f"run {start.get('uid')} is malformed: cxgi.board of its start document is missing")
-        self.streams = {name: {} for name in STREAMS}
+        self.streams, self.wanted = {name: {} for name in STREAMS}, set()
         self._earlier, self._rows = {}, EventRows()
         self.start, self.uids, self._metadata = dict(start), [start["uid"]], metadata
         self.figures_of = {start["uid"]: {}}
@@ -83,6 +87,8 @@ class Exposures:
 
     def _store(self, stream: str, seq_num: int, data: Mapping[str, Any], time: float) -> None:
         self.figures_of[self.start["uid"]] |= {name: number(data[key]) for key, name in FIGURES.items() if key in data}
+        if stream == BATCHES:
+            self.wanted.update(int(k) for k in str(data[WANTED]).split())
         if stream not in self.streams:
             return
         # A rewound plan repeats seq_num: by it, a repeated exposure of a reference tile replaces the earlier one.
@@ -103,6 +109,7 @@ class Exposures:
         copy.start, copy._metadata, copy._fields, copy.uids = self.start, self._metadata, self._fields, self.uids
         copy.figures_of = {uid: dict(figures) for uid, figures in self.figures_of.items()}
         copy.streams = {name: dict(stream) for name, stream in self.streams.items()}
+        copy.wanted = set(self.wanted)
         copy._earlier = {key: list(repeats) for key, repeats in self._earlier.items()}
         return copy
 
@@ -121,6 +128,7 @@ class Exposures:
         for pattern, repeats in self._earlier.items():
             whole._earlier.setdefault(pattern, []).extend(repeats)
         whole.figures_of |= self.figures_of
+        whole.wanted |= self.wanted
         return whole
 
     # ------------------------------------------------------------ what was measured
@@ -148,9 +156,38 @@ class Exposures:
         return self.metadata.board
 
     @property
-    def pattern_set(self) -> PatternSet:
+    def pattern_set(self) -> PatternSet | ChosenSet:
         """The set that the run was asked to measure."""
-        return PatternSet.from_dict(self.metadata.pattern_set or {})
+        return hadamard_set(self.metadata.pattern_set or {})
+
+    @property
+    def validation_draws(self) -> ValidationDraws | None:
+        """All validation patterns of the run, as they were drawn; None for a run without such draws."""
+        drawn = self.metadata.validation
+        return None if drawn is None else ValidationDraws.from_dict(drawn)
+
+    def draws_made(self, measured: Iterable[int], validated: Iterable[int]) -> ValidationDraws | None:
+        """Validation draws that the scan has come to; None where they say nothing of some unmeasured pattern.
+
+        The scan exposes them in the order in which they were drawn, but for those that it has measured already.
+
+        Parameters
+        ----------
+        measured, validated : iterable of int
+            Patterns with a valid exposure that images are made from, and validation patterns with one.
+        """
+        drawn = self.validation_draws
+        if drawn is None or self.metadata.basis != "hadamard":
+            return None
+        known, valid = set(measured), {*measured, *validated}
+        patterns = self.pattern_set
+        start = patterns.pattern_index[: drawn.start_count].tolist()
+        if drawn.start_count + drawn.candidates < patterns.size**2 or not known.issuperset(start):
+            return None
+        missing = [k for k in drawn.pattern_index.tolist() if k not in known and k not in self.streams["validation"]]
+        made = drawn.pattern_index.tolist().index(missing[0]) if missing else len(drawn)
+        rows = np.arange(len(drawn)) < made
+        return drawn.where(rows & np.isin(drawn.pattern_index, list(valid)))
 
     @property
     def figures(self) -> dict[str, float]:

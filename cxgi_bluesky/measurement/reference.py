@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeasurementError
+from ..masks.chosen_set import CHOSEN, ChosenSet, hadamard_set
 from ..masks.pattern_set import PatternSet
 from .exposures import Exposures
 from .normalization import Buckets
@@ -47,19 +48,20 @@ def check_reference(image: RunMetadata, reference: Exposures) -> None:
             f"reference {uid} is of another board ({_name(reference.board)}; the image's is {_name(board)}): "
             "make a reference scan of this board"
         )
-    if patterns["sha256"] != (theirs.pattern_set or {})["sha256"]:
+    chosen = patterns.get("order") == CHOSEN  # which patterns they are is known from the events alone
+    if not chosen and patterns["sha256"] != (theirs.pattern_set or {})["sha256"]:
         raise MeasurementError(
             f"reference {uid} is of another pattern set ({_describe(reference.pattern_set)}; the image's is "
-            f"{_describe(PatternSet.from_dict(patterns))}): make a reference scan of this pattern set"
+            f"{_describe(hadamard_set(patterns))}): make a reference scan of this pattern set"
         )
     _check_same_bucket(image, reference)
 
 
 def check_complete(reference: Exposures) -> None:
     """Raise `CxgiError` for a reference scan that was cut short, before an image is measured for it."""
-    measured = {k for k, exposure in reference.streams["primary"].items() if math.isfinite(exposure.bucket)}
-    wanted = reference.pattern_set.pattern_index.tolist()
-    _check_common(len(measured.intersection(wanted)), len(wanted), f"of its {len(wanted)} patterns")
+    measured = [k for k, exposure in reference.streams["primary"].items() if math.isfinite(exposure.bucket)]
+    wanted = int(reference.start.get("num_points", reference.pattern_set.count))
+    _check_common(len(measured), wanted, f"of its {wanted} patterns")
 
 
 def dark_level(image: RunMetadata, dark: Exposures | None) -> float | None:
@@ -123,7 +125,7 @@ def _name(board: BoardMetadata) -> str:
     return f"{board.id!r}, sha256 {board.sha256[:12]}"
 
 
-def _describe(patterns: PatternSet) -> str:
+def _describe(patterns: PatternSet | ChosenSet) -> str:
     seed = "" if patterns.seed is None else f", seed {patterns.seed}"
     return f"{patterns.count} of {patterns.order}, size {patterns.size}{seed}"
 
@@ -132,7 +134,7 @@ def with_reference(image: Buckets, reference: Buckets) -> Buckets:
     """Buckets corrected by a reference scan.
 
     Their sigma grows by that of the reference. The few patterns of the set that the reference lacks (at most
-    5 %) are left out; validation patterns, which it never has, stay as they are. Without exposures of the incident
+    5 %) are left out; validation patterns that it lacks stay as they are. Without exposures of the incident
     intensity in the image's run, the reference gives it (`with_incident`).
 
     Parameters
@@ -162,8 +164,9 @@ def with_reference(image: Buckets, reference: Buckets) -> Buckets:
             f"the reference scan shows no light (mean bucket {mean_r:g}): was the shutter open, the dark right?"
         )
     ratio = mean_b / mean_r
-    excess = np.where(patterned, passed[index] - mean_r, 0.0)
-    sigma = np.where(patterned, np.hypot(sigma, ratio * passed_sigma[index]), sigma)
+    corrected = (index != 0) & np.isfinite(passed[index])
+    excess = np.where(corrected, passed[index] - mean_r, 0.0)
+    sigma = np.where(corrected, np.hypot(sigma, ratio * passed_sigma[index]), sigma)
     missing = image.pattern_index[~known].tolist()
     return replace(
         with_incident(image, reference),

@@ -45,7 +45,9 @@ class RunMetadata(BaseModel):
         "pA", a mean over the exposure, or "counts", a sum over it.
     board : BoardMetadata, optional
     pattern_set : dict, optional
-        From which the pattern set is rebuilt (`PatternSet.from_dict`, `SpeckleSet.to_dict`).
+        From which the pattern set is rebuilt (`hadamard_set`, `SpeckleSet.to_dict`).
+    validation : dict, optional
+        Validation patterns and the probabilities with which they were drawn (`ValidationDraws`).
     reference_uid, dark_uid, resumes : str, optional
         Uids of the runs that belong to this one.
     alignment, knife_edge : dict, optional
@@ -65,6 +67,7 @@ class RunMetadata(BaseModel):
     resumes: str | None = None
     board: BoardMetadata | None = None
     pattern_set: dict[str, Any] | None = None
+    validation: dict[str, Any] | None = None
     alignment: dict[str, Any] | None = None
     knife_edge: dict[str, Any] | None = None
 

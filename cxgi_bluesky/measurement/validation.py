@@ -7,7 +7,7 @@ That needs the probability with which each of them was drawn: it is stored in th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,14 @@ class ValidationDraws:
         One that was drawn twice stands there twice; it is measured once.
     probability : ndarray, shape (draws,)
         Of drawing that pattern, in each draw.
+    start_count, candidates : int
+        Patterns, the first ones of the pattern set, that were not drawn from; patterns that were.
     """
 
     pattern_index: NDArray[np.int64]
     probability: NDArray[np.float64]
+    start_count: int = 0
+    candidates: int = 0
 
     def __len__(self) -> int:
         return len(self.pattern_index)
@@ -44,11 +48,16 @@ class ValidationDraws:
 
     def where(self, chosen: NDArray[np.bool_]) -> ValidationDraws:
         """Take some of the draws."""
-        return ValidationDraws(self.pattern_index[chosen], self.probability[chosen])
+        return replace(self, pattern_index=self.pattern_index[chosen], probability=self.probability[chosen])
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored in the start document of a run."""
-        return {"pattern_index": self.pattern_index.tolist(), "probability": self.probability.tolist()}
+        return {
+            "pattern_index": self.pattern_index.tolist(),
+            "probability": self.probability.tolist(),
+            "start_count": self.start_count,
+            "candidates": self.candidates,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ValidationDraws:
@@ -62,14 +71,17 @@ class ValidationDraws:
         try:
             index = np.asarray(data["pattern_index"], dtype=np.int64)
             probability = np.asarray(data["probability"], dtype=np.float64)
+            start_count, candidates = int(data["start_count"]), int(data["candidates"])
         except (KeyError, TypeError, ValueError) as error:
             raise MeasurementError(f"validation draws are malformed: {error}") from error
         if index.ndim != 1 or index.shape != probability.shape or not (probability > 0).all():
             raise MeasurementError("validation draws are malformed: one probability above 0 is needed for each pattern")
-        return cls(index, probability)
+        return cls(index, probability, start_count, candidates)
 
 
-def draw_validation(size: int, candidates: ArrayLike, count: int, seed: int) -> ValidationDraws:
+def draw_validation(
+    size: int, candidates: ArrayLike, count: int, seed: int, *, start_count: int = 0
+) -> ValidationDraws:
     """Draw validation patterns with replacement, the important ones more often.
 
     The probability of a pattern is 0.7 of its share in the power of random objects, among the candidates, and 0.3 of
@@ -85,6 +97,8 @@ def draw_validation(size: int, candidates: ArrayLike, count: int, seed: int) -> 
         Number of draws; fewer patterns are measured, as some are drawn twice.
     seed : int
         Of the draw.
+    start_count : int, optional
+        Patterns of the set, the first ones, that are not among the candidates (default 0).
 
     Raises
     ------
@@ -97,4 +111,4 @@ def draw_validation(size: int, candidates: ArrayLike, count: int, seed: int) -> 
     power = power_share(size)[index]
     probability = (1 - UNIFORM_SHARE) * power / power.sum() + UNIFORM_SHARE / max(len(index), 1)
     drawn = np.random.default_rng(seed).choice(len(index), size=count, p=probability / probability.sum())
-    return ValidationDraws(index[drawn], probability[drawn])
+    return ValidationDraws(index[drawn], probability[drawn], start_count, len(index))

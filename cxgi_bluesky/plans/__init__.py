@@ -1,5 +1,6 @@
 """Bluesky plans."""
 
+from .adaptive_scan import adaptive_scan
 from .align_board import align_board
 from .knife_edge import knife_edge_scan
 from .mask_scan import hadamard_scan, mask_scan
@@ -8,6 +9,7 @@ from .reference import dark_scan, metal_scan, reference_scan
 from .resume import resume_scan
 
 __all__ = [
+    "adaptive_scan",
     "align_board",
     "dark_scan",
     "hadamard_scan",

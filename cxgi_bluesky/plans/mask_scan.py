@@ -3,122 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import bluesky.plan_stubs as bps
 import numpy as np
-from bluesky import Msg
 from bluesky.utils import MsgGenerator
+from numpy.typing import NDArray
 
 from ..devices.diode import Diode
-from ..devices.object_stage import IN, OUT, ObjectStage
+from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
-from ..devices.stage import MaskStage, PositionError
+from ..devices.stage import MaskStage
 from ..errors import ScanError
+from ..masks.board import MaskBoard
+from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import AnyPatternSet
+from ..measurement.validation import ValidationDraws, draw_validation
+from ..reconstruction.planning.choose import start_patterns
 from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
-from .exposure import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
-from .metadata import board_on, check_counts, check_raster, mask_board_on, start_metadata
-from .stubs import Plan, move, move_object, read_darks, safe_run, with_object
+from .exposure import MAX_REPEATS
+from .goal import PSNR, Goal, check_targets
+from .image_run import ImageRun
+from .metadata import board_on, check_counts, check_raster
+from .stubs import Plan
+from .tiles import TileExposures
 
-_NO_TILES: Mapping[int, Sequence[int]] = {}
-
-
-@dataclass(frozen=True)
-class TilePosition:
-    """A tile of the board on a stage."""
-
-    device: MaskStage
-    tile: int
-
-    def reach(self) -> Plan:
-        """Move to the tile and make sure that the stage is there."""
-        yield from move(self.device.tile, self.tile)
-        if not self.device.checks_arrival:
-            reading = yield Msg("read", self.device)
-            self.check(reading or {}, exposed=False)
-
-    def check(self, reading: Reading, *, exposed: bool = True) -> None:
-        """Raise `PositionError` unless a reading of the stage is of the tile; an empty one (a dry run) passes.
-
-        Parameters
-        ----------
-        reading : mapping
-            Of the stage, by data key; distance from the tile in um.
-        exposed : bool, optional
-            Whether something was exposed there, for the message (default True).
-        """
-        stage = self.device
-        reached = reading.get(stage.tile.name, {}).get("value", self.tile)
-        distance_um = reading.get(stage.tile_distance_um.name, {}).get("value", 0.0)
-        if reached != self.tile or not distance_um <= stage.in_position_um:
-            raise PositionError(
-                f"{stage.name} was sent to tile {self.tile} and is {distance_um:.1f} um from tile {reached} "
-                f"(allowed: {stage.in_position_um:g} um): check the stage, {consequence(exposed)}"
-            )
-
-
-@dataclass(frozen=True)
-class TileExposures:
-    """Exposures of the tiles on a stage."""
-
-    stage: MaskStage
-    exposing: Exposing
-
-    def expose_tile(self, tile: int, stream: str, count: int = 1) -> Plan:
-        """Expose one tile a number of times.
-
-        Parameters
-        ----------
-        tile : int
-            Number of the tile.
-        stream : str
-            Event stream.
-        count : int, optional
-            Exposures (default 1).
-        """
-        position = TilePosition(self.stage, tile)
-        for _ in range(count):
-            yield from self.exposing.expose_at(position, stream)
-
-    def expose_tiles(
-        self,
-        tiles: Sequence[int],
-        *,
-        open_tile: int,
-        open_exposures: int,
-        open_every: int,
-        validation_after: Mapping[int, Sequence[int]] = _NO_TILES,
-    ) -> Plan:
-        """Expose each tile once, the all-open tile before, after and in between.
-
-        Parameters
-        ----------
-        tiles : sequence of int
-            In the order of the scan (stream ``primary``).
-        open_tile, open_exposures, open_every : int
-            Stream ``open``: so many exposures before the first tile and after the last one, and one after every
-            `open_every` tiles (0: none).
-        validation_after : mapping of int to sequence of int
-            Validation tiles to expose after the tile with this index (0: the first).
-        """
-        yield from self.expose_tile(open_tile, "open", open_exposures)
-        for done, tile in enumerate(tiles):
-            if open_every and done and done % open_every == 0:
-                yield from self.expose_tile(open_tile, "open")
-            yield from self.expose_tile(tile, "primary")
-            for held_back in validation_after.get(done, ()):
-                yield from self.expose_tile(held_back, "validation")
-        yield from self.expose_tile(open_tile, "open", open_exposures)
-
-
-# ---------------------------------------------------------------- the scan
-
-
-NO_TILE = -1
+DEFAULT_VALIDATION = 64  # draws, where a PSNR is to be estimated
 
 
 @for_queues
@@ -136,8 +47,10 @@ def mask_scan(
     dark_exposures: int = 4,
     incident_exposures: int = 4,
     metal_exposures: int = 0,
-    validation: int = 0,
+    validation: int | None = None,
     validation_seed: int = 0,
+    until: dict[str, float] | None = None,
+    method: str | None = None,
     reference_uid: str | None = None,
     dark_uid: str | None = None,
     max_repeats: int = MAX_REPEATS,
@@ -186,12 +99,21 @@ def mask_scan(
         Exposures of the all-metal tile (stream ``metal``): the modulation depth ratio D_r as measured, to compare with
         the board file. The object is out where there are incident exposures, else in, as for the open tile that they
         are compared with.
-    validation : int
-        So many patterns outside the set, drawn at random and spread over the scan, are measured too (stream
-        ``validation``). No image is made from them: they test whether what an image shows beyond the measured
-        patterns is true.
+    validation : int, optional
+        So many patterns are drawn at random, with known probabilities, and measured too (stream ``validation``), spread
+        over the scan. No image is made from them: they test whether what an image shows beyond the measured patterns is
+        true, and give its PSNR without a truth. They are drawn from all outside the set; with ``until``, which needs
+        them early, from all but the first patterns of the set, and measured after these. By default 64 with a PSNR to
+        be reached, else none.
     validation_seed : int
         Seed with which the validation patterns are drawn.
+    until : dict, optional
+        Ends the scan cleanly before its last pattern as soon as the newest image is good enough:
+        ``{"psnr_db": 25}``, the lower bound (one standard error) of its estimated PSNR (dB); ``{"lines_z": 5}``, a line
+        or point in the residual with this z (sigma); or both. The budget goes on to rule. Images are made beside the
+        scan, which never waits for one.
+    method : str, optional
+        By which these images are made: "ch-mwcnn", or "tv" for a size that the network does not know.
     reference_uid : str, optional
         Run of `reference_scan` that belongs to this image; its reconstructions use it.
     dark_uid : str, optional
@@ -223,48 +145,81 @@ def mask_scan(
         "metal_exposures": metal_exposures,
         "validation": validation,
         "validation_seed": validation_seed,
+        "until": until,
+        "method": method,
         "max_repeats": max_repeats,
         "max_open_s": max_open_s,
     }
     patterns = rebuild_patterns(pattern_set)
-    work = plan_tiles(board_on(stage, board), patterns, arguments)
     links = {"reference_uid": reference_uid, "dark_uid": dark_uid}
-    return (yield from raster(stage, shutter, diode, work, f"{patterns.basis}_scan", links, object_stage, md))
+    found = board_on(stage, board)
+    tiles = plan_tiles(found, patterns, arguments)
+    image = ImageRun(stage, shutter, diode, object_stage, found, patterns, arguments, links, tiles.draws)
+    return (yield from expose(image, tiles, f"{patterns.basis}_scan", md))
 
 
 hadamard_scan = mask_scan  # earlier name; runs are stored under it, or as speckle_scan
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
-    """Tiles and settings of one scan.
+class ScanTiles:
+    """Tiles of one scan.
 
     Attributes
     ----------
-    board : MaskBoard or SpeckleBoard
-    pattern_set : PatternSet or SpeckleSet
-    arguments : dict
-        Those of `mask_scan`, by their names.
-    tiles : list of int
+    patterns : list of int
         In the order of the scan.
-    validation_tiles : list of int
-        Tiles of the validation patterns, to be spread over the scan.
+    validation_after : mapping of int to list of int
+        Those of validation patterns that are exposed after the tile with this index (0: the first).
+    draws : ValidationDraws, optional
+        Of the validation patterns.
     """
 
-    board: Board
-    pattern_set: AnyPatternSet
-    arguments: dict[str, Any]
-    tiles: list[int]
-    validation_tiles: list[int]
+    patterns: list[int]
+    validation_after: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    draws: ValidationDraws | None = None
 
-    @property
-    def limits(self) -> ExposureLimits:
-        """What the scan may do to the sample."""
-        return ExposureLimits(self.arguments["max_repeats"], self.arguments["max_open_s"])
+    def without(self, patterns: set[int], validation: set[int], *, early: bool) -> ScanTiles:
+        """What is left when some tiles are not exposed again.
+
+        Parameters
+        ----------
+        patterns, validation : set of int
+            Tiles.
+        early : bool
+            Whether the validation tiles come first, or spread over the others.
+        """
+        left = [tile for tile in self.patterns if tile not in patterns]
+        outside = [tile for tiles in self.validation_after.values() for tile in tiles if tile not in validation]
+        return ScanTiles(left, {0: outside} if early else _spread(outside, len(left)), self.draws)
 
 
-def plan_tiles(board: Board, pattern_set: AnyPatternSet, arguments: dict[str, Any]) -> Work:
-    """The whole work of a scan with some arguments; `CxgiError` for what is impossible.
+def expose(image: ImageRun, tiles: ScanTiles, plan_name: str, md: dict[str, Any] | None) -> Plan:
+    """Expose the tiles of a fixed set in one run.
+
+    Parameters
+    ----------
+    image : ImageRun
+    tiles : ScanTiles
+    plan_name : str
+    md : dict or None
+        Metadata of the user.
+    """
+
+    def expose_patterns(tile: TileExposures, goal: Goal | None) -> Plan:
+        return tile.expose_tiles(
+            tiles.patterns,
+            open_exposures=image.arguments["open_exposures"],
+            validation_after=tiles.validation_after,
+            goal=goal,
+        )
+
+    steering = image.make_steering() if image.arguments["until"] else None
+    return (yield from image.run(plan_name, expose_patterns, points=len(tiles.patterns), steering=steering, md=md))
+
+
+def plan_tiles(board: Board, pattern_set: AnyPatternSet, arguments: dict[str, Any]) -> ScanTiles:
+    """The tiles of a scan with some arguments; `CxgiError` for what is impossible.
 
     Parameters
     ----------
@@ -275,95 +230,67 @@ def plan_tiles(board: Board, pattern_set: AnyPatternSet, arguments: dict[str, An
         Those of `mask_scan`, by their names.
     """
     check_raster(board, pattern_set, arguments)
-    check_counts(validation=arguments["validation"])
-    validation_tiles = _validation_tiles(board, pattern_set, arguments["validation"], arguments["validation_seed"])
-    work = Work(board, pattern_set, arguments, board.tiles_along(pattern_set, arguments["path"]), validation_tiles)
-    return work
+    tiles = board.tiles_along(pattern_set, arguments["path"])
+    until, seed = arguments["until"], arguments["validation_seed"]
+    if until is not None:
+        _check_until(board, pattern_set, arguments)
+    validation = arguments["validation"]
+    if validation is None:
+        validation = DEFAULT_VALIDATION if PSNR in (until or {}) else 0
+    check_counts(validation=validation)
+    if not validation:
+        return ScanTiles(tiles)
+    if not isinstance(pattern_set, PatternSet) or not isinstance(board, MaskBoard):
+        outside = _positions_outside(board, pattern_set, validation, seed)
+        return ScanTiles(tiles, _spread(outside, len(tiles)))
+    start = pattern_set.count if until is None else min(pattern_set.count, len(start_patterns(pattern_set.size)))
+    draws = draw_outside(board, pattern_set.pattern_index[:start], validation, seed)
+    outside = [board.tile_of(k) for k in draws.patterns]
+    if until is None:
+        return ScanTiles(tiles, _spread(outside, len(tiles)), draws)
+    return ScanTiles(tiles, {start - 1: board.in_snake(outside)}, draws)
 
 
-def raster(
-    stage: MaskStage,
-    shutter: Shutter,
-    diode: Diode,
-    work: Work,
-    plan_name: str,
-    links: dict[str, str | None],
-    object_stage: ObjectStage | None,
-    md: dict[str, Any] | None,
-) -> Plan:
-    """Expose the tiles of some work in one run.
+def _check_until(board: Board, pattern_set: AnyPatternSet, arguments: dict[str, Any]) -> None:
+    """Raise `CxgiError` where no scan can end by its images."""
+    check_targets(arguments["until"])
+    if not isinstance(pattern_set, PatternSet) or not isinstance(board, MaskBoard):
+        raise ScanError("until: a scan with recorded speckle says nothing of its image's PSNR, leave it out")
+    if arguments["path"] != "order":
+        raise ScanError(
+            f"until with path {arguments['path']!r}: along the board an image is complete only at the end, give 'order'"
+        )
+    if PSNR in arguments["until"]:
+        check_estimable(board)
+
+
+def check_estimable(board: MaskBoard) -> None:
+    """Raise `CxgiError` if a PSNR cannot be estimated on a board: it takes every pattern of the size."""
+    if board.pattern_count < board.size**2:
+        raise ScanError(
+            f"until psnr_db: board {board.name!r} has {board.pattern_count} of {board.size**2} patterns, and what the "
+            "others hold cannot be known: leave it out"
+        )
+
+
+def draw_outside(board: MaskBoard, start: NDArray[np.int64], count: int, seed: int) -> ValidationDraws:
+    """Draw validation patterns from all that the board has but those that the scan begins with.
 
     Parameters
     ----------
-    stage : MaskStage
-    shutter : Shutter
-    diode : Diode
-    work : Work
-        Board, patterns, tiles and arguments.
-    plan_name : str
-        For the start document.
-    links : dict of str to str or None
-        Uids of other runs: ``reference_uid``, ``dark_uid``.
-    object_stage : ObjectStage or None
-        What moves the object.
-    md : dict or None
-        Metadata of the user.
-
-    Returns
-    -------
-    str
-        Uid of the run.
+    board : MaskBoard
+    start : ndarray of int64
+        Patterns of the beginning.
+    count : int
+        Draws.
+    seed : int
     """
-    board, arguments = work.board, work.arguments
-    exposure_s, metal_exposures = arguments["exposure_s"], arguments["metal_exposures"]
-    metal_tile = mask_board_on(stage, board).metal_tile_number if metal_exposures else NO_TILE
-    devices = [stage, shutter, diode, *with_object(object_stage)]
-    exposing = Exposing(shutter, diode, exposure_s, work.limits)
-    incident_exposures = 0 if object_stage is None else arguments["incident_exposures"]
-    work.limits.check_suffices(incident_exposures + metal_exposures + arguments["open_exposures"], exposure_s)
-    tile = TileExposures(stage, exposing)
-
-    def exposures() -> Plan:
-        yield from read_darks(stage, diode, exposure_s, arguments["dark_exposures"])
-        if incident_exposures:
-            yield from bps.checkpoint()  # a pause in the move repeats no dark reading
-            yield from move(object_stage, OUT)
-            yield from tile.expose_tile(board.open_tile_number, "incident", incident_exposures)
-            yield from tile.expose_tile(metal_tile, "metal", metal_exposures)
-            yield from bps.checkpoint()
-            yield from move(object_stage, IN)
-        else:
-            yield from tile.expose_tile(metal_tile, "metal", metal_exposures)
-        yield from tile.expose_tiles(
-            work.tiles,
-            open_tile=board.open_tile_number,
-            open_exposures=arguments["open_exposures"],
-            open_every=arguments["open_every"],
-            validation_after=_spread(work.validation_tiles, len(work.tiles)),
-        )
-
-    metadata = start_metadata(
-        plan_name,
-        "image",
-        devices,
-        arguments,
-        diode=diode,
-        stage=stage,
-        board=board,
-        pattern_set=work.pattern_set,
-        points=len(work.tiles),
-        links=links,
-    )
-    put_back = partial(move_object, object_stage, IN)
-    return (
-        yield from safe_run(
-            devices, shutter, exposures, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
-        )
-    )
+    candidates = sorted(set(board.pattern_index) - set(start.tolist()))
+    return draw_validation(board.size, candidates, count, seed, start_count=len(start))
 
 
-def _validation_tiles(board: Board, pattern_set: AnyPatternSet, count: int, seed: int) -> list[int]:
-    """Tiles of some patterns that the board has and the set has not."""
+def _positions_outside(board: Board, pattern_set: AnyPatternSet, count: int, seed: int) -> list[int]:
+    """Some positions of a speckle board whose patterns are not in the set."""
     outside = sorted(set(board.pattern_index) - set(pattern_set.pattern_index.tolist()))
     if count > len(outside):
         raise ScanError(

@@ -12,10 +12,12 @@ from ..devices.diode import Diode
 from ..devices.stage import MaskStage
 from ..errors import ConfigError
 from ..masks.board import MaskBoard, load_board
+from ..masks.chosen_set import ChosenSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import AnyPatternSet
 from ..measurement.plain_values import require_plain
 from ..measurement.schema import SCHEMA, RunMetadata
+from ..measurement.validation import ValidationDraws
 from .arguments import GivenBoard
 
 
@@ -53,7 +55,7 @@ def mask_board_on(stage: MaskStage, board: GivenBoard) -> MaskBoard:
     return found
 
 
-def check_fits(board: Board, pattern_set: AnyPatternSet) -> None:
+def check_fits(board: Board, pattern_set: AnyPatternSet | ChosenSet) -> None:
     """Raise `CxgiError` if the patterns are not of the board's size.
 
     Parameters
@@ -65,7 +67,7 @@ def check_fits(board: Board, pattern_set: AnyPatternSet) -> None:
         raise ConfigError(f"pattern set of size {pattern_set.size} on board {board.name!r} of size {board.size}")
 
 
-def check_raster(board: Board, pattern_set: AnyPatternSet, arguments: dict[str, Any]) -> None:
+def check_raster(board: Board, pattern_set: AnyPatternSet | ChosenSet, arguments: dict[str, Any]) -> None:
     """Raise `CxgiError` if a raster of these patterns on this board is impossible: size, exposure time, counts.
 
     Parameters
@@ -112,9 +114,10 @@ def start_metadata(
     diode: Diode,
     stage: MaskStage | None = None,
     board: Board | None = None,
-    pattern_set: AnyPatternSet | None = None,
+    pattern_set: AnyPatternSet | ChosenSet | None = None,
     points: int | None = None,
     links: dict[str, str | None] | None = None,
+    draws: ValidationDraws | None = None,
 ) -> dict[str, Any]:
     """Start document of a plan that reads buckets (event schema 1).
 
@@ -133,12 +136,14 @@ def start_metadata(
         Mask stage, where there is one.
     board : MaskBoard or SpeckleBoard, optional
         The board on the stage.
-    pattern_set : PatternSet or SpeckleSet, optional
+    pattern_set : PatternSet, ChosenSet or SpeckleSet, optional
         What is measured.
     points : int, optional
         Steps of the scan (default: one for each pattern).
     links : dict of str to str or None, optional
         Uids of other runs, by their keys; those that are None are left out.
+    draws : ValidationDraws, optional
+        Of the validation patterns.
     """
     block: dict[str, Any] = {
         **bucket_metadata(diode, stage),
@@ -148,6 +153,8 @@ def start_metadata(
         block["board"] = {**board_metadata(board), "d_r": board.d_r}
     if pattern_set is not None:
         block["pattern_set"] = pattern_set.to_dict()
+    if draws is not None:
+        block["validation"] = draws.to_dict()
     axis = None if stage is None else stage.tile
     if points is None and pattern_set is not None:
         points = pattern_set.count

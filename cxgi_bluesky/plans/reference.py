@@ -13,12 +13,16 @@ from ..devices.exposure_counter import ExposureFigures
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
-from ..errors import ScanError
+from ..errors import ConfigError, ScanError
+from ..masks.board import MaskBoard
+from ..masks.chosen_set import ChosenSet
+from ..masks.speckle_set import AnyPatternSet
+from ..measurement.exposures import Exposures
 from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
 from .exposure import MAX_REPEATS, Exposing, ExposureLimits
-from .mask_scan import TileExposures
 from .metadata import check_counts, check_exposure, check_raster, mask_board_on, start_metadata
 from .stubs import Plan, move_object, read_darks, safe_run, with_object
+from .tiles import TileExposures
 
 
 @for_queues
@@ -28,7 +32,8 @@ def reference_scan(
     diode: Diode,
     *,
     board: GivenBoard = None,
-    pattern_set: GivenPatterns,
+    pattern_set: GivenPatterns | None = None,
+    of: Exposures | None = None,
     exposure_s: float,
     path: Literal["order", "snake"] = "order",
     open_exposures: int = 4,
@@ -57,6 +62,9 @@ def reference_scan(
         The board on the stage, or its name or file; another one is refused. By default the one on the stage.
     pattern_set : PatternSet or dict
         What to measure, or the dict that it makes of itself (basis, size, order, count).
+    of : Exposures, optional
+        In place of `pattern_set`, an image that was measured: the tiles of its patterns, and of its validation
+        patterns, are measured along the board. The `reference_scan` of a session takes its uid.
     exposure_s : float
         Exposure time per tile (s).
     path : {"order", "snake"}
@@ -98,20 +106,18 @@ def reference_scan(
         "max_open_s": max_open_s,
     }
     exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
-    mask_board, patterns = mask_board_on(stage, board), rebuild_patterns(pattern_set)
+    mask_board = mask_board_on(stage, board)
+    patterns, tiles = _tiles(mask_board, pattern_set, of, path)
     check_raster(mask_board, patterns, arguments)
-    tiles = mask_board.tiles_along(patterns, path)
     devices = [stage, shutter, diode, *with_object(object_stage)]
-    tile = TileExposures(stage, exposing)
+    tile = TileExposures(stage, exposing, mask_board.open_tile_number, open_every)
 
     def exposures() -> Plan:
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
         yield from bps.checkpoint()  # a pause in the move repeats no dark reading
         yield from move_object(object_stage, OUT)
         yield from tile.expose_tile(mask_board.metal_tile_number, "metal", metal_exposures)
-        yield from tile.expose_tiles(
-            tiles, open_tile=mask_board.open_tile_number, open_exposures=open_exposures, open_every=open_every
-        )
+        yield from tile.expose_tiles(tiles, open_exposures=open_exposures)
         yield from bps.checkpoint()
 
     metadata = start_metadata(
@@ -123,6 +129,7 @@ def reference_scan(
         stage=stage,
         board=mask_board,
         pattern_set=patterns,
+        points=len(tiles),
     )
     put_back = partial(move_object, object_stage, IN)
     return (
@@ -130,6 +137,22 @@ def reference_scan(
             devices, shutter, exposures, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
         )
     )
+
+
+def _tiles(
+    board: MaskBoard, pattern_set: GivenPatterns | None, of: Exposures | None, path: str
+) -> tuple[AnyPatternSet | ChosenSet, list[int]]:
+    """The patterns of a reference scan, and their tiles."""
+    if (pattern_set is None) == (of is None):
+        raise ConfigError("give pattern_set, the patterns to measure, or of, the image whose patterns they are")
+    if of is None:
+        assert pattern_set is not None
+        patterns = rebuild_patterns(pattern_set)
+        return patterns, board.tiles_along(patterns, path)
+    if of.metadata.purpose != "image" or of.metadata.basis != "hadamard":
+        raise ScanError(f"run {of.start['uid']} is no image with Hadamard masks: it has no use for a reference scan")
+    exposed = [*of.streams["primary"], *of.streams["validation"]]
+    return of.pattern_set, board.in_snake({board.tile_of(k) for k in exposed})
 
 
 @for_queues
@@ -232,7 +255,7 @@ def metal_scan(
     check_counts(exposures=exposures, dark_exposures=dark_exposures)
     exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
     devices = [stage, shutter, diode, *with_object(object_stage)]
-    tile = TileExposures(stage, exposing)
+    tile = TileExposures(stage, exposing, mask_board.open_tile_number)
 
     def in_turn() -> Plan:
         yield from read_darks(stage, diode, exposure_s, dark_exposures)
@@ -240,7 +263,7 @@ def metal_scan(
         yield from move_object(object_stage, OUT)
         for _ in range(exposures):
             yield from tile.expose_tile(mask_board.metal_tile_number, "metal")
-            yield from tile.expose_tile(mask_board.open_tile_number, "open")
+            yield from tile.expose_open(1)
         yield from bps.checkpoint()
 
     arguments = {

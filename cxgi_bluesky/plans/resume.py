@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from bluesky.utils import MsgGenerator
 
+from ..callbacks.live_reconstruction import ReferenceRuns
 from ..devices.diode import Diode
 from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import ScanError
+from ..masks.chosen_set import ChosenSet
+from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import Exposures
+from .adaptive_scan import choose_and_expose
 from .arguments import for_queues
 from .exposure import MAX_REPEATS
-from .mask_scan import Work, plan_tiles, raster
+from .image_run import ImageRun
+from .mask_scan import expose, plan_tiles
 from .metadata import bucket_metadata
 
 
@@ -68,13 +72,28 @@ def resume_scan(
     board = stage.board
     _check_same(earlier, board, diode)
     pattern_set = earlier.pattern_set if recorded is None else recorded
-    arguments = {"max_repeats": MAX_REPEATS, **earlier.start["plan_args"]}
+    arguments = {"max_repeats": MAX_REPEATS, "until": None, "method": None, **earlier.start["plan_args"]}
     del arguments["devices"]
     arguments["max_open_s"] = _remaining_budget_s(earlier) if max_open_s is None else max_open_s
-    work = _missing(plan_tiles(board, pattern_set, arguments), earlier)
     metadata, uid = earlier.metadata, earlier.start["uid"]
     links = {"reference_uid": metadata.reference_uid, "dark_uid": metadata.dark_uid, "resumes": uid}
-    return (yield from raster(stage, shutter, diode, work, "resume_scan", links, object_stage, md))
+    ReferenceRuns().keep(earlier)
+    draws = earlier.validation_draws
+    image = ImageRun(stage, shutter, diode, object_stage, board, pattern_set, arguments, links, draws)
+    measured, validated = earlier.valid_patterns(), earlier.valid_patterns("validation")
+    if isinstance(pattern_set, ChosenSet):
+        return (yield from choose_and_expose(image, measured, validated, "resume_scan", md))
+    if draws is None and isinstance(pattern_set, PatternSet):
+        arguments["validation"] = 0  # those of earlier releases were drawn in another way
+    tiles = plan_tiles(board, pattern_set, arguments)
+    left = tiles.without(
+        {tile for tile in tiles.patterns if board.pattern_index_of(tile) in measured},
+        {board.tile_of(k) for k in validated},
+        early=arguments["until"] is not None,
+    )
+    if not left.patterns:
+        raise ScanError(f"nothing is missing in run {uid}: all {len(tiles.patterns)} patterns are measured")
+    return (yield from expose(image, left, "resume_scan", md))
 
 
 def _check_same(earlier: Exposures, board: Board, diode: Diode) -> None:
@@ -111,15 +130,3 @@ def _remaining_budget_s(earlier: Exposures) -> float | None:
             "to allow more"
         )
     return left_s
-
-
-def _missing(work: Work, earlier: Exposures) -> Work:
-    """What is left of some work."""
-    measured, validated = earlier.valid_patterns(), earlier.valid_patterns("validation")
-    tiles = [tile for tile in work.tiles if work.board.pattern_index_of(tile) not in measured]
-    validation_tiles = [tile for tile in work.validation_tiles if work.board.pattern_index_of(tile) not in validated]
-    if not tiles:
-        raise ScanError(
-            f"nothing is missing in run {earlier.start['uid']}: all {len(work.tiles)} patterns are measured"
-        )
-    return replace(work, tiles=tiles, validation_tiles=validation_tiles)

@@ -62,7 +62,7 @@ def safe_run(
         To be staged.
     shutter : Shutter
     exposures : callable
-        Gives the plan of what the run does.
+        Gives the plan of what the run does; what that returns, text or None, is why it has ended early.
     put_back : callable
         Gives the plan that puts back what was moved.
     figures : ExposureFigures
@@ -94,7 +94,9 @@ def safe_run(
         yield from move(shutter, CLOSED, SHUTTER_TIMEOUT_S)
         cut_short = None
         try:
-            yield from bpp.finalize_wrapper(closing_finally(shutter, exposures, put_back), store([figures], FIGURES))
+            cut_short = yield from bpp.finalize_wrapper(
+                closing_finally(shutter, exposures, put_back), store([figures], FIGURES)
+            )
         except BudgetSpentError as spent:
             cut_short = str(spent)
             logger.warning("%s: the scan ends here, cut short", cut_short)
@@ -166,7 +168,7 @@ def closing_finally(shutter: Shutter, exposures: Callable[[], Plan], put_back: C
     def make_safe() -> Plan:
         yield from bpp.finalize_wrapper(move(shutter, CLOSED, SHUTTER_TIMEOUT_S), put_back_all_the_same)
 
-    yield from bpp.finalize_wrapper(bpp.contingency_wrapper(exposures(), except_plan=keep_failure), make_safe)
+    return (yield from bpp.finalize_wrapper(bpp.contingency_wrapper(exposures(), except_plan=keep_failure), make_safe))
 
 
 def _forget_the_exposure() -> Plan:

@@ -24,6 +24,7 @@ from ..measurement.measurement import Measurement
 from .api import estimate_uncertainty, reconstruct
 from .error_model.common_mode import MASK_LEVEL, CommonError, detect_modulation_error
 from .error_model.noise import MIN_PATTERNS, PreparedMeasurement
+from .planning.quality import with_psnr
 from .registry import TV, find_method
 from .residual_lines import check_enough_patterns, residual_lines
 from .result import Reconstruction
@@ -203,6 +204,9 @@ def reconstruct_and_check(
 
     ``quality["residual_lines"]`` has what `residual_lines` finds, if asked for.
 
+    ``quality["psnr_db"]`` is what its validation patterns say of its PSNR, with the bounds ``"psnr_low_db"`` and
+    ``"psnr_high_db"`` of 68 %, where they were drawn with known probabilities (`planning.quality.estimate_psnr`).
+
     None of these is part of its `seconds`. The uncertainty is that of the error for tv and ch-mwcnn, of the noise for
     the linear methods; tval3 has none.
 
@@ -234,7 +238,7 @@ def reconstruct_and_check(
         return back_from_unit(made, unit)
     prepared = PreparedMeasurement.from_measurement(replace(measurement, mirrored=False))
     designed, chosen = _with_designed_masks(prepared), find_method(method)
-    result = reconstruct(prepared, method=method, **options)
+    result = with_psnr(reconstruct(prepared, method=method, **options), prepared)
     cold = {name: value for name, value in options.items() if name != "warm"}
     score = cross_validate(prepared, method=method, image=result.image, designed=designed, **cold)
     result = replace(result, image=measurement.to_beam_view(result.image))

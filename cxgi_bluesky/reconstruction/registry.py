@@ -198,6 +198,19 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
+def default_live_method(size: int) -> str:
+    """Name of the method by whose images a scan is steered: the network, "tv" for a size that it does not know.
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side n.
+    """
+    from .ch_mwcnn.weights import load_network
+
+    return CH_MWCNN.name if size in load_network(None).card["known"]["sizes"] else TV.name
+
+
 def default_method(basis: str) -> str:
     """Name of the method that is used where none is given; `basis` is that of the patterns."""
     return CORRELATION.name if basis == "speckle" else TV.name

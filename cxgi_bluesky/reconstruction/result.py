@@ -45,6 +45,7 @@ class Reconstruction:
     quality : dict
         What the data says about the image without a truth: `data_misfit` (rms of the
         coefficients' residual in units of sigma); where it was asked for, `held_out`,
+        `psnr_db`, `psnr_low_db` and `psnr_high_db` (what validation patterns say of its PSNR, 68 %);
         `unmeasured_share` (of the image's power, how much lies in patterns that were not measured) and
         `residual_lines` (the fields of each `ResidualLine`: what the image has lost although the data hold it).
     source : dict
@@ -131,6 +132,7 @@ class Reconstruction:
         return [
             f"{self.method}: {self.exposures} patterns of {shape}, scale {self.scale}, {self.seconds * 1e3:.1f} ms",
             *self._verdict_lines(),
+            *self._psnr_lines(),
             *self._residual_sentences(),
             *self._caution_lines(),
             *self._source_lines(),
@@ -168,6 +170,15 @@ class Reconstruction:
             )
             invented = outside["explained"] <= 0 and score["predictor"] == self.method
             yield f"{text}: what the image adds to the measured patterns is invented" if invented else text
+
+    def _psnr_lines(self) -> Iterator[str]:
+        """What the validation patterns say of the PSNR."""
+        if "psnr_db" in self.quality:
+            of_range = "" if self.scale == "transmission" else ", of the image's own range"
+            yield (
+                f"PSNR without a truth: {self.quality['psnr_db']:.1f} dB "
+                f"({self.quality['psnr_low_db']:.1f} to {self.quality['psnr_high_db']:.1f}, 68 %{of_range})"
+            )
 
     def _residual_sentences(self) -> Iterator[str]:
         """What was looked for in the residual and found there, the same order as in the picture of it."""

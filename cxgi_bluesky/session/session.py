@@ -41,6 +41,7 @@ from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import ConfigError, name_missing_extra
 from ..masks.board import MaskBoard
+from ..masks.chosen_set import ChosenSet
 from ..masks.orders import DEFAULT_ORDER
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
@@ -177,6 +178,32 @@ class Session:
             *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
         )
 
+    def adaptive_scan(self, count: int | None = None, exposure_s: float = 1.0, **options: Any) -> Any:
+        """Return the plan of one image whose patterns are chosen while it is measured: ``s.RE(s.adaptive_scan(768))``.
+
+        Parameters
+        ----------
+        count : int, optional
+            Exposures of patterns in all, at most, validation among them (default 18.75 % of the board's).
+        exposure_s : float, optional
+            Exposure time per tile (s; default 1).
+        **options
+            Of `plans.adaptive_scan`, such as ``until={"psnr_db": 25}``. A `reference_uid` or `dark_uid` must be in the
+            catalog, as for `scan`.
+
+        Raises
+        ------
+        CxgiError
+            Before anything is exposed, for what is impossible on this beamline.
+        """
+        self.beamline.wait_for_return()
+        options.setdefault("object_stage", self.object_stage)
+        patterns = self.pattern_set()
+        self._find_links(options, ChosenSet(PatternSet(patterns.size, 1), 2, "", 1), exposure_s)
+        return self.plans.adaptive_scan(
+            *self.devices, board=self.board, count=count or patterns.count, exposure_s=exposure_s, **options
+        )
+
     def resume_scan(
         self,
         uid: str | int | None = None,
@@ -278,7 +305,7 @@ class Session:
         self.references.keep(earlier)
         return earlier, None if speckles is None else self.speckles(speckles)
 
-    def _find_links(self, options: dict[str, Any], pattern_set: AnyPatternSet, exposure_s: float) -> None:
+    def _find_links(self, options: dict[str, Any], pattern_set: AnyPatternSet | ChosenSet, exposure_s: float) -> None:
         """Replace the uids of reference and dark among a scan's options by whole ones, if they fit the scan."""
         if options.get("reference_uid") is not None:
             options["reference_uid"] = self._find_reference(options["reference_uid"], pattern_set, exposure_s)
@@ -300,7 +327,7 @@ class Session:
         self.references.keep(dark)
         return str(dark.start["uid"])
 
-    def _find_reference(self, uid: str, pattern_set: AnyPatternSet, exposure_s: float) -> str:
+    def _find_reference(self, uid: str, pattern_set: AnyPatternSet | ChosenSet, exposure_s: float) -> str:
         """Return the whole uid of a reference scan that fits, and keep it at hand for the live images."""
         reference = read_exposures(find_run(self.catalog, uid))
         board = {"id": self.board.name, "sha256": self.board.sha256}
@@ -318,15 +345,20 @@ class Session:
         Parameters
         ----------
         fraction : float, optional
-            Sampling fraction M/N (default 0.1875); not used with a `pattern_set`.
+            Sampling fraction M/N (default 0.1875); not used with a `pattern_set`, or ``of``.
         exposure_s : float, optional
             Exposure time per tile (s; default 1).
         **options
-            Of `plans.reference_scan`.
+            Of `plans.reference_scan`; ``of="last"``, or the uid or number of an image, measures the tiles of its
+            patterns: after a scan that has chosen them, ``s.reconstruct(uid, reference_uid=...)`` uses it.
         """
         self.beamline.wait_for_return()
         options.setdefault("object_stage", self.object_stage)
-        pattern_set = options.pop("pattern_set", None) or self.pattern_set(fraction)
+        pattern_set = options.pop("pattern_set", None)
+        if options.get("of") is not None:
+            options["of"] = read_whole_scan(self.catalog, self._find_run(options["of"]))
+        elif pattern_set is None:
+            pattern_set = self.pattern_set(fraction)
         return self.plans.reference_scan(
             *self.devices, board=self.board, pattern_set=pattern_set, exposure_s=exposure_s, **options
         )

@@ -22,7 +22,11 @@ from cxgi_bluesky.plans import knife_edge_scan, mask_scan, reference_scan
 
 PLANS = [getattr(plans, name) for name in plans.__all__]
 CARRIED = (str, int, float, bool, list, dict, Literal, type(None))
-OBJECTS = {"earlier": Exposures, "recorded": SpeckleSet | None}  # of resume_scan: a queue takes that of a session
+OBJECTS = {
+    "of": Exposures | None,
+    "earlier": Exposures,
+    "recorded": SpeckleSet | None,
+}  # of resume_scan: a queue takes that of a session
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -215,6 +215,14 @@ def test_validation_patterns_are_spread_over_the_scan(RE, documents, beamline):
     assert places == [6, 12, 18]
 
 
-def test_more_validation_patterns_than_the_board_has_left(beamline):
-    with pytest.raises(CxgiError, match="validation 45: board 'test8' has 44 patterns outside the set"):
-        list(scan(beamline, pattern_set=PatternSet(8, 20), validation=45))
+def test_validation_patterns_need_some_outside_the_set(beamline):
+    with pytest.raises(CxgiError, match="validation 4: the board has no pattern outside those that are measured"):
+        list(scan(beamline, validation=4))
+
+
+def test_the_draws_of_validation_patterns_are_stored(RE, documents, beamline):
+    RE(scan(beamline, pattern_set=PatternSet(8, 20), validation=30, validation_seed=3, object_stage=None))
+    m = Measurement.from_documents(documents)
+    assert len(m.draws) == 30
+    assert set(m.draws.pattern_index) == set(m.validation.index)
+    assert len(m.validation) < 30

@@ -170,8 +170,44 @@ def choose_batch(
     CxgiError
         For an unknown rule.
     """
+    find_rule(rule)
+    ranked = rank_patterns(image, measured=measured, rng=rng, rule=rule, sigma=sigma, available=available)
+    return take_batch(ranked, measured=measured, validation=validation, count=count)
+
+
+def find_rule(rule: str) -> Rule:
+    """The rule of a name.
+
+    Raises
+    ------
+    CxgiError
+        If there is none.
+    """
     if rule not in RULES:
         raise ConfigError(f"rule {rule!r} is unknown: choose one of {', '.join(RULES)}, or add it to RULES")
+    return RULES[rule]
+
+
+def rank_patterns(
+    image: ArrayLike,
+    *,
+    measured: Collection[int],
+    rng: Generator,
+    rule: str = DEFAULT_RULE,
+    sigma: float = 0.0,
+    available: Collection[int] | None = None,
+) -> Index:
+    """Rank all patterns that are not measured, validation patterns among them, best first; as `choose_batch`.
+
+    Parameters
+    ----------
+    image : array_like, shape (n, n)
+    measured : collection of int
+    rng : numpy.random.Generator
+    rule : str, optional
+    sigma : float, optional
+    available : collection of int, optional
+    """
     magnitude = np.abs(walsh_hadamard_2d(np.asarray(image, dtype=np.float64))).ravel()
     excluded = np.zeros(len(magnitude), dtype=bool)
     if available is not None:
@@ -179,8 +215,24 @@ def choose_batch(
         excluded[list(available)] = False
     excluded[list(measured)] = True
     size = round(len(magnitude) ** 0.5)
-    ranked = RULES[rule](Knowledge(size, magnitude, np.full(len(magnitude), float(sigma)), excluded, rng))
-    ranked = ranked[~excluded[ranked]]
+    knowledge = Knowledge(size, magnitude, np.full(len(magnitude), float(sigma)), excluded, rng)
+    ranked = np.asarray(find_rule(rule)(knowledge), dtype=np.int64)
+    return ranked[~excluded[ranked]]
+
+
+def take_batch(ranked: Index, *, measured: Collection[int], validation: Collection[int], count: int) -> Batch:
+    """Take the next patterns of a ranking, which may be older than the last exposures.
+
+    Parameters
+    ----------
+    ranked : ndarray of int64
+        Best first (`rank_patterns`).
+    measured, validation : collection of int
+        Patterns that are measured meanwhile, and those that never enter the image.
+    count : int
+        New patterns.
+    """
+    ranked = ranked[~np.isin(ranked, list(measured))]
     apart = np.isin(ranked, list(validation))
     new = ranked[~apart][:count]
     reach = len(ranked) if len(new) < count else int(np.flatnonzero(ranked == new[-1])[0]) if count else 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,9 @@ from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ...measurement.validation import ValidationDraws
 from ..error_model.common_mode import CommonError
-from ..error_model.noise import MIN_PATTERNS, PreparedMeasurement, error_shares, mask_knowledge
+from ..error_model.noise import PreparedMeasurement, error_shares, mask_knowledge
+from ..registry import find_method
+from ..result import Reconstruction
 
 Array = NDArray[np.float64]
 
@@ -105,6 +107,26 @@ def estimate_psnr(
     return _as_psnr(parts, peak * size * size, len(draws))
 
 
+def with_psnr(result: Reconstruction, measurement: Measurement) -> Reconstruction:
+    """The image with its estimated PSNR and interval (``quality["psnr_db"]``, ``"psnr_low_db"``, ``"psnr_high_db"``).
+
+    As it is where nothing can be claimed: without validation draws, or with too few, and for a covariance.
+
+    Parameters
+    ----------
+    result : Reconstruction
+    measurement : Measurement
+        That it was made from.
+    """
+    if measurement.draws is None or find_method(result.method).is_covariance:
+        return result
+    found = estimate_psnr(measurement, result.image, draws=measurement.draws, chosen=measurement.wanted)
+    if found is None:
+        return result
+    claim = {"psnr_db": found.psnr_db, "psnr_low_db": found.low_db, "psnr_high_db": found.high_db}
+    return replace(result, quality={**result.quality, **claim})
+
+
 def _prepare(measurement: Measurement) -> tuple[PreparedMeasurement, CommonError]:
     prepared = PreparedMeasurement.from_measurement(measurement)
     return prepared.without_common_error() if measurement.masks is None else (prepared, CommonError())
@@ -160,7 +182,9 @@ def _validation_variance(prepared: PreparedMeasurement, index: NDArray[np.int64]
     """Of validation patterns: noise and model error, and what a reference scan would have taken off."""
     beyond, noise = prepared.validation, prepared.noise
     assert beyond is not None
-    own = beyond.sigma if beyond.sigma is not None and not prepared.sigma_is_guessed else np.full(len(index), noise.sigma)
+    own = (
+        beyond.sigma if beyond.sigma is not None and not prepared.sigma_is_guessed else np.full(len(index), noise.sigma)
+    )
     shares = error_shares(prepared.size, mask_knowledge(prepared)).ravel()
     variance: Array = own**2 + noise.model_sigma**2 * shares[index] / shares[prepared.pattern_index].mean()
     return variance
