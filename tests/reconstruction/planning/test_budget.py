@@ -117,6 +117,7 @@ def test_a_scan_for_the_line_is_named_where_it_is_clearly_better():
     made = plan(line_um=10.0, current_pa=15.0, open_s=768.0)
     assert made.for_line is not None
     assert made.for_line.expected.line >= made.best.expected.line + 0.1
+    assert made.for_line in made.alternatives()
     assert plan().for_line is None
 
 
