@@ -129,6 +129,7 @@ EXAMPLES = [
         start,
     ),
     long_case("docs/how-to/measure-resolution.md", {"cxgi demo --out demo-output": "#"}, image_files),  # cli/ has demos
+    ("docs/how-to/plan-a-measurement.md", {}, start),
     ("docs/how-to/reconstruct-a-file.md", {}, bucket_files),
     long_case(
         "docs/how-to/sandpaper.md",

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import CxgiError, missing_extra
-from . import align, catalog, check, convert, d_r, ioc, knife_edge, quality, queue_profile, reconstruct, train
+from . import align, catalog, check, convert, d_r, ioc, knife_edge, plan, quality, queue_profile, reconstruct, train
 from ._options import Echo, Payload, plain, printable
 from .demo import command as demo
 
 COMMANDS = (
     demo,
+    plan,
     catalog,
     reconstruct,
     convert,

@@ -1,0 +1,175 @@
+"""``cxgi plan``: what to measure within a budget of time or exposure."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from ._options import Commands, Echo, Payload, add_command
+
+if TYPE_CHECKING:
+    from ..reconstruction.planning.budget import MeasurementPlan, PlannedScan
+
+SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+LENGTHS_UM = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "mm": 1e3}
+MASK_CHOICES = ("perfect", "maps", "none", "reference")
+
+
+def add(commands: Commands) -> None:
+    """Add the command's grammar."""
+    parser = add_command(commands, "plan", plan, data=False)
+    parser.add_argument(
+        "--current-pA", type=float, required=True, metavar="PA", help="of the all-open tile, object out (pA)"
+    )
+    parser.add_argument("--time", metavar="TIME", help="budget: the whole scan with its overhead, such as 20min")
+    parser.add_argument("--open-time", metavar="TIME", help="budget instead: time with the shutter open")
+    parser.add_argument("--resolve", metavar="WIDTH", help="finest line that is to be seen, such as 10um")
+    parser.add_argument("--board", default="au64", help="name or file of the board (default: %(default)s)")
+    parser.add_argument(
+        "--masks",
+        choices=MASK_CHOICES,
+        default="perfect",
+        help="as designed, measured, etched with nothing known, or etched with a reference scan (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overhead", metavar="TIME", default="20ms", help="of an exposure, stage's travel too (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--transmission", type=float, default=0.5, help="of the object, its mean (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--contrast", type=float, default=1.0, help="of the object, brightest less darkest (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--electrometer-fA", type=float, default=20.0, metavar="FA", help="noise in 1 s (default: %(default)s fA rms)"
+    )
+    parser.add_argument(
+        "--photon-keV", type=float, default=17.6, metavar="KEV", help="mean energy (default: %(default)s keV)"
+    )
+
+
+def plan(options: argparse.Namespace, echo: Echo) -> Payload:
+    """Choose patterns and exposure time within a budget, and say what image to expect.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `current_pA` (pA), `time` or `open_time`, `resolve`, `board`, `masks`, `overhead`, the object's `transmission`
+        and `contrast`, the detector's `electrometer_fA` (fA) and `photon_keV` (keV).
+    echo : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        Board, budget, the best scan with its call, and the alternatives, for ``--json``.
+    """
+    from ..reconstruction.planning.budget import plan_measurement
+    from ..simulation.base import Detector
+
+    for name, value in (("--electrometer-fA", options.electrometer_fA), ("--photon-keV", options.photon_keV)):
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"{name} {value:g}: give a number above 0")
+    if (options.time is None) == (options.open_time is None):
+        raise ConfigError("a budget is either --time or --open-time: give one of them")
+    made = plan_measurement(
+        options.board,
+        current_pa=options.current_pA,
+        detector=Detector(photon_energy_kev=options.photon_keV, electrometer_fa=options.electrometer_fA),
+        time_s=_parse("--time", options.time, SECONDS, "20min"),
+        open_s=_parse("--open-time", options.open_time, SECONDS, "10min"),
+        masks=options.masks,
+        line_um=_parse("--resolve", options.resolve, LENGTHS_UM, "10um"),
+        overhead_s=_parse("--overhead", options.overhead, SECONDS, "20ms") or 0.0,
+        transmission=options.transmission,
+        contrast=options.contrast,
+    )
+    _echo_plan(made, options, echo)
+    return _to_payload(made)
+
+
+def _parse(name: str, text: str | None, units: dict[str, float], example: str) -> float | None:
+    """A number with a unit; the unit whose factor is 1, where there is none."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([a-zµ]*)\s*", text)
+    if match is None or (match[2] and match[2] not in units):
+        raise ConfigError(f"{name} {text!r}: give a number and one of {', '.join(units)}, such as {example}")
+    return float(match[1]) * units.get(match[2], 1.0)
+
+
+# ---------------------------------------------------------------- for people, for programs
+
+
+def _echo_plan(made: MeasurementPlan, options: argparse.Namespace, echo: Echo) -> None:
+    board, budget = made.board, options.time or f"{options.open_time} open"
+    echo(
+        f"{board.name}: {board.size} x {board.size} pixels of {board.pixel_um:g} um, D_r {board.d_r:.0%}, masks "
+        f"{made.masks}; {options.current_pA:g} pA, {budget}"
+    )
+    echo("")
+    wanted = "" if made.line_um is None else f"  line of {made.line_um:g} um shows"
+    echo(f"patterns  order             exposure   in all  open     PSNR (16..84 %)       {wanted}".rstrip())
+    marks = {made.for_line: " <- for the line", made.best: " <- best PSNR"}
+    for scan in made.alternatives():
+        echo(_row(scan) + marks.get(scan, ""))
+    echo("")
+    for note in made.notes:
+        echo(f"note: {note}")
+    echo(made.call(made.best))
+    if made.for_line is not None:
+        echo("")
+        echo("or, for the line:")
+        echo(made.call(made.for_line))
+
+
+def _row(scan: PlannedScan) -> str:
+    expected, patterns = scan.expected, scan.patterns
+    spread = f"{expected.psnr_db:4.1f} dB ({expected.psnr_low_db:.1f}..{expected.psnr_high_db:.1f})"
+    line = "" if expected.line is None else f"{expected.line:6.0%}"
+    return (
+        f"{patterns.count:8d}  {patterns.order:16s}  {scan.exposure_s:6.4g} s  {_minutes(scan.time_s):>7s} "
+        f"{_minutes(scan.open_s):>7s}  {spread:22s} {line}"
+    )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f}min"
+
+
+def _to_payload(made: MeasurementPlan) -> Payload:
+    line = made.for_line
+    return {
+        "board": made.board.name,
+        "size": made.board.size,
+        "pixel_um": made.board.pixel_um,
+        "d_r": made.board.d_r,
+        "masks": made.masks,
+        "line_um": made.line_um,
+        "best": _scan_payload(made, made.best),
+        "for_line": None if line is None else _scan_payload(made, line),
+        "alternatives": [_scan_payload(made, scan) for scan in made.alternatives()],
+        "notes": list(made.notes),
+    }
+
+
+def _scan_payload(made: MeasurementPlan, scan: PlannedScan) -> Payload:
+    expected = scan.expected
+    return {
+        "strategy": scan.strategy,
+        "patterns": scan.patterns.count,
+        "order": scan.patterns.order,
+        "order_seed": scan.patterns.seed,
+        "exposure_s": scan.exposure_s,
+        "time_s": scan.time_s,
+        "open_s": scan.open_s,
+        "noise_db": scan.noise_db,
+        "psnr_db": expected.psnr_db,
+        "psnr_16_db": expected.psnr_low_db,
+        "psnr_84_db": expected.psnr_high_db,
+        "line_shows": expected.line,
+        "call": made.call(scan),
+    }
