@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 
-from cxgi_bluesky.catalog import open_catalog
+from cxgi_bluesky.catalog import embedded, open_catalog
 from cxgi_bluesky.devices.simulated.beamline import SimulatedMaskBeamline, simulated_beamline
 from cxgi_bluesky.masks.board import Alignment, MaskBoard
 from cxgi_bluesky.masks.orders import ranking
@@ -102,6 +102,33 @@ def remember_dependencies() -> None:
 
 
 remember_dependencies()
+
+
+def share_routes() -> None:
+    """Let Tiled make its routes once: they are the same for all embedded catalogs, and half of an opening."""
+    open_app, made = embedded._open, []
+
+    @cache
+    def share():
+        from tiled.server import app
+
+        make = app.get_router
+
+        def get_router(*registries):
+            if not made:
+                made.append(make(*registries))
+            return made[0]
+
+        app.get_router = get_router
+
+    def open_sharing(*arguments):
+        share()
+        return open_app(*arguments)
+
+    embedded._open = open_sharing
+
+
+share_routes()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from importlib.metadata import version
 from uuid import uuid4
 
 import numpy as np
@@ -182,22 +178,6 @@ def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, c
     run = find_run(catalog, documents.of("start")[0]["uid"])
     assert summarise(run)["exit_status"] == "abort"
     assert 10 < len(Measurement.from_exposures(read_exposures(run))) < 40
-
-
-@pytest.mark.skipif(version("databroker").startswith("1."), reason="the first generation knows no Tiled")
-@pytest.mark.long
-def test_another_process_reads_while_it_is_open_here(uid, folder):
-    code = "import sys, databroker; print(databroker.catalog['cxgi'][sys.argv[1]].metadata['stop']['exit_status'])"
-    environment = {**os.environ, "TILED_PROFILES": str(folder / "profiles")}
-    done = subprocess.run(
-        [sys.executable, "-c", code, uid],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert done.stdout.strip() == "success", done.stderr
 
 
 def test_unknown_runs(catalog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -117,7 +118,9 @@ def test_a_catalog_that_was_opened_by_other_means_has_no_writer():
         writer_of(Other())
 
 
-def test_a_process_that_ends_at_once_writes_what_is_there_first(folder, catalog):
+def test_a_process_that_ends_at_once_writes_what_is_there_first_and_uses_no_other_httpx(folder, catalog, tmp_path):
+    """Another httpx, beside Tiled's own, is in its path."""
+    (tmp_path / "httpx2.py").write_text("raise AssertionError('starlette would take it, Tiled would not')")
     code = """
         import json, sys
         from cxgi_bluesky.catalog import writer
@@ -127,9 +130,9 @@ def test_a_process_that_ends_at_once_writes_what_is_there_first(folder, catalog)
         engine, plan = begun(Path(sys.argv[1]), 24)
         print(json.dumps(engine(plan())))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), str(folder)], capture_output=True, text=True, check=False
-    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    words = [sys.executable, "-c", textwrap.dedent(code), str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     (uid,) = json.loads(done.stdout)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import tifffile
 from PIL import Image
 
 from cxgi_bluesky.analysis.metrics import affine_fit, psnr
+from cxgi_bluesky.catalog import open_catalog
 from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.cli.reconstruct import METHOD_NAMES
@@ -222,6 +224,7 @@ def cxgi(tmp_path_factory):
 
 
 def test_scan_list_reconstruct_and_show(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cxgi_bluesky.catalog.open_catalog", cache(open_catalog))  # as `opened_once`
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CXGI_DATA", "data")
     what = ["--board", "cu32", "--object", "CAS", "--fraction", "0.0625", "--seed", "5"]

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from .serving import Client, IocProcess, LateIoc
+from .serving import Client, IocProcess, LateIoc, rest_between_polls
 
 if find_spec("caproto") is None or find_spec("epics") is None:
     collect_ignore_glob = ["test_*.py"]  # they need the extra `epics`
@@ -19,6 +19,7 @@ def shared_ioc():
     environment = ioc.environment
     addresses = f"{environment['EPICS_CA_ADDR_LIST']} 127.0.0.1:{LateIoc.port()}"
     os.environ.update({**environment, "EPICS_CA_ADDR_LIST": addresses})
+    rest_between_polls()
     yield ioc
     ioc.end()
 

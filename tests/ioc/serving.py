@@ -21,6 +21,15 @@ from tests.patience import PATIENCE_S
 ROOT = Path(__file__).parents[2]
 SEARCH_S = 10  # caproto's searches go astray now and then
 SEARCHES = 12
+REST_S = 0.001
+
+
+def rest_between_polls() -> None:
+    """Let pyepics rest while it waits for an answer: it looks every 10 us, which takes the IOC's processor time."""
+    from epics import ca
+
+    pend_event = ca.pend_event
+    ca.pend_event = lambda timeout=REST_S: pend_event(max(timeout, REST_S))
 
 
 class IocProcess:
