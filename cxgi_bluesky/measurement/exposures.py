@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import MeasurementError
-from ..masks.chosen_set import ChosenSet, hadamard_set
-from ..masks.pattern_set import PatternSet
+from ..masks.pattern_set import ChosenSet, PatternSet, hadamard_set
 from .documents import EventRows, cxgi_block, number
 from .normalization import Buckets, Drift, calibrate, count_reasons, mean_bucket, mean_i0, subtract_dark
 from .outliers import Exposure, agreeing, select_valid, valid_open, with_usual_intensity

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeasurementError
-from ..masks.chosen_set import CHOSEN, ChosenSet, hadamard_set
-from ..masks.pattern_set import PatternSet
+from ..masks.pattern_set import CHOSEN, ChosenSet, PatternSet, hadamard_set
 from .exposures import Exposures
 from .normalization import Buckets
 

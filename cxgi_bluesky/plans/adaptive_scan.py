@@ -11,17 +11,16 @@ from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
-from ..callbacks.live_steering import LiveSteering
-from ..devices.batch_record import BatchRecord
+from ..callbacks.live_steering import PSNR, Goal, LiveSteering, check_targets
 from ..devices.diode import Diode
+from ..devices.exposure_counter import BatchRecord
 from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import ScanError
 from ..masks.board import MaskBoard
-from ..masks.chosen_set import ChosenSet
 from ..masks.orders import LEARNED_SIZE, ranking
-from ..masks.pattern_set import PatternSet
+from ..masks.pattern_set import ChosenSet, PatternSet
 from ..measurement.exposures import BATCHES
 from ..reconstruction.planning.choose import (
     DEFAULT_RULE,
@@ -33,13 +32,11 @@ from ..reconstruction.planning.choose import (
     take_batch,
 )
 from .arguments import GivenBoard, for_queues
-from .exposure import MAX_REPEATS
-from .goal import PSNR, Goal, check_targets
+from .exposure import MAX_REPEATS, TileExposures
 from .image_run import ImageRun
 from .mask_scan import DEFAULT_VALIDATION, check_estimable, draw_outside
 from .metadata import check_counts, check_raster, mask_board_on
 from .stubs import Plan, store
-from .tiles import TileExposures
 
 logger = logging.getLogger(__name__)
 

@@ -11,22 +11,20 @@ import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 
 from ..callbacks.live_reconstruction import ReferenceRuns
-from ..callbacks.live_steering import LiveSteering
+from ..callbacks.live_steering import LINES, Goal, LiveSteering
 from ..devices.diode import Diode
 from ..devices.object_stage import IN, OUT, ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..masks.board import MaskBoard
-from ..masks.chosen_set import ChosenSet
+from ..masks.pattern_set import ChosenSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import AnyPatternSet
 from ..measurement.validation import ValidationDraws
 from ..reconstruction.registry import default_live_method
-from .exposure import Exposing, ExposureLimits
-from .goal import LINES, Goal
+from .exposure import Exposing, ExposureLimits, TileExposures
 from .metadata import mask_board_on, start_metadata
 from .stubs import Plan, logger, move, move_object, read_darks, safe_run, with_object
-from .tiles import TileExposures
 
 NO_TILE = -1
 

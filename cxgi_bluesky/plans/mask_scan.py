@@ -10,6 +10,7 @@ import numpy as np
 from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
+from ..callbacks.live_steering import PSNR, Goal, check_targets
 from ..devices.diode import Diode
 from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
@@ -22,12 +23,10 @@ from ..masks.speckle_set import AnyPatternSet
 from ..measurement.validation import ValidationDraws, draw_validation
 from ..reconstruction.planning.choose import start_patterns
 from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
-from .exposure import MAX_REPEATS
-from .goal import PSNR, Goal, check_targets
+from .exposure import MAX_REPEATS, TileExposures
 from .image_run import ImageRun
 from .metadata import board_on, check_counts, check_raster
 from .stubs import Plan
-from .tiles import TileExposures
 
 DEFAULT_VALIDATION = 64  # draws, where a PSNR is to be estimated
 

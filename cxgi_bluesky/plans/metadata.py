@@ -12,7 +12,7 @@ from ..devices.diode import Diode
 from ..devices.stage import MaskStage
 from ..errors import ConfigError
 from ..masks.board import MaskBoard, load_board
-from ..masks.chosen_set import ChosenSet
+from ..masks.pattern_set import ChosenSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import AnyPatternSet
 from ..measurement.plain_values import require_plain

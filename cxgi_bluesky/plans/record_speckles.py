@@ -18,6 +18,7 @@ from ..devices.stage import MaskStage
 from ..errors import ScanError
 from ..masks.speckle_board import SpeckleBoard
 from .arguments import for_queues
+from .exposure import TilePosition
 from .metadata import board_metadata, start_document, with_user_metadata
 from .stubs import (
     EXPOSURE_MARGIN_S,
@@ -30,7 +31,6 @@ from .stubs import (
     wait_for,
     with_object,
 )
-from .tiles import TilePosition
 
 FINISH_TIMEOUT_S = 120.0
 DARK_FRAME = -1

@@ -15,14 +15,13 @@ from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import ConfigError, ScanError
 from ..masks.board import MaskBoard
-from ..masks.chosen_set import ChosenSet
+from ..masks.pattern_set import ChosenSet
 from ..masks.speckle_set import AnyPatternSet
 from ..measurement.exposures import Exposures
 from .arguments import GivenBoard, GivenPatterns, for_queues, rebuild_patterns
-from .exposure import MAX_REPEATS, Exposing, ExposureLimits
+from .exposure import MAX_REPEATS, Exposing, ExposureLimits, TileExposures
 from .metadata import check_counts, check_exposure, check_raster, mask_board_on, start_metadata
 from .stubs import Plan, move_object, read_darks, safe_run, with_object
-from .tiles import TileExposures
 
 
 @for_queues

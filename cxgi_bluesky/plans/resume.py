@@ -12,8 +12,7 @@ from ..devices.object_stage import ObjectStage
 from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import ScanError
-from ..masks.chosen_set import ChosenSet
-from ..masks.pattern_set import PatternSet
+from ..masks.pattern_set import ChosenSet, PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_set import SpeckleSet
 from ..measurement.exposures import Exposures

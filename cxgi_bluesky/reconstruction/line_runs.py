@@ -106,9 +106,9 @@ def _cut(bright: NDArray[np.bool_], slopes: NDArray[np.float32], lines: int, lyi
     starts, counts, slope = starts[kept], counts[kept], slope[kept]
     ends = np.cumsum(counts)
     sample = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
-    place, kind = across.ravel()[sample], kind.ravel()
-    left = np.floor(place)
-    share = place - left
+    position, kind = across.ravel()[sample], kind.ravel()
+    left = np.floor(position)
+    share = position - left
     pixel = (sample % size).astype(np.int32) * step + left.astype(np.int32) * ahead
     indices, values = np.empty((len(sample), 2), np.int32), np.empty((len(sample), 2), np.float32)
     for side, weight in enumerate((1 - share, share)):

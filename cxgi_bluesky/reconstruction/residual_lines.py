@@ -316,9 +316,9 @@ def _points(bright: NDArray[np.bool_]) -> LineRuns:
     """Every pixel alone."""
     from scipy.sparse import csr_array, eye_array
 
-    place = np.indices(bright.shape).reshape(2, -1).T.astype(np.float64)
+    position = np.indices(bright.shape).reshape(2, -1).T.astype(np.float64)
     pixels = csr_array(eye_array(bright.size, dtype=np.float32, format="csr"))
-    return LineRuns(pixels, bright.ravel(), np.hstack([place, place]), np.full(bright.size, np.nan))
+    return LineRuns(pixels, bright.ravel(), np.hstack([position, position]), np.full(bright.size, np.nan))
 
 
 def _choose(residual: _Residual, min_z: float) -> _Candidates:

@@ -278,10 +278,10 @@ def describe_residual_line(line: Mapping[str, Any]) -> str:
     """
     row0, col0, row1, col1 = line["ends"]
     if line["angle_deg"] is None:
-        place = f"at row {row0:g}, column {col0:g}"
+        where = f"at row {row0:g}, column {col0:g}"
     else:
-        place = f"from row {row0:g}, column {col0:g} to {row1:g}, {col1:g}, {line['angle_deg']:g} degrees from upright"
-    return f"{line['kind']} {place}, z {line['z']:.1f}, by chance at most {line['chance']:.1g}"
+        where = f"from row {row0:g}, column {col0:g} to {row1:g}, {col1:g}, {line['angle_deg']:g} degrees from upright"
+    return f"{line['kind']} {where}, z {line['z']:.1f}, by chance at most {line['chance']:.1g}"
 
 
 def predicts_nothing(score: Mapping[str, Any] | None) -> bool:
@@ -376,8 +376,8 @@ def _draw_residual(grey: Any, size: int, lines: Sequence[Mapping[str, Any]]) -> 
             draw.ellipse((col0 - radius, row0 - radius, col0 + radius, row0 + radius), outline=colour, width=2)
         else:
             draw.line((col0, row0, col1, row1), fill=colour, width=2)
-        place = (min(max(col0 + 6, 2), grey.width - 12), min(max(row0 + 2, 2), grey.height - _TEXT_PX - 4))
-        draw.text(place, str(number), fill=colour, font_size=_TEXT_PX + 3, stroke_width=2, stroke_fill="black")
+        position = (min(max(col0 + 6, 2), grey.width - 12), min(max(row0 + 2, 2), grey.height - _TEXT_PX - 4))
+        draw.text(position, str(number), fill=colour, font_size=_TEXT_PX + 3, stroke_width=2, stroke_fill="black")
         text = f"{number}: {line['kind']}, z {line['z']:.1f}, by chance at most {line['chance']:.1g}"
         draw.text((4, grey.height + 2 + height * (number - 1)), text, fill=colour, font_size=_TEXT_PX)
     return shown

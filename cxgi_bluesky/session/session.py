@@ -41,9 +41,8 @@ from ..devices.shutter import Shutter
 from ..devices.stage import MaskStage
 from ..errors import ConfigError, name_missing_extra
 from ..masks.board import MaskBoard
-from ..masks.chosen_set import ChosenSet
 from ..masks.orders import DEFAULT_ORDER
-from ..masks.pattern_set import PatternSet
+from ..masks.pattern_set import ChosenSet, PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_files import register_speckles
 from ..masks.speckle_set import AnyPatternSet, SpeckleSet

@@ -10,8 +10,7 @@ from bluesky.utils import RunEngineInterrupted
 
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
-from cxgi_bluesky.masks.chosen_set import ChosenSet
-from cxgi_bluesky.masks.pattern_set import PatternSet
+from cxgi_bluesky.masks.pattern_set import ChosenSet, PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import adaptive_scan, mask_scan, reference_scan, resume_scan

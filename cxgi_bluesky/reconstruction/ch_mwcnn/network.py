@@ -116,14 +116,14 @@ class WaveletUNet(nn.Module):
         self.up2 = _block(w2, w2, 4 * w1, last_activation=False)
         self.up1 = _block(w1, w1, 4, last_activation=False)
         for number in range(blocks):
-            for layers, width, place in (
+            for layers, width, position in (
                 (self.down1, w1, len(self.down1)),
                 (self.down2, w2, len(self.down2)),
                 (self.bottom, w3, len(self.bottom) - 1),
                 (self.up2, w2, number),
                 (self.up1, w1, number),
             ):
-                layers.insert(place, _Residual(width))
+                layers.insert(position, _Residual(width))
         self.modulation = nn.Linear(conditions, 2 * sum(widths))
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)

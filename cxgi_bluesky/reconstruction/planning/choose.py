@@ -116,11 +116,11 @@ def _draw(candidates: Index, knowledge: Knowledge) -> Index:
 
 def _interleave(first: Index, second: Index, patterns: int) -> Index:
     """One of the second after every three of the first, each pattern where it comes first."""
-    place = np.empty((2, patterns))
+    rank = np.empty((2, patterns))
     steps = np.arange(len(first))
-    place[0, first] = steps + steps // (_DRAWN_EVERY - 1)
-    place[1, second] = _DRAWN_EVERY * steps + _DRAWN_EVERY - 1
-    return first[np.argsort(place[:, first].min(axis=0), kind="stable")]
+    rank[0, first] = steps + steps // (_DRAWN_EVERY - 1)
+    rank[1, second] = _DRAWN_EVERY * steps + _DRAWN_EVERY - 1
+    return first[np.argsort(rank[:, first].min(axis=0), kind="stable")]
 
 
 RULES: dict[str, Rule] = {"magnitude": _by_magnitude}
