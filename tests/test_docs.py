@@ -119,6 +119,7 @@ EXAMPLES = [
     ("README.md", {"0.1875": "0.02"}, nothing),
     long_case("docs/tutorials/first-session.md", {"0.0625": "0.02"}, nothing),
     ("docs/explanation/light-path.md", {}, nothing),
+    long_case("docs/how-to/choose-while-measuring.md", {"768": "120", "0.1875": "0.1"}, start),
     ("docs/how-to/align-a-board.md", {}, start),
     long_case(
         "docs/how-to/correct-for-the-masks.md", {"0.05": "0.01", "RUN": "{image}", "UID": "{reference}"}, nothing
