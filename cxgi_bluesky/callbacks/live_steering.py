@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -86,6 +87,12 @@ class LiveSteering(LiveReconstruction):
         self.newest: Steering | None = None
         self._rule, self._available, self._lines_z = rule, available, lines_z
         self._rng = np.random.default_rng(seed)
+
+    def close(self, timeout: float = 20.0) -> None:
+        """Cancel the images that were requested, wait for those in work, and be forgotten: a plan makes another one."""
+        super().close(timeout)
+        if all(run.finished.is_set() for run in self._runs):
+            atexit.unregister(self.close)
 
     def _make_image(self, measurement: Measurement | SpeckleMeasurement, options: dict[str, Any]) -> Reconstruction:
         result = super()._make_image(measurement, options)

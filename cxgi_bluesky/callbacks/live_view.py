@@ -11,7 +11,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
-from ..reconstruction.result import Reconstruction
+from ..reconstruction.result import Reconstruction, describe_psnr
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,9 @@ def draw(figure: Any, results: dict[str, Reconstruction], title: str = "") -> No
         axis.imshow(result.image, cmap="gray", interpolation="nearest")
         fraction = result.exposures / result.image.size
         caution = "\nunlike the network's training" if result.unlike_training else ""
-        axis.set_title(f"{name}\n{result.exposures} patterns ({fraction:.1%}), {result.scale}{caution}", fontsize=9)
+        claim = f"\n{describe_psnr(result.quality)}" if "psnr_db" in result.quality else ""
+        text = f"{name}\n{result.exposures} patterns ({fraction:.1%}), {result.scale}{claim}{caution}"
+        axis.set_title(text, fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])
     figure.suptitle(title, fontsize=10)

@@ -175,10 +175,7 @@ class Reconstruction:
         """What the validation patterns say of the PSNR."""
         if "psnr_db" in self.quality:
             of_range = "" if self.scale == "transmission" else ", of the image's own range"
-            yield (
-                f"PSNR without a truth: {self.quality['psnr_db']:.1f} dB "
-                f"({self.quality['psnr_low_db']:.1f} to {self.quality['psnr_high_db']:.1f}, 68 %{of_range})"
-            )
+            yield f"without a truth: {describe_psnr(self.quality)}{of_range}"
 
     def _residual_sentences(self) -> Iterator[str]:
         """What was looked for in the residual and found there, the same order as in the picture of it."""
@@ -266,6 +263,17 @@ class Reconstruction:
         except OSError as error:
             raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
         return path
+
+
+def describe_psnr(quality: Mapping[str, Any]) -> str:
+    """Say what validation patterns say of an image's PSNR.
+
+    Parameters
+    ----------
+    quality : mapping
+        Of a `Reconstruction`, with ``psnr_db`` and its bounds.
+    """
+    return f"PSNR {quality['psnr_db']:.1f} dB ({quality['psnr_low_db']:.1f} to {quality['psnr_high_db']:.1f}, 68 %)"
 
 
 def describe_residual_line(line: Mapping[str, Any]) -> str:
