@@ -17,7 +17,7 @@ STARTUP = '''\
 """Written by `cxgi queue-profile`: what the worker of a queue server runs when its environment is opened."""
 
 from cxgi_bluesky import session
-from cxgi_bluesky.plans import align_board, dark_scan, knife_edge_scan, metal_scan, reference_scan
+from cxgi_bluesky.plans import adaptive_scan, align_board, dark_scan, knife_edge_scan, metal_scan, reference_scan
 
 s = session.start({arguments})
 RE = s.RE

@@ -92,9 +92,12 @@ def test_a_scan_takes_reference_and_dark_by_the_beginnings_of_their_uids(queue, 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("plan", ["metal_scan", "align_board"])
-def test_other_plans_run_too(queue, plan):
-    result = queue.run(plan, **WORDS)
+@pytest.mark.parametrize(
+    ("plan", "options"),
+    [("metal_scan", {}), ("align_board", {}), ("adaptive_scan", {"count": 200, "until": {"psnr_db": 30}})],
+)
+def test_other_plans_run_too(queue, plan, options):
+    result = queue.run(plan, **WORDS, **options)
     assert result["exit_status"] == "completed", result["msg"]
 
 
