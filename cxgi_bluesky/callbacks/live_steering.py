@@ -32,7 +32,7 @@ class Steering:
     image_patterns : int
         From how many patterns it was made.
     psnr_db, psnr_low_db : float or None
-        Estimated PSNR and its lower bound at one standard error; None where nothing can be claimed.
+        Estimated PSNR and the lower end of its interval; None where nothing can be claimed.
     lines_z : float or None
         The strongest line or point that the data hold and the image lacks (sigma); None where none was found.
     ranked : ndarray of int64, or None
@@ -139,7 +139,7 @@ class Goal:
     Attributes
     ----------
     targets : mapping of str to float
-        ``psnr_db``: the lower bound (one standard error) of the estimated PSNR is this or more (dB);
+        ``psnr_db``: the lower end of the estimated PSNR is this or more (dB);
         ``lines_z``: a line or point that the image lacks was found in the residual with this z or more (sigma).
     steering : LiveSteering
         Whose newest image counts; never waited for.

@@ -108,7 +108,7 @@ def mask_scan(
         Seed with which the validation patterns are drawn.
     until : dict, optional
         Ends the scan cleanly before its last pattern as soon as the newest image is good enough:
-        ``{"psnr_db": 25}``, the lower bound (one standard error) of its estimated PSNR (dB); ``{"lines_z": 5}``, a line
+        ``{"psnr_db": 25}``, the lower end of its estimated PSNR (dB); ``{"lines_z": 5}``, a line
         or point in the residual with this z (sigma); or both. The budget goes on to rule. Images are made beside the
         scan, which never waits for one.
     method : str, optional

@@ -55,7 +55,7 @@ def test_the_mask_follows_the_axis_that_really_moved(ca):
     ca.put("SHUTTER:CMD", "Open")
     go_to(ca, BOARD.open_tile_number)
     bright = ca.expose()
-    ca.put("FAULT:SHORT_UM", 2000.0)
+    ca.put("FAULT:SHORT_UM", 3000.0)
     go_to(ca, 0)
     ca.put("FAULT:SHORT_MOVES", 0)
     go_to(ca, BOARD.open_tile_number)
