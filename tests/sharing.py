@@ -141,7 +141,10 @@ def scan_until_killed(wait_for_the_others: Callable[[], None], folder: Path, doc
 
 
 def read(wait_for_the_others: Callable[[], None], folder: Path, stop: Path) -> dict[str, Any]:
-    """List the runs and reconstruct the newest scan until a file is there; how often, and what was said."""
+    """List the runs and reconstruct the newest scan until a file is there; how often, and what was said.
+
+    Half of the time it rests: the processes that write have the cores then.
+    """
     from cxgi_bluesky.catalog import catalog_errors, find_run, open_catalog, summarise
     from cxgi_bluesky.errors import CxgiError
     from cxgi_bluesky.session.reconstruct_run import reconstruct_run
@@ -151,6 +154,7 @@ def read(wait_for_the_others: Callable[[], None], folder: Path, stop: Path) -> d
     listed, pictures, said = 0, 0, []
     wait_for_the_others()
     while not stop.exists():
+        begun_at = time.monotonic()
         try:
             with catalog_errors():
                 rows = [summarise(run) for run in catalog.values().tail(50)]
@@ -161,6 +165,7 @@ def read(wait_for_the_others: Callable[[], None], folder: Path, stop: Path) -> d
                     pictures += 1
         except CxgiError as error:
             said.append(str(error))
+        time.sleep(time.monotonic() - begun_at)
     return {"listed": listed, "pictures": pictures, "said": said}
 
 

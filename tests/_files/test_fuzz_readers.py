@@ -34,7 +34,7 @@ from cxgi_bluesky.simulation.spectrum import read_spectrum
 from cxgi_bluesky.training.config import read_config
 
 ROOM = 2**30  # bytes
-SECONDS = float(os.environ.get("FUZZ_S", "30"))  # of the long test, for all formats together
+SECONDS = float(os.environ.get("FUZZ_S", "15"))  # of the long test, for all formats together
 CRASHES = (-6, -7, -8, -11)  # of the HDF5 library
 
 

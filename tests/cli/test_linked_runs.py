@@ -76,7 +76,6 @@ def test_the_reference_is_used_named_and_left_out(stored, tmp_path, capsys):
     assert "reference_uids" not in answer["source"]
 
 
-@pytest.mark.long
 def test_maps_of_the_tiles_are_used(stored, tmp_path, capsys):
     plain, _ = picture_error(stored, tmp_path, capsys, "--reference", "none")
     mapped, answer = picture_error(stored, tmp_path, capsys, "--tile-maps", stored["maps"])
