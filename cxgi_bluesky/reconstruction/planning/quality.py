@@ -47,7 +47,8 @@ class PsnrEstimate:
     psnr_db : float
         The peak is a transmission of 1, or the image's own range where its scale is "relative".
     low_db, high_db : float
-        68 % interval: from 1.25 standard errors below to one above (benchmarks/psnr_estimate.py).
+        68 % interval (benchmarks/psnr_estimate.py): of the mean square error one standard error down, and of its
+        logarithm 1.25 up.
     draws : int
         How many draws were counted.
     """
@@ -147,7 +148,9 @@ class _ValidationError:
         square, variance, known = np.zeros(patterns), np.zeros(patterns), np.zeros(patterns, dtype=bool)
         if beyond is not None and len(beyond):
             index = beyond.index
-            miss = beyond.value - common.at_patterns(index, prepared.size) - coefficients(image, index)
+            plain = beyond.value - coefficients(image, index)
+            # The common error is known by the measured patterns; beyond them it may be worse than none.
+            miss = min(plain, plain - common.at_patterns(index, prepared.size), key=lambda one: float(one @ one))
             noise = _validation_variance(prepared, index)
             square[index], known[index] = miss**2 - noise, True
             variance[index] = 2 * noise**2 + 4 * noise * np.maximum(miss**2 - noise, 0)
@@ -192,7 +195,7 @@ def _validation_variance(prepared: PreparedMeasurement, index: NDArray[np.int64]
 
 
 def _as_psnr(parts: list[_Part], peak: float, draws: int) -> PsnrEstimate | None:
-    """PSNR of the sum of the parts; the interval is that of its logarithm."""
+    """PSNR of the sum of the parts; the lower end as if its logarithm were normal, the upper end as if it were."""
     total = sum(part.sum for part in parts)
     least = parts[-1].sum
     total = max(total, least)
@@ -201,4 +204,5 @@ def _as_psnr(parts: list[_Part], peak: float, draws: int) -> PsnrEstimate | None
     spread = math.sqrt(sum(part.variance for part in parts)) / total
     psnr = 10 * math.log10(peak**2 / total)
     half = 10 * spread / math.log(10)
-    return PsnrEstimate(psnr, psnr - _LOW_SIDE * half, psnr + half, draws)
+    smallest = max(total * (1 - spread), least, 0.01 * total)  # what is measured is wrong by so much at least
+    return PsnrEstimate(psnr, psnr - _LOW_SIDE * half, psnr + 10 * math.log10(total / smallest), draws)
