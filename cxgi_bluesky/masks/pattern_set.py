@@ -44,7 +44,19 @@ __all__ = [
 
 
 def whole_number(name: str, value: Any) -> Any:
-    """The number as Python's own int (numpy's would not go into JSON); None stays None."""
+    """The number as Python's own int (numpy's would not go into JSON); None stays None.
+
+    Parameters
+    ----------
+    name : str
+        For the message.
+    value : int or None
+
+    Raises
+    ------
+    CxgiError
+        If it is no whole number.
+    """
     try:
         return value if value is None else operator.index(value)
     except TypeError as error:

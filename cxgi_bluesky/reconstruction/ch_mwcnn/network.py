@@ -56,6 +56,13 @@ def position_maps(size: int, device: torch.device = CPU) -> Tensor:
 
     The patterns jump at these borders, so the errors of a compressed set are strongest there; convolutions do not
     know where they are.
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side n.
+    device : torch.device, optional
+        Where they are wanted; the CPU by default.
     """
     with torch.inference_mode(False):
         axis = (torch.arange(size, dtype=torch.float32) + 0.5) / size

@@ -34,7 +34,15 @@ class ExposureNoise(Protocol):
     """What is known of the detector: `simulation.base.Detector` is one."""
 
     def variance_pa2(self, current_pa: float, exposure_s: float) -> float:
-        """Variance of the mean of an exposure (pA^2), inversely proportional to its time."""
+        """Variance of the mean of an exposure (pA^2), inversely proportional to its time.
+
+        Parameters
+        ----------
+        current_pa : float
+            Mean current (pA).
+        exposure_s : float
+            Exposure time (s).
+        """
         ...
 
 
@@ -169,12 +177,28 @@ class Budget:
         return float(f"{math.floor(exact / unit * (1 + 1e-12)) * unit:.{_DIGITS}g}")
 
     def of_scan(self, count: int, exposure_s: float) -> float:
-        """How much of the budget a scan takes."""
+        """How much of the budget a scan takes (s).
+
+        Parameters
+        ----------
+        count : int
+            Patterns.
+        exposure_s : float
+            Exposure time per pattern (s).
+        """
         return _openings(count) * exposure_s if self.is_open else time_of_scan(count, exposure_s, self.overhead_s)
 
 
 def time_of_scan(count: int, exposure_s: float, overhead_s: float) -> float:
-    """Time of a scan with its dark and open exposures (s)."""
+    """Time of a scan with its dark and open exposures (s).
+
+    Parameters
+    ----------
+    count : int
+        Patterns.
+    exposure_s, overhead_s : float
+        Of each exposure (s).
+    """
     return (_openings(count) + DARK_EXPOSURES) * (exposure_s + overhead_s)
 
 

@@ -106,7 +106,15 @@ def table_sizes(masks: Masks) -> tuple[int, ...]:
 
 
 def planning_table(size: int, masks: Masks) -> PlanningTable:
-    """The shipped table of a size and a kind of masks, which must be among `table_sizes`."""
+    """The shipped table of a size and a kind of masks.
+
+    Parameters
+    ----------
+    size : int
+        Pixels per side n, among `table_sizes`.
+    masks : {"perfect", "none", "reference"}
+        What is known of the masks.
+    """
     return _load()[1][size, masks]
 
 
