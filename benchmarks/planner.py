@@ -84,7 +84,7 @@ def drawn(block: Block, rng: np.random.Generator) -> tuple[int, float]:
 
 def check_objects(block: Block, count: int, tiles: Tiles | None) -> dict[str, Any]:
     """Predictions against fresh scans; each object is measured once, in one of the orders."""
-    rng, table = np.random.default_rng([SEED, block.size, 0]), planning_table(block.size, block.masks)  # type: ignore[arg-type]
+    rng, table = np.random.default_rng([SEED, block.size, 0]), planning_table(block.size, block.masks)
     rows, measurements, truths = [], [], []
     for number, truth in enumerate(objects(block.size, count, rng)):
         patterns, noise_db = drawn(block, rng)
@@ -136,7 +136,7 @@ def with_maps(measurement: Measurement, tiles: Tiles, rng: np.random.Generator) 
 
 
 def check_lines(block: Block, count: int, tiles: Tiles | None) -> dict[str, Any]:
-    rng, table = np.random.default_rng([SEED, block.size, 1]), planning_table(block.size, block.masks)  # type: ignore[arg-type]
+    rng, table = np.random.default_rng([SEED, block.size, 1]), planning_table(block.size, block.masks)
     lines, chances, measurements = [], [], []
     for number in range(count):
         patterns, noise_db = drawn(block, rng)

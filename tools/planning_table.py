@@ -29,6 +29,7 @@ from cxgi_bluesky.analysis.metrics import affine_fit, psnr
 from cxgi_bluesky.reconstruction.api import reconstruct_many
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import SHIPPED_WEIGHTS
 from cxgi_bluesky.reconstruction.planning.table import COLUMNS, LINE_WIDTHS_PX
+from cxgi_bluesky.reconstruction.planning.table import Masks as MaskKind
 from cxgi_bluesky.simulation.random_objects import random_object
 from tools.planning_scans import Tiles, etched_tiles, ideal_psnr_db, line_object, measure, pattern_set, shows_line
 
@@ -48,7 +49,7 @@ class Block:
     Attributes
     ----------
     size : int
-    masks : str
+    masks : {"perfect", "none", "reference"}
     counts : tuple of int
         Numbers of patterns of the table; scans have any between the first and the last.
     noise_db : tuple of float
@@ -60,7 +61,7 @@ class Block:
     """
 
     size: int
-    masks: str
+    masks: MaskKind
     counts: tuple[int, ...]
     noise_db: tuple[float, ...]
     objects: int

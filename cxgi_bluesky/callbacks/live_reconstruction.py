@@ -18,6 +18,7 @@ from ..measurement.measurement import Measurement
 from ..measurement.per_run import Callback, PerRun
 from ..measurement.speckle import SpeckleMeasurement
 from ..reconstruction.api import reconstruct
+from ..reconstruction.error_model.noise import PreparedMeasurement
 from ..reconstruction.methods.tval3 import MultiplierStart
 from ..reconstruction.planning.quality import with_psnr
 from ..reconstruction.registry import CH_MWCNN, CORRELATION, TV, TVAL3, find_method
@@ -200,8 +201,10 @@ class LiveReconstruction:
         run.finished.set()
 
     def _make_image(self, measurement: Measurement | SpeckleMeasurement, options: dict[str, Any]) -> Reconstruction:
-        result = reconstruct(measurement, method=self.method, **options)
-        return result if isinstance(measurement, SpeckleMeasurement) else with_psnr(result, measurement)
+        if isinstance(measurement, SpeckleMeasurement) or measurement.draws is None:
+            return reconstruct(measurement, method=self.method, **options)
+        prepared = PreparedMeasurement.from_measurement(measurement)  # its noise is estimated once for both
+        return with_psnr(reconstruct(prepared, method=self.method, **options), prepared)
 
     def _publish(self, run: _LiveRun, result: Reconstruction) -> None:
         with self._publishing:

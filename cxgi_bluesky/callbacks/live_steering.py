@@ -148,8 +148,8 @@ class Goal:
     targets: Mapping[str, float]
     steering: LiveSteering
 
-    def reached(self) -> str | None:
-        """Why the scan may end now, None if it has to go on."""
+    def find_reason(self) -> str | None:
+        """Find why the scan may end now; None if it has to go on."""
         newest = self.steering.newest
         if newest is None:
             return None

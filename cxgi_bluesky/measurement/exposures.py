@@ -183,8 +183,8 @@ class Exposures:
         start = patterns.pattern_index[: drawn.start_count].tolist()
         if drawn.start_count + drawn.candidates < patterns.size**2 or not known.issuperset(start):
             return None
-        missing = [k for k in drawn.pattern_index.tolist() if k not in known and k not in self.streams["validation"]]
-        made = drawn.pattern_index.tolist().index(missing[0]) if missing else len(drawn)
+        exposed = known.union(self.streams["validation"])
+        made = next((row for row, k in enumerate(drawn.pattern_index.tolist()) if k not in exposed), len(drawn))
         rows = np.arange(len(drawn)) < made
         return drawn.where(rows & np.isin(drawn.pattern_index, list(valid)))
 

@@ -217,20 +217,21 @@ def choose_and_expose(
             yield from tile.expose_pattern(choice.visit(one))
         for one in outside:
             yield from tile.expose_tile(choice.travel_to(one), "validation")
-        reached = None
+        reached = yield from expose_batches(tile, goal)
+        yield from tile.expose_open(open_exposures)
+        choice.report_travel()
+        return reached
+
+    def expose_batches(tile: TileExposures, goal: Goal | None) -> Plan:
         for batch in choice.batches():
             yield Msg("checkpoint")
             yield from store([choice.record], BATCHES)
             for one in batch:
                 yield from tile.expose_pattern(choice.visit(one))
-                reached = goal.reached() if goal is not None and choice.left else None
+                reached = goal.find_reason() if goal is not None and choice.left else None
                 if reached is not None:
-                    break
-            if reached is not None:
-                break
-        yield from tile.expose_open(open_exposures)
-        choice.report_travel()
-        return reached
+                    return reached
+        return None
 
     return (yield from image.run(plan_name, expose_patterns, points=points, steering=steering, md=md))
 

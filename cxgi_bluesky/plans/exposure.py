@@ -398,7 +398,7 @@ class TileExposures:
             yield from self.expose_pattern(tile)
             for validation_tile in validation_after.get(done, ()):
                 yield from self.expose_tile(validation_tile, "validation")
-            reached = goal.reached() if goal is not None and done + 1 < len(tiles) else None
+            reached = goal.find_reason() if goal is not None and done + 1 < len(tiles) else None
             if reached is not None:
                 break
         yield from self.expose_open(open_exposures)

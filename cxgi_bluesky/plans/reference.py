@@ -106,7 +106,7 @@ def reference_scan(
     }
     exposing = Exposing(shutter, diode, exposure_s, ExposureLimits(max_repeats, max_open_s))
     mask_board = mask_board_on(stage, board)
-    patterns, tiles = _tiles(mask_board, pattern_set, of, path)
+    patterns, tiles = _find_tiles(mask_board, pattern_set, of, path)
     check_raster(mask_board, patterns, arguments)
     devices = [stage, shutter, diode, *with_object(object_stage)]
     tile = TileExposures(stage, exposing, mask_board.open_tile_number, open_every)
@@ -138,7 +138,7 @@ def reference_scan(
     )
 
 
-def _tiles(
+def _find_tiles(
     board: MaskBoard, pattern_set: GivenPatterns | None, of: Exposures | None, path: str
 ) -> tuple[AnyPatternSet | ChosenSet, list[int]]:
     """The patterns of a reference scan, and their tiles."""

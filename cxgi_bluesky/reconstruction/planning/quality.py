@@ -26,7 +26,7 @@ from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ...measurement.validation import ValidationDraws
 from ..error_model.common_mode import CommonError
-from ..error_model.noise import PreparedMeasurement, error_shares, mask_knowledge
+from ..error_model.noise import PreparedMeasurement, error_shares, mask_knowledge, with_model_error
 from ..registry import find_method
 from ..result import Reconstruction
 
@@ -91,7 +91,7 @@ def estimate_psnr(
     """
     size, patterns = measurement.size, measurement.size**2
     prepared, common = _prepare(measurement)
-    error = _ValidationError.of(prepared, common, measurement.to_beam_view(image))
+    error = _ValidationError.from_measurement(prepared, common, measurement.to_beam_view(image))
     measured = np.zeros(patterns, dtype=bool)
     measured[measurement.pattern_index] = True
     draws = draws.where(measured[draws.pattern_index] | error.known[draws.pattern_index])
@@ -101,12 +101,12 @@ def estimate_psnr(
     wanted[list(chosen)] = True
     wanted &= error.known & ~measured
     parts = [
-        _unmeasured(error, draws, ~(measured | wanted)),
-        _chosen(error, wanted),
-        _measured(prepared),
+        _sum_unmeasured(error, draws, ~(measured | wanted)),
+        _sum_chosen(error, wanted),
+        _sum_measured(prepared),
     ]
     peak = 1.0 if measurement.scale == "transmission" else float(np.ptp(image))
-    return _as_psnr(parts, peak * size * size, len(draws))
+    return _to_estimate(parts, peak * size * size, len(draws))
 
 
 def with_psnr(result: Reconstruction, measurement: Measurement) -> Reconstruction:
@@ -143,7 +143,9 @@ class _ValidationError:
     known: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, prepared: PreparedMeasurement, common: CommonError, image: NDArray[Any]) -> _ValidationError:
+    def from_measurement(
+        cls, prepared: PreparedMeasurement, common: CommonError, image: NDArray[Any]
+    ) -> _ValidationError:
         patterns, beyond = prepared.size**2, prepared.validation
         square, variance, known = np.zeros(patterns), np.zeros(patterns), np.zeros(patterns, dtype=bool)
         if beyond is not None and len(beyond):
@@ -157,29 +159,21 @@ class _ValidationError:
         return cls(square, variance, known)
 
 
-def _unmeasured(error: _ValidationError, draws: ValidationDraws, unmeasured: NDArray[np.bool_]) -> _Part:
+def _sum_unmeasured(error: _ValidationError, draws: ValidationDraws, unmeasured: NDArray[np.bool_]) -> _Part:
     """All patterns that are neither measured nor chosen: the mean over the draws."""
     each = np.where(unmeasured[draws.pattern_index], error.square[draws.pattern_index] / draws.probability, 0.0)
     return _Part(float(each.mean()), float(each.var(ddof=1)) / len(each))
 
 
-def _chosen(error: _ValidationError, wanted: NDArray[np.bool_]) -> _Part:
+def _sum_chosen(error: _ValidationError, wanted: NDArray[np.bool_]) -> _Part:
     """Each once, as it is."""
     return _Part(float(error.square[wanted].sum()), float(error.variance[wanted].sum()))
 
 
-def _measured(prepared: PreparedMeasurement) -> _Part:
+def _sum_measured(prepared: PreparedMeasurement) -> _Part:
     """What the image keeps of the noise."""
-    noise = float(np.sum(_variance(prepared)))
+    noise = float(np.sum(with_model_error(prepared, prepared.noise).sigma ** 2))
     return _Part(NOISE_KEPT * noise, (_NOISE_KEPT_ERROR * noise) ** 2)
-
-
-def _variance(prepared: PreparedMeasurement) -> Array:
-    """Of the measured coefficients: noise and model error; shape (M,)."""
-    from ..error_model.noise import with_model_error
-
-    variance: Array = with_model_error(prepared, prepared.noise).sigma ** 2
-    return variance
 
 
 def _validation_variance(prepared: PreparedMeasurement, index: NDArray[np.int64]) -> Array:
@@ -194,8 +188,8 @@ def _validation_variance(prepared: PreparedMeasurement, index: NDArray[np.int64]
     return variance
 
 
-def _as_psnr(parts: list[_Part], peak: float, draws: int) -> PsnrEstimate | None:
-    """PSNR of the sum of the parts; the lower end as if its logarithm were normal, the upper end as if it were."""
+def _to_estimate(parts: list[_Part], peak: float, draws: int) -> PsnrEstimate | None:
+    """PSNR of the sum of the parts: its lower end as if the logarithm were normal, its upper end as if the sum were."""
     total = sum(part.sum for part in parts)
     least = parts[-1].sum
     total = max(total, least)
