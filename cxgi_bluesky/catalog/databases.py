@@ -206,12 +206,34 @@ def set_write_ahead_log(path: Path, ask: Callable[[str], Any]) -> None:
     logger.warning("%s: %s; readers hold up those who write, for %g s at most", path, why, WAIT_S)
 
 
+def empty_write_ahead_log(folder: Path) -> None:
+    """Bring the log of ``catalog.db`` into it, if nobody reads it at this moment: the files then stay as they are."""
+    with closing(sqlite3.connect(folder / "catalog.db", timeout=0.1, isolation_level=None)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
 def has_tables(path: Path) -> bool:
     """Return whether there is a database that may hold exposures; a damaged one may."""
     try:
         return path.exists() and path.stat().st_size > 0 and _ask(path, "SELECT count(*) FROM sqlite_master") > 0
     except CxgiError:
         return True
+
+
+def can_be_read(path: Path) -> bool:
+    """Return whether a database of exposures is there and is one; as `_ask`, without what takes long to import."""
+    from adbc_driver_manager import AdbcConnection, AdbcStatement, Error
+    from adbc_driver_sqlite import connect
+
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    try:
+        with connect(str(path)) as database, AdbcConnection(database) as link, AdbcStatement(link) as statement:
+            statement.set_sql_query("SELECT count(*) FROM sqlite_master")
+            statement.execute_query()
+    except Error as error:
+        return "locked" in str(error) or "busy" in str(error)
+    return True
 
 
 def _ask(path: Path, statement: str) -> Any:

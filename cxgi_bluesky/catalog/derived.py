@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StorageError
-from ..masks.pattern_set import PatternSet
 from ..measurement.documents import cxgi_block
-from ..measurement.schema import SCHEMA
-from ..reconstruction.result import Reconstruction
 from .tiled_adapter import catalog_errors, short
 from .writer import writer_of
+
+if TYPE_CHECKING:
+    from ..masks.pattern_set import PatternSet
+    from ..reconstruction.result import Reconstruction
 
 
 def record_reconstruction(
@@ -45,6 +46,8 @@ def record_reconstruction(
         If the journal cannot be written.
     """
     from event_model import compose_run
+
+    from ..measurement.schema import SCHEMA  # pydantic takes its time
 
     named = {
         "image": reconstruction.image,

@@ -6,14 +6,20 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
-from ..measurement.exposures import Exposures
-from .recovery import waits
-from .tiled_adapter import catalog_errors
+from .databases import can_be_read
+from .open import data_folder, data_location, is_server, open_catalog
+from .recovery import report_waiting_runs, waiting_runs, waits
+from .run_index import RunIndex, has_exposures, list_measured
+from .tiled_adapter import catalog_errors, short
 from .writer import waiting_starts
+
+if TYPE_CHECKING:
+    from ..measurement.exposures import Exposures
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +150,8 @@ def read_exposures(run: Any) -> Exposures:
     CxgiError
         If the run is no mask scan; for a reconstruction the message names its raw run.
     """
+    from ..measurement.exposures import Exposures
+
     block = cxgi_block(run.metadata["start"])
     if "raw_uids" in block:
         raise StorageError(
@@ -303,3 +311,135 @@ def summarise(run: Any) -> dict[str, Any]:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+# ---------------------------------------------------------------- lists, from the index where it can be used
+
+
+def list_runs(
+    data: str | Path | None = None, *, last: int = 50, rebuild: bool = False
+) -> tuple[list[dict[str, Any]], int]:
+    """Summarise the newest runs, newest last; returns them and the number of all.
+
+    They come from the index of the folder, without Tiled. One that is missing, damaged or behind the catalog is made
+    anew, and a warning says so.
+
+    Parameters
+    ----------
+    data : path or str, optional
+        As for `open_catalog`.
+    last : int, optional
+        How many (default 50).
+    rebuild : bool, optional
+        Make the index anew in any case (default False).
+
+    Raises
+    ------
+    CxgiError
+        As `open_catalog`.
+    """
+    index = _index_of(data)
+    indexed = None if index is None or rebuild else index.newest(last)
+    if indexed is not None:
+        report_waiting_runs(data_folder(data))
+        return [summarise(run) for run in indexed[0]], indexed[1]
+    catalog = open_catalog(data)
+    if index is not None:
+        _make_anew(index, catalog, "was asked for" if rebuild else index.why_not())
+    with catalog_errors():
+        return [summarise(run) for run in catalog.values().tail(last)], len(catalog)
+
+
+def describe_run(data: str | Path | None, name: str) -> tuple[dict[str, Any], str]:
+    """Describe a run as `describe`, from the index of the folder if that has it.
+
+    Parameters
+    ----------
+    data : path or str, optional
+        As for `open_catalog`.
+    name : str
+        As for `find_named_run`.
+
+    Raises
+    ------
+    CxgiError
+        As `open_catalog` and `find_named_run`.
+    """
+    index = _index_of(data)
+    if index is not None and (described := _describe_from_index(index, data_folder(data), name.strip())) is not None:
+        return described, ""
+    catalog = open_catalog(data)
+    if index is not None and index.newest(1) is None:
+        _make_anew(index, catalog, index.why_not())
+    state = "" if index is None else index.catalog_state()
+    described, problem = describe(catalog, find_named_run(catalog, name))
+    if index is not None and described["stop"] and "streams" in described and not problem:
+        added = ("d_r_measured", "exposures", "reference_exposures", "streams", "exposure_figures")
+        index.keep_measured(described["uid"], {key: described[key] for key in added}, state)
+    return described, problem
+
+
+def describe(catalog: Any, run: Any) -> tuple[dict[str, Any], str]:
+    """Describe a run: its summary, start and stop document, what it has measured; and what is not known of it, and why.
+
+    Parameters
+    ----------
+    catalog : tiled container
+        Where the runs are that belong to it.
+    run : tiled container
+        A run of the catalog.
+
+    Raises
+    ------
+    CxgiError
+        As `read_exposures`.
+    """
+    from ..measurement.reference import dark_level
+
+    described = {**summarise(run), "start": dict(run.metadata["start"]), "stop": run.metadata.get("stop")}
+    if not has_exposures(described["start"]):
+        return described, ""
+    exposures, d_r, problem = read_exposures(run), None, ""
+    if exposures.streams["metal"]:
+        try:
+            dark = dark_level(exposures.metadata, read_linked_dark(catalog, exposures))
+        except CxgiError as error:
+            problem = f"D_r measured: not known without the dark, {error}"
+        else:
+            d_r = exposures.estimate_d_r(dark=dark)
+    return described | list_measured(exposures, d_r), problem
+
+
+def _index_of(data: str | Path | None) -> RunIndex | None:
+    """Return the index of a folder; None for a server, and where the exposures are lost, which opening reports."""
+    if is_server(data_location(data)):
+        return None
+    folder = data_folder(data).resolve()
+    return RunIndex(folder) if can_be_read(folder / "tables.db") else None
+
+
+def _describe_from_index(index: RunIndex, folder: Path, name: str) -> dict[str, Any] | None:
+    """Describe a run without Tiled; None where only the catalog can tell which run is meant or what it holds."""
+    if waiting_runs(folder):
+        return None
+    if name == "last" or re.fullmatch(r"-[1-9]\d*", name):
+        position = 1 if name == "last" else -int(name)
+        newest = index.newest(position)
+        run = newest[0][0] if newest is not None and len(newest[0]) == position else None
+    else:
+        run = index.find(name)
+    if run is None or (has_exposures(run.start) and (run.measured is None or run.stop is None)):
+        return None
+    described = {**summarise(run), "start": run.start, "stop": run.stop}
+    return described | (run.measured or {}) if has_exposures(run.start) else described
+
+
+def _make_anew(index: RunIndex, catalog: Any, why: str) -> None:
+    """Make an index anew, and report it; where that fails, runs are listed as without one."""
+    try:
+        made = index.make_anew(catalog)
+    except Exception as error:
+        logger.warning("%s %s and cannot be written (%s): listing runs takes seconds", index.path, why, short(error))
+        return
+    done = "it is made anew from the catalog" if made else "it is made anew when no run is being written"
+    logger.warning("%s %s: %s", index.path, why, done)

@@ -30,6 +30,7 @@ from .journal import (
     synchronise_folder,
     write_journal,
 )
+from .run_index import RunIndex
 from .tiled_adapter import run_writer, short
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def waits(count: int) -> str:
     return f"{count} run{'s wait' if count > 1 else ' waits'} to be recovered: cxgi recover"
 
 
-def recover(catalog: Any, folder: Path) -> Recovery:
+def recover(catalog: Any, folder: Path, index: RunIndex) -> Recovery:
     """Bring in every journal of a data folder that no process writes.
 
     For the thread that writes into the catalog; others use `CatalogWriter.recover`.
@@ -100,12 +101,14 @@ def recover(catalog: Any, folder: Path) -> Recovery:
     catalog : tiled container
     folder : Path
         Data folder: where journals and locks are.
+    index : RunIndex
+        Its index, which follows.
     """
     result = Recovery([], [])
     try:
         with hold_lock(folder, "recovering"):
             for path in journal_files(journal_folder(folder)):
-                _recover_or_report(catalog, folder, path, result)
+                _recover_or_report(catalog, index, path, result)
     except LockedError as error:
         result.problems.append(str(error))
     for problem in result.problems:
@@ -113,16 +116,16 @@ def recover(catalog: Any, folder: Path) -> Recovery:
     return result
 
 
-def _recover_or_report(catalog: Any, folder: Path, path: Path, result: Recovery) -> None:
+def _recover_or_report(catalog: Any, index: RunIndex, path: Path, result: Recovery) -> None:
     """Recover one journal; a bad one must not keep the others out."""
     try:
         with open_left_over(path) as content:
             if content is None:
                 return
             uid = _uid_of(path, content)
-            with hold_lock(folder, "writing"):
+            with index.writing(catalog) as changes:
                 if path.exists():  # else the process that left it has brought it in meanwhile
-                    _recover_one(catalog, path, content, uid)
+                    changes.note(uid, replaced=_recover_one(catalog, path, content, uid))
                     result.recovered.append(uid)
     except NoJournalError as error:
         result.problems.append(_move_aside(path, str(error)))
@@ -147,7 +150,8 @@ def _move_aside(path: Path, why: str) -> str:
 # ---------------------------------------------------------------- one run
 
 
-def _recover_one(catalog: Any, path: Path, content: JournalContent, uid: str) -> None:
+def _recover_one(catalog: Any, path: Path, content: JournalContent, uid: str) -> bool:
+    """Recover a run; returns whether the catalog had to be changed."""
     documents, new = store_journal(catalog, path, content, uid)
     keep_done(path)
     count = sum(name == "event" for name, _ in documents)
@@ -157,6 +161,7 @@ def _recover_one(catalog: Any, path: Path, content: JournalContent, uid: str) ->
     if content.unreadable:
         text += f"; {content.unreadable} line{'s' if content.unreadable > 1 else ''} of it could not be read"
     logger.warning(text)
+    return new
 
 
 def store_journal(catalog: Any, path: Path, content: JournalContent, uid: str) -> tuple[list[Document], bool]:

@@ -7,16 +7,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .._files.file_lock import hold_lock
 from ..errors import StorageError
 from ..measurement.per_run import Callback, PerRun
 from .journal import Document, Journal, PlainDocuments, journal_folder, read_journal
 from .recovery import Recovery, keep_done, recover, store_journal, waiting_runs
+from .run_index import RunIndex, has_exposures, measured_by_itself
 from .tiled_adapter import BATCH_SIZE, batch_size, run_writer, short
 
 logger = logging.getLogger(__name__)
@@ -48,6 +47,7 @@ class CatalogWriter:
 
     def __init__(self, catalog: Any, folder: Path, *, reads_back: bool = False) -> None:
         self.catalog, self.folder, self.reads_back = catalog, folder, reads_back
+        self.index = RunIndex(folder)
         self._condition = threading.Condition()
         self._tasks: list[Callable[[], None]] = []
         self._due = 0.0  # when the tasks are to be done
@@ -100,7 +100,7 @@ class CatalogWriter:
         own = list(self._unstored.values())
         for run in own:
             run.write_anew()
-        result = recover(self.catalog, self.folder)
+        result = recover(self.catalog, self.folder, self.index)
         result.recovered.extend(run.uid for run in own if run.stored)
         return result
 
@@ -147,10 +147,6 @@ class CatalogWriter:
         self._unstored.pop(run.uid, None)
 
     # ------------------------------------------------------------ the thread
-
-    def lock_writing(self) -> AbstractContextManager[None]:
-        """Keep other processes from writing into this folder's catalog meanwhile."""
-        return hold_lock(self.folder, "writing")
 
     def put(self, task: Callable[[], None], *, at_once: bool = True) -> None:
         """Have something done by the thread, in turn.
@@ -293,10 +289,13 @@ class _Run:
             Plain values, as in the journal.
         """
         if self._failure is None:
+            measured = self._list_measured() if name == "stop" else None
             try:
-                with self._owner.lock_writing():
+                with self._owner.index.writing(self._owner.catalog) as changes:
                     self._write = self._write or run_writer(self._owner.catalog, batch_size=batch_size(self.start))
                     self._write(name, document)
+                    if name in ("start", "stop"):
+                        changes.note(self.uid, measured=measured)
             except Exception as error:
                 self._failure, self._write = error, None
                 logger.warning(
@@ -313,15 +312,25 @@ class _Run:
             finally:
                 self._settle(stored=True)
 
+    def _list_measured(self) -> dict[str, Any] | None:
+        """List what the run has measured, from its journal, for the index."""
+        if not has_exposures(self.start):
+            return None
+        try:
+            return measured_by_itself(read_journal(self._journal.path).documents)
+        except OSError:
+            return None
+
     def write_anew(self) -> None:
         """Write the whole run from its journal, joined with what the catalog has of it, unless it is there."""
         if self.stored:
             return
         path = self._journal.path
         try:
-            with self._owner.lock_writing():
+            with self._owner.index.writing(self._owner.catalog) as changes:
                 if path.exists():  # else another process has recovered it
-                    store_journal(self._owner.catalog, path, read_journal(path), self.uid)
+                    _, new = store_journal(self._owner.catalog, path, read_journal(path), self.uid)
+                    changes.note(self.uid, replaced=new)
                     keep_done(path)
         except Exception as error:
             self._failure = error

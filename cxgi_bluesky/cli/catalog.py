@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from ..errors import ConfigError, CxgiError
+from ..errors import ConfigError
 from ..measurement.documents import cxgi_block
 from ._options import RUN_HELP, Commands, Echo, Payload, add_command
 
@@ -15,6 +15,7 @@ def add(commands: Commands) -> None:
     """Add the commands' grammar."""
     parser = add_command(commands, "runs", runs)
     parser.add_argument("--last", type=int, default=50, help="how many of the newest runs (default: %(default)s)")
+    parser.add_argument("--rebuild", action="store_true", help="make the folder's index of runs anew from its catalog")
 
     parser = add_command(commands, "show", show)
     parser.add_argument("run", metavar="RUN", help=RUN_HELP)
@@ -29,7 +30,7 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     Parameters
     ----------
     options : argparse.Namespace
-        `last` (number of runs) and `data`.
+        `last` (number of runs), `rebuild` and `data`.
     echo : callable
         Takes a line of text for the user.
 
@@ -38,17 +39,16 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Summaries of the runs, the number of all, and where they are, for ``--json``.
     """
-    from ..catalog import data_folder, data_location, open_catalog, summarise
+    from ..catalog import data_folder, data_location, list_runs
 
     if options.last < 1:
         raise ConfigError(f"--last {options.last}: give a positive number of runs")
-    catalog = open_catalog(options.data)
-    listed = [summarise(run) for run in catalog.values().tail(options.last)]
+    listed, total = list_runs(options.data, last=options.last, rebuild=options.rebuild)
     location = data_location(options.data) or data_folder()
-    echo(f"{len(listed)} of {len(catalog)} runs in {location}")
+    echo(f"{len(listed)} of {total} runs in {location}")
     for row in listed:
         echo(_line_of(row))
-    return {"runs": listed, "total": len(catalog), "data": str(location)}
+    return {"runs": listed, "total": total, "data": str(location)}
 
 
 def recover(options: argparse.Namespace, echo: Echo) -> Payload:
@@ -86,20 +86,6 @@ def _line_of(row: Payload) -> str:
     return f"{row['uid'][:8]}  {when}  {row['exit_status']:<10} {what}"
 
 
-def _find_measured_d_r(catalog: Any, exposures: Any, echo: Echo) -> tuple[float, float] | None:
-    """Measure D_r, the dark subtracted, also one of another run; echo the reason and return None if that fails."""
-    from ..catalog import read_linked_dark
-    from ..measurement.reference import dark_level
-
-    try:
-        dark = dark_level(exposures.metadata, read_linked_dark(catalog, exposures))
-    except CxgiError as error:
-        echo(f"D_r measured: not known without the dark, {error}")
-        return None
-    measured: tuple[float, float] | None = exposures.estimate_d_r(dark=dark)
-    return measured
-
-
 def show(options: argparse.Namespace, echo: Echo) -> Payload:
     """Say what a run holds; with --out, write the image of a reconstruction.
 
@@ -115,20 +101,18 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Summary, start and stop document and what was measured, for ``--json``.
     """
-    from ..catalog import find_named_run, open_catalog, read_exposures, read_image, summarise
+    from ..catalog import describe, describe_run, find_named_run, open_catalog, read_image
 
-    catalog = open_catalog(options.data)
-    run = find_named_run(catalog, options.run)
-    payload: Payload = {**summarise(run), "start": dict(run.metadata["start"]), "stop": run.metadata.get("stop")}
-    derived = bool(payload["raw_uids"])
-    if not derived and (payload["patterns"] or payload["purpose"] in ("dark", "metal")):
-        exposures = read_exposures(run)
-        payload["d_r_measured"] = _find_measured_d_r(catalog, exposures, echo) if exposures.streams["metal"] else None
-        payload |= {"exposures": len(exposures), "reference_exposures": exposures.reference_exposures}
-        payload["streams"] = {name: len(stream) for name, stream in exposures.streams.items()}
-        payload["exposure_figures"] = exposures.figures if exposures.figures_of[payload["uid"]] else None
+    if options.out is None:
+        payload, problem = describe_run(options.data, options.run)
+    else:
+        catalog = open_catalog(options.data)
+        run = find_named_run(catalog, options.run)
+        payload, problem = describe(catalog, run)
+    if problem:
+        echo(problem)
     if options.out is not None:
-        if not derived:
+        if not payload["raw_uids"]:
             raise ConfigError(
                 f"run {payload['uid'][:8]} has no image of its own: use cxgi reconstruct {payload['uid'][:8]}"
             )
