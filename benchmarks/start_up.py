@@ -1,17 +1,30 @@
-"""Start-up: importing the package, the command line's help, and a whole demo with its peak memory."""
+"""Start-up: importing the package, the command line's help, a whole demo with its peak memory, and the first line.
+
+``python -m benchmarks.start_up runs`` measures the first line alone: `cxgi runs` and `cxgi show` from the index of
+runs, beside the same through Tiled as the baseline, with 10, 100 and 1000 runs that the catalog's writer has stored
+(all but three without their exposures),
+and with an index of 10,000, made by the index's own code without such a catalog; and the time from `session.start`
+to the prompt, beside the time until its catalog is open.
+"""
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks._timing import report
+from cxgi_bluesky.catalog.run_index import IndexedRun, RunIndex
 
 
 def run(*arguments: str, folder: str) -> tuple[float, float]:
@@ -32,8 +45,129 @@ def several(*arguments: str, folder: str, repeats: int) -> dict[str, float]:
     return {"seconds_median": round(float(np.median(runs[:, 0])), 3), "peak_mb": round(float(runs[:, 1].max()), 1)}
 
 
+# ---------------------------------------------------------------- the first line
+
+SIZES = (10, 100, 1000)
+SYNTHETIC = 10_000
+THROUGH_TILED = """
+import sys
+from cxgi_bluesky.catalog import describe, find_named_run, open_catalog, summarise
+catalog = open_catalog()
+if sys.argv[1] == "runs":
+    print(*(summarise(run) for run in catalog.values().tail(50)), len(catalog), sep="\\n")
+else:
+    print(describe(catalog, find_named_run(catalog, "last")))
+"""
+START = """
+import time
+began = time.perf_counter()
+from cxgi_bluesky import session
+imported = time.perf_counter()
+s = session.start()
+prompt = time.perf_counter()
+s.catalog
+print(imported - began, prompt - imported, time.perf_counter() - prompt)
+"""
+
+
+def fill(folder: str, count: int) -> None:
+    """Store so many runs through the catalog's writer: a scan of 40 exposures, the last, and its start and stop alone."""
+    from bluesky import RunEngine
+
+    from cxgi_bluesky.catalog import open_catalog, writer_of
+    from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+    from cxgi_bluesky.masks.pattern_set import PatternSet
+    from cxgi_bluesky.plans import hadamard_scan
+
+    documents: list[Any] = []
+    line = simulated_beamline("cu32", "CAS")
+    engine = RunEngine({})
+    engine.subscribe(lambda name, document: documents.append([name, document]))
+    devices = line.stage, line.shutter, line.diode
+    engine(hadamard_scan(*devices, board=line.board, pattern_set=PatternSet(32, 40), exposure_s=1.0))
+    text = json.dumps(documents, default=lambda value: value.tolist())
+    uids = {document["uid"] for name, document in documents if name in ("start", "stop", "descriptor")}
+    writer = writer_of(open_catalog(folder, to_write=True))
+    for number in range(count):
+        copy = text
+        for uid in uids:
+            copy = copy.replace(uid, str(uuid.uuid4()))
+        whole = number == count - 1
+        writer.write_run([(name, d) for name, d in json.loads(copy) if whole or name in ("start", "stop")])
+
+
+class Copies:
+    """Stands for a catalog of so many runs, all like one."""
+
+    def __init__(self, run: Any, count: int) -> None:
+        self._run, self._count = run, count
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        for _ in range(self._count):
+            start = {**self._run.metadata["start"], "uid": str(uuid.uuid4())}
+            yield start["uid"], IndexedRun(start, self._run.metadata["stop"])
+
+
+def fill_index(folder: str, count: int) -> None:
+    """Make an index of so many runs by its own code; the catalog has fewer."""
+    index = RunIndex(Path(folder).resolve())
+    found = index.newest(1)
+    assert found is not None
+    index.make_anew(Copies(found[0][0], count))
+
+
+def in_process(function: Any, *arguments: Any) -> None:
+    """Call a function in a process of its own, so that nobody has the folder open afterwards."""
+    child = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise RuntimeError(f"{function.__name__} ended with status {child.exitcode}")
+
+
+def first_line(repeats: int = 5) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        there = 0
+        for count in SIZES:
+            in_process(fill, folder, count - there)
+            there = count
+            results[f"{count} runs"] = {
+                "cxgi runs": several("-m", "cxgi_bluesky.cli", "runs", folder=folder, repeats=repeats),
+                "cxgi show": several("-m", "cxgi_bluesky.cli", "show", "last", folder=folder, repeats=repeats),
+                "baseline: runs, through Tiled": several("-c", THROUGH_TILED, "runs", folder=folder, repeats=repeats),
+                "baseline: show, through Tiled": several("-c", THROUGH_TILED, "show", folder=folder, repeats=repeats),
+            }
+        results["index of 1000 made anew"] = several(
+            "-m", "cxgi_bluesky.cli", "runs", "--rebuild", folder=folder, repeats=1
+        )
+        fill_index(folder, SYNTHETIC)
+        results[f"{SYNTHETIC} rows"] = {
+            "cxgi runs": several("-m", "cxgi_bluesky.cli", "runs", folder=folder, repeats=repeats),
+        }
+        several("-m", "cxgi_bluesky.cli", "runs", "--rebuild", folder=folder, repeats=1)
+        starts = np.array(
+            [[float(cell) for cell in output("-c", START, folder=folder).split()] for _ in range(repeats)]
+        )
+        names = ("import", "start to prompt", "prompt to open catalog")
+        results["session"] = {
+            name: round(float(seconds), 3) for name, seconds in zip(names, np.median(starts, axis=0), strict=True)
+        }
+    return results
+
+
+def output(*arguments: str, folder: str) -> str:
+    environment = {**os.environ, "CXGI_DATA": folder, "MPLBACKEND": "Agg"}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
+
+
 def main() -> None:
     results: dict[str, Any] = {}
+    if sys.argv[1:] == ["runs"]:
+        report("start_up runs", first_line())
+        return
     with tempfile.TemporaryDirectory() as folder:
         results["baseline: import numpy"] = several("-c", "import numpy", folder=folder, repeats=7)
         results["import cxgi_bluesky"] = several("-c", "import cxgi_bluesky", folder=folder, repeats=7)

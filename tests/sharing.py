@@ -99,7 +99,7 @@ def begin_together(children: list[Child]) -> None:
 
 def begun(folder: Path, count: int) -> tuple[Any, Any]:
     """An engine that stores its runs, and the plan of one scan."""
-    from cxgi_bluesky.catalog import open_catalog, recover_journals
+    from cxgi_bluesky.catalog import open_catalog, recover_journals, writer_of
     from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
     from cxgi_bluesky.session.run_engine import make_run_engine
     from tests.conftest import QUIET, small_board, small_scan
@@ -107,7 +107,7 @@ def begun(folder: Path, count: int) -> tuple[Any, Any]:
     catalog = open_catalog(folder, to_write=True)
     recover_journals(catalog)
     line = simulated_beamline(small_board(16), "CAS", parameters=QUIET)
-    return make_run_engine(catalog), lambda: small_scan(line, count)
+    return make_run_engine(writer_of(catalog)), lambda: small_scan(line, count)
 
 
 def scan(wait_for_the_others: Callable[[], None], folder: Path, scans: int, exposures: int) -> dict[str, Any]:

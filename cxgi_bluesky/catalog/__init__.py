@@ -5,7 +5,7 @@ runs and may be read by other processes at the same time.
 """
 
 from .derived import read_image, record_reconstruction
-from .open import DATA_VARIABLE, data_folder, data_location, open_catalog, recover_journals
+from .open import DATA_VARIABLE, data_folder, data_location, open_catalog, prepare_writer, recover_journals
 from .read import (
     NO_LINK,
     describe,
@@ -24,12 +24,13 @@ from .read import (
 )
 from .recovery import Recovery, waiting_runs
 from .tiled_adapter import BATCH_SIZE, catalog_errors, catalog_problem, run_writer
-from .writer import RunStore, writer_of
+from .writer import CatalogWriter, RunStore, writer_of
 
 __all__ = [
     "BATCH_SIZE",
     "DATA_VARIABLE",
     "NO_LINK",
+    "CatalogWriter",
     "Recovery",
     "RunStore",
     "catalog_errors",
@@ -44,6 +45,7 @@ __all__ = [
     "last_scan_id",
     "list_runs",
     "open_catalog",
+    "prepare_writer",
     "read_exposures",
     "read_exposures_of_kind",
     "read_image",

@@ -23,6 +23,7 @@ from ..errors import CxgiError, StorageError
 from .databases import (
     WAIT_S,
     address_of,
+    can_be_read,
     find_address,
     has_tables,
     prepare_tables,
@@ -72,6 +73,18 @@ def open_embedded(folder: Path, *, to_write: bool) -> Any:
         catalog = _open(folder, config)
         _prepare_catalog(folder / "catalog.db")
         return catalog
+
+
+def seems_whole(folder: Path) -> bool:
+    """Return whether nothing that is known without Tiled keeps the catalog of a folder from being opened to write."""
+    try:
+        recorded = read_addresses(folder)
+    except CxgiError:
+        return False
+    catalog, tables = folder / "catalog.db", folder / "tables.db"
+    if not recorded and not tables.exists():
+        return True
+    return catalog.exists() and (not recorded or find_address(recorded, folder) is not None) and can_be_read(tables)
 
 
 def _prepare_catalog(path: Path) -> None:

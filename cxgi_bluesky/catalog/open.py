@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ..errors import StorageError
 from .databases import check_name
-from .embedded import open_embedded
+from .embedded import open_embedded, seems_whole
 from .recovery import Recovery, report_waiting_runs
 from .tiled_adapter import silence_import_warnings
-from .writer import CatalogWriter, remember_writer, writer_of
+from .writer import CatalogWriter, writer_of
 
 KEY_VARIABLE = "TILED_API_KEY"
 # Tiled itself asks again for minutes, for which a scan would stand still. The journal has every exposure.
@@ -169,10 +169,32 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
         raise StorageError(f"there is no data folder {folder}: name another (--data, {DATA_VARIABLE}), or scan first")
     local = _writable(folder)
     catalog = open_server(str(location)) if is_server(location) else open_embedded(local, to_write=to_write)
-    remember_writer(CatalogWriter(catalog, local, reads_back=is_server(location)))
+    CatalogWriter(catalog, local, reads_back=is_server(location))
     if not to_write:
         report_waiting_runs(local)
     return catalog
+
+
+def prepare_writer(data: str | Path | None = None) -> CatalogWriter:
+    """Return the writer of a catalog whose opening can wait: imports of Tiled take seconds.
+
+    Its `open_behind` opens it in a thread; who needs the catalog before waits. A server, and a folder that seems
+    damaged or was moved, is opened here.
+
+    Parameters
+    ----------
+    data : path or str, optional
+        As for `open_catalog`.
+
+    Raises
+    ------
+    CxgiError
+        As `open_catalog` with `to_write`.
+    """
+    folder = data_folder(data)
+    if is_server(data_location(data)) or not seems_whole(local := _writable(folder)):
+        return writer_of(open_catalog(data, to_write=True))
+    return CatalogWriter(None, local, opens=lambda: open_embedded(local, to_write=True))
 
 
 def recover_journals(catalog: Any) -> Recovery:

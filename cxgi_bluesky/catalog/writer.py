@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,16 +38,28 @@ class CatalogWriter:
 
     Parameters
     ----------
-    catalog : tiled container
+    catalog : tiled container or None
+        None: it is opened behind, by `opens`.
     folder : Path
         Data folder: where journals and locks are.
+    opens : callable, optional
+        Opens the catalog, in this writer's thread (`open_behind`), and again when it is asked for after a failure.
     reads_back : bool
         Whether each run is read back at its end, and written anew if it differs: Tiled's client repeats a write to a
         server whose answer it has missed, which may double events.
     """
 
-    def __init__(self, catalog: Any, folder: Path, *, reads_back: bool = False) -> None:
-        self.catalog, self.folder, self.reads_back = catalog, folder, reads_back
+    def __init__(
+        self,
+        catalog: Any,
+        folder: Path,
+        *,
+        opens: Callable[[], Any] | None = None,
+        reads_back: bool = False,
+    ) -> None:
+        self._catalog, self.folder, self.reads_back = catalog, folder, reads_back
+        self._opens = opens
+        self._tried_to_open = threading.Event()  # set after the first attempt, successful or not
         self.index = RunIndex(folder)
         self._condition = threading.Condition()
         self._tasks: list[Callable[[], None]] = []
@@ -59,8 +72,54 @@ class CatalogWriter:
         self.behind = False  # whether the catalog keeps runs waiting
         self._unstored: dict[str, _Run] = {}  # runs that have ended, and that the catalog did not take
 
+        if catalog is not None:
+            self._tried_to_open.set()
+            remember_writer(self)
+
+    # ------------------------------------------------------------ the catalog
+
+    @property
+    def catalog(self) -> Any:
+        """The catalog; who asks while it is being opened waits, and raises what went wrong.
+
+        Raises
+        ------
+        CxgiError
+            If it cannot be opened.
+        """
+        if self._catalog is None:
+            if threading.current_thread() is self._thread:
+                self._open()
+            else:
+                self._ask(self._open)
+        return self._catalog
+
+    def open_behind(self) -> None:
+        """Open the catalog in the writer's thread, then recover what waits in journals; an error is logged."""
+        self.put(self._open_and_recover)
+
+    def _open_and_recover(self) -> None:
+        try:
+            self._open()
+            self._recover()
+        except Exception as error:
+            if not self._ended:  # else the process ends, and Tiled cannot begin any more
+                logger.error("%s; runs go into %s meanwhile", error, journal_folder(self.folder))
+        finally:
+            self._tried_to_open.set()
+
+    def _open(self) -> None:
+        if self._catalog is None and self._opens is not None:
+            self._catalog = self._opens()
+            remember_writer(self)
+            with suppress(RuntimeError):  # the process is ending
+                threading._register_atexit(self.close)  # type: ignore[attr-defined]  # before Tiled's own
+
     def begin(self, start: Mapping[str, Any]) -> Callback:
         """Begin a run: its journal is written at once, by the thread that calls, and the catalog soon after.
+
+        A catalog that is being opened is waited for, `STOP_S` seconds at most: what it imports holds up every thread of
+        the process, and no exposure shall be held up.
 
         Returns
         -------
@@ -76,6 +135,8 @@ class CatalogWriter:
         make_plain = PlainDocuments(str(start["uid"]))
         start = make_plain("start", start)
         run = _Run(self, Journal(journal_folder(self.folder), start), start, make_plain)
+        if self._opens is not None and self._thread is not None:
+            self._tried_to_open.wait(STOP_S)
         self.put(lambda: run.take("start", start))
         return run
 

@@ -17,7 +17,7 @@ from bluesky.suspenders import SuspendBoolHigh, SuspendBoolLow, SuspendFloor
 
 from .._files.atomic_write import whole_file
 from .._files.file_lock import hold_lock
-from ..catalog import RunStore, last_scan_id, writer_of
+from ..catalog import CatalogWriter, RunStore, last_scan_id
 from ..errors import ConfigError, StorageError
 from ..measurement.plain_values import plain_or_text, require_plain
 
@@ -26,15 +26,20 @@ SCAN_ID = "scan_id"
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
 
 
-def make_run_engine(catalog: Any) -> RunEngine:
+def make_run_engine(writer: CatalogWriter) -> RunEngine:
     """Make a RunEngine that numbers its scans, stamps package versions into every run and stores it, journal first.
 
     Metadata (``RE.md``) and the number of the last scan are kept in the data folder.
+
+    Parameters
+    ----------
+    writer : CatalogWriter
+        Of the catalog, which is asked for the last number where the folder does not have it.
     """
-    writer = writer_of(catalog)
     metadata = EngineMetadata(writer.folder)
     if SCAN_ID not in metadata:
-        metadata[SCAN_ID] = last_scan_id(catalog)
+        is_new = not (writer.reads_back or (writer.folder / "catalog.db").exists())
+        metadata[SCAN_ID] = 0 if is_new else last_scan_id(writer.catalog)
     engine = RunEngine(metadata, scan_id_source=metadata.next_scan_id)
     versions = engine.md["versions"]
     for package in STAMPED_PACKAGES:
@@ -42,20 +47,20 @@ def make_run_engine(catalog: Any) -> RunEngine:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "unknown"
-    store_runs(engine, catalog)
+    store_runs(engine, writer)
     return engine
 
 
-def store_runs(engine: RunEngine, catalog: Any) -> None:
+def store_runs(engine: RunEngine, writer: CatalogWriter) -> None:
     """Store every run of an engine, which is otherwise left as it is.
 
     Parameters
     ----------
     engine : RunEngine
-    catalog : tiled container
-        Opened by `open_catalog`.
+    writer : CatalogWriter
+        Of the catalog.
     """
-    engine.subscribe(RunStore(writer_of(catalog)))
+    engine.subscribe(RunStore(writer))
 
 
 def register_magics(engine: RunEngine) -> None:

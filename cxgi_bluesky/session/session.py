@@ -24,15 +24,15 @@ from ..callbacks import (
     ScanProgress,
 )
 from ..catalog import (
+    CatalogWriter,
     find_named_run,
     find_run,
     last_scan,
-    open_catalog,
+    prepare_writer,
     read_exposures,
     read_exposures_of_kind,
     read_whole_scan,
     recover_journals,
-    writer_of,
 )
 from ..devices.beamline import Beamline
 from ..devices.diode import Diode
@@ -65,7 +65,8 @@ class Session:
     ----------
     RE : RunEngine
         Writes every run into the catalog (critical) and feeds the live images (advisory).
-    catalog : the databroker catalog
+    writer : CatalogWriter
+        Stores the runs; it may still be opening the catalog.
     beamline : Beamline
     folder : Path
         Data folder.
@@ -74,13 +75,18 @@ class Session:
     """
 
     RE: RunEngine
-    catalog: Any
+    writer: CatalogWriter
     beamline: Beamline
     folder: Path
     live: list[LiveReconstruction] = field(default_factory=list)
     view: LiveView | None = None
     references: ReferenceRuns = field(default_factory=ReferenceRuns)
     plans: ModuleType = plans
+
+    @property
+    def catalog(self) -> Any:
+        """The databroker catalog; waits until it is open."""
+        return self.writer.catalog
 
     @property
     def board(self) -> Board:
@@ -421,6 +427,10 @@ def start(
 ) -> Session:
     """Start a session.
 
+    The catalog in a folder is opened behind it, in a thread, which then recovers the runs that wait in journals. The
+    first scan, and whatever reads the catalog, waits for that; an error is logged, and raised where the catalog is
+    needed.
+
     Parameters
     ----------
     sim : bool
@@ -466,13 +476,12 @@ def start(
             seed=seed,
             time_scale=time_scale,
         )
-    catalog = open_catalog(data if data is not None else beamline.data, to_write=True)
-    recover_journals(catalog)
-    folder = writer_of(catalog).folder
+    writer = prepare_writer(data if data is not None else beamline.data)
+    folder = writer.folder
     if engine is None:
-        engine = make_run_engine(catalog)
+        engine = make_run_engine(writer)
     else:
-        store_runs(engine, catalog)
+        store_runs(engine, writer)
     close_at_end(engine, beamline.shutter)
     for suspender in source_suspenders(beamline.source) if beamline.source is not None else []:
         engine.install_suspender(suspender)
@@ -488,4 +497,5 @@ def start(
     register_magics(engine)
     for callback in [references, *workers, *([ScanProgress()] if progress else [])]:
         engine.subscribe(callback)
-    return Session(engine, catalog, beamline, folder, workers, view, references)
+    writer.open_behind()  # last: what it imports would hold up all of the above
+    return Session(engine, writer, beamline, folder, workers, view, references)

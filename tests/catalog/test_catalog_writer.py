@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 from tiled.client.dataframe import DataFrameClient
 
 from cxgi_bluesky.catalog import (
+    CatalogWriter,
     RunStore,
     find_run,
     read_exposures,
@@ -20,8 +22,9 @@ from cxgi_bluesky.catalog import (
     writer,
     writer_of,
 )
+from cxgi_bluesky.catalog.embedded import open_embedded
 from cxgi_bluesky.catalog.tiled_adapter import batch_size
-from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.errors import CxgiError, StorageError
 from tests.conftest import ALONE, small_scan
 from tests.patience import PATIENCE_S, eventually
 from tests.sharing import Child, begin_together, lock
@@ -138,3 +141,56 @@ def test_a_process_that_ends_at_once_writes_what_is_there_first_and_uses_no_othe
     (uid,) = json.loads(done.stdout)
     assert len(read_exposures(find_run(catalog, uid))) == 24
     assert not waiting_runs(folder)
+
+
+# ---------------------------------------------------------------- a catalog that is opened behind
+
+
+def two_runs(RE, beamline):
+    return [RE(small_scan(beamline, 12, **ALONE))[0] for _ in range(2)]
+
+
+def test_scans_go_on_while_the_catalog_is_opened_and_it_has_them_then(RE, beamline, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "STOP_S", 0.1)
+    monkeypatch.setattr(writer, "BEHIND_S", 0.1)
+    may_open = threading.Event()
+    behind = CatalogWriter(None, tmp_path, opens=lambda: may_open.wait() and open_embedded(tmp_path, to_write=True))
+    behind.open_behind()
+    RE.subscribe(RunStore(behind))
+    uids = two_runs(RE, beamline)
+    assert len(list((tmp_path / "journal").glob("*.jsonl"))) == 2
+    may_open.set()
+    assert [len(read_exposures(find_run(behind.catalog, uid))) for uid in uids] == [12, 12]
+
+
+def test_a_catalog_that_cannot_be_opened_is_told_and_what_was_scanned_is_stored_when_it_can(
+    RE, beamline, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(writer, "PAUSES_S", ())
+    left = iter([StorageError("the disk is away")] * 6)
+
+    def opens():
+        if (error := next(left, None)) is not None:
+            raise error
+        return open_embedded(tmp_path, to_write=True)
+
+    behind = CatalogWriter(None, tmp_path, opens=opens)
+    behind.open_behind()
+    RE.subscribe(RunStore(behind))
+    uids = two_runs(RE, beamline)  # each asks for the catalog twice
+    assert "the disk is away; runs go into" in caplog.text
+    with pytest.raises(CxgiError, match="the disk is away"):
+        _ = behind.catalog
+    assert sorted(recover_journals(behind.catalog).recovered) == sorted(uids)
+    assert [len(read_exposures(find_run(behind.catalog, uid))) for uid in uids] == [12, 12]
+
+
+def test_a_process_that_ends_while_its_catalog_is_opened_says_nothing(tmp_path):
+    code = """
+        import sys
+        from cxgi_bluesky.catalog import prepare_writer
+        prepare_writer(sys.argv[1]).open_behind()
+    """
+    words = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "data")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -18,7 +18,7 @@ import pytest
 from platformdirs import user_data_path
 
 from cxgi_bluesky._files.file_lock import take_shared
-from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_exposures, read_image
+from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_exposures, read_image, writer_of
 from cxgi_bluesky.catalog.databases import (
     address_of,
     find_address,
@@ -38,7 +38,7 @@ from tests.conftest import ALONE, QUIET, small_board, small_scan
 def scan_into(folder):
     """A scan of 12 exposures and its image."""
     catalog = open_catalog(folder, to_write=True)
-    engine = make_run_engine(catalog)
+    engine = make_run_engine(writer_of(catalog))
     (uid,) = engine(small_scan(simulated_beamline(small_board(), "CAS", parameters=QUIET), 12, **ALONE))
     reconstruct_run(catalog, find_run(catalog, uid), method="inverse")
     return catalog
