@@ -2,9 +2,8 @@
 
 ``python -m benchmarks.start_up runs`` measures the first line alone: `cxgi runs` and `cxgi show` from the index of
 runs, beside the same through Tiled as the baseline, with 10, 100 and 1000 runs that the catalog's writer has stored
-(all but three without their exposures),
-and with an index of 10,000, made by the index's own code without such a catalog; and the time from `session.start`
-to the prompt, beside the time until its catalog is open.
+(all but three without their exposures), and with an index of 10,000 that its own code has made without such a
+catalog; and the time from `session.start` to the prompt, beside the time until its catalog is open.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ print(imported - began, prompt - imported, time.perf_counter() - prompt)
 
 
 def fill(folder: str, count: int) -> None:
-    """Store so many runs through the catalog's writer: a scan of 40 exposures, the last, and its start and stop alone."""
+    """Store so many runs through the catalog's writer: start and stop alone, the last with its 40 exposures."""
     from bluesky import RunEngine
 
     from cxgi_bluesky.catalog import open_catalog, writer_of

@@ -31,6 +31,7 @@ FILE = "run-index.db"
 SCHEMA = 1
 WAIT_S = 5.0  # for another process that has the index locked, which takes milliseconds
 LOOK_S = 2.0  # so long a reader waits for a write into the catalog to end
+MAX_NUMBER = 1_000_000  # of a scan by which a run can be named: six digits
 SHORTEST_UID = 5  # characters, as for the catalog
 
 _TABLES = """
@@ -182,9 +183,14 @@ class RunIndex:
 
     def _begin_if_new(self, catalog: Any, state: str) -> None:
         """Begin the index of a catalog that has no run yet."""
-        if not self._looked and state and not self.path.exists() and _count(catalog) == 0:
-            self._write([], state)
+        if self._looked:
+            return
         self._looked = True
+        try:
+            if state and not self.path.exists() and _count(catalog) == 0:
+                self._write([], state)
+        except Exception as error:
+            logger.warning("%s cannot be begun (%s): listing runs takes seconds", self.path, error)
 
     def _follow(self, catalog: Any, before: str, changes: Changes) -> None:
         if not before or (not changes.uids and self.catalog_state() == before):
@@ -326,7 +332,7 @@ def _row_of(key: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "key": key,
         "uid": str(start.get("uid", "")),
-        "scan_id": scan_id if isinstance(scan_id, int) else None,
+        "scan_id": scan_id if isinstance(scan_id, int) and abs(scan_id) < MAX_NUMBER else None,
         "start": _text(start),
         "stop": _text(_mapping(stop) or None),
     }

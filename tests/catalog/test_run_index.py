@@ -256,6 +256,17 @@ def test_a_run_under_way_is_listed_as_unfinished(tmp_path):
     assert list_runs(tmp_path)[0][-1]["exit_status"] == "success"
 
 
+def test_an_index_that_cannot_be_begun_ends_no_scan(tmp_path, monkeypatch, caplog):
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(RunIndex, "_write", full)
+    catalog = open_catalog(tmp_path, to_write=True)
+    writer_of(catalog).write_run([("start", (run := compose_run()).start_doc), ("stop", run.compose_stop())])
+    assert list_runs(tmp_path)[0] == runs_of(catalog) != []
+    assert caplog.text.count("disk full") == 2  # who writes, and who lists
+
+
 def test_rebuild_is_an_option(copy, capsys, caplog):
     assert main(["runs", "--rebuild", "--data", str(copy)]) == 0
     assert "3 of 3 runs" in capsys.readouterr().out
