@@ -89,6 +89,8 @@ class LiveReconstruction:
     references : ReferenceRuns, optional
         Where the reference and dark scan that a run names are found, and the scan that it resumes; without it, images
         are not corrected, and are of the run alone.
+    later : bool
+        Leave the loading to who calls `load` before the first scan.
     **options
         For the method.
 
@@ -108,20 +110,26 @@ class LiveReconstruction:
         first: int = 32,
         every: int = 16,
         references: ReferenceRuns | None = None,
+        later: bool = False,
         **options: Any,
     ) -> None:
-        find_method(method).warm_up(options)
-        self.method = method
+        self.method, self._options = method, options
+        if not later:
+            self.load()
         self.latest: Reconstruction | None = None
         self.images = 0
         self.failure: Exception | None = None
         self._on_image = on_image
-        self._first, self._every, self._options = first, every, options
+        self._first, self._every = first, every
         self._references = references
         self._router = PerRun(self._begin)
         self._runs: list[_LiveRun] = []  # scans in progress, and the last one; the newest comes last
         self._publishing = threading.Lock()
         atexit.register(self.close)  # torch must not be torn down under a running worker
+
+    def load(self) -> None:
+        """Load what the method needs; before a scan, not during one."""
+        find_method(self.method).warm_up(self._options)
 
     # ------------------------------------------------------------ RunEngine thread
 

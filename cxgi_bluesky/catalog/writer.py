@@ -6,7 +6,7 @@ import heapq
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -59,7 +59,8 @@ class CatalogWriter:
     ) -> None:
         self._catalog, self.folder, self.reads_back = catalog, folder, reads_back
         self._opens = opens
-        self._tried_to_open = threading.Event()  # set after the first attempt, successful or not
+        self._ready = threading.Event()  # not set while `open_behind` is at work
+        self._ready.set()
         self.index = RunIndex(folder)
         self._condition = threading.Condition()
         self._tasks: list[Callable[[], None]] = []
@@ -73,7 +74,6 @@ class CatalogWriter:
         self._unstored: dict[str, _Run] = {}  # runs that have ended, and that the catalog did not take
 
         if catalog is not None:
-            self._tried_to_open.set()
             remember_writer(self)
 
     # ------------------------------------------------------------ the catalog
@@ -94,19 +94,30 @@ class CatalogWriter:
                 self._ask(self._open)
         return self._catalog
 
-    def open_behind(self) -> None:
-        """Open the catalog in the writer's thread, then recover what waits in journals; an error is logged."""
-        self.put(self._open_and_recover)
+    def open_behind(self, *loads: Callable[[], None]) -> None:
+        """Open the catalog in the writer's thread, then recover what waits in journals; an error is logged.
 
-    def _open_and_recover(self) -> None:
+        Parameters
+        ----------
+        *loads : callable
+            What else takes long and must be done before a run.
+        """
+        self._ready.clear()
+        self.put(lambda: self._prepare(loads))
+
+    def _prepare(self, loads: Iterable[Callable[[], None]]) -> None:
         try:
             self._open()
             self._recover()
         except Exception as error:
             if not self._ended:  # else the process ends, and Tiled cannot begin any more
                 logger.error("%s; runs go into %s meanwhile", error, journal_folder(self.folder))
-        finally:
-            self._tried_to_open.set()
+        for load in loads if not self._ended else ():
+            try:
+                load()
+            except Exception as error:
+                logger.error("live images cannot be made (%s)", error)
+        self._ready.set()
 
     def _open(self) -> None:
         if self._catalog is None and self._opens is not None:
@@ -135,8 +146,7 @@ class CatalogWriter:
         make_plain = PlainDocuments(str(start["uid"]))
         start = make_plain("start", start)
         run = _Run(self, Journal(journal_folder(self.folder), start), start, make_plain)
-        if self._opens is not None and self._thread is not None:
-            self._tried_to_open.wait(STOP_S)
+        self._ready.wait(STOP_S)
         self.put(lambda: run.take("start", start))
         return run
 

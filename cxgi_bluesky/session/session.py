@@ -427,9 +427,9 @@ def start(
 ) -> Session:
     """Start a session.
 
-    The catalog in a folder is opened behind it, in a thread, which then recovers the runs that wait in journals. The
-    first scan, and whatever reads the catalog, waits for that; an error is logged, and raised where the catalog is
-    needed.
+    The catalog in a folder is opened behind it, in a thread, which then recovers the runs that wait in journals and
+    loads what live images need. The first scan waits for that, as whatever reads the catalog does for the catalog; an
+    error is logged, and raised where the catalog is needed.
 
     Parameters
     ----------
@@ -491,11 +491,11 @@ def start(
         view = LiveView(folder / "live.png")
         if isinstance(beamline.board, MaskBoard):
             options: dict[str, Any] = {"on_image": view.show, "references": references}
-            workers = [LiveCorrelation(**options), LiveCHMWCNN(**options)]
+            workers = [LiveCorrelation(**options), LiveCHMWCNN(**options, later=True)]
         else:
             workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
     register_magics(engine)
     for callback in [references, *workers, *([ScanProgress()] if progress else [])]:
         engine.subscribe(callback)
-    writer.open_behind()  # last: what it imports would hold up all of the above
+    writer.open_behind(*(worker.load for worker in workers))  # last: it would hold up all of the above
     return Session(engine, writer, beamline, folder, workers, view, references)
