@@ -1,9 +1,10 @@
 """Start-up: importing the package, the command line's help, a whole demo with its peak memory, and the first line.
 
-``python -m benchmarks.start_up runs`` measures the first line alone: `cxgi runs` and `cxgi show` from the index of
-runs, beside the same through Tiled as the baseline, with 10, 100 and 1000 runs that the catalog's writer has stored
-(all but three without their exposures), and with an index of 10,000 that its own code has made without such a
-catalog; and the time from `session.start` to the prompt, beside the time until its catalog is open.
+``python -m benchmarks.start_up runs [COUNT ...]`` measures the first line alone: `cxgi runs` and `cxgi show` from the
+index of runs, beside the same through Tiled as the baseline, with 10, 100 and 1000 runs (or COUNT) that the catalog's
+writer has stored (all but the last of each without their exposures), and with an index of 10,000 that its own code has
+made without such a catalog; and the time from `session.start` to the prompt, beside the time until its catalog is
+open.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,11 @@ def in_process(function: Any, *arguments: Any) -> None:
         raise RuntimeError(f"{function.__name__} ended with status {child.exitcode}")
 
 
-def first_line(repeats: int = 5) -> dict[str, Any]:
+def first_line(sizes: Sequence[int], repeats: int = 3) -> dict[str, Any]:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         there = 0
-        for count in SIZES:
+        for count in sizes:
             in_process(fill, folder, count - there)
             there = count
             results[f"{count} runs"] = {
@@ -137,7 +138,7 @@ def first_line(repeats: int = 5) -> dict[str, Any]:
                 "baseline: runs, through Tiled": several("-c", THROUGH_TILED, "runs", folder=folder, repeats=repeats),
                 "baseline: show, through Tiled": several("-c", THROUGH_TILED, "show", folder=folder, repeats=repeats),
             }
-        results["index of 1000 made anew"] = several(
+        results[f"index of {there} made anew"] = several(
             "-m", "cxgi_bluesky.cli", "runs", "--rebuild", folder=folder, repeats=1
         )
         fill_index(folder, SYNTHETIC)
@@ -145,6 +146,7 @@ def first_line(repeats: int = 5) -> dict[str, Any]:
             "cxgi runs": several("-m", "cxgi_bluesky.cli", "runs", folder=folder, repeats=repeats),
         }
         several("-m", "cxgi_bluesky.cli", "runs", "--rebuild", folder=folder, repeats=1)
+        output("-c", START, folder=folder)  # the first in a folder asks the catalog for the last scan's number
         starts = np.array(
             [[float(cell) for cell in output("-c", START, folder=folder).split()] for _ in range(repeats)]
         )
@@ -164,8 +166,8 @@ def output(*arguments: str, folder: str) -> str:
 
 def main() -> None:
     results: dict[str, Any] = {}
-    if sys.argv[1:] == ["runs"]:
-        report("start_up runs", first_line())
+    if sys.argv[1:2] == ["runs"]:
+        report("start_up runs", first_line([int(count) for count in sys.argv[2:]] or SIZES))
         return
     with tempfile.TemporaryDirectory() as folder:
         results["baseline: import numpy"] = several("-c", "import numpy", folder=folder, repeats=7)
