@@ -6,14 +6,16 @@ image's. It has two parts:
 - Unmeasured: the mean over all draws of ((y_k - shat_k)^2 - sigma_k^2) / q_k, 0 for a draw of a pattern that the image
   was made from (M. H. Hansen, W. N. Hurwitz, Ann. Math. Stat. 14, 333 (1943)). That a rule has chosen the image's
   patterns changes nothing, as it does not know what was drawn.
-- Measured: what an image leaves of the noise of its own patterns.
+- Measured: what an image leaves of the noise of its own patterns, most where its coefficients are above the noise.
 
 Sigma is noise and model error together (`error_model.noise`).
 
-Behind etched masks that a reference scan has corrected, what is left of their errors is larger than those of the image
-for fine patterns, and so for most of all patterns. There (y_k - shat_k)^2 is fitted by b m_k + a e_k + sigma_k^2, with
-m_k how the errors of images of random objects are spread over the patterns, which falls with the sequency, and e_k how
-masks' errors are, which grows; b sum of m_k takes the place of the first part.
+Where noise is larger than what is to be found, a draw of a fine pattern multiplies it by a large 1 / q_k. Then the
+first part is rather b sum of m_k, with (y_k - shat_k)^2 fitted by b m_k + a e_k + sigma_k^2: m_k is how the errors of
+images of random objects are spread over the patterns, which falls with the sequency, and a e_k is noise that sigma does
+not know of. The two estimates are averaged, each the more the less it errs. Behind etched masks that a reference scan
+has corrected, what is left of their errors is larger than those of the image for most of all patterns: e_k is how the
+errors of masks grow with the sequency, and the fit alone counts.
 """
 
 from __future__ import annotations
@@ -37,14 +39,16 @@ from ..result import Reconstruction
 Array = NDArray[np.float64]
 
 MIN_DRAWS = 16
-NOISE_KEPT = 0.5  # share of the measured coefficients' noise that is left in an image
+NOISE_KEPT = 0.85  # of the noise that the best linear filter of the coefficients, one by one, would leave
+_NOISE_KEPT_ERROR = 0.6  # relative, one standard deviation of it, over images
+_SIGMA_ERROR = 0.05  # relative: a detector's spread does not know of drift, source and stage
 _LOW_SIDE = 1.25  # of the standard error: the few patterns that hold most of an error are more often missed than drawn
-_NOISE_KEPT_ERROR = 0.2  # one standard deviation of it, over images
 _SPREAD_OF_PRIOR, _SPREAD_OF_POWER = 0.13, 0.275  # exponents of m_k, fitted to images of random objects
 _SPREAD_WIDTH = 2.0  # sign changes
 _SPREAD_FLOOR = 1e-3  # of the mean power that an image has in unmeasured patterns
+_SPREAD_ERROR = 0.35  # relative: m_k is not that of this object
 _MASK_FLOOR = 0.02  # variance of the coarsest masks' errors, that of u + v = n is 1
-_WIDER = 2.0  # of the fit's standard error: m_k and e_k are not those of this object and board
+_FIT_ERROR, _MASK_FIT_ERROR = 0.5, 1.0  # of the fit's standard error, to hold the truth in 68 % (benchmarks)
 _ITERATIONS = 8
 
 
@@ -104,16 +108,20 @@ def estimate_psnr(measurement: Measurement, image: NDArray[Any], *, draws: Valid
     draws = draws.where(measured[draws.pattern_index] | error.known[draws.pattern_index])
     if len(draws) < MIN_DRAWS:
         return None
+    unmeasured = ~measured
+    spread = _spread(measurement.to_beam_view(image), unmeasured)
+    left = float(spread[unmeasured].sum())
     if mask_knowledge(prepared) == "reference":
-        spread = _spread(measurement.to_beam_view(image), ~measured)
-        fitted = _fit(error, draws.where(~measured[draws.pattern_index]), spread)
-        beyond = fitted.times(float(spread[~measured].sum()))
+        fitted = _fit(error, draws.where(unmeasured[draws.pattern_index]), spread, _mask_shares(prepared.size))
+        beyond = _Part(fitted.factor * left, (_MASK_FIT_ERROR * fitted.error * left) ** 2)
     else:
-        beyond = _sum_unmeasured(error, draws, ~measured)
-        if beyond.sum > patterns * float(np.sum((image - image.mean()) ** 2)):
+        drawn = _sum_unmeasured(error, draws, unmeasured)
+        if drawn.sum > patterns * float(np.sum((image - image.mean()) ** 2)):
             return None
+        fitted = _fit(error, draws.where(unmeasured[draws.pattern_index]), spread, np.ones(patterns))
+        beyond = _combine(drawn, fitted.factor * left, fitted.error * left, error, draws, unmeasured)
     peak = 1.0 if measurement.scale == "transmission" else float(np.ptp(image))
-    return _to_estimate([beyond, _sum_measured(prepared)], peak * patterns, len(draws))
+    return _to_estimate([beyond, _sum_measured(prepared, measurement.to_beam_view(image))], peak * patterns, len(draws))
 
 
 def with_psnr(result: Reconstruction, measurement: Measurement) -> Reconstruction:
@@ -206,18 +214,13 @@ def _mask_shares(size: int) -> Array:
 
 @dataclass(frozen=True)
 class _Fit:
-    """Squared error of the image for a spread of 1, its variance, and the variance of mask errors for u + v = n."""
+    """Squared error of the image where m_k is 1, and its standard error."""
 
     factor: float
-    variance: float
-    masks: float
-
-    def times(self, spread: float) -> _Part:
-        """What patterns of such a spread in all have."""
-        return _Part(self.factor * spread, self.variance * spread**2)
+    error: float
 
 
-def _fit(error: _ValidationError, draws: ValidationDraws, spread: Array) -> _Fit:
+def _fit(error: _ValidationError, draws: ValidationDraws, spread: Array, others: Array) -> _Fit:
     """Fit b and a: least squares, weighted by the fit itself and by q^-1/2.
 
     The variance is the larger one of the scatter of the draws and of what squares of normal errors have.
@@ -225,11 +228,12 @@ def _fit(error: _ValidationError, draws: ValidationDraws, spread: Array) -> _Fit
     from scipy.optimize import nnls
 
     if not len(draws):
-        return _Fit(0.0, 0.0, 0.0)
+        return _Fit(0.0, 0.0)
     index, sampled = draws.pattern_index, draws.probability**-0.5
     noise, beyond = error.noise[index], error.square[index]
-    laws = np.column_stack([spread[index], _mask_shares(round(len(spread) ** 0.5))[index]])
+    laws = np.column_stack([spread[index], others[index]])
     unit = float(np.mean(beyond + noise))
+    laws[:, 1] *= unit
     found = np.array([unit, 0.0])
     for _ in range(_ITERATIONS):
         expected = np.maximum(laws @ found + noise, 1e-6 * unit + np.finfo(float).tiny)
@@ -241,13 +245,39 @@ def _fit(error: _ValidationError, draws: ValidationDraws, spread: Array) -> _Fit
         float((inverse @ (terms.T @ terms) @ inverse)[0, 0])
         for terms in (weighted * (beyond - laws @ found)[:, None], weighted * (np.sqrt(2) * expected)[:, None])
     )
-    return _Fit(float(found[0]), _WIDER**2 * max(scatter, normal), float(found[1]))
+    return _Fit(float(found[0]), math.sqrt(max(scatter, normal)))
 
 
-def _sum_measured(prepared: PreparedMeasurement) -> _Part:
-    """What the image keeps of the noise."""
-    noise = float(np.sum(with_model_error(prepared, prepared.noise).sigma ** 2))
-    return _Part(NOISE_KEPT * noise, (_NOISE_KEPT_ERROR * noise) ** 2)
+def _combine(
+    drawn: _Part,
+    fitted: float,
+    fit_error: float,
+    error: _ValidationError,
+    draws: ValidationDraws,
+    unmeasured: NDArray[np.bool_],
+) -> _Part:
+    """Average what the draws and the fit say of the unmeasured patterns.
+
+    Weighted by how much noise there is in the one and how little the other can be trusted; not by what was found, as
+    draws that found little would be believed too much.
+    """
+    index = draws.pattern_index
+    noise = np.where(unmeasured[index], 2 * (error.noise[index] / draws.probability) ** 2, 0.0).mean() / len(draws)
+    sigma_error = (2 * _SIGMA_ERROR * unmeasured.sum() * error.noise[error.known].mean()) ** 2
+    law_error = (_SPREAD_ERROR * max(fitted, drawn.sum)) ** 2
+    share = float((noise + sigma_error) / (noise + sigma_error + law_error + np.finfo(float).tiny))
+    return _Part(
+        share * fitted + (1 - share) * drawn.sum,
+        share**2 * ((_FIT_ERROR * fit_error) ** 2 + law_error) + (1 - share) ** 2 * (drawn.variance + sigma_error),
+    )
+
+
+def _sum_measured(prepared: PreparedMeasurement, image: NDArray[Any]) -> _Part:
+    """What the image keeps of the noise of its own patterns."""
+    variance = with_model_error(prepared, prepared.noise).sigma ** 2
+    power = coefficients(image, prepared.pattern_index) ** 2
+    kept = NOISE_KEPT * float(np.sum(variance * power / np.maximum(power + variance, np.finfo(float).tiny)))
+    return _Part(kept, (_NOISE_KEPT_ERROR * kept) ** 2)
 
 
 def _validation_variance(prepared: PreparedMeasurement, index: NDArray[np.int64]) -> Array:
@@ -267,12 +297,12 @@ def _validation_variance(prepared: PreparedMeasurement, index: NDArray[np.int64]
 def _to_estimate(parts: list[_Part], peak: float, draws: int) -> PsnrEstimate | None:
     """PSNR of the sum of the parts: its lower end as if the logarithm were normal, its upper end as if the sum were."""
     total = sum(part.sum for part in parts)
-    least = parts[-1].sum
-    total = max(total, least)
+    measured = parts[-1]
+    total = max(total, measured.sum)
     if not (total > 0 and peak > 0):
         return None
     spread = math.sqrt(sum(part.variance for part in parts)) / total
     psnr = 10 * math.log10(peak**2 / total)
     half = 10 * spread / math.log(10)
-    smallest = max(total * (1 - spread), least, 0.01 * total)  # what is measured is wrong by so much at least
+    smallest = max(total * (1 - spread), measured.sum - math.sqrt(measured.variance), 0.01 * total)
     return PsnrEstimate(psnr, psnr - _LOW_SIDE * half, psnr + 10 * math.log10(total / smallest), draws)
