@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 
 MIN_DRAWS = 16
 NOISE_KEPT = 0.85  # of the noise that the best linear filter of the coefficients, one by one, would leave
-_NOISE_KEPT_ERROR = 0.6  # relative, one standard deviation of it, over images
+_NOISE_KEPT_ERROR = 0.4  # relative, one standard deviation of it, over images
 _SIGMA_ERROR = 0.05  # relative: a detector's spread does not know of drift, source and stage
 _LOW_SIDE = 1.25  # of the standard error: the few patterns that hold most of an error are more often missed than drawn
 _SPREAD_OF_PRIOR, _SPREAD_OF_POWER = 0.13, 0.275  # exponents of m_k, fitted to images of random objects
@@ -48,7 +48,7 @@ _SPREAD_WIDTH = 2.0  # sign changes
 _SPREAD_FLOOR = 1e-3  # of the mean power that an image has in unmeasured patterns
 _SPREAD_ERROR = 0.35  # relative: m_k is not that of this object
 _MASK_FLOOR = 0.02  # variance of the coarsest masks' errors, that of u + v = n is 1
-_FIT_ERROR, _MASK_FIT_ERROR = 0.5, 1.0  # of the fit's standard error, to hold the truth in 68 % (benchmarks)
+_FIT_ERROR, _MASK_FIT_ERROR = 0.5, 0.85  # of the fit's standard error, to hold the truth in 68 % (benchmarks)
 _ITERATIONS = 8
 
 
