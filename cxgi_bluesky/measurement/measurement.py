@@ -71,8 +71,6 @@ class Measurement:
         Patterns that were measured to validate images, none of them in `pattern_index`.
     draws : ValidationDraws, optional
         How the validation patterns were drawn, where that is known: from it follows how good an image is.
-    wanted : tuple of int
-        Validation patterns that a rule would have measured for the image, had they not been drawn.
     pattern_error : float, optional
         Rms error of the +-1 patterns' mean over the field, as a reference scan has seen it before its correction.
     masks : ndarray, shape (M, n, n), optional
@@ -97,7 +95,6 @@ class Measurement:
     masks: NDArray[np.float32] | None = None
     mirrored: bool = False
     draws: ValidationDraws | None = None
-    wanted: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_size(self.size)
@@ -374,13 +371,11 @@ class Measurement:
             validation=b.validation,
             source=b.source,
         )
-        validated = () if made.validation is None else made.validation.index.tolist()
-        made = replace(
-            made,
-            mirrored=board.mirrored,
-            draws=exposures.draws_made(made.pattern_index.tolist(), validated),
-            wanted=tuple(sorted(exposures.wanted)),
-        )
+        validated = set() if made.validation is None else set(made.validation.index.tolist())
+        if reference is not None and tile_maps is None:  # the others keep the errors of their masks
+            validated &= set(passed.pattern_index.tolist())
+        draws = exposures.draws_made(made.pattern_index.tolist(), validated)
+        made = replace(made, mirrored=board.mirrored, draws=draws)
         if "mask_error" in b.source:  # of a mean of (1 + T0) / 2, for patterns of +- (1 - T0) / 2
             made = replace(made, pattern_error=b.source["mask_error"] * (2 - d_r) / d_r)
         return made if tile_maps is None else made.with_tile_maps(tile_maps)

@@ -477,15 +477,26 @@ def start(
     for suspender in source_suspenders(beamline.source) if beamline.source is not None else []:
         engine.install_suspender(suspender)
     workers: list[LiveReconstruction] = []
-    view, references = None, ReferenceRuns()
+    view, references, bar = None, ReferenceRuns(), ScanProgress() if progress else None
     if live:
         view = LiveView(folder / "live.png")
         if isinstance(beamline.board, MaskBoard):
-            options: dict[str, Any] = {"on_image": view.show, "references": references}
+            options: dict[str, Any] = {"on_image": _show_in(view, bar), "references": references}
             workers = [LiveCorrelation(**options), LiveCHMWCNN(**options)]
         else:
             workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
     register_magics(engine)
-    for callback in [references, *workers, *([ScanProgress()] if progress else [])]:
+    for callback in [references, *workers, *([] if bar is None else [bar])]:
         engine.subscribe(callback)
     return Session(engine, catalog, beamline, folder, workers, view, references)
+
+
+def _show_in(view: LiveView, bar: ScanProgress | None) -> Callable[[Reconstruction], None]:
+    """What shows a live image: the window, and the bar what is known of its quality."""
+
+    def show(image: Reconstruction) -> None:
+        view.show(image)
+        if bar is not None:
+            bar.show(image)
+
+    return show
