@@ -22,6 +22,7 @@ from .read import find_run, read_documents, read_linked_dark, read_linked_exposu
 logger = logging.getLogger(__name__)
 
 Format = Literal["nexus", "hdf5", "csv", "tiff"]
+EXPORTS = "exports"  # folder within the data folder, of what a session exports by itself
 _LINKS = ("reference_uid", "dark_uid", "resumes")
 
 

@@ -98,10 +98,10 @@ class FiledRuns(Mapping[str, FiledRun]):
 def is_run_file(path: str | Path) -> bool:
     """Whether a file holds an exported run: .nxs is taken for one, .h5 and .hdf5 if they say so."""
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        return False
     if path.suffix.lower() == SUFFIXES[0]:
         return True
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
     import h5py
 
     try:

@@ -127,7 +127,7 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
 def _choose_source(target: str) -> Callable[[argparse.Namespace, Echo], tuple[Any, str | None]]:
     """Tell an exported run, a file of buckets and a run of the catalog apart."""
     path = Path(target)
-    if path.suffix.lower() == ".nxs" or (path.suffix.lower() in (".h5", ".hdf5") and path.is_file()):
+    if path.suffix.lower() in (".nxs", ".h5", ".hdf5"):
         from ..catalog.nexus_file import is_run_file
 
         if is_run_file(path):

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import h5py
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from bluesky import RunEngine
 from event_model import compose_run
 
-from cxgi_bluesky import BucketTable, Measurement, write_buckets
+from cxgi_bluesky import BucketTable, Measurement, session, write_buckets
 from cxgi_bluesky._files.image_file import read_image_file
+from cxgi_bluesky.callbacks import RunExport
 from cxgi_bluesky.catalog import export_run, find_run, read_exposures, read_run_file, run_writer
+from cxgi_bluesky.catalog.export import FORMATS, Format
 from cxgi_bluesky.catalog.nexus_file import VERSION_KEY
 from cxgi_bluesky.catalog.read import read_documents
+from cxgi_bluesky.cli.catalog import EXPORT_FORMATS
 from cxgi_bluesky.cli.program import main
+from cxgi_bluesky.devices.beamline import ExportFormat
+from cxgi_bluesky.devices.config import example_path
+from cxgi_bluesky.devices.config.models import BeamlineConfig
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from cxgi_bluesky.plans import dark_scan, reference_scan, resume_scan
+from cxgi_bluesky.plans import dark_scan, mask_scan, reference_scan, resume_scan
 from cxgi_bluesky.simulation.board.etching import Defects
 from tests.conftest import QUIET, small_board, small_scan
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -331,6 +342,88 @@ def test_a_folder_that_is_a_file(catalog, uids, tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(CxgiError, match="cannot be written"):
         export_run(catalog, find_run(catalog, uids["dark"]), out=tmp_path / "out")
+
+
+# ---------------------------------------------------------------- at the end of each scan
+
+
+@pytest.fixture
+def session_that_exports(tmp_path):
+    def begin(file_format, **options):
+        words = {"board": small_board(), "live": False, "progress": False, "export": file_format, **options}
+        return session.start(sim=True, data=tmp_path / "data", **words)
+
+    return begin
+
+
+def test_a_session_writes_the_file_of_each_scan_with_its_image(session_that_exports, tmp_path, capsys):
+    s = session_that_exports("nexus")
+    s.RE(s.reference_scan(1.0))
+    (uid,) = s.RE(s.scan(1.0))
+    (path,) = s.wait_for_exports()
+    assert path.parent == tmp_path / "data" / "exports"
+    with h5py.File(path) as file:
+        assert file["entry"].attrs["default"] == "reconstruction_1"
+        assert file["entry/reconstruction_1/image/image_errors"].shape == (8, 8)
+    recorded = s.catalog[-1]
+    assert recorded.metadata["start"]["cxgi"]["raw_uids"] == [uid]
+    image, _ = image_of(tmp_path, capsys, path, "--method", "tv")
+    assert np.array_equal(image, recorded["primary"]["image"].read()[0])
+
+
+def test_a_scan_does_not_wait_for_its_file_and_is_not_touched_by_its_failure(session_that_exports, tmp_path, caplog):
+    s = session_that_exports("csv")
+    (tmp_path / "data" / "exports").write_text("in the way")
+    (uid,) = s.RE(s.scan(1.0))
+    assert s.wait_for_exports() == []
+    assert isinstance(s.exports.failure, CxgiError)
+    assert f"run {uid[:8]} has no file" in caplog.text
+    assert s.catalog[uid].metadata["stop"]["exit_status"] == "success"
+    (tmp_path / "data" / "exports").unlink()
+    s.RE(s.scan(1.0))
+    assert [path.suffix for path in s.wait_for_exports()] == [".csv"]
+
+
+def test_the_engine_goes_on_while_a_file_is_written(RE, beamline):
+    writing, go_on = threading.Event(), threading.Event()
+
+    def slow(uid):
+        writing.set()
+        assert go_on.wait(PATIENCE_S)
+        return Path(uid)
+
+    exports = RunExport(slow)
+    RE.subscribe(exports)
+    first, second = (RE(small_scan(beamline, 4))[0] for _ in range(2))
+    assert writing.wait(PATIENCE_S)
+    assert exports.files == []
+    go_on.set()
+    assert exports.wait() == [Path(first), Path(second)]
+
+
+def test_an_image_that_cannot_be_made_is_missing_in_the_file_alone(session_that_exports, caplog):
+    s = session_that_exports("hdf5")
+    words = {"board": s.board, "exposure_s": 1.0, "pattern_set": PatternSet(8, 4)}
+    s.RE(mask_scan(*s.devices, **words, dark_exposures=0, dark_uid="feedbeef"))
+    (path,) = s.wait_for_exports()
+    assert "is exported without an image" in caplog.text
+    assert read_run_file(path).exported.metadata["stop"]["exit_status"] == "success"
+
+
+def test_an_unknown_format_is_refused_before_anything_is_opened(session_that_exports, tmp_path):
+    with pytest.raises(CxgiError, match="export 'word' is unknown: choose one of nexus, hdf5, csv, tiff"):
+        session_that_exports("word")
+    assert not (tmp_path / "data").exists()
+
+
+def test_beamline_files_and_the_command_know_the_formats():
+    assert get_args(ExportFormat) == EXPORT_FORMATS == FORMATS == get_args(Format)
+
+
+def test_a_beamline_file_asks_for_files():
+    text = example_path("ioc").read_text(encoding="utf-8")
+    assert BeamlineConfig(**yaml.safe_load(text)).export is None
+    assert BeamlineConfig(**yaml.safe_load(f"export: tiff\n{text}")).export == "tiff"
 
 
 # ---------------------------------------------------------------- damage
