@@ -1,6 +1,7 @@
 """A run as a NeXus file: a tree for whoever opens it, and in it every document, from which the run is read back.
 
-The tree is described in docs/reference/files.md. What is read back are the documents alone.
+The tree is described in docs/reference/files.md. What is read back are the documents alone. Reading and writing are one
+file, long as it is, as they are one format.
 """
 
 from __future__ import annotations
@@ -414,19 +415,20 @@ def _write_stream(streams: Any, name: str, descriptor: Mapping[str, Any], rows: 
     if _clean(name) in streams:
         return
     group = _new_group(streams, _clean(name), "NXdata")
+    configuration = descriptor.get("configuration")
+    if isinstance(configuration, Mapping) and configuration:
+        _write_configuration(_new_group(group, "configuration", "NXcollection"), configuration)
     for key, described in descriptor["data_keys"].items():
         units = described.get("units") if isinstance(described, Mapping) else None
         _put(group, key, _column([row.data.get(key) for row in rows]), units=units)
     _put(group, "seq_num", np.array([row.seq_num for row in rows], np.int64))
     _put(group, "time", np.array([row.time for row in rows], np.float64), units="s", description="seconds since 1970")
     bucket = fields.get("bucket") if isinstance(fields, Mapping) else None
-    numbers = [key for key in group if group[key].dtype.kind in "iuf" and group[key].ndim == 1 and len(rows)]
+    columns = {key: column for key, column in group.items() if key != "configuration"}
+    numbers = [key for key, column in columns.items() if column.dtype.kind in "iuf" and column.ndim == 1 and rows]
     signal = next((key for key in (_clean(str(bucket)), *numbers) if key in numbers), None)
     if signal is not None and signal not in ("seq_num", "time"):
         group.attrs.update({"signal": signal, "axes": "seq_num"})
-    configuration = descriptor.get("configuration")
-    if isinstance(configuration, Mapping) and configuration:
-        _write_configuration(_new_group(group, "configuration", "NXcollection"), configuration)
 
 
 def _write_configuration(group: Any, devices: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from ..errors import ConfigError, CxgiError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_files import find_speckles
 from ..masks.tile_maps import TileMaps
+from ..measurement.documents import cxgi_block
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
 from ..reconstruction.api import reconstruct
@@ -135,8 +136,9 @@ def export_scan(catalog: Any, uid: str, *, file_format: Format, folder: Path) ->
     """
     run = find_run(catalog, uid)
     if file_format != "csv" and not find_reconstructions(catalog, uid):
-        try:
-            reconstruct_run(catalog, run, details=True, folder=folder)
+        basis = cxgi_block(run.metadata["start"])["pattern_set"].get("basis")
+        try:  # a speckle image has no details
+            reconstruct_run(catalog, run, details=basis == "hadamard", folder=folder)
         except CxgiError as error:
             logger.warning("run %s is exported without an image (%s)", uid[:8], error)
     return export_run(catalog, run, file_format=file_format, out=folder / EXPORTS)

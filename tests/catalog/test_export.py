@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -220,7 +222,8 @@ def test_a_run_of_another_program(catalog, tmp_path):
         "t": {"source": "x", "dtype": "string", "shape": []},
     }
     stream = run.compose_descriptor(name="primary", data_keys=keys)
-    data = {"a b-c": 1.5, "t": "text"}
+    keys |= dict.fromkeys(("configuration", "time"), keys["a b-c"])
+    data = {"a b-c": 1.5, "t": "text", "configuration": 2.0, "time": 3.0}
     event = stream.compose_event(data=data, timestamps=dict.fromkeys(data, 1.0))
     write = run_writer(catalog)
     for name, document in (
@@ -382,6 +385,19 @@ def test_a_scan_does_not_wait_for_its_file_and_is_not_touched_by_its_failure(ses
     (tmp_path / "data" / "exports").unlink()
     s.RE(s.scan(1.0))
     assert [path.suffix for path in s.wait_for_exports()] == [".csv"]
+
+
+@pytest.mark.long
+def test_a_process_that_ends_finishes_its_file_first(tmp_path):
+    code = (
+        "from cxgi_bluesky import session; "
+        f"s = session.start(data={str(tmp_path)!r}, board='cu32', live=False, progress=False, export='tiff'); "
+        "s.RE(s.scan(0.05))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "exports").iterdir()
+    assert path.suffix == ".tiff", done.stderr
 
 
 def test_the_engine_goes_on_while_a_file_is_written(RE, beamline):
