@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +21,7 @@ from ..callbacks import (
     LiveSpeckleCorrelation,
     LiveView,
     ReferenceRuns,
+    RunExport,
     ScanProgress,
 )
 from ..catalog import (
@@ -34,6 +35,7 @@ from ..catalog import (
     recover_journals,
     writer_of,
 )
+from ..catalog.export import FORMATS, Format
 from ..devices.beamline import Beamline
 from ..devices.diode import Diode
 from ..devices.object_stage import ObjectStage
@@ -51,8 +53,9 @@ from ..measurement.reference import check_complete, check_reference, dark_level
 from ..measurement.schema import RunMetadata
 from ..plans.arguments import for_queues, rebuild_patterns
 from ..plans.metadata import bucket_metadata
+from ..reconstruction.registry import default_method, find_method
 from ..reconstruction.result import Reconstruction
-from .reconstruct_run import reconstruct_run
+from .reconstruct_run import export_scan, reconstruct_run
 from .run_engine import make_run_engine, register_magics, source_suspenders, store_runs
 from .shutdown import close_at_end
 
@@ -71,6 +74,8 @@ class Session:
         Data folder.
     live : list of LiveReconstruction
     view : LiveView, optional
+    exports : RunExport, optional
+        Writes a file of each scan (advisory).
     """
 
     RE: RunEngine
@@ -81,6 +86,7 @@ class Session:
     view: LiveView | None = None
     references: ReferenceRuns = field(default_factory=ReferenceRuns)
     plans: ModuleType = plans
+    exports: RunExport | None = None
 
     @property
     def board(self) -> Board:
@@ -123,6 +129,10 @@ class Session:
         if self.view is not None:
             self.view.flush()
         return last
+
+    def wait_for_exports(self) -> list[Path]:
+        """Wait, after a scan, for its file; returns all files of this session's scans, oldest first."""
+        return [] if self.exports is None else self.exports.wait()
 
     def wait_for_pictures(self) -> dict[str, Reconstruction | None]:
         """Earlier name of `wait_for_images`."""
@@ -418,6 +428,7 @@ def start(
     progress: bool = True,
     beamline: Beamline | str | Path | None = None,
     engine: RunEngine | None = None,
+    export: Format | None = None,
 ) -> Session:
     """Start a session.
 
@@ -441,6 +452,9 @@ def start(
     engine : RunEngine, optional
         One that is there already, with the other runs of the beamline: its runs are stored here, its metadata and scan
         numbers stay its own. Else one is made that keeps both in the data folder.
+    export : {"nexus", "hdf5", "csv", "tiff"}, optional
+        Write a file of each image scan at its end, as `export_run`, into the folder ``exports`` of the data folder
+        (default: as the beamline file says, else none). An image is made and recorded if there is none yet.
 
     Raises
     ------
@@ -450,6 +464,8 @@ def start(
     """
     if not sim and beamline is None:
         raise ConfigError("sim=False needs the devices: give beamline=FILE, a beamline file")
+    if export is not None and export not in FORMATS:
+        raise ConfigError(f"export {export!r} is unknown: choose one of {', '.join(FORMATS)}")
     if isinstance(beamline, str | Path):
         with name_missing_extra():
             from ..devices.config.load import load_beamline
@@ -485,10 +501,25 @@ def start(
             workers = [LiveCorrelation(**options), LiveCHMWCNN(**options)]
         else:
             workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
+    exports = _make_export(catalog, folder, beamline, export)
     register_magics(engine)
-    for callback in [references, *workers, *([] if bar is None else [bar])]:
+    others = [callback for callback in (bar, exports) if callback is not None]
+    for callback in [references, *workers, *others]:
         engine.subscribe(callback)
-    return Session(engine, catalog, beamline, folder, workers, view, references)
+    return Session(engine, catalog, beamline, folder, workers, view, references, exports=exports)
+
+
+def _make_export(catalog: Any, folder: Path, beamline: Beamline, export: Format | None) -> RunExport | None:
+    """What writes a file of each scan, if the session or its beamline file asks for it.
+
+    What the image needs is loaded here: loading holds up every thread of the process, also the RunEngine's.
+    """
+    file_format = export or beamline.export
+    if file_format is None:
+        return None
+    basis = "hadamard" if isinstance(beamline.board, MaskBoard) else "speckle"
+    find_method(default_method(basis)).warm_up({})
+    return RunExport(partial(export_scan, catalog, file_format=file_format, folder=folder))
 
 
 def _show_in(view: LiveView, bar: ScanProgress | None) -> Callable[[Reconstruction], None]:
