@@ -1,55 +1,80 @@
 """How far the PSNR that is claimed without a truth lies from the true one, and how often its interval holds that.
 
-Random objects, 64 x 64, perfect masks, 18.75 % in a fixed order, 64 validation draws, images of the network. Baseline
-in the same run: the PSNR that the network's own sigma gives, with no interval.
+Random objects of all families in turn, 64 x 64, 18.75 % in a fixed order, 64 validation draws, images of the network.
+Perfect masks, and simulated etched boards (Au) with a reference scan, each object on one of them. Noise: a share of the
+rms of the measured coefficients. Baseline in the same run: the PSNR that the network's own sigma gives.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks._timing import report
+from benchmarks.suite.timing import one_thread
 from cxgi_bluesky.analysis.metrics import psnr
 from cxgi_bluesky.masks.pattern_set import PatternSet, coefficients
-from cxgi_bluesky.measurement.measurement import Measurement
-from cxgi_bluesky.measurement.validation import ValidationDraws, draw_validation
-from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.measurement.validation import draw_validation
+from cxgi_bluesky.reconstruction.api import reconstruct_many
 from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn_sigma
 from cxgi_bluesky.reconstruction.error_model.noise import PreparedMeasurement
 from cxgi_bluesky.reconstruction.planning.quality import PsnrEstimate, estimate_psnr
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
+from tools.planning_scans import Tiles, etched_tiles, measure
 
 SIZE, DRAWS = 64, 64
 SETS = (PatternSet(SIZE, 768, "zig-zag"), PatternSet(SIZE, 768, "learned-density", seed=0))
+_TOGETHER = 16
 
 
-def measure(
-    truth: np.ndarray, patterns: PatternSet, snr_db: float, seed: int
-) -> tuple[PreparedMeasurement, ValidationDraws]:
-    """A measurement with validation patterns; noise as a share of the measured coefficients' rms (k > 0)."""
+def claim(
+    truths: Sequence[np.ndarray], patterns: PatternSet, snr_db: float, boards: Sequence[Tiles] = ()
+) -> list[tuple[PsnrEstimate | None, float, float]]:
+    """Of each object: the claim, the true PSNR, and the one by the network's sigma."""
     outside = np.setdiff1d(np.arange(SIZE**2), patterns.pattern_index)
-    draws = draw_validation(SIZE, outside, DRAWS, seed, start_count=patterns.count)
-    index = np.concatenate([patterns.pattern_index, draws.patterns])
-    exact = coefficients(truth, index)
-    sigma = float(np.std(exact[1 : patterns.count])) * 10 ** (-snr_db / 20)
-    noisy = exact + np.random.default_rng([seed, 5]).normal(0, sigma, len(exact))
-    given = np.full(len(index), sigma)
-    m = Measurement.from_buckets(SIZE, index, noisy, coding="signed", sigma=given, validation=draws.patterns)
-    return PreparedMeasurement.from_measurement(replace(m, scale="transmission")), draws
+    rows = []
+    for first in range(0, len(truths), _TOGETHER):
+        seeds = range(first, min(first + _TOGETHER, len(truths)))
+        draws = [draw_validation(SIZE, outside, DRAWS, seed, start_count=patterns.count) for seed in seeds]
+        scans = [
+            PreparedMeasurement.from_measurement(
+                measure(
+                    truths[seed],
+                    patterns,
+                    noise_db(truths[seed], patterns, snr_db),
+                    "reference" if boards else "perfect",
+                    np.random.default_rng([seed, 5]),
+                    boards[seed % len(boards)] if boards else None,
+                    validation=drawn.patterns,
+                )
+            )
+            for seed, drawn in zip(seeds, draws, strict=True)
+        ]
+        for seed, drawn, m, made in zip(seeds, draws, scans, reconstruct_many(scans), strict=True):
+            network = -10 * float(np.log10(np.mean(ch_mwcnn_sigma(m) ** 2)))
+            true = psnr(made.image, truths[seed], data_range=1.0)
+            rows.append((estimate_psnr(m, made.image, draws=drawn), true, network))
+    return rows
 
 
-def summarise(claims: list[PsnrEstimate], truths: list[float], networks: list[float]) -> dict[str, Any]:
+def noise_db(truth: np.ndarray, patterns: PatternSet, snr_db: float) -> float:
+    """Noise of a coefficient as a share of the open beam, for one as a share of the coefficients' rms."""
+    rms = float(np.std(coefficients(truth, patterns.pattern_index[1:])))
+    return snr_db - 20 * float(np.log10(rms / SIZE**2))
+
+
+def summarise(rows: Sequence[tuple[PsnrEstimate | None, float, float]]) -> dict[str, Any]:
     """Errors of the claims (dB), and how often their intervals hold the true PSNR."""
-    true, network = np.array(truths), np.array(networks)
-    error = np.array([claim.psnr_db for claim in claims]) - true
-    low, high = (np.array([getattr(claim, name) for claim in claims]) - true for name in ("low_db", "high_db"))
+    claims = [one for one, _, _ in rows if one is not None]
+    true, network = np.array([row[1:] for row in rows if row[0] is not None]).T
+    error = np.array([one.psnr_db for one in claims]) - true
+    low, high = (np.array([getattr(one, name) for one in claims]) - true for name in ("low_db", "high_db"))
     return {
-        "objects": len(claims),
+        "objects": len(rows),
+        "claims": len(claims),
         "true_db": round(float(true.mean()), 2),
         "error_mean_db": round(float(error.mean()), 2),
         "error_median_db": round(float(np.median(error)), 2),
@@ -64,25 +89,20 @@ def summarise(claims: list[PsnrEstimate], truths: list[float], networks: list[fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--objects", type=int, default=96, help="random objects for each order and noise")
+    parser.add_argument("--objects", type=int, default=500, help="random objects for each kind of scan")
+    parser.add_argument("--boards", type=int, default=2, help="etched boards; each takes a quarter of a minute")
     parser.add_argument("--snr-db", type=float, nargs="+", default=[15.0, 22.0, 30.0])
     options = parser.parse_args()
-    torch.set_num_threads(1)
     kinds, rng = list(FAMILIES), np.random.default_rng([79, SIZE])
     objects = [random_object(rng, SIZE, {kinds[i % len(kinds)]: 1.0}).astype(float) for i in range(options.objects)]
+    etched = [etched_tiles(SIZE, ("zig-zag",), SIZE**2, seed) for seed in range(options.boards)]
     results: dict[str, Any] = {}
-    for patterns in SETS:
-        for snr_db in options.snr_db:
-            claims, truths, networks = [], [], []
-            for seed, truth in enumerate(objects):
-                m, draws = measure(truth, patterns, snr_db, seed)
-                image = reconstruct(m, method="ch-mwcnn").image
-                claim = estimate_psnr(m, image, draws=draws)
-                assert claim is not None
-                claims.append(claim)
-                truths.append(psnr(image, truth, data_range=1.0))
-                networks.append(-10 * float(np.log10(np.mean(ch_mwcnn_sigma(m) ** 2))))
-            results[f"{patterns.order}, {snr_db:g} dB"] = summarise(claims, truths, networks)
+    with one_thread():
+        for masks, boards in (("perfect", []), ("etched, reference", etched)):
+            for patterns in SETS:
+                for snr_db in options.snr_db:
+                    rows = claim(objects, patterns, snr_db, boards)
+                    results[f"{masks}, {patterns.order}, {snr_db:g} dB"] = summarise(rows)
     report("psnr_estimate", results)
 
 

@@ -64,7 +64,7 @@ def scanned() -> dict[str, Any]:
     s = start()["s"]
     (uid,) = s.RE(s.scan(0.05, exposure_s=1.0))
     s.reconstruct(uid, method="inverse")
-    return {"s": s, "scan": uid, "stored": list(s.catalog)[-1]}
+    return {"s": s, "scan": uid, "short": uid[:8], "stored": list(s.catalog)[-1]}
 
 
 def measured_from(image: np.ndarray) -> Measurement:
@@ -130,6 +130,7 @@ EXAMPLES = [
         start,
     ),
     long_case("docs/how-to/measure-resolution.md", {"cxgi demo --out demo-output": "#"}, image_files),  # cli/ has demos
+    ("docs/how-to/export-a-run.md", {"1a2b3c4d": "{short}", "tv --out": "inverse --out"}, scanned),
     ("docs/how-to/plan-a-measurement.md", {}, start),
     ("docs/how-to/reconstruct-a-file.md", {}, bucket_files),
     long_case(

@@ -101,6 +101,8 @@ def measure(
     masks: str,
     rng: np.random.Generator,
     tiles: Tiles | None = None,
+    *,
+    validation: Sequence[int] = (),
 ) -> Measurement:
     """Measure an object once.
 
@@ -115,8 +117,10 @@ def measure(
     rng : numpy.random.Generator
     tiles : Tiles, optional
         For etched masks.
+    validation : sequence of int, optional
+        Patterns to measure beside those of the set; no image is made from them.
     """
-    size, index = patterns.size, patterns.pattern_index
+    size, index = patterns.size, np.concatenate([patterns.pattern_index, np.asarray(validation, dtype=np.int64)])
     t0, light = T0[size], float(truth.mean())
     sigma = 10 ** (-noise_db / 20) * (1 - t0) / 2
     if tiles is None:
@@ -140,6 +144,7 @@ def measure(
         d_r=1 - t0,
         open_bucket=measured.open_bucket,
         incident=measured.incident,
+        validation=validation,
     )
     if masks != "reference":
         return made

@@ -1,4 +1,4 @@
-"""Callbacks: live images and progress. All of them are advisory: their failure never stops a scan."""
+"""Callbacks: live images, progress and files of runs. All of them are advisory: their failure never stops a scan."""
 
 from .live_reconstruction import (
     LiveCHMWCNN,
@@ -12,6 +12,7 @@ from .live_reconstruction import (
 from .live_steering import LiveSteering
 from .live_view import LiveView
 from .progress import ScanProgress
+from .run_export import RunExport
 
 __all__ = [
     "LiveCHMWCNN",
@@ -23,5 +24,6 @@ __all__ = [
     "LiveTVAL3",
     "LiveView",
     "ReferenceRuns",
+    "RunExport",
     "ScanProgress",
 ]

@@ -9,16 +9,21 @@ from typing import Any, TextIO
 
 from ..measurement.documents import EventRows, cxgi_block
 from ..measurement.per_run import Callback, PerRun
+from ..reconstruction.result import Reconstruction, describe_psnr
 
 logger = logging.getLogger(__name__)
 
 
 class ScanProgress:
-    """A progress bar on stderr for each scan: exposures done, time left, bucket of the last exposure. Advisory."""
+    """A progress bar on stderr for each scan: exposures done, time left, bucket of the last exposure. Advisory.
+
+    With the PSNR of the newest image where it is known: pass `show` as ``on_image`` to live images.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._router = PerRun(self._begin)
+        self._psnr: dict[str, str] = {}  # by uid of the scan
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document; never raises."""
@@ -27,17 +32,28 @@ class ScanProgress:
         except Exception as error:
             logger.debug("progress bar: %s", error)
 
+    def show(self, image: Reconstruction) -> None:
+        """Show the PSNR of a live image from the next exposure on.
+
+        Parameters
+        ----------
+        image : Reconstruction
+        """
+        if "psnr_db" in image.quality:
+            self._psnr |= dict.fromkeys(image.source.get("raw_uids", ()), f", {describe_psnr(image.quality)}")
+
     def _begin(self, start: Mapping[str, Any]) -> Callback | None:
-        return _Bar(start, self._stream or sys.stderr) if "pattern_set" in cxgi_block(start) else None
+        return _Bar(start, self._stream or sys.stderr, self._psnr) if "pattern_set" in cxgi_block(start) else None
 
 
 class _Bar:
     """The progress of one scan."""
 
-    def __init__(self, start: Mapping[str, Any], stream: TextIO) -> None:
+    def __init__(self, start: Mapping[str, Any], stream: TextIO, psnr: Mapping[str, str]) -> None:
         from tqdm import tqdm
 
         block = cxgi_block(start)
+        self._uid, self._psnr = start["uid"], psnr
         self._bucket, self._index = block["fields"]["bucket"], block["fields"]["pattern_index"]
         self._rows, self._seen, self._unit = EventRows(), set[int](), ""
         title = f"scan {start.get('scan_id', '')} {start['uid'][:8]}"
@@ -53,13 +69,16 @@ class _Bar:
         for row in self._rows(name, document):
             if row.stream == "primary":
                 self._seen.add(row.data[self._index])
-                self._bar.set_postfix_str(f"{row.data[self._bucket]:.3f} {self._unit}", refresh=False)
+                self._show(f"{row.data[self._bucket]:.3f} {self._unit}")
                 self._bar.update(len(self._seen) - self._bar.n)
         if name == "stop":
-            self._bar.set_postfix_str(document["exit_status"])
+            self._show(document["exit_status"])
             self._bar.close()
             if self._others is not None:
                 self._others.release()
+
+    def _show(self, text: str) -> None:
+        self._bar.set_postfix_str(text + self._psnr.get(self._uid, ""), refresh=False)
 
 
 class _Others:

@@ -4,7 +4,9 @@ databroker 2 is a thin layer over Tiled, so a catalog is a Tiled tree. It is wri
 runs and may be read by other processes at the same time.
 """
 
-from .derived import read_image, record_reconstruction
+from .derived import find_reconstructions, read_image, record_reconstruction
+from .export import export_run
+from .nexus_file import read_run_file
 from .open import DATA_VARIABLE, data_folder, data_location, open_catalog, prepare_writer, recover_journals
 from .read import (
     NO_LINK,
@@ -39,7 +41,9 @@ __all__ = [
     "data_location",
     "describe",
     "describe_run",
+    "export_run",
     "find_named_run",
+    "find_reconstructions",
     "find_run",
     "last_scan",
     "last_scan_id",
@@ -51,6 +55,7 @@ __all__ = [
     "read_image",
     "read_linked_dark",
     "read_linked_exposures",
+    "read_run_file",
     "read_whole_scan",
     "record_reconstruction",
     "recover_journals",

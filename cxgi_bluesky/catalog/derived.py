@@ -103,6 +103,22 @@ def _digest(pattern_index: NDArray[np.int64] | None) -> str | None:
     return hashlib.sha256(np.sort(pattern_index).astype("<i8").tobytes()).hexdigest()
 
 
+def find_reconstructions(catalog: Any, uid: str) -> list[Any]:
+    """Find the derived runs that were made of a run, oldest first.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    uid : str
+        Whole uid of the raw run.
+    """
+    from tiled.queries import Contains
+
+    with catalog_errors():
+        found = list(catalog.search(Contains("cxgi.raw_uids", uid)).values())
+    return sorted(found, key=lambda run: float(run.metadata["start"]["time"]))
+
+
 def read_image(run: Any) -> np.ndarray[Any, Any]:
     """Read the image of a derived run, shape (n, n).
 

@@ -93,7 +93,8 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {value!r} cannot be written into a journal")
 
 
-def _line(name: str, document: Mapping[str, Any]) -> bytes:
+def to_line(name: str, document: Mapping[str, Any]) -> bytes:
+    """One document as a line of JSON; numpy's numbers and arrays become plain ones."""
     return json.dumps([name, document], default=_plain).encode() + b"\n"
 
 
@@ -119,7 +120,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, start: Mapping[str, Any]) -> None:
-        line = _line("start", start)
+        line = to_line("start", start)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{start['uid']}{SUFFIX}"
         part = self.path.with_suffix(".part")  # not a journal before it is locked and has its first line
@@ -138,7 +139,7 @@ class Journal:
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Write one document."""
-        self._append(_line(name, document))
+        self._append(to_line(name, document))
         _synchroniser.take(self, at_once=name == "stop")
 
     def _append(self, line: bytes) -> None:
@@ -259,7 +260,7 @@ def write_journal(path: Path, documents: Iterable[Document]) -> None:
         Name and document, in their order.
     """
     with whole_file(path) as part, part.open("wb") as file:
-        file.writelines(_line(name, document) for name, document in documents)
+        file.writelines(to_line(name, document) for name, document in documents)
         file.flush()
         os.fsync(file.fileno())
     synchronise_folder(path.parent)
@@ -308,7 +309,7 @@ def _read(file: Any) -> JournalContent:
     for line in file:
         if not line.strip():
             continue
-        document = _document_of(line)
+        document = from_line(line)
         if document is None:
             unreadable += 1
         else:
@@ -316,7 +317,8 @@ def _read(file: Any) -> JournalContent:
     return JournalContent(documents, unreadable)
 
 
-def _document_of(line: bytes) -> Document | None:
+def from_line(line: bytes) -> Document | None:
+    """Parse a line of `to_line`; None if it is none."""
     try:
         name, document = json.loads(line)
     except (ValueError, TypeError, RecursionError):  # a cut line, no UTF-8, no pair, too deep

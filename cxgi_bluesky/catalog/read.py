@@ -157,9 +157,19 @@ def read_exposures(run: Any) -> Exposures:
         raise StorageError(
             f"run {run.metadata['start']['uid']} is a reconstruction: reconstruct its raw run {block['raw_uids'][0]}"
         )
+    return Exposures.from_documents(read_documents(run))
+
+
+def read_documents(run: Any) -> list[tuple[str, Any]]:
+    """Read all documents of a run, name and document of each.
+
+    Raises
+    ------
+    CxgiError
+        If the catalog cannot give them.
+    """
     with catalog_errors():
-        documents = _documents(run)
-    return Exposures.from_documents(documents)
+        return _documents(run)
 
 
 def _documents(run: Any) -> list[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""``cxgi runs``, ``cxgi show`` and ``cxgi recover``: what the catalog holds, and what it lacks."""
+"""``cxgi runs``, ``show``, ``export`` and ``recover``: what the catalog holds, a file of it, and what it lacks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from ..errors import ConfigError
 from ..measurement.documents import cxgi_block
 from ._options import RUN_HELP, Commands, Echo, Payload, add_command
 
+EXPORT_FORMATS = ("nexus", "hdf5", "csv", "tiff")
+
 
 def add(commands: Commands) -> None:
     """Add the commands' grammar."""
@@ -20,6 +22,12 @@ def add(commands: Commands) -> None:
     parser = add_command(commands, "show", show)
     parser.add_argument("run", metavar="RUN", help=RUN_HELP)
     parser.add_argument("--out", help="write the image of a reconstruction: .png, .npy or .tiff")
+
+    parser = add_command(commands, "export", export)
+    parser.add_argument("runs", metavar="RUN", nargs="+", help=RUN_HELP)
+    parser.add_argument("--format", choices=EXPORT_FORMATS, default="nexus", help="of the file (default: %(default)s)")
+    parser.add_argument("--out", metavar="DIR", default=".", help="folder of the files (default: this one)")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
 
     add_command(commands, "recover", recover)
 
@@ -49,6 +57,33 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     for row in listed:
         echo(_line_of(row))
     return {"runs": listed, "total": total, "data": str(location)}
+
+
+def export(options: argparse.Namespace, echo: Echo) -> Payload:
+    """Write runs into files for others: the whole measurement, its buckets, or its newest image.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        `runs`, `format`, `out`, `force` and `data`.
+    echo : callable
+        Takes a line of text for the user.
+
+    Returns
+    -------
+    dict
+        Uid and file of each run, for ``--json``.
+    """
+    from ..catalog import export_run, find_named_run, open_catalog
+
+    catalog = open_catalog(options.data)
+    files = []
+    for name in options.runs:
+        run = find_named_run(catalog, name)
+        path = export_run(catalog, run, file_format=options.format, out=options.out, overwrite=options.force)
+        files.append({"run_uid": run.metadata["start"]["uid"], "out": str(path)})
+        echo(f"run {files[-1]['run_uid'][:8]} -> {path}")
+    return {"format": options.format, "files": files}
 
 
 def recover(options: argparse.Namespace, echo: Echo) -> Payload:

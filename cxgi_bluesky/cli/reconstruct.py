@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +24,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "target",
         metavar="RUN|FILE",
-        help="uid of a run, its scan number, or last (the last scan); or a file of buckets: .csv, .npz, .h5",
+        help="uid of a run, its scan number, or last (the last scan); or a file: an exported run (.nxs, .h5), "
+        "or buckets (.csv, .npz, .h5)",
     )
     parser.add_argument("--method", choices=METHOD_NAMES, help="default: tv; for a speckle run correlation")
     parser.add_argument("--weights", metavar="FILE", help="ch-mwcnn: weights of your own training (default: shipped)")
@@ -69,7 +71,7 @@ def add(commands: Commands) -> None:
 
 
 def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Reconstruct a run of the catalog, or a file of buckets.
+    """Reconstruct a run of the catalog or of a file, or a file of buckets.
 
     Parameters
     ----------
@@ -85,13 +87,13 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
     """
     from ..reconstruction.result import check_image_path
 
-    is_file = Path(options.target).suffix.lower() in SUFFIXES or Path(options.target).is_file()
+    make = _choose_source(options.target)
     if options.board is not None and options.tile_maps is None:
         raise ConfigError("--board is for --tile-maps: it says of which board they are")
     if options.weights is not None and options.method != "ch-mwcnn":
         raise ConfigError("--weights is for --method ch-mwcnn")
     check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
-    result, derived_uid = (_from_file if is_file else _from_run)(options, echo)
+    result, derived_uid = make(options, echo)
     out = Path(options.out if options.out is not None else f"{Path(options.target).stem}-{result.method}.png")
     result.save(out)
     details = result.save_details(out) if options.details else {}
@@ -120,6 +122,17 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
         "sampling_gaps": list(result.sampling_gaps),
         "source": dict(result.source),
     }
+
+
+def _choose_source(target: str) -> Callable[[argparse.Namespace, Echo], tuple[Any, str | None]]:
+    """Tell an exported run, a file of buckets and a run of the catalog apart."""
+    path = Path(target)
+    if path.suffix.lower() in (".nxs", ".h5", ".hdf5"):
+        from ..catalog.nexus_file import is_run_file
+
+        if is_run_file(path):
+            return _from_run_file
+    return _from_file if path.suffix.lower() in SUFFIXES or path.is_file() else _from_run
 
 
 def _echo_details(result: Any, details: dict[str, Path], echo: Echo) -> None:
@@ -168,16 +181,34 @@ def _from_file(options: argparse.Namespace, echo: Echo) -> tuple[Any, None]:
 
 
 def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]:
-    for name in ("size", "coding", "d_r", "dark"):
-        if getattr(options, name) is not None:
-            raise ConfigError(
-                f"--{name.replace('_', '-')} is for files; a run brings its own (no file {options.target!r} here)"
-            )
-    from ..catalog import data_folder, find_named_run, last_scan, open_catalog
-    from ..session.reconstruct_run import reconstruct_run
+    _refuse_for_runs(options, f"a run brings its own (no file {options.target!r} here)")
+    from ..catalog import find_named_run, last_scan, open_catalog
 
     catalog = open_catalog(options.data)
     run = last_scan(catalog) if options.target == "last" else find_named_run(catalog, options.target)
+    return _reconstruct_run(options, echo, catalog, run, record=True)
+
+
+def _from_run_file(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]:
+    _refuse_for_runs(options, f"{options.target} is an exported run, which brings its own")
+    from ..catalog.nexus_file import read_run_file
+
+    runs = read_run_file(options.target)
+    return _reconstruct_run(options, echo, runs, runs.exported, record=False)
+
+
+def _refuse_for_runs(options: argparse.Namespace, why: str) -> None:
+    for name in ("size", "coding", "d_r", "dark"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is for files of buckets; {why}")
+
+
+def _reconstruct_run(
+    options: argparse.Namespace, echo: Echo, catalog: Any, run: Any, *, record: bool
+) -> tuple[Any, str | None]:
+    from ..catalog import data_folder
+    from ..session.reconstruct_run import reconstruct_run
+
     block = cxgi_block(run.metadata["start"])
     measured = block.get("pattern_set")
     measured = measured if isinstance(measured, dict) else {}
@@ -197,6 +228,7 @@ def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]
         reference_uid=options.reference,
         dark_uid=options.dark_run,
         tile_maps=tile_maps_of(options, echo, size=measured.get("size"), board=block.get("board")),
+        record=record,
         **_checks(options),
         speckles=options.speckles,
         folder=data_folder(options.data),

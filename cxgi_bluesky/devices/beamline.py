@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..masks.speckle_board import Board
 from .diode import Diode
@@ -11,6 +11,8 @@ from .knife import Knife
 from .object_stage import ObjectStage
 from .shutter import Shutter
 from .stage import MaskStage
+
+ExportFormat = Literal["nexus", "hdf5", "csv", "tiff"]  # as of `catalog.export_run`
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Beamline:
         Signals that show whether there is beam; a session's scans wait while there is none.
     data : str, optional
         Data folder of sessions with this beamline.
+    export : str, optional
+        Format of the file that such sessions write of each scan.
     """
 
     stage: MaskStage
@@ -36,6 +40,7 @@ class Beamline:
     knife: Knife | None = None
     source: Any = None
     data: str | None = None
+    export: ExportFormat | None = None
 
     @property
     def board(self) -> Board:

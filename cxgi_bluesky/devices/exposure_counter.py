@@ -102,7 +102,7 @@ class BatchRecord(Device):
     patterns : how many were chosen.
     image_patterns : from how many the image was made by which they were chosen; 0: there was none yet.
     travel_mm : way of the stage along the tiles of the batch.
-    wanted : validation patterns that the rule would have measured too, for the first time: their indices, with blanks
+    wanted : validation patterns that the rule has chosen too, for the first time: their indices, with blanks
         in between.
     """
 

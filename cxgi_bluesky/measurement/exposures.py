@@ -47,7 +47,7 @@ class Exposures:
         self.uids: list[str] = []  # of the run, after those that it resumes
         self.figures_of: dict[str, dict[str, float]] = {}  # by uid: what each run has cost the sample
         self.streams: dict[str, dict[int, Exposure]] = {name: {} for name in STREAMS}
-        self.wanted: set[int] = set()  # validation patterns that the rule of a scan would have measured
+        self.wanted: set[int] = set()  # validation patterns that the rule of a scan has put into the image
         self._earlier: dict[tuple[str, int], list[Exposure]] = {}  # exposures that a repeat has replaced
         self._rows = EventRows()
         self._fields: dict[str, str] = {}
@@ -261,11 +261,12 @@ class Exposures:
         rows, opened, incidents = (
             Buckets.from_exposures(stream, usual_i0 or 1.0) for stream in (patterns, good_opens, incident)
         )
+        of_image = [*primary, *self.wanted]
         drift = Drift.from_open(opened)
         return replace(
             calibrate(rows, opened, drift),
             incident=float(incidents.without_drift(drift).bucket.mean()) if len(incidents) else None,
-            validation=rows.pattern_index[~np.isin(rows.pattern_index, list(primary))],
+            validation=rows.pattern_index[~np.isin(rows.pattern_index, of_image)],
             mean_i0=usual_i0 if usual_i0 is not None and "i0" in self._fields else math.nan,
             source={
                 "raw_uids": list(self.uids),

@@ -38,7 +38,7 @@ from .coefficients import (
     scale_factor,
 )
 from .exposures import Exposures
-from .reference import check_reference, dark_level, with_incident, with_reference
+from .reference import calibrated_buckets, with_incident, with_reference
 
 if TYPE_CHECKING:
     from .schema import BoardMetadata
@@ -71,8 +71,6 @@ class Measurement:
         Patterns that were measured to validate images, none of them in `pattern_index`.
     draws : ValidationDraws, optional
         How the validation patterns were drawn, where that is known: from it follows how good an image is.
-    wanted : tuple of int
-        Validation patterns that a rule would have measured for the image, had they not been drawn.
     pattern_error : float, optional
         Rms error of the +-1 patterns' mean over the field, as a reference scan has seen it before its correction.
     masks : ndarray, shape (M, n, n), optional
@@ -97,7 +95,6 @@ class Measurement:
     masks: NDArray[np.float32] | None = None
     mirrored: bool = False
     draws: ValidationDraws | None = None
-    wanted: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_size(self.size)
@@ -351,14 +348,10 @@ class Measurement:
                 f"run {exposures.start['uid']} was measured with {exposures.metadata.basis} patterns: "
                 "SpeckleMeasurement.from_exposures takes them together with the recorded patterns"
             )
-        level = dark_level(exposures.metadata, dark)
         if tile_maps is not None:
             _check_board_of(tile_maps, exposures.board)
-        b = exposures.buckets(dark=level)
-        if reference is not None:
-            check_reference(exposures.metadata, reference)
-            passed = reference.buckets(dark=level if exposures.dark is None else exposures.dark)
-            b = with_reference(b, passed) if tile_maps is None else with_incident(b, passed)
+        correct = with_reference if tile_maps is None else with_incident
+        b = calibrated_buckets(exposures, reference=reference, dark=dark, correct=correct)
         board, size = exposures.board, exposures.pattern_set.size
         d_r = 1.0 if board.d_r is None else board.d_r
         made = cls.from_buckets(
@@ -374,13 +367,11 @@ class Measurement:
             validation=b.validation,
             source=b.source,
         )
-        validated = () if made.validation is None else made.validation.index.tolist()
-        made = replace(
-            made,
-            mirrored=board.mirrored,
-            draws=exposures.draws_made(made.pattern_index.tolist(), validated),
-            wanted=tuple(sorted(exposures.wanted)),
-        )
+        validated = set() if made.validation is None else set(made.validation.index.tolist())
+        if reference is not None and tile_maps is None:  # the others keep the errors of their masks
+            validated &= reference.valid_patterns()
+        draws = exposures.draws_made(made.pattern_index.tolist(), validated)
+        made = replace(made, mirrored=board.mirrored, draws=draws)
         if "mask_error" in b.source:  # of a mean of (1 + T0) / 2, for patterns of +- (1 - T0) / 2
             made = replace(made, pattern_error=b.source["mask_error"] * (2 - d_r) / d_r)
         return made if tile_maps is None else made.with_tile_maps(tile_maps)

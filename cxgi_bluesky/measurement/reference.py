@@ -9,6 +9,7 @@ that lets too much through everywhere is mended by it; what remains is where on 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,40 @@ def dark_level(image: RunMetadata, dark: Exposures | None) -> float | None:
             f"dark run {dark.start['uid']} holds no reading: name another dark scan, or go on without (--dark-run none)"
         )
     return dark.dark
+
+
+def calibrated_buckets(
+    exposures: Exposures,
+    *,
+    reference: Exposures | None = None,
+    dark: Exposures | None = None,
+    correct: Callable[[Buckets, Buckets], Buckets] | None = None,
+) -> Buckets:
+    """Calibrated buckets of a run, with the runs that belong to it.
+
+    Parameters
+    ----------
+    exposures : Exposures
+        Of the image.
+    reference : Exposures, optional
+        Of a reference scan of the same board, pattern set and detector.
+    dark : Exposures, optional
+        Of a dark scan with the same detector, for runs without dark readings of their own.
+    correct : callable, optional
+        What is done with the buckets of image and reference (default: `with_reference`).
+
+    Raises
+    ------
+    CxgiError
+        As `check_reference`, `dark_level` and `Exposures.buckets`.
+    """
+    level = dark_level(exposures.metadata, dark)
+    buckets = exposures.buckets(dark=level)
+    if reference is None:
+        return buckets
+    check_reference(exposures.metadata, reference)
+    passed = reference.buckets(dark=level if exposures.dark is None else exposures.dark)
+    return (correct or with_reference)(buckets, passed)
 
 
 def _check_same_bucket(image: RunMetadata, linked: Exposures) -> None:

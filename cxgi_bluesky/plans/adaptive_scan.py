@@ -100,7 +100,8 @@ def adaptive_scan(
     method : str, optional
         By which the images are made: "ch-mwcnn", or "tv" for a size that the network does not know.
     validation : int
-        Validation patterns to draw; as in `mask_scan`. No batch chooses one.
+        Validation patterns to draw; as in `mask_scan`. One that the rule wants enters the image, without a second
+        exposure.
     validation_seed : int
         Seed with which the validation patterns are drawn.
     open_exposures : int

@@ -1,21 +1,34 @@
-"""From a run of the catalog to an image, with the runs that belong to it, and back into the catalog."""
+"""From a run of the catalog to an image, with the runs that belong to it, back into the catalog, and into a file."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from ..catalog import read_linked_dark, read_linked_exposures, read_whole_scan, record_reconstruction
-from ..errors import ConfigError
+from ..catalog import (
+    export_run,
+    find_reconstructions,
+    find_run,
+    read_linked_dark,
+    read_linked_exposures,
+    read_whole_scan,
+    record_reconstruction,
+)
+from ..catalog.export import EXPORTS, Format
+from ..errors import ConfigError, CxgiError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_files import find_speckles
 from ..masks.tile_maps import TileMaps
+from ..measurement.documents import cxgi_block
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
 from ..reconstruction.api import reconstruct
 from ..reconstruction.cross_validation import reconstruct_and_check
 from ..reconstruction.registry import default_method, find_method
 from ..reconstruction.result import Reconstruction
+
+logger = logging.getLogger(__name__)
 
 
 def reconstruct_run(
@@ -102,6 +115,33 @@ def reconstruct_run(
         return result, None
     pixel_um = exposures.board.pixel_um
     return result, record_reconstruction(catalog, result, pixel_um=pixel_um, subset=pattern_set)
+
+
+def export_scan(catalog: Any, uid: str, *, file_format: Format, folder: Path) -> Path:
+    """Write the file of a scan that has ended, with an image: one is made and recorded if there is none.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    uid : str
+        Of the scan.
+    file_format : {"nexus", "hdf5", "csv", "tiff"}
+    folder : Path
+        Data folder; files are in its folder ``exports``.
+
+    Raises
+    ------
+    CxgiError
+        As `export_run`.
+    """
+    run = find_run(catalog, uid)
+    if file_format != "csv" and not find_reconstructions(catalog, uid):
+        basis = cxgi_block(run.metadata["start"])["pattern_set"].get("basis")
+        try:  # a speckle image has no details
+            reconstruct_run(catalog, run, details=basis == "hadamard", folder=folder)
+        except CxgiError as error:
+            logger.warning("run %s is exported without an image (%s)", uid[:8], error)
+    return export_run(catalog, run, file_format=file_format, out=folder / EXPORTS)
 
 
 def _refuse_for_speckles(**options: Any) -> None:

@@ -21,6 +21,7 @@ from ..callbacks import (
     LiveSpeckleCorrelation,
     LiveView,
     ReferenceRuns,
+    RunExport,
     ScanProgress,
 )
 from ..catalog import (
@@ -34,6 +35,7 @@ from ..catalog import (
     read_whole_scan,
     recover_journals,
 )
+from ..catalog.export import FORMATS, Format
 from ..devices.beamline import Beamline
 from ..devices.diode import Diode
 from ..devices.object_stage import ObjectStage
@@ -51,8 +53,9 @@ from ..measurement.reference import check_complete, check_reference, dark_level
 from ..measurement.schema import RunMetadata
 from ..plans.arguments import for_queues, rebuild_patterns
 from ..plans.metadata import bucket_metadata
+from ..reconstruction.registry import default_method, find_method
 from ..reconstruction.result import Reconstruction
-from .reconstruct_run import reconstruct_run
+from .reconstruct_run import export_scan, reconstruct_run
 from .run_engine import make_run_engine, register_magics, source_suspenders, store_runs
 from .shutdown import close_at_end
 
@@ -72,6 +75,8 @@ class Session:
         Data folder.
     live : list of LiveReconstruction
     view : LiveView, optional
+    exports : RunExport, optional
+        Writes a file of each scan (advisory).
     """
 
     RE: RunEngine
@@ -82,6 +87,7 @@ class Session:
     view: LiveView | None = None
     references: ReferenceRuns = field(default_factory=ReferenceRuns)
     plans: ModuleType = plans
+    exports: RunExport | None = None
 
     @property
     def catalog(self) -> Any:
@@ -129,6 +135,10 @@ class Session:
         if self.view is not None:
             self.view.flush()
         return last
+
+    def wait_for_exports(self) -> list[Path]:
+        """Wait, after a scan, for its file; returns all files of this session's scans, oldest first."""
+        return [] if self.exports is None else self.exports.wait()
 
     def wait_for_pictures(self) -> dict[str, Reconstruction | None]:
         """Earlier name of `wait_for_images`."""
@@ -424,6 +434,7 @@ def start(
     progress: bool = True,
     beamline: Beamline | str | Path | None = None,
     engine: RunEngine | None = None,
+    export: Format | None = None,
 ) -> Session:
     """Start a session.
 
@@ -451,6 +462,9 @@ def start(
     engine : RunEngine, optional
         One that is there already, with the other runs of the beamline: its runs are stored here, its metadata and scan
         numbers stay its own. Else one is made that keeps both in the data folder.
+    export : {"nexus", "hdf5", "csv", "tiff"}, optional
+        Write a file of each image scan at its end, as `export_run`, into the folder ``exports`` of the data folder
+        (default: as the beamline file says, else none). An image is made and recorded if there is none yet.
 
     Raises
     ------
@@ -460,6 +474,8 @@ def start(
     """
     if not sim and beamline is None:
         raise ConfigError("sim=False needs the devices: give beamline=FILE, a beamline file")
+    if export is not None and export not in FORMATS:
+        raise ConfigError(f"export {export!r} is unknown: choose one of {', '.join(FORMATS)}")
     if isinstance(beamline, str | Path):
         with name_missing_extra():
             from ..devices.config.load import load_beamline
@@ -486,16 +502,43 @@ def start(
     for suspender in source_suspenders(beamline.source) if beamline.source is not None else []:
         engine.install_suspender(suspender)
     workers: list[LiveReconstruction] = []
-    view, references = None, ReferenceRuns()
+    view, references, bar = None, ReferenceRuns(), ScanProgress() if progress else None
     if live:
         view = LiveView(folder / "live.png")
         if isinstance(beamline.board, MaskBoard):
-            options: dict[str, Any] = {"on_image": view.show, "references": references}
+            options: dict[str, Any] = {"on_image": _show_in(view, bar), "references": references}
             workers = [LiveCorrelation(**options), LiveCHMWCNN(**options, later=True)]
         else:
             workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
+    exports = _make_export(writer, export or beamline.export)
     register_magics(engine)
-    for callback in [references, *workers, *([ScanProgress()] if progress else [])]:
+    others = [callback for callback in (bar, exports) if callback is not None]
+    for callback in [references, *workers, *others]:
         engine.subscribe(callback)
-    writer.open_behind(*(worker.load for worker in workers))  # last: it would hold up all of the above
-    return Session(engine, writer, beamline, folder, workers, view, references)
+    # Last: it would hold up all of the above. What an exported image needs is loaded too, not during a scan.
+    default = find_method(default_method("hadamard" if isinstance(beamline.board, MaskBoard) else "speckle"))
+    loads = [worker.load for worker in workers] + ([] if exports is None else [lambda: default.warm_up({})])
+    writer.open_behind(*loads)
+    return Session(engine, writer, beamline, folder, workers, view, references, exports=exports)
+
+
+def _make_export(writer: CatalogWriter, file_format: Format | None) -> RunExport | None:
+    """What writes a file of each scan, if the session or its beamline file asks for it."""
+    if file_format is None:
+        return None
+
+    def export(uid: str) -> Path:
+        return export_scan(writer.catalog, uid, file_format=file_format, folder=writer.folder)
+
+    return RunExport(export)
+
+
+def _show_in(view: LiveView, bar: ScanProgress | None) -> Callable[[Reconstruction], None]:
+    """What shows a live image: the window, and the bar what is known of its quality."""
+
+    def show(image: Reconstruction) -> None:
+        view.show(image)
+        if bar is not None:
+            bar.show(image)
+
+    return show

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from event_model import compose_run
 from PIL import Image
 
 import cxgi_bluesky
@@ -24,12 +25,14 @@ from cxgi_bluesky.devices.config import example_path, read_beamline_file
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.board_files import board_path
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.speckle_files import write_speckles
 from cxgi_bluesky.masks.speckle_set import SpeckleSet
 from cxgi_bluesky.masks.tile_maps import TileMaps
 from cxgi_bluesky.measurement.bucket_files.plain_lists import read_list
 from cxgi_bluesky.measurement.bucket_files.read_write import read_buckets, write_buckets
 from cxgi_bluesky.measurement.bucket_files.table import BucketTable
+from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.simulation.spectrum import read_spectrum
 from cxgi_bluesky.training.config import read_config
 
@@ -53,6 +56,34 @@ def pairs(path: Path) -> None:
 def tile_maps() -> TileMaps:
     maps = np.random.default_rng(0).random((64, 8, 8), dtype=np.float32)
     return TileMaps(8, np.arange(64), maps, open_map=None, board_sha256=None, source="")
+
+
+def write_run(path: Path) -> None:
+    from cxgi_bluesky.catalog.nexus_file import FiledRun, write_run_file
+
+    write_run_file(path, FiledRun(scan_documents()), linked={}, reconstructions=[], table=table())
+
+
+def read_run(path: Path) -> None:
+    from cxgi_bluesky.catalog.nexus_file import read_run_file
+
+    Measurement.from_run(read_run_file(path).exported)
+
+
+def scan_documents() -> list[tuple[str, dict]]:
+    """Those of a scan of 64 patterns, as plans write them."""
+    block = {
+        "schema": 1,
+        "fields": {"pattern_index": "k", "bucket": "b", "sigma": "s"},
+        "board": {"id": "b", "sha256": "0" * 64, "d_r": 0.8, "pixel_um": 10.0},
+        "pattern_set": PatternSet(8, 64).to_dict(),
+    }
+    run = compose_run(metadata={"cxgi": block})
+    keys = {name: {"source": "x", "dtype": "number", "shape": [], "units": "pA"} for name in "kbs"}
+    stream = run.compose_descriptor(name="primary", data_keys=keys)
+    rows = [{"k": k, "b": 40.0 - k / 2, "s": 0.1} for k in range(64)]
+    events = [("event", stream.compose_event(data=row, timestamps=dict.fromkeys(row, 1.0))) for row in rows]
+    return [("start", run.start_doc), ("descriptor", stream.descriptor_doc), *events, ("stop", run.compose_stop())]
 
 
 def speckles() -> np.ndarray:
@@ -95,6 +126,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object]
     "h5": (".h5", lambda path: write_buckets(path, table()), read_buckets),
     "tile maps": (".h5", lambda path: tile_maps().to_file(path), TileMaps.from_file),
     "speckles": (".h5", lambda path: write_speckles(path, speckles(), pixel_um=6.5), SpeckleSet.open),
+    "run": (".nxs", write_run, read_run),
     "list": (".txt", write_text(LIST), a_list),
     "pairs": (".dat", write_text(LIST), pairs),
     "npy list": (".npy", lambda path: np.save(path, np.arange(64.0)), a_list),
@@ -107,7 +139,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path], object], Callable[[Path], object]
     "spectrum": (".csv", write_text(SPECTRUM), read_spectrum),
     "network": (".safetensors", write_network, read_network),
 }
-HDF5 = ("h5", "tile maps", "speckles")
+HDF5 = ("h5", "tile maps", "speckles", "run")
 BITS = [b"\x00", b"\xff", b"[", b"{", b"&a ", b"*a", b"-", b"9" * 30, b"1e999", b"nan", b",", b"\n", b'"', b": ", b"#"]
 
 
@@ -168,6 +200,7 @@ def test_damaged_files(tmp_path, name):
 
 def test_damaged_hdf5_files(tmp_path):
     in_a_process(["h5"], tmp_path, 1.0)
+    in_a_process(["run"], tmp_path, 1.0)
 
 
 @pytest.mark.long

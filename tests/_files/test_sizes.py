@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from cxgi_bluesky._files.image_file import read_image_file
+from cxgi_bluesky.catalog.nexus_file import read_run_file
 from cxgi_bluesky.devices.config.load import read_beamline_file
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
@@ -124,6 +125,7 @@ def test_a_large_yaml_file(tmp_path, read):
 KINDS = {  # group, attributes, dataset that is replaced, reader
     "buckets": ({"cxgi_buckets": 1}, {"pattern_index": [0]}, "bucket", read_buckets),
     "tile_maps": ({"cxgi_tile_maps": 1, "size": 8, "subpixels": 1}, {"pattern_index": [0]}, "maps", TileMaps.from_file),
+    "entry/documents": ({"cxgi_run": 1}, {}, "lines", read_run_file),
     "speckles": ({"cxgi_speckles": 1, "pixel_um": 1.0, "sha256": "0"}, {}, "patterns", SpeckleSet.open),
 }
 SHAPE = (1, 8, 8)

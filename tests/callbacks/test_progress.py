@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -11,6 +12,11 @@ import subprocess
 import sys
 import termios
 import textwrap
+from types import SimpleNamespace
+
+from cxgi_bluesky.callbacks import ScanProgress
+from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+from tests.conftest import ALONE, QUIET, small_board, small_scan
 
 SCAN = """
     import logging
@@ -65,3 +71,18 @@ def test_a_table_and_warnings_stand_above_the_bar():
     (bar,) = [line for line in lines if "exp/s" in line]
     assert re.match(r"scan 1 \w{8}: 100%.*24/24.*, success]", bar)
     assert lines[-1] == "after"
+
+
+def test_the_psnr_of_a_scans_own_image_stands_in_its_bar(RE):
+    text = io.StringIO()
+    bar = ScanProgress(text)
+    known = {"psnr_db": 21.4, "psnr_low_db": 19.0, "psnr_high_db": 23.0}
+
+    def show(name, document):
+        for uid, quality in (("another", {**known, "psnr_db": 9.0}), (document["run_start"], known)):
+            bar.show(SimpleNamespace(source={"raw_uids": [uid]}, quality=quality))
+
+    RE.subscribe(bar)
+    RE.subscribe(show, "descriptor")
+    RE(small_scan(simulated_beamline(small_board(), "CAS", parameters=QUIET), 24, **ALONE))
+    assert "success, PSNR 21.4 dB (19.0 to 23.0, 68 %)" in text.getvalue()

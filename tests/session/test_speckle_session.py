@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky import session
-from cxgi_bluesky.catalog import find_run, read_exposures, read_image, summarise
+from cxgi_bluesky.catalog import find_reconstructions, find_run, read_exposures, read_image, summarise
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.sandpaper import simulated_speckle_beamline, speckle_board
 from cxgi_bluesky.errors import CxgiError
@@ -22,7 +22,7 @@ def line():
 
 @pytest.fixture(scope="module")
 def s(tmp_path_factory, line):
-    return session.start(data=tmp_path_factory.mktemp("data"), beamline=line, progress=False)
+    return session.start(data=tmp_path_factory.mktemp("data"), beamline=line, progress=False, export="nexus")
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,18 @@ def run(s, line, tmp_path_factory):
     return uid, speckles
 
 
+def test_the_file_of_a_scan_gives_its_image(s, run, tmp_path):
+    uid, _ = run
+    (path,) = s.wait_for_exports()
+    (stored,) = find_reconstructions(s.catalog, uid)
+    out = tmp_path / "a.npy"
+    assert main(["reconstruct", str(path), "--out", str(out), "--data", str(s.folder)]) == 0
+    np.testing.assert_array_equal(np.load(out), read_image(stored))
+
+
 def test_what_is_stored_is_what_was_seen(s, run):
     uid, speckles = run
+    s.wait_for_exports()
     live = s.wait_for_images()["correlation"]
     stored = SpeckleMeasurement.from_run(find_run(s.catalog, uid), speckles)
     assert len(stored) == 80

@@ -165,6 +165,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
             knife=_make_device(file, EpicsKnife, "knife", file.config.knife),
             source=_make_device(file, EpicsSource, "source", file.config.source),
             data=file.config.data,
+            export=file.config.export,
         )
     except CxgiError as error:
         raise ConfigError(f"beamline file {file.path}: {error}") from error

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +29,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from ...errors import ConfigError
+from ..beamline import ExportFormat
 from ..epics.arrivals import LATE_S, MAX_LATE_S
 from ..epics.diode import PA_PER_UNIT
 from ..epics.diodes import CHANNELS
@@ -407,6 +408,7 @@ class BeamlineConfig(Block):
     prefix: Annotated[str, Field(pattern=r"^\S*$"), Remedy("give the name of a PV, without blanks")] = ""
     board: Text
     data: Annotated[Text, AfterValidator(_data)] | None = None
+    export: Annotated[ExportFormat, _choose(*get_args(ExportFormat))] | None = None
     timeouts: TimeoutsBlock = TimeoutsBlock()
     stage: StageBlock
     shutter: ShutterBlock

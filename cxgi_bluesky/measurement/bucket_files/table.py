@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import CxgiError, FileFormatError
+from ...errors import CxgiError, FileFormatError, MeasurementError
 from ...masks.orders import ORDERS, SEEDED
-from ...masks.pattern_set import check_index
+from ...masks.pattern_set import ChosenSet, check_index
 from ...masks.transform import MAX_SIZE, check_size
 from ..coefficients import Array, Coding, check_finite, check_t0
+
+if TYPE_CHECKING:
+    from ..exposures import Exposures
 
 FORMAT_VERSION = 1
 VERSION_KEY = "cxgi_buckets"
@@ -118,6 +121,66 @@ class BucketTable:
             raise FileFormatError(f"seed {self.seed} with order {self.order!r}: only {' and '.join(SEEDED)} take one")
         if self.seed is not None and not 0 <= self.seed <= _MAX_SEED:
             raise FileFormatError(f"seed {self.seed} is outside 0..{_MAX_SEED}")
+
+    @classmethod
+    def from_run(cls, run: Any) -> Self:
+        """Calibrated buckets of a run of the catalog (anything with ``documents()``), without other runs."""
+        from ..exposures import Exposures
+
+        return cls.from_exposures(Exposures.from_documents(run.documents()))
+
+    @classmethod
+    def from_exposures(
+        cls, exposures: Exposures, *, reference: Exposures | None = None, dark: Exposures | None = None
+    ) -> Self:
+        """Calibrated buckets of a run: those that its image is made from.
+
+        Dark, I0, drift and mask errors are corrected, exposures that cannot be trusted and validation patterns left
+        out; the bucket of pattern_index 0 is the mean of all exposures of the open tile. The incident intensity has
+        no place in a table: an image of it is relative.
+
+        Parameters
+        ----------
+        exposures : Exposures
+            Of the image, of Hadamard masks.
+        reference, dark : Exposures, optional
+            As in `Measurement.from_exposures`.
+
+        Raises
+        ------
+        CxgiError
+            For a speckle run, for a board that is mounted back to front, which a table cannot say, and as
+            `calibrated_buckets`.
+        """
+        from ..reference import calibrated_buckets
+
+        uid = exposures.start["uid"]
+        if exposures.metadata.basis != "hadamard":
+            raise MeasurementError(f"run {uid} is one of speckle patterns: a table of buckets is for Hadamard masks")
+        if exposures.metadata.board is not None and exposures.board.mirrored:
+            raise MeasurementError(
+                f"run {uid}: its board is mounted back to front, which a table of buckets cannot say, and an image of "
+                "it would be turned over: export nexus, which holds the whole run"
+            )
+        b = calibrated_buckets(exposures, reference=reference, dark=dark)
+        kept = ~np.isin(b.pattern_index, [0, *b.validation.tolist()])
+        opened, opened_sigma = b.open_bucket or (math.nan, math.nan)
+        patterns = exposures.pattern_set
+        whole = None if isinstance(patterns, ChosenSet) else patterns
+        corrected = b.source.get("reference_uids", [])
+        return cls(
+            np.append(0, b.pattern_index[kept]),
+            np.append(opened, b.bucket[kept]),
+            np.append(opened_sigma, b.sigma[kept]) if b.has_sigma else None,
+            size=patterns.size,
+            coding="binary",
+            d_r=exposures.board.d_r,
+            order=None if whole is None else whole.order,
+            seed=None if whole is None else whole.seed,
+            unit=exposures.bucket_unit,
+            source=f"run {', '.join(exposures.uids)}; dark {b.source['dark_subtracted']:g} subtracted"
+            + (f"; corrected by reference scan {', '.join(corrected)}" if corrected else ""),
+        )
 
     def __len__(self) -> int:
         return len(self.pattern_index)

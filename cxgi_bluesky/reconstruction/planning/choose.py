@@ -1,8 +1,8 @@
 """Rules that choose the next patterns of a scan by the image made so far.
 
-A rule ranks patterns; `choose_batch` takes from its ranking what is not measured yet. Validation patterns are no
-exception for the rule, but those that it picks never enter the image: they are counted apart (`Batch.wanted`), as
-their errors are larger than those of patterns that no rule wanted (`quality.estimate_psnr`).
+A rule ranks patterns; `choose_batch` takes from its ranking what the image lacks. Rules do not know which patterns are
+validation patterns: one that a rule wants enters the image by the exposure that it has (`Batch.wanted`), the others
+stay a fair sample of what the image lacks (`quality.estimate_psnr`).
 
 Adaptive Hadamard imaging by predicted coefficients: F. Rousset et al., IEEE Trans. Comput. Imaging 3, 36 (2017).
 
@@ -73,9 +73,9 @@ class Batch:
     Attributes
     ----------
     patterns : list of int
-        To expose now and to make the image from, best first.
+        To expose now, best first.
     wanted : list of int
-        Validation patterns that the rule picked beside them. They are measured, or will be, as validation.
+        Validation patterns that the rule picked beside them: from now on the image is made from them too.
     """
 
     patterns: list[int]
@@ -149,7 +149,7 @@ def choose_batch(
     measured : collection of int
         Patterns that the image was made from.
     validation : collection of int, optional
-        Patterns that are measured for validation, or will be; none of them is put into `Batch.patterns`.
+        Patterns that are measured for validation and need no second exposure.
     count : int
         New patterns, fewer where no more are left.
     rng : numpy.random.Generator
@@ -228,7 +228,7 @@ def take_batch(ranked: Index, *, measured: Collection[int], validation: Collecti
     ranked : ndarray of int64
         Best first (`rank_patterns`).
     measured, validation : collection of int
-        Patterns that are measured meanwhile, and those that never enter the image.
+        Patterns that are measured meanwhile for the image, and for validation.
     count : int
         New patterns.
     """

@@ -22,6 +22,7 @@ SET = PatternSet(32, 4)
 TILE_TIMES = {"open_exposures": 1, "dark_exposures": 1, "incident_exposures": 0, "open_every": 0}
 WHOLE = {"dark": 1, "open": 2, "primary": 4, "figures": 1}  # events of a scan of `SET` without faults
 LIT = ("primary", "validation", "open", "incident", "metal", "failed")
+ADAPTIVE = {"count": 100, "exposure_s": 1.0, "validation": 20, "open_exposures": 1, "dark_exposures": 1}
 EXPOSURE_S = 2000.0  # simulated seconds: no noise to speak of
 SLOW = 60.0 / EXPOSURE_S  # time scale of an exposure in which something is done, however slow the machine
 LIT_S = 4.0  # simulated seconds of light with which the IOC counts such an exposure as one that was lit

@@ -53,8 +53,8 @@ class Scanner:
             )
 
     def tell(self, *words: str) -> None:
-        """Tell it what to do: engine or session first; scan OPENING, resume, abort, resume_scan UID, image UID,
-        reset_alarm, open_shutter."""
+        """Tell it what to do: engine or session first; scan OPENING, adaptive_scan, resume, abort, resume_scan UID,
+        image UID, reset_alarm, open_shutter."""
         self.process.stdin.write(" ".join(words) + "\n")
         self.process.stdin.flush()
 
@@ -144,6 +144,12 @@ class Words:
         name = self._line.shutter.command.pvname.replace("SHUTTER:CMD", "TIME_SCALE")
         PACE[:] = [Pace({int(opening)}, lambda: epics.caput(name, SLOW, wait=True))]
         return self._run(lambda: self._engine(short_scan(self._line)))
+
+    def adaptive_scan(self) -> dict[str, Any]:
+        """Choose patterns while they are measured."""
+        from .books import ADAPTIVE
+
+        return self._run(lambda: self._engine(self._session.adaptive_scan(**ADAPTIVE)))
 
     def resume(self) -> dict[str, Any]:
         return self._run(self._engine.resume)

@@ -13,7 +13,7 @@ from tests.cases import long_case
 from tests.ioc.devices.conftest import changes_of
 from tests.patience import PATIENCE_S, eventually
 
-from .books import SAME, SET, WHOLE, check_books, check_image, in_exposure, openings_told, rows, stops
+from .books import ADAPTIVE, SAME, SET, WHOLE, check_books, check_image, in_exposure, openings_told, rows, stops
 from .scanning import Scanner
 
 SECOND_PATTERN = 3
@@ -133,3 +133,32 @@ def test_a_killed_process_leaves_closing_to_the_iocs_timer_and_a_new_one_complet
     assert sorted(image["patterns"]) == sorted(truth)
     assert image["buckets"] == pytest.approx({str(k): truth[k] for k in SET.pattern_index}, rel=SAME)
     assert image["figures"]["openings"] == ca.get("COUNT:OPENINGS") - 1  # no event tells of the interrupted one
+
+
+@pytest.mark.long
+def test_a_scan_that_chooses_its_patterns_is_killed_and_completed_by_a_new_process(
+    ca, scanner, shared_ioc, beamline_file
+):
+    file = beamline_file(ca.prefix, shutter__max_open_s=TIMER_S)
+    first, second = (scanner(file, shared_ioc.environment) for _ in range(2))
+    second.tell("imports")
+    first.ask("session")
+    first.tell("adaptive_scan")
+    eventually(lambda: rows(first.documents).get("batches", 0) >= 2, True)
+    first.signal(signal.SIGKILL)
+    first.process.wait(timeout=PATIENCE_S)
+    begun = Exposures.from_documents(first.documents)
+    uid = begun.start["uid"]
+
+    second.hear()
+    second.ask("session")
+    told = second.ask("resume_scan", uid[:8])
+    assert told["error"] == ""
+    image = second.ask("image", told["result"][0])
+    assert image["uids"] == [uid, told["result"][0]]
+    validation = set(begun.validation_draws.patterns)
+    assert len(image["buckets"]) == ADAPTIVE["count"] - len(validation)
+    assert set(begun.streams["primary"]) <= {int(k) for k in image["buckets"]}  # and none of them twice
+    assert rows(second.documents)["primary"] - len(image["buckets"]) <= 1  # one that was not yet in the journal
+    assert set(image["patterns"]) - {int(k) for k in image["buckets"]} <= validation  # those that the rule wanted
+    assert ca.get("SHUTTER:STATUS") == "Closed"

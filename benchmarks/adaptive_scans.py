@@ -1,0 +1,176 @@
+"""Whole scans that choose their patterns, beside `mask_scan` in the same run.
+
+`cost`: real time of an exposure on soft devices for 32, 64 and 128 pixels, exposures of 20 ms, scans of both kinds in
+turn; the images of the one are made beside it. `channel access`: a scan of the Cu board over Channel Access with motor
+records at their own velocities until the image has a PSNR, beside a whole `mask_scan`: seconds of beam on the sample,
+of the clock, travel of the stage, PSNR claimed and true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._timing import report
+
+EXPOSURE_S, ROUNDS = 0.02, 3
+COUNTS = {32: 192, 64: 400, 128: 600}  # exposures of a scan whose cost is measured
+SETTINGS = {"open_exposures": 1, "open_every": 0, "dark_exposures": 1}
+BOARD, OBJECT, COUNT, TARGET_DB = "cu32", "CAS", 512, 20.0
+EXPOSURE_CA_S, TIME_SCALE = 2.0, 0.1
+
+
+def board_of(size: int) -> Any:
+    """A board of so many pixels, every pattern on it."""
+    from cxgi_bluesky.masks.board import MaskBoard, load_board
+    from cxgi_bluesky.masks.orders import ranking
+
+    if size in (32, 64):
+        return load_board({32: "cu32", 64: "au64"}[size])
+    return MaskBoard(
+        name=f"board{size}",
+        size=size,
+        pixel_um=10.0,
+        tile_pitch_um=size * 10.0 + 40.0,
+        columns=size,
+        pattern_index=tuple(ranking("zig-zag", size).tolist()),
+        open_tile=(-2, 0),
+        metal_tile=(-2, 2),
+        metal="Au",
+        d_r=0.83,
+        aperture_um=size * 10.0,
+    )
+
+
+def cost(size: int) -> dict[str, Any]:
+    """Milliseconds of an exposure, of both kinds of scans in turn."""
+    from bluesky import RunEngine
+
+    from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+    from cxgi_bluesky.masks.pattern_set import PatternSet
+    from cxgi_bluesky.plans import adaptive_scan, mask_scan
+
+    line, count = simulated_beamline(board_of(size), "CAS", time_scale=1.0), COUNTS[size]
+    devices, engine = (line.stage, line.shutter, line.diode), RunEngine({})
+    words = {"exposure_s": EXPOSURE_S, "incident_exposures": 0, **SETTINGS}
+    plans = {
+        "mask_scan": lambda: mask_scan(*devices, pattern_set=PatternSet(size, count), **words),
+        "adaptive_scan": lambda: adaptive_scan(*devices, count=count, **words),
+    }
+    found: dict[str, list[float]] = {name: [] for name in plans}
+    for _ in range(ROUNDS):
+        for name, plan in plans.items():
+            times: list[float] = []
+            engine(plan(), {"event": lambda _, document, times=times: times.append(document["time"])})
+            found[name].append(1e3 * statistics.median(np.diff(times)))
+    ms = {name: round(min(values), 2) for name, values in found.items()}
+    more = round(min(found["adaptive_scan"]) - min(found["mask_scan"]), 2)
+    return {"ms_an_exposure": ms, "rounds_ms": {name: np.round(v, 2).tolist() for name, v in found.items()}} | {
+        "more_ms": more,
+        "must_ms": 1.0,
+    }
+
+
+# ---------------------------------------------------------------- over Channel Access
+
+
+def client(file: str) -> None:
+    """Both scans, in a process of its own, as libca is set up once."""
+    from bluesky import RunEngine
+
+    from cxgi_bluesky.analysis.metrics import psnr
+    from cxgi_bluesky.devices.config.load import load_beamline
+    from cxgi_bluesky.masks.pattern_set import PatternSet
+    from cxgi_bluesky.measurement.exposures import Exposures
+    from cxgi_bluesky.measurement.measurement import Measurement
+    from cxgi_bluesky.plans import adaptive_scan, mask_scan
+    from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
+    from cxgi_bluesky.simulation.objects.registry import render_object
+    from cxgi_bluesky.simulation.objects.rendering import block_mean
+
+    line, engine = load_beamline(file), RunEngine({})
+    devices = (line.stage, line.shutter, line.diode)
+    truth = block_mean(render_object(OBJECT, line.board.size, 4), 4)
+    words: dict[str, Any] = {"exposure_s": EXPOSURE_CA_S, "object_stage": line.object_stage}
+    patterns = PatternSet(line.board.size, COUNT)
+    until = {"psnr_db": TARGET_DB}
+    plans = {
+        "mask_scan": mask_scan(*devices, pattern_set=patterns, path="snake", **words),
+        "mask_scan, until": mask_scan(*devices, pattern_set=patterns, until=until, **words),
+        "adaptive_scan, until": adaptive_scan(*devices, count=COUNT, until=until, **words),
+    }
+    results = {}
+    for name, plan in plans.items():
+        documents: list[Any] = []
+        begun = time.monotonic()
+        engine(plan, lambda *document, documents=documents: documents.append(document))
+        seconds = time.monotonic() - begun
+        scanned = Exposures.from_documents(documents)
+        made = reconstruct_and_check(Measurement.from_exposures(scanned), method="ch-mwcnn")
+        tiles = [d["data"] for n, d in documents if n == "event" and "stage_tile" in d["data"]]
+        path = np.array([[tile["stage_x"], tile["stage_y"]] for tile in tiles])
+        results[name] = {
+            "exposures": len(scanned) + len(scanned.streams["validation"]),
+            "open_s": round(scanned.figures["open_s"], 1),
+            "wall_s": round(seconds, 1),
+            "travel_mm": round(float(np.abs(np.diff(path, axis=0)).max(axis=1).sum()), 1),
+            "true_psnr_db": round(psnr(made.image, truth, data_range=1.0), 2),
+            "claimed_psnr_db": made.quality.get("psnr_db"),
+            "reason": documents[-1][1]["reason"],
+        }
+    print(json.dumps(results), flush=True)
+
+
+def channel_access() -> dict[str, Any]:
+    """An IOC, and a client that scans."""
+    import yaml
+
+    from cxgi_bluesky.devices.config.load import example_path
+
+    words = ["--json", "--time-scale", str(TIME_SCALE), "--board", BOARD, "--object", OBJECT]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", *words], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        ioc = json.loads(server.stdout.readline())
+        example = yaml.safe_load(example_path("ioc").read_text(encoding="utf-8"))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "beamline.yml"
+            file.write_text(yaml.safe_dump({**example, "prefix": ioc["prefix"], "board": BOARD}), encoding="utf-8")
+            command = [sys.executable, "-m", "benchmarks.adaptive_scans", "--client", str(file)]
+            answer = subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, env={**os.environ, **ioc["environment"]}, check=True
+            )
+    finally:
+        server.terminate()
+        server.communicate(timeout=15)
+    scans = json.loads(answer.stdout.splitlines()[-1])
+    return {"exposure_s": EXPOSURE_CA_S, "time_scale": TIME_SCALE, "target_db": TARGET_DB, **scans}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--client", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    if options.client:
+        client(options.client)
+        return
+    costs = {f"{size} x {size}": cost(size) for size in COUNTS}
+    report("adaptive_scans", {"exposure_s": EXPOSURE_S, "cost": costs, "channel access": channel_access()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""A PSNR without a truth: right in the mean, silent where it knows nothing."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cxgi_bluesky.masks.orders import sequency_grid
+from cxgi_bluesky.masks.pattern_set import PatternSet, coefficients
+from cxgi_bluesky.measurement.coefficients import Coefficients
+from cxgi_bluesky.measurement.measurement import Measurement
+from cxgi_bluesky.measurement.validation import draw_validation
+from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.error_model.noise import PreparedMeasurement
+from cxgi_bluesky.reconstruction.planning.quality import NOISE_KEPT, estimate_psnr
+from tests.conftest import smooth_image
+
+SIZE, COUNT, SIGMA = 16, 64, 0.5
+PATTERNS = PatternSet(SIZE, COUNT).pattern_index
+OUTSIDE = np.setdiff1d(np.arange(SIZE**2), PATTERNS)
+EXACT = coefficients(smooth_image(SIZE), np.arange(SIZE**2))
+
+
+def scan(seed=0, sigma=SIGMA, **changes):
+    """A measurement with every other pattern as validation, and the zero-filled inverse of it."""
+    value = EXACT + sigma * np.random.default_rng(seed).normal(size=SIZE**2)
+    apart = Coefficients(OUTSIDE, value[OUTSIDE], np.full(len(OUTSIDE), sigma))
+    m = Measurement(SIZE, PATTERNS, value[PATTERNS], np.full(COUNT, sigma), scale="transmission", validation=apart)
+    m = PreparedMeasurement.from_measurement(replace(m, **changes))
+    return m, reconstruct(m, method="inverse").image
+
+
+def mse(estimate):
+    return 10 ** (-estimate.psnr_db / 10)
+
+
+def draw(count=64, seed=0):
+    return draw_validation(SIZE, OUTSIDE, count, seed)
+
+
+def measured_part(m):
+    return NOISE_KEPT * COUNT * m.noise.sigma**2 / SIZE**4
+
+
+def test_it_is_right_in_the_mean_over_draws_and_noise():
+    found = []
+    for seed in range(300):
+        m, image = scan(seed)
+        found.append(mse(estimate_psnr(m, image, draws=draw(seed=seed))) - measured_part(m))
+    expected = np.sum(EXACT[OUTSIDE] ** 2) / SIZE**4
+    assert abs(np.mean(found) - expected) < 4 * np.std(found) / math.sqrt(len(found))
+
+
+def test_a_pattern_that_was_drawn_twice_counts_twice():
+    m, image = scan(sigma=1e-6)
+    draws = draw(200)
+    value = np.mean(EXACT[draws.pattern_index] ** 2 / draws.probability) / SIZE**4
+    assert len(draws.patterns) < len(draws)
+    assert mse(estimate_psnr(m, image, draws=draws)) == pytest.approx(value, rel=1e-3)
+
+
+def test_draws_that_the_scan_has_measured_count_as_nothing():
+    m, image = scan(sigma=1e-6)
+    everywhere = draw_validation(SIZE, np.arange(1, SIZE**2), 400, seed=1)
+    outside = everywhere.where(np.isin(everywhere.pattern_index, OUTSIDE))
+    ratio = mse(estimate_psnr(m, image, draws=outside)) / mse(estimate_psnr(m, image, draws=everywhere))
+    assert ratio == pytest.approx(len(everywhere) / len(outside), rel=1e-3)
+
+
+def test_the_interval_shrinks_with_the_draws():
+    m, image = scan()
+    few, many = (estimate_psnr(m, image, draws=draw(count)) for count in (32, 2000))
+    assert many.high_db - many.low_db < 0.3 * (few.high_db - few.low_db)
+    assert many.low_db < many.psnr_db < many.high_db
+
+
+@pytest.mark.parametrize("count", [0, 15])
+def test_nothing_is_claimed_with_few_draws(count):
+    m, image = scan()
+    assert estimate_psnr(m, image, draws=draw(count)) is None
+
+
+def test_draws_that_were_not_measured_do_not_count():
+    m, image = scan()
+    assert estimate_psnr(replace(m, validation=None), image, draws=draw()) is None
+
+
+def test_a_relative_image_has_its_own_range_as_peak():
+    m, image = scan()
+    absolute, relative = (estimate_psnr(replace(m, scale=s), image, draws=draw()) for s in ("transmission", "relative"))
+    assert relative.psnr_db - absolute.psnr_db == pytest.approx(20 * math.log10(np.ptp(image)))
+
+
+def test_a_mirrored_image_is_read_as_the_board_sees_it():
+    m, image = scan()
+    turned = estimate_psnr(replace(m, mirrored=True), image[:, ::-1], draws=draw())
+    assert turned == estimate_psnr(m, image, draws=draw())
+
+
+# ---------------------------------------------------------------- behind corrected etched masks
+
+
+def etched(mask_error, seed=0):
+    """A scan whose coefficients are wrong in proportion to the edges of their patterns, and its image."""
+    u, v = sequency_grid(SIZE)
+    m, _ = scan(seed, sigma=0.05)
+    wrong = mask_error * (u + v) / SIZE * np.random.default_rng([seed, 1]).normal(size=SIZE**2)
+    apart = replace(m.validation, value=m.validation.value + wrong[OUTSIDE])
+    source = {"coding": "binary", "d_r": 1.0, "common_error": (0.0, 0.0)}
+    changed = replace(m, coefficient=m.coefficient + wrong[PATTERNS], validation=apart, source=source)
+    etched = replace(changed, pattern_error=5 * mask_error / EXACT[0])
+    return etched, reconstruct(etched, method="inverse").image
+
+
+def test_errors_of_the_masks_are_not_taken_for_errors_of_the_image():
+    expected = 10 * math.log10(SIZE**4 / np.sum(EXACT[OUTSIDE] ** 2))
+    found = []
+    for seed in range(20):
+        m, image = etched(3.0, seed)
+        found.append(estimate_psnr(m, image, draws=draw(200, seed)).psnr_db)
+    assert abs(np.median(found) - expected) < 4
+    assert estimate_psnr(replace(m, source={}, pattern_error=None), image, draws=draw(200)) is None
+
+
+def test_nothing_is_claimed_behind_etched_masks_of_which_nothing_is_known():
+    m, image = etched(60.0)
+    unknown = replace(m, pattern_error=None)
+    assert estimate_psnr(unknown, image, draws=draw(200)) is None
