@@ -118,6 +118,7 @@ def trained_weights() -> dict[str, Any]:
 EXAMPLES = [
     ("README.md", {"0.1875": "0.02"}, nothing),
     long_case("docs/tutorials/first-session.md", {"0.0625": "0.02"}, nothing),
+    long_case("docs/tutorials/measure-only-what-is-needed.md", {"768": "180", "0.1875": "0.03"}, nothing),
     ("docs/explanation/light-path.md", {}, nothing),
     long_case("docs/how-to/choose-while-measuring.md", {"768": "120", "0.1875": "0.1"}, start),
     ("docs/how-to/align-a-board.md", {}, start),
