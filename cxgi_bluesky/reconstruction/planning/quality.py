@@ -97,8 +97,8 @@ def estimate_psnr(measurement: Measurement, image: NDArray[Any], *, draws: Valid
     Returns
     -------
     PsnrEstimate or None
-        None for fewer than 16 draws, and where an image without contrast would be as good by this: etched masks of
-        which nothing is known are wrong by more than the image.
+        None for fewer than 16 draws, or none of a pattern that the image lacks, and where an image without contrast
+        would be as good by this: etched masks of which nothing is known are wrong by more than the image.
     """
     patterns = measurement.size**2
     prepared, common = _prepare(measurement)
@@ -106,19 +106,20 @@ def estimate_psnr(measurement: Measurement, image: NDArray[Any], *, draws: Valid
     measured = np.zeros(patterns, dtype=bool)
     measured[measurement.pattern_index] = True
     draws = draws.where(measured[draws.pattern_index] | error.known[draws.pattern_index])
-    if len(draws) < MIN_DRAWS:
-        return None
     unmeasured = ~measured
+    outside = draws.where(unmeasured[draws.pattern_index])
+    if len(draws) < MIN_DRAWS or not len(outside):
+        return None
     spread = _spread(measurement.to_beam_view(image), unmeasured)
     left = float(spread[unmeasured].sum())
     if mask_knowledge(prepared) == "reference":
-        fitted = _fit(error, draws.where(unmeasured[draws.pattern_index]), spread, _mask_shares(prepared.size))
+        fitted = _fit(error, outside, spread, _mask_shares(prepared.size))
         beyond = _Part(fitted.factor * left, (_MASK_FIT_ERROR * fitted.error * left) ** 2)
     else:
         drawn = _sum_unmeasured(error, draws, unmeasured)
         if drawn.sum > patterns * float(np.sum((image - image.mean()) ** 2)):
             return None
-        fitted = _fit(error, draws.where(unmeasured[draws.pattern_index]), spread, np.ones(patterns))
+        fitted = _fit(error, outside, spread, np.ones(patterns))
         beyond = _combine(drawn, fitted.factor * left, fitted.error * left, error, draws, unmeasured)
     peak = 1.0 if measurement.scale == "transmission" else float(np.ptp(image))
     return _to_estimate([beyond, _sum_measured(prepared, measurement.to_beam_view(image))], peak * patterns, len(draws))
@@ -227,13 +228,12 @@ def _fit(error: _ValidationError, draws: ValidationDraws, spread: Array, others:
     """
     from scipy.optimize import nnls
 
-    if not len(draws):
-        return _Fit(0.0, 0.0)
     index, sampled = draws.pattern_index, draws.probability**-0.5
     noise, beyond = error.noise[index], error.square[index]
-    laws = np.column_stack([spread[index], others[index]])
     unit = float(np.mean(beyond + noise))
-    laws[:, 1] *= unit
+    if unit == 0:
+        return _Fit(0.0, 0.0)
+    laws = np.column_stack([spread[index], unit * others[index]])
     found = np.array([unit, 0.0])
     for _ in range(_ITERATIONS):
         expected = np.maximum(laws @ found + noise, 1e-6 * unit + np.finfo(float).tiny)

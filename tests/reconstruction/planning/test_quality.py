@@ -86,6 +86,19 @@ def test_draws_that_were_not_measured_do_not_count():
     assert estimate_psnr(replace(m, validation=None), image, draws=draw()) is None
 
 
+def test_nothing_is_claimed_where_the_image_lacks_none_of_the_drawn_patterns():
+    m, image = scan()
+    among_its_own = draw_validation(SIZE, PATTERNS[1:], 64, 0)
+    assert estimate_psnr(m, image, draws=among_its_own) is None
+
+
+def test_an_image_that_predicts_every_value_is_limited_by_the_noise_it_keeps():
+    m, _ = scan()
+    exact = replace(m, coefficient=EXACT[PATTERNS], validation=replace(m.validation, value=EXACT[OUTSIDE]))
+    found = estimate_psnr(exact, smooth_image(SIZE), draws=draw())
+    assert mse(found) <= COUNT * SIGMA**2 / SIZE**4
+
+
 def test_a_relative_image_has_its_own_range_as_peak():
     m, image = scan()
     absolute, relative = (estimate_psnr(replace(m, scale=s), image, draws=draw()) for s in ("transmission", "relative"))
