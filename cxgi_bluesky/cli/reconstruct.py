@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from ..errors import ConfigError
 from ..masks.orders import DEFAULT_ORDER, ORDERS, SEEDED
-from ..masks.pattern_set import PatternSet
+from ..masks.pattern_set import CHOSEN, PatternSet
 from ..measurement.bucket_files.read_write import SUFFIXES
 from ..measurement.coefficients import Coding
 from ..measurement.documents import cxgi_block
@@ -257,6 +257,8 @@ def _chosen_patterns(
         return None
     if size is None:
         raise ConfigError("--fraction needs a mask scan: this run has no pattern set")
+    if order == CHOSEN and options.order is None:
+        raise ConfigError("--fraction needs an --order: the patterns of this run were chosen while it was measured")
     if options.order is not None or options.order_seed is not None or order is None:
         order, seed = options.order or order or DEFAULT_ORDER, options.order_seed
         _check_order_seed(order, seed)

@@ -317,3 +317,11 @@ def test_a_process_killed_between_catalog_and_index_leaves_no_run_out(tmp_path, 
     assert (listed, total) == (runs_of(catalog), len(catalog))
     recover_journals(catalog)
     assert list_runs(folder)[0] == runs_of(catalog)
+
+
+def test_a_part_of_a_run_that_chose_its_patterns_needs_an_order(mixed, capsys):
+    folder, catalog = mixed
+    (uid,) = (uid for uid, one in catalog.items() if one.metadata["start"].get("plan_name") == "adaptive_scan")
+    words = ["reconstruct", uid[:8], "--data", str(folder), "--fraction", "0.3", "--out", str(folder / "a.npy")]
+    assert main(words) == 2
+    assert "--fraction needs an --order" in capsys.readouterr().err
