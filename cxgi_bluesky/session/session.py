@@ -24,6 +24,7 @@ from ..callbacks import (
     RunExport,
     ScanProgress,
 )
+from ..callbacks.zmq_documents import DocumentPublisher
 from ..catalog import (
     find_named_run,
     find_run,
@@ -429,6 +430,7 @@ def start(
     beamline: Beamline | str | Path | None = None,
     engine: RunEngine | None = None,
     export: Format | None = None,
+    publish: str | None = None,
 ) -> Session:
     """Start a session.
 
@@ -455,6 +457,9 @@ def start(
     export : {"nexus", "hdf5", "csv", "tiff"}, optional
         Write a file of each image scan at its end, as `export_run`, into the folder ``exports`` of the data folder
         (default: as the beamline file says, else none). An image is made and recorded if there is none yet.
+    publish : str, optional
+        Publish every document to a 0MQ proxy, ``host:port``, from where `cxgi live` follows scans (default: as the
+        beamline file says, else none).
 
     Raises
     ------
@@ -482,6 +487,8 @@ def start(
             seed=seed,
             time_scale=time_scale,
         )
+    publish = publish or beamline.publish
+    publisher = None if publish is None else DocumentPublisher(publish)  # first, as connecting takes a moment
     catalog = open_catalog(data if data is not None else beamline.data, to_write=True)
     recover_journals(catalog)
     folder = writer_of(catalog).folder
@@ -503,7 +510,8 @@ def start(
             workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
     exports = _make_export(catalog, folder, beamline, export)
     register_magics(engine)
-    others = [callback for callback in (ScanProgress() if progress else None, exports) if callback is not None]
+    several = (ScanProgress() if progress else None, exports, publisher)
+    others = [callback for callback in several if callback is not None]
     for callback in [references, *workers, *others]:
         engine.subscribe(callback)
     return Session(engine, catalog, beamline, folder, workers, view, references, exports=exports)
