@@ -73,6 +73,8 @@ class WholeRuns:
     def _handle(self, name: str, document: Mapping[str, Any]) -> None:
         if name == "start":
             self._said = False
+            for uid in [uid for uid in self._runs if self._may_ask(uid)]:
+                self.update(uid)  # the end of a run may be lost too
             self._begin(document)
         elif name == "event":
             self._handle_event(document)
@@ -103,6 +105,11 @@ class WholeRuns:
         if run.waiting and self._may_ask(uid):
             self.update(uid)
 
+    @property
+    def under_way(self) -> int:
+        """Number of runs that have begun and not ended."""
+        return len(self._runs)
+
     def update(self, uid: str) -> None:
         """Pass on what is stored of a run, and was not passed on yet.
 
@@ -119,10 +126,7 @@ class WholeRuns:
             return
         self._begin(start)
         run = self._runs[uid]
-        for name, document in stored:
-            if name == "descriptor":
-                self._describe(run, document)
-        self._pass_on(run, [document for name, document in stored if name == "event"])
+        self._pass_on_stored(run, stored)
         for name, document in stored:
             if name == "stop":
                 self._end(run, document)
@@ -148,6 +152,15 @@ class WholeRuns:
         for event in run.in_turn(events):
             self._take("event", event)
 
+    def _pass_on_stored(self, run: _Run, stored: Iterable[Document]) -> None:
+        events = []
+        for name, document in stored:
+            if name == "descriptor":
+                self._describe(run, document)
+            elif name == "event":
+                events.append(document)
+        self._pass_on(run, events)
+
     def _end(self, run: _Run, stop: Mapping[str, Any]) -> None:
         self._wait_for_missing(run, stop)
         if missing := run.missing(stop):
@@ -165,7 +178,7 @@ class WholeRuns:
         """Read what is stored until nothing is missing: a catalog may be behind a scan, but not at its end."""
         deadline = time.monotonic() + END_S
         while run.missing(stop) and (stored := list(self._stored(run.uid))):
-            self._pass_on(run, [document for name, document in stored if name == "event"])
+            self._pass_on_stored(run, stored)
             if not run.missing(stop) or time.monotonic() > deadline:
                 return
             time.sleep(ASK_AGAIN_S)

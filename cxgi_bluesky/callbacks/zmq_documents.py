@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..catalog.journal import as_plain
 from ..devices.beamline import PROXY_ADDRESS
 from ..errors import ConfigError, name_missing_extra
 from ..measurement.plain_values import plain_or_text
@@ -36,11 +35,12 @@ def check_proxy(address: str) -> str:
 
 
 def to_wire(document: Mapping[str, Any]) -> bytes:
-    """One document as JSON, as in a journal; values that JSON does not know become text."""
-    try:
-        return json.dumps(document, default=as_plain).encode()
-    except (TypeError, ValueError, RecursionError):
-        return json.dumps(plain_or_text(document, "")[0]).encode()
+    """One document as JSON; numpy's numbers and arrays become plain ones, other values that JSON does not know text."""
+    return json.dumps(document, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else plain_or_text(value, "")[0]
 
 
 def from_wire(payload: bytes) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def journal_folder(folder: Path) -> Path:
     return folder / "journal"
 
 
-def as_plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Convert numpy's numbers and arrays, which JSON does not know."""
     if hasattr(value, "tolist"):
         return value.tolist()
@@ -95,7 +95,7 @@ def as_plain(value: Any) -> Any:
 
 def to_line(name: str, document: Mapping[str, Any]) -> bytes:
     """One document as a line of JSON; numpy's numbers and arrays become plain ones."""
-    return json.dumps([name, document], default=as_plain).encode() + b"\n"
+    return json.dumps([name, document], default=_plain).encode() + b"\n"
 
 
 class Journal:

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # between two looks at what has come; Ctrl-C is heeded as fast
 ANSWER_S = 3.0  # so long a proxy may take to answer
+LAST_IMAGE_S = 60.0  # so long the last image of a scan is waited for
 
 
 def add(commands: Commands) -> None:
@@ -267,7 +268,7 @@ class _Viewer:
             The scan and its images, for ``--json``.
         """
         uid = ended.start["uid"]
-        last = [worker.wait() for worker in self._workers]
+        last = [worker.wait(ANSWER_S if self.runs.under_way else LAST_IMAGE_S) for worker in self._workers]
         self._view.flush()
         images = {one.method: one for one in last if one is not None and uid in one.source["raw_uids"]}
         scan = f"scan {ended.start.get('scan_id', '')} {uid[:8]}, {ended.stop.get('exit_status')}"
