@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,7 +130,7 @@ def watch_runs(catalog: Any, on_news: Callable[[str], None]) -> Iterator[None]:
             ends.callback(runs.disconnect)
             runs.child_created.add_callback(note_run)
             runs.child_metadata_updated.add_callback(note_run)
-            runs.start_in_thread()
+            _start(runs)
             events = subscribe_to_streams(
                 catalog, lambda update: on_news(update.run_uid), streams=None, run_filter=is_under_way
             )
@@ -139,6 +141,25 @@ def watch_runs(catalog: Any, on_news: Callable[[str], None]) -> Iterator[None]:
                 "docs/how-to/follow-a-scan-from-elsewhere"
             ) from error
         yield
+
+
+def _start(subscription: Any) -> None:
+    """Start a subscription, or raise why it does not; Tiled's own `start_in_thread` would wait for good."""
+    ended: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            subscription.start()
+        except Exception as error:
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    threading.Thread(target=work, name="server-news", daemon=True).start()
+    while not subscription._connected_event.wait(0.1):
+        if ended.done():
+            ended.result()
+            raise StorageError("it closes the connection")
 
 
 def _is_scan(update: Any) -> bool:
