@@ -42,7 +42,7 @@ class StorageError(CxgiError):
 
 # ---------------------------------------------------------------- optional packages
 
-EXTRAS = {"caproto": "epics", "epics": "epics", "spekpy": "spectra", "IPython": "session"}
+EXTRAS = {"caproto": "epics", "epics": "epics", "spekpy": "spectra", "IPython": "session", "zmq": "zmq"}
 
 
 def missing_extra(error: BaseException) -> CxgiError | None:

@@ -15,7 +15,21 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import CxgiError, missing_extra
-from . import align, catalog, check, convert, d_r, ioc, knife_edge, plan, quality, queue_profile, reconstruct, train
+from . import (
+    align,
+    catalog,
+    check,
+    convert,
+    d_r,
+    ioc,
+    knife_edge,
+    live,
+    plan,
+    quality,
+    queue_profile,
+    reconstruct,
+    train,
+)
 from ._options import Echo, Payload, plain, printable
 from .demo import command as demo
 
@@ -24,6 +38,7 @@ COMMANDS = (
     plan,
     catalog,
     reconstruct,
+    live,
     convert,
     quality,
     d_r,
@@ -52,7 +67,7 @@ def main(arguments: Sequence[str] | None = None, *, parser: argparse.ArgumentPar
         Exit status: 0 done, 2 the request cannot be met, 130 interrupted, 1 anything else.
     """
     options = (parser or build_parser()).parse_args(arguments)
-    echo: Echo = (lambda text: None) if options.json else (lambda text: print(printable(text)))
+    echo: Echo = (lambda text: None) if options.json else (lambda text: print(printable(text), flush=True))
     try:
         payload = _run(options, echo)
     except CxgiError as error:

@@ -13,6 +13,7 @@ from .shutter import Shutter
 from .stage import MaskStage
 
 ExportFormat = Literal["nexus", "hdf5", "csv", "tiff"]  # as of `catalog.export_run`
+PROXY_ADDRESS = r"^[\w.-]+:\d{1,5}$"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Beamline:
         Data folder of sessions with this beamline.
     export : str, optional
         Format of the file that such sessions write of each scan.
+    publish : str, optional
+        0MQ proxy to which such sessions publish their documents, ``host:port``.
     """
 
     stage: MaskStage
@@ -41,6 +44,7 @@ class Beamline:
     source: Any = None
     data: str | None = None
     export: ExportFormat | None = None
+    publish: str | None = None
 
     @property
     def board(self) -> Board:

@@ -24,6 +24,7 @@ from ..callbacks import (
     RunExport,
     ScanProgress,
 )
+from ..callbacks.zmq_documents import DocumentPublisher
 from ..catalog import (
     CatalogWriter,
     find_named_run,
@@ -435,6 +436,7 @@ def start(
     beamline: Beamline | str | Path | None = None,
     engine: RunEngine | None = None,
     export: Format | None = None,
+    publish: str | None = None,
 ) -> Session:
     """Start a session.
 
@@ -465,6 +467,9 @@ def start(
     export : {"nexus", "hdf5", "csv", "tiff"}, optional
         Write a file of each image scan at its end, as `export_run`, into the folder ``exports`` of the data folder
         (default: as the beamline file says, else none). An image is made and recorded if there is none yet.
+    publish : str, optional
+        Publish every document to a 0MQ proxy, ``host:port``, from where `cxgi live` follows scans (default: as the
+        beamline file says, else none).
 
     Raises
     ------
@@ -492,6 +497,8 @@ def start(
             seed=seed,
             time_scale=time_scale,
         )
+    publish = publish or beamline.publish
+    publisher = None if publish is None else DocumentPublisher(publish)  # first, as connecting takes a moment
     writer = prepare_writer(data if data is not None else beamline.data)
     folder = writer.folder
     if engine is None:
@@ -512,7 +519,7 @@ def start(
             workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
     exports = _make_export(writer, export or beamline.export)
     register_magics(engine)
-    others = [callback for callback in (bar, exports) if callback is not None]
+    others = [callback for callback in (bar, exports, publisher) if callback is not None]
     for callback in [references, *workers, *others]:
         engine.subscribe(callback)
     # Last: it would hold up all of the above. What an exported image needs is loaded too, not during a scan.

@@ -166,6 +166,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
             source=_make_device(file, EpicsSource, "source", file.config.source),
             data=file.config.data,
             export=file.config.export,
+            publish=file.config.publish,
         )
     except CxgiError as error:
         raise ConfigError(f"beamline file {file.path}: {error}") from error

@@ -1,0 +1,166 @@
+"""Runs under way, for who follows them from elsewhere: what journal and catalog have of them, and news of a server."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import CxgiError, StorageError
+from ..measurement.documents import cxgi_block
+from .journal import Document, journal_files, journal_folder, read_journal
+from .open import data_folder, data_location, is_server, open_catalog
+from .recovery import read_documents
+from .tiled_adapter import catalog_errors, short, silence_import_warnings
+
+logger = logging.getLogger(__name__)
+
+NEWEST = 3  # runs of the catalog among which one is looked for that a journal does not have
+
+
+class StoredRuns:
+    """What is stored of runs that may still be under way: their journals, which have every exposure, or the catalog.
+
+    The catalog is opened when it is needed. A folder that is not there has no runs.
+
+    Parameters
+    ----------
+    data : path or str, optional
+        Data folder or server, as in `open_catalog`.
+    """
+
+    def __init__(self, data: str | Path | None = None) -> None:
+        self.location = data_location(data) or data_folder()
+        self.folder = data_folder(data)
+        self._catalog: Any = None
+
+    @property
+    def catalog(self) -> Any:
+        """The catalog.
+
+        Raises
+        ------
+        CxgiError
+            If it cannot be opened.
+        """
+        if self._catalog is None:
+            self._catalog = open_catalog(self.location)
+        return self._catalog
+
+    def documents(self, uid: str) -> list[Document]:
+        """Read what is stored of a run by now; nothing if it is not known, or cannot be read (a warning says so)."""
+        journals = [self._read(path) for path in journal_files(journal_folder(self.folder)) if path.stem == uid]
+        in_journal = next(iter(journals), [])
+        return in_journal or self._ask(lambda: read_documents(self.catalog, uid)) or []
+
+    def run_of_descriptor(self, descriptor: str) -> str | None:
+        """Find the run that has a descriptor: in the journals, then among the newest runs of the catalog."""
+        for path in journal_files(journal_folder(self.folder)):
+            if _has_descriptor(self._read(path), descriptor):
+                return path.stem
+        newest = self._ask(lambda: [run.metadata["start"]["uid"] for run in self.catalog.values().tail(NEWEST)])
+        return next((uid for uid in newest or [] if _has_descriptor(self.documents(uid), descriptor)), None)
+
+    def scan_under_way(self) -> str | None:
+        """Find the newest image scan of the catalog, if it has not ended."""
+        from tiled.queries import Key
+
+        with catalog_errors():
+            newest = self.catalog.search(Key("cxgi.purpose") == "image").values().tail(1)
+        unfinished = [run.metadata["start"]["uid"] for run in newest if not run.metadata.get("stop")]
+        return unfinished[0] if unfinished else None
+
+    def _read(self, path: Path) -> list[Document]:
+        try:
+            return read_journal(path).documents
+        except OSError:  # the catalog has the whole run meanwhile
+            return []
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        if not (is_server(self.location) or self.folder.exists()):
+            return None
+        try:
+            with catalog_errors():
+                return question()
+        except CxgiError as error:
+            logger.warning("nothing can be read from %s (%s)", self.location, error)
+            return None
+
+
+def _has_descriptor(documents: list[Document], uid: str) -> bool:
+    return any(name == "descriptor" and document.get("uid") == uid for name, document in documents)
+
+
+# ---------------------------------------------------------------- news of a server
+
+
+@contextmanager
+def watch_runs(catalog: Any, on_news: Callable[[str], None]) -> Iterator[None]:
+    """Be told when a server has something new of a run: its beginning, exposures, its end.
+
+    Parameters
+    ----------
+    catalog : tiled container
+        On a server whose configuration has a ``streaming_cache``.
+    on_news : callable
+        Takes the uid of the run; called in threads of Tiled's.
+
+    Raises
+    ------
+    CxgiError
+        If the server has no such cache, or does not answer.
+    """
+    with silence_import_warnings():
+        from bluesky_tiled_plugins.streaming import subscribe_to_streams
+
+    def note_run(update: Any) -> None:
+        if _is_scan(update):
+            on_news(update.key)
+
+    def is_under_way(update: Any) -> bool:  # also runs of the last hour are told of
+        return _is_scan(update) and not catalog[update.key].metadata.get("stop")
+
+    with ExitStack() as ends:
+        try:
+            runs = catalog.subscribe()
+            ends.callback(runs.disconnect)
+            runs.child_created.add_callback(note_run)
+            runs.child_metadata_updated.add_callback(note_run)
+            _start(runs)
+            events = subscribe_to_streams(
+                catalog, lambda update: on_news(update.run_uid), streams=None, run_filter=is_under_way
+            )
+            ends.callback(events.disconnect)
+        except Exception as error:
+            raise StorageError(
+                f"the server does not stream ({short(error)}): its configuration needs a streaming_cache, see "
+                "docs/how-to/follow-a-scan-from-elsewhere"
+            ) from error
+        yield
+
+
+def _start(subscription: Any) -> None:
+    """Start a subscription, or raise why it does not; Tiled's own `start_in_thread` would wait for good."""
+    ended: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            subscription.start()
+        except Exception as error:
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    threading.Thread(target=work, name="server-news", daemon=True).start()
+    while not subscription._connected_event.wait(0.1):
+        if ended.done():
+            ended.result()
+            raise StorageError("it closes the connection")
+
+
+def _is_scan(update: Any) -> bool:
+    return "pattern_set" in cxgi_block(update.metadata.get("start") or {})
