@@ -191,8 +191,8 @@ class _Viewer:
         from ..callbacks.whole_runs import WholeRuns
 
         self.out, self._stored = out, stored
-        self._view, self._references = LiveView(out / "live.png"), ReferenceRuns()
-        options: dict[str, Any] = {"on_image": self._view.show, "references": self._references}
+        self._view, self._references, self._bar = LiveView(out / "live.png"), ReferenceRuns(), ScanProgress()
+        options: dict[str, Any] = {"on_image": self._show, "references": self._references}
         self._workers: list[LiveReconstruction] = [
             LiveCorrelation(**options),
             LiveCHMWCNN(**options),
@@ -201,10 +201,14 @@ class _Viewer:
         self._callbacks: list[Callable[[str, Mapping[str, Any]], None]] = [
             self._references,
             *self._workers,
-            ScanProgress(),
+            self._bar,
         ]
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self.runs = WholeRuns(self._take, stored, on_end=self._ended.put)
+
+    def _show(self, image: Reconstruction) -> None:
+        self._view.show(image)
+        self._bar.show(image)
 
     def _take(self, name: str, document: Mapping[str, Any]) -> None:
         if name == "start":
