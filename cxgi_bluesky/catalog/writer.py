@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 STOP_S = 10.0  # so long a RunEngine waits at the end of a run until the run can be read
+OPENED_S = 60.0  # so long the first run waits for a catalog that is being opened: seconds, many on a busy machine
 BEHIND_S = 0.5  # the same while the catalog is behind, so that a run nested in a scan does not delay the scan
 LINGER_S = 0.3  # exposures that come fast are handed to the catalog together
 END_S = 10.0  # so long a process waits at its end
@@ -129,8 +130,8 @@ class CatalogWriter:
     def begin(self, start: Mapping[str, Any]) -> Callback:
         """Begin a run: its journal is written at once, by the thread that calls, and the catalog soon after.
 
-        A catalog that is being opened is waited for, `STOP_S` seconds at most: what it imports holds up every thread of
-        the process, and no exposure shall be held up.
+        A catalog that is being opened is waited for, a minute at most: what it imports holds up every thread of the
+        process, and no exposure shall be held up; and a process that ends cannot open it any more.
 
         Returns
         -------
@@ -146,7 +147,9 @@ class CatalogWriter:
         make_plain = PlainDocuments(str(start["uid"]))
         start = make_plain("start", start)
         run = _Run(self, Journal(journal_folder(self.folder), start), start, make_plain)
-        self._ready.wait(STOP_S)
+        if not self._ready.wait(min(STOP_S, OPENED_S)):
+            logger.warning("the catalog is still being opened: the run begins then, or in %g s", OPENED_S - STOP_S)
+            self._ready.wait(max(OPENED_S - STOP_S, 0.0))
         self.put(lambda: run.take("start", start))
         return run
 

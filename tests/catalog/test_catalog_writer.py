@@ -151,8 +151,8 @@ def two_runs(RE, beamline):
 
 
 def test_scans_go_on_while_the_catalog_is_opened_and_it_has_them_then(RE, beamline, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "STOP_S", 0.1)
-    monkeypatch.setattr(writer, "BEHIND_S", 0.1)
+    for name in ("STOP_S", "OPENED_S", "BEHIND_S"):
+        monkeypatch.setattr(writer, name, 0.1)
     may_open = threading.Event()
     behind = CatalogWriter(None, tmp_path, opens=lambda: may_open.wait() and open_embedded(tmp_path, to_write=True))
     behind.open_behind()
@@ -161,6 +161,22 @@ def test_scans_go_on_while_the_catalog_is_opened_and_it_has_them_then(RE, beamli
     assert len(list((tmp_path / "journal").glob("*.jsonl"))) == 2
     may_open.set()
     assert [len(read_exposures(find_run(behind.catalog, uid))) for uid in uids] == [12, 12]
+
+
+def test_a_run_begins_when_a_catalog_that_is_slow_to_open_is_there(RE, beamline, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(writer, "STOP_S", 0.01)
+
+    def opens():
+        eventually(lambda: "the catalog is still being opened" in caplog.text, True)
+        return open_embedded(tmp_path, to_write=True)
+
+    behind = CatalogWriter(None, tmp_path, opens=opens)
+    behind.open_behind()
+    RE.subscribe(RunStore(behind))
+    RE.subscribe(lambda name, _: opened.append(behind._ready.is_set()) if name == "event" else None)
+    opened = []
+    RE(small_scan(beamline, 12, **ALONE))
+    assert set(opened) == {True}
 
 
 def test_a_catalog_that_cannot_be_opened_is_told_and_what_was_scanned_is_stored_when_it_can(
