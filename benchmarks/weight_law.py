@@ -74,7 +74,7 @@ def main() -> None:
                     scores.append(row)
                     terms.append(logs)
     table, matrix = np.array(scores), np.array(terms)
-    law = np.array(module._LAW)
+    law = np.array(module.LAW)
     if options.fit:
         from scipy.optimize import minimize
 

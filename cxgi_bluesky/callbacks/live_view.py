@@ -11,7 +11,8 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
-from ..reconstruction.result import Reconstruction, describe_psnr
+from ..reconstruction.drawing import PANEL_INCHES, draw_side_by_side
+from ..reconstruction.result import Reconstruction
 
 logger = logging.getLogger(__name__)
 
@@ -32,32 +33,6 @@ def _load_drawing() -> bool:
         logger.warning("live images cannot be drawn: matplotlib does not load (%s)", error)
         return False
     return True
-
-
-def draw(figure: Any, results: dict[str, Reconstruction], title: str = "") -> None:
-    """Draw reconstructions side by side into a matplotlib figure, with what they are made of.
-
-    Parameters
-    ----------
-    figure : matplotlib Figure
-        Cleared first.
-    results : dict of str to Reconstruction
-        By the name that stands above each; images of shape (n, n).
-    title : str, optional
-        Above all of them (default: none).
-    """
-    figure.clear()
-    axes = figure.subplots(1, max(1, len(results)), squeeze=False)[0]
-    for axis, (name, result) in zip(axes, results.items(), strict=False):
-        axis.imshow(result.image, cmap="gray", interpolation="nearest")
-        fraction = result.exposures / result.image.size
-        caution = "\nunlike the network's training" if result.unlike_training else ""
-        claim = f"\n{describe_psnr(result.quality)}" if "psnr_db" in result.quality else ""
-        text = f"{name}\n{result.exposures} patterns ({fraction:.1%}), {result.scale}{claim}{caution}"
-        axis.set_title(text, fontsize=9)
-        axis.set_xticks([])
-        axis.set_yticks([])
-    figure.suptitle(title, fontsize=10)
 
 
 class LiveView:
@@ -109,9 +84,9 @@ class LiveView:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(3.2 * len(self._results), 3.8), layout="constrained")
+        figure = Figure(figsize=(PANEL_INCHES[0] * len(self._results), PANEL_INCHES[1]), layout="constrained")
         FigureCanvasAgg(figure)
-        draw(figure, self._results)
+        draw_side_by_side(figure, self._results)
         temporary = self._file.with_suffix(".new.png")
         figure.savefig(temporary, dpi=100)
         temporary.replace(self._file)
@@ -144,5 +119,5 @@ class LiveView:
             if not self._window_is_old:
                 return
             self._window_is_old, results = False, dict(self._results)
-        draw(self._window, results)
+        draw_side_by_side(self._window, results)
         self._window.canvas.draw_idle()

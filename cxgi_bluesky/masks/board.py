@@ -205,6 +205,11 @@ class MaskBoard(TiledBoard):
             raise ConfigError(f"columns {self.columns} of board {self.name!r} must be at least 1")
         self._check_cells_beside_patterns()
 
+    def __repr__(self) -> str:
+        of_pixels = f"{len(self.pattern_index)} patterns of {self.size} x {self.size} pixels of {self.pixel_um:g} um"
+        mirrored = ", mirrored" if self.mirrored else ""
+        return f"MaskBoard({self.name!r}: {of_pixels}, {self.metal}, D_r {self.d_r:g}{mirrored})"
+
     def _check_cells_beside_patterns(self) -> None:
         fiducials = [(f"fiducial {number}", cell) for number, cell in enumerate(self.fiducials)]
         taken: dict[tuple[int, int], str] = {}

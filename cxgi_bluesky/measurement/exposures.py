@@ -280,6 +280,7 @@ class Exposures:
                 "dark_subtracted": dark,
                 "drift_rms": drift.rms,
                 "d_r_measured": self.estimate_d_r(dark=dark),
+                "pixel_um": None if self.metadata.board is None else self.metadata.board.pixel_um,
             },
         )
 

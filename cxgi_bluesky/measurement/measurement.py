@@ -38,6 +38,7 @@ from .coefficients import (
     scale_factor,
 )
 from .exposures import Exposures
+from .normalization import describe_source
 from .reference import calibrated_buckets, with_incident, with_reference
 
 if TYPE_CHECKING:
@@ -117,6 +118,13 @@ class Measurement:
 
     def __len__(self) -> int:
         return len(self.pattern_index)
+
+    def __repr__(self) -> str:
+        sigma = f"sigma {np.median(self.sigma):.3g} ({self.sigma_origin})"
+        return (
+            f"Measurement({len(self)} of {self.size**2} patterns ({self.fraction:.1%}) of {self.size} x {self.size}, "
+            f"scale {self.scale}, {sigma}{describe_source(self.source)})"
+        )
 
     @property
     def fraction(self) -> float:

@@ -32,6 +32,20 @@ def count_reasons(reasons: Mapping[int, str]) -> str:
     return ", ".join(f"{reason} ({names.count(reason)})" for reason in sorted(set(names)))
 
 
+def describe_source(source: Mapping[str, Any]) -> str:
+    """Say in a few words where a measurement came from, and how much was left out; begins with a comma.
+
+    Parameters
+    ----------
+    source : mapping
+        Of a measurement.
+    """
+    runs = " and ".join(uid[:8] for uid in source.get("raw_uids", ()))
+    left_out = len(source.get("left_out", ()))
+    where = f", run {runs}" if runs else f", file {source['file']}" if "file" in source else ""
+    return where + (f", {left_out} left out" if left_out else "")
+
+
 def mean_bucket(stream: Mapping[int, Exposure]) -> tuple[float, float]:
     """Mean bucket, and the standard error of that mean.
 

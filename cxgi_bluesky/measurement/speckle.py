@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import MeasurementError
 from ..masks.speckle_set import BASIS, Patterns, SpeckleSet
 from .exposures import Exposures
+from .normalization import describe_source
 from .reference import dark_level
 
 Array = NDArray[np.float64]
@@ -68,6 +69,10 @@ class SpeckleMeasurement:
 
     def __len__(self) -> int:
         return len(self.pattern_index)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.patterns.shape[1:]))
+        return f"SpeckleMeasurement({len(self)} recorded patterns of {shape}{describe_source(self.source)})"
 
     def first(self, count: int) -> SpeckleMeasurement:
         """The first exposures alone, in the order of measurement."""

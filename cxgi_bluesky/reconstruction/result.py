@@ -49,7 +49,7 @@ class Reconstruction:
         `unmeasured_share` (of the image's power, how much lies in patterns that were not measured) and
         `residual_lines` (the fields of each `ResidualLine`: what the image has lost although the data hold it).
     source : dict
-        Where the measurement came from.
+        Where the measurement came from; `pixel_um`, where it is known, is the pixel size at the object.
     pattern_index : ndarray of int, shape (M,), optional
         The patterns that it was made from.
     uncertainty : ndarray, shape (n, n), optional
@@ -68,6 +68,11 @@ class Reconstruction:
     pattern_index: NDArray[np.int64] | None = None
     uncertainty: NDArray[Any] | None = None
     uncertainty_kind: str | None = None
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.image.shape))
+        mark = f", {self.mark}" if self.mark else ""
+        return f"Reconstruction({self.method}, {self.exposures} patterns of {shape}, scale {self.scale}{mark})"
 
     @property
     def supported(self) -> bool:
@@ -141,6 +146,18 @@ class Reconstruction:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Show the summary in IPython, in place of the arrays."""
         printer.text("\n".join(self.summary()))
+
+    def _repr_png_(self) -> bytes:
+        """Show the image, with scale bar, uncertainty and verdict, where a console can show pictures."""
+        from .drawing import render_png
+
+        return render_png(self)
+
+    def _repr_html_(self) -> str:
+        """Show image and summary in a notebook."""
+        from .drawing import render_html
+
+        return render_html(self)
 
     def _verdict_lines(self) -> Iterator[str]:
         """What the patterns that were held back, and those outside the set, say of the image."""

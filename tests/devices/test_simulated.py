@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from IPython.lib.pretty import pretty
 from ophyd.utils import LimitError
 
 from cxgi_bluesky.devices.shutter import ShutterError
@@ -167,3 +168,13 @@ def test_object_moves_out_and_in(beamline):
     assert beamline.simulation.current_pa() > inside
     beamline.object_stage.set("in").wait(timeout=PATIENCE_S)
     assert np.isclose(beamline.simulation.current_pa(), inside)
+
+
+def test_a_person_sees_what_a_device_reads_and_how_it_is_set(beamline, monkeypatch):
+    for device in beamline.all_devices:
+        lines = pretty(device).splitlines()
+        assert 2 <= len(lines) <= 5
+        assert lines[0].startswith(f"{device.name}: ")
+    assert pretty(beamline.shutter).splitlines()[1] == "  state closed, open_s 0, openings 0"
+    monkeypatch.setattr(beamline.shutter, "read", lambda: 1 / 0)
+    assert "cannot be read (ZeroDivisionError" in pretty(beamline.shutter)

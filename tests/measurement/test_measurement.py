@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -210,3 +212,10 @@ def test_missing_and_binary_files(tmp_path):
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x01" * 20)
     with pytest.raises(CxgiError, match="cannot be read"):
         Measurement.from_csv(tmp_path / "b.csv", size=SIZE, coding="signed")
+
+
+def test_a_measurement_is_shown_in_one_line():
+    m = Measurement.from_buckets(4, np.arange(8), np.arange(8.0) + 1, coding="signed", sigma=np.full(8, 0.25))
+    assert repr(m) == "Measurement(8 of 16 patterns (50.0%) of 4 x 4, scale relative, sigma 0.25 (given))"
+    cut = replace(m, source={"raw_uids": ["abcdefgh1", "12345678a"], "left_out": [3, 4]})
+    assert repr(cut).endswith("(given), run abcdefgh and 12345678, 2 left out)")

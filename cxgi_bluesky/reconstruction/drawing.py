@@ -1,0 +1,151 @@
+"""Pictures of reconstructions for people: with a scale bar, the uncertainty, and what the data say of the image."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .result import Reconstruction
+
+BAR_SHARE = 0.3  # of the image's width, at most
+PANEL_INCHES = (3.3, 3.7)
+WARNING_COLOUR = "#b3261e"
+
+
+def round_length(longest: float) -> float:
+    """Return the longest of 1, 2, 5, 10, 20, ... that is not longer.
+
+    Parameters
+    ----------
+    longest : float
+        Above 0, in any unit.
+    """
+    power = 10.0 ** math.floor(math.log10(longest))
+    return next(step * power for step in (5, 2, 1) if step * power <= longest * (1 + 1e-9))
+
+
+def draw_scale_bar(axis: Axes, size: int, pixel_um: float | None) -> None:
+    """Draw a bar of round length below an image, so that it covers nothing of it.
+
+    Parameters
+    ----------
+    axis : matplotlib Axes
+        Of the image.
+    size : int
+        Pixels per side n.
+    pixel_um : float or None
+        Pixel size at the object (um); None: the bar counts pixels.
+    """
+    pixel, unit = (pixel_um, "µm") if pixel_um else (1.0, "pixels")
+    length = round_length(BAR_SHARE * size * pixel)
+    text = f"{length / 1000:g} mm" if unit == "µm" and length >= 1000 else f"{length:g} {unit}"
+    share = length / pixel / size
+    words: dict[str, Any] = {"transform": axis.transAxes, "clip_on": False}
+    axis.plot((0, share), (-0.035, -0.035), color="black", linewidth=2.5, solid_capstyle="butt", **words)
+    axis.text(share + 0.02, -0.035, text, va="center", fontsize=8, **words)
+
+
+def draw_reconstruction(axis: Axes, result: Reconstruction, title: str) -> None:
+    """Draw an image into an axis: grey values with their bar, scale bar, and what the data say of it in the title.
+
+    Parameters
+    ----------
+    axis : matplotlib Axes
+    result : Reconstruction
+        Image of shape (n, n).
+    title : str
+        First line of the title.
+    """
+    from .result import describe_psnr
+
+    _draw_map(axis, result.image, "gray", result.source.get("pixel_um"))
+    lines = [title, f"{result.exposures} patterns ({result.exposures / result.image.size:.1%}), {result.scale}"]
+    if "psnr_db" in result.quality:
+        lines.append(describe_psnr(result.quality))
+    unlike = "unlike the network's training" if result.unlike_training else None
+    warnings = [warning for warning in (result.mark, unlike) if warning]
+    colour = WARNING_COLOUR if warnings else "black"
+    axis.set_title("\n".join([*lines, *warnings]), fontsize=9, color=colour)
+
+
+def _draw_map(axis: Axes, image: Any, colours: str, pixel_um: float | None) -> None:
+    finite = image[np.isfinite(image)]
+    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
+    drawn = axis.imshow(image, cmap=colours, interpolation="nearest", vmin=low, vmax=max(high, low + 1e-12))
+    axis.set_xticks([])
+    axis.set_yticks([])
+    bar = axis.figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.03)
+    bar.ax.tick_params(labelsize=7)
+    bar.outline.set_visible(False)
+    draw_scale_bar(axis, len(image), pixel_um)
+
+
+def draw_side_by_side(figure: Figure, results: Mapping[str, Reconstruction], title: str = "") -> None:
+    """Draw reconstructions side by side into a figure.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        Cleared first.
+    results : mapping of str to Reconstruction
+        By the name that stands above each; images of shape (n, n).
+    title : str, optional
+        Above all of them (default: none).
+    """
+    figure.clear()
+    axes = figure.subplots(1, max(1, len(results)), squeeze=False)[0]
+    for axis, (name, result) in zip(axes, results.items(), strict=False):
+        draw_reconstruction(axis, result, name)
+    figure.suptitle(title, fontsize=10)
+
+
+def render_png(result: Reconstruction, *, dpi: int = 100) -> bytes:
+    """Render a reconstruction as a PNG: the image, and beside it the uncertainty of its pixels where that is known.
+
+    Parameters
+    ----------
+    result : Reconstruction
+        Image of shape (n, n).
+    dpi : int, optional
+        Dots per inch of panels of 3.3 x 3.7 inches (default 100).
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = 1 if result.uncertainty is None else 2
+    figure = Figure(figsize=(PANEL_INCHES[0] * panels, PANEL_INCHES[1]), layout="constrained", dpi=dpi)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    draw_reconstruction(axes[0], result, result.method)
+    if result.uncertainty is not None:
+        _draw_map(axes[1], result.uncertainty, "magma", result.source.get("pixel_um"))
+        what = {"noise": "from the noise alone", "error": "of its whole error"}.get(result.uncertainty_kind or "", "")
+        axes[1].set_title(f"uncertainty of each pixel\none standard deviation\n{what}".rstrip(), fontsize=9)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def render_html(result: Reconstruction) -> str:
+    """Render a reconstruction for a notebook: its picture and the sentences of its summary.
+
+    Parameters
+    ----------
+    result : Reconstruction
+        Image of shape (n, n).
+    """
+    sentences = result.summary()
+    described = html.escape(f"Image by {'; '.join(sentences[:2])}", quote=True)
+    picture = base64.b64encode(render_png(result)).decode()
+    lines = "".join(f"<div>{html.escape(sentence)}</div>" for sentence in sentences)
+    return f'<img src="data:image/png;base64,{picture}" alt="{described}"/>{lines}'
