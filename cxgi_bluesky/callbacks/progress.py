@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from ..measurement.documents import EventRows, cxgi_block
 from ..measurement.per_run import Callback, PerRun
-from ..reconstruction.result import Reconstruction, describe_psnr
+from ..reconstruction.result import Reconstruction
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class ScanProgress:
         ----------
         image : Reconstruction
         """
-        if "psnr_db" in image.quality:
-            self._psnr |= dict.fromkeys(image.source.get("raw_uids", ()), f", {describe_psnr(image.quality)}")
+        if image.psnr_claim is not None:
+            self._psnr |= dict.fromkeys(image.source.get("raw_uids", ()), f", {image.psnr_claim}")
 
     def _begin(self, start: Mapping[str, Any]) -> Callback | None:
         return _Bar(start, self._stream or sys.stderr, self._psnr) if "pattern_set" in cxgi_block(start) else None

@@ -66,12 +66,10 @@ def draw_reconstruction(axis: Axes, result: Reconstruction, title: str) -> None:
     title : str
         First line of the title.
     """
-    from .result import describe_psnr
-
     _draw_map(axis, result.image, "gray", result.source.get("pixel_um"))
     lines = [title, f"{result.exposures} patterns ({result.exposures / result.image.size:.1%}), {result.scale}"]
-    if "psnr_db" in result.quality:
-        lines.append(describe_psnr(result.quality))
+    if result.psnr_claim is not None:
+        lines.append(result.psnr_claim)
     unlike = "unlike the network's training" if result.unlike_training else None
     warnings = [warning for warning in (result.mark, unlike) if warning]
     colour = WARNING_COLOUR if warnings else "black"

@@ -96,6 +96,14 @@ class Reconstruction:
         return PREDICTS_NOTHING if predicts_nothing(score) else NOT_SCORED
 
     @property
+    def psnr_claim(self) -> str | None:
+        """What validation patterns say of its PSNR; None where there were none."""
+        q = self.quality
+        if "psnr_db" not in q:
+            return None
+        return f"PSNR {q['psnr_db']:.1f} dB ({q['psnr_low_db']:.1f} to {q['psnr_high_db']:.1f}, 68 %)"
+
+    @property
     def cautions(self) -> tuple[str, ...]:
         """In what the measurement is unlike any that the method was made for, and what its patterns leave open."""
         return (*self.unlike_training, *self.sampling_gaps)
@@ -190,9 +198,9 @@ class Reconstruction:
 
     def _psnr_lines(self) -> Iterator[str]:
         """What the validation patterns say of the PSNR."""
-        if "psnr_db" in self.quality:
+        if self.psnr_claim is not None:
             of_range = "" if self.scale == "transmission" else ", of the image's own range"
-            yield f"without a truth: {describe_psnr(self.quality)}{of_range}"
+            yield f"without a truth: {self.psnr_claim}{of_range}"
 
     def _residual_sentences(self) -> Iterator[str]:
         """What was looked for in the residual and found there, the same order as in the picture of it."""
@@ -280,17 +288,6 @@ class Reconstruction:
         except OSError as error:
             raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
         return path
-
-
-def describe_psnr(quality: Mapping[str, Any]) -> str:
-    """Say what validation patterns say of an image's PSNR.
-
-    Parameters
-    ----------
-    quality : mapping
-        Of a `Reconstruction`, with ``psnr_db`` and its bounds.
-    """
-    return f"PSNR {quality['psnr_db']:.1f} dB ({quality['psnr_low_db']:.1f} to {quality['psnr_high_db']:.1f}, 68 %)"
 
 
 def describe_residual_line(line: Mapping[str, Any]) -> str:
