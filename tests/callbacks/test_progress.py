@@ -12,10 +12,12 @@ import subprocess
 import sys
 import termios
 import textwrap
-from types import SimpleNamespace
+
+import numpy as np
 
 from cxgi_bluesky.callbacks import ScanProgress
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+from cxgi_bluesky.reconstruction.result import Reconstruction
 from tests.conftest import ALONE, QUIET, small_board, small_scan
 
 SCAN = """
@@ -80,7 +82,8 @@ def test_the_psnr_of_a_scans_own_image_stands_in_its_bar(RE):
 
     def show(name, document):
         for uid, quality in (("another", {**known, "psnr_db": 9.0}), (document["run_start"], known)):
-            bar.show(SimpleNamespace(source={"raw_uids": [uid]}, quality=quality))
+            source = {"raw_uids": [uid]}
+            bar.show(Reconstruction(np.zeros((8, 8)), "relative", "tv", {}, 0.0, 24, quality=quality, source=source))
 
     RE.subscribe(bar)
     RE.subscribe(show, "descriptor")
