@@ -28,6 +28,7 @@ from . import (
     quality,
     queue_profile,
     reconstruct,
+    session,
     train,
 )
 from ._options import Echo, Payload, plain, printable
@@ -35,6 +36,7 @@ from .demo import command as demo
 
 COMMANDS = (
     demo,
+    session,
     plan,
     catalog,
     reconstruct,

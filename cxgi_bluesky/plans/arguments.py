@@ -33,7 +33,8 @@ _Arguments = ParamSpec("_Arguments")
 def for_queues(plan: Callable[_Arguments, MsgGenerator[Any]]) -> Callable[_Arguments, MsgGenerator[Any]]:
     """Let queues take a plan (a decorator): annotations that resolve, devices by name, and devices that are checked.
 
-    The plan that is made raises `CxgiError`, before anything moves, for a device of another kind than annotated.
+    The plan that is made raises `CxgiError`, before anything moves, for a device of another kind than annotated, and
+    for arguments that it does not have, or lacks.
     """
     hints = get_type_hints(plan)
     kinds = {name: kind for name, hint in hints.items() if (kind := _device_class(hint)) is not None}
@@ -41,7 +42,11 @@ def for_queues(plan: Callable[_Arguments, MsgGenerator[Any]]) -> Callable[_Argum
 
     @wraps(plan)
     def run_checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> MsgGenerator[Any]:
-        _check_devices(kinds, signature.bind(*args, **kwargs).arguments)
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise ConfigError(f"{plan.__name__}: {error}; it takes {', '.join(signature.parameters)}") from error
+        _check_devices(kinds, given)
         return (yield from plan(*args, **kwargs))
 
     seen = {name: _as_carried(hint) for name, hint in hints.items()}

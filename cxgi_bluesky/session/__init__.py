@@ -7,8 +7,10 @@
     s.RE(s.plans.hadamard_scan(*s.devices, board=s.board, pattern_set=s.pattern_set(0.1875), exposure_s=1.0))
     s.reconstruct()
 
-Importing this starts nothing; `start` does.
+Importing this starts nothing; `start` does. ``session.furnish_console(s)``, in IPython or a file of its profile, adds
+what ``cxgi session`` has: names to type, ``%cxgi``, tables, a baseline, a log file.
 """
 
+from .console import furnish_console as furnish_console
 from .session import Session as Session
 from .session import start as start

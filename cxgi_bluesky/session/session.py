@@ -35,6 +35,7 @@ from ..catalog import (
     read_exposures_of_kind,
     read_whole_scan,
     recover_journals,
+    waiting_runs,
 )
 from ..catalog.export import FORMATS, Format
 from ..devices.beamline import Beamline
@@ -78,6 +79,8 @@ class Session:
     view : LiveView, optional
     exports : RunExport, optional
         Writes a file of each scan (advisory).
+    origin : str
+        Where the devices come from, for people.
     """
 
     RE: RunEngine
@@ -89,6 +92,34 @@ class Session:
     references: ReferenceRuns = field(default_factory=ReferenceRuns)
     plans: ModuleType = plans
     exports: RunExport | None = None
+    origin: str = "devices of your own"
+
+    def __repr__(self) -> str:
+        devices = [device.name for device in self.beamline.all_devices]
+        missing = [f"no {name}" for name in ("object_stage", "knife", "source") if getattr(self.beamline, name) is None]
+        methods = ", ".join(worker.method for worker in self.live)
+        images = f"live by {methods}, in {self.folder / 'live.png'}" if methods else "none while a scan runs"
+        lines = [
+            f"beamline  {self.origin}",
+            f"board     {self.board!r}",
+            f"devices   {', '.join([*devices, *missing])}",
+            f"runs      {self.folder}: {self._describe_runs()}",
+            f"images    {images}",
+        ]
+        return "\n".join(lines)
+
+    def _describe_runs(self) -> str:
+        """Say what the index knows, which does not wait for the catalog."""
+        newest = self.writer.index.newest(1)
+        waiting = len(waiting_runs(self.folder))
+        if newest is None:
+            text = "none listed yet"
+        elif not newest[0]:
+            text = "none yet"
+        else:
+            start = newest[0][0].start
+            text = f"{newest[1]} runs, the last {start.get('scan_id', '')} ({start.get('plan_name', 'unnamed')})"
+        return text + (f"; {waiting} wait to be recovered" if waiting else "")
 
     @property
     def catalog(self) -> Any:
@@ -485,10 +516,14 @@ def start(
         with name_missing_extra():
             from ..devices.config.load import load_beamline
 
+        origin = f"beamline file {beamline}"
         beamline = load_beamline(beamline)
-    elif beamline is None:
+    elif beamline is not None:
+        origin = Session.origin
+    else:
         from ..devices.simulated.beamline import simulated_beamline
 
+        origin = f"simulated beamline, object {object_name}"
         beamline = simulated_beamline(
             board,
             object_name,
@@ -526,7 +561,7 @@ def start(
     default = find_method(default_method("hadamard" if isinstance(beamline.board, MaskBoard) else "speckle"))
     loads = [worker.load for worker in workers] + ([] if exports is None else [lambda: default.warm_up({})])
     writer.open_behind(*loads)
-    return Session(engine, writer, beamline, folder, workers, view, references, exports=exports)
+    return Session(engine, writer, beamline, folder, workers, view, references, exports=exports, origin=origin)
 
 
 def _make_export(writer: CatalogWriter, file_format: Format | None) -> RunExport | None:

@@ -1,0 +1,264 @@
+"""A session at an IPython console: names to type, ``%cxgi``, a table of each scan, a log file, short errors."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import shlex
+import sys
+from collections.abc import Callable
+from functools import partial
+from logging.handlers import RotatingFileHandler
+from typing import Any
+
+from bluesky.utils import RunEngineInterrupted
+
+from .. import __version__, plans
+from ..devices.shutter import CLOSED
+from ..errors import ConfigError, CxgiError, name_missing_extra
+from .run_engine import register_magics
+from .session import Session
+
+LOGGERS = ("bluesky", "ophyd", "cxgi_bluesky")
+LOG_BYTES, LOG_FILES = 5_000_000, 5
+GREETING = """\
+cxgi_bluesky {version}
+{session}
+
+RE(scan(0.1875, exposure_s=1))   one image, as does %cxgi scan 0.1875 exposure_s=1
+reconstruct()                    the last scan; reconstruct(method="ch-mwcnn"), by the network
+%cxgi                            all scans; scan? shows what one takes; s shows this again
+Ctrl-C twice                     pauses a scan and closes the shutter
+"""
+PAUSED = """
+PAUSED: {shutter}. Type one of
+  RE.resume()         go on: the interrupted exposure is repeated
+  RE.stop()           end the scan here; what was measured is stored
+  RE.abort("reason")  the same, marked as aborted; resume_scan() can complete it later
+""".strip("\n")
+
+
+class Catalog:
+    """A session's catalog as a name of its own: whoever uses it waits until it is open."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session.catalog, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._session.catalog[key]
+
+    def __len__(self) -> int:
+        return len(self._session.catalog)
+
+    def __repr__(self) -> str:
+        return repr(self._session.catalog)
+
+
+def list_names(session: Session) -> dict[str, Any]:
+    """List what a console has as names of its own: RE, catalog, devices, scans with the devices filled in.
+
+    Parameters
+    ----------
+    session : Session
+    """
+    import bluesky.plan_stubs as bps
+    import bluesky.plans as bp
+
+    devices = {device.name: device for device in session.beamline.all_devices}
+    return {
+        **devices,
+        **list_scans(session),
+        "s": session,
+        "RE": session.RE,
+        "catalog": Catalog(session),
+        "board": session.board,
+        "reconstruct": session.reconstruct,
+        "plans": plans,
+        "bp": bp,
+        "bps": bps,
+    }
+
+
+def list_scans(session: Session) -> dict[str, Callable[..., Any]]:
+    """List the plans of this beamline, with its devices filled in, by the names under which they are typed.
+
+    Parameters
+    ----------
+    session : Session
+    """
+    scans: dict[str, Callable[..., Any]] = {
+        "scan": session.scan,
+        "adaptive_scan": session.adaptive_scan,
+        "resume_scan": session.resume_scan,
+        "reference_scan": session.reference_scan,
+        "dark_scan": partial(plans.dark_scan, session.shutter, session.diode),
+        "metal_scan": partial(plans.metal_scan, *session.devices, board=session.board),
+        "align_board": session.align_board,
+    }
+    if session.knife is not None:
+        scans["knife_edge_scan"] = partial(plans.knife_edge_scan, session.knife, session.shutter, session.diode)
+    return scans
+
+
+def run_line(session: Session, line: str) -> Any:
+    """Run a scan by its name, as ``%cxgi`` does: ``scan 0.1875 exposure_s=1 md.sample=gold``.
+
+    Parameters
+    ----------
+    session : Session
+    line : str
+        Name of a scan of `list_scans`, values, and options NAME=VALUE; a name with a dot is a key of an option. What is
+        no number, list, True, False or None is text.
+
+    Returns
+    -------
+    What the RunEngine returns: the uids of the runs; for an empty line nothing.
+
+    Raises
+    ------
+    CxgiError
+        For an unknown scan, or values that are none of its own.
+    """
+    scans = list_scans(session)
+    if not line.strip():
+        for name, scan in scans.items():
+            print(f"{name:16} {_first_line(scan)}")
+        print("%cxgi scan 0.2 exposure_s=1 md.sample=gold does RE(scan(0.2, exposure_s=1, md={'sample': 'gold'}))")
+        return None
+    try:
+        name, *words = shlex.split(line)
+    except ValueError as error:
+        raise ConfigError(f"%cxgi {line}: {error}: close the quotes") from error
+    if name not in scans:
+        raise ConfigError(f"%cxgi {name}: there is no such scan: give one of {', '.join(scans)}")
+    values: list[Any] = []
+    options: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            values.append(_value(word))
+        elif "." in key:
+            option, inner = key.split(".", 1)
+            options.setdefault(option, {})[inner] = _value(text)
+        else:
+            options[key] = _value(text)
+    try:
+        plan = scans[name](*values, **options)
+    except TypeError as error:  # too many values
+        raise ConfigError(f"%cxgi {line}: {error}: {name}? shows what it takes") from error
+    return session.RE(plan)
+
+
+def _first_line(scan: Callable[..., Any]) -> str:
+    function = scan.func if isinstance(scan, partial) else scan
+    return (function.__doc__ or "").splitlines()[0].partition(": ``")[0]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+# ---------------------------------------------------------------- in IPython
+
+
+def furnish_console(session: Session, shell: Any = None) -> dict[str, Any]:
+    """Furnish a console for a session: names, ``%cxgi``, a table of each scan, baseline, log file, short errors.
+
+    Every run gets a stream ``baseline`` of all devices but the detector, read at its begin and its end. The log of
+    bluesky, ophyd and this package goes to ``logs/session.log`` of the data folder, 5 files of 5 MB.
+
+    Parameters
+    ----------
+    session : Session
+    shell : InteractiveShell, optional
+        IPython's (default: the one that runs; in a script none, which then gets the names alone).
+
+    Returns
+    -------
+    dict
+        The names, by which scripts can have them too.
+    """
+    from bluesky.callbacks.best_effort import BestEffortCallback
+    from bluesky.preprocessors import SupplementalData
+
+    names = list_names(session)
+    table = BestEffortCallback()
+    table.disable_plots()
+    table.disable_baseline()
+    session.RE.subscribe(table)
+    others = [device for device in session.beamline.all_devices if device is not session.diode]
+    session.RE.preprocessors.append(SupplementalData(baseline=others))
+    _keep_log(session)
+    if shell is None and "IPython" in sys.modules:
+        shell = sys.modules["IPython"].get_ipython()
+    if shell is not None:
+        shell.push(names, interactive=False)
+        shell.register_magic_function(_magic_of(session), magic_name="cxgi")
+        shell.set_custom_exc((RunEngineInterrupted, CxgiError), partial(_show_in_short, session))
+    return names
+
+
+def _magic_of(session: Session) -> Callable[[str], Any]:
+    def cxgi(line: str) -> Any:
+        """Run a scan by its name: ``%cxgi scan 0.1875 exposure_s=1 md.sample=gold``; ``%cxgi`` lists them."""
+        return run_line(session, line)
+
+    return cxgi
+
+
+def _keep_log(session: Session) -> None:
+    path = session.folder / "logs" / "session.log"
+    path.parent.mkdir(exist_ok=True)
+    file = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8", delay=True)
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
+        logger.addHandler(file)
+        if logging.lastResort is not None:  # warnings still go to the terminal
+            logger.addHandler(logging.lastResort)
+
+
+def _show_in_short(session: Session, shell: Any, kind: type, error: BaseException, _: Any, **options: Any) -> None:
+    """Show an interruption as what can be typed next, and an error of this package as its one line."""
+    if not isinstance(error, RunEngineInterrupted):
+        print(f"{kind.__name__}: {error}", file=sys.stderr)
+        return
+    if session.RE.state != "paused":
+        print("INTERRUPTED: the scan has ended; what was measured is stored", file=sys.stderr)
+        return
+    try:
+        state = session.shutter.state.get()
+    except Exception as problem:
+        state = f"unknown ({problem})"
+    closed = "the shutter is closed" if state == CLOSED else f"THE SHUTTER IS {state.upper()}: CLOSE IT"
+    print(PAUSED.format(shutter=closed), file=sys.stderr)
+
+
+def start_console(session: Session) -> None:
+    """Run IPython with a furnished session, until it is left.
+
+    Parameters
+    ----------
+    session : Session
+
+    Raises
+    ------
+    CxgiError
+        Without IPython.
+    """
+    with name_missing_extra():
+        from IPython.terminal.ipapp import TerminalIPythonApp
+
+    app = TerminalIPythonApp.instance(display_banner=False)
+    app.initialize([])
+    register_magics(session.RE)
+    furnish_console(session, app.shell)
+    print(GREETING.format(version=__version__, session=session))
+    app.start()
