@@ -1,4 +1,4 @@
-"""An image that updates while the scan runs: a file always, a window where there is a display."""
+"""A scan as it runs: its images, buckets and quality, in a file always, in a window where there is a display."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
-from ..reconstruction.drawing import PANEL_INCHES, draw_side_by_side
+from ..measurement.documents import EventRows, cxgi_block
+from ..measurement.per_run import Callback, PerRun
+from ..reconstruction.drawing import PANEL_INCHES, draw_reconstruction
 from ..reconstruction.result import Reconstruction
 
 logger = logging.getLogger(__name__)
@@ -35,8 +39,106 @@ def _load_drawing() -> bool:
     return True
 
 
+@dataclass
+class ScanRecord:
+    """What the window shows of a scan beside its images.
+
+    Attributes
+    ----------
+    title : str
+        Number, uid and sample.
+    total : int
+        Patterns that it is to expose.
+    exposure_s : float or None
+        Exposure time (s).
+    unit : str
+        Of the buckets.
+    buckets : list of float
+        Of each exposure of a pattern.
+    done : set of int
+        Patterns that were exposed.
+    began, newest : float
+        Time of the first and the newest exposure (s since 1970).
+    quality : list of (int, float, float, float)
+        Exposures of an image, its PSNR without a truth, and the bounds of that (dB).
+    end : str or None
+        How the scan ended.
+    """
+
+    title: str
+    total: int
+    exposure_s: float | None
+    unit: str = ""
+    buckets: list[float] = field(default_factory=list)
+    done: set[int] = field(default_factory=set)
+    began: float = 0.0
+    newest: float = 0.0
+    quality: list[tuple[int, float, float, float]] = field(default_factory=list)
+    end: str | None = None
+
+    def describe(self) -> str:
+        """Say how far the scan is, and the time and exposure that are left; moves count as they have taken so far."""
+        done = len(self.done)
+        text = f"{self.title}: {done} of {self.total} patterns"
+        if self.end is not None:
+            return f"{text}, {self.end}"
+        left = self.total - done
+        if done > 1 and left > 0:
+            text += f", {_duration((self.newest - self.began) / (done - 1) * left)} left"
+            if self.exposure_s is not None:
+                text += f", {_duration(left * self.exposure_s)} of it exposure"
+        return text
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def draw_scan(figure: Any, results: Mapping[str, Reconstruction], scan: ScanRecord | None, note: str = "") -> None:
+    """Draw the images of a scan side by side, and below them its buckets, and the PSNR if it is known.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        Cleared first.
+    results : mapping of str to Reconstruction
+        By the name that stands above each; images of shape (n, n).
+    scan : ScanRecord or None
+        Without one the images stand alone.
+    note : str, optional
+        A second line of the title (default: none).
+    """
+    figure.clear()
+    buckets = [] if scan is None else list(scan.buckets)  # the RunEngine's thread may add to them
+    panels = figure.subfigures(2, 1, height_ratios=(3, 1.3)) if buckets else [figure]
+    axes = panels[0].subplots(1, max(1, len(results)), squeeze=False)[0]
+    for axis, (name, result) in zip(axes, results.items(), strict=False):
+        draw_reconstruction(axis, result, name)
+    for axis in axes[len(results) :]:
+        axis.set_axis_off()
+    if scan is None:
+        return
+    figure.suptitle("\n".join(filter(None, (scan.describe(), note))), fontsize=10)
+    if buckets:
+        quality = list(scan.quality)
+        columns = panels[1].subplots(1, 2 if quality else 1, squeeze=False)[0]
+        columns[0].plot(range(1, len(buckets) + 1), buckets, ".", markersize=2, color="0.2")
+        columns[0].set(xlabel="exposure", ylabel=f"bucket ({scan.unit})" if scan.unit else "bucket")
+        if quality:
+            exposures, psnr, low, high = zip(*quality, strict=True)
+            columns[1].fill_between(exposures, low, high, color="0.85", linewidth=0)
+            columns[1].plot(exposures, psnr, ".-", color="0.2", linewidth=1, markersize=3)
+            columns[1].set(xlabel="exposure", ylabel="PSNR (dB)")
+        for axis in columns:
+            axis.set_xlim(0, 1.02 * max(scan.total, len(buckets)))
+            axis.tick_params(labelsize=7)
+            axis.spines[["top", "right"]].set_visible(False)
+
+
 class LiveView:
-    """Show the newest image of each method; pass `show` as `on_image`. Advisory.
+    """Show a scan with the newest image of each method; subscribe it, and pass `show` as `on_image`. Advisory.
 
     Drawing is much slower than reconstructing, so images that come faster than `interval_s`
     replace one another; `flush` draws the last one.
@@ -50,9 +152,25 @@ class LiveView:
     window : bool, optional
         Whether to open a window; by default where there is a display. The window is drawn by a
         timer of matplotlib's own event loop, never by the thread that made the image.
+    keys : mapping of str to (str, callable), optional
+        What a key does in the window, in words, and the function that does it.
+    state : callable, optional
+        Returns a line about the beamline for the window, such as the state of the shutter.
     """
 
-    def __init__(self, file: str | Path | None = None, *, interval_s: float = 1.0, window: bool | None = None) -> None:
+    def __init__(
+        self,
+        file: str | Path | None = None,
+        *,
+        interval_s: float = 1.0,
+        window: bool | None = None,
+        keys: Mapping[str, tuple[str, Callable[[], Any]]] | None = None,
+        state: Callable[[], str] | None = None,
+    ) -> None:
+        self._keys, self._state = dict(keys or {}), state
+        self._router = PerRun(self._begin)
+        self._scan: ScanRecord | None = None
+        self._scans: dict[str, ScanRecord] = {}  # by uid, those in progress and the last one
         can_draw = _load_drawing()
         self._file = Path(file) if file is not None and can_draw else None
         self._interval_s = interval_s
@@ -64,10 +182,49 @@ class LiveView:
         if can_draw and (has_display() if window is None else window):
             self._open_window()
 
+    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document; never raises."""
+        try:
+            self._router(name, document)
+        except Exception as error:
+            logger.debug("live window: %s", error)
+
+    def _begin(self, start: Mapping[str, Any]) -> Callback | None:
+        block = cxgi_block(start)
+        if block.get("purpose", "image") != "image" or "pattern_set" not in block:
+            return None
+        words = ("scan", start.get("scan_id"), start["uid"][:8], start.get("sample"))
+        title = " ".join(str(word) for word in words if word)
+        scan = ScanRecord(title, start.get("num_points", block["pattern_set"]["count"]), block.get("exposure_s"))
+        bucket, index, rows = block["fields"]["bucket"], block["fields"]["pattern_index"], EventRows()
+        # Without the lock, which is held while an image is drawn: no exposure waits for that.
+        self._scans = {uid: old for uid, old in self._scans.items() if old.end is None} | {start["uid"]: scan}
+        self._scan, self._results = scan, {}
+
+        def take(name: str, document: Mapping[str, Any]) -> None:
+            if name == "descriptor" and document.get("name") == "primary":
+                scan.unit = (document["data_keys"].get(bucket) or {}).get("units") or ""
+            for row in rows(name, document):
+                if row.stream == "primary":
+                    scan.began, scan.newest = scan.began or row.time, row.time
+                    scan.done.add(row.data[index])
+                    scan.buckets.append(row.data[bucket])
+                    self._file_is_old = self._window_is_old = True
+            if name == "stop":
+                scan.end = document["exit_status"]
+                self._file_is_old = self._window_is_old = True
+
+        return take
+
     def show(self, result: Reconstruction) -> None:
         """Take a new reconstruction, from any thread."""
         with self._lock:
             self._results[result.method] = result
+            if result.psnr_claim is not None:
+                claim = tuple(result.quality[name] for name in ("psnr_db", "psnr_low_db", "psnr_high_db"))
+                for uid in result.source.get("raw_uids", ()):
+                    if uid in self._scans:
+                        self._scans[uid].quality.append((result.exposures, *claim))
             self._file_is_old = self._window_is_old = True
             if time.monotonic() - self._drawn_at >= self._interval_s:
                 self._write_file()
@@ -84,9 +241,10 @@ class LiveView:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(PANEL_INCHES[0] * len(self._results), PANEL_INCHES[1]), layout="constrained")
+        size = (PANEL_INCHES[0] * max(2, len(self._results)), PANEL_INCHES[1] + (0 if self._scan is None else 1.8))
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
-        draw_side_by_side(figure, self._results)
+        draw_scan(figure, dict(self._results), self._scan)
         temporary = self._file.with_suffix(".new.png")
         figure.savefig(temporary, dpi=100)
         temporary.replace(self._file)
@@ -106,18 +264,30 @@ class LiveView:
 
         if plt.get_backend().lower() not in backend_registry.list_builtin(BackendFilter.INTERACTIVE):
             return None  # a display, but no toolkit to draw on it
-        window = plt.figure("cxgi live", figsize=(7, 4), layout="constrained")
+        for name in plt.rcParams:
+            if name.startswith("keymap."):  # s would save the figure, p would pan it
+                plt.rcParams[name] = [key for key in plt.rcParams[name] if key not in self._keys]
+        window = plt.figure("cxgi live", figsize=(7, 6), layout="constrained")
+        window.canvas.mpl_connect("key_press_event", self._press)
         self._timer = window.canvas.new_timer(interval=300)
         self._timer.add_callback(self.refresh_window)
         self._timer.start()
         window.show()
         return window
 
+    def _press(self, event: Any) -> None:
+        if event.key in self._keys:
+            what, do = self._keys[event.key]
+            logger.warning("key %s: %s", event.key, what)
+            do()
+
     def refresh_window(self) -> None:
         """Draw the newest images into the window (main thread)."""
         with self._lock:
             if not self._window_is_old:
                 return
-            self._window_is_old, results = False, dict(self._results)
-        draw_side_by_side(self._window, results)
+            self._window_is_old, results, scan = False, dict(self._results), self._scan
+        notes = [self._state()] if self._state is not None else []
+        notes += [f"{key}: {what}" for key, (what, _) in self._keys.items()]
+        draw_scan(self._window, results, scan, "   ".join(notes))
         self._window.canvas.draw_idle()

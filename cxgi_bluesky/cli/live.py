@@ -200,6 +200,7 @@ class _Viewer:
         ]
         self._callbacks: list[Callable[[str, Mapping[str, Any]], None]] = [
             self._references,
+            self._view,
             *self._workers,
             self._bar,
         ]

@@ -6,14 +6,12 @@ import base64
 import html
 import io
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from .result import Reconstruction
 
@@ -86,25 +84,6 @@ def _draw_map(axis: Axes, image: Any, colours: str, pixel_um: float | None) -> N
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
     draw_scale_bar(axis, len(image), pixel_um)
-
-
-def draw_side_by_side(figure: Figure, results: Mapping[str, Reconstruction], title: str = "") -> None:
-    """Draw reconstructions side by side into a figure.
-
-    Parameters
-    ----------
-    figure : matplotlib Figure
-        Cleared first.
-    results : mapping of str to Reconstruction
-        By the name that stands above each; images of shape (n, n).
-    title : str, optional
-        Above all of them (default: none).
-    """
-    figure.clear()
-    axes = figure.subplots(1, max(1, len(results)), squeeze=False)[0]
-    for axis, (name, result) in zip(axes, results.items(), strict=False):
-        draw_reconstruction(axis, result, name)
-    figure.suptitle(title, fontsize=10)
 
 
 def render_png(result: Reconstruction, *, dpi: int = 100) -> bytes:

@@ -12,8 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bluesky import RunEngine
+from bluesky import Msg, RunEngine
+from bluesky.preprocessors import plan_mutator
 from bluesky.suspenders import SuspendBoolHigh, SuspendBoolLow, SuspendFloor
+from bluesky.utils import MsgGenerator, RequestStop
 
 from .._files.atomic_write import whole_file
 from .._files.file_lock import hold_lock
@@ -74,6 +76,38 @@ def register_magics(engine: RunEngine) -> None:
     magics = BlueskyMagics(shell)
     magics.RE = engine
     shell.register_magics(magics)
+
+
+# ---------------------------------------------------------------- an early end
+
+
+class StopAfterTile:
+    """Ends a scan before its next exposure, when it is asked to; a preprocessor of a RunEngine.
+
+    The plan ends as by ``RE.stop()``: the shutter is closed, the run is stored as a success.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def request(self) -> None:
+        """End the scan that runs, from any thread."""
+        self._asked = True
+
+    def __call__(self, plan: MsgGenerator[Any]) -> MsgGenerator[Any]:
+        """Wrap a plan."""
+        self._asked = False
+        return plan_mutator(plan, self._look)
+
+    def _look(self, message: Msg) -> tuple[MsgGenerator[Any] | None, None]:
+        if not self._asked or message.command != "checkpoint":
+            return None, None
+        self._asked = False
+        return self._stop(), None
+
+    def _stop(self) -> MsgGenerator[Any]:
+        yield from ()
+        raise RequestStop
 
 
 # ---------------------------------------------------------------- metadata

@@ -58,7 +58,7 @@ from ..plans.metadata import bucket_metadata
 from ..reconstruction.registry import default_method, find_method
 from ..reconstruction.result import Reconstruction
 from .reconstruct_run import export_scan, reconstruct_run
-from .run_engine import make_run_engine, register_magics, source_suspenders, store_runs
+from .run_engine import StopAfterTile, make_run_engine, register_magics, source_suspenders, store_runs
 from .shutdown import close_at_end
 
 
@@ -546,7 +546,13 @@ def start(
     workers: list[LiveReconstruction] = []
     view, references, bar = None, ReferenceRuns(), ScanProgress() if progress else None
     if live:
-        view = LiveView(folder / "live.png")
+        stop = StopAfterTile()
+        engine.preprocessors.append(stop)
+        keys = {
+            "p": ("pause with the shutter closed", lambda: engine.request_pause(defer=True)),
+            "s": ("stop after this tile", stop.request),
+        }
+        view = LiveView(folder / "live.png", keys=keys, state=lambda: f"shutter {beamline.shutter.state.get()}")
         if isinstance(beamline.board, MaskBoard):
             options: dict[str, Any] = {"on_image": _show_in(view, bar), "references": references}
             workers = [LiveCorrelation(**options), LiveCHMWCNN(**options, later=True)]
@@ -555,7 +561,7 @@ def start(
     exports = _make_export(writer, export or beamline.export)
     register_magics(engine)
     others = [callback for callback in (bar, exports, publisher) if callback is not None]
-    for callback in [references, *workers, *others]:
+    for callback in [references, *([] if view is None else [view]), *workers, *others]:
         engine.subscribe(callback)
     # Last: it would hold up all of the above. What an exported image needs is loaded too, not during a scan.
     default = find_method(default_method("hadamard" if isinstance(beamline.board, MaskBoard) else "speckle"))

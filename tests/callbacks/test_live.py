@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from bluesky.plans import count
 from event_model import RunRouter
+from matplotlib.backend_bases import KeyEvent
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cxgi_bluesky.callbacks import (
@@ -29,14 +31,15 @@ from cxgi_bluesky.callbacks import (
     ScanProgress,
 )
 from cxgi_bluesky.callbacks import live_reconstruction as module
-from cxgi_bluesky.callbacks.live_view import has_display
+from cxgi_bluesky.callbacks.live_view import ScanRecord, draw_scan, has_display
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import dark_scan
 from cxgi_bluesky.reconstruction.api import reconstruct
-from tests.conftest import QUIET, signed_measurement, small_board, small_scan, smooth_image
+from cxgi_bluesky.reconstruction.result import Reconstruction
+from tests.conftest import ALONE, QUIET, signed_measurement, small_board, small_scan, smooth_image
 from tests.measurement.test_exposures import ALL, run_documents
 from tests.nested_runs import nested
 from tests.patience import PATIENCE_S
@@ -319,6 +322,48 @@ def test_view_draws_no_more_often_than_told(tmp_path, RE, beamline):
     flushed = (tmp_path / "live.png").stat().st_mtime_ns
     view.flush()
     assert (tmp_path / "live.png").stat().st_mtime_ns == flushed
+
+
+def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_waits_for_a_drawing(RE, beamline):
+    view = LiveView(window=False)
+    drawn = []
+
+    def look(name, document):
+        if name == "event" and document["seq_num"] in (1, 8):
+            figure = Figure()
+            draw_scan(figure, dict(view._results), view._scan, "shutter open")
+            drawn.append(figure.get_suptitle())
+
+    RE.subscribe(view)
+    RE.subscribe(look)
+    with view._lock:  # as while an image is drawn
+        (uid,) = RE(small_scan(beamline, 8, **ALONE, md={"sample": "gold"}))
+    image = Reconstruction(
+        np.eye(8), "relative", "tv", {}, 0.0, 8, source={"raw_uids": [uid]},
+        quality={"psnr_db": 20.0, "psnr_low_db": 18.0, "psnr_high_db": 23.0},
+    )  # fmt: skip
+    view.show(image)
+    assert drawn[0].startswith(f"scan 1 {uid[:8]} gold: 1 of 8 patterns")
+    assert drawn[-1] == f"scan 1 {uid[:8]} gold: 8 of 8 patterns\nshutter open"
+    draw_scan(figure := Figure(), {"tv": image}, view._scan)
+    assert figure.get_suptitle().endswith("8 of 8 patterns, success")
+    labels = [axis.get_ylabel() for axis in figure.axes]
+    assert {"bucket (pA)", "PSNR (dB)"} <= set(labels)
+
+
+def test_a_key_of_the_window_does_what_it_says(caplog):
+    pressed = []
+    view = LiveView(window=False, keys={"s": ("stop after this tile", lambda: pressed.append("s"))})
+    canvas = Figure().canvas
+    for key in ("x", "s"):
+        view._press(KeyEvent("key_press_event", canvas, key))
+    assert pressed == ["s"]
+    assert "key s: stop after this tile" in caplog.text
+
+
+def test_time_left_counts_the_moves_so_far():
+    scan = ScanRecord("scan 1", 101, 2.0, buckets=[1.0] * 11, done=set(range(11)), began=100.0, newest=150.0)
+    assert scan.describe() == "scan 1: 11 of 101 patterns, 7 min 30 s left, 3 min 0 s of it exposure"
 
 
 def test_no_window_without_a_display(monkeypatch):

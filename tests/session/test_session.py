@@ -18,7 +18,8 @@ from cxgi_bluesky.catalog import find_run, last_scan, open_catalog, read_exposur
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.beamline import KNIFE_GEOMETRY, SimulatedKnife
 from cxgi_bluesky.errors import CxgiError
-from tests.conftest import small_board
+from cxgi_bluesky.session.run_engine import StopAfterTile
+from tests.conftest import ALONE, small_board, small_scan
 from tests.nested_runs import log, nested
 from tests.patience import PATIENCE_S
 
@@ -303,3 +304,24 @@ def test_names_of_the_package():
     assert set(cxgi_bluesky.__all__) <= set(dir(cxgi_bluesky))
     with pytest.raises(AttributeError, match="no_such"):
         _ = cxgi_bluesky.no_such
+
+
+def test_a_scan_that_is_asked_to_stop_ends_before_its_next_exposure_and_is_stored(RE, beamline):
+    stop = StopAfterTile()
+    RE.preprocessors.append(stop)
+    exposed, ended = [], []
+
+    def take(name, document):
+        if name == "event" and "diode_current" in document["data"]:
+            exposed.append(document["data"]["pattern_index"])
+            if len(exposed) == 5:
+                stop.request()
+        elif name == "stop":
+            ended.append(document["exit_status"])
+
+    RE.subscribe(take)
+    RE(small_scan(beamline, 24, **ALONE))
+    assert (len(exposed), ended) == (5, ["success"])
+    assert beamline.shutter.state.get() == "closed"
+    RE(small_scan(beamline, 8, **ALONE))  # what was asked for is done: the next scan is whole
+    assert len(exposed) == 5 + 8
