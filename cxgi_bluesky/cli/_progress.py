@@ -79,6 +79,8 @@ class Step:
 
     def __str__(self) -> str:
         left = self.left_s
+        if self.done == self.total:
+            return ""
         return f"{format_seconds(self.elapsed_s)} so far" if left is None else f"{format_seconds(left)} left"
 
 
@@ -107,7 +109,7 @@ def show_progress(console: Console, what: str, total: int | None) -> Iterator[St
     """
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = [TextColumn("{task.description}"), BarColumn(30)][: 1 if total is None else 2]
+    columns = [TextColumn("{task.description}"), BarColumn(30, style="dim", complete_style="cyan", finished_style="cyan", pulse_style="cyan")][: 1 if total is None else 2]
     progress = Progress(
         *columns,
         TextColumn("{task.fields[step]}", style="dim"),

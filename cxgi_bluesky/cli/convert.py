@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         convert,
         examples=[
             "cxgi convert buckets.csv buckets.h5  # another format",
-            "cxgi convert list.txt buckets.csv --layout list --size 64 --order zig-zag --coding signed  # a bare list",
+            "cxgi convert list.txt list.csv --layout list --size 64 --order zig-zag --coding signed  # a bare list",
         ],
         data=False,
     )

@@ -141,7 +141,8 @@ def scan(s: Session, fraction: float, exposure_s: float, description: str, echo:
         f"({s.board.metal}, D_r {s.board.d_r:.0%}), {exposure_s:g} s each, {description}"
     )
     uid = _scan_or_report_rest(s, pattern_set, exposure_s)
-    live = s.wait_for_images()
+    with echo.working("waiting for the last live images"):
+        live = s.wait_for_images()
     run = find_run(s.catalog, uid)
     open_s, openings = float(s.shutter.open_s.get()), int(s.shutter.openings.get())
     return DemoScan(uid, exposure_s, run, pattern_set, read_exposures(run), live, open_s, openings)
