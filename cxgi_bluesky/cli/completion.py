@@ -60,4 +60,4 @@ def answer_shell(parser: argparse.ArgumentParser) -> None:
     """
     import argcomplete
 
-    argcomplete.autocomplete(parser, always_complete_options="long")
+    argcomplete.autocomplete(parser, always_complete_options=False)
