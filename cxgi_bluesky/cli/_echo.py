@@ -35,6 +35,7 @@ class Echo:
 
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self.json, self.quiet = json, quiet
+        self._progress: Console | None = None  # the terminal while a line of progress is on it
 
     def __call__(self, text: str, style: str = "") -> None:
         """Print lines of the result.
@@ -48,7 +49,7 @@ class Echo:
         """
         if self.json:
             return
-        console = _console(sys.stdout)
+        console = self._terminal()
         for line in printable(text).split("\n"):
             if console is None:
                 print(line, flush=True)
@@ -56,6 +57,11 @@ class Echo:
             from rich.text import Text
 
             console.print(Text(line, style or STYLES.get(line.partition(":")[0], "")), soft_wrap=True)
+
+    def _terminal(self) -> Console | None:
+        """The terminal that lines go to: above the progress, if there is some."""
+        console = _console(sys.stdout)
+        return console and (self._progress or console)
 
     def note(self, text: str) -> None:
         """Print what is being done or where it lies: nothing that anybody has asked for.
@@ -69,7 +75,12 @@ class Echo:
             self(text)
 
     def table(
-        self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), bold: int = -1
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        right: Sequence[int] = (),
+        styles: Sequence[str] = (),
     ) -> None:
         """Print a table without lines; in files and pipes a row is a line, whatever its length.
 
@@ -81,8 +92,8 @@ class Echo:
             At a terminal that is too narrow the last column is wrapped, never cut.
         right : sequence of int, optional
             Columns that are aligned to the right, counted from 0.
-        bold : int, optional
-            The row that stands out, counted from 0 (default: none).
+        styles : sequence of str, optional
+            Of the rows at a terminal, as in `__call__` (default: all plain).
         """
         if self.json or not rows:
             return
@@ -93,20 +104,26 @@ class Echo:
 
         cells = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]
         widths = [max(map(cell_len, column)) for column in zip(*([columns] if columns else []), *cells, strict=True)]
-        console = _console(sys.stdout) or Console(file=sys.stdout, color_system=None, force_terminal=False)
-        if not console.is_terminal or sum(widths[:-1]) + 2 * len(widths[:-1]) + MIN_LAST > console.width:
-            console.width = ANY_WIDTH
+        console = _console(sys.stdout) or Console(
+            file=sys.stdout, color_system=None, force_terminal=False, width=ANY_WIDTH
+        )
+        if sum(widths[:-1]) + 2 * len(widths[:-1]) + MIN_LAST > console.width:
+            console = Console(file=sys.stdout, width=ANY_WIDTH)
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(columns), header_style="dim")
         for number in range(len(widths)):
             side: Literal["left", "right"] = "right" if number in right else "left"
             title = Text(columns[number] if columns else "")
             table.add_column(title, justify=side, no_wrap=number < len(widths) - 1, overflow="fold")
         for number, row in enumerate(cells):
-            table.add_row(*map(Text, row), style="bold" if number == bold else None)
+            table.add_row(*map(Text, row), style=styles[number] if styles else None)
         with console.capture() as printed:
             console.print(table)
+        terminal = self._terminal()
         for line in printed.get().splitlines():
-            print(line.rstrip(), flush=True)
+            if terminal is None:
+                print(line.rstrip(), flush=True)
+            else:
+                terminal.print(Text.from_ansi(line), soft_wrap=True)
 
     @contextmanager
     def working(self, what: str, total: int | None = None) -> Iterator[Step]:
@@ -125,8 +142,12 @@ class Echo:
         if console is None:
             yield Step()
             return
-        with show_progress(console, what, total) as step:
-            yield step
+        with show_progress(console, printable(what), total) as step:
+            self._progress = console
+            try:
+                yield step
+            finally:
+                self._progress = None
 
 
 def printable(text: str) -> str:

@@ -109,16 +109,18 @@ def show_progress(console: Console, what: str, total: int | None) -> Iterator[St
     """
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = [TextColumn("{task.description}"), BarColumn(30, style="dim", complete_style="cyan", finished_style="cyan", pulse_style="cyan")][: 1 if total is None else 2]
+    bar = BarColumn(30, style="dim", complete_style="cyan", finished_style="cyan")
+    name = what if total is None else f"{what}, {total} parts"
     progress = Progress(
-        *columns,
+        TextColumn("{task.description}", markup=False),
+        *([] if total is None else [bar]),
         TextColumn("{task.fields[step]}", style="dim"),
         console=console,
         transient=True,
         refresh_per_second=4,
         redirect_stdout=sys.stdout.isatty(),  # else what is piped would land on the terminal
     )
-    step = Step(total, recall_duration(what), lambda done: progress.update(task, completed=done))
+    step = Step(total, recall_duration(name), lambda done: progress.update(task, completed=done))
     task = progress.add_task(what, total=total, step=step)
     timer = threading.Timer(QUIET_S, progress.start)
     timer.daemon = True
@@ -126,7 +128,7 @@ def show_progress(console: Console, what: str, total: int | None) -> Iterator[St
     timer.start()
     try:
         yield step
-        remember_duration(what, time.monotonic() - began)
+        remember_duration(name, time.monotonic() - began)
     finally:
         timer.cancel()
         timer.join()

@@ -92,7 +92,7 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     location = data_location(options.data) or data_folder()
     echo.note(f"{len(listed)} of {total} runs in {location}")
     rows = [(row["uid"][:8], _number(row), _when(row), row["exit_status"], describe_row(row)) for row in listed]
-    echo.table(("run", "scan", "when", "status", "what"), rows, right=[1])
+    echo.table(("run", "scan", "when", "status", "what"), rows, right=[1], styles=[_style(row) for row in listed])
     return {"runs": listed, "total": total, "data": str(location)}
 
 
@@ -157,6 +157,10 @@ def _when(row: Payload) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["time"]))
 
 
+def _style(row: Payload) -> str:
+    return "" if row["exit_status"] == "success" else "yellow"
+
+
 def _number(row: Payload) -> str:
     return "" if row["scan_id"] is None else str(row["scan_id"])
 
@@ -186,7 +190,7 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
             run = find_named_run(catalog, options.run)
             payload, problem = describe(catalog, run)
     if problem:
-        echo(problem)
+        echo(problem, style="yellow")
     if options.out is not None:
         if not payload["raw_uids"]:
             raise ConfigError(
@@ -202,7 +206,7 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
     number = f"scan {payload['scan_id']}, " if payload["scan_id"] is not None else ""
     status = f"{number}{_when(payload)}, {payload['exit_status']}"
     echo(f"run {payload['uid'][:8]}: {describe_row(payload)}", style="bold")
-    echo(f"  {payload['uid']}, {status}", style="" if payload["exit_status"] == "success" else "yellow")
+    echo(f"  {payload['uid']}, {status}", style=_style(payload))
     if figures := payload.get("exposure_figures"):
         echo(
             "  shutter open {open_s:.2f} s in {openings:.0f} openings; repeated: {repeats:.0f} exposures, "

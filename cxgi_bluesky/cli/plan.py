@@ -127,7 +127,12 @@ def _echo_plan(made: MeasurementPlan, options: argparse.Namespace, echo: Echo) -
     marks = {made.for_line: "<- line", made.best: "<- best"}
     scans = made.alternatives()
     rows = [(*_row(scan), marks.get(scan, "")) for scan in scans]
-    echo.table(columns, rows, right=(0, 2, 3, 4, 6) if wanted else (0, 2, 3, 4), bold=scans.index(made.best))
+    echo.table(
+        columns,
+        rows,
+        right=(0, 2, 3, 4, 6) if wanted else (0, 2, 3, 4),
+        styles=["bold" if scan == made.best else "" for scan in scans],
+    )
     echo("")
     for note in made.notes:
         echo(f"note: {note}", style="yellow")

@@ -121,7 +121,7 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
         details["residual"] = result.save_residual(out)
         echo(f"residual -> {details['residual']}")
     if derived_uid is not None:
-        echo.note(f"stored as run {derived_uid[:8]}")
+        echo(f"stored as run {derived_uid[:8]}")
     return {
         "method": result.method,
         "size": len(result.image),

@@ -116,7 +116,10 @@ def test_progress_says_what_is_left_and_leaves_nothing_behind(tmp_path):
     text = work(tmp_path)
     assert "developing the film" in text
     assert "s left" in without_escapes(text)
-    assert "\x1b[2K" in text.partition("three pictures")[2]  # the line is wiped out
+    above, _, below = text.partition("three pictures")
+    assert above.endswith("\r\x1b[2K")  # in the place of the progress, which comes back below
+    assert "developing the film" in below
+    assert "\x1b[2K" in below.rpartition("developing the film")[2]  # at last it is wiped out
     assert without_escapes(text).endswith("WARNING: do not trust them\n")
 
 
