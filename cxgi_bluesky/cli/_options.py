@@ -3,29 +3,71 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import math
+import shutil
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
+from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import ConfigError
+from ._echo import Echo as Echo
+from ._echo import print_error
 
 if TYPE_CHECKING:
     from ..masks.board import MaskBoard
     from ..masks.tile_maps import TileMaps
 
 
-RUN_HELP = "uid of the run or its beginning, its scan number, last, or -2 for the last but one"
+MAX_WIDTH = 100  # columns of a help
+
+
+class ExitCode(IntEnum):
+    """With what a command ends."""
+
+    DONE = 0
+    FINDINGS = 1  # done, and something is wrong with what was looked at
+    REFUSED = 2  # what was asked for cannot be met: one line says why
+    DEFECT = 70  # of cxgi itself (EX_SOFTWARE)
+    INTERRUPTED = 130  # Ctrl-C, as in shells
+    PIPE_CLOSED = 141  # the reader of a pipe has ended, as in shells
+
 
 Payload = dict[str, Any]
-Echo = Callable[[str], None]
 Command = Callable[[argparse.Namespace, Echo], Payload]
 Commands = Any  # argparse's own type of a group of sub-parsers is private
 
 
-def add_command(commands: Commands, name: str, function: Command, *, data: bool = True) -> argparse.ArgumentParser:
-    """Add a sub-parser whose help is the first line of the function's docstring.
+class Parser(argparse.ArgumentParser):
+    """A grammar whose help is as wide as the terminal, and whose errors are a line and where to read on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        width = min(shutil.get_terminal_size().columns - 2, MAX_WIDTH)
+        form = functools.partial(argparse.RawDescriptionHelpFormatter, width=width, max_help_position=28)
+        super().__init__(*args, **{"formatter_class": form, **kwargs})
+        self._json = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Note whether errors are to be JSON, too."""
+        self._json = "--json" in (sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and one line."""
+        if self._json:
+            print(json.dumps({"error": message}))
+        print_error(f"{message}; see {self.prog} --help")
+        self.exit(ExitCode.REFUSED)
+
+
+def add_command(
+    commands: Commands, name: str, function: Command, *, examples: Sequence[str], data: bool = True
+) -> argparse.ArgumentParser:
+    """Add a sub-parser whose help is the first line of the function's docstring, and its examples.
 
     Parameters
     ----------
@@ -33,15 +75,23 @@ def add_command(commands: Commands, name: str, function: Command, *, data: bool 
     name : str
         Of the command.
     function : callable
-        Takes the parsed options and a function that prints a line; returns what ``--json`` prints.
+        Takes the parsed options and an `Echo`; returns what ``--json`` prints.
+    examples : sequence of str
+        One to three lines as they are typed, each with a remark: ``cxgi show last  # the newest run``. Tests parse
+        them, and run those that are listed in ``tests/cli/test_help.py``.
     data : bool, optional
         Whether the command has ``--data`` (default True).
     """
     summary = (function.__doc__ or "").splitlines()[0]
-    parser: argparse.ArgumentParser = _prepare(commands.add_parser(name, help=summary, description=summary), function)
+    text = "examples:"
+    for command, _, remark in (example.partition("  # ") for example in examples):
+        text += f"\n  # {remark}\n  {command}"
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description="\n".join(textwrap.wrap(summary, MAX_WIDTH)), epilog=text
+    )
     if data:
         parser.add_argument("--data", help="data folder or Tiled server (default: CXGI_DATA, else your data folder)")
-    return parser
+    return _prepare(parser, function)
 
 
 def command_parser(program: str, function: Command) -> argparse.ArgumentParser:
@@ -54,14 +104,15 @@ def command_parser(program: str, function: Command) -> argparse.ArgumentParser:
     function : callable
         As in `add_command`.
     """
-    return _prepare(
-        argparse.ArgumentParser(prog=program, description=(function.__doc__ or "").splitlines()[0]), function
-    )
+    return _prepare(Parser(prog=program, description=(function.__doc__ or "").splitlines()[0]), function)
 
 
 def _prepare(parser: argparse.ArgumentParser, function: Command) -> argparse.ArgumentParser:
     parser.set_defaults(command=function)
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else there")
+    output.add_argument("--quiet", action="store_true", help="results, warnings and errors alone, no progress")
+    output.add_argument("--debug", action="store_true", help="with an error also where it comes from (the traceback)")
     return parser
 
 
@@ -90,11 +141,6 @@ def refuse_for_signed(options: argparse.Namespace, coding: str | None) -> None:
     """
     if coding == "signed" and (options.d_r is not None or options.dark is not None):
         raise ConfigError("--d-r and --dark do not apply to --coding signed: its buckets are sums of H_k * image")
-
-
-def printable(text: str) -> str:
-    """Escape what a terminal would obey: metadata of others may hold such characters."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def plain(value: Any) -> Any:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from ._options import RUN_HELP, Commands, Echo, Payload, add_command
+from ._options import Commands, Echo, Payload, add_command
+from ._runs import RUN_HELP, complete_runs, set_completer
 
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "align", align)
-    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    parser = add_command(
+        commands,
+        "align",
+        align,
+        examples=[
+            "cxgi align last  # the newest run, of align_board",
+            "cxgi align 1a2b3c4d --out aligned.yaml  # write the board file with what was found",
+        ],
+    )
+    set_completer(parser.add_argument("run", metavar="RUN", help=RUN_HELP), complete_runs)
     parser.add_argument("--out", metavar="FILE", help="new board file (.yaml); one that exists is never overwritten")
 
 
 def align(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Find the alignment of a board on its stage from an align_board run, and write a new board file.
+    """Find the alignment of a board on its stage from a run of align_board.
 
     Parameters
     ----------
@@ -30,10 +39,11 @@ def align(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         The alignment and how well it fits (mm, um, deg), for ``--json``.
     """
-    from ..analysis.board_alignment.run import alignment_from_run, write_aligned_board
-    from ..catalog import find_named_run, open_catalog
+    with echo.working("fitting the alignment"):
+        from ..analysis.board_alignment.run import alignment_from_run, write_aligned_board
+        from ..catalog import find_named_run, open_catalog
 
-    fit = alignment_from_run(find_named_run(open_catalog(options.data), options.run))
+        fit = alignment_from_run(find_named_run(open_catalog(options.data), options.run))
     echo(str(fit))
     for visit, (x_um, y_um) in zip(fit.visits, fit.residual_um.tolist(), strict=True):
         echo(f"fiducial {fit.board.fiducials[visit.landmark]}: {x_um:+.2f}, {y_um:+.2f} um from the fit")

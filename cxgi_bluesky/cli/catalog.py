@@ -4,32 +4,68 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import ConfigError
 from ..measurement.documents import cxgi_block
-from ._options import RUN_HELP, Commands, Echo, Payload, add_command
+from ._options import Commands, Echo, ExitCode, Payload, add_command
+from ._runs import RUN_HELP, complete_runs, describe_row, set_completer
 
 EXPORT_FORMATS = ("nexus", "hdf5", "csv", "tiff")
+OPENING = "opening the catalog"
 
 
 def add(commands: Commands) -> None:
     """Add the commands' grammar."""
-    parser = add_command(commands, "runs", runs)
+    parser = add_command(
+        commands,
+        "runs",
+        runs,
+        examples=[
+            "cxgi runs  # the newest 50",
+            "cxgi runs --last 5 --json  # for a program",
+        ],
+    )
     parser.add_argument("--last", type=int, default=50, help="how many of the newest runs (default: %(default)s)")
     parser.add_argument("--rebuild", action="store_true", help="make the folder's index of runs anew from its catalog")
 
-    parser = add_command(commands, "show", show)
-    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    parser = add_command(
+        commands,
+        "show",
+        show,
+        examples=[
+            "cxgi show last  # the newest run, a reconstruction too",
+            "cxgi show 12  # scan number 12: what was measured, time with the shutter open",
+            "cxgi show 1a2b3c4d --out image.png  # the image of a reconstruction",
+        ],
+    )
+    set_completer(parser.add_argument("run", metavar="RUN", help=RUN_HELP), complete_runs)
     parser.add_argument("--out", help="write the image of a reconstruction: .png, .npy or .tiff")
 
-    parser = add_command(commands, "export", export)
-    parser.add_argument("runs", metavar="RUN", nargs="+", help=RUN_HELP)
+    parser = add_command(
+        commands,
+        "export",
+        export,
+        examples=[
+            "cxgi export 12  # one NeXus file with everything of scan number 12",
+            "cxgi export 12 13 14 --format csv --out tables  # tables of buckets",
+            "cxgi export 1a2b3c4d --format tiff  # the newest image",
+        ],
+    )
+    set_completer(parser.add_argument("runs", metavar="RUN", nargs="+", help=RUN_HELP), complete_runs)
     parser.add_argument("--format", choices=EXPORT_FORMATS, default="nexus", help="of the file (default: %(default)s)")
     parser.add_argument("--out", metavar="DIR", default=".", help="folder of the files (default: this one)")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
 
-    add_command(commands, "recover", recover)
+    add_command(
+        commands,
+        "recover",
+        recover,
+        examples=[
+            "cxgi recover  # after a crash, or when a line says that runs wait",
+        ],
+    )
 
 
 def runs(options: argparse.Namespace, echo: Echo) -> Payload:
@@ -47,20 +83,21 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Summaries of the runs, the number of all, and where they are, for ``--json``.
     """
-    from ..catalog import data_folder, data_location, list_runs
-
     if options.last < 1:
         raise ConfigError(f"--last {options.last}: give a positive number of runs")
-    listed, total = list_runs(options.data, last=options.last, rebuild=options.rebuild)
+    with echo.working("making the index anew" if options.rebuild else "listing the runs"):
+        from ..catalog import data_folder, data_location, list_runs
+
+        listed, total = list_runs(options.data, last=options.last, rebuild=options.rebuild)
     location = data_location(options.data) or data_folder()
-    echo(f"{len(listed)} of {total} runs in {location}")
-    for row in listed:
-        echo(_line_of(row))
+    echo.note(f"{len(listed)} of {total} runs in {location}")
+    rows = [(row["uid"][:8], _number(row), _when(row), row["exit_status"], describe_row(row)) for row in listed]
+    echo.table(("run", "scan", "when", "status", "what"), rows, right=[1], styles=[_style(row) for row in listed])
     return {"runs": listed, "total": total, "data": str(location)}
 
 
 def export(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Write runs into files for others: the whole measurement, its buckets, or its newest image.
+    """Write runs into files for others: the whole measurement, its buckets or newest image.
 
     Parameters
     ----------
@@ -74,20 +111,23 @@ def export(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Uid and file of each run, for ``--json``.
     """
-    from ..catalog import export_run, find_named_run, open_catalog
+    with echo.working(OPENING):
+        from ..catalog import export_run, find_named_run, open_catalog
 
-    catalog = open_catalog(options.data)
+        catalog = open_catalog(options.data)
     files = []
-    for name in options.runs:
-        run = find_named_run(catalog, name)
-        path = export_run(catalog, run, file_format=options.format, out=options.out, overwrite=options.force)
-        files.append({"run_uid": run.metadata["start"]["uid"], "out": str(path)})
-        echo(f"run {files[-1]['run_uid'][:8]} -> {path}")
+    with echo.working(f"exporting as {options.format}", total=len(options.runs)) as step:
+        for name in options.runs:
+            run = find_named_run(catalog, name)
+            path = export_run(catalog, run, file_format=options.format, out=options.out, overwrite=options.force)
+            files.append({"run_uid": run.metadata["start"]["uid"], "out": str(path)})
+            echo(f"run {files[-1]['run_uid'][:8]} -> {path}")
+            step.advance()
     return {"format": options.format, "files": files}
 
 
 def recover(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Store the runs whose processes were cut off, or that the catalog did not take, from their journals.
+    """Store runs that were cut off, or that the catalog did not take, from their journals.
 
     Parameters
     ----------
@@ -101,24 +141,28 @@ def recover(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Uids recovered, problems and exit status, for ``--json``.
     """
-    from ..catalog import open_catalog, recover_journals
+    with echo.working("recovering runs"):
+        from ..catalog import open_catalog, recover_journals
 
-    done = recover_journals(open_catalog(options.data, to_write=True))
+        done = recover_journals(open_catalog(options.data, to_write=True))
     echo(f"runs recovered: {len(done.recovered)}; journals that could not be: {len(done.problems)}")
-    return {"recovered": done.recovered, "problems": done.problems, "exit_code": int(bool(done.problems))}
+    return {
+        "recovered": done.recovered,
+        "problems": done.problems,
+        "exit_code": ExitCode.FINDINGS if done.problems else ExitCode.DONE,
+    }
 
 
-def _line_of(row: Payload) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["time"]))
-    what = row["purpose"] or "-"
-    if row["raw_uids"]:
-        what = f"{row['method']} of {', '.join(uid[:8] for uid in row['raw_uids'])}, {row['exposures']} patterns"
-    elif row["patterns"]:
-        kind = "scan" if what == "image" else f"{what} scan"
-        what = f"{kind}, board {row['board']}, {row['exposures'] or '?'} of {row['patterns']} patterns"
-    elif what in ("dark", "metal"):
-        what = f"{what} scan"
-    return f"{row['uid'][:8]}  {when}  {row['exit_status']:<10} {what}"
+def _when(row: Payload) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["time"]))
+
+
+def _style(row: Payload) -> str:
+    return "" if row["exit_status"] == "success" else "yellow"
+
+
+def _number(row: Payload) -> str:
+    return "" if row["scan_id"] is None else str(row["scan_id"])
 
 
 def show(options: argparse.Namespace, echo: Echo) -> Payload:
@@ -136,16 +180,17 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Summary, start and stop document and what was measured, for ``--json``.
     """
-    from ..catalog import describe, describe_run, find_named_run, open_catalog, read_image
+    with echo.working(OPENING):
+        from ..catalog import describe, describe_run, find_named_run, open_catalog, read_image
 
-    if options.out is None:
-        payload, problem = describe_run(options.data, options.run)
-    else:
-        catalog = open_catalog(options.data)
-        run = find_named_run(catalog, options.run)
-        payload, problem = describe(catalog, run)
+        if options.out is None:
+            payload, problem = describe_run(options.data, options.run)
+        else:
+            catalog = open_catalog(options.data)
+            run = find_named_run(catalog, options.run)
+            payload, problem = describe(catalog, run)
     if problem:
-        echo(problem)
+        echo(problem, style="yellow")
     if options.out is not None:
         if not payload["raw_uids"]:
             raise ConfigError(
@@ -158,17 +203,35 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
         facts: tuple[Any, ...] = (block.get("method", "?"), {}, block.get("seconds", 0.0), block.get("exposures", 0))
         result = Reconstruction(image, scale, *facts)
         payload["out"] = str(result.save(options.out))
-    echo(_line_of(payload))
-    for key, value in cxgi_block(payload["start"]).items():
-        echo(f"  {key}: {value}")
-    if payload.get("d_r_measured"):
-        echo("  D_r measured: {:.3f} +- {:.3f}".format(*payload["d_r_measured"]))
+    number = f"scan {payload['scan_id']}, " if payload["scan_id"] is not None else ""
+    status = f"{number}{_when(payload)}, {payload['exit_status']}"
+    echo(f"run {payload['uid'][:8]}: {describe_row(payload)}", style="bold")
+    echo(f"  {payload['uid']}, {status}", style=_style(payload))
     if figures := payload.get("exposure_figures"):
         echo(
             "  shutter open {open_s:.2f} s in {openings:.0f} openings; repeated: {repeats:.0f} exposures, "
-            "{moves_repeated:.0f} moves".format(**figures)
+            "{moves_repeated:.0f} moves".format(**figures),
+            style="bold",
         )
-    for key in ("streams", "out"):
-        if payload.get(key):
-            echo(f"  {key}: {payload[key]}")
+    if payload.get("d_r_measured"):
+        echo("  D_r measured: {:.3f} +- {:.3f}".format(*payload["d_r_measured"]))
+    rest = {name: payload[name] for name in ("streams", "out") if payload.get(name)}
+    echo.table((), list(_rows({**cxgi_block(payload["start"]), **rest}, "  ")))
     return payload
+
+
+def _rows(values: Mapping[str, Any], indent: str) -> Iterator[tuple[str, str]]:
+    """A row for each value, those of a mapping indented below its name; empty ones are left out."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield indent + key, ""
+            yield from _rows(value, indent + "  ")
+        elif value is not None and value not in ({}, [], ()):
+            yield indent + key, _text(value)
+
+
+def _text(value: Any) -> str:
+    """A value as one writes it: numbers with six digits, lists with commas."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)

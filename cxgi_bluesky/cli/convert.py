@@ -18,7 +18,16 @@ from ._options import Commands, Echo, Payload, add_command, refuse_for_signed
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "convert", convert, data=False)
+    parser = add_command(
+        commands,
+        "convert",
+        convert,
+        examples=[
+            "cxgi convert buckets.csv buckets.h5  # another format",
+            "cxgi convert list.txt list.csv --layout list --size 64 --order zig-zag --coding signed  # a bare list",
+        ],
+        data=False,
+    )
     parser.add_argument("source", metavar="SOURCE", help="file of buckets (.csv, .npz, .h5), or a bare list")
     parser.add_argument("target", metavar="TARGET", help="file to write: .csv, .npz, .h5 or .hdf5")
     parser.add_argument(
@@ -29,7 +38,12 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--size", type=int, help="pixels per side")
     parser.add_argument("--coding", choices=get_args(Coding), help="how the buckets were taken")
-    parser.add_argument("--order", choices=tuple(ORDERS), help="order in which the patterns of a list were shown")
+    parser.add_argument(
+        "--order",
+        choices=tuple(ORDERS),
+        metavar="ORDER",
+        help="order in which the patterns of a list were shown: %(choices)s",
+    )
     parser.add_argument("--order-seed", type=int, help="seed of --order random or variable-density")
     parser.add_argument("--d-r", type=float, help="modulation depth ratio of the masks")
     parser.add_argument("--dark", type=float, help="signal without beam")

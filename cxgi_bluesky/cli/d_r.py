@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ._options import Commands, Echo, Payload, add_command
+from ._runs import complete_runs, set_completer
 
 if TYPE_CHECKING:
     from ..simulation.materials import Layer
@@ -14,9 +15,21 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "d-r", d_r)
+    parser = add_command(
+        commands,
+        "d-r",
+        d_r,
+        examples=[
+            "cxgi d-r --board au64 --energy-kev 17.6  # what its metal lets through",
+            "cxgi d-r --metal Au --thickness-um 10 --tube W --kv 50 --filter Al:0.5mm  # a filtered tube",
+            "cxgi d-r --run last  # what a scan with all-metal exposures has measured",
+        ],
+    )
     parser.add_argument("--board", help="au64, cu32 or a board file: brings metal, thickness and substrate")
-    parser.add_argument("--run", metavar="UID", help="a scan with all-metal exposures: what it has measured")
+    set_completer(
+        parser.add_argument("--run", metavar="UID", help="a scan with all-metal exposures: what it has measured"),
+        complete_runs,
+    )
     parser.add_argument("--metal", help="element or material of the mask, such as Au")
     parser.add_argument("--thickness-um", type=float, help="thickness of the metal (um)")
     parser.add_argument("--substrate", metavar="MATERIAL:THICKNESS", help="under the metal, such as SiO2:500um")
@@ -32,7 +45,7 @@ def add(commands: Commands) -> None:
 
 
 def d_r(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Predict the modulation depth ratio D_r of a mask from metal, thickness and light, or report what a run measured.
+    """Predict the modulation depth ratio D_r of a mask, or report what a run measured.
 
     Parameters
     ----------
@@ -46,10 +59,12 @@ def d_r(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         D_r as predicted, as the board file gives it and as measured, and what it was predicted with, for ``--json``.
     """
-    measured = _measure(options, echo) if options.run is not None else None
+    with echo.working("reading the run"):
+        measured = _measure(options, echo) if options.run is not None else None
     prediction = _nothing_predicted() if measured is not None and not _asks_prediction(options) else None
     if prediction is None:
-        prediction = _predict(options, echo)
+        with echo.working("computing D_r"):
+            prediction = _predict(options, echo)
     of_the_board = prediction.pop("board_d_r")
     if measured is not None and of_the_board is None:
         of_the_board = measured["board_d_r"]

@@ -30,7 +30,16 @@ NAMES = {"diode_open_pa": "open_pa", "diode_dark_pa": "dark_pa", "diode_noise_fa
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "ioc", ioc, data=False)
+    parser = add_command(
+        commands,
+        "ioc",
+        ioc,
+        examples=[
+            "cxgi ioc  # in one terminal; in another: cxgi check ioc, with the variables that it prints",
+            "cxgi ioc --board cu32 --object CAS --etched --time-scale 0  # etching errors, as fast as it can",
+        ],
+        data=False,
+    )
     parser.add_argument("--board", default="au64", help="au64, cu32 or a board file (default: %(default)s)")
     parser.add_argument("--object", default="gold", help="object in the beam, as in cxgi demo (default: %(default)s)")
     parser.add_argument(

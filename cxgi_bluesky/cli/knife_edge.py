@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import argparse
 
-from ._options import RUN_HELP, Commands, Echo, Payload, add_command
+from ._options import Commands, Echo, Payload, add_command
+from ._runs import RUN_HELP, complete_runs, set_completer
 
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "knife-edge", knife_edge)
-    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    parser = add_command(
+        commands,
+        "knife-edge",
+        knife_edge,
+        examples=[
+            "cxgi knife-edge last  # the newest run, of knife_edge_scan",
+            "cxgi knife-edge 12 --json  # scan number 12, for a program",
+        ],
+    )
+    set_completer(parser.add_argument("run", metavar="RUN", help=RUN_HELP), complete_runs)
 
 
 def knife_edge(options: argparse.Namespace, echo: Echo) -> Payload:
@@ -28,11 +37,12 @@ def knife_edge(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         The fit (um), for ``--json``.
     """
-    from ..analysis.knife_edge import fit_knife_edge
-    from ..catalog import find_named_run, open_catalog
+    with echo.working("fitting the source's spot"):
+        from ..analysis.knife_edge import fit_knife_edge
+        from ..catalog import find_named_run, open_catalog
 
-    run = find_named_run(open_catalog(options.data), options.run)
-    fit = fit_knife_edge(run)
+        run = find_named_run(open_catalog(options.data), options.run)
+        fit = fit_knife_edge(run)
     echo(str(fit))
     echo(f"edge at {fit.centre_um:.2f} +- {fit.centre_sigma_um:.2f} um")
     numbers = {name: value for name, value in vars(fit).items() if isinstance(value, int | float | str)}

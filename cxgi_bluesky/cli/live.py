@@ -31,7 +31,15 @@ LAST_IMAGE_S = 60.0  # so long the last image of a scan is waited for
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "live", live)
+    parser = add_command(
+        commands,
+        "live",
+        live,
+        examples=[
+            "cxgi live --from 0mq://localhost:5578  # every scan of a session that publishes, until Ctrl-C",
+            "cxgi live --from tiled://beamline:8000 --once --out pictures  # one scan of a Tiled server",
+        ],
+    )
     parser.add_argument(
         "--from",
         dest="source",
@@ -61,14 +69,15 @@ def live(options: argparse.Namespace, echo: Echo) -> Payload:
     protocol, address = _parse(options.source)
     if protocol == "tiled" and options.data is not None:
         raise ConfigError(f"--data {options.data}: with a Tiled server runs are read from that: leave it out")
-    from ..catalog.follow import StoredRuns
+    with echo.working("opening the catalog to follow"):
+        from ..catalog.follow import StoredRuns
 
-    stored = StoredRuns(address if protocol == "tiled" else options.data)
-    if protocol == "tiled" or options.data is not None:
-        stored.catalog  # noqa: B018 opened here: what is wrong with it is an error now, and a warning later
-    viewer = _Viewer(_make_folder(options.out), stored)
+        stored = StoredRuns(address if protocol == "tiled" else options.data)
+        if protocol == "tiled" or options.data is not None:
+            stored.catalog  # noqa: B018 opened here: what is wrong with it is an error now, and a warning later
+        viewer = _Viewer(_make_folder(options.out), stored, bar=not echo.quiet)
     source: _Tiled | _ZeroMQ = _Tiled(viewer.runs, stored) if protocol == "tiled" else _ZeroMQ(viewer.runs, address)
-    echo(f"Following {options.source}: images in {viewer.out / 'live.png'}, Ctrl-C ends it")
+    echo.note(f"Following {options.source}: images in {viewer.out / 'live.png'}, Ctrl-C ends it")
     scans: list[Payload] = []
     thread = _Thread(source.run)
     try:
@@ -77,7 +86,7 @@ def live(options: argparse.Namespace, echo: Echo) -> Payload:
             thread.check()
             scans += [viewer.report(ended, echo) for ended in viewer.ended()]
     except KeyboardInterrupt:
-        echo("Ended from the keyboard")
+        echo.note("Ended from the keyboard")
     finally:
         source.close()
         thread.join()
@@ -179,7 +188,7 @@ class _Tiled:
 class _Viewer:
     """Live images, as of a session, and a report of each scan that has ended."""
 
-    def __init__(self, out: Path, stored: StoredRuns) -> None:
+    def __init__(self, out: Path, stored: StoredRuns, *, bar: bool) -> None:
         from ..callbacks import (
             LiveCHMWCNN,
             LiveCorrelation,
@@ -202,7 +211,7 @@ class _Viewer:
             self._references,
             self._view,
             *self._workers,
-            self._bar,
+            *([self._bar] if bar else []),
         ]
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self.runs = WholeRuns(self._take, stored, on_end=self._ended.put)

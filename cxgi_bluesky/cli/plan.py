@@ -20,7 +20,16 @@ MASK_CHOICES = ("perfect", "maps", "none", "reference")
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "plan", plan, data=False)
+    parser = add_command(
+        commands,
+        "plan",
+        plan,
+        examples=[
+            "cxgi plan --current-pA 3.4 --time 20min --resolve 10um  # what to measure in 20 minutes",
+            "cxgi plan --current-pA 3.4 --open-time 5min --board cu32  # by the time that the sample is exposed",
+        ],
+        data=False,
+    )
     parser.add_argument(
         "--current-pA", type=float, required=True, metavar="PA", help="of the all-open tile, object out (pA)"
     )
@@ -67,26 +76,27 @@ def plan(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Board, budget, the best scan with its call, and the alternatives, for ``--json``.
     """
-    from ..reconstruction.planning.budget import plan_measurement
-    from ..simulation.base import Detector
-
     for name, value in (("--electrometer-fA", options.electrometer_fA), ("--photon-keV", options.photon_keV)):
         if not (math.isfinite(value) and value > 0):
             raise ConfigError(f"{name} {value:g}: give a number above 0")
     if (options.time is None) == (options.open_time is None):
         raise ConfigError("a budget is either --time or --open-time: give one of them")
-    made = plan_measurement(
-        options.board,
-        current_pa=options.current_pA,
-        detector=Detector(photon_energy_kev=options.photon_keV, electrometer_fa=options.electrometer_fA),
-        time_s=_parse("--time", options.time, SECONDS, "20min"),
-        open_s=_parse("--open-time", options.open_time, SECONDS, "10min"),
-        masks=options.masks,
-        line_um=_parse("--resolve", options.resolve, LENGTHS_UM, "10um"),
-        overhead_s=_parse("--overhead", options.overhead, SECONDS, "20ms") or 0.0,
-        transmission=options.transmission,
-        contrast=options.contrast,
-    )
+    with echo.working("planning"):
+        from ..reconstruction.planning.budget import plan_measurement
+        from ..simulation.base import Detector
+
+        made = plan_measurement(
+            options.board,
+            current_pa=options.current_pA,
+            detector=Detector(photon_energy_kev=options.photon_keV, electrometer_fa=options.electrometer_fA),
+            time_s=_parse("--time", options.time, SECONDS, "20min"),
+            open_s=_parse("--open-time", options.open_time, SECONDS, "10min"),
+            masks=options.masks,
+            line_um=_parse("--resolve", options.resolve, LENGTHS_UM, "10um"),
+            overhead_s=_parse("--overhead", options.overhead, SECONDS, "20ms") or 0.0,
+            transmission=options.transmission,
+            contrast=options.contrast,
+        )
     _echo_plan(made, options, echo)
     return _to_payload(made)
 
@@ -106,19 +116,26 @@ def _parse(name: str, text: str | None, units: dict[str, float], example: str) -
 
 def _echo_plan(made: MeasurementPlan, options: argparse.Namespace, echo: Echo) -> None:
     board, budget = made.board, options.time or f"{options.open_time} open"
+    line = "" if made.line_um is None else f", line of {made.line_um:g} um"
     echo(
         f"{board.name}: {board.size} x {board.size} pixels of {board.pixel_um:g} um, D_r {board.d_r:.0%}, masks "
-        f"{made.masks}; {options.current_pA:g} pA, {budget}"
+        f"{made.masks}; {options.current_pA:g} pA, {budget}{line}"
     )
     echo("")
-    wanted = "" if made.line_um is None else f"  line of {made.line_um:g} um shows"
-    echo(f"patterns  order             exposure   in all  open     PSNR (16..84 %)       {wanted}".rstrip())
-    marks = {made.for_line: " <- for the line", made.best: " <- best PSNR"}
-    for scan in made.alternatives():
-        echo(_row(scan) + marks.get(scan, ""))
+    wanted = [] if made.line_um is None else ["line shows"]
+    columns = ("patterns", "order", "exposure", "in all", "open", "PSNR dB (16..84 %)", *wanted, "")
+    marks = {made.for_line: "<- line", made.best: "<- best"}
+    scans = made.alternatives()
+    rows = [(*_row(scan), marks.get(scan, "")) for scan in scans]
+    echo.table(
+        columns,
+        rows,
+        right=(0, 2, 3, 4, 6) if wanted else (0, 2, 3, 4),
+        styles=["bold" if scan == made.best else "" for scan in scans],
+    )
     echo("")
     for note in made.notes:
-        echo(f"note: {note}")
+        echo(f"note: {note}", style="yellow")
     echo(made.call(made.best))
     if made.for_line is not None:
         echo("")
@@ -126,18 +143,16 @@ def _echo_plan(made: MeasurementPlan, options: argparse.Namespace, echo: Echo) -
         echo(made.call(made.for_line))
 
 
-def _row(scan: PlannedScan) -> str:
+def _row(scan: PlannedScan) -> list[str]:
     expected, patterns = scan.expected, scan.patterns
-    spread = f"{expected.psnr_db:4.1f} dB ({expected.psnr_low_db:.1f}..{expected.psnr_high_db:.1f})"
-    line = "" if expected.line is None else f"{expected.line:6.0%}"
-    return (
-        f"{patterns.count:8d}  {patterns.order:16s}  {scan.exposure_s:6.4g} s  {_minutes(scan.time_s):>7s} "
-        f"{_minutes(scan.open_s):>7s}  {spread:22s} {line}"
-    )
+    spread = f"{expected.psnr_db:.1f} ({expected.psnr_low_db:.1f}..{expected.psnr_high_db:.1f})"
+    line = [] if expected.line is None else [f"{expected.line:.0%}"]
+    times = (f"{scan.exposure_s:.4g} s", _minutes(scan.time_s), _minutes(scan.open_s))
+    return [str(patterns.count), patterns.order, *times, spread, *line]
 
 
 def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f}min"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
 def _to_payload(made: MeasurementPlan) -> Payload:

@@ -1,7 +1,6 @@
 """The command line: `cxgi` and its commands, one file a group.
 
-Every command has ``--json``: one JSON object on stdout and nothing else there; NaN is null.
-Exit status: 0 done, 2 the request cannot be met (one line: why), 1 anything else, such as findings of `check`.
+Every command has ``--json``: one JSON object on stdout and nothing else there; NaN is null. `ExitCode` has the status.
 """
 
 from __future__ import annotations
@@ -10,7 +9,11 @@ import argparse
 import atexit
 import gc
 import json
+import os
+import shutil
 import sys
+import textwrap
+import traceback
 from collections.abc import Sequence
 
 from .. import __version__
@@ -19,6 +22,7 @@ from . import (
     align,
     catalog,
     check,
+    completion,
     convert,
     d_r,
     ioc,
@@ -31,26 +35,20 @@ from . import (
     session,
     train,
 )
-from ._options import Echo, Payload, plain, printable
+from ._echo import Echo, fit_to_terminal, print_error
+from ._options import MAX_WIDTH, ExitCode, Parser, Payload, plain
 from .demo import command as demo
 
-COMMANDS = (
-    demo,
-    session,
-    plan,
-    catalog,
-    reconstruct,
-    live,
-    convert,
-    quality,
-    d_r,
-    knife_edge,
-    train,
-    ioc,
-    check,
-    align,
-    queue_profile,
-)
+# What one wants to do, and the modules of the commands for it, in the order of the help.
+COMMANDS = {
+    "Measure": (demo, session, plan, live),
+    "Look at what was measured": (catalog, reconstruct, quality, convert),
+    "Prepare a beamline": (check, align, knife_edge, d_r, train),
+    "Serve others": (ioc, queue_profile, completion),
+}
+DESCRIPTION = """\
+Computational x-ray ghost imaging with Bluesky.
+New here? "cxgi demo" needs no beamline and no files; "cxgi COMMAND --help" has examples."""
 
 
 def main(arguments: Sequence[str] | None = None, *, parser: argparse.ArgumentParser | None = None) -> int:
@@ -66,25 +64,35 @@ def main(arguments: Sequence[str] | None = None, *, parser: argparse.ArgumentPar
     Returns
     -------
     int
-        Exit status: 0 done, 2 the request cannot be met, 130 interrupted, 1 anything else.
+        Exit status, an `ExitCode`.
     """
     options = (parser or build_parser()).parse_args(arguments)
-    echo: Echo = (lambda text: None) if options.json else (lambda text: print(printable(text), flush=True))
     try:
-        payload = _run(options, echo)
-    except CxgiError as error:
-        if options.json:
-            print(json.dumps({"error": str(error)}))
-        print(f"cxgi: {printable(str(error))}", file=sys.stderr)
-        return 2
+        payload = _run(options, Echo(json=options.json, quiet=options.quiet))
     except BrokenPipeError:
-        return 1
-    except KeyboardInterrupt:
-        print("cxgi: interrupted", file=sys.stderr)
-        return 130
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 what is left in it cannot be written when the process ends
+        return ExitCode.PIPE_CLOSED
+    except (CxgiError, OSError) as error:
+        return _end(options, ExitCode.REFUSED, str(error))
+    except KeyboardInterrupt as error:
+        return _end(options, ExitCode.INTERRUPTED, str(error) or "interrupted")
+    except Exception as error:
+        options.debug = True
+        what = f"{type(error).__name__}: {error}"
+        return _end(options, ExitCode.DEFECT, f"a defect of cxgi ({what}): please report it with the lines above")
     if options.json:
         print(json.dumps(plain(payload), allow_nan=False))
-    return int(payload.get("exit_code", 0))
+    return int(payload.get("exit_code", ExitCode.DONE))
+
+
+def _end(options: argparse.Namespace, status: ExitCode, problem: str) -> int:
+    """Say in one line why a command ends, with --debug after the traceback."""
+    if options.debug:
+        traceback.print_exc()
+    if options.json:
+        print(json.dumps({"error": problem}))
+    print_error(problem)
+    return status
 
 
 def _run(options: argparse.Namespace, echo: Echo) -> Payload:
@@ -102,14 +110,29 @@ def _run(options: argparse.Namespace, echo: Echo) -> Payload:
         raise problem from error
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Build the grammar of the command line."""
-    parser = argparse.ArgumentParser(prog="cxgi", description="Computational x-ray ghost imaging with Bluesky.")
+    parser = Parser(prog="cxgi", usage="cxgi COMMAND [options]", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"cxgi {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.add(commands)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", prog="cxgi", help=argparse.SUPPRESS)
+    listed = []
+    for title, modules in COMMANDS.items():
+        before = len(commands.choices)
+        for module in modules:
+            module.add(commands)
+        listed += [f"{title}:", *_list_commands(list(commands.choices.items())[before:])]
+    parser.epilog = "\n".join(listed)
     return parser
+
+
+def _list_commands(commands: Sequence[tuple[str, argparse.ArgumentParser]]) -> list[str]:
+    """A line or two for each."""
+    width = min(shutil.get_terminal_size().columns - 2, MAX_WIDTH)
+    lines = []
+    for name, parser in commands:
+        summary = " ".join((parser.description or "").split())
+        lines += textwrap.wrap(f"  {name:<15}{summary}", width, subsequent_indent=17 * " ")
+    return [*lines, ""]
 
 
 # ---------------------------------------------------------------- a process of its own
@@ -124,4 +147,7 @@ def run() -> int:
     """Run one command; returns the exit status. Garbage is collected seldom, and not at the end."""
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     atexit.register(gc.freeze)
+    fit_to_terminal()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what could stand here
+        completion.answer_shell(build_parser())
     return main()

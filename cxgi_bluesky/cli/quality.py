@@ -10,14 +10,27 @@ from typing import Any
 from ..errors import ConfigError, CxgiError
 from ..measurement.documents import cxgi_block
 from ._options import Commands, Echo, Payload, add_command
+from ._runs import complete_runs_and_files, set_completer
 
 Four = tuple[float, float, float, float]
 
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "quality", quality)
-    parser.add_argument("image", metavar="IMAGE|RUN", help=".npy, .tiff or grey .png; or uid of a reconstruction")
+    parser = add_command(
+        commands,
+        "quality",
+        quality,
+        examples=[
+            "cxgi quality demo-output/tv.png --truth demo-output/object.png  # how near it comes",
+            "cxgi quality 1a2b3c4d --gap auto --out figure.png  # edge, MTF and gap of a reconstruction",
+            "cxgi quality image.npy --pixel-um 10 --edge 40,60,10,50  # the edge in a box of rows and columns",
+        ],
+    )
+    set_completer(
+        parser.add_argument("image", metavar="IMAGE|RUN", help=".npy, .tiff or grey .png; or uid of a reconstruction"),
+        complete_runs_and_files,
+    )
     parser.add_argument("--truth", help="image of the true transmission (0..1), of the same size")
     parser.add_argument("--pixel-um", type=float, help="size of a pixel at the object (um); a run brings its own")
     parser.add_argument(
@@ -36,7 +49,7 @@ def add(commands: Commands) -> None:
 
 
 def quality(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Measure sharpness, gap width and levels of an image; with the truth, how near it comes.
+    """Measure sharpness, gap width and levels of an image, and how near it is to the truth.
 
     Parameters
     ----------

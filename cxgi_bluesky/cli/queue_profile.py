@@ -75,7 +75,15 @@ PLAN = (
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "queue-profile", queue_profile)
+    parser = add_command(
+        commands,
+        "queue-profile",
+        queue_profile,
+        examples=[
+            "cxgi queue-profile queue --sim  # to try it: the simulated beamline",
+            "cxgi queue-profile queue --beamline beamline.yml --data /data/cxgi  # the real one",
+        ],
+    )
     parser.add_argument("folder", metavar="DIR", type=Path, help="folder to write; its files must not exist")
     devices = parser.add_mutually_exclusive_group(required=True)
     devices.add_argument("--beamline", metavar="FILE", help="beamline file, or the name of an example")
@@ -83,7 +91,7 @@ def add(commands: Commands) -> None:
 
 
 def queue_profile(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Write the start-up folder of a queue server (bluesky-queueserver): devices, plans, permissions.
+    """Write the start-up folder of a queue server: devices, plans, permissions.
 
     Parameters
     ----------

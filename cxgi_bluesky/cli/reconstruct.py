@@ -14,19 +14,30 @@ from ..measurement.bucket_files.read_write import SUFFIXES
 from ..measurement.coefficients import Coding
 from ..measurement.documents import cxgi_block
 from ._options import Commands, Echo, Payload, add_command, refuse_for_signed, tile_maps_of
+from ._runs import complete_runs_and_files, set_completer
 
 METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
 
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "reconstruct", reconstruct)
-    parser.add_argument(
+    parser = add_command(
+        commands,
+        "reconstruct",
+        reconstruct,
+        examples=[
+            "cxgi reconstruct last  # the newest scan, by total variation",
+            "cxgi reconstruct 12 --method ch-mwcnn --details  # scan number 12 by the network, with the uncertainty",
+            "cxgi reconstruct buckets.csv --size 64 --coding binary --d-r 0.83  # a table of another program",
+        ],
+    )
+    target = parser.add_argument(
         "target",
         metavar="RUN|FILE",
         help="uid of a run, its scan number, or last (the last scan); or a file: an exported run (.nxs, .h5), "
         "or buckets (.csv, .npz, .h5)",
     )
+    set_completer(target, complete_runs_and_files)
     parser.add_argument("--method", choices=METHOD_NAMES, help="default: tv; for a speckle run correlation")
     parser.add_argument("--weights", metavar="FILE", help="ch-mwcnn: weights of your own training (default: shipped)")
     parser.add_argument("--out", help="image.png, .npy or .tiff (default: NAME-METHOD.png)")
@@ -45,7 +56,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--order",
         choices=tuple(ORDERS),
-        help=f"which patterns that are (default: that of the run or file, else {DEFAULT_ORDER})",
+        metavar="ORDER",
+        help=f"which patterns that are: %(choices)s (default: that of the run or file, else {DEFAULT_ORDER})",
     )
     parser.add_argument("--order-seed", type=int, help="seed of a random order")
     parser.add_argument(
@@ -85,15 +97,18 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Method, files, uid of the derived run and what is known of the image, for ``--json``.
     """
-    from ..reconstruction.result import check_image_path
-
     make = _choose_source(options.target)
     if options.board is not None and options.tile_maps is None:
         raise ConfigError("--board is for --tile-maps: it says of which board they are")
     if options.weights is not None and options.method != "ch-mwcnn":
         raise ConfigError("--weights is for --method ch-mwcnn")
-    check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
-    result, derived_uid = make(options, echo)
+    by = "" if options.method is None else f" by {options.method}"
+    more = ", ".join(name for name in ("details", "residual") if getattr(options, name))
+    with echo.working(f"reconstructing{by}{more and f', {more}'}"):
+        from ..reconstruction.result import check_image_path
+
+        check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
+        result, derived_uid = make(options, echo)
     out = Path(options.out if options.out is not None else f"{Path(options.target).stem}-{result.method}.png")
     result.save(out)
     details = result.save_details(out) if options.details else {}

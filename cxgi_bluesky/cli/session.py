@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 
 from ..errors import ConfigError
-from ._options import Commands, Echo, Payload, add_command
+from ._echo import Echo
+from ._options import Commands, Payload, add_command
 
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "session", session)
+    parser = add_command(
+        commands,
+        "session",
+        session,
+        examples=[
+            "cxgi session  # simulated devices: try everything without a beamline",
+            "cxgi session --beamline station-a.yaml --data /data/ghost  # a beamline",
+        ],
+    )
     parser.add_argument("--beamline", metavar="FILE", help="beamline file, or name of an example (default: simulated)")
     parser.add_argument("--sim", action="store_true", help="simulated devices, as without --beamline")
     parser.add_argument("--board", default="au64", help="if simulated: au64, cu32 or a file (default: %(default)s)")

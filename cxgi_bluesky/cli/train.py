@@ -14,7 +14,16 @@ from ._options import Commands, Echo, Payload, add_command
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "train", train, data=False)
+    parser = add_command(
+        commands,
+        "train",
+        train,
+        examples=[
+            "cxgi train --example > config.yml  # every key with its default: change what you want",
+            "cxgi train config.yml --out trained  # begin, or go on after an interruption",
+        ],
+        data=False,
+    )
     parser.add_argument("config", metavar="CONFIG.yml", help="what to train on and how (--example shows every key)")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of weights, card, curves and checkpoint")
     parser.add_argument("--threads", type=int, default=1, help="of each process (default: %(default)s)")
@@ -59,13 +68,15 @@ def train(options: argparse.Namespace, echo: Echo) -> Payload:
     from ..training.validation import CHECKPOINT, CURVES, HISTORY, read_history
 
     config, out = read_config(options.config), Path(options.out)
-    weights = train_network(
-        config,
-        out,
-        threads=options.threads,
-        report=lambda text: print(text, file=sys.stderr, flush=True) if options.json else echo(text),
-        stop_at=options.stop_at,
-    )
+    with echo.working("training", total=min(config.all_steps, options.stop_at or config.all_steps)) as step:
+        weights = train_network(
+            config,
+            out,
+            threads=options.threads,
+            report=lambda text: _report(text, echo),
+            stop_at=options.stop_at,
+            on_step=step.reach,
+        )
     if not is_first_process():
         sys.exit(0)  # the first one reports for all
     history = read_history(out / HISTORY)
@@ -79,3 +90,13 @@ def train(options: argparse.Namespace, echo: Echo) -> Payload:
         "check": last,
         "files": {name: str(path) for name, path in {**files, "checkpoint": out / CHECKPOINT}.items()},
     }
+
+
+def _report(text: str, echo: Echo) -> None:
+    """Print a line about the progress; beside JSON on stderr."""
+    if echo.quiet and not text.startswith("NOTE"):
+        return
+    if echo.json:
+        print(text, file=sys.stderr, flush=True)
+    else:
+        echo(text)

@@ -45,7 +45,15 @@ _LAW_BATCHES, _LAW_IMAGES = 48, 16  # beyond those of the training, and at most 
 Report = Callable[[str], None]
 
 
-def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Report = print, stop_at: int = 0) -> Path:
+def train(
+    config: TrainingConfig,
+    out: Path,
+    *,
+    threads: int = 1,
+    report: Report = print,
+    stop_at: int = 0,
+    on_step: Callable[[int], None] = lambda done: None,
+) -> Path:
     """Train, or go on training, in folder `out`; returns the file of the weights.
 
     Under ``torchrun`` every process calls this alike and takes its share of each batch; the result is that of one
@@ -62,6 +70,8 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Report
         Takes lines of text about the progress.
     stop_at : int
         Stop after this step, to go on another time; 0: at the end.
+    on_step : callable, optional
+        Takes the number of steps done: before the first one of this call, and after each.
 
     Raises
     ------
@@ -78,7 +88,7 @@ def train(config: TrainingConfig, out: Path, *, threads: int = 1, report: Report
         state = processes.together(lambda: begin(config, out, report, device))
         data, checks, known = processes.first_then_others(lambda: _prepare(config, processes, device, report))
         processes.check_alike(f"{config.to_dict()} {state.step}", list(state.network.state_dict().values()))
-        run = _Run(config, out, data, checks, known, processes, report)
+        run = _Run(config, out, data, checks, known, processes, report, on_step)
         last = min(config.all_steps, stop_at or config.all_steps)
         report(data.describe())
         processes.first(lambda: _restore_weights(state, run))
@@ -96,6 +106,7 @@ class _Run:
     known: dict[str, Any]
     processes: Processes
     report: Report
+    on_step: Callable[[int], None]
 
 
 @dataclass
@@ -132,10 +143,12 @@ def _go_on(state: TrainingState, run: _Run, last: int) -> None:
     """All steps up to `last`."""
     config, losses = run.config, _Losses()
     began, before, first = time.monotonic(), state.seconds, state.step
+    run.on_step(first)
     while state.step < last:
         if state.step == config.steps:
             run.processes.together(lambda: _take_best(state, run.out))
         losses.add(one_step(state, run.data.batch(state.step), config, run.processes))
+        run.on_step(state.step)
         if losses.skipped >= _MAX_SKIPPED and not losses.number:
             raise ConfigError(
                 f"step {state.step}: the last {losses.skipped} losses are not finite: lower learning_rate"

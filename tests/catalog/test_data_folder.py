@@ -222,7 +222,7 @@ def test_without_its_tables_a_catalog_lists_its_runs_and_says_what_is_wrong(copy
     listed = capsys.readouterr().out
     assert "2 of 2 runs" in listed
     assert "tables.db" in caplog.text
-    uid = listed.splitlines()[1].split()[0]
+    uid = listed.splitlines()[2].split()[0]
     assert main(["show", uid, "--data", str(copy)]) == 2
     assert "bring" in capsys.readouterr().err.splitlines()[-1]
     with pytest.raises(CxgiError, match=r"tables\.db"):

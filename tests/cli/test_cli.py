@@ -284,7 +284,7 @@ def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi, monkeypatch,
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 2
+    assert process.returncode == 130
     assert "interrupted: the shutter is closed" in errors
     uid = errors.split("cxgi reconstruct ")[1].split()[0]
     monkeypatch.chdir(cxgi.folder)

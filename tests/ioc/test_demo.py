@@ -76,7 +76,7 @@ def test_ctrl_c_closes_the_shutter_ends_the_ioc_and_says_what_is_left(environmen
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 2
+    assert process.returncode == 130
     assert "interrupted: the shutter is closed" in errors
     assert "cxgi reconstruct " in errors
     assert started

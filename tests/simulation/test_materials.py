@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxgi_bluesky.cli import d_r
-from cxgi_bluesky.cli._options import plain
+from cxgi_bluesky.cli._options import Echo, plain
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.simulation.materials import Layer, effective_transmission, parse_mask, predict_d_r, signal_weights
@@ -188,9 +190,9 @@ def run(*arguments):
     parser = argparse.ArgumentParser()
     d_r.add(parser.add_subparsers())
     options = parser.parse_args(["d-r", *arguments])
-    said: list[str] = []
-    payload = options.command(options, said.append)
-    return json.loads(json.dumps(plain(payload), allow_nan=False)), "\n".join(said)
+    with redirect_stdout(io.StringIO()) as said:
+        payload = options.command(options, Echo())
+    return json.loads(json.dumps(plain(payload), allow_nan=False)), said.getvalue()
 
 
 def test_the_command_predicts():

@@ -18,7 +18,8 @@ from ...plans import mask_scan
 from ...reconstruction.api import reconstruct
 from ...reconstruction.registry import METHODS
 from ...reconstruction.result import Reconstruction
-from .run import DemoScan, Echo
+from .._echo import Echo
+from .run import DemoScan
 
 if TYPE_CHECKING:
     from .command import DemoOptions
@@ -100,7 +101,7 @@ def compare_with_simulated(
         Whether the scan had an object stage, hence exposures with the object out.
     echo : callable
     """
-    echo("The same scan on soft devices, with the same seed and with another ...")
+    echo.note("The same scan on soft devices, with the same seed and with another ...")
     mine = Exposures.from_documents(_without_monitor(scanned.run.documents()))
     seeds = (asked.seed, asked.seed + 1)
     soft, other = (_run_simulated(board, asked.object_name, seed, scanned, incident) for seed in seeds)

@@ -38,7 +38,16 @@ class DemoOptions:
 
 def add(commands: Commands) -> None:
     """Add the command's grammar."""
-    parser = add_command(commands, "demo", demo)
+    parser = add_command(
+        commands,
+        "demo",
+        demo,
+        examples=[
+            "cxgi demo  # scan, reconstruct by every method, compare: images in demo-output",
+            "cxgi demo --object CAS --board cu32 --fraction 0.25  # another object, board and share of patterns",
+            "cxgi demo --epics --detector keithley  # over Channel Access, with an IOC of its own",
+        ],
+    )
     parser.add_argument(
         "--object", default="gold", help="gold, CAS, gear, gear-aperture, bars, or an image file (default: %(default)s)"
     )
@@ -59,7 +68,7 @@ def add(commands: Commands) -> None:
 
 
 def demo(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Scan a simulated object and reconstruct it.
+    """Scan a simulated object and reconstruct it: the place to begin.
 
     Parameters
     ----------
@@ -91,7 +100,7 @@ def _over_epics(asked: DemoOptions, options: argparse.Namespace, echo: Echo) -> 
     from .epics import run_each_detector, run_epics_demo
 
     if options.detector == "all":
-        return run_each_detector(asked, quiet=options.json, echo=echo)
+        return run_each_detector(asked, echo)
     return run_epics_demo(asked, options.detector or "generic", echo)
 
 

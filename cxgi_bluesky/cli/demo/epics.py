@@ -20,6 +20,8 @@ from ..._files.atomic_write import whole_file
 from ...devices.config import example_path
 from ...errors import ConfigError
 from ...masks.board import MaskBoard
+from .._echo import Echo
+from .._options import ExitCode
 
 if TYPE_CHECKING:
     from .command import DemoOptions
@@ -85,7 +87,7 @@ class DemoIoc:
             line = self._process.stdout.readline()
         except KeyboardInterrupt:
             self.end()
-            raise ConfigError("interrupted before the first exposure") from None
+            raise KeyboardInterrupt("interrupted before the first exposure") from None
         if not line:
             self.end()
             raise ConfigError(f"the IOC did not start: {(self.log_text.splitlines() or ['it said nothing'])[-1]}")
@@ -132,10 +134,9 @@ class DemoIoc:
 EXAMPLES = {"generic": "ioc", "keithley": "keithley", "tetramm": "tetramm", "scaler": "scaler"}
 OF_THE_BOARD = ("limits_mm", "in_position_um")  # keys of the stage that do not fit another board
 NUMBERS_FILE = "demo.json"
-DISAGREES = 1  # exit code
 
 
-def run_epics_demo(asked: DemoOptions, detector: str, echo: Any) -> dict[str, Any]:
+def run_epics_demo(asked: DemoOptions, detector: str, echo: Echo) -> dict[str, Any]:
     """Scan an IOC of its own through a beamline file, and compare everything with simulated devices.
 
     To be called in a process that has not talked Channel Access before.
@@ -154,10 +155,12 @@ def run_epics_demo(asked: DemoOptions, detector: str, echo: Any) -> dict[str, An
     Raises
     ------
     CxgiError
-        Without the extra ``epics``, or after Ctrl-C; the shutter is closed and the IOC ended.
+        Without the extra ``epics``.
+    KeyboardInterrupt
+        After Ctrl-C; the shutter is closed and the IOC ended.
     """
     config = make_beamline_config(detector, asked.board)
-    echo(f"Starting an IOC of its own, prefix {config['prefix']}, as fast as it can ...")
+    echo.note(f"Starting an IOC of its own, prefix {config['prefix']}, as fast as it can ...")
     with DemoIoc(prefix=config["prefix"], board=asked.board, object_name=asked.object_name, seed=asked.seed) as ioc:
         ioc.update_environment()
         numbers = {"detector": detector, **_scan_and_show(ioc, config, asked, echo)}
@@ -189,7 +192,7 @@ def make_beamline_config(detector: str, board: str) -> dict[str, Any]:
     return {**config, "stage": stage, "board": str(Path(board).resolve()) if Path(board).is_file() else board}
 
 
-def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, echo: Any) -> dict[str, Any]:
+def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, echo: Echo) -> dict[str, Any]:
     """Scan and reconstruct, when the environment is right: from here on ophyd may be imported."""
     from ... import session
     from ...devices.simulated.beamline import simulated_beamline
@@ -200,7 +203,7 @@ def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, ech
     folder = output_folder(asked.out)
     file = folder / "beamline.yml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    s = session.start(sim=False, beamline=file, data=asked.data)
+    s = session.start(sim=False, beamline=file, data=asked.data, progress=not echo.quiet)
     description = f"object {asked.object_name!r}, over Channel Access with {file}"
     scanned = scan(s, asked.fraction, EXPOSURE_S, description, echo)
     leave_channel_access()
@@ -210,13 +213,13 @@ def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, ech
     truth = simulated_beamline(s.board, asked.object_name, seed=asked.seed).simulation.truth
     numbers = show(asked, s, scanned, truth, folder, echo)
     beside = compare_with_simulated(scanned, asked, s.board, incident=s.object_stage is not None, echo=echo)
-    echo(str(beside))
-    echo(str(counts))
+    echo(str(beside), style="" if beside.good else "bold red")
+    echo(str(counts), style="" if counts.equal else "bold red")
     return {
         **numbers,
         "beside_soft_devices": beside.to_dict(),
         "counts": counts.to_dict(),
-        "exit_code": 0 if beside.good and counts.equal else DISAGREES,
+        "exit_code": ExitCode.DONE if beside.good and counts.equal else ExitCode.FINDINGS,
     }
 
 
@@ -226,15 +229,13 @@ def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, ech
 WHOLE, SHARE = "generic", 0.25  # the others read more PVs an exposure: a quarter of the patterns shows the same
 
 
-def run_each_detector(asked: DemoOptions, *, quiet: bool, echo: Any) -> dict[str, Any]:
+def run_each_detector(asked: DemoOptions, echo: Echo) -> dict[str, Any]:
     """Run ``cxgi demo --epics`` for every detector, with images in a folder of its own each.
 
     Parameters
     ----------
     asked : DemoOptions
         Its fraction is for the first detector.
-    quiet : bool
-        Nothing is printed.
     echo : callable
 
     Returns
@@ -244,7 +245,7 @@ def run_each_detector(asked: DemoOptions, *, quiet: bool, echo: Any) -> dict[str
 
     Raises
     ------
-    CxgiError
+    CxgiError, KeyboardInterrupt
         If one of them fails or is interrupted; it has reported the reason.
     """
     by_detector = {}
@@ -252,11 +253,11 @@ def run_each_detector(asked: DemoOptions, *, quiet: bool, echo: Any) -> dict[str
         folder = Path(asked.out) / detector
         share = asked.fraction if detector == WHOLE else SHARE * asked.fraction
         fewer = "" if detector == WHOLE else f", with {SHARE:.0%} of the patterns asked for: it takes longer"
-        echo(f"\n=== detector {detector}{fewer} ===")
+        echo.note(f"\n=== detector {detector}{fewer} ===")
         here = replace(asked, fraction=share, out=folder)
-        _run_command([*_to_arguments(here), "--detector", detector], quiet=quiet)
+        _run_command([*_to_arguments(here), "--detector", detector, *(["--quiet"] if echo.quiet else [])], echo)
         by_detector[detector] = json.loads((folder / NUMBERS_FILE).read_text(encoding="utf-8"))
-    echo(_table(by_detector))
+    _echo_table(by_detector, echo)
     return {"detectors": by_detector, "exit_code": max(numbers["exit_code"] for numbers in by_detector.values())}
 
 
@@ -267,11 +268,11 @@ def _to_arguments(asked: DemoOptions) -> list[str]:
     return [text for name, value in options.items() if value is not None for text in (name, str(value))]
 
 
-def _run_command(arguments: list[str], *, quiet: bool) -> None:
+def _run_command(arguments: list[str], echo: Echo) -> None:
     sys.stdout.flush()  # the child writes there too
     child = subprocess.Popen(
         [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--epics", *arguments],
-        stdout=subprocess.DEVNULL if quiet else None,
+        stdout=subprocess.DEVNULL if echo.json else None,
     )
     while True:
         try:
@@ -279,17 +280,18 @@ def _run_command(arguments: list[str], *, quiet: bool) -> None:
             break
         except KeyboardInterrupt:
             continue  # it got the same: it closes the shutter, and reports what is left
-    if code not in (0, DISAGREES):
+    if code == ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt("interrupted there; what is left is above")
+    if code not in (ExitCode.DONE, ExitCode.FINDINGS):
         raise ConfigError("the demonstration ended there; the reason is above")
 
 
-def _table(by_detector: dict[str, Any]) -> str:
-    lines = ["", f"{'detector':<10} {'exposures':>9} {'counts':>9}  beside soft devices"]
+def _echo_table(by_detector: dict[str, Any], echo: Echo) -> None:
+    rows = []
     for detector, numbers in by_detector.items():
-        counts = "equal" if numbers["counts"]["equal"] else "NOT EQUAL"
         beside = numbers["beside_soft_devices"]
-        lines.append(
-            f"{detector:<10} {numbers['exposures']:>9} {counts:>9}  {beside['verdict']} "
-            f"(chi2 {beside['chi2_per_bucket']:.2f}, two seeds {beside['chi2_per_bucket_of_two_seeds']:.2f})"
-        )
-    return "\n".join(lines)
+        chi2 = f"chi2 {beside['chi2_per_bucket']:.2f}, two seeds {beside['chi2_per_bucket_of_two_seeds']:.2f}"
+        counts = "equal" if numbers["counts"]["equal"] else "NOT EQUAL"
+        rows.append((detector, str(numbers["exposures"]), counts, f"{beside['verdict']} ({chi2})"))
+    echo("")
+    echo.table(("detector", "exposures", "counts", "beside soft devices"), rows, right=[1])

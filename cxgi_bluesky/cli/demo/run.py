@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from ... import session
 from ...analysis.metrics import cnr, compare
 from ...catalog import find_run, read_exposures, record_reconstruction
 from ...devices.simulated.beamline import SimulatedBeamline
-from ...errors import ConfigError, StorageError
+from ...errors import StorageError
 from ...masks.pattern_set import PatternSet
 from ...measurement.exposures import Exposures
 from ...measurement.measurement import Measurement
@@ -25,12 +24,14 @@ from ...reconstruction.registry import METHODS
 from ...reconstruction.result import Reconstruction, grey_values
 from ...session.session import Session
 from ...simulation.objects.registry import check_object
+from .._echo import Echo
 
 if TYPE_CHECKING:
+    from .._progress import Step
     from .command import DemoOptions
 
-Echo = Callable[[str], None]
 EXPOSURE_S = 3.0  # simulated; after 1 s a tile the gap of the gold object is lost in the noise
+CURVE_POINTS = 12  # a dozen M, fewer if the scan is short
 AFFINE = "after a least-squares affine fit to the truth, for every method"
 
 
@@ -52,16 +53,20 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) 
     """
     out = output_folder(asked.out)
     check_object(asked.object_name)
-    echo("Starting the simulated beamline and the catalog ...")
-    s = session.start(
-        data=asked.data,
-        board=asked.board,
-        object_name=asked.object_name,
-        object_parameters=object_parameters,
-        seed=asked.seed,
-    )
+    with echo.working("starting the simulated beamline"):
+        s = session.start(
+            data=asked.data,
+            board=asked.board,
+            object_name=asked.object_name,
+            object_parameters=object_parameters,
+            seed=asked.seed,
+            progress=not echo.quiet,
+        )
     scanned = scan(s, asked.fraction, EXPOSURE_S, f"object {asked.object_name!r}, simulated", echo)
-    echo(f"Shutter {s.shutter.state.get()}, open for {scanned.open_s:.0f} s in {scanned.openings} exposures")
+    echo(
+        f"Shutter {s.shutter.state.get()}, open for {scanned.open_s:.0f} s in {scanned.openings} exposures",
+        style="bold",
+    )
     assert isinstance(s.beamline, SimulatedBeamline)
     return show(asked, s, scanned, s.beamline.simulation.truth, out, echo)
 
@@ -111,7 +116,7 @@ class DemoScan:
         }
 
 
-def scan(s: Session, fraction: float, exposure_s: float, description: str, echo: Callable[[str], None]) -> DemoScan:
+def scan(s: Session, fraction: float, exposure_s: float, description: str, echo: Echo) -> DemoScan:
     """Scan the object of a session.
 
     Parameters
@@ -127,16 +132,17 @@ def scan(s: Session, fraction: float, exposure_s: float, description: str, echo:
 
     Raises
     ------
-    CxgiError
+    KeyboardInterrupt
         After Ctrl-C, when the shutter is closed: what can still be done with the exposures.
     """
     pattern_set = s.pattern_set(fraction)
-    echo(
+    echo.note(
         f"Scanning {pattern_set.count} of {pattern_set.size**2} patterns of board {s.board.name} "
         f"({s.board.metal}, D_r {s.board.d_r:.0%}), {exposure_s:g} s each, {description}"
     )
     uid = _scan_or_report_rest(s, pattern_set, exposure_s)
-    live = s.wait_for_images()
+    with echo.working("waiting for the last live images"):
+        live = s.wait_for_images()
     run = find_run(s.catalog, uid)
     open_s, openings = float(s.shutter.open_s.get()), int(s.shutter.openings.get())
     return DemoScan(uid, exposure_s, run, pattern_set, read_exposures(run), live, open_s, openings)
@@ -151,7 +157,7 @@ def _scan_or_report_rest(s: Session, pattern_set: PatternSet, exposure_s: float)
     except RunEngineInterrupted:
         logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # it would print a traceback of our own abort
         s.RE.abort("interrupted from the keyboard")
-        raise ConfigError(
+        raise KeyboardInterrupt(
             f"interrupted: the shutter is {s.shutter.state.get()}, the exposures so far are stored "
             f"(cxgi reconstruct {uids[0][:8]} makes an image of them)"
         ) from None
@@ -185,14 +191,17 @@ def show(
         The numbers as plain values.
     """
     measurement = Measurement.from_exposures(scanned.exposures)
-    images = reconstruct_all(measurement, scanned.live, s.catalog, s.board.pixel_um, echo)
+    with echo.working("reconstructing by every method", total=len(METHODS)) as step:
+        images = reconstruct_all(measurement, scanned.live, s.catalog, s.board.pixel_um, echo, step)
     numbers = {
         name: {**compare(r.image, truth), "seconds": r.seconds, "held_out": r.quality["held_out"]}
         for name, r in images.items()
     }
-    save_images(out, truth, images, numbers, cnr_curves(measurement, truth), exposure_s=scanned.exposure_s)
-    echo(table(numbers))
-    echo(f"Images in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
+    with echo.working("comparing with the truth", total=CURVE_POINTS) as step:
+        curves = cnr_curves(measurement, truth, step)
+        save_images(out, truth, images, numbers, curves, exposure_s=scanned.exposure_s)
+    echo_table(numbers, echo)
+    echo.note(f"Images in {out}; run {scanned.uid[:8]} and {len(images)} reconstructions in the catalog of {s.folder}")
     return {
         **scanned.to_dict(),
         "object": asked.object_name,
@@ -216,7 +225,12 @@ def output_folder(out: str | Path) -> Path:
 
 
 def reconstruct_all(
-    measurement: Measurement, live: dict[str, Reconstruction | None], catalog: Any, pixel_um: float, echo: Echo
+    measurement: Measurement,
+    live: dict[str, Reconstruction | None],
+    catalog: Any,
+    pixel_um: float,
+    echo: Echo,
+    step: Step,
 ) -> dict[str, Reconstruction]:
     """Reconstruct the stored scan by every method, record each as a derived run, compare it with the live image.
 
@@ -230,6 +244,8 @@ def reconstruct_all(
         Pixel size at the object (um).
     echo : callable
         Takes a line of text for the user.
+    step : Step
+        Counts the methods.
 
     Returns
     -------
@@ -243,11 +259,14 @@ def reconstruct_all(
         last = live.get(method)
         if last is not None:
             same = np.allclose(last.image, results[method].image, rtol=1e-5, atol=1e-6)
-            echo(f"Last live image ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}")
+            (echo.note if same else echo)(
+                f"Last live image ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}"
+            )
+        step.advance()
     return results
 
 
-def cnr_curves(measurement: Measurement, truth: np.ndarray[Any, Any]) -> dict[str, list[tuple[int, float]]]:
+def cnr_curves(measurement: Measurement, truth: np.ndarray[Any, Any], step: Step) -> dict[str, list[tuple[int, float]]]:
     """Compute the CNR of each method after the first M exposures, for a dozen M.
 
     Parameters
@@ -255,31 +274,49 @@ def cnr_curves(measurement: Measurement, truth: np.ndarray[Any, Any]) -> dict[st
     measurement : Measurement
     truth : ndarray, shape (n, n)
         True transmission (0..1).
+    step : Step
+        Counts the M.
 
     Returns
     -------
     dict of str to list of (int, float)
         By method: exposures and CNR.
     """
-    counts = np.unique(np.geomspace(min(32, len(measurement)), len(measurement), 12).round().astype(int))
+    counts = np.unique(np.geomspace(min(32, len(measurement)), len(measurement), CURVE_POINTS).round().astype(int))
     curves: dict[str, list[tuple[int, float]]] = {name: [] for name in METHODS}
     for count in counts:
         part = measurement.first(int(count))
         for name, curve in curves.items():
             curve.append((int(count), cnr(reconstruct(part, method=name).image, truth)))
+        step.advance()
     return curves
 
 
-def table(numbers: dict[str, dict[str, Any]]) -> str:
-    """Format the numbers as text."""
-    lines = ["", f"{'method':<12} {'CNR':>7} {'PSNR dB':>9} {'SSIM':>7} {'time ms':>9} {'held out':>9}"]
-    for name, n in numbers.items():
-        held_out = f"{n['held_out']['explained']:9.0%}" if n["held_out"] else f"{'-':>9}"
-        scores = f"{n['cnr']:7.2f} {n['psnr_db']:9.2f} {n['ssim']:7.3f}"
-        lines.append(f"{name:<12} {scores} {n['seconds'] * 1e3:9.2f} {held_out}")
-    lines.append("PSNR and SSIM after an affine fit to the truth, for every method alike;")
-    lines.append("held out: power of patterns kept back that the image predicts, computed without the truth")
-    return "\n".join([*lines, ""])
+def echo_table(numbers: dict[str, dict[str, Any]], echo: Echo) -> None:
+    """Print the numbers.
+
+    Parameters
+    ----------
+    numbers : dict of str to dict
+        By method.
+    echo : Echo
+    """
+    rows = [
+        (
+            name,
+            f"{n['cnr']:.2f}",
+            f"{n['psnr_db']:.2f}",
+            f"{n['ssim']:.3f}",
+            f"{n['seconds'] * 1e3:.2f}",
+            f"{n['held_out']['explained']:.0%}" if n["held_out"] else "-",
+        )
+        for name, n in numbers.items()
+    ]
+    echo("")
+    echo.table(("method", "CNR", "PSNR dB", "SSIM", "time ms", "held out"), rows, right=(1, 2, 3, 4, 5))
+    echo.note("PSNR and SSIM after an affine fit to the truth, for every method alike;")
+    echo.note("held out: power of patterns kept back that the image predicts, computed without the truth")
+    echo.note("")
 
 
 def save_images(
