@@ -13,6 +13,7 @@ from ..errors import ScanError
 from ..masks.board import MaskBoard
 from ..masks.speckle_board import Board
 from .base import Configured, Named, Settings, prefix
+from .protocols import AlignableStage
 
 
 class TileAxis(Named, PseudoSingle):
@@ -211,13 +212,13 @@ class MarkedStage:
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : AlignableStage
     """
 
     parent = None
 
-    def __init__(self, stage: MaskStage) -> None:
-        self.stage = stage
+    def __init__(self, stage: AlignableStage) -> None:
+        self.stage: Any = stage
         self.name = f"{stage.name}_marked"
         self._numbers = {LANDMARK: -1, VISIT: -1}
 
