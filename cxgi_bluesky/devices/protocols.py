@@ -76,6 +76,14 @@ class AlignableStage(TileStage, Configurable[Any], Protocol):
 
 
 @runtime_checkable
+class StageAxis(Readable[Any], Movable[Any], Protocol):
+    """An axis of a mask stage, in mm, sync or async: set to a position, reads it back under its own name.
+
+    What it has besides is used: ``check_value``, ``stop``, ``stage``, ``unstage``, and its configuration.
+    """
+
+
+@runtime_checkable
 class BeamShutter(NamedMovable, HasParent, Stoppable, Pausable, Protocol):
     """A shutter: set to "open" and "closed"; ``stop``, ``pause`` and ``close`` close it, and raise if it stays open.
 

@@ -27,8 +27,9 @@ from ..analysis.board_alignment.fit import (
 from ..analysis.board_alignment.run import ALONG_X, ALONG_Y, PURPOSE, SEARCH, reading
 from ..analysis.board_alignment.search import landmarks_of, match, orientations, search_grid_um
 from ..devices.object_stage import IN, OUT
+from ..devices.positions import PositionError
 from ..devices.protocols import AlignableStage, BeamShutter, BucketDetector, ObjectMover
-from ..devices.stage import LANDMARK, VISIT, MarkedStage, PositionError
+from ..devices.stage import LANDMARK, VISIT, MarkedStage
 from ..errors import CxgiError, ScanError
 from ..masks.board import Alignment, MaskBoard
 from ..masks.board_files import abbreviate_tiles

@@ -17,9 +17,9 @@ from bluesky import Msg
 
 from ..callbacks.live_steering import Goal
 from ..devices.exposure_counter import ExposureFigures
+from ..devices.positions import NotArrivedError, PositionError
 from ..devices.protocols import BeamShutter, BucketDetector, TileStage
 from ..devices.shutter import CLOSED, OPEN
-from ..devices.stage import NotArrivedError, PositionError
 from ..errors import ScanError
 from ..measurement.outliers import INTENSITY, MAX_I0_CHANGE, NOT_A_NUMBER
 from .metadata import is_count, is_positive

@@ -11,8 +11,8 @@ from bluesky.utils import MsgGenerator
 from ophyd.utils import LimitError
 
 from ..analysis.knife_edge import MIN_POINTS, PURPOSE, KnifeGeometry
+from ..devices.positions import PositionError
 from ..devices.protocols import BeamShutter, BucketDetector, KnifeBlade
-from ..devices.stage import PositionError
 from ..errors import CxgiError, ScanError
 from .arguments import for_queues
 from .exposure import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence

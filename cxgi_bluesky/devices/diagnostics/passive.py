@@ -12,7 +12,7 @@ from ophyd import EpicsSignal
 
 from ..beamline import Beamline
 from ..epics.arrivals import is_stamp
-from ..epics.axes import UNIT, Axis, BoundedMotor, BoundedPositioner
+from ..epics.axes import Axis, BoundedMotor, BoundedPositioner
 from ..epics.diode import EpicsDiode
 from ..epics.signals import (
     Timeouts,
@@ -24,6 +24,7 @@ from ..epics.signals import (
     read_uncached_with_time,
     silent_pvs,
 )
+from ..positions import UNIT
 
 
 @dataclass(frozen=True)

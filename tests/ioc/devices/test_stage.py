@@ -6,7 +6,7 @@ import pytest
 from bluesky.magics import BlueskyMagics
 from ophyd.utils import LimitError
 
-from cxgi_bluesky.devices.stage import PositionError
+from cxgi_bluesky.devices.positions import PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.patience import PATIENCE_S, eventually

@@ -7,7 +7,7 @@ import threading
 import pytest
 from bluesky.utils import RunEngineInterrupted
 
-from cxgi_bluesky.devices.stage import NotArrivedError, PositionError
+from cxgi_bluesky.devices.positions import NotArrivedError, PositionError
 from cxgi_bluesky.measurement.exposures import Exposures
 from tests.patience import PATIENCE_S, eventually
 
