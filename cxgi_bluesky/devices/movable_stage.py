@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from bluesky.protocols import Configurable, Stageable, Status, Stoppable
@@ -17,7 +17,7 @@ from .ophyd_async import AsyncMovable, is_async
 from .positions import UNIT, NotArrivedError, PositionError, check_window, check_within, describe_in_mm
 from .protocols import StageAxis, check_device
 from .stage import AxesStage
-from .status import in_background
+from .status import in_background, wait_for
 
 READBACK_S = 0.5  # a readback may come so much later than the end of the move
 POLL_S = 0.02
@@ -54,7 +54,7 @@ class MovableAxis(Named, Configured, SoftPositioner):
         """What moves."""
         return {"movable": (self.movable.name, "")}
 
-    def list_configured_parts(self) -> Any:
+    def list_configured_parts(self) -> Iterator[Any]:
         """What moves, if it has a configuration."""
         if isinstance(self.movable, Configurable):
             yield self.movable
@@ -164,6 +164,11 @@ class MovableMaskStage(AxesStage):
         }
         return {f"{key}.{walk.dotted_name}": walk.item for key, signals in walks.items() for walk in signals}
 
+    def list_configured_parts(self) -> Iterator[Any]:
+        """Also the axes, which ophyd takes for no devices."""
+        yield from super().list_configured_parts()
+        yield from self.axes
+
     def wait_for_connection(self, all_signals: bool = False, timeout: Any = 2.0) -> None:
         """Wait until both have answered.
 
@@ -193,7 +198,7 @@ class MovableMaskStage(AxesStage):
         staged = super().stage()
         for movable in self.movables.values():
             if isinstance(movable, Stageable):
-                _wait(movable.stage(), self.move_timeout_s)
+                wait_for(movable.stage(), self.move_timeout_s)
         return staged
 
     def unstage(self) -> list[object]:
@@ -202,7 +207,7 @@ class MovableMaskStage(AxesStage):
         for movable in self.movables.values():
             try:
                 if isinstance(movable, Stageable):
-                    _wait(movable.unstage(), self.move_timeout_s)
+                    wait_for(movable.unstage(), self.move_timeout_s)
             except Exception as error:
                 errors.append(error)
         unstaged = list(super().unstage())
@@ -303,14 +308,3 @@ def _show_position(axis: MovableAxis) -> str:
         return f"{axis.position:.4f}"
     except Exception:  # what it is asked of is gone: the position is not known
         return "unknown"
-
-
-def _wait(result: Any, timeout_s: float) -> None:
-    """Wait for what may be a status, as bluesky allows of stage() and unstage()."""
-    if isinstance(result, Status):
-        done = threading.Event()
-        result.add_callback(lambda _: done.set())
-        if not done.wait(timeout_s):
-            raise TimeoutError(f"not staged within {timeout_s:g} s")
-        if (error := result.exception(0.0)) is not None:
-            raise error
