@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
+import math
 import threading
 from collections.abc import Callable, Coroutine
 from functools import cache
 from typing import Any
 
-from ophyd.status import Status, StatusBase
+from ophyd.status import StatusBase
 from ophyd.utils import LimitError
 
-from .status import fail, finish
+from .status import in_background
 
 TIMEOUT_S = 10.0
 
@@ -76,22 +77,21 @@ class AsyncMovable:
         self._ask("connect", timeout=timeout)
 
     def set(self, position: float) -> StatusBase:
-        """Move; the status ends when the device's does."""
-        status = Status(obj=self)
+        """Move; the status ends when the device's does, and not in the loop: who hears of it may ask the device."""
 
         async def move() -> None:
             await self._connect()
             await self.device.set(position)
 
-        def end(moved: concurrent.futures.Future[None]) -> None:
-            error = RuntimeError(f"{self.name}: the move was cancelled") if moved.cancelled() else moved.exception()
-            if error is None:
-                finish(status)
-            else:
-                fail(status, error if isinstance(error, Exception) else RuntimeError(str(error)))
+        moved = _begin(move())
 
-        _begin(move()).add_done_callback(end)
-        return status
+        def wait() -> None:
+            try:
+                moved.result()
+            except concurrent.futures.CancelledError as error:
+                raise RuntimeError(f"{self.name}: the move was cancelled") from error
+
+        return in_background(self, wait, math.inf)
 
     def read(self) -> dict[str, Any]:
         """Readings."""
