@@ -207,6 +207,15 @@ def test_what_is_wrong_with_a_class_is_one_line(write, tmp_path, changes, said):
     assert "beamline.yml" in str(caught.value)
 
 
+def test_without_the_extra_for_ophyd_async_it_is_named(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ophyd_async", None)
+    for module in [name for name in sys.modules if name.startswith("ophyd_async.")]:
+        monkeypatch.delitem(sys.modules, module)
+    motor = {"class": "ophyd_async.epics.motor.Motor", "options": {"prefix": "BL:X"}}
+    with pytest.raises(CxgiError, match=r"stage\.x\.class .*pip install 'cxgi_bluesky\[ophyd-async\]'"):
+        load_beamline(write(stage={"x": motor, "y": motor}))
+
+
 # ---------------------------------------------------------------- cxgi check
 
 
