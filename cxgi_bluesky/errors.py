@@ -42,7 +42,15 @@ class StorageError(CxgiError):
 
 # ---------------------------------------------------------------- optional packages
 
-EXTRAS = {"caproto": "epics", "epics": "epics", "spekpy": "spectra", "IPython": "session", "zmq": "zmq"}
+EXTRAS = {
+    "aioca": "ophyd-async",
+    "caproto": "epics",
+    "epics": "epics",
+    "ophyd_async": "ophyd-async",
+    "spekpy": "spectra",
+    "IPython": "session",
+    "zmq": "zmq",
+}
 
 
 def missing_extra(error: BaseException) -> CxgiError | None:

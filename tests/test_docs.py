@@ -114,6 +114,14 @@ def trained_weights() -> dict[str, Any]:
     return {"measurement": measured_from(smooth_image(32))}
 
 
+def own_devices() -> dict[str, Any]:
+    """The two files that the page has its reader write."""
+    text = (ROOT / "docs/how-to/use-your-own-devices.md").read_text(encoding="utf-8")
+    for name, language in (("my_devices.py", "python"), ("my_beamline.yml", "yaml")):
+        Path(name).write_text(re.search(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)[1], encoding="utf-8")
+    return {}
+
+
 # Page, what is made smaller or is known only by then, and what its reader has already.
 EXAMPLES = [
     ("README.md", {"0.1875": "0.02"}, nothing),
@@ -149,6 +157,7 @@ EXAMPLES = [
     long_case("docs/how-to/source-size-and-resolution.md", {}, knife_and_image),
     ("docs/how-to/train-the-network.md", {}, trained_weights),
     ("docs/how-to/use-a-camera-as-bucket.md", {}, camera_devices),
+    ("docs/how-to/use-your-own-devices.md", {}, own_devices),
     long_case(
         "docs/how-to/use-the-catalog.md",
         {"1a2b3c4d": "{scan}", "5e6f7a8b": "{stored}", "fraction 0.1": "fraction 0.02"},

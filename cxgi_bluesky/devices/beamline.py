@@ -6,11 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..masks.speckle_board import Board
-from .diode import Diode
-from .knife import Knife
-from .object_stage import ObjectStage
-from .shutter import Shutter
-from .stage import MaskStage
+from .protocols import BeamShutter, BucketDetector, KnifeBlade, ObjectMover, TileStage
 
 ExportFormat = Literal["nexus", "hdf5", "csv", "tiff"]  # as of `catalog.export_run`
 PROXY_ADDRESS = r"^[\w.-]+:\d{1,5}$"
@@ -24,7 +20,7 @@ class Beamline:
     ----------
     stage, shutter, diode, object_stage
         What plans take.
-    knife : Knife, optional
+    knife : KnifeBlade, optional
         Blade to measure the source with; `knife_edge_scan` takes it.
     source : Device, optional
         Signals that show whether there is beam; a session's scans wait while there is none.
@@ -36,11 +32,11 @@ class Beamline:
         0MQ proxy to which such sessions publish their documents, ``host:port``.
     """
 
-    stage: MaskStage
-    shutter: Shutter
-    diode: Diode
-    object_stage: ObjectStage | None = None
-    knife: Knife | None = None
+    stage: TileStage
+    shutter: BeamShutter
+    diode: BucketDetector
+    object_stage: ObjectMover | None = None
+    knife: KnifeBlade | None = None
     source: Any = None
     data: str | None = None
     export: ExportFormat | None = None

@@ -65,6 +65,16 @@ class Diode(Named, Configured, Device):
     sigma = Component(Current, value=0.0, kind=Kind.normal)
     exposure_s = Component(ExposureTime, value=1.0, kind=Kind.normal)
 
+    @property
+    def bucket_name(self) -> str:
+        """Data key of the bucket."""
+        return str(self.current.name)
+
+    @property
+    def sigma_name(self) -> str:
+        """Data key of its sigma."""
+        return str(self.sigma.name)
+
     def settings(self) -> Settings:
         """Unit of the bucket."""
         return {"unit": (self.current.describe()[self.current.name]["units"], "")}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from bluesky.protocols import Configurable
 from ophyd import Component, Device, Kind, Signal
 from ophyd.signal import AttributeSignal
 
 from .base import Configured, Settings
-from .shutter import Shutter
+from .protocols import BeamShutter
 
 NAME = "exposure"  # of the device in a run: data keys exposure_open_s, exposure_openings, ...
 
@@ -22,7 +23,7 @@ class ExposureFigures(Configured, Device):
 
     Parameters
     ----------
-    shutter : Shutter
+    shutter : BeamShutter
     max_repeats : int, optional
     max_open_s : float, optional
         Limits of the run, for its configuration.
@@ -44,7 +45,7 @@ class ExposureFigures(Configured, Device):
 
     def __init__(
         self,
-        shutter: Shutter,
+        shutter: BeamShutter,
         *,
         max_repeats: int | None = None,
         max_open_s: float | None = None,
@@ -63,8 +64,7 @@ class ExposureFigures(Configured, Device):
 
     def list_configured_parts(self) -> Iterator[Any]:
         """Devices of the run that no event reads: the shutter, and what moves the object."""
-        yield self._shutter
-        yield from self.unread
+        yield from (part for part in (self._shutter, *self.unread) if isinstance(part, Configurable))
 
     def begin(self) -> None:
         """Count from now on."""

@@ -13,6 +13,10 @@ from ..errors import ScanError
 from ..masks.board import MaskBoard
 from ..masks.speckle_board import Board
 from .base import Configured, Named, Settings, prefix
+from .positions import end_pseudo_move, set_bounds
+from .protocols import AlignableStage
+
+Limits = tuple[float, float]
 
 
 class TileAxis(Named, PseudoSingle):
@@ -160,6 +164,87 @@ class MaskStage(Named, Configured, PseudoPositioner):
         return keys
 
 
+class AxesStage(MaskStage):
+    """Base of stages that move both axes at once and check where they are; a subclass gives `x`, `y`, `move_axes`.
+
+    Parameters
+    ----------
+    board : MaskBoard or SpeckleBoard
+        Tiles and alignment.
+    in_position_um : float, optional
+        Largest distance from where it was sent; by default a quarter of a mask pixel.
+    settle_s : float
+        Wait after both have stopped, before the readback is looked at.
+    move_timeout_s : float
+        Longest move.
+    x_limits_mm, y_limits_mm : (float, float), optional
+        Beside those of the axes themselves.
+
+    Raises
+    ------
+    CxgiError
+        When asked for a tile that the board does not have; at staging, if an axis is not in mm.
+    """
+
+    checks_arrival = True
+    x: Any
+    y: Any
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        board: Board,
+        in_position_um: float | None = None,
+        settle_s: float = 0.0,
+        move_timeout_s: float = 60.0,
+        x_limits_mm: Limits | None = None,
+        y_limits_mm: Limits | None = None,
+        **kwargs: Any,
+    ) -> None:
+        longest = move_timeout_s + settle_s + 10.0  # what is checked after the move takes its time too
+        super().__init__(prefix, board=board, in_position_um=in_position_um, timeout=longest, **kwargs)
+        self.move_timeout_s = move_timeout_s
+        for axis, limits in ((self.x, x_limits_mm), (self.y, y_limits_mm)):
+            set_bounds(axis, limits, settle_s, move_timeout_s)
+
+    def settings(self) -> Settings:
+        """Also how it moves."""
+        return {
+            **super().settings(),
+            "move_timeout_s": (self.move_timeout_s, "s"),
+            "settle_s": (float(self.x.settle_time), "s"),
+            "x_limits_mm": (self.x.limits_mm, "mm"),
+            "y_limits_mm": (self.y.limits_mm, "mm"),
+        }
+
+    @property
+    def axes(self) -> tuple[Any, Any]:
+        """The real axes."""
+        return self.x, self.y
+
+    def _real_position(self) -> Any:
+        """Where the axes are by their last readbacks, the ones that events store."""
+        return self.RealPosition(*(axis.position for axis in self.axes))
+
+    def stage(self) -> list[object]:
+        """Stage, if both axes are in mm."""
+        for axis in self.axes:
+            axis.check_unit()
+        return list(super().stage())
+
+    def stop(self, success: bool = False) -> None:
+        """Stop both axes. With `success`, as in a pause, the move is forgotten: the plan makes it again."""
+        if success:
+            self._done_moving(success=True)
+        super().stop(success=success)
+
+    def _setup_move(self, position: Any, status: StatusBase) -> None:
+        wanted = self.forward(position)
+        moved = self.move_axes(*wanted)
+        moved.add_callback(lambda ended: end_pseudo_move(self, ended, status))
+
+
 def board_settings(board: Board) -> Settings:
     """List what a run should know of a board without its file: identity, masks and alignment."""
     common: Settings = {
@@ -187,17 +272,6 @@ def board_settings(board: Board) -> Settings:
     }
 
 
-# ---------------------------------------------------------------- position
-
-
-class PositionError(RuntimeError):
-    """An axis is not where it was sent to; moving there again may help."""
-
-
-class NotArrivedError(PositionError):
-    """A move has not ended in time, or was stopped: moving again does not help."""
-
-
 # ---------------------------------------------------------------- marker
 
 
@@ -211,13 +285,13 @@ class MarkedStage:
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : AlignableStage
     """
 
     parent = None
 
-    def __init__(self, stage: MaskStage) -> None:
-        self.stage = stage
+    def __init__(self, stage: AlignableStage) -> None:
+        self.stage: Any = stage
         self.name = f"{stage.name}_marked"
         self._numbers = {LANDMARK: -1, VISIT: -1}
 

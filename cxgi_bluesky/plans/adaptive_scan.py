@@ -12,11 +12,8 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from ..callbacks.live_steering import PSNR, Goal, LiveSteering, check_targets
-from ..devices.diode import Diode
 from ..devices.exposure_counter import BatchRecord
-from ..devices.object_stage import ObjectStage
-from ..devices.shutter import Shutter
-from ..devices.stage import MaskStage
+from ..devices.protocols import BeamShutter, BucketDetector, ObjectMover, TileStage
 from ..errors import ScanError
 from ..masks.board import MaskBoard
 from ..masks.orders import LEARNED_SIZE, ranking
@@ -43,9 +40,9 @@ logger = logging.getLogger(__name__)
 
 @for_queues
 def adaptive_scan(
-    stage: MaskStage,
-    shutter: Shutter,
-    diode: Diode,
+    stage: TileStage,
+    shutter: BeamShutter,
+    diode: BucketDetector,
     *,
     board: GivenBoard = None,
     count: int,
@@ -65,7 +62,7 @@ def adaptive_scan(
     dark_uid: str | None = None,
     max_repeats: int = MAX_REPEATS,
     max_open_s: float | None = None,
-    object_stage: ObjectStage | None = None,
+    object_stage: ObjectMover | None = None,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[Any]:
     """Measure one image with patterns that are chosen while it is measured.
@@ -79,11 +76,11 @@ def adaptive_scan(
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : TileStage
         Mask stage.
-    shutter : Shutter
+    shutter : BeamShutter
         Beam shutter.
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
     board : MaskBoard or str, optional
         The board on the stage, or its name or file; another one is refused. By default the one on the stage.
@@ -123,7 +120,7 @@ def adaptive_scan(
         How often an exposure that failed its checks is made again.
     max_open_s : float, optional
         Exposure budget: longest total time with the shutter open (s).
-    object_stage : ObjectStage, optional
+    object_stage : ObjectMover, optional
         What moves the object.
     md : dict, optional
         Metadata of the user.

@@ -26,10 +26,10 @@ from ..analysis.board_alignment.fit import (
 )
 from ..analysis.board_alignment.run import ALONG_X, ALONG_Y, PURPOSE, SEARCH, reading
 from ..analysis.board_alignment.search import landmarks_of, match, orientations, search_grid_um
-from ..devices.diode import Diode
-from ..devices.object_stage import IN, OUT, ObjectStage
-from ..devices.shutter import Shutter
-from ..devices.stage import LANDMARK, VISIT, MarkedStage, MaskStage, PositionError
+from ..devices.object_stage import IN, OUT
+from ..devices.positions import PositionError
+from ..devices.protocols import AlignableStage, BeamShutter, BucketDetector, ObjectMover
+from ..devices.stage import LANDMARK, VISIT, MarkedStage
 from ..errors import CxgiError, ScanError
 from ..masks.board import Alignment, MaskBoard
 from ..masks.board_files import abbreviate_tiles
@@ -91,7 +91,7 @@ class FiducialExposures:
     dark: float = 0.0
 
     @property
-    def stage(self) -> MaskStage:
+    def stage(self) -> AlignableStage:
         """The stage."""
         return self.marked.stage
 
@@ -111,7 +111,7 @@ class FiducialExposures:
     def darks(self, count: int) -> Plan:
         """Set the exposure time, and so many readings with the shutter closed; returns the same with their mean."""
         diode, exposure_s = self.exposing.diode, self.exposing.exposure_s
-        yield from bps.mv(diode.exposure_s, exposure_s)
+        yield from move(diode.exposure_s, exposure_s)
         level = []
         for _ in range(count):
             yield Msg("checkpoint")
@@ -121,7 +121,7 @@ class FiducialExposures:
             yield Msg("read", self.stage)
             read = yield Msg("read", diode)
             yield Msg("save")
-            level.append(read[diode.current.name]["value"] if read else 0.0)
+            level.append(read[diode.bucket_name]["value"] if read else 0.0)
         level = [value for value in level if math.isfinite(value)]
         return replace(self, dark=float(np.mean(level)) if level else 0.0)
 
@@ -277,9 +277,9 @@ def _profile(
 
 @for_queues
 def align_board(
-    stage: MaskStage,
-    shutter: Shutter,
-    diode: Diode,
+    stage: AlignableStage,
+    shutter: BeamShutter,
+    diode: BucketDetector,
     *,
     board: GivenBoard = None,
     exposure_s: float,
@@ -288,7 +288,7 @@ def align_board(
     dark_exposures: int = 2,
     max_repeats: int = MAX_REPEATS,
     max_open_s: float | None = None,
-    object_stage: ObjectStage | None = None,
+    object_stage: ObjectMover | None = None,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[Any]:
     """Find the board's offset, rotation, scale and handedness; `alignment_from_run` makes the fit of the run.
@@ -303,11 +303,11 @@ def align_board(
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : AlignableStage
         Mask stage.
-    shutter : Shutter
+    shutter : BeamShutter
         Beam shutter.
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
     board : MaskBoard or str, optional
         The board on the stage, or its name or file; another one is refused. By default the one on the
@@ -325,7 +325,7 @@ def align_board(
     max_open_s : float, optional
         Exposure budget, seconds that the shutter may be open in all. An alignment that was cut short by it is to be
         repeated.
-    object_stage : ObjectStage, optional
+    object_stage : ObjectMover, optional
         Takes the object out meanwhile. Without one the object must have been taken out by hand.
     md : dict, optional
         Metadata of the user.
@@ -387,6 +387,13 @@ def align_board(
     put_back = partial(move_object, object_stage, IN)
     return (
         yield from safe_run(
-            devices, shutter, exposures, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
+            devices,
+            shutter,
+            exposures,
+            put_back=put_back,
+            figures=exposing.figures,
+            metadata=metadata,
+            md=md,
+            object_stage=object_stage,
         )
     )

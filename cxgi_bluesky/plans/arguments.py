@@ -15,8 +15,9 @@ from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, Union, get_args, get_origin, get_type_hints
 
 from bluesky.utils import MsgGenerator
-from ophyd import Device
+from typing_extensions import is_protocol
 
+from ..devices.protocols import check_device
 from ..errors import ConfigError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
@@ -33,8 +34,8 @@ _Arguments = ParamSpec("_Arguments")
 def for_queues(plan: Callable[_Arguments, MsgGenerator[Any]]) -> Callable[_Arguments, MsgGenerator[Any]]:
     """Let queues take a plan (a decorator): annotations that resolve, devices by name, and devices that are checked.
 
-    The plan that is made raises `CxgiError`, before anything moves, for a device of another kind than annotated, and
-    for arguments that it does not have, or lacks.
+    The plan that is made raises `CxgiError`, before anything moves, for a device that lacks what its annotation has
+    or is given twice, and for arguments that it does not have, or lacks.
     """
     hints = get_type_hints(plan)
     kinds = {name: kind for name, hint in hints.items() if (kind := _device_class(hint)) is not None}
@@ -91,8 +92,8 @@ def _as_carried(hint: Any) -> Any:
 
 
 def _device_class(hint: Any) -> Any:
-    """The kind of device that is annotated, None for anything else."""
-    found = [one for one in _members(hint) if inspect.isclass(one) and issubclass(one, Device)]
+    """The kind of device that is annotated, a protocol; None for anything else."""
+    found = [one for one in _members(hint) if is_protocol(one)]
     return found[0] if found else None
 
 
@@ -103,9 +104,13 @@ def _device_annotation(hint: Any) -> dict[str, Any]:
 
 
 def _check_devices(kinds: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    taken: dict[int, str] = {}
     for name, kind in kinds.items():
         device = given.get(name)
-        if device is not None and not isinstance(device, kind):
-            if isinstance(device, str):
-                raise ConfigError(f"{name}: no device is called {device!r}, give the name of a {kind.__name__}")
-            raise ConfigError(f"{name}: {device!r} is no {kind.__name__}")
+        if isinstance(device, str):
+            raise ConfigError(f"{name}: no device is called {device!r}, give the name of a {kind.__name__}")
+        if device is None:
+            continue
+        check_device(device, kind, name)
+        if (other := taken.setdefault(id(device), name)) != name:
+            raise ConfigError(f"{name}: {device.name} is the {other} already, give another device")

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 from bluesky import Msg
 
 from ..callbacks.live_steering import Goal
-from ..devices.diode import Diode
 from ..devices.exposure_counter import ExposureFigures
-from ..devices.shutter import CLOSED, OPEN, Shutter
-from ..devices.stage import MaskStage, NotArrivedError, PositionError
+from ..devices.positions import NotArrivedError, PositionError
+from ..devices.protocols import BeamShutter, BucketDetector, TileStage
+from ..devices.shutter import CLOSED, OPEN
 from ..errors import ScanError
 from ..measurement.outliers import INTENSITY, MAX_I0_CHANGE, NOT_A_NUMBER
 from .metadata import is_count, is_positive
@@ -28,6 +28,7 @@ from .stubs import (
     SHUTTER_TIMEOUT_S,
     BudgetSpentError,
     Plan,
+    fault_of,
     move,
     store,
     wait_for,
@@ -129,13 +130,13 @@ class Exposing:
         Of the run; made from the shutter.
     """
 
-    shutter: Shutter
-    diode: Diode
+    shutter: BeamShutter
+    diode: BucketDetector
     exposure_s: float
     limits: ExposureLimits = field(default_factory=ExposureLimits)
 
     def __post_init__(self) -> None:
-        longest_s = self.shutter.longest_open_s
+        longest_s = getattr(self.shutter, "longest_open_s", None)
         if longest_s is not None and self.exposure_s >= longest_s:
             logger.warning(  # no error: behind a simulated IOC time may pass faster
                 "exposure_s %g: %s is closed by its own timer after %g s (max_open_s of the beamline file)",
@@ -240,10 +241,10 @@ class Exposing:
 
     def _fault(self, reading: Reading) -> str | None:
         """Why an exposure is not valid by the readings of its detectors, None if it is."""
-        bucket = _value(reading, self.diode.current.name)
+        bucket = _value(reading, self.diode.bucket_name)
         if bucket is not None and not math.isfinite(bucket):
             return _why_no_number(self.diode, reading)
-        i0 = _value(reading, self.diode.i0_name)
+        i0 = _value(reading, getattr(self.diode, "i0_name", None))
         if i0 is None:
             return None
         if not (math.isfinite(i0) and i0 > 0):
@@ -267,9 +268,9 @@ def _value(reading: Reading, key: str | None) -> float | None:
     return float(reading[key]["value"]) if key is not None and key in reading else None
 
 
-def _why_no_number(diode: Diode, reading: Reading) -> str:
-    if diode.fault:
-        return f"{LATE}: {diode.fault}"
+def _why_no_number(diode: BucketDetector, reading: Reading) -> str:
+    if fault := fault_of(diode):
+        return f"{LATE}: {fault}"
     overload = getattr(diode, "overload", None)
     return "overload" if overload is not None and _value(reading, overload.name) else NOT_A_NUMBER
 
@@ -281,13 +282,13 @@ _NO_TILES: Mapping[int, Sequence[int]] = {}
 class TilePosition:
     """A tile of the board on a stage."""
 
-    device: MaskStage
+    device: TileStage
     tile: int
 
     def reach(self) -> Plan:
         """Move to the tile and make sure that the stage is there."""
         yield from move(self.device.tile, self.tile)
-        if not self.device.checks_arrival:
+        if not getattr(self.device, "checks_arrival", False):
             reading = yield Msg("read", self.device)
             self.check(reading or {}, exposed=False)
 
@@ -324,7 +325,7 @@ class TileExposures:
         Patterns between two of its exposures (stream ``open``); 0: none.
     """
 
-    stage: MaskStage
+    stage: TileStage
     exposing: Exposing
     open_tile: int
     open_every: int = 0

@@ -12,10 +12,8 @@ import bluesky.preprocessors as bpp
 
 from ..callbacks.live_reconstruction import ReferenceRuns
 from ..callbacks.live_steering import LINES, Goal, LiveSteering
-from ..devices.diode import Diode
-from ..devices.object_stage import IN, OUT, ObjectStage
-from ..devices.shutter import Shutter
-from ..devices.stage import MaskStage
+from ..devices.object_stage import IN, OUT
+from ..devices.protocols import BeamShutter, BucketDetector, ObjectMover, TileStage
 from ..masks.board import MaskBoard
 from ..masks.pattern_set import ChosenSet
 from ..masks.speckle_board import Board
@@ -47,10 +45,10 @@ class ImageRun:
         Of the validation patterns.
     """
 
-    stage: MaskStage
-    shutter: Shutter
-    diode: Diode
-    object_stage: ObjectStage | None
+    stage: TileStage
+    shutter: BeamShutter
+    diode: BucketDetector
+    object_stage: ObjectMover | None
     board: Board
     pattern_set: AnyPatternSet | ChosenSet
     arguments: dict[str, Any]
@@ -155,7 +153,14 @@ class ImageRun:
         )
         put_back = partial(move_object, self.object_stage, IN)
         run = safe_run(
-            devices, self.shutter, exposures, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
+            devices,
+            self.shutter,
+            exposures,
+            put_back=put_back,
+            figures=exposing.figures,
+            metadata=metadata,
+            md=md,
+            object_stage=self.object_stage,
         )
         if steering is None:
             return (yield from run)

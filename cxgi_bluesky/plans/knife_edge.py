@@ -5,29 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import bluesky.plan_stubs as bps
 import numpy as np
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 from ophyd.utils import LimitError
 
 from ..analysis.knife_edge import MIN_POINTS, PURPOSE, KnifeGeometry
-from ..devices.diode import Diode
-from ..devices.knife import Knife
-from ..devices.shutter import Shutter
-from ..devices.stage import PositionError
+from ..devices.positions import PositionError
+from ..devices.protocols import BeamShutter, BucketDetector, KnifeBlade
 from ..errors import CxgiError, ScanError
 from .arguments import for_queues
 from .exposure import MAX_REPEATS, Exposing, ExposureLimits, Reading, consequence
-from .metadata import check_exposure, start_document
+from .metadata import bucket_fields, check_exposure, start_document
 from .stubs import Plan, move, safe_run
 
 
 @for_queues
 def knife_edge_scan(
-    knife: Knife,
-    shutter: Shutter,
-    diode: Diode,
+    knife: KnifeBlade,
+    shutter: BeamShutter,
+    diode: BucketDetector,
     *,
     start_um: float,
     stop_um: float,
@@ -46,11 +43,11 @@ def knife_edge_scan(
 
     Parameters
     ----------
-    knife : Knife
+    knife : KnifeBlade
         Blade.
-    shutter : Shutter
+    shutter : BeamShutter
         Beam shutter.
-    diode : Diode
+    diode : BucketDetector
         Detector.
     start_um : float
         First position (um), well to one side of the edge.
@@ -100,12 +97,12 @@ def knife_edge_scan(
         axis=knife.edge,
         points=len(positions),
         knife_edge={"axis": knife.axis, **geometry.to_dict()},
-        fields={"position": knife.edge.name, "bucket": diode.current.name, "sigma": diode.sigma.name},
+        fields={"position": knife.edge.name, **bucket_fields(diode)},
     )
     parked = knife.target_um
 
     def exposures() -> Plan:
-        yield from bps.mv(diode.exposure_s, exposure_s)
+        yield from move(diode.exposure_s, exposure_s)
         for position in positions:
             yield from exposing.expose_at(KnifePosition(knife, position), "primary")
 
@@ -123,7 +120,7 @@ def knife_edge_scan(
 class KnifePosition:
     """A position of a blade."""
 
-    device: Knife
+    device: KnifeBlade
     position_um: float
 
     def reach(self) -> Plan:
@@ -158,7 +155,7 @@ def _geometry(slit: KnifeGeometry | dict[str, float]) -> KnifeGeometry:
         raise ScanError(f"slit {slit!r}: give the numbers source_knife_mm, knife_slit_mm and slit_um") from error
 
 
-def _check(knife: Knife, start_um: float, stop_um: float, points: int, exposure_s: float, repeats: int) -> None:
+def _check(knife: KnifeBlade, start_um: float, stop_um: float, points: int, exposure_s: float, repeats: int) -> None:
     check_exposure(exposure_s)
     if points < MIN_POINTS:
         raise ScanError(f"points {points}: a knife edge needs {MIN_POINTS} or more")

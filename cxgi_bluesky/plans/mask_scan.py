@@ -11,10 +11,7 @@ from bluesky.utils import MsgGenerator
 from numpy.typing import NDArray
 
 from ..callbacks.live_steering import PSNR, Goal, check_targets
-from ..devices.diode import Diode
-from ..devices.object_stage import ObjectStage
-from ..devices.shutter import Shutter
-from ..devices.stage import MaskStage
+from ..devices.protocols import BeamShutter, BucketDetector, ObjectMover, TileStage
 from ..errors import ScanError
 from ..masks.board import MaskBoard
 from ..masks.pattern_set import PatternSet
@@ -33,9 +30,9 @@ DEFAULT_VALIDATION = 64  # draws, where a PSNR is to be estimated
 
 @for_queues
 def mask_scan(
-    stage: MaskStage,
-    shutter: Shutter,
-    diode: Diode,
+    stage: TileStage,
+    shutter: BeamShutter,
+    diode: BucketDetector,
     *,
     board: GivenBoard = None,
     pattern_set: GivenPatterns,
@@ -54,7 +51,7 @@ def mask_scan(
     dark_uid: str | None = None,
     max_repeats: int = MAX_REPEATS,
     max_open_s: float | None = None,
-    object_stage: ObjectStage | None = None,
+    object_stage: ObjectMover | None = None,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[Any]:
     """Measure one image: one exposure for each pattern of the set, one event each.
@@ -70,11 +67,11 @@ def mask_scan(
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : TileStage
         Mask stage.
-    shutter : Shutter
+    shutter : BeamShutter
         Beam shutter.
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
     board : MaskBoard, SpeckleBoard or str, optional
         The board on the stage, or its name or file; another one is refused. By default the one on the stage.
@@ -123,7 +120,7 @@ def mask_scan(
     max_open_s : float, optional
         Exposure budget: longest total time with the shutter open (s). The scan ends cleanly before an exposure
         that would exceed it.
-    object_stage : ObjectStage, optional
+    object_stage : ObjectMover, optional
         What moves the object.
     md : dict, optional
         Metadata of the user.

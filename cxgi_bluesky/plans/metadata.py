@@ -8,8 +8,7 @@ from typing import Any
 
 from event_model import DocumentNames, schema_validators
 
-from ..devices.diode import Diode
-from ..devices.stage import MaskStage
+from ..devices.protocols import BucketDetector, TileStage
 from ..errors import ConfigError
 from ..masks.board import MaskBoard, load_board
 from ..masks.pattern_set import ChosenSet
@@ -21,12 +20,12 @@ from ..measurement.validation import ValidationDraws
 from .arguments import GivenBoard
 
 
-def board_on(stage: MaskStage, board: GivenBoard) -> Board:
+def board_on(stage: TileStage, board: GivenBoard) -> Board:
     """The board, if it is the one on the stage, else `CxgiError`.
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : TileStage
     board : MaskBoard, SpeckleBoard, str or None
         A board, or its name or file; None: the stage's own.
     """
@@ -40,12 +39,12 @@ def board_on(stage: MaskStage, board: GivenBoard) -> Board:
     return board
 
 
-def mask_board_on(stage: MaskStage, board: GivenBoard) -> MaskBoard:
+def mask_board_on(stage: TileStage, board: GivenBoard) -> MaskBoard:
     """The mask board, if it is the one on the stage, else `CxgiError`.
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : TileStage
     board : MaskBoard, SpeckleBoard, str or None
         As in `board_on`.
     """
@@ -111,8 +110,8 @@ def start_metadata(
     devices: list[Any],
     arguments: dict[str, Any],
     *,
-    diode: Diode,
-    stage: MaskStage | None = None,
+    diode: BucketDetector,
+    stage: TileStage | None = None,
     board: Board | None = None,
     pattern_set: AnyPatternSet | ChosenSet | None = None,
     points: int | None = None,
@@ -130,9 +129,9 @@ def start_metadata(
         All that the plan uses.
     arguments : dict
         Of the plan, plain values by their names; `exposure_s` (s) among them.
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
-    stage : MaskStage, optional
+    stage : TileStage, optional
         Mask stage, where there is one.
     board : MaskBoard or SpeckleBoard, optional
         The board on the stage.
@@ -161,25 +160,39 @@ def start_metadata(
     return start_document(plan_name, purpose, devices, arguments, detector=diode, axis=axis, points=points, **block)
 
 
-def bucket_metadata(diode: Diode, stage: MaskStage | None = None) -> dict[str, Any]:
+def bucket_metadata(diode: BucketDetector, stage: TileStage | None = None) -> dict[str, Any]:
     """Metadata of every run that reads buckets: names of the data keys, and the unit.
 
     Parameters
     ----------
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
-    stage : MaskStage, optional
+    stage : TileStage, optional
         Mask stage: with it, the data key of ``pattern_index`` is named.
     """
     return {
         "fields": {
             "pattern_index": stage.pattern_index.name if stage is not None else None,
-            "bucket": diode.current.name,
-            "sigma": diode.sigma.name,
-            "i0": diode.i0_name,
+            **bucket_fields(diode),
+            "i0": getattr(diode, "i0_name", None),
         },
-        "bucket_unit": diode.current.describe()[diode.current.name].get("units", "pA"),
+        "bucket_unit": _describe(diode)[diode.bucket_name].get("units", "pA"),
     }
+
+
+def bucket_fields(diode: BucketDetector) -> dict[str, str | None]:
+    """Data keys of the bucket and its sigma, None for one that has no sigma; `CxgiError` if it has no such keys."""
+    names = {"bucket": diode.bucket_name, "sigma": getattr(diode, "sigma_name", None)}
+    keys = _describe(diode)
+    for field, name in names.items():
+        if name is not None and name not in keys:
+            raise ConfigError(f"{field}_name of {diode.name} is {name!r}: give one of its data keys, {', '.join(keys)}")
+    return names
+
+
+def _describe(diode: BucketDetector) -> dict[str, Any]:
+    described: Any = diode.describe()
+    return dict(described)
 
 
 def board_metadata(board: Board) -> dict[str, Any]:

@@ -11,10 +11,9 @@ import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import MsgGenerator
 
-from ..devices.area_detector import PatternCamera
-from ..devices.object_stage import IN, OUT, ObjectStage
-from ..devices.shutter import CLOSED, OPEN, Shutter
-from ..devices.stage import MaskStage
+from ..devices.object_stage import IN, OUT
+from ..devices.protocols import BeamShutter, ObjectMover, PatternRecorder, TileStage
+from ..devices.shutter import CLOSED, OPEN
 from ..errors import ScanError
 from ..masks.speckle_board import SpeckleBoard
 from .arguments import for_queues
@@ -38,15 +37,15 @@ DARK_FRAME = -1
 
 @for_queues
 def record_speckles(
-    stage: MaskStage,
-    shutter: Shutter,
-    camera: PatternCamera,
+    stage: TileStage,
+    shutter: BeamShutter,
+    camera: PatternRecorder,
     *,
     path: str | Path,
     exposure_s: float,
     count: int | None = None,
     dark_frames: int = 8,
-    object_stage: ObjectStage | None = None,
+    object_stage: ObjectMover | None = None,
     grain_um: float | None = None,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[Any]:
@@ -58,11 +57,11 @@ def record_speckles(
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : TileStage
         Stage with a `SpeckleBoard`.
-    shutter : Shutter
+    shutter : BeamShutter
         Beam shutter.
-    camera : PatternCamera
+    camera : PatternRecorder
         Camera in the object plane.
     path : path or str
         The asset to make; it must not exist.
@@ -72,7 +71,7 @@ def record_speckles(
         Positions, the first ones; all by default.
     dark_frames : int
         Frames with the shutter closed; their mean is subtracted.
-    object_stage : ObjectStage, optional
+    object_stage : ObjectMover, optional
         What takes the object out; without it you have done that.
     grain_um : float, optional
         Size of a speckle, if you know it.
@@ -157,7 +156,7 @@ def record_speckles(
 # ---------------------------------------------------------------- preparation
 
 
-def _check_board(stage: MaskStage, camera: PatternCamera) -> SpeckleBoard:
+def _check_board(stage: TileStage, camera: PatternRecorder) -> SpeckleBoard:
     board = stage.board
     if not isinstance(board, SpeckleBoard):
         raise ScanError(f"{stage.name} carries masks ({board.name!r}): record_speckles is for a SpeckleBoard")

@@ -8,11 +8,9 @@ from typing import Any, Literal
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
-from ..devices.diode import Diode
 from ..devices.exposure_counter import ExposureFigures
-from ..devices.object_stage import IN, OUT, ObjectStage
-from ..devices.shutter import Shutter
-from ..devices.stage import MaskStage
+from ..devices.object_stage import IN, OUT
+from ..devices.protocols import BeamShutter, BucketDetector, ObjectMover, TileStage
 from ..errors import ConfigError, ScanError
 from ..masks.board import MaskBoard
 from ..masks.pattern_set import ChosenSet
@@ -26,9 +24,9 @@ from .stubs import Plan, move_object, read_darks, safe_run, with_object
 
 @for_queues
 def reference_scan(
-    stage: MaskStage,
-    shutter: Shutter,
-    diode: Diode,
+    stage: TileStage,
+    shutter: BeamShutter,
+    diode: BucketDetector,
     *,
     board: GivenBoard = None,
     pattern_set: GivenPatterns | None = None,
@@ -41,7 +39,7 @@ def reference_scan(
     metal_exposures: int = 4,
     max_repeats: int = MAX_REPEATS,
     max_open_s: float | None = None,
-    object_stage: ObjectStage | None = None,
+    object_stage: ObjectMover | None = None,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[Any]:
     """Measure what each tile really passes: the exposures of an image with the object out (purpose ``reference``).
@@ -51,11 +49,11 @@ def reference_scan(
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : TileStage
         Mask stage.
-    shutter : Shutter
+    shutter : BeamShutter
         Beam shutter.
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
     board : MaskBoard or str, optional
         The board on the stage, or its name or file; another one is refused. By default the one on the stage.
@@ -82,7 +80,7 @@ def reference_scan(
     max_open_s : float, optional
         Exposure budget: longest total time with the shutter open (s). The scan ends cleanly before an exposure
         that would exceed it.
-    object_stage : ObjectStage, optional
+    object_stage : ObjectMover, optional
         What moves the object out, and back in however the plan ends. Without one the object must have
         been taken out by hand.
     md : dict, optional
@@ -133,7 +131,14 @@ def reference_scan(
     put_back = partial(move_object, object_stage, IN)
     return (
         yield from safe_run(
-            devices, shutter, exposures, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
+            devices,
+            shutter,
+            exposures,
+            put_back=put_back,
+            figures=exposing.figures,
+            metadata=metadata,
+            md=md,
+            object_stage=object_stage,
         )
     )
 
@@ -156,8 +161,8 @@ def _find_tiles(
 
 @for_queues
 def dark_scan(
-    shutter: Shutter,
-    diode: Diode,
+    shutter: BeamShutter,
+    diode: BucketDetector,
     *,
     exposure_s: float,
     exposures: int = 32,
@@ -169,9 +174,9 @@ def dark_scan(
 
     Parameters
     ----------
-    shutter : Shutter
+    shutter : BeamShutter
         Beam shutter, which is closed first.
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
     exposure_s : float
         Exposure time of a reading (s).
@@ -203,9 +208,9 @@ def dark_scan(
 
 @for_queues
 def metal_scan(
-    stage: MaskStage,
-    shutter: Shutter,
-    diode: Diode,
+    stage: TileStage,
+    shutter: BeamShutter,
+    diode: BucketDetector,
     *,
     board: GivenBoard = None,
     exposure_s: float,
@@ -213,18 +218,18 @@ def metal_scan(
     dark_exposures: int = 4,
     max_repeats: int = MAX_REPEATS,
     max_open_s: float | None = None,
-    object_stage: ObjectStage | None = None,
+    object_stage: ObjectMover | None = None,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[Any]:
     """Expose the all-metal and the all-open tile in turn (purpose ``metal``): the floor T0, and D_r = 1 - T0.
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : TileStage
         Mask stage.
-    shutter : Shutter
+    shutter : BeamShutter
         Beam shutter.
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
     board : MaskBoard or str, optional
         The board on the stage, or its name or file; another one is refused. By default the one on the stage.
@@ -239,7 +244,7 @@ def metal_scan(
     max_open_s : float, optional
         Exposure budget: longest total time with the shutter open (s). The scan ends cleanly before an exposure
         that would exceed it.
-    object_stage : ObjectStage, optional
+    object_stage : ObjectMover, optional
         Takes the object out meanwhile. Without one the object stays where it is: the ratio is the same.
     md : dict, optional
         Metadata of the user.
@@ -276,6 +281,13 @@ def metal_scan(
     put_back = partial(move_object, object_stage, IN)
     return (
         yield from safe_run(
-            devices, shutter, in_turn, put_back=put_back, figures=exposing.figures, metadata=metadata, md=md
+            devices,
+            shutter,
+            in_turn,
+            put_back=put_back,
+            figures=exposing.figures,
+            metadata=metadata,
+            md=md,
+            object_stage=object_stage,
         )
     )

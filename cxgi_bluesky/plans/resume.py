@@ -7,10 +7,7 @@ from typing import Any
 from bluesky.utils import MsgGenerator
 
 from ..callbacks.live_reconstruction import ReferenceRuns
-from ..devices.diode import Diode
-from ..devices.object_stage import ObjectStage
-from ..devices.shutter import Shutter
-from ..devices.stage import MaskStage
+from ..devices.protocols import BeamShutter, BucketDetector, ObjectMover, TileStage
 from ..errors import ScanError
 from ..masks.pattern_set import ChosenSet, PatternSet
 from ..masks.speckle_board import Board
@@ -26,14 +23,14 @@ from .metadata import bucket_metadata
 
 @for_queues
 def resume_scan(
-    stage: MaskStage,
-    shutter: Shutter,
-    diode: Diode,
+    stage: TileStage,
+    shutter: BeamShutter,
+    diode: BucketDetector,
     *,
     earlier: Exposures,
     recorded: SpeckleSet | None = None,
     max_open_s: float | None = None,
-    object_stage: ObjectStage | None = None,
+    object_stage: ObjectMover | None = None,
     md: dict[str, Any] | None = None,
 ) -> MsgGenerator[Any]:
     """Expose the tiles that an earlier scan did not come to, or whose exposures cannot be trusted.
@@ -44,11 +41,11 @@ def resume_scan(
 
     Parameters
     ----------
-    stage : MaskStage
+    stage : TileStage
         Mask stage.
-    shutter : Shutter
+    shutter : BeamShutter
         Beam shutter.
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
     earlier : Exposures
         Of the scan, together with those that it resumed itself. A queue, which carries uids only, takes the
@@ -57,7 +54,7 @@ def resume_scan(
         The recorded patterns of a speckle scan.
     max_open_s : float, optional
         Exposure budget of this run; by default what the earlier one has left of its own, if it had one.
-    object_stage : ObjectStage, optional
+    object_stage : ObjectMover, optional
         What moves the object.
     md : dict, optional
         Metadata of the user.
@@ -95,7 +92,7 @@ def resume_scan(
     return (yield from expose(image, left, "resume_scan", md))
 
 
-def _check_same(earlier: Exposures, board: Board, diode: Diode) -> None:
+def _check_same(earlier: Exposures, board: Board, diode: BucketDetector) -> None:
     """Raise `CxgiError` unless this is the board and the detector of the earlier scan."""
     uid, purpose = earlier.start.get("uid"), earlier.metadata.purpose
     if purpose != "image":

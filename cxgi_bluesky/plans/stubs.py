@@ -17,11 +17,9 @@ import bluesky.preprocessors as bpp
 from bluesky import Msg
 from bluesky.utils import FailedStatus, IllegalMessageSequence, RunEngineControlException
 
-from ..devices.diode import Diode
 from ..devices.exposure_counter import ExposureFigures
-from ..devices.object_stage import ObjectStage
-from ..devices.shutter import CLOSED, Shutter
-from ..devices.stage import MaskStage
+from ..devices.protocols import BeamShutter, BucketDetector, ObjectMover, TileStage
+from ..devices.shutter import CLOSED
 from .metadata import with_user_metadata
 
 logger = logging.getLogger(__name__)
@@ -43,13 +41,14 @@ class BudgetSpentError(Exception):
 
 def safe_run(
     devices: list[Any],
-    shutter: Shutter,
+    shutter: BeamShutter,
     exposures: Callable[[], Plan],
     *,
     put_back: Callable[[], Plan],
     figures: ExposureFigures,
     metadata: dict[str, Any],
     md: dict[str, Any] | None,
+    object_stage: ObjectMover | None = None,
 ) -> Plan:
     """One run of `exposures`; however it ends, the shutter is closed, and then what was moved is put back.
 
@@ -60,7 +59,7 @@ def safe_run(
     ----------
     devices : list of ophyd Device
         To be staged.
-    shutter : Shutter
+    shutter : BeamShutter
     exposures : callable
         Gives the plan of what the run does; what that returns, text or None, is why it has ended early.
     put_back : callable
@@ -71,6 +70,8 @@ def safe_run(
         Start document of the plan.
     md : dict or None
         Metadata of the user.
+    object_stage : ObjectMover, optional
+        No event reads it: its settings stand with the figures.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def safe_run(
         Before anything moves: for metadata that `with_user_metadata` refuses.
     """
     whole = with_user_metadata(metadata, md)
-    figures.unread = [device for device in devices if isinstance(device, ObjectStage)]
+    figures.unread = with_object(object_stage)
 
     @bpp.stage_decorator(devices)
     def run() -> Plan:
@@ -140,12 +141,12 @@ def in_one_run(scan: Callable[[], Plan], metadata: dict[str, Any]) -> Plan:
     return uid
 
 
-def closing_finally(shutter: Shutter, exposures: Callable[[], Plan], put_back: Callable[[], Plan]) -> Plan:
+def closing_finally(shutter: BeamShutter, exposures: Callable[[], Plan], put_back: Callable[[], Plan]) -> Plan:
     """`exposures`; however they end, the shutter is closed, and then, even if that fails, `put_back` is done.
 
     Parameters
     ----------
-    shutter : Shutter
+    shutter : BeamShutter
     exposures, put_back : callable
         Each gives a plan.
     """
@@ -178,7 +179,7 @@ def _forget_the_exposure() -> Plan:
     yield Msg("checkpoint")
 
 
-def with_object(object_stage: ObjectStage | None) -> list[Any]:
+def with_object(object_stage: ObjectMover | None) -> list[Any]:
     """The object's stage as a list of devices, empty without one."""
     return [] if object_stage is None else [object_stage]
 
@@ -221,12 +222,12 @@ def move(device: Any, target: Any, timeout_s: float = MOVE_TIMEOUT_S) -> Plan:
     yield from wait_for(group, timeout_s)
 
 
-def move_object(object_stage: ObjectStage | None, position: str) -> Plan:
+def move_object(object_stage: ObjectMover | None, position: str) -> Plan:
     """The object in or out, where something can move it.
 
     Parameters
     ----------
-    object_stage : ObjectStage or None
+    object_stage : ObjectMover or None
         None: nothing is done.
     position : {"in", "out"}
     """
@@ -249,39 +250,45 @@ def store(devices: Iterable[Any], stream: str) -> Plan:
     yield Msg("save")
 
 
-def wait_for_straggler(diode: Diode) -> Plan:
+def fault_of(diode: BucketDetector) -> str:
+    """What the last exposure lacks, as a text; empty without a fault, and for a detector that knows none."""
+    return getattr(diode, "fault", "")
+
+
+def wait_for_straggler(diode: BucketDetector) -> Plan:
     """Wait for what the last exposure lacked, with the shutter closed; it would be taken for the next one's."""
-    if diode.fault and diode.straggler is not None:
-        yield Msg("trigger", diode.straggler, group="straggler")
+    if fault_of(diode) and (straggler := getattr(diode, "straggler", None)) is not None:
+        yield Msg("trigger", straggler, group="straggler")
         yield from wait_for("straggler", EXPOSURE_MARGIN_S + SHUTTER_TIMEOUT_S)
 
 
-def read_darks(stage: MaskStage | None, diode: Diode, exposure_s: float, count: int) -> Plan:
+def read_darks(stage: TileStage | None, diode: BucketDetector, exposure_s: float, count: int) -> Plan:
     """Set the exposure time, and so many readings with the shutter closed.
 
     Parameters
     ----------
-    stage : MaskStage or None
+    stage : TileStage or None
         Read with the detector, where there is one.
-    diode : Diode
+    diode : BucketDetector
         Bucket detector.
     exposure_s : float
         Exposure time (s).
     count : int
         Readings (stream ``dark``).
     """
-    yield from bps.mv(diode.exposure_s, exposure_s)
+    yield from move(diode.exposure_s, exposure_s)
     for _ in range(count):
         yield from _read_dark(diode, exposure_s)
         yield from store([diode] if stage is None else [stage, diode], "dark")
 
 
-def _read_dark(diode: Diode, exposure_s: float) -> Plan:
+def _read_dark(diode: BucketDetector, exposure_s: float) -> Plan:
     """One reading, made again if it has not come in time; the last one is stored as it is, NaN, and left out."""
     for _ in range(1 + DARK_REPEATS):
         yield from bps.checkpoint()
         yield from bps.trigger(diode, group="exposure")
         yield from wait_for("exposure", exposure_s + EXPOSURE_MARGIN_S)
-        if not diode.fault:
+        fault = fault_of(diode)
+        if not fault:
             return
-        logger.warning("a dark reading has failed: %s", diode.fault)
+        logger.warning("a dark reading has failed: %s", fault)

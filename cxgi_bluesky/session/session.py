@@ -39,10 +39,7 @@ from ..catalog import (
 )
 from ..catalog.export import FORMATS, Format
 from ..devices.beamline import Beamline
-from ..devices.diode import Diode
-from ..devices.object_stage import ObjectStage
-from ..devices.shutter import Shutter
-from ..devices.stage import MaskStage
+from ..devices.protocols import BeamShutter, BucketDetector, ObjectMover, TileStage
 from ..errors import ConfigError, name_missing_extra
 from ..masks.board import MaskBoard
 from ..masks.orders import DEFAULT_ORDER
@@ -308,25 +305,25 @@ class Session:
 
         @for_queues
         def resume_scan(
-            stage: MaskStage,
-            shutter: Shutter,
-            diode: Diode,
+            stage: TileStage,
+            shutter: BeamShutter,
+            diode: BucketDetector,
             *,
             uid: str | None = None,
             speckles: str | None = None,
             max_open_s: float | None = None,
-            object_stage: ObjectStage | None = None,
+            object_stage: ObjectMover | None = None,
             md: dict[str, Any] | None = None,
         ) -> MsgGenerator[Any]:
             """Expose the tiles that an earlier scan did not come to, or whose exposures cannot be trusted.
 
             Parameters
             ----------
-            stage : MaskStage
+            stage : TileStage
                 Mask stage.
-            shutter : Shutter
+            shutter : BeamShutter
                 Beam shutter.
-            diode : Diode
+            diode : BucketDetector
                 Bucket detector.
             uid : str, optional
                 The earlier scan, by default the last one.
@@ -334,7 +331,7 @@ class Session:
                 File of the recorded patterns of a speckle scan.
             max_open_s : float, optional
                 Exposure budget of this run; by default what the earlier one has left of its own.
-            object_stage : ObjectStage, optional
+            object_stage : ObjectMover, optional
                 What moves the object.
             md : dict, optional
                 Metadata of the user.

@@ -96,7 +96,8 @@ def _abort(engine: RunEngine, reason: str) -> None:
 def _close_those_that_are_open() -> None:
     for shutter in list(_engines):
         try:
-            if shutter.state.get() != CLOSED:
+            state = getattr(shutter, "state", None)  # a shutter of the user's own may have none
+            if state is None or state.get() != CLOSED:
                 logger.warning("%s is closed, as the process ends", shutter.name)
                 shutter.close()
         except Exception:

@@ -9,7 +9,7 @@ import pytest
 from ophyd.status import Status
 from ophyd.utils import StatusTimeoutError, WaitTimeoutError
 
-from cxgi_bluesky.devices.epics.status import fail, finish, in_background
+from cxgi_bluesky.devices.status import fail, finish, in_background
 from tests.patience import PATIENCE_S
 
 DEVICE = SimpleNamespace(name="stage")

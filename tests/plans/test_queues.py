@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from bluesky import Msg
+from bluesky.protocols import Movable, Readable, Triggerable
 from bluesky_queueserver.manager.profile_ops import existing_plans_and_devices_from_nspace
-from ophyd import Device
+from typing_extensions import is_protocol
 
 from cxgi_bluesky import plans
 from cxgi_bluesky.devices.simulated.beamline import KNIFE_GEOMETRY, SimulatedKnife
@@ -21,6 +22,7 @@ from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.plans import knife_edge_scan, mask_scan, reference_scan
 
 PLANS = [getattr(plans, name) for name in plans.__all__]
+NAMES = ("stage", "shutter", "diode", "object_stage")
 CARRIED = (str, int, float, bool, list, dict, Literal, type(None))
 OBJECTS = {
     "of": Exposures | None,
@@ -45,7 +47,17 @@ def is_carried(hint: Any) -> bool:
 
 
 def is_device(hint: Any) -> bool:
-    return any(inspect.isclass(one) and issubclass(one, Device) for one in (hint, *get_args(hint)))
+    """A protocol that blueapi takes for one of a device: what it finds by name is checked against it."""
+    found = [one for one in (hint, *get_args(hint)) if is_protocol(one)]
+    return len(found) == 1 and isinstance(found[0], Readable | Movable | Triggerable)
+
+
+def test_the_devices_of_the_package_have_what_their_annotations_say(beamline):
+    knife = SimulatedKnife(name="knife", axis="y", simulation=beamline.simulation)
+    devices = {**dict(zip(NAMES, beamline.devices, strict=True)), "knife": knife, "camera": None}
+    for plan in PLANS:
+        for name, hint in get_type_hints(plan).items():
+            assert devices.get(name) is None or isinstance(devices[name], hint), (plan.__name__, name)
 
 
 def test_queueserver_shows_a_description_for_each_parameter(beamline):
@@ -75,11 +87,23 @@ def test_a_knife_edge_scan_takes_its_slit_as_a_dict(RE, beamline, documents):
         RE(knife_edge_scan(knife, beamline.shutter, beamline.diode, slit={"slit_um": 5.0}, **words))
 
 
+class OwnDiode:
+    name = bucket_name = "own"
+    parent = trigger = None
+
+    def read(self):
+        return {"own": {"value": 1.0, "timestamp": 0.0}}
+
+    def describe(self):
+        return {"own": {"source": "", "dtype": "number", "shape": []}}
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"stage": "stag"}, "stage: no device is called 'stag', give the name of a MaskStage"),
-        ({"object_stage": 3}, "object_stage: 3 is no ObjectStage"),
+        ({"stage": "stag"}, "stage: no device is called 'stag', give the name of a TileStage"),
+        ({"object_stage": 3}, "object_stage: 3 lacks 'name', 'parent', 'set', which every ObjectMover has"),
+        ({"diode": OwnDiode()}, "diode: OwnDiode lacks 'exposure_s', 'trigger', which every BucketDetector has"),
         ({"pattern_set": {"basis": "speckle", "sha256": "0"}}, "lacks count"),
     ],
 )
@@ -87,4 +111,13 @@ def test_what_is_no_device_or_pattern_set_is_said_before_anything_moves(RE, beam
     words = dict(zip(("stage", "shutter", "diode"), beamline.devices, strict=False))
     with pytest.raises(CxgiError, match=said):
         RE(mask_scan(**{**words, "pattern_set": PatternSet(8, 5), "exposure_s": 1.0, **wrong}))
+    assert not documents
+
+
+@pytest.mark.parametrize(("parameter", "taken"), [("object_stage", "shutter"), ("object_stage", "diode")])
+def test_a_device_cannot_be_two(RE, beamline, documents, parameter, taken):
+    words = dict(zip(NAMES, beamline.devices, strict=True))
+    words[parameter] = words[taken]
+    with pytest.raises(CxgiError, match=f"object_stage: .*{taken}.*(is the {taken} already|lacks 'set')"):
+        RE(mask_scan(**words, pattern_set=PatternSet(8, 5), exposure_s=1.0))
     assert not documents

@@ -64,7 +64,7 @@ def test_a_queue_refuses_what_a_plan_does_not_take(queue, devices, words, said):
 @pytest.mark.parametrize(
     ("devices", "words", "said"),
     [
-        (("diode", "shutter", "diode"), {}, "stage: SimulatedDiode(name='diode') is no MaskStage"),
+        (("diode", "shutter", "diode"), {}, "stage: SimulatedDiode(name='diode') lacks 'board', "),
         ((), {"board": "cu32"}, "is not the one of stage"),
         ((), {"reference_uid": "nowhere"}, "run 'nowhere' is not in the catalog"),
         ((), {"pattern_set": {"size": 64}}, "lacks basis, size, order or count"),

@@ -18,10 +18,19 @@ from ..epics.diodes import GenericDiode, ScalerDiode
 from ..epics.keithley import KeithleyDiode
 from ..epics.quadem import QuadEMDiode
 from ..epics.shutter import EpicsBarrier, EpicsShutter, ShutterPvs, ShutterTimes
-from ..epics.signals import Timeouts, end_callbacks_before_channels, wait_for_connections, wait_for_return
+from ..epics.signals import (
+    Timeouts,
+    end_callbacks_before_channels,
+    give_timeouts,
+    wait_for_connections,
+    wait_for_return,
+)
 from ..epics.single_axis import EpicsKnife, EpicsObjectStage
 from ..epics.source import EpicsSource
-from ..epics.stage import EpicsAxesStage, EpicsMaskStage, EpicsPositionerStage
+from ..epics.stage import EpicsMaskStage, EpicsPositionerStage
+from ..movable_stage import MovableMaskStage
+from ..protocols import BeamShutter, BucketDetector, ObjectMover, StageAxis, TileStage
+from .own import make_own_device
 
 if TYPE_CHECKING:
     from .models import BeamlineConfig
@@ -146,7 +155,7 @@ def load_beamline(path: str | Path, *, connect: bool = True) -> Beamline:
 
 
 def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
-    """`load_beamline` of a file that was read before.
+    """`load_beamline` of a file that was read before; code of classes that it names runs here, not in the reading.
 
     Parameters
     ----------
@@ -161,7 +170,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
             stage=_make_stage(file),
             shutter=shutter,
             diode=_make_diode(file),
-            object_stage=_make_device(file, EpicsObjectStage, "object_stage", file.config.object_stage),
+            object_stage=_make_object_stage(file),
             knife=_make_device(file, EpicsKnife, "knife", file.config.knife),
             source=_make_device(file, EpicsSource, "source", file.config.source),
             data=file.config.data,
@@ -173,7 +182,8 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
     end_callbacks_before_channels()
     if connect:
         wait_for_connections(beamline.all_devices, file.timeouts.connection_s)
-        shutter.check_text()
+        if isinstance(shutter, EpicsShutter):
+            shutter.check_text()
     return beamline
 
 
@@ -191,25 +201,59 @@ def _make_device(file: BeamlineFile, make: Any, name: str, block: Any) -> Any:
     return block and make(name=name, timeouts=file.timeouts, **_arguments(file, block))
 
 
-def _make_stage(file: BeamlineFile) -> EpicsAxesStage:
-    given = _arguments(file, file.config.stage)
+def _make_own(file: BeamlineFile, key: str, block: Any, kind: Any, **given: Any) -> Any:
+    """A device of a class of the user's; its EPICS signals, if it has some, get the file's time-outs."""
+    device = make_own_device(key, block, kind, file.path.parent, name=key.replace(".", "_"), **given)
+    give_timeouts(device, file.timeouts)
+    return device
+
+
+def _is_own(block: Any) -> bool:
+    return hasattr(block, "path")
+
+
+def _make_stage(file: BeamlineFile) -> TileStage:
+    block: Any = file.config.stage
+    if _is_own(block):
+        own: TileStage = _make_own(file, "stage", block, TileStage, board=file.board)
+        return own
+    given = _arguments(file, block)
     limits = given.pop("limits_mm")
-    given |= {"name": "stage", "board": file.board, "timeouts": file.timeouts}
+    given |= {"name": "stage", "board": file.board}
     given |= {"x_limits_mm": limits.x, "y_limits_mm": limits.y}
+    if _is_own(block.x):
+        movables = {axis: _make_own(file, f"stage.{axis}", given.pop(axis), StageAxis) for axis in "xy"}
+        return MovableMaskStage(**movables, **given)
+    given["timeouts"] = file.timeouts
     if "x_pv" in given:
         return EpicsMaskStage(**given)
     x, y = (AxisPvs(**_arguments(file, given.pop(axis), suffix="")) for axis in "xy")
     return EpicsPositionerStage(x_pvs=x, y_pvs=y, **given)
 
 
-def _make_shutter(file: BeamlineFile) -> EpicsShutter:
+def _make_object_stage(file: BeamlineFile) -> ObjectMover | None:
+    block: Any = file.config.object_stage
+    if _is_own(block):
+        own: ObjectMover = _make_own(file, "object_stage", block, ObjectMover)
+        return own
+    made: ObjectMover | None = _make_device(file, EpicsObjectStage, "object_stage", block)
+    return made
+
+
+def _make_shutter(file: BeamlineFile) -> BeamShutter:
+    if _is_own(file.config.shutter):
+        own: BeamShutter = _make_own(file, "shutter", file.config.shutter, BeamShutter)
+        return own
     given = _arguments(file, file.config.shutter, suffix="")
     barrier = _make_device(file, EpicsBarrier, "second_barrier", given.pop("second_barrier", None))
     times = ShutterTimes(**{time.name: given.pop(time.name) for time in fields(ShutterTimes) if time.name in given})
     return EpicsShutter(name="shutter", pvs=ShutterPvs(**given), times=times, barrier=barrier, timeouts=file.timeouts)
 
 
-def _make_diode(file: BeamlineFile) -> EpicsDiode:
+def _make_diode(file: BeamlineFile) -> BucketDetector:
+    if _is_own(file.config.diode):
+        own: BucketDetector = _make_own(file, "diode", file.config.diode, BucketDetector)
+        return own
     given, monitor = _arguments(file, file.config.diode), file.config.monitor
     kinds = {"keithley": KeithleyDiode, "quadem": QuadEMDiode, "scaler": ScalerDiode, "generic": GenericDiode}
     make: type[EpicsDiode] = kinds[given.pop("kind")]

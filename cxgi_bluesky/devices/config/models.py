@@ -44,7 +44,7 @@ def first_error(error: ValidationError) -> ConfigError:
     first = error.errors()[0]
     *key, text = first["ctx"]["error"].args
     path = ".".join(map(str, [*first["loc"], *key]))
-    path = re.sub(r"^(diode|stage\.[xy])\.[^.]+", r"\1", path)  # without pydantic's tag of a union
+    path = re.sub(r"\.<[^>]*>", "", path)  # without pydantic's tags of unions
     return ConfigError(f"{path}{text}" if key else f"{path or 'beamline file'} {first['input']!r}: {text}")
 
 
@@ -160,6 +160,14 @@ FullScales = Annotated[dict[int, float], PlainValidator(_full_scales, json_schem
 # ---------------------------------------------------------------- blocks
 
 
+OWN = "<own>"  # tag of a block with a class of the user's
+
+
+def _tag(other: str) -> Discriminator:
+    """Whether a block names a class of the user's, or is the other one."""
+    return Discriminator(lambda value: OWN if isinstance(value, dict) and "class" in value else other)
+
+
 class Block(BaseModel):
     """A block of keys; a key that may be left out may also be empty."""
 
@@ -211,6 +219,17 @@ class LimitsBlock(Block):
     y: Span | None = None
 
 
+class OwnBlock(Block):
+    """A device of a class of the user's."""
+
+    path: Annotated[
+        str,
+        Field(alias="class", pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)+$"),
+        Remedy("give the dotted path of a class, such as my_devices.MyDiode"),
+    ]
+    options: Annotated[dict[str, Any], Remedy("give keyword arguments with values")] = {}
+
+
 class PositionerBlock(Block):
     """PVs of an axis without a motor record."""
 
@@ -219,10 +238,17 @@ class PositionerBlock(Block):
     stop: PvName | None = None
 
 
+def _axis_tag(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "<record>"
+    return OWN if "class" in value else "<positioner>"
+
+
 Axis = Annotated[
-    Annotated[str, Field(pattern=r"^[^\s.]+$"), Remedy(_axis), AfterValidator(Pv), Tag("record")]
-    | Annotated[PositionerBlock, Tag("positioner")],
-    Discriminator(lambda value: "positioner" if isinstance(value, dict) else "record"),
+    Annotated[str, Field(pattern=r"^[^\s.]+$"), Remedy(_axis), AfterValidator(Pv), Tag("<record>")]
+    | Annotated[PositionerBlock, Tag("<positioner>")]
+    | Annotated[OwnBlock, Tag(OWN)],
+    Discriminator(_axis_tag),
     Remedy(_axis),
 ]
 
@@ -241,11 +267,20 @@ class StageBlock(Block):
     @model_validator(mode="after")
     def _check_axes(self) -> StageBlock:
         if type(self.x) is not type(self.y):
-            raise ValueError("x and stage.y", ": give two motor records, or setpoint and readback of both")
+            raise ValueError(
+                "x and stage.y", ": give two motor records, setpoint and readback of both, or classes of both"
+            )
         if self.velocity_mm_s is not None and not isinstance(self.x, Pv):
             text = f" {self.velocity_mm_s:g}: axes without a motor record have no velocity, leave it out"
             raise ValueError("velocity_mm_s", text)
         return self
+
+
+Stage = Annotated[
+    Annotated[StageBlock, Tag("<axes>")] | Annotated[OwnBlock, Tag(OWN)],
+    _tag("<axes>"),
+    Remedy(lambda _: _keys_of(StageBlock)),
+]
 
 
 class BarrierBlock(Block):
@@ -294,6 +329,13 @@ class ShutterBlock(Block):
                 text = f" {pv!r}: it is the shutter's own, give what stops the beam when the shutter does not"
                 raise ValueError(f"second_barrier.{key}", text)
         return self
+
+
+Shutter = Annotated[
+    Annotated[ShutterBlock, Tag("<pvs>")] | Annotated[OwnBlock, Tag(OWN)],
+    _tag("<pvs>"),
+    Remedy(lambda _: _keys_of(ShutterBlock)),
+]
 
 
 def _same(value: Any, other: str) -> str:
@@ -354,10 +396,25 @@ class GenericBlock(Block):
 
 def _class(value: Any) -> str:
     kind = value.get("class") if isinstance(value, dict) else None
-    return f"its class must be one of keithley, quadem, scaler, generic, and is {kind!r}"
+    return f"its class must be one of keithley, quadem, scaler, generic, or the dotted path of a class, and is {kind!r}"
 
 
-Diode = Annotated[KeithleyBlock | QuadEMBlock | ScalerBlock | GenericBlock, Field(discriminator="kind"), Remedy(_class)]
+def _diode_tag(value: Any) -> str | None:
+    kind = value.get("class") if isinstance(value, dict) else None
+    if not isinstance(kind, str):
+        return None
+    return OWN if "." in kind else f"<{kind}>"
+
+
+Diode = Annotated[
+    Annotated[KeithleyBlock, Tag("<keithley>")]
+    | Annotated[QuadEMBlock, Tag("<quadem>")]
+    | Annotated[ScalerBlock, Tag("<scaler>")]
+    | Annotated[GenericBlock, Tag("<generic>")]
+    | Annotated[OwnBlock, Tag(OWN)],
+    Discriminator(_diode_tag),
+    Remedy(_class),
+]
 
 
 class MonitorBlock(Block):
@@ -377,6 +434,13 @@ class ObjectStageBlock(Block):
     settle_s: Seconds = 0.0
     move_timeout_s: MoveTime = 60.0
     limits_mm: Span | None = None
+
+
+ObjectStage = Annotated[
+    Annotated[ObjectStageBlock, Tag("<motor>")] | Annotated[OwnBlock, Tag(OWN)],
+    _tag("<motor>"),
+    Remedy(lambda _: _keys_of(ObjectStageBlock)),
+]
 
 
 class KnifeBlock(Block):
@@ -411,21 +475,29 @@ class BeamlineConfig(Block):
     export: Annotated[ExportFormat, _choose(*get_args(ExportFormat))] | None = None
     publish: Annotated[str, Field(pattern=PROXY_ADDRESS), Remedy("give HOST:PORT of a 0MQ proxy")] | None = None
     timeouts: TimeoutsBlock = TimeoutsBlock()
-    stage: StageBlock
-    shutter: ShutterBlock
+    stage: Stage
+    shutter: Shutter
     diode: Diode
     monitor: MonitorBlock | None = None
-    object_stage: ObjectStageBlock | None = None
+    object_stage: ObjectStage | None = None
     knife: KnifeBlock | None = None
     source: SourceBlock | None = None
 
     @model_validator(mode="after")
     def _check_axes(self) -> BeamlineConfig:
-        """No two axes may be driven by the same PV."""
-        axes: dict[str, Any] = {"stage.x": self.stage.x, "stage.y": self.stage.y}
-        axes |= {f"{name}.motor": block.motor for name in ("object_stage", "knife") if (block := getattr(self, name))}
+        """No two axes may be driven by the same PV, and a monitor belongs to a diode over EPICS."""
+        if self.monitor is not None and isinstance(self.diode, OwnBlock):
+            raise ValueError("monitor", ": a diode with a class of its own reads it too (its i0_name), leave it out")
+        axes: dict[str, Any] = {}
+        if isinstance(self.stage, StageBlock):
+            axes = {"stage.x": self.stage.x, "stage.y": self.stage.y}
+        for name in ("object_stage", "knife"):
+            if isinstance(block := getattr(self, name), ObjectStageBlock | KnifeBlock):
+                axes[f"{name}.motor"] = block.motor
         driven: dict[str, str] = {}
         for path, axis in axes.items():
+            if isinstance(axis, OwnBlock):
+                continue
             pv = axis.setpoint if isinstance(axis, PositionerBlock) else axis
             if pv in driven:
                 raise ValueError(path, f" {pv!r}: {driven[pv]} is the same, give each axis a PV of its own")

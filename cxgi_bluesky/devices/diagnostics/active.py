@@ -6,9 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ophyd.utils import LimitError
+
 from ..epics.axes import Axis
 from ..epics.diode import EpicsDiode
+from ..epics.shutter import EpicsShutter
 from ..epics.signals import equals, read_uncached
+from ..stage import AxesStage
+from .own import is_closed, try_own_exposure
 from .passive import NO_STAMP, STAMP_REMEDY, Finding, list_signals_after_exposure
 
 STEP_MM = 0.1
@@ -16,11 +21,13 @@ STEP_MM = 0.1
 
 def check_moves(line: Any) -> list[Finding]:
     """Move x, then y, by `STEP_MM` and back, with the shutter closed."""
-    shutter, stage = line.shutter, line.stage
-    if not all(part.connected for part in (shutter.readback, stage.x, stage.y)):
-        return [Finding("stage", "axes were not moved", "make shutter and axes answer first")]
-    if not equals(shutter.readback, read_uncached(shutter.readback), shutter.pvs.closed_value):
-        return [Finding("shutter", "not closed: the axes were not moved", "close the shutter, then check again")]
+    stage = line.stage
+    if not isinstance(stage, AxesStage):
+        return [Finding("stage", "a stage of a class of its own is not moved by a check", "move it by hand")]
+    if not all(axis.connected for axis in stage.axes):
+        return [Finding("stage", "axes were not moved", "make the axes answer first")]
+    if open_shutter := _find_open(line.shutter, "the axes were not moved"):
+        return open_shutter
     axes = {"x": stage.x, "y": stage.y}
     tried = [_move(axis, axes) for axis in axes]
     if all(isinstance(move, Move) and move.is_of_the_other(stage.in_position_um) for move in tried):
@@ -30,6 +37,22 @@ def check_moves(line: Any) -> list[Finding]:
         for move in tried
         for finding in ([move] if isinstance(move, Finding) else _find_faults(move, axes, stage.in_position_um))
     ]
+
+
+def _find_open(shutter: Any, consequence: str) -> list[Finding]:
+    """Findings unless a shutter is closed for certain."""
+    closed: bool | None
+    if isinstance(shutter, EpicsShutter):
+        if not shutter.readback.connected:
+            return [Finding("shutter", f"it does not answer: {consequence}", "make the shutter answer first")]
+        closed = equals(shutter.readback, read_uncached(shutter.readback), shutter.pvs.closed_value)
+    else:
+        closed = is_closed(shutter)
+    if closed is None:
+        return [Finding("shutter", f"it has no state to see whether it is closed: {consequence}", "give it a state")]
+    if not closed:
+        return [Finding("shutter", f"not closed: {consequence}", "close the shutter, then check again")]
+    return []
 
 
 @dataclass(frozen=True)
@@ -46,7 +69,7 @@ class Move:
         return abs(self.moved_um[self.axis]) <= window_um and abs(abs(other) - abs(self.step_um)) <= window_um
 
 
-def _move(name: str, axes: dict[str, Axis]) -> Move | Finding:
+def _move(name: str, axes: dict[str, Any]) -> Move | Finding:
     """Move an axis and put it back."""
     axis = axes[name]
     before = {key: _read(motor) for key, motor in axes.items()}
@@ -61,14 +84,14 @@ def _move(name: str, axes: dict[str, Axis]) -> Move | Finding:
     return Move(name, 1000 * step, {key: 1000 * (after[key] - before[key]) for key in axes})
 
 
-def _find_swapped(axes: dict[str, Axis]) -> Finding:
+def _find_swapped(axes: dict[str, Any]) -> Finding:
     x, y = axes["x"].title, axes["y"].title
     return Finding(
         "stage", f"moves of {x} (x) move {y} (y), and those of y move x", "x and y are swapped: see the motors' cables"
     )
 
 
-def _find_faults(move: Move, axes: dict[str, Axis], window_um: float) -> list[Finding]:
+def _find_faults(move: Move, axes: dict[str, Any], window_um: float) -> list[Finding]:
     """Findings of a move."""
     name, step_um, moved_um, found = move.axis, move.step_um, move.moved_um, []
     others = [key for key in axes if key != name and abs(moved_um[key]) > window_um]
@@ -82,12 +105,18 @@ def _find_faults(move: Move, axes: dict[str, Axis], window_um: float) -> list[Fi
     return found
 
 
-def _read(motor: Axis) -> float:
-    return float(read_uncached(motor.user_readback))
+def _read(motor: Any) -> float:
+    return float(read_uncached(motor.user_readback)) if isinstance(motor, Axis) else float(motor.position)
 
 
-def _towards_middle(axis: Axis, position: float) -> float:
+def _towards_middle(axis: Any, position: float) -> float:
     """A step that stays within the limits."""
+    if not isinstance(axis, Axis):
+        try:
+            axis.check_value(position + STEP_MM)
+        except (LimitError, ValueError):
+            return -STEP_MM
+        return STEP_MM
     low, high = axis.own_limits()
     if axis.limits_mm is not None:
         low, high = axis.limits_mm
@@ -98,6 +127,7 @@ def _towards_middle(axis: Axis, position: float) -> float:
 
 
 _MARGIN_S = 40.0
+OWN_EXPOSURE_S = 1.0  # of a detector with a class of its own
 
 
 @dataclass(frozen=True)
@@ -114,12 +144,14 @@ class Exposed:
 
 def try_exposure(line: Any) -> tuple[list[Finding], Exposed | None]:
     """Try one exposure with the shutter closed: do the values come, of that exposure, and how late?"""
-    shutter, diode = line.shutter, line.diode
-    signals = [shutter.readback, *(signal for _, signal in list_signals_after_exposure(diode))]
-    if not all(signal.connected for signal in signals):
-        return [Finding("diode", "no exposure was tried", "make shutter and detector answer first")], None
-    if not equals(shutter.readback, read_uncached(shutter.readback), shutter.pvs.closed_value):
-        return [Finding("shutter", "not closed: no exposure was tried", "close the shutter, then check again")], None
+    diode = line.diode
+    if not all(signal.connected for _, signal in list_signals_after_exposure(diode)):
+        return [Finding("diode", "no exposure was tried", "make the detector answer first")], None
+    if open_shutter := _find_open(line.shutter, "no exposure was tried"):
+        return open_shutter, None
+    if not isinstance(diode, EpicsDiode):
+        found = try_own_exposure(diode, OWN_EXPOSURE_S, OWN_EXPOSURE_S + _MARGIN_S)
+        return found, None if found else Exposed(OWN_EXPOSURE_S, 0.0)
     exposure_s = float(diode.exposure_s.get())
     try:
         diode.stage()

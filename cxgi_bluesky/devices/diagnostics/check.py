@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config.load import beamline_path, make_beamline, read_beamline_file
 from .active import Exposed, check_moves, try_exposure
+from .own import check_own_devices
 from .passive import (
     Finding,
     check_access,
@@ -38,6 +39,8 @@ class Report:
         Whether axes were moved.
     exposed : Exposed, optional
         The exposure that was tried.
+    own : int
+        Devices with classes of the user's that were read.
     """
 
     beamline: str
@@ -45,6 +48,7 @@ class Report:
     read: int
     moved: bool
     exposed: Exposed | None = None
+    own: int = 0
 
     @property
     def good(self) -> bool:
@@ -55,7 +59,8 @@ class Report:
         if self.good:
             moved = "axes moved and put back" if self.moved else "nothing moved"
             exposed = self.exposed or "no exposure tried"
-            return f"{self.beamline}: all is well ({self.read} PVs read, {moved}, {exposed})"
+            own = f" and {self.own} devices of your own" if self.own else ""
+            return f"{self.beamline}: all is well ({self.read} PVs{own} read, {moved}, {exposed})"
         return format_table(self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,20 +91,22 @@ def check_beamline(path: str | Path, *, move: bool = False, expose: bool = False
     line = make_beamline(file, connect=False)
     devices = line.all_devices
     found = check_connections(devices, file.timeouts)
-    read, exposed = 0, None
+    read, own, exposed = 0, 0, None
     if not (found and found[0].where == "IOC"):
         silent, read = read_all(devices)
+        lacking, own = check_own_devices(line, file.timeouts.connection_s)
+        found += lacking
         found += silent or [
             *check_units(line),
             *check_access(line),
             *check_limits(line),
             *(check_labels(line) or check_states(line)),
         ]
-        if move and not silent:
+        if move and not silent and not lacking:
             found += check_moves(line)
-        if expose and not silent:
+        if expose and not silent and not lacking:
             wrong, exposed = try_exposure(line)
             found += wrong
         elif not silent:
             found += check_stamps(line)
-    return Report(file.config.name, tuple(found), read, move, exposed)
+    return Report(file.config.name, tuple(found), read, move, exposed, own)

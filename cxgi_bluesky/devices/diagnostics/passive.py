@@ -12,8 +12,9 @@ from ophyd import EpicsSignal
 
 from ..beamline import Beamline
 from ..epics.arrivals import is_stamp
-from ..epics.axes import UNIT, Axis, BoundedMotor, BoundedPositioner
+from ..epics.axes import Axis, BoundedMotor, BoundedPositioner
 from ..epics.diode import EpicsDiode
+from ..epics.shutter import EpicsShutter
 from ..epics.signals import (
     Timeouts,
     enum_label,
@@ -24,6 +25,7 @@ from ..epics.signals import (
     read_uncached_with_time,
     silent_pvs,
 )
+from ..positions import UNIT
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,10 @@ AXES = ("x", "y")
 
 
 def find_axes(line: Any) -> dict[str, Axis]:
-    """The axes of a beamline by their keys in its file, those that are connected."""
-    motors = {f"stage.{axis}": getattr(line.stage, axis) for axis in AXES}
-    if line.object_stage is not None:
-        motors["object_stage.motor"] = line.object_stage.motor
-    if line.knife is not None:
-        motors["knife.motor"] = line.knife.motor
-    return {name: motor for name, motor in motors.items() if motor.connected}
+    """The axes over EPICS of a beamline by their keys in its file, those that are connected."""
+    motors = {f"stage.{axis}": getattr(line.stage, axis, None) for axis in AXES}
+    motors |= {f"{part}.motor": getattr(getattr(line, part), "motor", None) for part in ("object_stage", "knife")}
+    return {name: motor for name, motor in motors.items() if isinstance(motor, Axis) and motor.connected}
 
 
 def check_units(line: Any) -> list[Finding]:
@@ -88,6 +87,8 @@ def check_units(line: Any) -> list[Finding]:
 
 def _list_currents(diode: Any) -> list[tuple[str, Any, str]]:
     """Signals that are currents, and the unit that they are taken to have."""
+    if not isinstance(diode, EpicsDiode):
+        return []
     signal = next((getattr(diode, a) for a in ("reading", "mean_value", "value") if hasattr(diode, a)), None)
     currents = [] if signal is None else [("diode.unit", signal, diode.unit)]
     if diode.monitor is not None:
@@ -97,14 +98,8 @@ def _list_currents(diode: Any) -> list[tuple[str, Any, str]]:
 
 def check_limits(line: Any) -> list[Finding]:
     """The board, and the object's two positions, must lie within the limits of records and file."""
-    board = line.board
-    tiles = [board.position_mm(tile) for tile in range(board.tile_count)]
-    positions = np.array([*tiles, *(board.place_mm(fiducial) for fiducial in board.fiducials)])
     found, motors = [], find_axes(line)
-    spans = {
-        axis: (float(low), float(high))
-        for axis, low, high in zip(AXES, positions.min(0), positions.max(0), strict=True)
-    }
+    spans = find_board_spans(line.board)
     for axis, other in (AXES, AXES[::-1]):
         motor = motors.get(f"stage.{axis}")
         if motor is None:
@@ -126,6 +121,16 @@ def check_limits(line: Any) -> list[Finding]:
     return found
 
 
+def find_board_spans(board: Any) -> dict[str, tuple[float, float]]:
+    """Lowest and highest position of a board's tiles and fiducials along each axis (mm)."""
+    tiles = [board.position_mm(tile) for tile in range(board.tile_count)]
+    positions = np.array([*tiles, *(board.place_mm(fiducial) for fiducial in board.fiducials)])
+    return {
+        axis: (float(low), float(high))
+        for axis, low, high in zip(AXES, positions.min(0), positions.max(0), strict=True)
+    }
+
+
 def _find_exceeded_limits(motor: Axis, low_mm: float, high_mm: float) -> str:
     """Which limits do not contain a span; empty if all do. Equal limits mean none."""
     own = motor.own_limits()
@@ -139,6 +144,8 @@ def _find_exceeded_limits(motor: Axis, low_mm: float, high_mm: float) -> str:
 def check_labels(line: Beamline) -> list[Finding]:
     """Find labels that an enum does not have, and a readback of the shutter that is neither open nor closed."""
     shutter: Any = line.shutter
+    if not isinstance(shutter, EpicsShutter):
+        return []
     found = [
         Finding(
             f"shutter.{key}", f"{signal.pvname} has no word {wanted!r}: {', '.join(signal.enum_strs or ())}", "take one"
@@ -187,6 +194,8 @@ def _list_enum_labels(shutter: Any) -> list[tuple[str, Any, Any]]:
 def check_states(line: Beamline) -> list[Finding]:
     """What stands in the way of a scan now, or lets light on the sample."""
     shutter: Any = line.shutter
+    if not isinstance(shutter, EpicsShutter):
+        return []
     pvs, barrier = shutter.pvs, shutter.barrier
     found = []
     if _equals(shutter.readback, pvs.opened_value):
@@ -303,8 +312,9 @@ def check_access(line: Beamline) -> list[Finding]:
 def _try_writing(line: Any) -> list[tuple[str, Any]]:
     shutter = line.shutter
     signals = [(where, axis.user_setpoint) for where, axis in find_axes(line).items()]
-    signals += [(f"shutter.{key}", getattr(shutter, key)) for key in ("command", "open_pulse", "close_pulse")]
-    if shutter.barrier is not None:
+    if isinstance(shutter, EpicsShutter):
+        signals += [(f"shutter.{key}", getattr(shutter, key)) for key in ("command", "open_pulse", "close_pulse")]
+    if getattr(shutter, "barrier", None) is not None:
         signals.append(("shutter.second_barrier.command", shutter.barrier.command))
     return [*signals, ("diode.acquire", getattr(line.diode, "acquire", None))]
 
@@ -329,6 +339,8 @@ def check_stamps(line: Any) -> list[Finding]:
     ]
 
 
-def list_signals_after_exposure(diode: EpicsDiode) -> list[tuple[str, Any]]:
-    """Signals that are read after an exposure, each with the block of the beamline file that names it."""
+def list_signals_after_exposure(diode: Any) -> list[tuple[str, Any]]:
+    """Signals over EPICS that are read after an exposure, each with the block of the beamline file that names it."""
+    if not isinstance(diode, EpicsDiode):
+        return []
     return [*(("diode", signal) for signal in diode.results), *(("monitor", s) for s in diode.monitor_signals)]

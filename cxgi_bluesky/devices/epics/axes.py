@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Sequence
@@ -15,11 +14,9 @@ from ophyd.utils import LimitError
 
 from ...errors import ScanError
 from ..base import Configured, Named, Settings
-from ..stage import NotArrivedError, PositionError
+from ..positions import UNIT, NotArrivedError, check_window, check_within, describe_in_mm
+from ..status import in_background
 from .signals import Timeouts, give_timeouts, put_with_callback, read_uncached, read_uncached_together, wait_for_record
-from .status import in_background
-
-UNIT = "mm"
 
 
 @dataclass(frozen=True)
@@ -29,37 +26,6 @@ class AxisPvs:
     setpoint: str
     readback: str
     stop: str | None = None
-
-
-def check_within(name: str, position_mm: float, limits_mm: tuple[float, float] | None) -> None:
-    """Raise `ValueError` for what is no position, `LimitError` beyond limits of the beamline file.
-
-    Parameters
-    ----------
-    name : str
-        Of the axis, for the message.
-    position_mm : float
-        Position (mm).
-    limits_mm : (float, float) or None
-        Lowest and highest position (mm); None: no limits.
-    """
-    if not math.isfinite(position_mm):
-        raise ValueError(f"{name}: {position_mm} mm is no position")
-    if limits_mm is not None and not limits_mm[0] <= position_mm <= limits_mm[1]:
-        raise LimitError(f"{name}: {position_mm:g} mm is outside {limits_mm} mm of the beamline file")
-
-
-def describe_in_mm(key: dict[str, Any], precision: int) -> dict[str, Any]:
-    """Description of a position with unit, type and a precision that shows less than a um.
-
-    Parameters
-    ----------
-    key : dict
-        Description by ophyd; it is not changed.
-    precision : int
-        Decimals that the IOC gives; 4 at least are given.
-    """
-    return {**key, "dtype": "number", "dtype_numpy": "<f8", "units": UNIT, "precision": max(precision, 4)}
 
 
 class BoundedPositioner(Named, Configured, PVPositionerPC):
@@ -224,22 +190,6 @@ class BoundedMotor(Named, Configured, EpicsMotor):
 Axis = BoundedMotor | BoundedPositioner
 
 
-def set_bounds(axis: Axis, limits_mm: tuple[float, float] | None, settle_s: float, move_timeout_s: float) -> None:
-    """Give an axis what the beamline file has: limits beside its own, a wait after each move, its longest move.
-
-    Parameters
-    ----------
-    axis : BoundedMotor or BoundedPositioner
-    limits_mm : (float, float) or None
-        Lowest and highest position (mm); None: no other limits than its own.
-    settle_s : float
-        Wait after each move (s).
-    move_timeout_s : float
-        Longest time of a move (s).
-    """
-    axis.limits_mm, axis.settle_time, axis.timeout = limits_mm, settle_s, move_timeout_s
-
-
 def move_together(
     device: Any, axes: Sequence[Axis], wanted_mm: Sequence[float], *, window_um: float, timeout_s: float
 ) -> StatusBase:
@@ -280,7 +230,7 @@ def move_together(
     def arrive() -> None:
         _wait_for_ends(axes, wanted_mm, ends, window_um, timeout_s)
         time.sleep(settle_s)
-        _check_window(axes, wanted_mm, _read_positions_at_rest(axes, timeout_s), window_um)
+        check_window([axis.name for axis in axes], wanted_mm, _read_positions_at_rest(axes, timeout_s), window_um)
 
     return in_background(device, arrive, timeout_s + settle_s + _MARGIN_S)
 
@@ -330,37 +280,3 @@ def _read_positions_at_rest(axes: Sequence[Axis], timeout_s: float) -> list[floa
             names = ", ".join(axis.title for axis in axes)
             raise NotArrivedError(f"{names}: still moving {timeout_s:g} s after the move was said to have ended")
         time.sleep(0.02)
-
-
-def _check_window(axes: Sequence[Axis], wanted_mm: Sequence[float], found: Sequence[float], window_um: float) -> None:
-    """Raise `PositionError` unless the positions found are within the window."""
-    off_um = [1000 * (there - wanted) for there, wanted in zip(found, wanted_mm, strict=True)]
-    if math.hypot(*off_um) <= window_um:
-        return
-    worst = max(range(len(axes)), key=lambda index: abs(off_um[index]))
-    raise PositionError(
-        f"{axes[worst].name} was sent to {wanted_mm[worst]:.4f} mm and reads {found[worst]:.4f} mm, "
-        f"{off_um[worst]:+.1f} um off (window {window_um:g} um): check the axis for lost steps, then move again"
-    )
-
-
-def end_pseudo_move(device: Any, ended: StatusBase, status: StatusBase) -> None:
-    """End a pseudo axis' own status, which knows no error but "failed" unless it is given one.
-
-    Parameters
-    ----------
-    device : ophyd PseudoPositioner
-        Whose pseudo axis moves.
-    ended : StatusBase
-        Of the move of the real axes, which is over.
-    status : StatusBase
-        Of the move of the pseudo axis.
-    """
-    error = ended.exception(timeout=0)
-    if status.done:
-        return  # stopped, or replaced by a newer move
-    if error is None:
-        device._done_moving(success=True)
-    else:
-        status.set_exception(error if isinstance(error, PositionError) else PositionError(str(error)))
-        device._reset_sub(device._SUB_REQ_DONE)

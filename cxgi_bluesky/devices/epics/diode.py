@@ -16,9 +16,9 @@ from ophyd.status import StatusBase
 from ...errors import ScanError
 from ..base import Settings
 from ..diode import Current, Diode
+from ..status import in_background
 from .arrivals import LATE_S, STRAGGLER_S, Arrivals, LateError
 from .signals import EpicsDevice, Timeouts
-from .status import in_background
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from ophyd.status import StatusBase
 from ...errors import ScanError
 from ..base import Settings
 from ..shutter import Shutter, ShutterError
+from ..status import in_background
 from .shutter_counter import OpenCount
 from .signals import (
     POLL_S,
@@ -30,7 +31,6 @@ from .signals import (
     read_uncached_with_time,
     wait_for_return,
 )
-from .status import in_background
 
 Value = int | float | str
 

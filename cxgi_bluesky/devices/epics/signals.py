@@ -96,10 +96,14 @@ def end_callbacks_before_channels() -> None:
 
 
 def epics_signals(device: Any) -> dict[str, Any]:
-    """All EPICS signals of a device by their names in it, those of its parts and the optional ones included."""
+    """All EPICS signals of a device by their names in it, those of its parts and the optional ones included.
+
+    What is no device of ophyd has none.
+    """
     if isinstance(device, EpicsSignalBase):
         return {"": device}
-    signals = {walk.dotted_name: walk.item for walk in device.walk_signals(include_lazy=False)}
+    walks = device.walk_signals(include_lazy=False) if hasattr(device, "walk_signals") else ()
+    signals = {walk.dotted_name: walk.item for walk in walks}
     signals |= getattr(device, "extra_signals", {})
     return {name: signal for name, signal in signals.items() if isinstance(signal, EpicsSignalBase)}
 
@@ -167,12 +171,14 @@ def wait_for_connections(devices: list[Any], timeout_s: float) -> None:
     for device in devices:
         for axis in _axes(device):  # ophyd waits for a first monitor, which may be missed on a channel that others use
             axis._pos_changed(value=read_uncached(axis.user_readback))
-        device.wait_for_connection(timeout=timeout_s)
+        if hasattr(device, "wait_for_connection"):
+            device.wait_for_connection(timeout=timeout_s)
 
 
 def _axes(device: Any) -> list[Any]:
     """Real axes of a device."""
     parts = [part for _, part in device.walk_subdevices()] if hasattr(device, "walk_subdevices") else []
+    parts += getattr(device, "movables", {}).values()
     return [part for part in parts if hasattr(part, "user_readback") and hasattr(part, "_pos_changed")]
 
 

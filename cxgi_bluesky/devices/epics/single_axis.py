@@ -12,9 +12,10 @@ from ...errors import ScanError
 from ..base import Settings
 from ..knife import Knife
 from ..object_stage import IN, OUT, ObjectStage
-from .axes import BoundedMotor, end_pseudo_move, move_together, set_bounds
+from ..positions import end_pseudo_move, set_bounds
+from ..status import finish
+from .axes import BoundedMotor, move_together
 from .signals import Timeouts, finish_unstaging, give_timeouts
-from .status import finish
 
 MM_PER_UM = 1e-3
 

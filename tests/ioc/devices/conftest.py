@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -20,6 +21,8 @@ PATIENT = {
     "shutter.closing_s": 4.5,
     "shutter.second_barrier.closing_s": 4.5,
 }
+RECORDS, ASYNC = "records", "ophyd-async"
+BOTH_AXES = [RECORDS, pytest.param(ASYNC, marks=pytest.mark.long)]
 SOON_S = 0.6  # for a shutter that is to be given up
 HASTY = {  # for an IOC that is to be given up
     "timeouts": {"connection_s": 60, "read_s": 1, "write_s": 1},
@@ -34,16 +37,29 @@ DIODES = {
 }
 
 
-def changes_of(prefix: str, **changes) -> dict:
+def changes_of(prefix: str, axes: str = RECORDS, **changes) -> dict:
     """What a test's file has else than the example; a keyword names its key with two underscores for dots."""
-    return {"prefix": prefix, **PATIENT, **{key.replace("__", "."): value for key, value in changes.items()}}
+    changed = {"prefix": prefix, **PATIENT, **{key.replace("__", "."): value for key, value in changes.items()}}
+    return {**changed, **(async_axes(prefix) if axes == ASYNC else {})}
+
+
+def async_axes(prefix: str) -> dict:
+    """The same records, driven by ophyd-async over aioca."""
+    motor = "ophyd_async.epics.motor.Motor"
+    return {f"stage.{axis}": {"class": motor, "options": {"prefix": f"{prefix}STAGE:{axis.upper()}"}} for axis in "xy"}
 
 
 @pytest.fixture
-def beamline_file(tmp_path):
+def axes() -> str:
+    """What drives the mask stage; a test that is made with both has ``parametrize("axes", BOTH_AXES)``."""
+    return RECORDS
+
+
+@pytest.fixture
+def beamline_file(tmp_path, axes):
     """Writes a beamline file."""
 
-    return lambda prefix, **changes: changed_file(tmp_path, changes_of(prefix, **changes))
+    return lambda prefix, **changes: changed_file(tmp_path, changes_of(prefix, axes, **changes))
 
 
 @pytest.fixture
@@ -65,14 +81,23 @@ def make_line(beamline_file):
 
 
 @pytest.fixture(scope="session")
-def shared_line(shared_ioc, tmp_path_factory):
-    """The beamline of the shared IOC."""
-    return load_beamline(changed_file(tmp_path_factory.mktemp("line"), changes_of(shared_ioc.prefix)))
+def shared_lines(shared_ioc, tmp_path_factory):
+    """Beamlines of the shared IOC, one for each kind of axes."""
+    return cache(
+        lambda axes: load_beamline(changed_file(tmp_path_factory.mktemp("line"), changes_of(shared_ioc.prefix, axes)))
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_line(shared_lines):
+    """That with motor records of ours."""
+    return shared_lines(RECORDS)
 
 
 @pytest.fixture
-def line(ca, shared_line):
-    """The same, without the alarms of an earlier test."""
+def line(ca, shared_lines, axes):
+    """One of them, without the alarms of an earlier test."""
+    shared_line = shared_lines(axes)
     shared_line.shutter.alarm = None
     try:
         shared_line.shutter.close()

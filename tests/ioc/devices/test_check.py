@@ -5,8 +5,11 @@ import json
 import pytest
 
 from cxgi_bluesky.cli.program import main
+from cxgi_bluesky.devices.config.load import load_beamline
 from cxgi_bluesky.devices.diagnostics.check import check_beamline
 from cxgi_bluesky.errors import CxgiError
+
+from .conftest import ASYNC, RECORDS
 
 
 def only(report):
@@ -14,6 +17,7 @@ def only(report):
     return f"{finding.where} | {finding.what} | {finding.remedy}"
 
 
+@pytest.mark.parametrize("axes", [RECORDS, ASYNC])
 def test_all_is_well(ca, beamline_file, capsys):
     assert main(["check", str(beamline_file(ca.prefix)), "--move"]) == 0
     assert "all is well" in capsys.readouterr().out
@@ -24,6 +28,18 @@ def test_all_is_well(ca, beamline_file, capsys):
 def test_nothing_moves_unless_asked(ca, beamline_file):
     assert check_beamline(beamline_file(ca.prefix)).good
     assert ca.get("COUNT:MOVES") == 0
+
+
+@pytest.mark.parametrize("axes", [ASYNC])
+def test_a_wrong_name_of_an_async_motor_is_one_line(ca, beamline_file):
+    file = beamline_file(ca.prefix, timeouts={"connection_s": 2})
+    file.write_text(file.read_text(encoding="utf-8").replace("STAGE:X", "STAGE:XX"), encoding="utf-8")
+    report = check_beamline(file, move=True)
+    assert only(report).startswith("stage | stage_x (stage_x): no answer within 2")
+    assert "STAGE:XX" in only(report)
+    assert "\n" not in only(report)
+    with pytest.raises(CxgiError, match=r"stage_x \(stage_x\): no answer within 2"):
+        load_beamline(file)
 
 
 def test_a_wrong_name_is_one_line(ca, beamline_file, capsys):

@@ -7,7 +7,7 @@ from ophyd.utils import LimitError
 
 from cxgi_bluesky.devices.diagnostics.check import check_beamline
 from cxgi_bluesky.devices.epics.stage import EpicsPositionerStage
-from cxgi_bluesky.devices.stage import NotArrivedError, PositionError
+from cxgi_bluesky.devices.positions import NotArrivedError, PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.measurement.exposures import Exposures
@@ -101,7 +101,7 @@ def test_the_check_knows_them(ca, beamline_file):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stage__x": "STAGE:X"}, "give two motor records, or setpoint and readback of both"),
+        ({"stage__x": "STAGE:X"}, "give two motor records, setpoint and readback of both, or classes"),
         ({"stage__velocity_mm_s": 2.0}, "have no velocity, leave it out"),
         ({"stage__x": {"setpoint": "STAGE:X.VAL"}}, "stage.x.readback is missing"),
         ({"stage__x": {"setpoint": "A", "readback": "B", "speed": 1}}, "stage.x.speed 1: unknown key"),

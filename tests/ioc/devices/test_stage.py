@@ -6,14 +6,15 @@ import pytest
 from bluesky.magics import BlueskyMagics
 from ophyd.utils import LimitError
 
-from cxgi_bluesky.devices.stage import PositionError
+from cxgi_bluesky.devices.positions import PositionError
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.patience import PATIENCE_S, eventually
 
-from .conftest import scan
+from .conftest import ASYNC, RECORDS, scan
 
 
+@pytest.mark.parametrize("axes", [RECORDS, ASYNC])
 def test_a_tile_is_reached_with_both_axes(ca, line):
     line.stage.tile.set(17).wait(timeout=PATIENCE_S)
     x, y = line.board.position_mm(17)
@@ -24,6 +25,7 @@ def test_a_tile_is_reached_with_both_axes(ca, line):
     assert ca.get("COUNT:MOVES") == 2
 
 
+@pytest.mark.parametrize("axes", [RECORDS, ASYNC])
 def test_between_tiles_the_readback_is_the_nearest_tile_and_its_distance(line):
     x, y = line.board.position_mm(9)
     line.stage.x.set(x + 0.4).wait(timeout=PATIENCE_S)
@@ -39,12 +41,15 @@ def test_the_magic_moves_to_a_tile(RE, ca, line):
     assert line.stage.tile.position == 17
 
 
+@pytest.mark.parametrize("axes", [RECORDS, ASYNC])
 @pytest.mark.parametrize("axis", ["x", "y"])
 def test_an_axis_that_ends_elsewhere_is_one_clear_error(ca, line, axis):
     line.stage.tile.set(0).wait(timeout=PATIENCE_S)
-    wanted = line.board.position_mm(40)["xy".index(axis)]
-    ca.put("TIME_SCALE", 0.2)
-    status = line.stage.tile.set(40)
+    tile = {"x": 1, "y": line.board.columns}[axis]  # only this axis moves
+    wanted = line.board.position_mm(tile)["xy".index(axis)]
+    ca.put("TIME_SCALE", 2.0)
+    status = line.stage.tile.set(tile)
+    eventually(lambda: ca.get(f"STAGE:{axis.upper()}.MOVN"), 1)
     ca.put(f"STAGE:{axis.upper()}.STOP", 1)  # another client stops it; for the record the move is done
     with pytest.raises(PositionError) as caught:
         status.wait(timeout=PATIENCE_S)
@@ -54,6 +59,7 @@ def test_an_axis_that_ends_elsewhere_is_one_clear_error(ca, line, axis):
     assert "um off (window 20 um): check the axis for lost steps" in str(caught.value)
 
 
+@pytest.mark.parametrize("axes", [RECORDS, ASYNC])
 def test_a_scan_exposes_nothing_beyond_the_window(RE, documents, ca, make_line):
     line = make_line(ca.prefix, stage__in_position_um=1e-4)  # less than the encoder's noise
     with pytest.raises(PositionError, match=r"stage_[xy] was sent to .* \(window 0\.0001 um\)"):
@@ -63,6 +69,7 @@ def test_a_scan_exposes_nothing_beyond_the_window(RE, documents, ca, make_line):
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
 
+@pytest.mark.parametrize("axes", [RECORDS, ASYNC])
 def test_an_axis_that_does_not_arrive_ends_the_move(ca, make_line):
     line = make_line(ca.prefix, stage__move_timeout_s=0.4)
     ca.put("FAULT:STUCK", 1)
@@ -70,6 +77,7 @@ def test_an_axis_that_does_not_arrive_ends_the_move(ca, make_line):
         line.stage.tile.set(40).wait(timeout=PATIENCE_S)
 
 
+@pytest.mark.parametrize("axes", [RECORDS, ASYNC])
 def test_limits_of_the_file_are_kept_before_anything_moves(ca, make_line):
     line = make_line(ca.prefix, stage__limits_mm={"x": [-100, 0], "y": [-100, 100]})
     far = max(range(line.board.pattern_count), key=lambda tile: line.board.position_mm(tile)[0])

@@ -7,13 +7,13 @@ import pytest
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.plans import resume_scan
 from tests.conftest import Recorder
-from tests.ioc.devices.conftest import beamline_file, hasten, line, make_line, scan, shared_line
+from tests.ioc.devices.conftest import axes, beamline_file, hasten, line, make_line, scan, shared_line, shared_lines
 from tests.ioc.serving import Client
 
 from .books import EXPOSURE_S, SET, TILE_TIMES, paced
 from .scanning import Scanner
 
-__all__ = ["beamline_file", "hasten", "line", "make_line", "shared_line"]
+__all__ = ["axes", "beamline_file", "hasten", "line", "make_line", "shared_line", "shared_lines"]
 
 
 @pytest.fixture(scope="session")

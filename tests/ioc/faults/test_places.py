@@ -7,8 +7,9 @@ import threading
 import pytest
 from bluesky.utils import RunEngineInterrupted
 
-from cxgi_bluesky.devices.stage import NotArrivedError, PositionError
+from cxgi_bluesky.devices.positions import NotArrivedError, PositionError
 from cxgi_bluesky.measurement.exposures import Exposures
+from tests.ioc.devices.conftest import BOTH_AXES
 from tests.patience import PATIENCE_S, eventually
 
 from .books import (
@@ -25,6 +26,7 @@ from .books import (
 )
 from .conftest import resumed, short_scan
 
+pytestmark = pytest.mark.parametrize("axes", BOTH_AXES)
 SECOND_PATTERN = 3
 CUT_OFF = {"dark": 1, "open": 1, "primary": 1, "figures": 1}
 BESIDE_UM = 100.0  # the window is 20 um

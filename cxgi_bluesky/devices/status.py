@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from bluesky import protocols
 from ophyd.status import Status, StatusBase
 from ophyd.utils import InvalidState, StatusTimeoutError, WaitTimeoutError
 
@@ -168,3 +169,27 @@ def fail(status: StatusBase, error: Exception) -> None:
         error = TimeoutError(str(error))  # a status does not take these two, which mean its own time-outs
     with suppress(InvalidState):
         status.set_exception(error)
+
+
+def wait_for(result: Any, timeout_s: float) -> None:
+    """Wait for a status of any kind; what is none, such as the list of ophyd's ``stage()``, is not waited for.
+
+    Parameters
+    ----------
+    result : bluesky Status or Any
+    timeout_s : float
+        Longest wait (s).
+
+    Raises
+    ------
+    TimeoutError
+        If it has not ended by then; else what it has failed with.
+    """
+    if not isinstance(result, protocols.Status):
+        return
+    done = threading.Event()
+    result.add_callback(lambda _: done.set())
+    if not done.wait(timeout_s):
+        raise TimeoutError(f"no end within {timeout_s:g} s")
+    if (error := result.exception(0.0)) is not None:
+        raise error
