@@ -29,6 +29,7 @@ from . import (
     queue_profile,
     reconstruct,
     train,
+    web,
 )
 from ._options import Echo, Payload, plain, printable
 from .demo import command as demo
@@ -39,6 +40,7 @@ COMMANDS = (
     catalog,
     reconstruct,
     live,
+    web,
     convert,
     quality,
     d_r,
