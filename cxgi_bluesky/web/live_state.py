@@ -44,6 +44,7 @@ class LiveState:
         self._lock = threading.Lock()
         self._router = PerRun(self._begin)
         self._scans: dict[str, _Scan] = {}  # under way, and the last one; the newest comes last
+        self._last_png: dict[str, str] = {}  # by uid of the scan
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document of any run."""
@@ -67,6 +68,7 @@ class LiveState:
             shown = _describe_image(image, self._pngs, found[-1].pixel_um)
             with self._lock:
                 found[-1].add_image(shown, _share_of_range(image))
+                self._last_png[found[-1].uid] = found[-1].best_images()[0]["png"]
             self._on_change()
 
     def _begin(self, start: Mapping[str, Any]) -> Callback | None:
@@ -92,6 +94,10 @@ class LiveState:
             scan = next(reversed(self._scans.values()), None)
             plain, _ = plain_or_text({} if scan is None else scan.charts(), "")
         return dict(plain)
+
+    def last_png(self, uid: str) -> str | None:
+        """Name of the last live image of a scan, in place of a reconstruction that nobody has made yet."""
+        return self._last_png.get(uid)
 
     def under_way(self) -> list[Mapping[str, Any]]:
         """Start documents of the scans that have not ended, oldest first."""
@@ -191,12 +197,21 @@ class _Scan:
             "shutter": self._shutter(),
             "stage": self._stage(),
             "diode": self._diode(),
-            "images": sorted(self.images.values(), key=lambda image: image["method"] == "correlation"),
+            "images": self.best_images(),
             "event_time": None if self.last is None else self.last.time,
             "quiet_after_s": QUIET_S + 3 * max(self.exposure_s, self._interval_s()),
             "exit_status": None if self.stop is None else self.stop.get("exit_status"),
             "reason": None if self.stop is None else self.stop.get("reason"),
         }
+
+    @property
+    def uid(self) -> str:
+        """Of the run."""
+        return str(self.start["uid"])
+
+    def best_images(self) -> list[dict[str, Any]]:
+        """The newest image of each method, a correlation last."""
+        return sorted(self.images.values(), key=lambda image: image["method"] == "correlation")
 
     def _interval_s(self) -> float:
         """Time from one exposure to the next: moves and closed times are in it."""

@@ -35,6 +35,7 @@ class News:
         self._number = 0
         self._changed, self._sent = asyncio.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = False
         self.viewers = 0
 
     def notify(self) -> None:
@@ -43,6 +44,11 @@ class News:
         if loop is not None:
             with suppress(RuntimeError):  # it is closed
                 loop.call_soon_threadsafe(self._changed.set)
+
+    def close(self) -> None:
+        """End what viewers follow; within the loop."""
+        self._closing = True
+        self._sent.set()
 
     async def write(self) -> None:
         """Write messages as states change, until cancelled."""
@@ -81,7 +87,7 @@ class News:
         seen: dict[str, int] = {}
         self.viewers += 1
         try:
-            while True:
+            while not self._closing:
                 waiting = self._sent
                 new = [(kind, *message) for kind, message in self._messages.items() if seen.get(kind) != message[0]]
                 if new:

@@ -22,6 +22,7 @@ from ..catalog.open import is_server
 from ..errors import ConfigError, CxgiError
 from .images import PngStore
 from .live_state import LiveState
+from .news import News
 from .server import Pages
 from .stored_runs import RunPages
 
@@ -142,7 +143,7 @@ def serve(page: LivePage, host: str, port: int, on_ready: Callable[[str], None])
             page.pages.app, log_level="warning", access_log=False, server_header=False, lifespan="on",
             timeout_graceful_shutdown=1, limit_concurrency=CONNECTIONS,
         )  # fmt: skip
-        server = uvicorn.Server(config)
+        server = _Server(config, page.pages.news)
 
         def end() -> None:
             server.should_exit = True
@@ -154,16 +155,27 @@ def serve(page: LivePage, host: str, port: int, on_ready: Callable[[str], None])
     page.check()
 
 
+class _Server(uvicorn.Server):
+    """Ends the streams of its viewers first: they would end with an error each."""
+
+    def __init__(self, config: uvicorn.Config, news: News) -> None:
+        super().__init__(config)
+        self._news = news
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self._news.close()
+        await super().shutdown(sockets)
+
+
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 65536:
+        raise ConfigError(f"--port {port}: give one of 1 to 65535, or 0 for any that is free")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except (OSError, OverflowError) as error:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
         raise ConfigError(f"--host {host} --port {port} cannot be had ({error}): choose another --port") from error
-    return listener
 
 
 def _address(host: str, port: int) -> str:

@@ -169,11 +169,18 @@ class Pages:
         page = _page_number(request.query_params.get("page", "1"))
         found, waiting = await self._list_turn(lambda: (self._runs.scans(search), self._runs.waiting()))
         running = [start["uid"] for start in self._live.under_way()]
-        shown = found[(page - 1) * ON_PAGE : page * ON_PAGE]
+        shown = [(scan, self._thumbnail(scan)) for scan in found[(page - 1) * ON_PAGE : page * ON_PAGE]]
         return self._render(
             "runs.html", page="runs", search=search, scans=shown, total=len(found), number=page,
             pages=max(1, -(-len(found) // ON_PAGE)), waiting=waiting, running=running,
         )  # fmt: skip
+
+    def _thumbnail(self, scan: Scan) -> str | None:
+        """Address of a small image: of the newest reconstruction, else the last live one while it is kept."""
+        if scan.newest_image is not None:
+            return f"/runs/{scan.newest_image}/image.small.png"
+        name = self._live.last_png(scan.summary["uid"])
+        return f"/live/{name}.png" if name is not None and self._pngs.get(name) is not None else None
 
     async def run_page(self, request: Request) -> Response:
         """A run and its reconstructions."""

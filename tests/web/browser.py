@@ -55,6 +55,7 @@ class Browser:
 
         self.ask((Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
         found = self.driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+        assert found["passes"], "axe-core has looked at nothing"
         worst = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
         return [{"id": one["id"], "where": [node["html"][:200] for node in one["nodes"]]} for one in worst]
 
