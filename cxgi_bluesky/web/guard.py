@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import threading
 from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,9 +36,13 @@ class Guard:
 
     def __init__(self, app: ASGIApp, names: Iterable[str] = ()) -> None:
         self._app = app
-        machine = socket.gethostname()
-        own = {"localhost", machine, socket.getfqdn(), *names}
-        self._names = {name.lower().rstrip(".") for name in own if name}
+        self._names: set[str] = set()
+        self._add("localhost", socket.gethostname(), *names)
+        # A name server that does not answer would hold up the start.
+        threading.Thread(target=lambda: self._add(socket.getfqdn()), name="web-own-name", daemon=True).start()
+
+    def _add(self, *names: str) -> None:
+        self._names.update(name.lower().rstrip(".") for name in names if name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""

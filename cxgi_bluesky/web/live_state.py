@@ -123,20 +123,20 @@ class _Scan:
     def __post_init__(self) -> None:
         self._rows = EventRows()
         self.block = cxgi_block(self.start)
-        fields = _mapping(self.block.get("fields"))
+        fields = mapping(self.block.get("fields"))
         self._bucket, self._index = str(fields.get("bucket")), str(fields.get("pattern_index"))
         self._sigma = fields.get("sigma")
-        total = self.start.get("num_points") or _mapping(self.block.get("pattern_set")).get("count")
+        total = self.start.get("num_points") or mapping(self.block.get("pattern_set")).get("count")
         self.total = int(total) if isinstance(total, int | float) else None
         self.claims_psnr = bool(self.block.get("validation"))
-        self.pixel_um = _mapping(self.block.get("board")).get("pixel_um")
+        self.pixel_um = mapping(self.block.get("board")).get("pixel_um")
         exposure_s = self.block.get("exposure_s")
         self.exposure_s = float(exposure_s) if isinstance(exposure_s, int | float) else 0.0
 
     def take(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document of the scan."""
         if name == "descriptor":
-            self.units = str(_mapping(_mapping(document.get("data_keys")).get(self._bucket)).get("units") or self.units)
+            self.units = str(mapping(mapping(document.get("data_keys")).get(self._bucket)).get("units") or self.units)
         for row in self._rows(name, document):
             self._take_row(row)
         if name == "stop":
@@ -186,8 +186,8 @@ class _Scan:
                 "sample": start.get("sample"),
                 "plan": start.get("plan_name"),
                 "purpose": self.block.get("purpose"),
-                "board": _mapping(self.block.get("board")).get("id"),
-                "size": _mapping(self.block.get("pattern_set")).get("size"),
+                "board": mapping(self.block.get("board")).get("id"),
+                "size": mapping(self.block.get("pattern_set")).get("size"),
                 "pixel_um": self.pixel_um,
                 "exposure_s": self.exposure_s,
             },
@@ -236,7 +236,7 @@ class _Scan:
             "open_s": opened,
             "openings": data.get("exposure_openings"),
             "left_s": left,
-            "allowed_s": _mapping(self.start.get("plan_args")).get("max_open_s"),
+            "allowed_s": mapping(self.start.get("plan_args")).get("max_open_s"),
             "repeats": data.get("exposure_repeats"),
         }
 
@@ -326,5 +326,6 @@ def _short(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A mapping of a document; empty where another program has stored something else there."""
     return value if isinstance(value, Mapping) else {}

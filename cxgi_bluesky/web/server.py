@@ -25,9 +25,10 @@ from starlette.routing import Route
 from .. import __version__
 from ..errors import CxgiError
 from ..measurement.documents import cxgi_block
+from ..measurement.plain_values import plain_or_text
 from .guard import Guard
 from .images import PngStore
-from .live_state import LiveState
+from .live_state import LiveState, mapping
 from .news import CHARTS_S, MAX_VIEWERS, STATE_S, News
 from .plan_page import plan_from_form
 from .stored_runs import FORMATS, PARTS, RunPages, Scan
@@ -259,20 +260,20 @@ def _download(name: str, content: bytes, media_type: str) -> Response:
 
 def _facts(scan: Scan) -> Iterator[tuple[str, str]]:
     """What was measured, label and value."""
-    start, stop, block = scan.run.start, scan.run.stop or {}, cxgi_block(scan.run.start)
-    patterns, board = block.get("pattern_set") or {}, block.get("board") or {}
-    figures = (scan.run.measured or {}).get("exposure_figures") or {}
+    start, stop, block = scan.run.start, mapping(scan.run.stop), cxgi_block(scan.run.start)
+    patterns, board = mapping(block.get("pattern_set")), mapping(block.get("board"))
+    figures = mapping(mapping(scan.run.measured).get("exposure_figures"))
     if patterns:
-        exposed = (stop.get("num_events") or {}).get("primary", "?")
+        exposed = mapping(stop.get("num_events")).get("primary", "?")
         yield "Patterns", f"{exposed} of {patterns.get('count')}, {patterns.get('order', patterns.get('basis'))} order"
         yield "Image", f"{patterns.get('size')} x {patterns.get('size')} pixels of {_number(board.get('pixel_um'))} µm"
     if block.get("exposure_s") is not None:
         yield "Exposure", f"{_number(block['exposure_s'])} s each"
     if figures:
-        yield "Shutter open", f"{figures['open_s']:.1f} s in {figures['openings']:.0f} openings"
+        yield "Shutter open", f"{_number(figures.get('open_s'), 4)} s in {_number(figures.get('openings'), 6)} openings"
     if board:
         yield "Board", f"{board.get('id')}, {board.get('metal') or 'metal not known'}"
-    if stop.get("time"):
+    if stop:
         yield "Took", f"{stop['time'] - start['time']:.0f} s"
     for name, label in (("reference_uid", "Reference scan"), ("dark_uid", "Dark scan"), ("resumes", "Resumes")):
         if block.get(name):
@@ -295,5 +296,5 @@ def _as_json(value: Any) -> str:
     """JSON within a page, where it can end no element."""
     from markupsafe import Markup
 
-    text = json.dumps(value, allow_nan=False)
+    text = json.dumps(plain_or_text(value, "")[0], allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))

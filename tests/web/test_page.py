@@ -18,11 +18,12 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
+from event_model import compose_run
 from PIL import Image
 
 from cxgi_bluesky import session
 from cxgi_bluesky.callbacks import LiveCorrelation
-from cxgi_bluesky.catalog import open_catalog
+from cxgi_bluesky.catalog import open_catalog, writer_of
 from cxgi_bluesky.catalog.follow import JournalTails
 from cxgi_bluesky.catalog.journal import Journal, journal_folder
 from cxgi_bluesky.cli.program import main
@@ -313,6 +314,23 @@ def test_what_users_write_into_a_run_is_text(client, stored, page, documents, RE
     for address in ("/", "/runs", f"/runs/{stored.uid}", "/runs?q=%3Cscript%3E", "/plan?current_pA=%3Cscript%3E"):
         assert "<script>alert" not in text_of(client, address), address
         assert "<script>'" not in text_of(client, address), address
+
+
+def test_runs_of_other_programs_are_listed_and_shown(tmp_path):
+    catalog = open_catalog(tmp_path, to_write=True)
+    odd = [{}, {"plan_name": "count", "cxgi": "theirs"}, {"cxgi": {"board": 3, "pattern_set": 4, "purpose": None}}]
+    uids = []
+    for metadata in odd:
+        run = compose_run(metadata=metadata)
+        writer_of(catalog).write_run([("start", run.start_doc), ("stop", run.compose_stop())])
+        uids.append(run.start_doc["uid"])
+    with served(LivePage(tmp_path)) as client:
+        listed = text_of(client, "/runs")
+        for uid in uids:
+            assert uid in listed
+            assert uid in text_of(client, f"/runs/{uid}")
+            assert client.get(f"/runs/{uid}/documents.json").json()[0]["document"]["uid"] == uid
+            assert client.get(f"/runs/{uid}/file.csv").status_code == 404
 
 
 def test_a_plan_is_that_of_the_command_and_what_cannot_be_is_told(client, capsys):
