@@ -10,6 +10,7 @@ chromium-driver.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import statistics
@@ -146,6 +147,7 @@ def results(
     return {
         "rounds": len(alone),
         "viewers": VIEWERS,
+        "load_average": [round(load, 1) for load in os.getloadavg()],  # of others too: a busy machine says little
         "start_s": round(statistics.median(starts), 2),
         "first_paint_ms": {name: round(statistics.median(values)) for name, values in paints.items()},
         "first_paint_max_ms": {name: round(max(values)) for name, values in paints.items()},
