@@ -39,19 +39,21 @@ class StoredRuns:
         self.location = data_location(data) or data_folder()
         self.folder = data_folder(data)
         self._catalog: Any = None
+        self._opening = threading.Lock()
 
     @property
     def catalog(self) -> Any:
-        """The catalog.
+        """The catalog; for any thread.
 
         Raises
         ------
         CxgiError
             If it cannot be opened.
         """
-        if self._catalog is None:
-            self._catalog = open_catalog(self.location)
-        return self._catalog
+        with self._opening:
+            if self._catalog is None:
+                self._catalog = open_catalog(self.location)
+            return self._catalog
 
     def documents(self, uid: str) -> list[Document]:
         """Read what is stored of a run by now; nothing if it is not known, or cannot be read (a warning says so)."""

@@ -14,6 +14,7 @@ import numpy as np
 from ..measurement.documents import EventRows, Row, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..measurement.plain_values import plain_or_text
+from ..reconstruction.registry import CORRELATION
 from ..reconstruction.result import Reconstruction, grey_range
 from .images import PngStore, grey_png, scale_bar, uncertainty_png
 
@@ -134,7 +135,14 @@ class _Scan:
         self.exposure_s = float(exposure_s) if isinstance(exposure_s, int | float) else 0.0
 
     def take(self, name: str, document: Mapping[str, Any]) -> None:
-        """Take one document of the scan."""
+        """Take one document of the scan.
+
+        Parameters
+        ----------
+        name : str
+            Kind of the document, such as "event".
+        document : mapping
+        """
         if name == "descriptor":
             self.units = str(mapping(mapping(document.get("data_keys")).get(self._bucket)).get("units") or self.units)
         for row in self._rows(name, document):
@@ -211,7 +219,7 @@ class _Scan:
 
     def best_images(self) -> list[dict[str, Any]]:
         """The newest image of each method, a correlation last."""
-        return sorted(self.images.values(), key=lambda image: image["method"] == "correlation")
+        return sorted(self.images.values(), key=lambda image: image["method"] == CORRELATION.name)
 
     def _interval_s(self) -> float:
         """Time from one exposure to the next: moves and closed times are in it."""

@@ -14,8 +14,15 @@ from typing import Any
 import uvicorn
 
 from ..callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveSpeckleCorrelation
-from ..callbacks.followed_scans import JournalSource, LinkedRuns, Source, SourceThread, TiledSource, ZeroMQSource
-from ..callbacks.followed_scans import parse_source as parse_source
+from ..callbacks.followed_scans import (
+    JournalSource,
+    LinkedRuns,
+    Source,
+    SourceThread,
+    TiledSource,
+    ZeroMQSource,
+    parse_source,
+)
 from ..callbacks.whole_runs import WholeRuns
 from ..catalog.follow import StoredRuns
 from ..catalog.open import is_server

@@ -84,7 +84,7 @@ class Pages:
     def __init__(
         self, live: LiveState, runs: RunPages, pngs: PngStore, *, source: str, names: Iterable[str] = ()
     ) -> None:
-        self._live, self._runs, self._pngs, self._source = live, runs, pngs, source
+        self._live, self._runs, self._pngs = live, runs, pngs
         self.news = News({"state": (live.snapshot, STATE_S), "charts": (live.charts, CHARTS_S)})
         self._list_turn, self._read_turn = _Turn(4), _Turn(1)
         self._files = {path.name: path.read_bytes() for path in (HERE / "static").iterdir() if path.suffix in STATIC}
