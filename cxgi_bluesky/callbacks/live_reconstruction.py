@@ -7,6 +7,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from ..measurement.exposures import Exposures
 from ..measurement.measurement import Measurement
 from ..measurement.per_run import Callback, PerRun
 from ..measurement.speckle import SpeckleMeasurement
-from ..reconstruction.api import reconstruct
+from ..reconstruction.api import estimate_uncertainty, reconstruct
 from ..reconstruction.error_model.noise import PreparedMeasurement
 from ..reconstruction.methods.tval3 import MultiplierStart
 from ..reconstruction.planning.quality import with_psnr
@@ -91,6 +92,8 @@ class LiveReconstruction:
         are not corrected, and are of the run alone.
     later : bool
         Leave the loading to who calls `load` before the first scan.
+    details : bool
+        Estimate the uncertainty of each pixel too.
     **options
         For the method.
 
@@ -111,9 +114,10 @@ class LiveReconstruction:
         every: int = 16,
         references: ReferenceRuns | None = None,
         later: bool = False,
+        details: bool = False,
         **options: Any,
     ) -> None:
-        self.method, self._options = method, options
+        self.method, self._options, self._details = method, options, details
         if not later:
             self.load()
         self.latest: Reconstruction | None = None
@@ -209,10 +213,17 @@ class LiveReconstruction:
         run.finished.set()
 
     def _make_image(self, measurement: Measurement | SpeckleMeasurement, options: dict[str, Any]) -> Reconstruction:
-        if isinstance(measurement, SpeckleMeasurement) or measurement.draws is None:
+        if isinstance(measurement, SpeckleMeasurement):
             return reconstruct(measurement, method=self.method, **options)
-        prepared = PreparedMeasurement.from_measurement(measurement)  # its noise is estimated once for both
-        return with_psnr(reconstruct(prepared, method=self.method, **options), prepared)
+        if measurement.draws is None and not self._details:
+            return reconstruct(measurement, method=self.method, **options)
+        prepared = PreparedMeasurement.from_measurement(measurement)  # its noise is estimated once for all
+        made = with_psnr(reconstruct(prepared, method=self.method, **options), prepared)
+        kind = find_method(self.method).best_kind(options) if self._details else None
+        if kind is None:
+            return made
+        sigma = estimate_uncertainty(prepared, method=self.method, kind=kind, **options)
+        return replace(made, uncertainty=measurement.to_beam_view(sigma), uncertainty_kind=kind)
 
     def _publish(self, run: _LiveRun, result: Reconstruction) -> None:
         with self._publishing:

@@ -119,8 +119,15 @@ def find_reconstructions(catalog: Any, uid: str) -> list[Any]:
     return sorted(found, key=lambda run: float(run.metadata["start"]["time"]))
 
 
-def read_image(run: Any) -> np.ndarray[Any, Any]:
+def read_image(run: Any, part: str = "image") -> np.ndarray[Any, Any]:
     """Read the image of a derived run, shape (n, n).
+
+    Parameters
+    ----------
+    run : tiled container
+        A derived run.
+    part : {"image", "unmeasured", "uncertainty"}
+        Which of its images (default: the image itself).
 
     Raises
     ------
@@ -130,8 +137,8 @@ def read_image(run: Any) -> np.ndarray[Any, Any]:
     start = run.metadata["start"]
     with catalog_errors():
         try:
-            return np.asarray(run["primary"]["image"].read()).reshape(cxgi_block(start)["size"], -1)
+            return np.asarray(run["primary"][part].read()).reshape(cxgi_block(start)["size"], -1)
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(
-                f"run {start.get('uid')} holds no image that can be read ({short(error)}): are its arrays there?"
+                f"run {start.get('uid')} holds no {part} that can be read ({short(error)}): are its arrays there?"
             ) from error

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
-from .journal import Document, journal_files, journal_folder, read_journal
+from .journal import Document, from_line, journal_files, journal_folder, read_journal
 from .open import data_folder, data_location, is_server, open_catalog
 from .recovery import read_documents
 from .tiled_adapter import catalog_errors, short, silence_import_warnings
@@ -37,19 +39,21 @@ class StoredRuns:
         self.location = data_location(data) or data_folder()
         self.folder = data_folder(data)
         self._catalog: Any = None
+        self._opening = threading.Lock()
 
     @property
     def catalog(self) -> Any:
-        """The catalog.
+        """The catalog; for any thread.
 
         Raises
         ------
         CxgiError
             If it cannot be opened.
         """
-        if self._catalog is None:
-            self._catalog = open_catalog(self.location)
-        return self._catalog
+        with self._opening:
+            if self._catalog is None:
+                self._catalog = open_catalog(self.location)
+            return self._catalog
 
     def documents(self, uid: str) -> list[Document]:
         """Read what is stored of a run by now; nothing if it is not known, or cannot be read (a warning says so)."""
@@ -93,6 +97,98 @@ class StoredRuns:
 
 def _has_descriptor(documents: list[Document], uid: str) -> bool:
     return any(name == "descriptor" and document.get("uid") == uid for name, document in documents)
+
+
+# ---------------------------------------------------------------- journals that grow
+
+
+class JournalTails:
+    """What is new in the journals of a data folder that processes write now; those that are left over are not.
+
+    A journal stays open until its last line is read, also when it has been removed meanwhile.
+
+    Parameters
+    ----------
+    folder : Path
+        Data folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = journal_folder(folder)
+        self._tails: dict[str, _Tail] = {}
+        self._known: set[str] = set()  # left over, or read to the end
+
+    def new_documents(self) -> Iterator[Document]:
+        """Read the documents that were written since the last time."""
+        self._find_new()
+        for name, tail in list(self._tails.items()):
+            yield from tail.read()
+            if tail.ended or tail.is_removed():
+                self._let_go(name)
+
+    def cut_off(self) -> list[str]:
+        """Return the uids of the runs whose processes have ended without a stop document, each once."""
+        found = [name for name, tail in self._tails.items() if not tail.is_written() and not tail.has_more()]
+        for name in found:
+            self._let_go(name)
+        return [Path(name).stem for name in found]
+
+    def _let_go(self, name: str) -> None:
+        self._tails.pop(name).close()
+        self._known.add(name)
+
+    def _find_new(self) -> None:
+        for path in journal_files(self._folder):
+            if path.name in self._tails or path.name in self._known:
+                continue
+            with suppress(OSError):  # removed meanwhile, or no file
+                tail = _Tail(path)
+                if tail.is_written():
+                    self._tails[path.name] = tail
+                else:
+                    tail.close()
+                    self._known.add(path.name)
+
+
+class _Tail:
+    """A journal, read as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+        self._rest = b""
+        self.ended = False  # by its stop document, or as it cannot be read any more
+
+    def read(self) -> list[Document]:
+        """Parse the lines that are complete by now, and were not read before."""
+        try:
+            *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+        except OSError:  # of a network folder
+            self.ended = True
+            return []
+        documents = [document for line in lines if (document := from_line(line)) is not None]
+        self.ended |= any(name == "stop" for name, _ in documents)
+        return documents
+
+    def is_written(self) -> bool:
+        """Whether a process has it locked."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        return False
+
+    def has_more(self) -> bool:
+        """Whether something was written since it was read."""
+        return bool(self._file.peek(1))
+
+    def is_removed(self) -> bool:
+        """Whether it has no name any more, and is read to its end."""
+        return os.fstat(self._file.fileno()).st_nlink == 0 and not self.has_more()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._file.close()
 
 
 # ---------------------------------------------------------------- news of a server

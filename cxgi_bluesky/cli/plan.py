@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
@@ -13,8 +12,6 @@ from ._options import Commands, Echo, Payload, add_command
 if TYPE_CHECKING:
     from ..reconstruction.planning.budget import MeasurementPlan, PlannedScan
 
-SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-LENGTHS_UM = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "mm": 1e3}
 MASK_CHOICES = ("perfect", "maps", "none", "reference")
 
 
@@ -83,32 +80,23 @@ def plan(options: argparse.Namespace, echo: Echo) -> Payload:
         raise ConfigError("a budget is either --time or --open-time: give one of them")
     with echo.working("planning"):
         from ..reconstruction.planning.budget import plan_measurement
+        from ..reconstruction.planning.report import LENGTHS_UM, SECONDS, parse_quantity, to_payload
         from ..simulation.base import Detector
 
         made = plan_measurement(
             options.board,
             current_pa=options.current_pA,
             detector=Detector(photon_energy_kev=options.photon_keV, electrometer_fa=options.electrometer_fA),
-            time_s=_parse("--time", options.time, SECONDS, "20min"),
-            open_s=_parse("--open-time", options.open_time, SECONDS, "10min"),
+            time_s=parse_quantity("--time", options.time, SECONDS, "20min"),
+            open_s=parse_quantity("--open-time", options.open_time, SECONDS, "10min"),
             masks=options.masks,
-            line_um=_parse("--resolve", options.resolve, LENGTHS_UM, "10um"),
-            overhead_s=_parse("--overhead", options.overhead, SECONDS, "20ms") or 0.0,
+            line_um=parse_quantity("--resolve", options.resolve, LENGTHS_UM, "10um"),
+            overhead_s=parse_quantity("--overhead", options.overhead, SECONDS, "20ms") or 0.0,
             transmission=options.transmission,
             contrast=options.contrast,
         )
     _echo_plan(made, options, echo)
-    return _to_payload(made)
-
-
-def _parse(name: str, text: str | None, units: dict[str, float], example: str) -> float | None:
-    """A number with a unit; the unit whose factor is 1, where there is none."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([a-zµ]*)\s*", text)
-    if match is None or (match[2] and match[2] not in units):
-        raise ConfigError(f"{name} {text!r}: give a number and one of {', '.join(units)}, such as {example}")
-    return float(match[1]) * units.get(match[2], 1.0)
+    return to_payload(made)
 
 
 # ---------------------------------------------------------------- for people, for programs
@@ -153,38 +141,3 @@ def _row(scan: PlannedScan) -> list[str]:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def _to_payload(made: MeasurementPlan) -> Payload:
-    line = made.for_line
-    return {
-        "board": made.board.name,
-        "size": made.board.size,
-        "pixel_um": made.board.pixel_um,
-        "d_r": made.board.d_r,
-        "masks": made.masks,
-        "line_um": made.line_um,
-        "best": _scan_payload(made, made.best),
-        "for_line": None if line is None else _scan_payload(made, line),
-        "alternatives": [_scan_payload(made, scan) for scan in made.alternatives()],
-        "notes": list(made.notes),
-    }
-
-
-def _scan_payload(made: MeasurementPlan, scan: PlannedScan) -> Payload:
-    expected = scan.expected
-    return {
-        "strategy": scan.strategy,
-        "patterns": scan.patterns.count,
-        "order": scan.patterns.order,
-        "order_seed": scan.patterns.seed,
-        "exposure_s": scan.exposure_s,
-        "time_s": scan.time_s,
-        "open_s": scan.open_s,
-        "noise_db": scan.noise_db,
-        "psnr_db": expected.psnr_db,
-        "psnr_16_db": expected.psnr_low_db,
-        "psnr_84_db": expected.psnr_high_db,
-        "line_shows": expected.line,
-        "call": made.call(scan),
-    }

@@ -34,6 +34,7 @@ from . import (
     reconstruct,
     session,
     train,
+    web,
 )
 from ._echo import Echo, fit_to_terminal, print_error
 from ._options import MAX_WIDTH, ExitCode, Parser, Payload, plain
@@ -44,7 +45,7 @@ COMMANDS = {
     "Measure": (demo, session, plan, live),
     "Look at what was measured": (catalog, reconstruct, quality, convert),
     "Prepare a beamline": (check, align, knife_edge, d_r, train),
-    "Serve others": (ioc, queue_profile, completion),
+    "Serve others": (web, ioc, queue_profile, completion),
 }
 DESCRIPTION = """\
 Computational x-ray ghost imaging with Bluesky.

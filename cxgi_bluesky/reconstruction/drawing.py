@@ -32,22 +32,32 @@ def round_length(longest: float) -> float:
     return next(step * power for step in (5, 2, 1) if step * power <= longest * (1 + 1e-9))
 
 
-def draw_scale_bar(axis: Axes, size: int, pixel_um: float | None) -> None:
-    """Draw a bar of round length below an image, so that it covers nothing of it.
+def choose_scale_bar(size: int, pixel_um: float | None) -> tuple[float, str]:
+    """Choose a bar of round length below an image.
 
     Parameters
     ----------
-    axis : matplotlib Axes
-        Of the image.
     size : int
         Pixels per side n.
     pixel_um : float or None
         Pixel size at the object (um); None: the bar counts pixels.
+
+    Returns
+    -------
+    share : float
+        Its length over the image's width.
+    text : str
+        Length and unit.
     """
     pixel, unit = (pixel_um, "µm") if pixel_um else (1.0, "pixels")
     length = round_length(BAR_SHARE * size * pixel)
     text = f"{length / 1000:g} mm" if unit == "µm" and length >= 1000 else f"{length:g} {unit}"
-    share = length / pixel / size
+    return length / pixel / size, text
+
+
+def _draw_scale_bar(axis: Axes, size: int, pixel_um: float | None) -> None:
+    """Draw the bar below the image, so that it covers nothing of it."""
+    share, text = choose_scale_bar(size, pixel_um)
     words: dict[str, Any] = {"transform": axis.transAxes, "clip_on": False}
     axis.plot((0, share), (-0.035, -0.035), color="black", linewidth=2.5, solid_capstyle="butt", **words)
     axis.text(share + 0.02, -0.035, text, va="center", fontsize=8, **words)
@@ -83,7 +93,7 @@ def _draw_map(axis: Axes, image: Any, colours: str, pixel_um: float | None) -> N
     bar = axis.figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.03)
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
-    draw_scale_bar(axis, len(image), pixel_um)
+    _draw_scale_bar(axis, len(image), pixel_um)
 
 
 def render_png(result: Reconstruction, *, dpi: int = 100) -> bytes:

@@ -99,7 +99,7 @@ class Reconstruction:
     def psnr_claim(self) -> str | None:
         """What validation patterns say of its PSNR; None where there were none."""
         q = self.quality
-        if "psnr_db" not in q:
+        if q.get("psnr_db") is None:
             return None
         return f"PSNR {q['psnr_db']:.1f} dB ({q['psnr_low_db']:.1f} to {q['psnr_high_db']:.1f}, 68 %)"
 
@@ -425,8 +425,14 @@ def grey_values(image: NDArray[Any], pixels: int = 512) -> NDArray[np.uint8]:
     pixels : int, optional
         Rows wanted; 512 by default. Each pixel is repeated a whole number of times, at least once.
     """
-    low, high = np.percentile(image, [0.5, 99.5])
+    low, high = grey_range(image)
     span = high - low if high > low else 1.0
     grey = np.round(np.clip((image - low) / span, 0, 1) * 255).astype(np.uint8)
     factor = max(1, pixels // image.shape[0])
     return np.kron(grey, np.ones((factor, factor), dtype=np.uint8))
+
+
+def grey_range(image: NDArray[Any]) -> tuple[float, float]:
+    """What is black and what is white in a grey image: the 0.5 and 99.5 percentiles."""
+    low, high = np.percentile(image, [0.5, 99.5])
+    return float(low), float(high)

@@ -37,7 +37,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import dark_scan
-from cxgi_bluesky.reconstruction.api import reconstruct
+from cxgi_bluesky.reconstruction.api import estimate_uncertainty, reconstruct
 from cxgi_bluesky.reconstruction.result import Reconstruction
 from tests.conftest import ALONE, QUIET, signed_measurement, small_board, small_scan, smooth_image
 from tests.measurement.test_exposures import ALL, run_documents
@@ -53,6 +53,15 @@ def test_last_live_picture_is_the_offline_one(RE, documents, beamline, method):
     offline = reconstruct(Measurement.from_documents(documents), method=method)
     np.testing.assert_array_equal(live.wait(timeout=PATIENCE_S).image, offline.image)
     assert live.failure is None
+
+
+def test_a_live_image_has_the_uncertainty_that_was_asked_for(RE, documents, beamline):
+    live = LiveReconstruction("inverse", first=8, every=8, details=True)
+    RE.subscribe(live)
+    RE(small_scan(beamline, 24))
+    last, measurement = live.wait(timeout=PATIENCE_S), Measurement.from_documents(documents)
+    np.testing.assert_array_equal(last.uncertainty, estimate_uncertainty(measurement, method="inverse"))
+    assert last.uncertainty_kind == "noise"
 
 
 def test_what_live_pictures_need_is_loaded_before_the_scan(tmp_path):

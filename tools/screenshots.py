@@ -1,0 +1,66 @@
+"""Renew the pictures of the live page in the documentation, from a real scan on the simulated beamline.
+
+    python -m tools.screenshots docs/how-to
+
+Needs chromium and chromium-driver. The scan measures the gold object with 768 patterns; its pictures are taken after
+half of them, and of its run with three reconstructions.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from cxgi_bluesky import session
+from tests.cli.test_live import Process
+from tests.web.browser import DESKTOP, Browser
+
+SHOWN_AT = 400  # patterns
+METHODS = ("correlation", "tv", "ch-mwcnn")
+
+
+def main(out: Path) -> None:
+    """Scan, reconstruct, and take the pictures."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
+        data = str(Path(folder) / "data")
+        s = session.start(data=data, object_name="gold", live=False, progress=False, time_scale=0.03, seed=1)
+        arguments = ["-m", "cxgi_bluesky.cli", "web", "--data", data, "--port", "0"]
+        page = Process([sys.executable, *arguments], Path(folder) / "page", ends)
+        page.wait_for("The page is at")
+        found = re.search(r"http://\S+", page.text)
+        assert found is not None
+        address = found[0]
+        browser = Browser(Path(folder) / "profile")
+        ends.callback(browser.close)
+        browser.show(DESKTOP, dark=True)
+        browser.open(address)
+        s.RE.subscribe(_Camera(browser, out / "live-page.png"))
+        (uid,) = s.RE(s.scan(0.1875, 3.0, md={"sample": "gold semi-cylinder"}))
+        for method in METHODS:
+            s.reconstruct(uid, method=method, details=True)
+        browser.show(DESKTOP)
+        browser.open(f"{address}/runs/{uid}")
+        time.sleep(2)
+        browser.driver.save_screenshot(str(out / "live-page-run.png"))
+
+
+class _Camera:
+    """Takes one picture in the middle of a scan."""
+
+    def __init__(self, browser: Browser, path: Path) -> None:
+        self._browser, self._path, self._events = browser, path, 0
+
+    def __call__(self, name: str, document: Any) -> None:
+        self._events += name == "event"
+        if self._events == SHOWN_AT and name == "event":
+            time.sleep(1)
+            self._browser.driver.save_screenshot(str(self._path))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
