@@ -79,7 +79,7 @@ lint: $(STAMP)
 
 # The documentation site, in docs/_build; every warning is an error.
 docs: $(STAMP)
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs docs/_build
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs docs/_build/html
 
 # With a recent pip and all cores at the compiling: half the time. A few files of other packages cannot be compiled.
 $(STAMP): pyproject.toml constraints.txt

@@ -11,7 +11,7 @@ author = "the cxgi_bluesky authors"
 copyright = author
 release = version = version_of("cxgi_bluesky")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
 root_doc = "index"
 exclude_patterns = ["_build"]
 html_theme = "pydata_sphinx_theme"
@@ -20,6 +20,10 @@ html_title = f"{project} {release}"
 html_copy_source = False
 
 myst_heading_anchors = 4
+nb_execution_mode = "force"  # pictures are those of today's code
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_output_stderr = "remove"
 
 default_role = "py:obj"  # a name in backticks of a docstring links to its entry where there is one
 autodoc_default_options = {"members": True}
