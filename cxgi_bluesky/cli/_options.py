@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RUN_HELP = "uid of the run or its beginning, its scan number, last, or -2 for the last but one"
 
+QUERY_HELP = """only runs that meet it, such as 'sample == "leaf" and time > "2026-11-01"'"""
+
 Payload = dict[str, Any]
 Echo = Callable[[str], None]
 Command = Callable[[argparse.Namespace, Echo], Payload]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..measurement.documents import cxgi_block
-from ._options import RUN_HELP, Commands, Echo, Payload, add_command
+from ._options import QUERY_HELP, RUN_HELP, Commands, Echo, Payload, add_command
 
 EXPORT_FORMATS = ("nexus", "hdf5", "csv", "tiff")
 
@@ -17,6 +17,7 @@ def add(commands: Commands) -> None:
     """Add the commands' grammar."""
     parser = add_command(commands, "runs", runs)
     parser.add_argument("--last", type=int, default=50, help="how many of the newest runs (default: %(default)s)")
+    parser.add_argument("--query", metavar="CONDITION", help=QUERY_HELP)
     parser.add_argument("--rebuild", action="store_true", help="make the folder's index of runs anew from its catalog")
 
     parser = add_command(commands, "show", show)
@@ -38,7 +39,7 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     Parameters
     ----------
     options : argparse.Namespace
-        `last` (number of runs), `rebuild` and `data`.
+        `last` (number of runs), `query`, `rebuild` and `data`.
     echo : callable
         Takes a line of text for the user.
 
@@ -51,7 +52,7 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
 
     if options.last < 1:
         raise ConfigError(f"--last {options.last}: give a positive number of runs")
-    listed, total = list_runs(options.data, last=options.last, rebuild=options.rebuild)
+    listed, total = list_runs(options.data, last=options.last, rebuild=options.rebuild, query=options.query)
     location = data_location(options.data) or data_folder()
     echo(f"{len(listed)} of {total} runs in {location}")
     for row in listed:
