@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +237,7 @@ class ImageRequest:
             "version": __version__,
             "method": method,
             "options": {name: _plain(value) for name, value in sorted(options.items())},
-            "weights_sha256": digest_of_weights(self.options.get("weights")) if method == CH_MWCNN.name else None,
+            "weights_sha256": self.weights_sha256,
             "subset": None if self.pattern_set is None else self.pattern_set.to_dict(),
             "reference_uid": self.reference_uid,
             "dark_uid": self.dark_uid,
@@ -244,6 +245,17 @@ class ImageRequest:
             "details": self.details,
             "residual": self.residual,
         }
+
+    @cached_property
+    def weights_sha256(self) -> str | None:
+        """Digest of the network's weights file; None for other methods.
+
+        Raises
+        ------
+        CxgiError
+            If it cannot be read.
+        """
+        return digest_of_weights(self.options.get("weights")) if self.method == CH_MWCNN.name else None
 
     def _refuse_for_speckles(self) -> None:
         if self.pattern_set is not None:
