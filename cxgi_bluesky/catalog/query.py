@@ -63,7 +63,7 @@ class _Reader:
         except SyntaxError as error:
             hint = ": equality is ==" if re.search(r"(?<![<>!=])=(?!=)", condition) else ""
             raise ConfigError(
-                f"the query {condition!r} cannot be read{hint}: write it like {EXAMPLE} ({error.msg})"
+                f"the query cannot be read ({error.msg}){hint}: write it like {EXAMPLE}, not {_shorten(condition)}"
             ) from error
         except (ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, ConfigError):
@@ -197,7 +197,10 @@ def _moment(constant: Any) -> Any:
 
 
 def _text(node: ast.expr) -> str:
-    text = ast.unparse(node)
+    return _shorten(ast.unparse(node))
+
+
+def _shorten(text: str) -> str:
     return text if len(text) < 60 else f"{text[:57]}..."
 
 
