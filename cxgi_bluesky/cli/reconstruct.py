@@ -232,8 +232,6 @@ def _reconstruct_many(options: argparse.Namespace, echo: Echo) -> Payload:
     _refuse(options, _OF_ONE_RUN, "is for one run or file: leave it out with --query")
     if options.weights is not None and options.method != "ch-mwcnn":
         raise ConfigError("--weights is for --method ch-mwcnn")
-    if options.workers is not None and options.workers < 1:
-        raise ConfigError(f"--workers {options.workers}: give at least 1")
     result = reconstruct_runs(
         options.data,
         options.query,

@@ -30,7 +30,7 @@ from ..measurement.documents import cxgi_block
 from ..reconstruction.registry import find_method
 from ..reconstruction.result import Reconstruction
 from .reconstruct_run import ImageRequest, PreparedRun
-from .workers import Workers, open_workers
+from .workers import Workers, check_workers, open_workers
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +115,7 @@ def reconstruct_runs(
     OSError
         If a journal cannot be written.
     """
+    check_workers(scheduler, workers)
     if isinstance(weights := options.get("weights"), str | Path):
         options["weights"] = str(Path(weights).resolve())
     request = ImageRequest(

@@ -49,6 +49,30 @@ class Workers(Protocol):
         """Describe them for a user."""
 
 
+def check_workers(scheduler: str | None, count: int | None) -> None:
+    """Check what can be before anything is opened.
+
+    Parameters
+    ----------
+    scheduler : str or None
+    count : int or None
+        As for `open_workers`.
+
+    Raises
+    ------
+    CxgiError
+        If dask.distributed is not installed, or a number of workers is given for a cluster, or is not positive.
+    """
+    if scheduler is None:
+        if count is not None and count < 1:
+            raise ConfigError(f"{count} workers: give at least 1")
+        return
+    if count is not None:
+        raise ConfigError(f"{count} workers at {scheduler}: a cluster has the workers that were started for it")
+    with name_missing_extra():
+        import distributed  # noqa: F401
+
+
 @contextmanager
 def open_workers(scheduler: str | None = None, *, count: int | None = None) -> Iterator[Workers]:
     """Start processes on this machine, or connect to the scheduler of a Dask cluster.
@@ -63,7 +87,7 @@ def open_workers(scheduler: str | None = None, *, count: int | None = None) -> I
     Raises
     ------
     CxgiError
-        If dask.distributed is not installed, or the scheduler does not answer or has no workers.
+        If the scheduler does not answer or has no workers.
     """
     if scheduler is None:
         local = _LocalWorkers(count or min(len(os.sched_getaffinity(0)), MAX_LOCAL))
@@ -72,10 +96,8 @@ def open_workers(scheduler: str | None = None, *, count: int | None = None) -> I
         finally:
             local.close()
         return
-    if count is not None:
-        raise ConfigError(f"{count} workers at {scheduler}: a cluster has the workers that were started for it")
-    with name_missing_extra():
-        from distributed import Client
+    from distributed import Client
+
     try:
         client = Client(scheduler, timeout=ANSWER_S, set_as_default=False)
     except (OSError, ValueError) as error:
