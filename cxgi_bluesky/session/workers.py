@@ -129,9 +129,19 @@ class _LocalWorkers:
         try:
             return self._executor.submit(function, *arguments)
         except BrokenExecutor:
-            self.close()
-            self._executor = self._start()
+            self._replace()
             return self._executor.submit(function, *arguments)
+
+    def _replace(self) -> None:
+        self.close()
+        self._executor = self._start()
+        try:
+            self._executor.submit(os.getpid).result()
+        except BrokenExecutor as error:
+            raise ConfigError(
+                "worker processes end as they begin, see above: in a script, start them below "
+                'if __name__ == "__main__":'
+            ) from error
 
     def has_died(self, error: BaseException) -> bool:
         return isinstance(error, BrokenExecutor)

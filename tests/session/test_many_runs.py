@@ -148,6 +148,15 @@ def test_a_run_that_kills_its_worker_again_is_told_from_those_beside_it(scans):
     assert [uid for uid, outcome in outcomes.items() if outcome == DIED] == [good[1]]
 
 
+def test_a_script_without_its_guard_is_told(scans, tmp_path):
+    folder, _, good, _ = scans
+    script = tmp_path / "script.py"
+    call = f"reconstruct_runs({str(folder)!r}, {good!r}, method='tval3', workers=1, progress=False)"
+    script.write_text(f"from cxgi_bluesky.session.many_runs import reconstruct_runs\n{call}\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.stderr.strip().splitlines()[-1].endswith('start them below if __name__ == "__main__":')
+
+
 # ---------------------------------------------------------------- a cluster
 
 
