@@ -3,9 +3,9 @@
 ``python -m benchmarks.many_runs [--runs 200] [--methods tv ch-mwcnn] [--workers 1 2]``: runs of 64 x 64 pixels and 768
 patterns, four objects with noise of their own each, stored through the catalog's writer; then, for each method, the
 baseline ``for uid: reconstruct_run(...)`` in one process with the catalog open, and `reconstruct_runs` with so many
-workers (their start, with all imports, in the time). Images are stored by all. The network makes
-images alone in the loop and in batches in the workers; its time and the difference of its images alone and in batches
-are measured apart, in one process, without the catalog.
+workers (their start, with all imports, in the time; `seconds_of_one_run` is little else). Images are stored by all.
+The network makes images alone in the loop and in batches in the workers; its time and the difference of its images
+alone and in batches are measured apart, in one process, without the catalog.
 """
 
 from __future__ import annotations
@@ -134,12 +134,13 @@ def main(arguments: list[str] | None = None) -> None:
             rows = {"baseline: plain loop": per_minute(loop, len(uids))}
             for count in options.workers:
 
-                def work(method: str = method, count: int = count) -> None:
+                def work(uids: list[str], method: str = method, count: int = count) -> None:
                     words = {"method": method, "workers": count, "again": True, "progress": False}
                     made = reconstruct_runs(folder, uids, catalog=catalog, **words).made
                     assert len(made) == len(uids)
 
-                row = per_minute(work, len(uids))
+                row = per_minute(lambda work=work: work(uids), len(uids))
+                row["seconds_of_one_run"] = per_minute(lambda work=work: work(uids[:1]), 1)["seconds"]
                 row["over_plain_loop"] = round(row["per_minute"] / rows["baseline: plain loop"]["per_minute"], 2)
                 rows[f"{count} workers"] = row
             results[method] = rows

@@ -39,7 +39,8 @@ def store_scans(folder, count):
     engine = RunEngine({})
     line = simulated_beamline(small_board(), "CAS", parameters=QUIET)
     engine.subscribe(lambda name, document: documents.append((name, document)))
-    engine(small_scan(line, 32, md={"sample": "leaf"}))
+    few = {"open_exposures": 1, "dark_exposures": 0, "incident_exposures": 0}  # streams take their time to store
+    engine(small_scan(line, 32, md={"sample": "leaf"}, **few))
     text = json.loads(json.dumps(documents, default=lambda value: value.tolist()))
     catalog = open_catalog(folder, to_write=True)
     copies = [renew(text, seed) for seed in range(count)]
@@ -189,6 +190,7 @@ def cluster(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)  # 200 runs are stored before, which takes minutes on a busy machine
 def test_all_images_arrive_once_although_a_worker_of_the_cluster_is_killed(tmp_path, cluster):
     from distributed import Client
 
