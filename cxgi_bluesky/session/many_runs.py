@@ -126,6 +126,7 @@ def reconstruct_runs(
         residual=residual,
         options=options,
     )
+    weights_sha256 = request.weights_sha256  # a file that cannot be read is reported before any work
     catalog = open_catalog(data) if catalog is None else catalog
     folder = data_folder(data)
     with hold_lock(folder, "reconstructing many runs", wait_s=0.0):  # another would make the same images
@@ -135,7 +136,6 @@ def reconstruct_runs(
         there = set() if again else _find_made(request, starts, stored)
         result = ManyImages(skipped=[uid for uid in starts if uid in there])
         left = [uid for uid in starts if uid not in there]
-        logger.info("%d runs, %d of them have this image already", len(starts), len(there))
         if not left:
             return result
         kind = find_method(method) if method is not None else None
@@ -144,10 +144,7 @@ def reconstruct_runs(
         tasks = [Task(where, request, tuple(left[first : first + length])) for first in range(0, len(left), length)]
         with open_workers(scheduler, count=workers) as processes, _bar(len(left), processes, progress) as advance:
             for uid, outcome in compute(tasks, processes):
-                if (
-                    not isinstance(outcome, str)
-                    and outcome[0].parameters.get("weights_sha256") != request.weights_sha256
-                ):
+                if not isinstance(outcome, str) and outcome[0].parameters.get("weights_sha256") != weights_sha256:
                     outcome = "the worker has another weights file at that path: bring the same to every machine"
                 if isinstance(outcome, str):
                     result.failed[uid] = outcome
