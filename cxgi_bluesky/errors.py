@@ -50,6 +50,7 @@ EXTRAS = {
     "spekpy": "spectra",
     "IPython": "session",
     "zmq": "zmq",
+    "distributed": "cluster",
 }
 
 

@@ -67,6 +67,12 @@ def scanned() -> dict[str, Any]:
     return {"s": s, "scan": uid, "short": uid[:8], "stored": list(s.catalog)[-1]}
 
 
+def scanned_leaf() -> dict[str, Any]:
+    s = start()["s"]
+    s.RE(s.scan(0.05, exposure_s=1.0, md={"sample": "leaf"}))
+    return {"s": s}
+
+
 def measured_from(image: np.ndarray) -> Measurement:
     rows = enumerate(walsh_hadamard_2d(image).ravel())
     Path("buckets.csv").write_text("pattern_index,bucket\n" + "".join(f"{k},{value:.9g}\n" for k, value in rows))
@@ -143,6 +149,7 @@ EXAMPLES = [
     ("docs/how-to/follow-a-scan-from-elsewhere.md", {}, start),
     ("docs/how-to/plan-a-measurement.md", {}, start),
     ("docs/how-to/reconstruct-a-file.md", {}, bucket_files),
+    long_case("docs/how-to/reconstruct-many-runs.md", {}, scanned_leaf),
     long_case(
         "docs/how-to/sandpaper.md",
         {

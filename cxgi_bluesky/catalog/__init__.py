@@ -8,6 +8,7 @@ from .derived import find_reconstructions, read_image, record_reconstruction
 from .export import export_run
 from .nexus_file import read_run_file
 from .open import DATA_VARIABLE, data_folder, data_location, open_catalog, prepare_writer, recover_journals
+from .query import choose_runs
 from .read import (
     NO_LINK,
     describe,
@@ -17,6 +18,7 @@ from .read import (
     last_scan,
     last_scan_id,
     list_runs,
+    read_all_runs,
     read_exposures,
     read_exposures_of_kind,
     read_linked_dark,
@@ -37,6 +39,7 @@ __all__ = [
     "RunStore",
     "catalog_errors",
     "catalog_problem",
+    "choose_runs",
     "data_folder",
     "data_location",
     "describe",
@@ -50,6 +53,7 @@ __all__ = [
     "list_runs",
     "open_catalog",
     "prepare_writer",
+    "read_all_runs",
     "read_exposures",
     "read_exposures_of_kind",
     "read_image",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def record_reconstruction(
-    catalog: Any, reconstruction: Reconstruction, *, pixel_um: float | None, subset: PatternSet | None = None
+    catalog: Any,
+    reconstruction: Reconstruction,
+    *,
+    pixel_um: float | None,
+    subset: PatternSet | None = None,
+    request: Mapping[str, Any] | None = None,
 ) -> str:
     """Store a reconstruction as a derived run of its own; returns its uid.
 
@@ -37,6 +43,8 @@ def record_reconstruction(
         Pixel size at the object (um); None: not known.
     subset : PatternSet, optional
         Patterns that were used (default: all of the raw runs).
+    request : mapping, optional
+        How the image was asked for, in plain values, by which another of the same kind is told (default: not known).
 
     Raises
     ------
@@ -75,6 +83,7 @@ def record_reconstruction(
             "pixel_um": pixel_um,
             "subset": subset.to_dict() if subset is not None else None,
             "patterns_sha256": _digest(reconstruction.pattern_index),
+            "request": None if request is None else dict(request),
         },
     }
     run = compose_run(metadata=metadata)

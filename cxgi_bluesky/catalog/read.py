@@ -13,8 +13,9 @@ from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
 from .databases import can_be_read
 from .open import data_folder, data_location, is_server, open_catalog
+from .query import choose_runs
 from .recovery import report_waiting_runs, waiting_runs, waits
-from .run_index import RunIndex, has_exposures, list_measured
+from .run_index import IndexedRun, RunIndex, has_exposures, list_measured
 from .tiled_adapter import catalog_errors, short
 from .writer import waiting_starts
 
@@ -319,15 +320,15 @@ def summarise(run: Any) -> dict[str, Any]:
     }
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
 
 
 # ---------------------------------------------------------------- lists, from the index where it can be used
 
 
 def list_runs(
-    data: str | Path | None = None, *, last: int = 50, rebuild: bool = False
+    data: str | Path | None = None, *, last: int = 50, rebuild: bool = False, query: str | None = None
 ) -> tuple[list[dict[str, Any]], int]:
     """Summarise the newest runs, newest last; returns them and the number of all.
 
@@ -342,22 +343,51 @@ def list_runs(
         How many (default 50).
     rebuild : bool, optional
         Make the index anew in any case (default False).
+    query : str, optional
+        Condition that the runs meet (`choose_runs`); the number is then that of those which meet it (default: all).
+
+    Raises
+    ------
+    CxgiError
+        As `open_catalog` and `choose_runs`.
+    """
+    if query is None:
+        found, total = _read_newest(data, last, rebuild)
+    else:
+        found = choose_runs(query, _read_newest(data, None, rebuild)[0])
+        found, total = found[-last:], len(found)
+    return [summarise(run) for run in found], total
+
+
+def read_all_runs(data: str | Path | None = None) -> list[IndexedRun]:
+    """Read start and stop document of each run, oldest first, from the index of the folder if it can be used.
+
+    Parameters
+    ----------
+    data : path or str, optional
+        As for `open_catalog`.
 
     Raises
     ------
     CxgiError
         As `open_catalog`.
     """
+    return _read_newest(data, None, False)[0]
+
+
+def _read_newest(data: str | Path | None, last: int | None, rebuild: bool) -> tuple[list[IndexedRun], int]:
+    """Read the newest runs, newest last, or all; and the number of all."""
     index = _index_of(data)
-    indexed = None if index is None or rebuild else index.newest(last)
+    indexed = None if index is None or rebuild else index.newest(-1 if last is None else last)
     if indexed is not None:
         report_waiting_runs(data_folder(data))
-        return [summarise(run) for run in indexed[0]], indexed[1]
+        return indexed
     catalog = open_catalog(data)
     if index is not None:
         _make_anew(index, catalog, "was asked for" if rebuild else index.why_not())
     with catalog_errors():
-        return [summarise(run) for run in catalog.values().tail(last)], len(catalog)
+        runs = catalog.values() if last is None else catalog.values().tail(last)
+        return [IndexedRun(_mapping(run.metadata.get("start")), run.metadata.get("stop")) for run in runs], len(catalog)
 
 
 def describe_run(data: str | Path | None, name: str) -> tuple[dict[str, Any], str]:

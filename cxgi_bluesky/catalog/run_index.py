@@ -103,7 +103,7 @@ class RunIndex:
     # ------------------------------------------------------------ who reads
 
     def newest(self, count: int) -> tuple[list[IndexedRun], int] | None:
-        """Return the newest runs, newest last, and the number of all; None if the index is missing or behind."""
+        """Return the newest runs (-1: all), newest last, and the number of all; None if it is missing or behind."""
         found = self._read(
             "SELECT start, stop, measured, (SELECT count(*) FROM runs) FROM runs ORDER BY position DESC LIMIT ?", count
         )

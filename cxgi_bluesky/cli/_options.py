@@ -37,6 +37,8 @@ class ExitCode(IntEnum):
     PIPE_CLOSED = 141  # the reader of a pipe has ended, as in shells
 
 
+QUERY_HELP = """only runs that meet it, such as 'sample == "leaf" and time > "2026-11-01"'"""
+
 Payload = dict[str, Any]
 Command = Callable[[argparse.Namespace, Echo], Payload]
 Commands = Any  # argparse's own type of a group of sub-parsers is private

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..measurement.documents import cxgi_block
-from ._options import Commands, Echo, ExitCode, Payload, add_command
+from ._options import QUERY_HELP, Commands, Echo, ExitCode, Payload, add_command
 from ._runs import RUN_HELP, complete_runs, describe_row, set_completer
 
 EXPORT_FORMATS = ("nexus", "hdf5", "csv", "tiff")
@@ -28,6 +28,7 @@ def add(commands: Commands) -> None:
         ],
     )
     parser.add_argument("--last", type=int, default=50, help="how many of the newest runs (default: %(default)s)")
+    parser.add_argument("--query", metavar="CONDITION", help=QUERY_HELP)
     parser.add_argument("--rebuild", action="store_true", help="make the folder's index of runs anew from its catalog")
 
     parser = add_command(
@@ -74,7 +75,7 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     Parameters
     ----------
     options : argparse.Namespace
-        `last` (number of runs), `rebuild` and `data`.
+        `last` (number of runs), `query`, `rebuild` and `data`.
     echo : callable
         Takes a line of text for the user.
 
@@ -88,7 +89,7 @@ def runs(options: argparse.Namespace, echo: Echo) -> Payload:
     with echo.working("making the index anew" if options.rebuild else "listing the runs"):
         from ..catalog import data_folder, data_location, list_runs
 
-        listed, total = list_runs(options.data, last=options.last, rebuild=options.rebuild)
+        listed, total = list_runs(options.data, last=options.last, rebuild=options.rebuild, query=options.query)
     location = data_location(options.data) or data_folder()
     echo.note(f"{len(listed)} of {total} runs in {location}")
     rows = [(row["uid"][:8], _number(row), _when(row), row["exit_status"], describe_row(row)) for row in listed]

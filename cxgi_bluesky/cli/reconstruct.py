@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +13,7 @@ from ..masks.pattern_set import CHOSEN, PatternSet
 from ..measurement.bucket_files.read_write import SUFFIXES
 from ..measurement.coefficients import Coding
 from ..measurement.documents import cxgi_block
-from ._options import Commands, Echo, Payload, add_command, refuse_for_signed, tile_maps_of
+from ._options import QUERY_HELP, Commands, Echo, Payload, add_command, refuse_for_signed, tile_maps_of
 from ._runs import complete_runs_and_files, set_completer
 
 METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
@@ -34,10 +34,15 @@ def add(commands: Commands) -> None:
     target = parser.add_argument(
         "target",
         metavar="RUN|FILE",
+        nargs="?",
         help="uid of a run, its scan number, or last (the last scan); or a file: an exported run (.nxs, .h5), "
         "or buckets (.csv, .npz, .h5)",
     )
     set_completer(target, complete_runs_and_files)
+    parser.add_argument("--query", metavar="CONDITION", help=f"many runs instead: {QUERY_HELP}")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="query: a Dask cluster, such as tcp://127.0.0.1:8786")
+    parser.add_argument("--workers", type=int, help="query: processes on this machine (default: one a core, 4 at most)")
+    parser.add_argument("--again", action="store_true", help="query: also runs that have such an image already")
     parser.add_argument("--method", choices=METHOD_NAMES, help="default: tv; for a speckle run correlation")
     parser.add_argument("--weights", metavar="FILE", help="ch-mwcnn: weights of your own training (default: shipped)")
     parser.add_argument("--out", help="image.png, .npy or .tiff (default: NAME-METHOD.png)")
@@ -97,6 +102,11 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Method, files, uid of the derived run and what is known of the image, for ``--json``.
     """
+    if options.query is not None:
+        return _reconstruct_many(options, echo)
+    if options.target is None:
+        raise ConfigError("name a run or a file, or give the condition on many runs, --query")
+    _refuse(options, ("scheduler", "workers", "again"), "is for many runs: give --query too")
     make = _choose_source(options.target)
     if options.board is not None and options.tile_maps is None:
         raise ConfigError("--board is for --tile-maps: it says of which board they are")
@@ -213,9 +223,52 @@ def _from_run_file(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | 
 
 
 def _refuse_for_runs(options: argparse.Namespace, why: str) -> None:
-    for name in ("size", "coding", "d_r", "dark"):
-        if getattr(options, name) is not None:
-            raise ConfigError(f"--{name.replace('_', '-')} is for files of buckets; {why}")
+    _refuse(options, ("size", "coding", "d_r", "dark"), f"is for files of buckets; {why}")
+
+
+def _refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise ConfigError(f"--{name.replace('_', '-')} {why}")
+
+
+_OF_ONE_RUN = (
+    *("out", "size", "coding", "d_r", "dark", "speckles", "fraction", "order", "order_seed"),
+    *("tile_maps", "board"),
+)
+
+
+def _reconstruct_many(options: argparse.Namespace, echo: Echo) -> Payload:
+    """Reconstruct all runs that meet a condition, and report those that failed."""
+    from ..session.many_runs import reconstruct_runs
+
+    if options.target is not None:
+        raise ConfigError(f"{options.target} and --query: give one of them")
+    _refuse(options, _OF_ONE_RUN, "is for one run or file: leave it out with --query")
+    if options.weights is not None and options.method != "ch-mwcnn":
+        raise ConfigError("--weights is for --method ch-mwcnn")
+    result = reconstruct_runs(
+        options.data,
+        options.query,
+        method=options.method,
+        scheduler=options.scheduler,
+        workers=options.workers,
+        again=options.again,
+        progress=not echo.quiet,
+        reference_uid=options.reference,
+        dark_uid=options.dark_run,
+        **_checks(options),
+        **_method_options(options),
+    )
+    echo(f"images stored: {len(result.made)}; there already: {len(result.skipped)}; failed: {len(result.failed)}")
+    for uid, reason in result.failed.items():
+        echo(f"run {uid[:8]}: {reason}")
+    return {
+        "made": result.made,
+        "skipped": result.skipped,
+        "failed": result.failed,
+        "exit_code": int(bool(result.failed)),
+    }
 
 
 def _reconstruct_run(

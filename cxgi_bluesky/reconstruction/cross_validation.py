@@ -12,6 +12,7 @@ Validation patterns (outside the pattern set) judge what an image shows beyond t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from ..errors import MeasurementError
 from ..masks.pattern_set import coefficients
 from ..measurement.measurement import Measurement
-from .api import estimate_uncertainty, reconstruct
+from .api import estimate_uncertainty, reconstruct, reconstruct_many
 from .error_model.common_mode import MASK_LEVEL, CommonError, detect_modulation_error
 from .error_model.noise import MIN_PATTERNS, PreparedMeasurement
 from .planning.quality import with_psnr
@@ -237,10 +238,48 @@ def reconstruct_and_check(
         made = reconstruct_and_check(in_unit(measurement, unit), method=method, details=details, **scaled)
         return back_from_unit(made, unit)
     prepared = PreparedMeasurement.from_measurement(replace(measurement, mirrored=False))
-    designed, chosen = _with_designed_masks(prepared), find_method(method)
-    result = with_psnr(reconstruct(prepared, method=method, **options), prepared)
+    image = reconstruct(prepared, method=method, **options)
+    return _check_image(measurement, prepared, image, details=details, **options)
+
+
+def reconstruct_and_check_many(
+    measurements: Sequence[Measurement], *, method: str, details: bool = False, residual: bool = False, **options: Any
+) -> list[Reconstruction]:
+    """`reconstruct_and_check` for each of many measurements; the network makes the images of one size together.
+
+    Each image is that of `reconstruct_and_check`, but for rounding where they are made together.
+
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+    method, details, residual, **options
+        As for `reconstruct_and_check`.
+
+    Raises
+    ------
+    CxgiError
+        As `reconstruct_and_check`.
+    """
+    together = len(measurements) > 1 and find_method(method).run_many is not None and not residual
+    if not together or any(unit_of(one) != 1 for one in measurements):
+        checks = {"details": details, "residual": residual}
+        return [reconstruct_and_check(one, method=method, **checks, **options) for one in measurements]
+    prepared = [PreparedMeasurement.from_measurement(replace(one, mirrored=False)) for one in measurements]
+    images = reconstruct_many(prepared, method=method, **options)
+    return [
+        _check_image(one, ready, image, details=details, **options)
+        for one, ready, image in zip(measurements, prepared, images, strict=True)
+    ]
+
+
+def _check_image(
+    measurement: Measurement, prepared: PreparedMeasurement, result: Reconstruction, *, details: bool, **options: Any
+) -> Reconstruction:
+    """Score an image of a prepared measurement, and turn it into the beam's view of the measurement."""
+    designed, chosen = _with_designed_masks(prepared), find_method(result.method)
+    result = with_psnr(result, prepared)
     cold = {name: value for name, value in options.items() if name != "warm"}
-    score = cross_validate(prepared, method=method, image=result.image, designed=designed, **cold)
+    score = cross_validate(prepared, method=chosen.name, image=result.image, designed=designed, **cold)
     result = replace(result, image=measurement.to_beam_view(result.image))
     checks = {
         "unmeasured_share": result.unmeasured_share,
@@ -251,7 +290,7 @@ def reconstruct_and_check(
     kind = chosen.best_kind(options)
     if not details or kind is None:
         return result
-    sigma = estimate_uncertainty(designed, method=method, kind=kind, **options)
+    sigma = estimate_uncertainty(designed, method=chosen.name, kind=kind, **options)
     return replace(result, uncertainty=measurement.to_beam_view(sigma), uncertainty_kind=kind)
 
 

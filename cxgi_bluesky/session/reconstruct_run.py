@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .. import __version__
 from ..catalog import (
     export_run,
     find_reconstructions,
@@ -23,9 +31,10 @@ from ..masks.tile_maps import TileMaps
 from ..measurement.documents import cxgi_block
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
+from ..reconstruction import ch_mwcnn
 from ..reconstruction.api import reconstruct
-from ..reconstruction.cross_validation import reconstruct_and_check
-from ..reconstruction.registry import default_method, find_method
+from ..reconstruction.cross_validation import reconstruct_and_check_many
+from ..reconstruction.registry import CH_MWCNN, default_method, find_method
 from ..reconstruction.result import Reconstruction
 
 logger = logging.getLogger(__name__)
@@ -88,33 +97,203 @@ def reconstruct_run(
     CxgiError
         For too little data, runs that do not belong to this one, or options that a speckle run has not.
     """
-    if method is not None:
-        find_method(method)
-    exposures = read_whole_scan(catalog, run)
-    method = method or default_method(exposures.metadata.basis)
-    if exposures.metadata.basis == "speckle":
-        if pattern_set is not None:
-            raise ConfigError("a subset by order is for Hadamard masks: a speckle run is reconstructed whole")
-        asked = {"details": details or None, "residual": residual or None}
-        _refuse_for_speckles(reference_uid=reference_uid, tile_maps=tile_maps, **asked)
-        recorded = find_speckles(exposures.metadata.pattern_set or {}, path=speckles, folder=folder)
-        dark = read_linked_dark(catalog, exposures, dark_uid)
-        speckled = SpeckleMeasurement.from_exposures(exposures, recorded, dark=dark)
-        result = reconstruct(speckled, method=method, **options)
-    else:
+    request = ImageRequest(
+        method=method,
+        pattern_set=pattern_set,
+        reference_uid=reference_uid,
+        dark_uid=dark_uid,
+        tile_maps=tile_maps,
+        details=details,
+        residual=residual,
+        speckles=speckles,
+        options=options,
+    )
+    ready = request.prepare(catalog, run, folder=folder)
+    result = request.make_image(ready)
+    return result, request.record(catalog, run.metadata["start"], result, pixel_um=ready.pixel_um) if record else None
+
+
+# ---------------------------------------------------------------- what is asked for
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """What an image is made from, and its pixel size at the object (um)."""
+
+    measurement: Measurement | SpeckleMeasurement
+    pixel_um: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """How the images of runs are to be made: parameters of `reconstruct_run`; the same for any number of runs."""
+
+    method: str | None = None
+    pattern_set: PatternSet | None = None
+    reference_uid: str | None = None
+    dark_uid: str | None = None
+    tile_maps: TileMaps | None = None
+    details: bool = False
+    residual: bool = False
+    speckles: str | Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.method is not None:
+            find_method(self.method)
+
+    def prepare(self, catalog: Any, run: Any, *, folder: str | Path | None = None) -> PreparedRun:
+        """Read what an image of a run is made from.
+
+        Parameters
+        ----------
+        catalog : tiled container
+        run : tiled container
+            A run of the catalog.
+        folder : path or str, optional
+            Data folder, where recorded speckle patterns are registered.
+
+        Raises
+        ------
+        CxgiError
+            As `reconstruct_run`.
+        """
+        exposures = read_whole_scan(catalog, run)
+        board = exposures.metadata.board  # a dark scan has none, and no image either
+        pixel_um = None if board is None else board.pixel_um
+        if exposures.metadata.basis == "speckle":
+            self._refuse_for_speckles()
+            recorded = find_speckles(exposures.metadata.pattern_set or {}, path=self.speckles, folder=folder)
+            dark = read_linked_dark(catalog, exposures, self.dark_uid)
+            return PreparedRun(SpeckleMeasurement.from_exposures(exposures, recorded, dark=dark), pixel_um)
         measurement = Measurement.from_exposures(
             exposures,
-            reference=read_linked_exposures(catalog, exposures, "reference_uid", reference_uid),
-            dark=read_linked_dark(catalog, exposures, dark_uid),
-            tile_maps=tile_maps,
+            reference=read_linked_exposures(catalog, exposures, "reference_uid", self.reference_uid),
+            dark=read_linked_dark(catalog, exposures, self.dark_uid),
+            tile_maps=self.tile_maps,
         )
-        if pattern_set is not None:
-            measurement = measurement.subset(pattern_set)
-        result = reconstruct_and_check(measurement, method=method, details=details, residual=residual, **options)
-    if not record:
-        return result, None
-    pixel_um = exposures.board.pixel_um
-    return result, record_reconstruction(catalog, result, pixel_um=pixel_um, subset=pattern_set)
+        return PreparedRun(measurement if self.pattern_set is None else measurement.subset(self.pattern_set), pixel_um)
+
+    def make_image(self, ready: PreparedRun) -> Reconstruction:
+        """Make the image of a run.
+
+        Parameters
+        ----------
+        ready : PreparedRun
+        """
+        if isinstance(ready.measurement, SpeckleMeasurement):
+            return reconstruct(ready.measurement, method=self.method, **self.options)
+        return self._make_and_check([ready.measurement])[0]
+
+    def make_images(self, ready: Sequence[PreparedRun]) -> list[Reconstruction]:
+        """Make the images of several runs; the network takes them together, which changes them by rounding alone.
+
+        Parameters
+        ----------
+        ready : sequence of PreparedRun
+        """
+        masked = [one.measurement for one in ready if isinstance(one.measurement, Measurement)]
+        if len(masked) == len(ready):
+            return self._make_and_check(masked)
+        return [self.make_image(one) for one in ready]
+
+    def _make_and_check(self, measurements: Sequence[Measurement]) -> list[Reconstruction]:
+        method, checks = self.method or default_method("hadamard"), {"details": self.details, "residual": self.residual}
+        return reconstruct_and_check_many(measurements, method=method, **checks, **self.options)
+
+    def record(self, catalog: Any, start: Mapping[str, Any], result: Reconstruction, *, pixel_um: float | None) -> str:
+        """Store the image of a run as a derived run; returns its uid.
+
+        Parameters
+        ----------
+        catalog : tiled container
+        start : mapping
+            Start document of the run.
+        result : Reconstruction
+        pixel_um : float or None
+            Pixel size at the object (um); None: not known.
+        """
+        request = self.describe(start)
+        return record_reconstruction(catalog, result, pixel_um=pixel_um, subset=self.pattern_set, request=request)
+
+    def describe(self, start: Mapping[str, Any]) -> dict[str, Any]:
+        """Describe how the image of a run is made, in plain values: equal descriptions give equal images.
+
+        Parameters
+        ----------
+        start : mapping
+            Start document of the run.
+
+        Raises
+        ------
+        CxgiError
+            If a weights file cannot be read.
+        """
+        pattern_set = cxgi_block(start).get("pattern_set")
+        basis = pattern_set.get("basis", "hadamard") if isinstance(pattern_set, Mapping) else "hadamard"
+        method = self.method or default_method(basis)
+        options = {name: value for name, value in self.options.items() if name != "weights"}
+        return {
+            "run_uid": start["uid"],
+            "version": __version__,
+            "method": method,
+            "options": {name: _plain(value) for name, value in sorted(options.items())},
+            "weights_sha256": self.weights_sha256,
+            "subset": None if self.pattern_set is None else self.pattern_set.to_dict(),
+            "reference_uid": self.reference_uid,
+            "dark_uid": self.dark_uid,
+            "tile_maps_sha256": None if self.tile_maps is None else self.tile_maps.sha256,
+            "details": self.details,
+            "residual": self.residual,
+        }
+
+    @cached_property
+    def weights_sha256(self) -> str | None:
+        """Digest of the network's weights file; None for other methods.
+
+        Raises
+        ------
+        CxgiError
+            If it cannot be read.
+        """
+        return digest_of_weights(self.options.get("weights")) if self.method == CH_MWCNN.name else None
+
+    def _refuse_for_speckles(self) -> None:
+        if self.pattern_set is not None:
+            raise ConfigError("a subset by order is for Hadamard masks: a speckle run is reconstructed whole")
+        asked = {
+            "reference_uid": self.reference_uid,
+            "tile_maps": self.tile_maps,
+            "details": self.details or None,
+            "residual": self.residual or None,
+        }
+        if given := [name for name, value in asked.items() if value is not None]:
+            raise ConfigError(f"{', '.join(given)}: for Hadamard masks alone, and this is a speckle run: leave it out")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back; of an array or object, what tells it from others."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {list(value.shape)} sha256 {hashlib.sha256(value.tobytes()).hexdigest()}"
+    return json.loads(json.dumps(value, default=str))
+
+
+def digest_of_weights(weights: str | Path | None) -> str:
+    """Return the sha256 of a weights file, by default the shipped one; without loading torch.
+
+    Raises
+    ------
+    CxgiError
+        If it cannot be read.
+    """
+    path = Path(weights) if weights is not None else Path(ch_mwcnn.__path__[0]) / "data" / "ch_mwcnn.safetensors"
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"weights {path} cannot be read ({error})") from error
+
+
+# ---------------------------------------------------------------- files
 
 
 def export_scan(catalog: Any, uid: str, *, file_format: Format, folder: Path) -> Path:
@@ -142,9 +321,3 @@ def export_scan(catalog: Any, uid: str, *, file_format: Format, folder: Path) ->
         except CxgiError as error:
             logger.warning("run %s is exported without an image (%s)", uid[:8], error)
     return export_run(catalog, run, file_format=file_format, out=folder / EXPORTS)
-
-
-def _refuse_for_speckles(**options: Any) -> None:
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise ConfigError(f"{', '.join(given)}: for Hadamard masks alone, and this is a speckle run: leave it out")
