@@ -28,6 +28,7 @@ from . import (
     quality,
     queue_profile,
     reconstruct,
+    serve,
     train,
 )
 from ._options import Echo, Payload, plain, printable
@@ -39,6 +40,7 @@ COMMANDS = (
     catalog,
     reconstruct,
     live,
+    serve,
     convert,
     quality,
     d_r,

@@ -255,6 +255,20 @@ class Reconstruction:
         """
         return _write(check_image_path(path), self.image, self.mark)
 
+    def draw(self, pixels: int = 512) -> Any:
+        """Draw the image as in a .png: grey values, and across the top what a viewer must know.
+
+        Parameters
+        ----------
+        pixels : int, optional
+            Rows wanted (default 512), as for `grey_values`.
+
+        Returns
+        -------
+        PIL.Image.Image
+        """
+        return _mark(grey_values(self.image, pixels), self.mark)
+
     def save_details(self, path: str | Path) -> dict[str, Path]:
         """Write what else is known beside the image: NAME-measured, NAME-unmeasured and NAME-uncertainty.
 
@@ -418,6 +432,8 @@ def check_image_path(path: str | Path) -> Path:
 def grey_values(image: NDArray[Any], pixels: int = 512) -> NDArray[np.uint8]:
     """8-bit image, stretched between the 0.5 and 99.5 percentiles, enlarged to about `pixels`.
 
+    What is not finite is black.
+
     Parameters
     ----------
     image : ndarray, shape (rows, columns)
@@ -425,8 +441,9 @@ def grey_values(image: NDArray[Any], pixels: int = 512) -> NDArray[np.uint8]:
     pixels : int, optional
         Rows wanted; 512 by default. Each pixel is repeated a whole number of times, at least once.
     """
-    low, high = np.percentile(image, [0.5, 99.5])
+    finite = np.isfinite(image)
+    low, high = np.percentile(image[finite], [0.5, 99.5]) if finite.any() else (0.0, 1.0)
     span = high - low if high > low else 1.0
-    grey = np.round(np.clip((image - low) / span, 0, 1) * 255).astype(np.uint8)
+    grey = np.round(np.clip((np.where(finite, image, low) - low) / span, 0, 1) * 255).astype(np.uint8)
     factor = max(1, pixels // image.shape[0])
     return np.kron(grey, np.ones((factor, factor), dtype=np.uint8))
