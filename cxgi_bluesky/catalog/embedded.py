@@ -32,12 +32,17 @@ from .databases import (
     set_write_ahead_log,
     wait_for_others,
 )
-from .media_types import MEDIA_TYPES, NEXUS
 from .tiled_adapter import silence_import_warnings
 
 logger = logging.getLogger(__name__)
 
 OPENING_S = 300.0  # a first opening takes seconds, on a busy machine many
+NEXUS = "application/x-nexus"
+MEDIA_TYPES = {  # what a run can be asked for in one request, beside what Tiled gives by itself
+    "application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter",
+    "image/png": "cxgi_bluesky.catalog.media_types:export_image",
+    NEXUS: "cxgi_bluesky.catalog.media_types:export_nexus",
+}
 _in_use: dict[Path, int] = {}  # descriptors whose locks show that this process has a folder open
 
 
@@ -96,7 +101,10 @@ def _prepare(folder: Path, to_write: bool) -> dict[str, Any]:
     if not _was_made_by_this_tiled(folder):
         _make(folder / "catalog.db", _catalog_uri(address))
     config["trees"][0]["args"]["init_if_not_exists"] = False  # Tiled would start a process, which takes seconds
-    (folder / "arrays").mkdir(exist_ok=True)
+    try:
+        (folder / "arrays").mkdir(exist_ok=True)
+    except FileExistsError:
+        raise StorageError(f"{folder / 'arrays'} is a link to what is not there: is that disk mounted?") from None
     _prepare_tables(folder, address, to_write)
     return config
 

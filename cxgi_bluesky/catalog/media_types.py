@@ -19,19 +19,11 @@ import numpy as np
 from ..errors import CxgiError
 from ..measurement.documents import cxgi_block
 
-NEXUS = "application/x-nexus"
-MEDIA_TYPES = {  # of the spec BlueskyRun
-    "application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter",
-    "image/png": "cxgi_bluesky.catalog.media_types:export_image",
-    NEXUS: "cxgi_bluesky.catalog.media_types:export_nexus",
-}
 THUMBNAIL_PX = 256
 _Filter = Callable[[Any], Awaitable[Any]]
 
 
-async def export_image(
-    media_type: str, adapter: Any, metadata: Mapping[str, Any], filter_for_access: _Filter
-) -> bytes:
+async def export_image(media_type: str, adapter: Any, metadata: Mapping[str, Any], filter_for_access: _Filter) -> bytes:
     """Return the image of a reconstruction, or the newest one of a scan, as a PNG with about 256 rows.
 
     Grey values as in every PNG of this package; what is not a number is black.
@@ -84,9 +76,7 @@ def _draw(image: Any, block: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
-async def export_nexus(
-    media_type: str, adapter: Any, metadata: Mapping[str, Any], filter_for_access: _Filter
-) -> bytes:
+async def export_nexus(media_type: str, adapter: Any, metadata: Mapping[str, Any], filter_for_access: _Filter) -> bytes:
     """Return the NeXus file of a run, as `export_run` writes it.
 
     Parameters

@@ -7,6 +7,7 @@ storage to write to, and both databases are opened so that they refuse a write.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import secrets
@@ -31,7 +32,7 @@ SERVE_KEY_VARIABLE = "CXGI_SERVE_KEY"
 KEY_FILE = "serve-key"
 MIN_KEY = 16  # characters
 LOOK_S = 1.0  # between two looks whether something new was stored
-ENDING_S = 3.0  # for requests under way when the server is ended
+ENDING_S = 3  # for requests under way when the server is ended
 NEWEST = 3  # runs that may be under way
 READING_METHODS = ("GET", "HEAD", "OPTIONS")
 READING_POSTS = tuple(  # of Tiled: requests whose list of columns may be too long for an address
@@ -188,10 +189,10 @@ class _Unlinked:
     def _check(self, uri: str) -> None:
         from tiled.utils import path_from_uri
 
-        if not uri.startswith("file:"):
-            _check_databases(self._folder)
-            return
-        link = find_link(path_from_uri(uri), below=self._folder / "arrays")
+        if uri.startswith("file:"):
+            link = find_link(path_from_uri(uri), below=self._folder / "arrays")
+        else:
+            link = _linked_database(self._folder)
         if link is not None:
             from fastapi import HTTPException
 
@@ -199,13 +200,16 @@ class _Unlinked:
             raise HTTPException(403, "a file of this run is a symbolic link, or outside of the data folder")
 
 
+def _linked_database(folder: Path) -> Path | None:
+    return next((folder / name for name in DATABASES if (folder / name).is_symlink()), None)
+
+
 def _check_databases(folder: Path) -> None:
-    for name in DATABASES:
-        if (folder / name).is_symlink():
-            raise StorageError(
-                f"{folder / name} is a symbolic link, and nothing is served through one: move the file here (arrays may "
-                "be a link)"
-            )
+    link = _linked_database(folder)
+    if link is not None:
+        raise StorageError(
+            f"{link} is a symbolic link, and nothing is served through one: move the file here (arrays may be a link)"
+        )
 
 
 def build_app(folder: Path, key: str) -> App:
@@ -272,10 +276,10 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         ears = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno in errno.errorcode else str(error)
         raise ConfigError(
-            f"{host}:{port} cannot be served at ({getattr(error, 'strerror', None) or error}): choose another --port or "
-            "--host; --port 0 takes a free one"
+            f"{host}:{port} cannot be served at ({why}): choose another --port or --host; --port 0 takes a free one"
         ) from error
     with ears:
         yield ears
@@ -312,8 +316,9 @@ def serve_catalog(folder: Path, key: str, ears: socket.socket, on_start: Callabl
                 on_start()
 
     # No access log, and no lines of websockets: both would have the key of who gives it in the address.
+    gate = OnlyReading(tiled)
     config = uvicorn.Config(
-        OnlyReading(tiled), log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=int(ENDING_S)
+        gate, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=ENDING_S
     )
     server = Server(config)
     with _ended_by_signals():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StorageError
 from ._options import Commands, Echo, Payload, add_command
 
 LOOPBACK = ("127.", "localhost", "::1")
@@ -35,8 +36,9 @@ def serve(options: argparse.Namespace, echo: Echo) -> Payload:
     """
     from ..catalog.open import data_folder, data_location, is_server
     from ..catalog.serve import SERVE_KEY_VARIABLE, listening, serve_catalog, serving_key
-    from ..errors import StorageError
 
+    if not 0 <= options.port < 2**16:
+        raise ConfigError(f"--port {options.port}: give a number up to 65535, or 0 for a free one")
     if is_server(data_location(options.data)):
         raise ConfigError(f"--data {options.data}: a server serves itself, give a data folder")
     folder = Path(data_folder(options.data))
@@ -50,8 +52,10 @@ def serve(options: argparse.Namespace, echo: Echo) -> Payload:
 
         def report() -> None:
             echo(f"serving {folder} at {address}, for reading alone; Ctrl-C ends it")
-            where = f"the variable {SERVE_KEY_VARIABLE}" if path is None else f"{path}: export TILED_API_KEY=$(cat {path})"
-            echo(f"its key is in {where}")
+            if path is None:
+                echo(f"its key is in the variable {SERVE_KEY_VARIABLE}")
+            else:
+                echo(f"its key is in {path}, for who reads: export TILED_API_KEY=$(cat {shlex.quote(str(path))})")
             if not options.host.startswith(LOOPBACK):
                 echo("whoever listens on this network can read key and data: put a proxy with TLS in front of it")
 

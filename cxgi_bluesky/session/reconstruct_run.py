@@ -16,6 +16,7 @@ from ..catalog import (
     record_reconstruction,
 )
 from ..catalog.export import EXPORTS, Format
+from ..catalog.open import check_may_write
 from ..errors import ConfigError, CxgiError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_files import find_speckles
@@ -86,10 +87,13 @@ def reconstruct_run(
     Raises
     ------
     CxgiError
-        For too little data, runs that do not belong to this one, or options that a speckle run has not.
+        For too little data, runs that do not belong to this one, options that a speckle run has not, or an image that
+        is to be stored on a server whose key only reads.
     """
     if method is not None:
         find_method(method)
+    if record:
+        check_may_write(catalog)
     exposures = read_whole_scan(catalog, run)
     method = method or default_method(exposures.metadata.basis)
     if exposures.metadata.basis == "speckle":
