@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 
 OPENING_S = 300.0  # a first opening takes seconds, on a busy machine many
 NEXUS = "application/x-nexus"
-MEDIA_TYPES = {  # what a run can be asked for in one request, beside what Tiled gives by itself
-    "application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter",
+MEDIA_TYPES = {  # what a run can be asked for in one request
+    "application/json-seq": "cxgi_bluesky.catalog.media_types:export_documents",
     "image/png": "cxgi_bluesky.catalog.media_types:export_image",
     NEXUS: "cxgi_bluesky.catalog.media_types:export_nexus",
 }

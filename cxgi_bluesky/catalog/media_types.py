@@ -1,4 +1,4 @@
-"""What a Tiled server gives of a run in one request: its newest image as a thumbnail, and its NeXus file.
+"""What a Tiled server gives of a run in one request: its documents, its newest image as a thumbnail, its NeXus file.
 
 Tiled calls these functions within its event loop, with its own adapter of the run. A configuration names them under
 ``media_types``.
@@ -21,6 +21,30 @@ from ..measurement.documents import cxgi_block
 
 THUMBNAIL_PX = 256
 _Filter = Callable[[Any], Awaitable[Any]]
+
+
+async def export_documents(
+    media_type: str, adapter: Any, metadata: Mapping[str, Any], filter_for_access: _Filter
+) -> bytes:
+    """Return the documents of a run as Bluesky's exporter gives them, in one piece.
+
+    It gives them one by one, and to hand on 800 of them so takes several times as long as to make them.
+
+    Parameters
+    ----------
+    media_type : str
+        "application/json-seq".
+    adapter : Tiled's CatalogContainerAdapter
+        Of the run.
+    metadata : mapping
+        Its start and stop document.
+    filter_for_access : callable
+        Tiled's: takes an adapter and gives what the asker may see of it.
+    """
+    from bluesky_tiled_plugins.exporters import json_seq_exporter
+
+    lines = [line async for line in json_seq_exporter(media_type, adapter, metadata, filter_for_access)]
+    return "".join(lines).encode()
 
 
 async def export_image(media_type: str, adapter: Any, metadata: Mapping[str, Any], filter_for_access: _Filter) -> bytes:
@@ -146,13 +170,9 @@ def _parent_of(adapter: Any) -> Any:
 
 
 async def _read_documents(adapter: Any, filter_for_access: _Filter) -> list[tuple[str, Any]]:
-    """Read all documents of a run, by the exporter whose output every client of the catalog reads."""
-    from bluesky_tiled_plugins.exporters import json_seq_exporter
-
-    lines = [
-        json.loads(line.lstrip("\x1e"))
-        async for line in json_seq_exporter("application/json-seq", adapter, adapter.metadata(), filter_for_access)
-    ]
+    """Read all documents of a run, as every client of the catalog gets them."""
+    text = await export_documents("application/json-seq", adapter, adapter.metadata(), filter_for_access)
+    lines = [json.loads(line) for line in text.split(b"\x1e") if line]
     return [(line["name"], line["doc"]) for line in lines]
 
 

@@ -277,7 +277,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         ears = socket.create_server((host, port), family=family)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno in errno.errorcode else str(error)
+        why = os.strerror(error.errno) if error.errno is not None and error.errno in errno.errorcode else str(error)
         raise ConfigError(
             f"{host}:{port} cannot be served at ({why}): choose another --port or --host; --port 0 takes a free one"
         ) from error
