@@ -1,10 +1,11 @@
 """From a finished run to its image: a run of 768 exposures in the catalog, reconstructed in a new process.
 
-``python -m benchmarks.stored_run [COUNT ...]`` puts 100, 1000 and 10,000 runs (or COUNT) into a folder, one of them with
-its 768 exposures on the 64 x 64 board and the others with their start and stop documents alone, and reconstructs the one:
-embedded, and over HTTP from `cxgi serve`. Each time is of a process of its own, with the catalog open and everything
-imported (the network's weights are loaded within that time). Beside it stand the whole command, imports and opening included; the number of requests; the thumbnail of
-the image in one request; and as baseline the exposures as a table, read with databroker's client alone.
+``python -m benchmarks.stored_run [COUNT ...]`` puts 100, 1000 and 10,000 runs (or COUNT) into a folder: one with its 768
+exposures on the 64 x 64 board, the others with their start and stop documents alone. The one is reconstructed, embedded
+and over HTTP from `cxgi serve`. Each time is of a process of its own, with the catalog open and everything imported (the
+network's weights are loaded within that time). Beside it stand the whole command, imports and opening included; the
+number of requests; the thumbnail of the image in one request; and as baseline the exposures as a table, read with
+databroker's client alone.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from benchmarks.start_up import fill, in_process, several
 SIZES = (100, 1000, 10_000)
 METHODS = ("tv", "ch-mwcnn")
 KEY = "0123456789abcdef"
-# Arguments: data, uid, method, and the modules to import first. Prints seconds of the steps, the number of requests, and
-# the modules that were imported meanwhile.
+# Arguments: data, uid, method, and the modules to import first. Prints seconds, the number of requests, and the modules
+# that were imported meanwhile.
 IMAGE = """
 import importlib, json, sys, time
 from contextlib import suppress
