@@ -274,3 +274,26 @@ def _wait(connection: Any, _: Any) -> None:
     with closing(connection.cursor()) as cursor:
         cursor.execute(_WAIT)
     connection.commit()
+
+
+def refuse_writes(catalog: Any, tables: str) -> None:
+    """Let every connection to both databases refuse whatever would write.
+
+    Parameters
+    ----------
+    catalog : sqlalchemy.Engine
+        Of ``catalog.db``, not yet connected.
+    tables : str
+        Address of ``tables.db``, as Tiled has it.
+    """
+    from sqlalchemy import event
+    from tiled.storage import parse_storage
+
+    for pool in (catalog, parse_storage(tables)._connection_pool):
+        event.listen(pool, "connect", _refuse_writes)
+
+
+def _refuse_writes(connection: Any, _: Any) -> None:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("PRAGMA query_only = ON")
+    connection.commit()

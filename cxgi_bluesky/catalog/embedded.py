@@ -37,6 +37,12 @@ from .tiled_adapter import silence_import_warnings
 logger = logging.getLogger(__name__)
 
 OPENING_S = 300.0  # a first opening takes seconds, on a busy machine many
+NEXUS = "application/x-nexus"
+MEDIA_TYPES = {  # what a run can be asked for in one request
+    "application/json-seq": "cxgi_bluesky.catalog.media_types:export_documents",
+    "image/png": "cxgi_bluesky.catalog.media_types:export_image",
+    NEXUS: "cxgi_bluesky.catalog.media_types:export_nexus",
+}
 _in_use: dict[Path, int] = {}  # descriptors whose locks show that this process has a folder open
 
 
@@ -60,19 +66,47 @@ def open_embedded(folder: Path, *, to_write: bool) -> Any:
         For databases that are missing or damaged, and a folder that was moved while another process has it open.
     """
     with hold_lock(folder, "opening", wait_s=OPENING_S):
-        recorded = read_addresses(folder)
-        _check_databases(folder, bool(recorded), to_write)
-        address = _find_or_move_address(folder, recorded)
-        config = _tree_config(address)
-        _write_profile(folder, config)
-        if not _was_made_by_this_tiled(folder):
-            _make(folder / "catalog.db", _catalog_uri(address))
-        config["trees"][0]["args"]["init_if_not_exists"] = False  # Tiled would start a process, which takes seconds
-        (folder / "arrays").mkdir(exist_ok=True)
-        _prepare_tables(folder, address, to_write)
-        catalog = _open(folder, config)
+        catalog = _open(folder, _prepare(folder, to_write))
         _prepare_catalog(folder / "catalog.db")
         return catalog
+
+
+def prepare_to_serve(folder: Path) -> dict[str, Any]:
+    """Prepare a folder as who opens it to read does; returns the Tiled configuration of its catalog.
+
+    Parameters
+    ----------
+    folder : Path
+        Data folder.
+
+    Raises
+    ------
+    CxgiError
+        As `open_embedded`.
+    """
+    with hold_lock(folder, "opening", wait_s=OPENING_S):
+        config = _prepare(folder, to_write=False)
+        _note_version(folder)
+        _prepare_catalog(folder / "catalog.db")
+        return config
+
+
+def _prepare(folder: Path, to_write: bool) -> dict[str, Any]:
+    """Make what is missing in a folder, and rewrite its addresses if it was moved; returns its Tiled configuration."""
+    recorded = read_addresses(folder)
+    _check_databases(folder, bool(recorded), to_write)
+    address = _find_or_move_address(folder, recorded)
+    config = _tree_config(address)
+    _write_profile(folder, config)
+    if not _was_made_by_this_tiled(folder):
+        _make(folder / "catalog.db", _catalog_uri(address))
+    config["trees"][0]["args"]["init_if_not_exists"] = False  # Tiled would start a process, which takes seconds
+    try:
+        (folder / "arrays").mkdir(exist_ok=True)
+    except FileExistsError:
+        raise StorageError(f"{folder / 'arrays'} is a link to what is not there: is that disk mounted?") from None
+    _prepare_tables(folder, address, to_write)
+    return config
 
 
 def seems_whole(folder: Path) -> bool:
@@ -105,8 +139,7 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
             catalog = from_context(Context.from_app(build_app_from_config(config)))
         except Exception as error:
             raise _explain_failure(folder / "catalog.db", error) from error
-    with whole_file(_marker(folder)) as part:
-        part.write_text(_version_text(), encoding="utf-8")
+    _note_version(folder)
     return catalog
 
 
@@ -240,7 +273,8 @@ def _tree_config(address: str) -> dict[str, Any]:
                 },
             }
         ],
-        "media_types": {"BlueskyRun": {"application/json-seq": "bluesky_tiled_plugins.exporters:json_seq_exporter"}},
+        "media_types": {"BlueskyRun": dict(MEDIA_TYPES)},
+        "file_extensions": {"nxs": NEXUS},
     }
 
 
@@ -263,6 +297,11 @@ def _marker(folder: Path) -> Path:
 
 def _version_text() -> str:
     return f"tiled {version('tiled')}\n"
+
+
+def _note_version(folder: Path) -> None:
+    with whole_file(_marker(folder)) as part:
+        part.write_text(_version_text(), encoding="utf-8")
 
 
 def _was_made_by_this_tiled(folder: Path) -> bool:

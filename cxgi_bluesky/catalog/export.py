@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 Format = Literal["nexus", "hdf5", "csv", "tiff"]
 EXPORTS = "exports"  # folder within the data folder, of what a session exports by itself
-_LINKS = ("reference_uid", "dark_uid", "resumes")
+LINKS = ("reference_uid", "dark_uid", "resumes")
 
 
 def export_run(
@@ -82,14 +82,33 @@ def _file_name(start: Mapping[str, Any], suffix: str) -> str:
 
 
 def _write_nexus(catalog: Any, run: Any, path: Path) -> None:
-    block = cxgi_block(run.metadata["start"])
-    raw_uids = block.get("raw_uids")
+    write_nexus(catalog, run, find_reconstructions(catalog, run.metadata["start"]["uid"]), path)
+
+
+def write_nexus(catalog: Any, run: Any, images: Sequence[Any], path: Path) -> None:
+    """Write the NeXus file of a run.
+
+    Parameters
+    ----------
+    catalog : tiled container or FiledRuns
+        Where the runs are that belong to it.
+    run : tiled container or FiledRun
+    images : sequence of tiled container or FiledRun
+        Its reconstructions, oldest first.
+    path : Path
+        The file; one that is there is replaced.
+
+    Raises
+    ------
+    CxgiError
+        If the run is a reconstruction, or cannot be read.
+    """
+    raw_uids = cxgi_block(run.metadata["start"]).get("raw_uids")
     if raw_uids:
         raise StorageError(
             f"run {run.metadata['start']['uid'][:8]} is a reconstruction, which the file of its raw run holds: export "
             f"{raw_uids[-1][:8]}, or this one as tiff"
         )
-    images = find_reconstructions(catalog, run.metadata["start"]["uid"])
     write_run_file(
         path,
         _read_filed(run),
@@ -110,7 +129,7 @@ def _find_linked(catalog: Any, run: Any) -> dict[str, FiledRun]:
     seen = {run.metadata["start"]["uid"]}
     while waiting:
         block = cxgi_block(waiting.pop())
-        for link in _LINKS:
+        for link in LINKS:
             uid = block.get(link)
             if not isinstance(uid, str) or uid in seen:
                 continue

@@ -222,6 +222,7 @@ def watch_runs(catalog: Any, on_news: Callable[[str], None]) -> Iterator[None]:
 
     with ExitStack() as ends:
         try:
+            _subscribe_with_own_key(catalog.context)
             runs = catalog.subscribe()
             ends.callback(runs.disconnect)
             runs.child_created.add_callback(note_run)
@@ -237,6 +238,17 @@ def watch_runs(catalog: Any, on_news: Callable[[str], None]) -> Iterator[None]:
                 "docs/how-to/follow-a-scan-from-elsewhere"
             ) from error
         yield
+
+
+def _subscribe_with_own_key(context: Any) -> None:
+    """Let subscriptions take the key that there is.
+
+    Where people can log in, Tiled's client would make a new key for each. A key that reads may not do so, as it could
+    make one that writes.
+    """
+    if context.api_key:
+        context.create_api_key = lambda **_: {"secret": context.api_key, "first_eight": ""}
+        context.revoke_api_key = lambda _: None
 
 
 def _start(subscription: Any) -> None:

@@ -13,7 +13,7 @@ from ..errors import StorageError
 from .databases import check_name
 from .embedded import open_embedded, seems_whole
 from .recovery import Recovery, report_waiting_runs
-from .tiled_adapter import silence_import_warnings
+from .tiled_adapter import catalog_errors, silence_import_warnings
 from .writer import CatalogWriter, writer_of
 
 KEY_VARIABLE = "TILED_API_KEY"
@@ -62,6 +62,26 @@ def open_server(address: str) -> Any:
             f"server {address} keeps no catalog of runs there (specs {specs}): see docs/how-to/use-the-catalog"
         )
     return catalog
+
+
+def check_may_write(catalog: Any) -> None:
+    """Raise if the catalog is on a server whose key only reads, before work is done that could not be stored there.
+
+    Raises
+    ------
+    CxgiError
+        If the server refuses.
+    """
+    if not writer_of(catalog).reads_back:
+        return
+    with catalog_errors():
+        answer = catalog.context.http_client.post(catalog.item["links"]["self"], json={})  # nothing that it could store
+    if answer.status_code in (401, 403, 405):
+        address = str(catalog.context.api_uri).removesuffix("/").removesuffix("/api/v1")
+        raise StorageError(
+            f"server {address} is for reading alone with this key, nothing can be stored there: reconstruct without "
+            f"storing (--no-record), or put a key that writes into {KEY_VARIABLE}"
+        )
 
 
 def _limit_patience() -> None:
@@ -162,7 +182,7 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
     ------
     CxgiError
         If the folder is not there to be read or cannot be written, its databases are missing or damaged, or the server
-        does not let us in.
+        does not let us in, or only to read.
     """
     location, folder = data_location(data), data_folder(data)
     if not (to_write or is_server(location) or folder.exists()):
@@ -170,7 +190,9 @@ def open_catalog(data: str | Path | None = None, *, to_write: bool = False) -> A
     local = _writable(folder)
     catalog = open_server(str(location)) if is_server(location) else open_embedded(local, to_write=to_write)
     CatalogWriter(catalog, local, reads_back=is_server(location))
-    if not to_write:
+    if to_write:
+        check_may_write(catalog)
+    else:
         report_waiting_runs(local)
     return catalog
 

@@ -287,19 +287,33 @@ class RunIndex:
 
     def catalog_state(self) -> str:
         """Return sizes and times of the catalog's files: they change with each write; "" without a catalog."""
-        state = []
-        for name in ("catalog.db", "catalog.db-wal"):
-            try:
-                stat = (self._folder / name).stat()
-            except OSError:
-                continue
-            if stat.st_size:  # an empty log is removed by who closes the catalog last
-                state.append(f"{name} {stat.st_size} {stat.st_mtime_ns}")
-        return ", ".join(state) if state and state[0].startswith("catalog.db ") else ""
+        state = state_of(self._folder, "catalog.db")
+        return state if state.startswith("catalog.db ") else ""
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
         return sqlite3.connect(uri, uri=True, timeout=WAIT_S, isolation_level=None)
+
+
+def state_of(folder: Path, database: str) -> str:
+    """Return sizes and times of a database of the folder and its log; an empty log is left out.
+
+    Parameters
+    ----------
+    folder : Path
+        Data folder.
+    database : str
+        Name of the file.
+    """
+    state = []
+    for name in (database, f"{database}-wal"):
+        try:
+            stat = (folder / name).stat()
+        except OSError:
+            continue
+        if stat.st_size:  # an empty log is removed by who closes the database last
+            state.append(f"{name} {stat.st_size} {stat.st_mtime_ns}")
+    return ", ".join(state)
 
 
 def _recorded_state(database: sqlite3.Connection) -> str:

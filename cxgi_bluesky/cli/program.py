@@ -32,6 +32,7 @@ from . import (
     quality,
     queue_profile,
     reconstruct,
+    serve,
     session,
     train,
     web,
@@ -45,7 +46,7 @@ COMMANDS = {
     "Measure": (demo, session, plan, live),
     "Look at what was measured": (catalog, reconstruct, quality, convert),
     "Prepare a beamline": (check, align, knife_edge, d_r, train),
-    "Serve others": (web, ioc, queue_profile, completion),
+    "Serve others": (web, serve, ioc, queue_profile, completion),
 }
 DESCRIPTION = """\
 Computational x-ray ghost imaging with Bluesky.

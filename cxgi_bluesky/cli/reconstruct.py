@@ -76,6 +76,9 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--board", metavar="NAME|FILE", help="of the tile maps (default: the run's, if it ships)")
     parser.add_argument(
+        "--no-record", dest="record", action="store_false", help="run: do not store the image in the catalog"
+    )
+    parser.add_argument(
         "--details",
         action="store_true",
         help="also write NAME-measured, NAME-unmeasured and NAME-uncertainty beside the image",
@@ -211,7 +214,7 @@ def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]
 
     catalog = open_catalog(options.data)
     run = last_scan(catalog) if options.target == "last" else find_named_run(catalog, options.target)
-    return _reconstruct_run(options, echo, catalog, run, record=True)
+    return _reconstruct_run(options, echo, catalog, run, record=options.record)
 
 
 def _from_run_file(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]:

@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 BAR_SHARE = 0.3  # of the image's width, at most
 PANEL_INCHES = (3.3, 3.7)
 WARNING_COLOUR = "#b3261e"
+
+
+def grey_range(image: NDArray[Any]) -> tuple[float, float]:
+    """What is black and what is white in a grey image: the 0.5 and 99.5 percentiles of what is finite."""
+    finite = image[np.isfinite(image)]
+    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
+    return float(low), float(high)
 
 
 def round_length(longest: float) -> float:
@@ -85,8 +93,7 @@ def draw_reconstruction(axis: Axes, result: Reconstruction, title: str) -> None:
 
 
 def _draw_map(axis: Axes, image: Any, colours: str, pixel_um: float | None) -> None:
-    finite = image[np.isfinite(image)]
-    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
+    low, high = grey_range(image)
     drawn = axis.imshow(image, cmap=colours, interpolation="nearest", vmin=low, vmax=max(high, low + 1e-12))
     axis.set_xticks([])
     axis.set_yticks([])

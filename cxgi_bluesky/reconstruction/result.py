@@ -15,6 +15,7 @@ from ..errors import MeasurementError, StorageError
 from ..masks.orders import sequency
 from ..masks.transform import walsh_hadamard_2d
 from ..measurement.coefficients import Scale
+from .drawing import grey_range, render_html, render_png
 from .error_model.noise import MIN_PATTERNS
 
 MARK = "NOT SUPPORTED BY THE DATA"
@@ -157,14 +158,10 @@ class Reconstruction:
 
     def _repr_png_(self) -> bytes:
         """Show the image, with scale bar, uncertainty and verdict, where a console can show pictures."""
-        from .drawing import render_png
-
         return render_png(self)
 
     def _repr_html_(self) -> str:
         """Show image and summary in a notebook."""
-        from .drawing import render_html
-
         return render_html(self)
 
     def _verdict_lines(self) -> Iterator[str]:
@@ -254,6 +251,20 @@ class Reconstruction:
             For another suffix or a place that cannot be written.
         """
         return _write(check_image_path(path), self.image, self.mark)
+
+    def draw(self, pixels: int = 512) -> Any:
+        """Draw the image as in a .png: grey values, and across the top what a viewer must know.
+
+        Parameters
+        ----------
+        pixels : int, optional
+            Rows wanted (default 512), as for `grey_values`.
+
+        Returns
+        -------
+        PIL.Image.Image
+        """
+        return _mark(grey_values(self.image, pixels), self.mark)
 
     def save_details(self, path: str | Path) -> dict[str, Path]:
         """Write what else is known beside the image: NAME-measured, NAME-unmeasured and NAME-uncertainty.
@@ -418,6 +429,8 @@ def check_image_path(path: str | Path) -> Path:
 def grey_values(image: NDArray[Any], pixels: int = 512) -> NDArray[np.uint8]:
     """8-bit image, stretched between the 0.5 and 99.5 percentiles, enlarged to about `pixels`.
 
+    What is not finite is black.
+
     Parameters
     ----------
     image : ndarray, shape (rows, columns)
@@ -425,14 +438,9 @@ def grey_values(image: NDArray[Any], pixels: int = 512) -> NDArray[np.uint8]:
     pixels : int, optional
         Rows wanted; 512 by default. Each pixel is repeated a whole number of times, at least once.
     """
+    finite = np.isfinite(image)
     low, high = grey_range(image)
     span = high - low if high > low else 1.0
-    grey = np.round(np.clip((image - low) / span, 0, 1) * 255).astype(np.uint8)
+    grey = np.round(np.clip((np.where(finite, image, low) - low) / span, 0, 1) * 255).astype(np.uint8)
     factor = max(1, pixels // image.shape[0])
     return np.kron(grey, np.ones((factor, factor), dtype=np.uint8))
-
-
-def grey_range(image: NDArray[Any]) -> tuple[float, float]:
-    """What is black and what is white in a grey image: the 0.5 and 99.5 percentiles."""
-    low, high = np.percentile(image, [0.5, 99.5])
-    return float(low), float(high)

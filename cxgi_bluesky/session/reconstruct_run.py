@@ -24,6 +24,7 @@ from ..catalog import (
     record_reconstruction,
 )
 from ..catalog.export import EXPORTS, Format
+from ..catalog.open import check_may_write
 from ..errors import ConfigError, CxgiError
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_files import find_speckles
@@ -95,7 +96,8 @@ def reconstruct_run(
     Raises
     ------
     CxgiError
-        For too little data, runs that do not belong to this one, or options that a speckle run has not.
+        For too little data, runs that do not belong to this one, options that a speckle run has not, or an image that
+        is to be stored on a server whose key only reads.
     """
     request = ImageRequest(
         method=method,
@@ -108,6 +110,8 @@ def reconstruct_run(
         speckles=speckles,
         options=options,
     )
+    if record:
+        check_may_write(catalog)
     ready = request.prepare(catalog, run, folder=folder)
     result = request.make_image(ready)
     return result, request.record(catalog, run.metadata["start"], result, pixel_um=ready.pixel_um) if record else None

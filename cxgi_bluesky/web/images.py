@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reconstruction.drawing import choose_scale_bar
-from ..reconstruction.result import grey_range, grey_values
+from ..reconstruction.drawing import choose_scale_bar, grey_range
+from ..reconstruction.result import grey_values
 
 KEPT = 2000  # files of some kilobytes
 _AMBER, _MOST_ALPHA = (255, 140, 0), 0.8

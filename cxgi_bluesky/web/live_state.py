@@ -14,8 +14,9 @@ import numpy as np
 from ..measurement.documents import EventRows, Row, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..measurement.plain_values import plain_or_text
+from ..reconstruction.drawing import grey_range
 from ..reconstruction.registry import CORRELATION
-from ..reconstruction.result import Reconstruction, grey_range
+from ..reconstruction.result import Reconstruction
 from .images import PngStore, grey_png, scale_bar, uncertainty_png
 
 logger = logging.getLogger(__name__)

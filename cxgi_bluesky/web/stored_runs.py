@@ -26,7 +26,8 @@ from ..catalog.run_index import IndexedRun, RunIndex
 from ..catalog.tiled_adapter import catalog_errors
 from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
-from ..reconstruction.result import Reconstruction, grey_range
+from ..reconstruction.drawing import grey_range
+from ..reconstruction.result import Reconstruction
 from .images import PngStore, grey_png, scale_bar, uncertainty_png
 
 logger = logging.getLogger(__name__)
