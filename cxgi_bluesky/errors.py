@@ -42,7 +42,14 @@ class StorageError(CxgiError):
 
 # ---------------------------------------------------------------- optional packages
 
-EXTRAS = {"caproto": "epics", "epics": "epics", "spekpy": "spectra", "IPython": "session", "zmq": "zmq"}
+EXTRAS = {
+    "caproto": "epics",
+    "epics": "epics",
+    "spekpy": "spectra",
+    "IPython": "session",
+    "zmq": "zmq",
+    "p4p": "pva",
+}
 
 
 def missing_extra(error: BaseException) -> CxgiError | None:

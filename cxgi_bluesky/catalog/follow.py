@@ -1,18 +1,20 @@
-"""Runs under way, for who follows them from elsewhere: what journal and catalog have of them, and news of a server."""
+"""Runs under way, for who follows them from elsewhere: what is stored of them, and news of journals and of a server."""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
-from .journal import Document, journal_files, journal_folder, read_journal
+from .journal import Document, from_line, is_written, journal_files, journal_folder, read_journal
 from .open import data_folder, data_location, is_server, open_catalog
 from .recovery import read_documents
 from .tiled_adapter import catalog_errors, short, silence_import_warnings
@@ -67,12 +69,22 @@ class StoredRuns:
 
     def scan_under_way(self) -> str | None:
         """Find the newest image scan of the catalog, if it has not ended."""
+        with catalog_errors():
+            newest = self._newest_scan()
+        return newest["start"]["uid"] if newest and not newest.get("stop") else None
+
+    def last_scan(self) -> str | None:
+        """Find the newest image scan of the catalog; None if there is none, or none can be read (a warning says so)."""
+        newest = self._ask(self._newest_scan)
+        return newest["start"]["uid"] if newest else None
+
+    def _newest_scan(self) -> Any:
+        """Metadata of the newest image scan of the catalog."""
         from tiled.queries import Key
 
-        with catalog_errors():
-            newest = self.catalog.search(Key("cxgi.purpose") == "image").values().tail(1)
-        unfinished = [run.metadata["start"]["uid"] for run in newest if not run.metadata.get("stop")]
-        return unfinished[0] if unfinished else None
+        return next(
+            (run.metadata for run in self.catalog.search(Key("cxgi.purpose") == "image").values().tail(1)), None
+        )
 
     def _read(self, path: Path) -> list[Document]:
         try:
@@ -93,6 +105,77 @@ class StoredRuns:
 
 def _has_descriptor(documents: list[Document], uid: str) -> bool:
     return any(name == "descriptor" and document.get("uid") == uid for name, document in documents)
+
+
+# ---------------------------------------------------------------- news of the journals
+
+
+@dataclass
+class _Tail:
+    """How far a journal has been read; by `inode` one that was replaced is known."""
+
+    inode: int
+    offset: int = 0
+    ended: bool = False
+    left_over: bool = False
+
+
+class JournalNews:
+    """What is new in the journals of a data folder since the last look, with no help from who writes them.
+
+    Journals that nobody writes at the first look are left to `cxgi recover`.
+
+    Parameters
+    ----------
+    folder : Path
+        Data folder; it may still have to be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = journal_folder(folder)
+        self._tails: dict[Path, _Tail] = {}
+        self._ignored = {path for path in journal_files(self._folder) if not is_written(path)}
+
+    def documents(self) -> Iterator[Document]:
+        """Read what was written since: whole lines, each run in its order."""
+        for path in journal_files(self._folder):
+            if path not in self._ignored:
+                yield from self._read_new(path)
+
+    def removed(self) -> list[str]:
+        """Take the uids of runs whose journals have been removed since: their catalog has them."""
+        removed = [path for path in self._tails if not path.exists()]
+        for path in removed:
+            del self._tails[path]
+        self._ignored = {path for path in self._ignored if path.exists()}
+        return [path.stem for path in removed]
+
+    def cut_off(self) -> list[str]:
+        """Take the uids of runs whose process has ended since, and their runs have not."""
+        found = []
+        for path, tail in self._tails.items():
+            if not (tail.ended or tail.left_over or is_written(path)):
+                tail.left_over = True
+                found.append(path.stem)
+        return found
+
+    def _read_new(self, path: Path) -> Iterator[Document]:
+        try:
+            with path.open("rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                tail = self._tails.get(path)
+                if tail is None or tail.inode != inode:
+                    tail = self._tails[path] = _Tail(inode)
+                file.seek(tail.offset)
+                new = file.read()
+        except OSError:  # its catalog has the whole run meanwhile
+            return
+        whole = new[: new.rfind(b"\n") + 1]
+        tail.offset += len(whole)
+        for line in whole.splitlines():
+            if (document := from_line(line)) is not None:
+                tail.ended |= document[0] == "stop"
+                yield document
 
 
 # ---------------------------------------------------------------- news of a server

@@ -303,6 +303,16 @@ def open_left_over(path: Path, *, shared: bool = False) -> Iterator[JournalConte
         yield None if gone else _read(file)
 
 
+def is_written(path: Path) -> bool:
+    """Return whether a process writes this journal, or a run of it was just stored; False for one that is left over."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, FileNotFoundError):
+        return True
+    return False
+
+
 def _read(file: Any) -> JournalContent:
     """Parse every line that can be read."""
     documents, unreadable = [], 0

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import queue
-import re
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, CxgiError, StorageError
+from ..errors import StorageError
 from ..measurement.documents import cxgi_block
+from ._following import ANSWER_S, FROM_HELP, SourceThread, keep_linked_runs, open_source, open_stored
 from ._options import Commands, Echo, Payload, add_command
 
 if TYPE_CHECKING:
     from ..callbacks import LiveReconstruction
-    from ..callbacks.whole_runs import Ended, WholeRuns
+    from ..callbacks.whole_runs import Ended
     from ..catalog.follow import StoredRuns
     from ..reconstruction.result import Reconstruction
 
-logger = logging.getLogger(__name__)
-
 LOOK_S = 0.5  # between two looks at what has come; Ctrl-C is heeded as fast
-ANSWER_S = 3.0  # so long a proxy may take to answer
 LAST_IMAGE_S = 60.0  # so long the last image of a scan is waited for
 
 
@@ -37,7 +32,7 @@ def add(commands: Commands) -> None:
         dest="source",
         metavar="SOURCE",
         required=True,
-        help="0mq://HOST:PORT, where a proxy gives documents, or tiled://HOST:PORT, a Tiled server (also http[s]://...)",
+        help=FROM_HELP,
     )
     parser.add_argument("--out", metavar="DIR", default=".", help="folder of live.png (default: this one)")
     parser.add_argument("--once", action="store_true", help="end after one scan of an image (default: at Ctrl-C)")
@@ -58,19 +53,12 @@ def live(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         The scans that were followed, for ``--json``.
     """
-    protocol, address = _parse(options.source)
-    if protocol == "tiled" and options.data is not None:
-        raise ConfigError(f"--data {options.data}: with a Tiled server runs are read from that: leave it out")
-    from ..catalog.follow import StoredRuns
-
-    stored = StoredRuns(address if protocol == "tiled" else options.data)
-    if protocol == "tiled" or options.data is not None:
-        stored.catalog  # noqa: B018 opened here: what is wrong with it is an error now, and a warning later
+    stored = open_stored(options.source, options.data)
     viewer = _Viewer(_make_folder(options.out), stored)
-    source: _Tiled | _ZeroMQ = _Tiled(viewer.runs, stored) if protocol == "tiled" else _ZeroMQ(viewer.runs, address)
+    source = open_source(options.source, viewer.runs, stored)
     echo(f"Following {options.source}: images in {viewer.out / 'live.png'}, Ctrl-C ends it")
     scans: list[Payload] = []
-    thread = _Thread(source.run)
+    thread = SourceThread(source)
     try:
         while not (options.once and scans):
             viewer.look()
@@ -79,21 +67,9 @@ def live(options: argparse.Namespace, echo: Echo) -> Payload:
     except KeyboardInterrupt:
         echo("Ended from the keyboard")
     finally:
-        source.close()
-        thread.join()
+        thread.close()
         viewer.close()
     return {"source": options.source, "out": str(viewer.out), "scans": scans}
-
-
-def _parse(source: str) -> tuple[str, str]:
-    """Return "0mq" or "tiled", and the address."""
-    found = re.fullmatch(r"(0mq|tiled|https?)://(.+)", source, flags=re.IGNORECASE)
-    if found is None:
-        raise ConfigError(f"--from {source!r}: give 0mq://HOST:PORT or tiled://HOST:PORT")
-    protocol, address = found[1].lower(), found[2]
-    if protocol == "0mq":
-        return protocol, address
-    return "tiled", f"http://{address}" if protocol == "tiled" else source
 
 
 def _make_folder(out: str) -> Path:
@@ -102,75 +78,6 @@ def _make_folder(out: str) -> Path:
     except OSError as error:
         raise StorageError(f"folder {out} cannot be made ({error}): choose another --out") from error
     return Path(out)
-
-
-class _Thread:
-    """A source at work; this process ends with it if it fails."""
-
-    def __init__(self, run: Callable[[], None]) -> None:
-        self._run = run
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._work, name="live-source", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        try:
-            self._run()
-        except Exception as error:
-            self._failure = error
-
-    def check(self) -> None:
-        """Raise what the source has failed by."""
-        if self._failure is not None:
-            raise self._failure
-
-    def join(self) -> None:
-        """Wait for its end."""
-        self._thread.join(ANSWER_S)
-
-
-# ---------------------------------------------------------------- where documents come from
-
-
-class _ZeroMQ:
-    """Documents as a proxy gives them."""
-
-    def __init__(self, runs: WholeRuns, address: str) -> None:
-        from ..callbacks.zmq_documents import DocumentReceiver
-
-        self._receiver = DocumentReceiver(address, runs)
-        self.run, self.close = self._receiver.run, self._receiver.close
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
-        except (OSError, OverflowError) as error:
-            logger.warning("nothing answers at %s (%s): start bluesky-0MQ-proxy; waiting for it", address, error)
-
-
-class _Tiled:
-    """What a server has of a run, read whenever it says that there is more."""
-
-    def __init__(self, runs: WholeRuns, stored: StoredRuns) -> None:
-        self._runs, self._stored = runs, stored
-        self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def run(self) -> None:
-        """Read until `close`."""
-        from ..catalog.follow import watch_runs
-
-        with watch_runs(self._stored.catalog, self._news.put):
-            if (begun := self._stored.scan_under_way()) is not None:
-                self._news.put(begun)
-            while (uid := self._news.get()) is not None:
-                later = [self._news.get() for _ in range(self._news.qsize())]  # of one run they are one
-                if None in later:
-                    return
-                for one in dict.fromkeys([uid, *(other for other in later if other)]):
-                    self._runs.update(one)
-
-    def close(self) -> None:
-        """Have `run` return."""
-        self._news.put(None)
 
 
 # ---------------------------------------------------------------- what is made of them
@@ -212,30 +119,9 @@ class _Viewer:
 
     def _take(self, name: str, document: Mapping[str, Any]) -> None:
         if name == "start":
-            self._find_links(document)
+            keep_linked_runs(document, self._references, self._stored)
         for callback in self._callbacks:
             callback(name, document)
-
-    def _find_links(self, start: Mapping[str, Any]) -> None:
-        """Keep at hand the runs that an image needs: reference and dark scan, and what it resumes."""
-        from ..measurement.exposures import Exposures
-
-        block = cxgi_block(start)
-        for key in ("reference_uid", "dark_uid", "resumes"):
-            uid = block.get(key)
-            if uid is None or self._references.get(uid) is not None:
-                continue
-            documents = self._stored.documents(uid)
-            try:
-                exposures = Exposures.from_documents(documents)
-                self._find_links(exposures.start)
-                earlier = self._references.get(exposures.metadata.resumes)
-                self._references.keep(exposures if earlier is None else exposures.continuing(earlier))
-            except CxgiError:
-                logger.warning(
-                    "run %s names %s as its %s, which is not in %s: live images are made without it",
-                    start["uid"][:8], str(uid)[:8], key, self._stored.location,
-                )  # fmt: skip
 
     def look(self) -> None:
         """Wait a moment, in the window's own loop where there is one, and bring live.png up to date."""

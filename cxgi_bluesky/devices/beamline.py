@@ -14,6 +14,7 @@ from .stage import MaskStage
 
 ExportFormat = Literal["nexus", "hdf5", "csv", "tiff"]  # as of `catalog.export_run`
 PROXY_ADDRESS = r"^[\w.-]+:\d{1,5}$"
+PV_PREFIX = r"^[A-Za-z0-9_:.-]+$"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Beamline:
         Format of the file that such sessions write of each scan.
     publish : str, optional
         0MQ proxy to which such sessions publish their documents, ``host:port``.
+    pva : str, optional
+        Prefix of the PVs as which such sessions serve their images, over pvAccess.
     """
 
     stage: MaskStage
@@ -45,6 +48,7 @@ class Beamline:
     data: str | None = None
     export: ExportFormat | None = None
     publish: str | None = None
+    pva: str | None = None
 
     @property
     def board(self) -> Board:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bluesky import RunEngine
 from bluesky.utils import MsgGenerator
@@ -60,6 +60,11 @@ from .reconstruct_run import export_scan, reconstruct_run
 from .run_engine import make_run_engine, register_magics, source_suspenders, store_runs
 from .shutdown import close_at_end
 
+if TYPE_CHECKING:
+    from ..callbacks.pva_publisher import PvaPublisher
+
+EVERY_IN_SESSION = 16  # exposures between two images that are served as PVs
+
 
 @dataclass(frozen=True)
 class Session:
@@ -78,6 +83,8 @@ class Session:
     view : LiveView, optional
     exports : RunExport, optional
         Writes a file of each scan (advisory).
+    pvs : PvaPublisher, optional
+        Serves the newest image as PVs (advisory).
     """
 
     RE: RunEngine
@@ -89,6 +96,7 @@ class Session:
     references: ReferenceRuns = field(default_factory=ReferenceRuns)
     plans: ModuleType = plans
     exports: RunExport | None = None
+    pvs: PvaPublisher | None = None
 
     @property
     def catalog(self) -> Any:
@@ -437,6 +445,7 @@ def start(
     engine: RunEngine | None = None,
     export: Format | None = None,
     publish: str | None = None,
+    pva: str | None = None,
 ) -> Session:
     """Start a session.
 
@@ -470,6 +479,9 @@ def start(
     publish : str, optional
         Publish every document to a 0MQ proxy, ``host:port``, from where `cxgi live` follows scans (default: as the
         beamline file says, else none).
+    pva : str, optional
+        Serve the newest image, its quality and the scan's state as PVs over pvAccess, whose names begin so, such as
+        "CXGI:" (default: as the beamline file says, else none; `callbacks.pva_publisher`).
 
     Raises
     ------
@@ -518,15 +530,17 @@ def start(
         else:
             workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
     exports = _make_export(writer, export or beamline.export)
+    pvs = _make_pvs(pva or beamline.pva, references, folder)
     register_magics(engine)
-    others = [callback for callback in (bar, exports, publisher) if callback is not None]
+    others = [callback for callback in (bar, exports, publisher, pvs) if callback is not None]
     for callback in [references, *workers, *others]:
         engine.subscribe(callback)
     # Last: it would hold up all of the above. What an exported image needs is loaded too, not during a scan.
     default = find_method(default_method("hadamard" if isinstance(beamline.board, MaskBoard) else "speckle"))
     loads = [worker.load for worker in workers] + ([] if exports is None else [lambda: default.warm_up({})])
+    loads += [] if pvs is None else [pvs.load]
     writer.open_behind(*loads)
-    return Session(engine, writer, beamline, folder, workers, view, references, exports=exports)
+    return Session(engine, writer, beamline, folder, workers, view, references, exports=exports, pvs=pvs)
 
 
 def _make_export(writer: CatalogWriter, file_format: Format | None) -> RunExport | None:
@@ -538,6 +552,15 @@ def _make_export(writer: CatalogWriter, file_format: Format | None) -> RunExport
         return export_scan(writer.catalog, uid, file_format=file_format, folder=writer.folder)
 
     return RunExport(export)
+
+
+def _make_pvs(prefix: str | None, references: ReferenceRuns, folder: Path) -> PvaPublisher | None:
+    """What serves images as PVs, if the session or its beamline file asks for it; seldom, beside an engine."""
+    if prefix is None:
+        return None
+    from ..callbacks.pva_publisher import PvaPublisher
+
+    return PvaPublisher(prefix, every=EVERY_IN_SESSION, references=references, folder=folder, later=True)
 
 
 def _show_in(view: LiveView, bar: ScanProgress | None) -> Callable[[Reconstruction], None]:
