@@ -27,6 +27,7 @@ WITHOUT = "import sys; sys.modules[{package!r}] = None; from cxgi_bluesky.cli im
         ("caproto", "epics", ["demo", "--epics"]),
         ("epics", "epics", ["check", "ioc"]),
         ("zmq", "zmq", ["live", "--from", "0mq://localhost:5578"]),
+        ("p4p", "pva", ["pva"]),
         ("spekpy", "spectra", ["d-r", "--metal", "Au", "--thickness-um", "10", "--tube", "W", "--kv", "50"]),
     ],
 )
