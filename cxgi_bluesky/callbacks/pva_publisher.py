@@ -431,7 +431,7 @@ class _Server:
         serve = dict(zip(self.names, self._pvs.values(), strict=True))
         at = _interface(host)
         try:
-            self._server = Server(providers=[serve], conf=at, useenv=True)
+            self._server = Server(providers=[serve], conf=at, useenv=False)  # pvxs would add the addresses of the two
         except RuntimeError as error:
             where = at["EPICS_PVAS_INTF_ADDR_LIST"]
             raise ConfigError(f"nothing can be served at {where} ({error}): give an address of this machine") from error
@@ -503,9 +503,10 @@ def _first_value(pv: ServedPV) -> Any:
 
 
 def _interface(host: str | None) -> dict[str, str]:
-    """Where to serve: this machine alone, unless another address is given here or in EPICS' own variable."""
-    address = host or os.environ.get("EPICS_PVAS_INTF_ADDR_LIST") or LOOPBACK
-    if address != LOOPBACK:
-        return {"EPICS_PVAS_INTF_ADDR_LIST": address}
-    beacons = {"EPICS_PVAS_BEACON_ADDR_LIST": LOOPBACK, "EPICS_PVAS_AUTO_BEACON_ADDR_LIST": "NO"}
-    return {"EPICS_PVAS_INTF_ADDR_LIST": LOOPBACK, **beacons}
+    """EPICS' own variables, with where to serve: this machine alone, unless another address is given here or there."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith(("EPICS_PVAS_", "EPICS_PVA_"))}
+    address = host or variables.get("EPICS_PVAS_INTF_ADDR_LIST") or LOOPBACK
+    variables["EPICS_PVAS_INTF_ADDR_LIST"] = address
+    if address == LOOPBACK:
+        variables |= {"EPICS_PVAS_BEACON_ADDR_LIST": LOOPBACK, "EPICS_PVAS_AUTO_BEACON_ADDR_LIST": "NO"}
+    return variables

@@ -12,6 +12,7 @@ from p4p.client.thread import Context
 from cxgi_bluesky.callbacks.pva_publisher import STATES
 from cxgi_bluesky.catalog import find_run, open_catalog, read_exposures
 from cxgi_bluesky.session.reconstruct_run import reconstruct_run
+from tests.cli.test_live import SCAN as SCAN_BY_EVENTS
 from tests.cli.test_live import Place, Process, uid_of
 from tests.patience import PATIENCE_S, eventually
 from tests.queue.serving import free_port
@@ -24,6 +25,13 @@ context = Context("pva")
 context.monitor("CXGI:Image", lambda value: print("has an image", flush=True))
 threading.Event().wait()
 """
+ONLY_PATTERNS = """
+    streams.setdefault(document["uid"], document.get("name"))
+    if name != "event" or streams[document["descriptor"]] != "primary":
+        return
+    made.append(document)"""
+SCAN = SCAN_BY_EVENTS.replace("made = []", "made, streams = [], {}").replace('(step, "event")', "(step)")
+SCAN = SCAN.replace("\n    made.append(document)", ONLY_PATTERNS)
 EXPOSURES = 128
 STEPS = range(16, EXPOSURES, 4)
 
@@ -47,6 +55,12 @@ def serve(place: Place, name: str = "pva") -> Process:
     return served
 
 
+def start_scan(place: Place, steps: str = "0") -> Process:
+    scan = place.start("scan", "-c", SCAN, str(place.data), "", steps)
+    scan.wait_for("ready")
+    return scan
+
+
 def listen(place: Place) -> tuple[Context, list]:
     context, came = Context("pva"), []
     place.ends.callback(context.close)
@@ -63,7 +77,7 @@ def exposed(came: list) -> int:
 @pytest.mark.long
 def test_every_image_of_a_scan_comes_with_its_size_and_time_whatever_other_clients_do(place):
     served = serve(place)
-    scan = place.start_scan(",".join(map(str, STEPS)), publish=False)
+    scan = start_scan(place, ",".join(map(str, STEPS)))
     context, came = listen(place)
     killed, hung = (place.start(name, "-c", CLIENT) for name in ("killed", "hung"))
     for other in (killed, hung):
@@ -71,7 +85,7 @@ def test_every_image_of_a_scan_comes_with_its_size_and_time_whatever_other_clien
     scan.go_on()
     for step in STEPS:
         scan.wait_for(f"{step}\n")
-        eventually(lambda: came[-1].attrib.get("exposures", 0) if came else 0, lambda seen, s=step: seen >= s - 12)
+        eventually(lambda: exposed(came), step)
         if step == 40:
             killed.signal(signal.SIGKILL)
             hung.signal(signal.SIGSTOP)
@@ -98,14 +112,14 @@ def test_every_image_of_a_scan_comes_with_its_size_and_time_whatever_other_clien
 
 @pytest.mark.long
 def test_who_starts_late_serves_the_last_scan_and_one_that_is_cut_off_says_so(place):
-    first = place.start_scan(publish=False)
+    first = start_scan(place)
     first.go_on()
     uid = uid_of(first)
     serve(place)
     context, came = listen(place)
     eventually(lambda: exposed(came), EXPOSURES)
     assert context.get("CXGI:RunUid", timeout=PATIENCE_S) == uid
-    second = place.start_scan("40", publish=False)
+    second = start_scan(place, "40")
     second.go_on()
     second.wait_for("40")
     eventually(lambda: int(context.get("CXGI:ExposuresDone")), lambda done: done != EXPOSURES)
