@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..measurement.documents import cxgi_block
 from ._options import RUN_HELP, Commands, Echo, Payload, add_command
 
-EXPORT_FORMATS = ("nexus", "hdf5", "csv", "tiff")
+EXPORT_FORMATS = ("nexus", "hdf5", "csv", "tiff", "png", "gif")
 
 
 def add(commands: Commands) -> None:

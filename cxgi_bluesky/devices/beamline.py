@@ -12,7 +12,7 @@ from .object_stage import ObjectStage
 from .shutter import Shutter
 from .stage import MaskStage
 
-ExportFormat = Literal["nexus", "hdf5", "csv", "tiff"]  # as of `catalog.export_run`
+ExportFormat = Literal["nexus", "hdf5", "csv", "tiff", "png", "gif"]  # as of `catalog.export_run`
 PROXY_ADDRESS = r"^[\w.-]+:\d{1,5}$"
 PV_PREFIX = r"^[A-Za-z0-9_:.-]+$"
 

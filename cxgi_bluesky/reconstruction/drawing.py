@@ -107,7 +107,7 @@ def draw_side_by_side(figure: Figure, results: Mapping[str, Reconstruction], tit
     figure.suptitle(title, fontsize=10)
 
 
-def render_png(result: Reconstruction, *, dpi: int = 100) -> bytes:
+def render_png(result: Reconstruction, *, dpi: int = 100, title: str | None = None) -> bytes:
     """Render a reconstruction as a PNG: the image, and beside it the uncertainty of its pixels where that is known.
 
     Parameters
@@ -116,6 +116,8 @@ def render_png(result: Reconstruction, *, dpi: int = 100) -> bytes:
         Image of shape (n, n).
     dpi : int, optional
         Dots per inch of panels of 3.3 x 3.7 inches (default 100).
+    title : str, optional
+        First line above the image (default: its method).
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -124,7 +126,7 @@ def render_png(result: Reconstruction, *, dpi: int = 100) -> bytes:
     figure = Figure(figsize=(PANEL_INCHES[0] * panels, PANEL_INCHES[1]), layout="constrained", dpi=dpi)
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    draw_reconstruction(axes[0], result, result.method)
+    draw_reconstruction(axes[0], result, title or result.method)
     if result.uncertainty is not None:
         _draw_map(axes[1], result.uncertainty, "magma", result.source.get("pixel_um"))
         what = {"noise": "from the noise alone", "error": "of its whole error"}.get(result.uncertainty_kind or "", "")

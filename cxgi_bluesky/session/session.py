@@ -473,7 +473,7 @@ def start(
     engine : RunEngine, optional
         One that is there already, with the other runs of the beamline: its runs are stored here, its metadata and scan
         numbers stay its own. Else one is made that keeps both in the data folder.
-    export : {"nexus", "hdf5", "csv", "tiff"}, optional
+    export : {"nexus", "hdf5", "csv", "tiff", "png", "gif"}, optional
         Write a file of each image scan at its end, as `export_run`, into the folder ``exports`` of the data folder
         (default: as the beamline file says, else none). An image is made and recorded if there is none yet.
     publish : str, optional
