@@ -51,6 +51,7 @@ EXTRAS = {
     "IPython": "session",
     "zmq": "zmq",
     "distributed": "cluster",
+    "p4p": "pva",
 }
 
 

@@ -147,6 +147,7 @@ EXAMPLES = [
     long_case("docs/how-to/measure-resolution.md", {"cxgi demo --out demo-output": "#"}, image_files),  # cli/ has demos
     ("docs/how-to/export-a-run.md", {"1a2b3c4d": "{short}", "tv --out": "inverse --out"}, scanned),
     ("docs/how-to/follow-a-scan-from-elsewhere.md", {}, start),
+    ("docs/how-to/show-the-image-in-epics.md", {}, start),
     ("docs/how-to/plan-a-measurement.md", {}, start),
     ("docs/how-to/reconstruct-a-file.md", {}, bucket_files),
     long_case("docs/how-to/reconstruct-many-runs.md", {}, scanned_leaf),

@@ -29,6 +29,7 @@ WITHOUT = "import sys; sys.modules[{package!r}] = None; from cxgi_bluesky.cli im
         ("distributed", "cluster", ["reconstruct", "--query", "uid != None", "--scheduler", "tcp://127.0.0.1:1"]),
         ("zmq", "zmq", ["live", "--from", "0mq://localhost:5578"]),
         ("zmq", "zmq", ["web", "--from", "0mq://localhost:5578"]),
+        ("p4p", "pva", ["pva"]),
         ("spekpy", "spectra", ["d-r", "--metal", "Au", "--thickness-um", "10", "--tube", "W", "--kv", "50"]),
     ],
 )

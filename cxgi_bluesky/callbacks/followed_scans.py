@@ -9,9 +9,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..catalog.follow import JournalTails, StoredRuns, watch_runs
+from ..catalog.open import is_server
 from ..errors import ConfigError, CxgiError
 from ..measurement.documents import cxgi_block
 from ..measurement.exposures import Exposures
@@ -27,20 +29,22 @@ _LINKS = ("reference_uid", "dark_uid", "resumes")
 
 
 class Address(NamedTuple):
-    """A source: "0mq" or "tiled", and the address that its client takes."""
+    """A source: "0mq", "tiled" or "journals" (those of a data folder), and the address that its client takes."""
 
     protocol: str
     address: str
 
 
-def parse_source(source: str) -> Address:
-    """Parse ``0mq://HOST:PORT``, ``tiled://HOST:PORT`` or ``http[s]://...``.
+def parse_source(source: str | None) -> Address:
+    """Parse ``0mq://HOST:PORT``, ``tiled://HOST:PORT`` or ``http[s]://...``; None means the journals of a data folder.
 
     Raises
     ------
     CxgiError
         For anything else.
     """
+    if source is None:
+        return Address("journals", "")
     found = re.fullmatch(r"(0mq|tiled|https?)://(.+)", source, flags=re.IGNORECASE)
     if found is None:
         raise ConfigError(f"--from {source!r}: give 0mq://HOST:PORT or tiled://HOST:PORT")
@@ -48,6 +52,30 @@ def parse_source(source: str) -> Address:
     if protocol == "0mq":
         return Address(protocol, address)
     return Address("tiled", f"http://{address}" if protocol == "tiled" else source)
+
+
+def open_stored(source: str | None, data: str | Path | None) -> StoredRuns:
+    """Return what is stored of the runs that are followed.
+
+    Parameters
+    ----------
+    source : str or None
+        As `parse_source` takes it.
+    data : path or str, optional
+        Data folder or server (default: the user's data folder).
+
+    Raises
+    ------
+    CxgiError
+        If both say where runs are read from, or the catalog of a server cannot be opened.
+    """
+    protocol, address = parse_source(source)
+    if protocol == "tiled" and data is not None:
+        raise ConfigError(f"--data {data}: with a Tiled server runs are read from that: leave it out")
+    stored = StoredRuns(address if protocol == "tiled" else data)
+    if is_server(stored.location):
+        stored.catalog  # noqa: B018 opened here: what is wrong with it is an error now, and a warning later
+    return stored
 
 
 class Source(Protocol):
@@ -126,14 +154,19 @@ class JournalSource:
         Takes the documents.
     stored : StoredRuns
         In the folder.
+    begin_with_last : bool, optional
+        Whether the last scan of the catalog comes first (default False).
     """
 
-    def __init__(self, runs: WholeRuns, stored: StoredRuns) -> None:
-        self._runs, self._tails = runs, JournalTails(stored.folder)
+    def __init__(self, runs: WholeRuns, stored: StoredRuns, *, begin_with_last: bool = False) -> None:
+        self._runs, self._stored, self._tails = runs, stored, JournalTails(stored.folder)
+        self._begin_with_last = begin_with_last
         self._closing = threading.Event()
 
     def run(self) -> None:
         """Read until `close`."""
+        if self._begin_with_last and (last := self._stored.last_scan()) is not None:
+            self._runs.update(last)
         while not self._closing.wait(LOOK_S):
             for name, document in self._tails.new_documents():
                 self._runs(name, document)
@@ -147,6 +180,32 @@ class JournalSource:
 
 def _cut_off(uid: str) -> dict[str, Any]:
     return {"uid": "", "run_start": uid, "time": time.time(), "exit_status": "abort", "reason": CUT_OFF}
+
+
+def open_source(source: str | None, runs: WholeRuns, stored: StoredRuns, *, begin_with_last: bool = False) -> Source:
+    """Return where the documents of scans come from.
+
+    Parameters
+    ----------
+    source : str or None
+        As `parse_source` takes it. None: the journals of the data folder, or the server that has the runs.
+    runs : WholeRuns
+        Takes the documents.
+    stored : StoredRuns
+    begin_with_last : bool, optional
+        Whether the last scan of a folder comes first (default False).
+
+    Raises
+    ------
+    CxgiError
+        If an address is none, or what it needs is not installed.
+    """
+    protocol, address = parse_source(source)
+    if protocol == "0mq":
+        return ZeroMQSource(runs, address)
+    if is_server(stored.location):
+        return TiledSource(runs, stored)
+    return JournalSource(runs, stored, begin_with_last=begin_with_last)
 
 
 class SourceThread:

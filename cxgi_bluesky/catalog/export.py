@@ -21,7 +21,7 @@ from .read import find_run, read_documents, read_linked_dark, read_linked_exposu
 
 logger = logging.getLogger(__name__)
 
-Format = Literal["nexus", "hdf5", "csv", "tiff"]
+Format = Literal["nexus", "hdf5", "csv", "tiff", "png", "gif"]
 EXPORTS = "exports"  # folder within the data folder, of what a session exports by itself
 LINKS = ("reference_uid", "dark_uid", "resumes")
 
@@ -36,10 +36,11 @@ def export_run(
     catalog : tiled container
         Where the run is, its images, and the runs that belong to it.
     run : tiled container
-        A run of the catalog; for "tiff" it may be a reconstruction.
-    file_format : {"nexus", "hdf5", "csv", "tiff"}
+        A run of the catalog; for "tiff" and "png" it may be a reconstruction.
+    file_format : {"nexus", "hdf5", "csv", "tiff", "png", "gif"}
         "nexus" (.nxs) is the whole measurement, and "hdf5" the same file with the ending .h5; "csv" the calibrated
-        buckets; "tiff" the newest image, and its uncertainty as a second page.
+        buckets; "tiff" the newest image, and its uncertainty as a second page; "png" a picture of both with a scale
+        bar; "gif" how the image came about with the exposures.
     out : path or str, optional
         Folder of the file, which is made if it is not there (default: where the program runs).
     overwrite : bool
@@ -169,15 +170,35 @@ def _write_csv(catalog: Any, run: Any, path: Path) -> None:
     write_buckets(path, _read_table(catalog, run))
 
 
-def _write_tiff(catalog: Any, run: Any, path: Path) -> None:
-    import tifffile
-
+def _newest_image(catalog: Any, run: Any) -> Any:
+    """Find the newest reconstruction of a run, which may be one itself."""
     start = run.metadata["start"]
     images = [run] if cxgi_block(start).get("raw_uids") else find_reconstructions(catalog, start["uid"])
     if not images:
         raise StorageError(f"run {start['uid'][:8]} has no image yet: cxgi reconstruct {start['uid'][:8]} first")
-    parts = image_parts(_read_filed(images[-1]))
-    pixel_um = cxgi_block(images[-1].metadata["start"]).get("pixel_um")
+    return images[-1]
+
+
+def _write_png(catalog: Any, run: Any, path: Path) -> None:
+    from .run_pictures import write_png
+
+    write_png(_newest_image(catalog, run), path)
+
+
+def _write_gif(catalog: Any, run: Any, path: Path) -> None:
+    from .run_pictures import write_gif
+
+    images = find_reconstructions(catalog, run.metadata["start"]["uid"])
+    method = cxgi_block(images[-1].metadata["start"]).get("method") if images else None
+    write_gif(catalog, run, path, method=method)
+
+
+def _write_tiff(catalog: Any, run: Any, path: Path) -> None:
+    import tifffile
+
+    newest = _newest_image(catalog, run)
+    parts = image_parts(_read_filed(newest))
+    pixel_um = cxgi_block(newest.metadata["start"]).get("pixel_um")
     pages = [parts[name] for name in ("image", "uncertainty") if name in parts]
     metadata: dict[str, Any] = {"axes": "CYX", "Channel": {"Name": ["image", "uncertainty"][: len(pages)]}}
     resolution: dict[str, Any] = {}
@@ -195,5 +216,7 @@ _FORMATS: dict[str, tuple[str, _Writer]] = {
     "hdf5": (".h5", _write_nexus),
     "csv": (".csv", _write_csv),
     "tiff": (".tiff", _write_tiff),
+    "png": (".png", _write_png),
+    "gif": (".gif", _write_gif),
 }
 FORMATS = tuple(_FORMATS)

@@ -1,4 +1,4 @@
-"""Runs under way, for who follows them from elsewhere: what journal and catalog have of them, and news of a server."""
+"""Runs under way, for who follows them from elsewhere: what is stored of them, and news of journals and of a server."""
 
 from __future__ import annotations
 
@@ -71,12 +71,22 @@ class StoredRuns:
 
     def scan_under_way(self) -> str | None:
         """Find the newest image scan of the catalog, if it has not ended."""
+        with catalog_errors():
+            newest = self._newest_scan()
+        return newest["start"]["uid"] if newest and not newest.get("stop") else None
+
+    def last_scan(self) -> str | None:
+        """Find the newest image scan of the catalog; None if there is none, or none can be read (a warning says so)."""
+        newest = self._ask(self._newest_scan)
+        return newest["start"]["uid"] if newest else None
+
+    def _newest_scan(self) -> Any:
+        """Metadata of the newest image scan of the catalog."""
         from tiled.queries import Key
 
-        with catalog_errors():
-            newest = self.catalog.search(Key("cxgi.purpose") == "image").values().tail(1)
-        unfinished = [run.metadata["start"]["uid"] for run in newest if not run.metadata.get("stop")]
-        return unfinished[0] if unfinished else None
+        return next(
+            (run.metadata for run in self.catalog.search(Key("cxgi.purpose") == "image").values().tail(1)), None
+        )
 
     def _read(self, path: Path) -> list[Document]:
         try:

@@ -37,6 +37,7 @@ class ExitCode(IntEnum):
     PIPE_CLOSED = 141  # the reader of a pipe has ended, as in shells
 
 
+FROM_HELP = "0mq://HOST:PORT, where a proxy gives documents, or tiled://HOST:PORT, a Tiled server (also http[s]://...)"
 QUERY_HELP = """only runs that meet it, such as 'sample == "leaf" and time > "2026-11-01"'"""
 
 Payload = dict[str, Any]

@@ -12,7 +12,7 @@ from ..measurement.documents import cxgi_block
 from ._options import QUERY_HELP, Commands, Echo, ExitCode, Payload, add_command
 from ._runs import RUN_HELP, complete_runs, describe_row, set_completer
 
-EXPORT_FORMATS = ("nexus", "hdf5", "csv", "tiff")
+EXPORT_FORMATS = ("nexus", "hdf5", "csv", "tiff", "png", "gif")
 OPENING = "opening the catalog"
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, StorageError
+from ..errors import StorageError
 from ..measurement.documents import cxgi_block
-from ._options import Commands, Echo, Payload, add_command
+from ._options import FROM_HELP, Commands, Echo, Payload, add_command
 
 if TYPE_CHECKING:
     from ..callbacks import LiveReconstruction
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
         dest="source",
         metavar="SOURCE",
         required=True,
-        help="0mq://HOST:PORT, where a proxy gives documents, or tiled://HOST:PORT, a Tiled server (also http[s]://...)",
+        help=FROM_HELP,
     )
     parser.add_argument("--out", metavar="DIR", default=".", help="folder of live.png (default: this one)")
     parser.add_argument("--once", action="store_true", help="end after one scan of an image (default: at Ctrl-C)")
@@ -61,20 +61,15 @@ def live(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         The scans that were followed, for ``--json``.
     """
-    from ..callbacks.followed_scans import SourceThread, TiledSource, ZeroMQSource, parse_source
+    from ..callbacks.followed_scans import SourceThread, open_source, open_stored, parse_source
 
-    protocol, address = parse_source(options.source)
-    if protocol == "tiled" and options.data is not None:
-        raise ConfigError(f"--data {options.data}: with a Tiled server runs are read from that: leave it out")
+    parse_source(options.source)
     with echo.working("opening the catalog to follow"):
-        from ..catalog.follow import StoredRuns
-
-        stored = StoredRuns(address if protocol == "tiled" else options.data)
-        if protocol == "tiled" or options.data is not None:
+        stored = open_stored(options.source, options.data)
+        if options.data is not None:
             stored.catalog  # noqa: B018 opened here: what is wrong with it is an error now, and a warning later
         viewer = _Viewer(_make_folder(options.out), stored, bar=not echo.quiet)
-    tiled = protocol == "tiled"
-    source = SourceThread(TiledSource(viewer.runs, stored) if tiled else ZeroMQSource(viewer.runs, address))
+    source = SourceThread(open_source(options.source, viewer.runs, stored))
     echo.note(f"Following {options.source}: images in {viewer.out / 'live.png'}, Ctrl-C ends it")
     scans: list[Payload] = []
     try:

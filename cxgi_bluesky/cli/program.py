@@ -29,6 +29,7 @@ from . import (
     knife_edge,
     live,
     plan,
+    pva,
     quality,
     queue_profile,
     reconstruct,
@@ -46,7 +47,7 @@ COMMANDS = {
     "Measure": (demo, session, plan, live),
     "Look at what was measured": (catalog, reconstruct, quality, convert),
     "Prepare a beamline": (check, align, knife_edge, d_r, train),
-    "Serve others": (web, serve, ioc, queue_profile, completion),
+    "Serve others": (web, serve, pva, ioc, queue_profile, completion),
 }
 DESCRIPTION = """\
 Computational x-ray ghost imaging with Bluesky.

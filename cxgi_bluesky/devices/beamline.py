@@ -8,8 +8,9 @@ from typing import Any, Literal
 from ..masks.speckle_board import Board
 from .protocols import BeamShutter, BucketDetector, KnifeBlade, ObjectMover, TileStage
 
-ExportFormat = Literal["nexus", "hdf5", "csv", "tiff"]  # as of `catalog.export_run`
+ExportFormat = Literal["nexus", "hdf5", "csv", "tiff", "png", "gif"]  # as of `catalog.export_run`
 PROXY_ADDRESS = r"^[\w.-]+:\d{1,5}$"
+PV_PREFIX = r"^[A-Za-z0-9_:.-]+$"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Beamline:
         Format of the file that such sessions write of each scan.
     publish : str, optional
         0MQ proxy to which such sessions publish their documents, ``host:port``.
+    pva : str, optional
+        Prefix of the PVs as which such sessions serve their images, over pvAccess.
     """
 
     stage: TileStage
@@ -41,6 +44,7 @@ class Beamline:
     data: str | None = None
     export: ExportFormat | None = None
     publish: str | None = None
+    pva: str | None = None
 
     @property
     def board(self) -> Board:

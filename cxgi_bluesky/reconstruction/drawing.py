@@ -103,7 +103,7 @@ def _draw_map(axis: Axes, image: Any, colours: str, pixel_um: float | None) -> N
     _draw_scale_bar(axis, len(image), pixel_um)
 
 
-def render_png(result: Reconstruction, *, dpi: int = 100) -> bytes:
+def render_png(result: Reconstruction, *, dpi: int = 100, title: str | None = None) -> bytes:
     """Render a reconstruction as a PNG: the image, and beside it the uncertainty of its pixels where that is known.
 
     Parameters
@@ -112,6 +112,8 @@ def render_png(result: Reconstruction, *, dpi: int = 100) -> bytes:
         Image of shape (n, n).
     dpi : int, optional
         Dots per inch of panels of 3.3 x 3.7 inches (default 100).
+    title : str, optional
+        First line above the image (default: its method).
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -120,7 +122,7 @@ def render_png(result: Reconstruction, *, dpi: int = 100) -> bytes:
     figure = Figure(figsize=(PANEL_INCHES[0] * panels, PANEL_INCHES[1]), layout="constrained", dpi=dpi)
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    draw_reconstruction(axes[0], result, result.method)
+    draw_reconstruction(axes[0], result, title or result.method)
     if result.uncertainty is not None:
         _draw_map(axes[1], result.uncertainty, "magma", result.source.get("pixel_um"))
         what = {"noise": "from the noise alone", "error": "of its whole error"}.get(result.uncertainty_kind or "", "")

@@ -308,7 +308,7 @@ def export_scan(catalog: Any, uid: str, *, file_format: Format, folder: Path) ->
     catalog : tiled container
     uid : str
         Of the scan.
-    file_format : {"nexus", "hdf5", "csv", "tiff"}
+    file_format : {"nexus", "hdf5", "csv", "tiff", "png", "gif"}
     folder : Path
         Data folder; files are in its folder ``exports``.
 

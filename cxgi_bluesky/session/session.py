@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bluesky import RunEngine
 from bluesky.utils import MsgGenerator
@@ -58,6 +58,11 @@ from .reconstruct_run import export_scan, reconstruct_run
 from .run_engine import StopAfterTile, make_run_engine, register_magics, source_suspenders, store_runs
 from .shutdown import close_at_end
 
+if TYPE_CHECKING:
+    from ..callbacks.pva_publisher import PvaPublisher
+
+EVERY_IN_SESSION = 16  # exposures between two images that are served as PVs
+
 
 @dataclass(frozen=True)
 class Session:
@@ -76,6 +81,8 @@ class Session:
     view : LiveView, optional
     exports : RunExport, optional
         Writes a file of each scan (advisory).
+    pvs : PvaPublisher, optional
+        Serves the newest image as PVs (advisory).
     origin : str
         Where the devices come from, for people.
     """
@@ -89,6 +96,7 @@ class Session:
     references: ReferenceRuns = field(default_factory=ReferenceRuns)
     plans: ModuleType = plans
     exports: RunExport | None = None
+    pvs: PvaPublisher | None = None
     origin: str = "devices of your own"
 
     def __repr__(self) -> str:
@@ -465,6 +473,7 @@ def start(
     engine: RunEngine | None = None,
     export: Format | None = None,
     publish: str | None = None,
+    pva: str | None = None,
 ) -> Session:
     """Start a session.
 
@@ -492,12 +501,15 @@ def start(
     engine : RunEngine, optional
         One that is there already, with the other runs of the beamline: its runs are stored here, its metadata and scan
         numbers stay its own. Else one is made that keeps both in the data folder.
-    export : {"nexus", "hdf5", "csv", "tiff"}, optional
+    export : {"nexus", "hdf5", "csv", "tiff", "png", "gif"}, optional
         Write a file of each image scan at its end, as `export_run`, into the folder ``exports`` of the data folder
         (default: as the beamline file says, else none). An image is made and recorded if there is none yet.
     publish : str, optional
         Publish every document to a 0MQ proxy, ``host:port``, from where `cxgi live` follows scans (default: as the
         beamline file says, else none).
+    pva : str, optional
+        Serve the newest image, its quality and the scan's state as PVs over pvAccess, whose names begin so, such as
+        "CXGI:" (default: as the beamline file says, else none; `callbacks.pva_publisher`).
 
     Raises
     ------
@@ -556,15 +568,17 @@ def start(
         else:
             workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
     exports = _make_export(writer, export or beamline.export)
+    pvs = _make_pvs(pva or beamline.pva, references, folder)
     register_magics(engine)
-    others = [callback for callback in (bar, exports, publisher) if callback is not None]
+    others = [callback for callback in (bar, exports, publisher, pvs) if callback is not None]
     for callback in [references, *([] if view is None else [view]), *workers, *others]:
         engine.subscribe(callback)
     # Last: it would hold up all of the above. What an exported image needs is loaded too, not during a scan.
     default = find_method(default_method("hadamard" if isinstance(beamline.board, MaskBoard) else "speckle"))
     loads = [worker.load for worker in workers] + ([] if exports is None else [lambda: default.warm_up({})])
+    loads += [] if pvs is None else [pvs.load]
     writer.open_behind(*loads)
-    return Session(engine, writer, beamline, folder, workers, view, references, exports=exports, origin=origin)
+    return Session(engine, writer, beamline, folder, workers, view, references, exports=exports, pvs=pvs, origin=origin)
 
 
 def _make_export(writer: CatalogWriter, file_format: Format | None) -> RunExport | None:
@@ -576,6 +590,15 @@ def _make_export(writer: CatalogWriter, file_format: Format | None) -> RunExport
         return export_scan(writer.catalog, uid, file_format=file_format, folder=writer.folder)
 
     return RunExport(export)
+
+
+def _make_pvs(prefix: str | None, references: ReferenceRuns, folder: Path) -> PvaPublisher | None:
+    """What serves images as PVs, if the session or its beamline file asks for it; seldom, beside an engine."""
+    if prefix is None:
+        return None
+    from ..callbacks.pva_publisher import PvaPublisher
+
+    return PvaPublisher(prefix, every=EVERY_IN_SESSION, references=references, folder=folder, later=True)
 
 
 def _show_in(view: LiveView, bar: ScanProgress | None) -> Callable[[Reconstruction], None]:

@@ -14,18 +14,8 @@ from typing import Any
 import uvicorn
 
 from ..callbacks import LiveCHMWCNN, LiveCorrelation, LiveReconstruction, LiveSpeckleCorrelation
-from ..callbacks.followed_scans import (
-    JournalSource,
-    LinkedRuns,
-    Source,
-    SourceThread,
-    TiledSource,
-    ZeroMQSource,
-    parse_source,
-)
+from ..callbacks.followed_scans import LinkedRuns, SourceThread, open_source, open_stored
 from ..callbacks.whole_runs import WholeRuns
-from ..catalog.follow import StoredRuns
-from ..catalog.open import is_server
 from ..errors import ConfigError, CxgiError
 from .images import PngStore
 from .live_state import LiveState
@@ -60,10 +50,7 @@ class LivePage:
     """
 
     def __init__(self, data: str | Path | None = None, *, source: str | None = None, names: Iterable[str] = ()) -> None:
-        protocol, address = ("", "") if source is None else parse_source(source)
-        if protocol == "tiled" and data is not None:
-            raise ConfigError(f"--data {data}: with a Tiled server runs are read from that: leave it out")
-        self.stored = StoredRuns(address if protocol == "tiled" else data)
+        self.stored = open_stored(source, data)
         pngs = PngStore()
         self.live = LiveState(pngs, on_change=lambda: self.pages.news.notify())
         self.runs = RunPages(self.stored, pngs)
@@ -82,16 +69,7 @@ class LivePage:
             for callback in callbacks:
                 callback(name, document)
 
-        self._whole = WholeRuns(take, self.stored)
-        self._source = self._choose_source(protocol, address)
-
-    def _choose_source(self, protocol: str, address: str) -> Source:
-        if protocol == "0mq":
-            return ZeroMQSource(self._whole, address)
-        if protocol == "tiled" or is_server(self.stored.location):
-            self.stored.catalog  # noqa: B018 opened here: what is wrong with it is an error now
-            return TiledSource(self._whole, self.stored)
-        return JournalSource(self._whole, self.stored)
+        self._source = open_source(source, WholeRuns(take, self.stored), self.stored)
 
     def start(self, on_failure: Callable[[], None] = lambda: None) -> Callable[[], None]:
         """Follow scans, and load meanwhile what the first image and the first run need; returns what ends it.

@@ -176,6 +176,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
             data=file.config.data,
             export=file.config.export,
             publish=file.config.publish,
+            pva=file.config.pva,
         )
     except CxgiError as error:
         raise ConfigError(f"beamline file {file.path}: {error}") from error

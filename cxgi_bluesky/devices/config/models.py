@@ -29,7 +29,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from ...errors import ConfigError
-from ..beamline import PROXY_ADDRESS, ExportFormat
+from ..beamline import PROXY_ADDRESS, PV_PREFIX, ExportFormat
 from ..epics.arrivals import LATE_S, MAX_LATE_S
 from ..epics.diode import PA_PER_UNIT
 from ..epics.diodes import CHANNELS
@@ -474,6 +474,7 @@ class BeamlineConfig(Block):
     data: Annotated[Text, AfterValidator(_data)] | None = None
     export: Annotated[ExportFormat, _choose(*get_args(ExportFormat))] | None = None
     publish: Annotated[str, Field(pattern=PROXY_ADDRESS), Remedy("give HOST:PORT of a 0MQ proxy")] | None = None
+    pva: Annotated[str, Field(pattern=PV_PREFIX), Remedy("give a prefix of PVs, such as CXGI:")] | None = None
     timeouts: TimeoutsBlock = TimeoutsBlock()
     stage: Stage
     shutter: Shutter
