@@ -1,11 +1,11 @@
 """From a finished run to its image: a run of 768 exposures in the catalog, reconstructed in a new process.
 
-``python -m benchmarks.stored_run [COUNT ...]`` puts 100, 1000 and 10,000 runs (or COUNT) into a folder: one with its 768
-exposures on the 64 x 64 board, the others with their start and stop documents alone. The one is reconstructed, embedded
-and over HTTP from `cxgi serve`. Each time is of a process of its own, with the catalog open and everything imported (the
-network's weights are loaded within that time). Beside it stand the whole command, imports and opening included; the
-number of requests; the thumbnail of the image in one request; and as baseline the exposures as a table, read with
-databroker's client alone.
+``python -m benchmarks.stored_run [COUNT ...]`` puts 100, 1000 and 10,000 runs (or COUNT) into a folder: one with its
+768 exposures on the 64 x 64 board, the others with their start and stop documents alone. The one is reconstructed,
+embedded and over HTTP from `cxgi serve`. Each time is of a process of its own, with the catalog open and everything
+imported (the network's weights are loaded within that time). Beside it stand the whole command, imports and opening
+included; the number of requests; the thumbnail of the image in one request; and as baseline the exposures as a table,
+read with databroker's client alone.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def ask(script: str, *arguments: str) -> dict[str, Any]:
     return answer
 
 
-def make_image(data: str, uid: str, method: str, repeats: int = 5) -> dict[str, float]:
+def make_image(data: str, uid: str, method: str, repeats: int = 3) -> dict[str, float]:
     """Medians of processes that have imported what the first of them has imported while it worked."""
     modules = " ".join(ask(IMAGE, data, uid, method, "")["modules"])
     rows = [ask(IMAGE, data, uid, method, modules)["row"] for _ in range(repeats)]
