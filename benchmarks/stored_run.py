@@ -86,7 +86,7 @@ def ask(script: str, *arguments: str) -> dict[str, Any]:
     return answer
 
 
-def make_image(data: str, uid: str, method: str, repeats: int = 5) -> dict[str, float]:
+def make_image(data: str, uid: str, method: str, repeats: int = 3) -> dict[str, float]:
     """Medians of processes that have imported what the first of them has imported while it worked."""
     modules = " ".join(ask(IMAGE, data, uid, method, "")["modules"])
     rows = [ask(IMAGE, data, uid, method, modules)["row"] for _ in range(repeats)]

@@ -33,7 +33,7 @@ FILES = Path(__file__).parents[2] / "examples" / "tiled"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "serve-a-catalog.md"
 PASSWORD, PERSONS = "only-for-this-test", "another-one"
 READS = ["read:metadata", "read:data"]
-WRITES = [*READS, "create:node", "write:metadata", "write:data", "delete:node"]
+WRITES = [*READS, "create:node", "write:metadata", "write:data", "delete:node", "delete:revision"]
 
 
 def compose():
@@ -47,16 +47,14 @@ def variables_of(text: str) -> set[str]:
 def test_compose_file_and_configuration_fit():
     services = compose()["services"]
     given = services["tiled"]["environment"]
-    assert variables_of((FILES / "config.yml").read_text()) == set(given) - {"PGPASSWORD"}
+    assert variables_of((FILES / "config.yml").read_text()) == set(given) - {"PGUSER", "PGPASSWORD"}
     secrets = variables_of((FILES / "compose.yaml").read_text())
     assert secrets == set(re.findall(r"^(\w+)=", PAGE.read_text(), flags=re.MULTILINE))
     made = re.findall(r"CREATE DATABASE (\w+);", compose()["configs"]["more-databases"]["content"])
     databases = {services["postgres"]["environment"]["POSTGRES_DB"], *made}
     assert databases == {given[name].rpartition("/")[2] for name in given if given[name].startswith("postgresql")}
     assert all(port.startswith("127.0.0.1:") for port in services["tiled"]["ports"])
-    hosts = {
-        value.split("//")[1].partition("@")[2] or value.split("//")[1] for value in given.values() if "//" in value
-    }
+    hosts = {value.split("//")[1] for value in given.values() if "//" in value}
     assert {host.partition(":")[0] for host in hosts} < set(services)
 
 
@@ -125,9 +123,9 @@ class Facility:
 
     def _start_tiled(self) -> None:
         given = compose()["services"]["tiled"]["environment"]
-        postgres, redis = f"@127.0.0.1:{self.postgres}", f"//127.0.0.1:{self.redis}"
+        postgres, redis = f"//127.0.0.1:{self.postgres}", f"//127.0.0.1:{self.redis}"
         environment = {
-            name: value.replace("@postgres:5432", postgres).replace("//redis:6379", redis)
+            name: value.replace("//postgres:5432", postgres).replace("//redis:6379", redis)
             for name, value in given.items()
         }
         environment |= {
