@@ -248,6 +248,8 @@ def _reconstruct_many(options: argparse.Namespace, echo: Echo) -> Payload:
     if options.target is not None:
         raise ConfigError(f"{options.target} and --query: give one of them")
     _refuse(options, _OF_ONE_RUN, "is for one run or file: leave it out with --query")
+    if not options.record:
+        raise ConfigError("--no-record is for one run: images of many are stored and nowhere else")
     if options.weights is not None and options.method != "ch-mwcnn":
         raise ConfigError("--weights is for --method ch-mwcnn")
     result = reconstruct_runs(
