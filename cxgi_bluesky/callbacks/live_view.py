@@ -153,7 +153,7 @@ class LiveView:
         Whether to open a window; by default where there is a display. The window is drawn by a
         timer of matplotlib's own event loop, never by the thread that made the image.
     keys : mapping of str to (str, callable), optional
-        What a key does in the window, in words, and the function that does it.
+        What a key does in the window, and the function that does it.
     state : callable, optional
         Returns a line about the beamline for the window, such as the state of the shutter.
     """
@@ -193,8 +193,8 @@ class LiveView:
         block = cxgi_block(start)
         if block.get("purpose", "image") != "image" or "pattern_set" not in block:
             return None
-        words = ("scan", start.get("scan_id"), start["uid"][:8], start.get("sample"))
-        title = " ".join(str(word) for word in words if word)
+        parts = ("scan", start.get("scan_id"), start["uid"][:8], start.get("sample"))
+        title = " ".join(str(part) for part in parts if part)
         scan = ScanRecord(title, start.get("num_points", block["pattern_set"]["count"]), block.get("exposure_s"))
         bucket, index, rows = block["fields"]["bucket"], block["fields"]["pattern_index"], EventRows()
         # Without the lock, which is held while an image is drawn: no exposure waits for that.

@@ -94,7 +94,14 @@ def _plain(value: Any) -> Any:
 
 
 def to_line(name: str, document: Mapping[str, Any]) -> bytes:
-    """One document as a line of JSON; numpy's numbers and arrays become plain ones."""
+    """One document as a line of JSON; numpy's numbers and arrays become plain ones.
+
+    Parameters
+    ----------
+    name : str
+        Kind of the document.
+    document : mapping
+    """
     return json.dumps([name, document], default=_plain).encode() + b"\n"
 
 

@@ -60,9 +60,9 @@ def web(options: argparse.Namespace, echo: Echo) -> Payload:
     page = LivePage(options.data, source=options.source, names=options.names)
     addresses: list[str] = []
 
-    def tell(address: str) -> None:
+    def report(address: str) -> None:
         addresses.append(address)
         echo(f"The page is at {address} (scans of {options.source or page.stored.location}); Ctrl-C ends it")
 
-    serve(page, options.host, options.port, tell)
+    serve(page, options.host, options.port, report)
     return {"address": addresses[-1]}

@@ -35,26 +35,26 @@ class Named:
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Show in IPython what it reads now and how it is set, in five lines at most."""
         lines = [f"{self.name}: {type(self).__name__}"]
-        for ask in (self._reading_in_words, self._settings_in_words):
+        for ask in (self._describe_reading, self._describe_settings):
             try:
                 lines += textwrap.wrap(", ".join(ask()), 100, initial_indent="  ", subsequent_indent="    ")[:2]
             except Exception as error:  # whatever hardware that is away raises
                 lines.append(f"  cannot be read ({type(error).__name__}: {error})")
         printer.text("\n".join(lines))
 
-    def _reading_in_words(self) -> list[str]:
+    def _describe_reading(self) -> list[str]:
         units = {key: about.get("units") for key, about in self.describe().items()}  # type: ignore[attr-defined]
         values = {key: reading["value"] for key, reading in self.read().items()}  # type: ignore[attr-defined]
         return [
-            _in_words(key.removeprefix(f"{self.name}_"), value, units.get(key))
+            _describe_value(key.removeprefix(f"{self.name}_"), value, units.get(key))
             for key, value in values.items()
             if not key.endswith("_setpoint")
         ]
 
-    def _settings_in_words(self) -> list[str]:
+    def _describe_settings(self) -> list[str]:
         settings: Settings = self.settings() if isinstance(self, Configured) else {}
         known = ((key, value, unit) for key, (value, unit) in settings.items() if value is not None)
-        return [_in_words(key, value, unit) for key, value, unit in known if not key.endswith("sha256")]
+        return [_describe_value(key, value, unit) for key, value, unit in known if not key.endswith("sha256")]
 
 
 # ---------------------------------------------------------------- configuration
@@ -131,7 +131,7 @@ def prefix(part: str, settings: Mapping[str, tuple[Any, str]]) -> Settings:
     return {f"{part}_{key}": setting for key, setting in settings.items()}
 
 
-def _in_words(key: str, value: Any, unit: str | None) -> str:
+def _describe_value(key: str, value: Any, unit: str | None) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     shown = unit if unit and not key.lower().endswith(f"_{unit.lower()}") else None
     return " ".join(filter(None, (key, text, shown)))

@@ -66,9 +66,9 @@ def choose_scale_bar(size: int, pixel_um: float | None) -> tuple[float, str]:
 def _draw_scale_bar(axis: Axes, size: int, pixel_um: float | None) -> None:
     """Draw the bar below the image, so that it covers nothing of it."""
     share, text = choose_scale_bar(size, pixel_um)
-    words: dict[str, Any] = {"transform": axis.transAxes, "clip_on": False}
-    axis.plot((0, share), (-0.035, -0.035), color="black", linewidth=2.5, solid_capstyle="butt", **words)
-    axis.text(share + 0.02, -0.035, text, va="center", fontsize=8, **words)
+    options: dict[str, Any] = {"transform": axis.transAxes, "clip_on": False}
+    axis.plot((0, share), (-0.035, -0.035), color="black", linewidth=2.5, solid_capstyle="butt", **options)
+    axis.text(share + 0.02, -0.035, text, va="center", fontsize=8, **options)
 
 
 def draw_reconstruction(axis: Axes, result: Reconstruction, title: str) -> None:
@@ -142,6 +142,6 @@ def render_html(result: Reconstruction) -> str:
     """
     sentences = result.summary()
     described = html.escape(f"Image by {'; '.join(sentences[:2])}", quote=True)
-    picture = base64.b64encode(render_png(result)).decode()
+    png = base64.b64encode(render_png(result)).decode()
     lines = "".join(f"<div>{html.escape(sentence)}</div>" for sentence in sentences)
-    return f'<img src="data:image/png;base64,{picture}" alt="{described}"/>{lines}'
+    return f'<img src="data:image/png;base64,{png}" alt="{described}"/>{lines}'

@@ -129,17 +129,17 @@ def run_line(session: Session, line: str) -> Any:
         print("%cxgi scan 0.2 exposure_s=1 md.sample=gold does RE(scan(0.2, exposure_s=1, md={'sample': 'gold'}))")
         return None
     try:
-        name, *words = shlex.split(line)
+        name, *given = shlex.split(line)
     except ValueError as error:
         raise ConfigError(f"%cxgi {line}: {error}: close the quotes") from error
     if name not in scans:
         raise ConfigError(f"%cxgi {name}: there is no such scan: give one of {', '.join(scans)}")
     values: list[Any] = []
     options: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
+    for one in given:
+        key, equals, text = one.partition("=")
         if not equals:
-            values.append(_value(word))
+            values.append(_value(one))
         elif "." in key:
             option, inner = key.split(".", 1)
             options.setdefault(option, {})[inner] = _value(text)

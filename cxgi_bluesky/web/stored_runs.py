@@ -45,7 +45,7 @@ class Scan:
     run: IndexedRun
     summary: dict[str, Any]
     images: list[IndexedRun] = field(default_factory=list)
-    words: str = ""  # what is searched
+    searched: str = ""  # text in which a search looks
 
     @property
     def newest_image(self) -> str | None:
@@ -88,7 +88,7 @@ class RunPages:
             If the runs cannot be read.
         """
         wanted = search.lower().split()
-        return [scan for scan in self._all() if all(word in scan.words for word in wanted)]
+        return [scan for scan in self._all() if all(word in scan.searched for word in wanted)]
 
     def _all(self) -> list[Scan]:
         with self._list_lock:
@@ -267,16 +267,16 @@ def _group(runs: list[IndexedRun]) -> list[Scan]:
         if summary["raw_uids"]:
             derived.append((run, summary))
         else:
-            scans[summary["uid"]] = Scan(run, summary, words=_words(run.start, summary))
+            scans[summary["uid"]] = Scan(run, summary, searched=_searched_text(run.start, summary))
     for run, summary in derived:
         scan = next((scans[uid] for uid in reversed(summary["raw_uids"]) if uid in scans), None)
         if scan is not None:
             scan.images.append(run)
-            scan.words += f" {summary['method']}".lower()
+            scan.searched += f" {summary['method']}".lower()
     return list(reversed(scans.values()))
 
 
-def _words(start: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+def _searched_text(start: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     """What can be searched: texts and numbers of the start document, the day, and what the list shows."""
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(summary["time"]))
     own = [str(value) for value in start.values() if isinstance(value, str | int)]

@@ -53,8 +53,8 @@ def make_own_device(key: str, block: OwnBlock, kind: Any, folder: Path, **given:
 
 def _find_class(what: str, path: str, folder: Path) -> Any:
     module_name, _, name = path.rpartition(".")
-    if (place := str(folder.absolute())) not in sys.path:
-        sys.path.append(place)
+    if (added := str(folder.absolute())) not in sys.path:
+        sys.path.append(added)
     importlib.invalidate_caches()
     try:
         module = importlib.import_module(module_name)
@@ -63,7 +63,7 @@ def _find_class(what: str, path: str, folder: Path) -> Any:
             raise ConfigError(f"{what}: {extra}") from error
         lost = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
         if lost is not None and f"{module_name}.".startswith(f"{lost}."):
-            raise ConfigError(f"{what}: there is no module {lost!r} in PYTHONPATH or {place}") from error
+            raise ConfigError(f"{what}: there is no module {lost!r} in PYTHONPATH or {added}") from error
         raise ConfigError(f"{what}: {module_name} cannot be imported ({_show(error)}): correct it") from error
     found = getattr(module, name, None)
     if found is None:
