@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,12 +24,13 @@ import numpy as np
 from event_model import DocumentNames
 
 from .._files.atomic_write import whole_file
-from ..errors import CxgiError
+from ..errors import CxgiError, StorageError
 from ..measurement.plain_values import is_utf8, plain_or_text
 
 Document = tuple[str, dict[str, Any]]
 
 SUFFIX = ".jsonl"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 SYNC_S = 1.0  # so much of a scan may be lost when the power fails
 _ROWS = ("event", "event_page")  # their numbers go into tables, which hold NaN, infinity and large ones as they are
 _NAMES = frozenset(name.value for name in DocumentNames)
@@ -117,9 +119,15 @@ class Journal:
         For a document that JSON cannot hold; nothing is written then.
     OSError
         If the file cannot be written.
+    CxgiError
+        For a uid that is no name of a file, as ``../x``.
     """
 
     def __init__(self, folder: Path, start: Mapping[str, Any]) -> None:
+        if not _NAME.fullmatch(str(start["uid"])):
+            raise StorageError(
+                f"uid {start['uid']!r} of a run: its journal is named after it, so letters, digits and ._- alone"
+            )
         line = to_line("start", start)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{start['uid']}{SUFFIX}"

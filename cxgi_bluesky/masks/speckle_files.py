@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -290,6 +291,8 @@ def find_speckles(
     """
     if named.get("basis") != BASIS or "sha256" not in named:
         raise FileFormatError(f"pattern set {dict(named)!r} names no recorded speckle patterns")
+    if not re.fullmatch("[0-9a-f]+", str(named["sha256"])):  # a file is named after it
+        raise FileFormatError(f"sha256 {named['sha256']!r} of speckle patterns: a digest has digits of 0-9a-f alone")
     if path is not None:
         speckles = SpeckleSet.open(path)
         if speckles.sha256 != named["sha256"]:

@@ -13,6 +13,7 @@ import pytest
 from cxgi_bluesky.catalog import find_run, open_catalog, read_exposures, recover_journals, summarise
 from cxgi_bluesky.catalog import journal as module
 from cxgi_bluesky.catalog.journal import Journal, journal_files, open_left_over, read_journal
+from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.per_run import PerRun
@@ -135,6 +136,13 @@ def test_another_thread_brings_journals_to_the_disk_the_stop_document_at_once(tm
         written.clear()
     journal.close()
     assert threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize("uid", ["../x", "/tmp/x", "..", ".hidden", "a/b", "a\0b", "", "x" * 300])
+def test_a_uid_that_is_a_path_is_refused_and_nothing_is_written(uid, tmp_path):
+    with pytest.raises(CxgiError, match="its journal is named after it"):
+        Journal(tmp_path / "journal", {"uid": uid, "time": 0.0})
+    assert not list(tmp_path.rglob("*"))
 
 
 # ---------------------------------------------------------------- a process that is killed

@@ -274,3 +274,10 @@ def test_a_path_out_of_the_folder_counts_as_a_link(tmp_path):
     for path in (tmp_path / "other", tmp_path / "arrays" / ".." / "other"):
         assert find_link(path, below=tmp_path / "arrays") == path
     assert find_link(tmp_path / "arrays" / "new", below=tmp_path / "arrays") is None
+
+
+@pytest.mark.parametrize("path", ["../../secret", "%2e%2e/%2e%2e/secret", "..%2f..%2fsecret"])
+def test_a_path_out_of_the_catalog_is_not_found(client, path):
+    for what in ("metadata", "container/full", "array/full"):
+        answer = client.get(f"/api/v1/{what}/{path}", headers=WITH_KEY)
+        assert answer.status_code in (403, 404), answer.text

@@ -272,3 +272,8 @@ def test_patterns_of_other_positions_are_refused(tmp_path):
     )
     with pytest.raises(CxgiError, match=r"recorded at the positions of another board .*record them again"):
         board(count=40).tiles_along(other, "order")
+
+
+def test_a_digest_that_is_a_path_opens_no_file(tmp_path):
+    with pytest.raises(CxgiError, match="a digest has digits"):
+        find_speckles({"basis": "speckle", "sha256": "../../x", "count": 4}, folder=tmp_path)
