@@ -146,7 +146,8 @@ class TiledSource:
 class JournalSource:
     """The journals of a data folder, looked at 20 times a second: no set-up, and nothing that a scan could notice.
 
-    A run whose process has ended without a stop document is given one, "abort", that is stored nowhere.
+    A run whose process has ended without a stop document is given one, "abort", that is stored nowhere, unless it is
+    taken by `on_cut_off`: then it ends when `cxgi recover` has stored it.
 
     Parameters
     ----------
@@ -156,11 +157,21 @@ class JournalSource:
         In the folder.
     begin_with_last : bool, optional
         Whether the last scan of the catalog comes first (default False).
+    on_cut_off : callable, optional
+        Takes the uid of such a run.
     """
 
-    def __init__(self, runs: WholeRuns, stored: StoredRuns, *, begin_with_last: bool = False) -> None:
+    def __init__(
+        self,
+        runs: WholeRuns,
+        stored: StoredRuns,
+        *,
+        begin_with_last: bool = False,
+        on_cut_off: Callable[[str], None] | None = None,
+    ) -> None:
         self._runs, self._stored, self._tails = runs, stored, JournalTails(stored.folder)
-        self._begin_with_last = begin_with_last
+        self._begin_with_last, self._on_cut_off = begin_with_last, on_cut_off
+        self._cut_off: set[str] = set()
         self._closing = threading.Event()
 
     def run(self) -> None:
@@ -171,7 +182,14 @@ class JournalSource:
             for name, document in self._tails.new_documents():
                 self._runs(name, document)
             for uid in self._tails.cut_off():
-                self._runs("stop", _cut_off(uid))
+                if self._on_cut_off is None:
+                    self._runs("stop", _cut_off(uid))
+                else:
+                    self._on_cut_off(uid)
+                    self._cut_off.add(uid)
+            for uid in [uid for uid in self._cut_off if not self._tails.has_journal(uid)]:
+                self._cut_off.remove(uid)
+                self._runs.update(uid)
 
     def close(self) -> None:
         """Have `run` return."""
@@ -182,7 +200,14 @@ def _cut_off(uid: str) -> dict[str, Any]:
     return {"uid": "", "run_start": uid, "time": time.time(), "exit_status": "abort", "reason": CUT_OFF}
 
 
-def open_source(source: str | None, runs: WholeRuns, stored: StoredRuns, *, begin_with_last: bool = False) -> Source:
+def open_source(
+    source: str | None,
+    runs: WholeRuns,
+    stored: StoredRuns,
+    *,
+    begin_with_last: bool = False,
+    on_cut_off: Callable[[str], None] | None = None,
+) -> Source:
     """Return where the documents of scans come from.
 
     Parameters
@@ -192,8 +217,8 @@ def open_source(source: str | None, runs: WholeRuns, stored: StoredRuns, *, begi
     runs : WholeRuns
         Takes the documents.
     stored : StoredRuns
-    begin_with_last : bool, optional
-        Whether the last scan of a folder comes first (default False).
+    begin_with_last, on_cut_off : optional
+        As of `JournalSource`.
 
     Raises
     ------
@@ -205,7 +230,7 @@ def open_source(source: str | None, runs: WholeRuns, stored: StoredRuns, *, begi
         return ZeroMQSource(runs, address)
     if is_server(stored.location):
         return TiledSource(runs, stored)
-    return JournalSource(runs, stored, begin_with_last=begin_with_last)
+    return JournalSource(runs, stored, begin_with_last=begin_with_last, on_cut_off=on_cut_off)
 
 
 class SourceThread:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
-from .journal import Document, from_line, journal_files, journal_folder, read_journal
+from .journal import SUFFIX, Document, from_line, journal_files, journal_folder, read_journal
 from .open import data_folder, data_location, is_server, open_catalog
 from .recovery import read_documents
 from .tiled_adapter import catalog_errors, short, silence_import_warnings
@@ -142,6 +142,10 @@ class JournalTails:
         for name in found:
             self._let_go(name)
         return [Path(name).stem for name in found]
+
+    def has_journal(self, uid: str) -> bool:
+        """Return whether the journal of a run is still there: until the catalog has the run."""
+        return (self._folder / f"{uid}{SUFFIX}").exists()
 
     def _let_go(self, name: str) -> None:
         self._tails.pop(name).close()

@@ -73,7 +73,7 @@ def pva(options: argparse.Namespace, echo: Echo) -> Payload:
     )
     try:
         runs = WholeRuns(_Feed(publisher, linked), stored)
-        source = open_source(options.source, runs, stored, begin_with_last=True)
+        source = open_source(options.source, runs, stored, begin_with_last=True, on_cut_off=publisher.note_cut_off)
         at = publisher.conf
         echo(
             f"Serving {len(publisher.names)} PVs, {options.prefix}Image and others, at "
@@ -116,10 +116,5 @@ class _Feed:
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document of a run that is followed."""
-        from ..callbacks.followed_scans import CUT_OFF
-
-        if name == "stop" and document.get("reason") == CUT_OFF:
-            self._publisher.note_cut_off(document["run_start"])
-            return
         self._linked(name, document)
         self._publisher(name, document)
