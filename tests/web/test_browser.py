@@ -63,6 +63,9 @@ def start_scan(place: Place, fraction: float, time_scale: float) -> Process:
     return scan
 
 
+BROKEN = "return [...document.images].filter((i) => i.src && !i.naturalWidth).map((i) => i.src)"
+
+
 def check(browser: Browser, address: str) -> None:
     """Show a page on every screen, and look for what is wrong with it."""
     for size in (DESKTOP, PHONE):
@@ -70,8 +73,7 @@ def check(browser: Browser, address: str) -> None:
             browser.show(size, dark=dark)
             browser.open(address)
             eventually(lambda: browser.ask("return [...document.images].every((i) => i.hidden || i.complete)"), True)
-            broken = "return [...document.images].filter((i) => i.src && !i.naturalWidth).map((i) => i.src)"
-            eventually(lambda: browser.ask(broken), [])  # the newest image replaces one that is being loaded
+            eventually(lambda: browser.ask(BROKEN), [])  # the newest image replaces one that is being loaded
             assert browser.serious_findings() == []
             assert browser.wider_than_it() == []
             assert browser.complaints() == []
