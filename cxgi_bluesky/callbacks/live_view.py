@@ -140,6 +140,8 @@ def draw_scan(figure: Any, results: Mapping[str, Reconstruction], scan: ScanReco
 class LiveView:
     """Show a scan with the newest image of each method; subscribe it, and pass `show` as `on_image`. Advisory.
 
+    Once it has seen a scan, it leaves out images of others, such as the last one of the scan before.
+
     Drawing is much slower than reconstructing, so images that come faster than `interval_s`
     replace one another; `flush` draws the last one.
 
@@ -170,7 +172,7 @@ class LiveView:
         self._keys, self._state = dict(keys or {}), state
         self._router = PerRun(self._begin)
         self._scan: ScanRecord | None = None
-        self._scans: dict[str, ScanRecord] = {}  # by uid, those in progress and the last one
+        self._uid = ""  # of that scan
         can_draw = _load_drawing()
         self._file = Path(file) if file is not None and can_draw else None
         self._interval_s = interval_s
@@ -198,8 +200,7 @@ class LiveView:
         scan = ScanRecord(title, start.get("num_points", block["pattern_set"]["count"]), block.get("exposure_s"))
         bucket, index, rows = block["fields"]["bucket"], block["fields"]["pattern_index"], EventRows()
         # Without the lock, which is held while an image is drawn: no exposure waits for that.
-        self._scans = {uid: old for uid, old in self._scans.items() if old.end is None} | {start["uid"]: scan}
-        self._scan, self._results = scan, {}
+        self._scan, self._uid, self._results = scan, start["uid"], {}
 
         def take(name: str, document: Mapping[str, Any]) -> None:
             if name == "descriptor" and document.get("name") == "primary":
@@ -218,13 +219,14 @@ class LiveView:
 
     def show(self, result: Reconstruction) -> None:
         """Take a new reconstruction, from any thread."""
+        uids = result.source.get("raw_uids", ())
         with self._lock:
+            if self._uid and self._uid not in uids:
+                return
             self._results[result.method] = result
-            if result.psnr_claim is not None:
+            if result.psnr_claim is not None and self._scan is not None:
                 claim = tuple(result.quality[name] for name in ("psnr_db", "psnr_low_db", "psnr_high_db"))
-                for uid in result.source.get("raw_uids", ()):
-                    if uid in self._scans:
-                        self._scans[uid].quality.append((result.exposures, *claim))
+                self._scan.quality.append((result.exposures, *claim))
             self._file_is_old = self._window_is_old = True
             if time.monotonic() - self._drawn_at >= self._interval_s:
                 self._write_file()

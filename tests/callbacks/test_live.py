@@ -352,6 +352,8 @@ def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_wai
         quality={"psnr_db": 20.0, "psnr_low_db": 18.0, "psnr_high_db": 23.0},
     )  # fmt: skip
     view.show(image)
+    view.show(replace(image, source={"raw_uids": ["of the scan before"]}, method="ch-mwcnn"))
+    assert list(view._results) == ["tv"]
     assert drawn[0].startswith(f"scan 1 {uid[:8]} gold: 1 of 8 patterns")
     assert drawn[-1] == f"scan 1 {uid[:8]} gold: 8 of 8 patterns\nshutter open"
     draw_scan(figure := Figure(), {"tv": image}, view._scan)
