@@ -316,8 +316,10 @@ class EpicsShutter(EpicsDevice, Shutter):
         ShutterError
         """
         self._exposing = self._closed_itself = False  # whoever closes in this way stores no exposure
+        closing = self._start(self._close, self.timeout_s)
+        self._exposing = self._closed_itself = False  # again: an opening may have ended just before this turn began
         try:
-            self._start(self._close, self.timeout_s).wait(timeout=self.timeout_s + 2 * _MARGIN_S)
+            closing.wait(timeout=self.timeout_s + 2 * _MARGIN_S)
         except ShutterError:
             raise
         except Exception:  # the command itself hangs

@@ -52,6 +52,21 @@ def test_a_close_overtakes_an_opening(ca, line):
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
 
+def test_an_opening_that_ends_just_before_a_stop_is_no_closing_by_itself(ca, line, monkeypatch):
+    start = line.shutter._start
+
+    def end_opening_first(*arguments):
+        line.shutter._exposing = True  # as the thread of the opening does
+        return start(*arguments)
+
+    opened(line.shutter)
+    with monkeypatch.context() as patch:
+        patch.setattr(line.shutter, "_start", end_opening_first)
+        line.shutter.stop()
+    line.shutter.set("closed").wait(timeout=PATIENCE_S)
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+
+
 def test_a_stop_while_it_closes_after_an_exposure_is_no_closing_by_itself(ca, line, monkeypatch):
     opened(line.shutter)
     look = line.shutter._is_closed_now
