@@ -74,7 +74,7 @@ def open_stored(source: str | None, data: str | Path | None) -> StoredRuns:
         raise ConfigError(f"--data {data}: with a Tiled server runs are read from that: leave it out")
     stored = StoredRuns(address if protocol == "tiled" else data)
     if is_server(stored.location):
-        stored.catalog  # noqa: B018 opened here: what is wrong with it is an error now, and a warning later
+        stored.open()
     return stored
 
 

@@ -329,7 +329,7 @@ class _Scan:
 # ---------------------------------------------------------------- images with a verdict
 
 
-def _dated(measurement: Any, exposures: Exposures) -> Any:
+def _note_time(measurement: Any, exposures: Exposures) -> Any:
     """Note when the last exposure was that an image is made from (s since 1970)."""
     last = max((exposure.time for exposure in exposures.streams["primary"].values()), default=None)
     return replace(measurement, source={**measurement.source, "last_exposure_time": last})
@@ -350,7 +350,7 @@ class _CheckedImages(LiveReconstruction):
         super().__call__(name, document)
 
     def _measurement(self, exposures: Exposures) -> Measurement | SpeckleMeasurement:
-        return _dated(super()._measurement(exposures), exposures)
+        return _note_time(super()._measurement(exposures), exposures)
 
     def _make_image(self, measurement: Measurement | SpeckleMeasurement, options: dict[str, Any]) -> Reconstruction:
         assert isinstance(measurement, Measurement)
@@ -367,7 +367,7 @@ class _SpeckleImages(LiveSpeckleCorrelation):
     """Images behind speckle; they have no verdict."""
 
     def _measurement(self, exposures: Exposures) -> SpeckleMeasurement:
-        return _dated(super()._measurement(exposures), exposures)
+        return _note_time(super()._measurement(exposures), exposures)
 
 
 # ---------------------------------------------------------------- pvAccess

@@ -55,6 +55,10 @@ class StoredRuns:
                 self._catalog = open_catalog(self.location)
             return self._catalog
 
+    def open(self) -> None:
+        """Open the catalog now: what is wrong with it is an error now, and a warning later."""
+        _ = self.catalog
+
     def documents(self, uid: str) -> list[Document]:
         """Read what is stored of a run by now; nothing if it is not known, or cannot be read (a warning says so)."""
         journals = [self._read(path) for path in journal_files(journal_folder(self.folder)) if path.stem == uid]

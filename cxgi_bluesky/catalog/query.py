@@ -122,7 +122,7 @@ class _Reader:
     def _check_name(self, name: str) -> None:
         if name == EXIT_STATUS or not self._runs or any(_has(run, name) for run in self._runs):
             return
-        known = {EXIT_STATUS}.union(*(set(_dotted(run.start)) for run in self._runs))
+        known = {EXIT_STATUS}.union(*(set(_list_names(run.start)) for run in self._runs))
         near = difflib.get_close_matches(name, known, n=3) or sorted(
             one for one in known if name.rpartition(".")[2] == one.rpartition(".")[2]
         )
@@ -163,11 +163,11 @@ def _look_up(run: IndexedRun, name: str) -> Any:
     return _walk(run.start, name)[1]
 
 
-def _dotted(block: Mapping[str, Any], before: str = "") -> Iterator[str]:
+def _list_names(block: Mapping[str, Any], before: str = "") -> Iterator[str]:
     for key, value in block.items():
         yield before + key
         if isinstance(value, Mapping):
-            yield from _dotted(value, f"{before}{key}.")
+            yield from _list_names(value, f"{before}{key}.")
 
 
 # ---------------------------------------------------------------- constants
@@ -235,7 +235,7 @@ def _equal(left: Any, right: Any) -> bool:
     return bool(left == right) if _kind(left) == _kind(right) else False
 
 
-def _contained(left: Any, right: Any) -> bool:
+def _is_in(left: Any, right: Any) -> bool:
     if isinstance(right, str):
         return isinstance(left, str) and left in right
     return isinstance(right, list | tuple) and any(_equal(left, one) for one in right)
@@ -248,6 +248,6 @@ _OPERATORS: dict[type[ast.cmpop], tuple[Callable[[Any, Any], bool], Callable[[An
     ast.LtE: (lambda left, right: _can_order(left, right) and left <= right, _can_order),
     ast.Gt: (lambda left, right: _can_order(left, right) and left > right, _can_order),
     ast.GtE: (lambda left, right: _can_order(left, right) and left >= right, _can_order),
-    ast.In: (_contained, _can_contain),
-    ast.NotIn: (lambda left, right: not _contained(left, right), _can_contain),
+    ast.In: (_is_in, _can_contain),
+    ast.NotIn: (lambda left, right: not _is_in(left, right), _can_contain),
 }

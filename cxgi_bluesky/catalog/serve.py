@@ -78,7 +78,7 @@ def serving_key(folder: Path) -> tuple[str, Path | None]:
     """
     key = os.environ.get(SERVE_KEY_VARIABLE)
     if key is not None:
-        return _checked(key, SERVE_KEY_VARIABLE), None
+        return _check_key(key, SERVE_KEY_VARIABLE), None
     path = folder / KEY_FILE
     try:
         try:
@@ -90,7 +90,7 @@ def serving_key(folder: Path) -> tuple[str, Path | None]:
                     raise StorageError(
                         f"{path} can be read by others: delete it, and cxgi serve makes a new key"
                     ) from None
-                return _checked(file.read(4096).strip(), str(path)), path
+                return _check_key(file.read(4096).strip(), str(path)), path
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(f"{secrets.token_hex(32)}\n")
     except OSError as error:
@@ -100,7 +100,7 @@ def serving_key(folder: Path) -> tuple[str, Path | None]:
     return serving_key(folder)
 
 
-def _checked(key: str, where: str) -> str:
+def _check_key(key: str, where: str) -> str:
     if len(key) < MIN_KEY or not (key.isascii() and key.isalnum()):
         raise ConfigError(
             f"the key in {where} has {len(key)} characters: it must have {MIN_KEY} or more, letters and digits alone "

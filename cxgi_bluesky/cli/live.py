@@ -67,7 +67,7 @@ def live(options: argparse.Namespace, echo: Echo) -> Payload:
     with echo.working("opening the catalog to follow"):
         stored = open_stored(options.source, options.data)
         if options.data is not None:
-            stored.catalog  # noqa: B018 opened here: what is wrong with it is an error now, and a warning later
+            stored.open()
         viewer = _Viewer(_make_folder(options.out), stored, bar=not echo.quiet)
     source = SourceThread(open_source(options.source, viewer.runs, stored))
     echo.note(f"Following {options.source}: images in {viewer.out / 'live.png'}, Ctrl-C ends it")

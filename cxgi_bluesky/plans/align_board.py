@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -26,7 +25,7 @@ from ..analysis.board_alignment.fit import (
 )
 from ..analysis.board_alignment.run import ALONG_X, ALONG_Y, PURPOSE, SEARCH, reading
 from ..analysis.board_alignment.search import landmarks_of, match, orientations, search_grid_um
-from ..devices.object_stage import IN, OUT
+from ..devices.object_stage import OUT
 from ..devices.positions import PositionError
 from ..devices.protocols import AlignableStage, BeamShutter, BucketDetector, ObjectMover
 from ..devices.stage import LANDMARK, VISIT, MarkedStage
@@ -384,13 +383,11 @@ def align_board(
         board={**board_metadata(mask_board), "d_r": mask_board.d_r},
         alignment={"board": abbreviate_tiles(mask_board.to_dict())},
     )
-    put_back = partial(move_object, object_stage, IN)
     return (
         yield from safe_run(
             devices,
             shutter,
             exposures,
-            put_back=put_back,
             figures=exposing.figures,
             metadata=metadata,
             md=md,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -22,7 +21,7 @@ from ..measurement.validation import ValidationDraws
 from ..reconstruction.registry import default_live_method
 from .exposure import Exposing, ExposureLimits, TileExposures
 from .metadata import mask_board_on, start_metadata
-from .stubs import Plan, logger, move, move_object, read_darks, safe_run, with_object
+from .stubs import Plan, logger, move, read_darks, safe_run, with_object
 
 NO_TILE = -1
 
@@ -151,12 +150,10 @@ class ImageRun:
             links=self.links,
             draws=self.draws,
         )
-        put_back = partial(move_object, self.object_stage, IN)
         run = safe_run(
             devices,
             self.shutter,
             exposures,
-            put_back=put_back,
             figures=exposing.figures,
             metadata=metadata,
             md=md,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator
 
 from ..devices.exposure_counter import ExposureFigures
-from ..devices.object_stage import IN, OUT
+from ..devices.object_stage import OUT
 from ..devices.protocols import BeamShutter, BucketDetector, ObjectMover, TileStage
 from ..errors import ConfigError, ScanError
 from ..masks.board import MaskBoard
@@ -128,13 +127,11 @@ def reference_scan(
         pattern_set=patterns,
         points=len(tiles),
     )
-    put_back = partial(move_object, object_stage, IN)
     return (
         yield from safe_run(
             devices,
             shutter,
             exposures,
-            put_back=put_back,
             figures=exposing.figures,
             metadata=metadata,
             md=md,
@@ -201,9 +198,7 @@ def dark_scan(
     arguments = {"exposure_s": exposure_s, "exposures": exposures}
     metadata = start_metadata("dark_scan", "dark", devices, arguments, diode=diode)
     figures = ExposureFigures(shutter)
-    return (
-        yield from safe_run(devices, shutter, readings, put_back=bps.null, figures=figures, metadata=metadata, md=md)
-    )
+    return (yield from safe_run(devices, shutter, readings, figures=figures, metadata=metadata, md=md))
 
 
 @for_queues
@@ -278,13 +273,11 @@ def metal_scan(
         "max_open_s": max_open_s,
     }
     metadata = start_metadata("metal_scan", "metal", devices, arguments, diode=diode, stage=stage, board=mask_board)
-    put_back = partial(move_object, object_stage, IN)
     return (
         yield from safe_run(
             devices,
             shutter,
             in_turn,
-            put_back=put_back,
             figures=exposing.figures,
             metadata=metadata,
             md=md,

@@ -10,6 +10,7 @@ import itertools
 import logging
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import bluesky.plan_stubs as bps
@@ -18,6 +19,7 @@ from bluesky import Msg
 from bluesky.utils import FailedStatus, IllegalMessageSequence, RunEngineControlException
 
 from ..devices.exposure_counter import ExposureFigures
+from ..devices.object_stage import IN
 from ..devices.protocols import BeamShutter, BucketDetector, ObjectMover, TileStage
 from ..devices.shutter import CLOSED
 from .metadata import with_user_metadata
@@ -44,11 +46,11 @@ def safe_run(
     shutter: BeamShutter,
     exposures: Callable[[], Plan],
     *,
-    put_back: Callable[[], Plan],
     figures: ExposureFigures,
     metadata: dict[str, Any],
     md: dict[str, Any] | None,
     object_stage: ObjectMover | None = None,
+    put_back: Callable[[], Plan] | None = None,
 ) -> Plan:
     """One run of `exposures`; however it ends, the shutter is closed, and then what was moved is put back.
 
@@ -62,8 +64,6 @@ def safe_run(
     shutter : BeamShutter
     exposures : callable
         Gives the plan of what the run does; what that returns, text or None, is why it has ended early.
-    put_back : callable
-        Gives the plan that puts back what was moved.
     figures : ExposureFigures
         Of the run.
     metadata : dict
@@ -72,6 +72,8 @@ def safe_run(
         Metadata of the user.
     object_stage : ObjectMover, optional
         No event reads it: its settings stand with the figures.
+    put_back : callable, optional
+        Gives the plan that puts back what was moved (default: the object into the beam).
 
     Returns
     -------
@@ -85,6 +87,7 @@ def safe_run(
     """
     whole = with_user_metadata(metadata, md)
     figures.unread = with_object(object_stage)
+    object_back = partial(move_object, object_stage, IN)
 
     @bpp.stage_decorator(devices)
     def run() -> Plan:
@@ -96,7 +99,7 @@ def safe_run(
         cut_short = None
         try:
             cut_short = yield from bpp.finalize_wrapper(
-                closing_finally(shutter, exposures, put_back), store([figures], FIGURES)
+                closing_finally(shutter, exposures, put_back or object_back), store([figures], FIGURES)
             )
         except BudgetSpentError as spent:
             cut_short = str(spent)

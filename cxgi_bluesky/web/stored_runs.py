@@ -135,7 +135,7 @@ class RunPages:
             return
         try:
             with self._catalog_lock:
-                self._stored.catalog  # noqa: B018
+                self._stored.open()
         except CxgiError as error:
             logger.warning("%s", error)
 
