@@ -91,7 +91,7 @@ def test_every_image_of_a_scan_comes_with_its_size_and_time_whatever_other_clien
             hung.signal(signal.SIGSTOP)
         scan.go_on()
     uid = uid_of(scan)
-    eventually(lambda: STATES[int(context.get("CXGI:State"))], "done")
+    eventually(lambda: STATES[int(context.get("CXGI:State", timeout=PATIENCE_S))], "done")
     eventually(lambda: exposed(came), EXPOSURES)
     run = find_run(open_catalog(place.data), uid)
     times = {k: e.time for k, e in read_exposures(run).streams["primary"].items()}
@@ -122,10 +122,10 @@ def test_who_starts_late_serves_the_last_scan_and_one_that_is_cut_off_says_so(pl
     second = start_scan(place, "40")
     second.go_on()
     second.wait_for("40")
-    eventually(lambda: int(context.get("CXGI:ExposuresDone")), lambda done: done != EXPOSURES)
+    eventually(lambda: int(context.get("CXGI:ExposuresDone", timeout=PATIENCE_S)), lambda done: done != EXPOSURES)
     second.signal(signal.SIGKILL)
-    eventually(lambda: STATES[int(context.get("CXGI:State"))], "cut off")
-    assert context.get("CXGI:State").severity == 2
+    eventually(lambda: STATES[int(context.get("CXGI:State", timeout=PATIENCE_S))], "cut off")
+    assert context.get("CXGI:State", timeout=PATIENCE_S).severity == 2
     recovered = place.start("recover", "-m", "cxgi_bluesky.cli", "recover", "--data", str(place.data))
     assert recovered.finished() == 0, recovered.errors
-    eventually(lambda: STATES[int(context.get("CXGI:State"))], "ended early")
+    eventually(lambda: STATES[int(context.get("CXGI:State", timeout=PATIENCE_S))], "ended early")

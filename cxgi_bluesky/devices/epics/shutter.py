@@ -175,9 +175,21 @@ class OvertakenError(ShutterError):
 
 @dataclass(eq=False)
 class _Turn:
-    """A command: an older one gives up, which is no error where the plan was ended or paused (`forgotten`)."""
+    """A command, with what is known of the exposure that it began, if it is an opening.
+
+    Attributes
+    ----------
+    forgotten : bool
+        The plan was ended or paused: that a newer command overtook this one is no error.
+    exposing : bool
+        It opened, and no newer command had come by then.
+    closed_itself : bool
+        The shutter was seen closed after that.
+    """
 
     forgotten: bool = False
+    exposing: bool = False
+    closed_itself: bool = False
 
 
 _MARGIN_S = 0.5
@@ -223,10 +235,11 @@ class EpicsShutter(EpicsDevice, Shutter):
         self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 3 * self.timeouts.read_s
         self.alarm: str | None = None
         self._turn = _Turn()  # of the latest command
+        self._taking_turn = threading.Lock()
         self._sending = threading.Lock()
         self._changed = threading.Event()
         self._count = OpenCount()
-        self._exposing = self._closed_itself = self._barrier_seen_open = False
+        self._barrier_seen_open = False
         super().__init__(prefix, **kwargs)
         self.command = self.optional("command", pvs.command)
         self.open_pulse = self.optional("open_pulse", pvs.open_pulse)
@@ -292,21 +305,27 @@ class EpicsShutter(EpicsDevice, Shutter):
         """Count, once the labels of the readback are known."""
         if not is_comparable(self.readback, value, self.pvs.closed_value):
             return
-        if self._count.note(self._means_open(value), timestamp) and self._exposing:
-            self._closed_itself = True
+        turn = self._turn
+        if self._count.note(self._means_open(value), timestamp) and turn.exposing:
+            turn.closed_itself = True
 
     # ------------------------------------------------------------ commands
 
     def _command(self, opened: bool) -> StatusBase:
         if opened:
             self._refuse_with_alarm()
-            return self._start(self._open_unless_stopped, self.times.opening_s + self.timeout_s + self.times.settle_s)
-        self._turn.forgotten = True  # a plan waits until it is open, unless it was ended
-        return self._start(self._close_after_exposure, self.timeout_s)
+            turn, _ = self._take_turn()
+            opening_s = self.times.opening_s + self.timeout_s + self.times.settle_s
+            return in_background(self, lambda: self._open_unless_stopped(turn), opening_s + _MARGIN_S)
+        turn, opening = self._take_turn()
+        opening.forgotten = True  # a plan waits until it is open, unless it was ended
+        return in_background(self, lambda: self._close_after_exposure(turn, opening), self.timeout_s + _MARGIN_S)
 
-    def _start(self, action: Any, timeout_s: float) -> StatusBase:
-        self._turn = turn = _Turn()
-        return in_background(self, lambda: action(turn), timeout_s + _MARGIN_S)
+    def _take_turn(self) -> tuple[_Turn, _Turn]:
+        """The turn of a new command, and that of the one before it, which it overtakes."""
+        with self._taking_turn:
+            before, self._turn = self._turn, _Turn()
+            return self._turn, before
 
     def close(self) -> None:
         """Close, and return only when the readback is closed; else as `set`.
@@ -315,9 +334,8 @@ class EpicsShutter(EpicsDevice, Shutter):
         ------
         ShutterError
         """
-        self._exposing = self._closed_itself = False  # whoever closes in this way stores no exposure
-        closing = self._start(self._close, self.timeout_s)
-        self._exposing = self._closed_itself = False  # again: an opening may have ended just before this turn began
+        self._take_turn()  # whoever closes in this way stores no exposure
+        closing = in_background(self, self._close, self.timeout_s + _MARGIN_S)
         try:
             closing.wait(timeout=self.timeout_s + 2 * _MARGIN_S)
         except ShutterError:
@@ -382,23 +400,20 @@ class EpicsShutter(EpicsDevice, Shutter):
             self._send(True)
         reached = self._wait_until(self.pvs.opened_value, self.times.opening_s, turn)
         if not reached:
-            self._close(turn)
+            self._close()
             raise ShutterError(
                 f"{self.name} did not open within {self.times.opening_s:g} s ({self._reading()}); it was closed again: "
                 "check the shutter"
             )
         time.sleep(self.times.settle_s)
-        self._closed_itself, self._exposing = False, turn is self._turn
+        turn.exposing = turn is self._turn
 
-    def _close_after_exposure(self, turn: _Turn) -> None:
+    def _close_after_exposure(self, turn: _Turn, opening: _Turn) -> None:
         """Close; an error if it had closed by itself before."""
-        exposing, self._exposing = self._exposing, False
-        if exposing and not self._closed_itself:
-            self._closed_itself = self._is_closed_now()  # its monitor may still be on its way
-        self._close(turn)
-        by_itself = self._closed_itself and turn is self._turn  # not by a stop that came meanwhile, as of an abort
-        self._closed_itself = False
-        if by_itself:
+        # its monitor may still be on its way
+        closed_itself = opening.exposing and (opening.closed_itself or self._is_closed_now())
+        self._close()
+        if closed_itself and turn is self._turn:  # not by a stop that came meanwhile, as of an abort
             raise ShutterError(
                 f"{self.name} closed by itself during the exposure, which is not stored: see its permit"
                 f"{' (' + self.permit.pvname + ')' if self.permit is not None else ''} and the IOC's open-time limit"
@@ -411,7 +426,7 @@ class EpicsShutter(EpicsDevice, Shutter):
         except Exception:
             return False
 
-    def _close(self, turn: _Turn) -> None:
+    def _close(self) -> None:
         try:
             if self.alarm is not None and not self._connected:
                 raise ConnectionError(f"{self.readback.pvname} is not connected")

@@ -52,17 +52,32 @@ def test_a_close_overtakes_an_opening(ca, line):
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
 
-def test_an_opening_that_ends_just_before_a_stop_is_no_closing_by_itself(ca, line, monkeypatch):
-    start = line.shutter._start
-
-    def end_opening_first(*arguments):
-        line.shutter._exposing = True  # as the thread of the opening does
-        return start(*arguments)
-
+def test_an_opening_that_ends_just_before_a_stop_is_no_closing_by_itself(ca, line):
     opened(line.shutter)
-    with monkeypatch.context() as patch:
-        patch.setattr(line.shutter, "_start", end_opening_first)
+    opening = line.shutter._turn
+    line.shutter.stop()
+    opening.exposing = True  # as the thread of the opening does, a moment late
+    line.shutter.set("closed").wait(timeout=PATIENCE_S)
+    assert ca.get("SHUTTER:STATUS") == "Closed"
+
+
+def test_a_stop_and_a_close_beside_a_slow_close_are_no_closing_by_itself(ca, line, monkeypatch):
+    """As when a plan is aborted while its shutter closes: the engine stops it, and the plan's end closes it."""
+    opened(line.shutter)
+    look, close = line.shutter._is_closed_now, line.shutter._close
+
+    def stop_meanwhile():
+        monkeypatch.undo()
         line.shutter.stop()
+        monkeypatch.setattr(line.shutter, "_close", close_meanwhile)
+        return look()
+
+    def close_meanwhile(*arguments):
+        monkeypatch.undo()
+        line.shutter.set("closed").wait(timeout=PATIENCE_S)
+        close(*arguments)
+
+    monkeypatch.setattr(line.shutter, "_is_closed_now", stop_meanwhile)
     line.shutter.set("closed").wait(timeout=PATIENCE_S)
     assert ca.get("SHUTTER:STATUS") == "Closed"
 
