@@ -28,9 +28,10 @@ COMPILE := $(BIN)/python -c 'from cxgi_bluesky.reconstruction.solvers import ker
 test: $(STAMP)
 	$(COMPILE) & $(PYTEST) 3 -m "not long"
 
-# Kills, soaks, and further cases of what `make test` has one of; only files that have some are collected.
+# Kills, soaks, and further cases of what `make test` has one of: they wait for other processes half of their time. Only
+# files that have some are collected.
 test-long: $(STAMP)
-	$(PYTEST) 4 -m long $$(grep -rlE "mark\.long|long_case\(" --include="test_*.py" tests)
+	$(PYTEST) 7 -m long $$(grep -rlE "mark\.long|long_case\(" --include="test_*.py" tests)
 
 # In one environment with what facilities have beside it, of the versions that pip chooses; blueapi in one of its own.
 BESIDE := .venv-beside

@@ -21,7 +21,7 @@ IRREGULAR = {
 }  # fmt: skip
 NO_PARTICIPLES = {"need", "feed", "speed", "seed", "embed", "bed", "exceed", "proceed", "shed", "led", "red"}
 OURS = (
-    r"\w*_?words(_\w+)?|told\w*|tells?|says?(_\w+)?|Note|Say|judged?s?(_\w+)?|\w*picture\w*|\w*plate\w*|place|\w*twin\w*"
+    r"\w*_?words(_\w+)?|told\w*|tells?|says?(_\w+)?|Note|Say|judged?s?(_\w+)?|\w*picture\w*|(?!\w*template)\w*plate\w*|place|\w*twin\w*"
     r"|(FEWEST|LEAST|MOST|LARGEST|SMALLEST|LONGEST)_\w+|doubt_\w+|\w+_doubted|lies_as|fresh|put_noting|word_of|can_tell"
 )
 DOORS = (
