@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+import threading
 from collections import UserDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 from bluesky import Msg, RunEngine
 from bluesky.preprocessors import plan_mutator
 from bluesky.suspenders import SuspendBoolHigh, SuspendBoolLow, SuspendFloor
-from bluesky.utils import MsgGenerator, RequestStop
+from bluesky.utils import DefaultDuringTask, MsgGenerator, RequestStop
 
 from .._files.atomic_write import whole_file
 from .._files.file_lock import hold_lock
@@ -25,6 +26,7 @@ from ..measurement.plain_values import plain_or_text, require_plain
 
 NOT_KEPT = ("versions",)  # bluesky and this package stamp them anew
 SCAN_ID = "scan_id"
+STEP_S = 0.1
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
 
 
@@ -42,7 +44,7 @@ def make_run_engine(writer: CatalogWriter) -> RunEngine:
     if SCAN_ID not in metadata:
         is_new = not (writer.reads_back or (writer.folder / "catalog.db").exists())
         metadata[SCAN_ID] = 0 if is_new else last_scan_id(writer.catalog)
-    engine = RunEngine(metadata, scan_id_source=metadata.next_scan_id)
+    engine = RunEngine(metadata, scan_id_source=metadata.next_scan_id, during_task=WaitInSteps())
     versions = engine.md["versions"]
     for package in STAMPED_PACKAGES:
         try:
@@ -51,6 +53,34 @@ def make_run_engine(writer: CatalogWriter) -> RunEngine:
             versions[package] = "unknown"
     store_runs(engine, writer)
     return engine
+
+
+class WaitInSteps(DefaultDuringTask):
+    """What the main thread does during a plan: it waits, but looks up now and then, so that no signal waits with it.
+
+    The system may give a signal to any thread. Python acts on it when the main thread runs: one that waits for the plan
+    without an end would heed Ctrl-C, or an order to end, only after the plan (seen on a busy machine).
+    """
+
+    def block(self, blocking_event: threading.Event) -> None:
+        """Wait until the plan has ended.
+
+        Parameters
+        ----------
+        blocking_event : threading.Event
+        """
+        super().block(_Steps(blocking_event))
+
+
+class _Steps:
+    """An event that is waited for in steps."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def wait(self) -> None:
+        while not self._event.wait(STEP_S):
+            pass
 
 
 def store_runs(engine: RunEngine, writer: CatalogWriter) -> None:

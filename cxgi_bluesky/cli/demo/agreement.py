@@ -18,6 +18,7 @@ from ...plans import mask_scan
 from ...reconstruction.api import reconstruct
 from ...reconstruction.registry import METHODS
 from ...reconstruction.result import Reconstruction
+from ...session.run_engine import WaitInSteps
 from .._echo import Echo
 from .run import DemoScan
 
@@ -123,7 +124,7 @@ def _without_monitor(documents: Any) -> Any:
 
 def _run_simulated(board: MaskBoard, object_name: str, seed: int, scanned: DemoScan, incident: bool) -> Exposures:
     line = simulated_beamline(board, object_name, seed=seed)
-    measured, engine = Exposures(), RunEngine({})
+    measured, engine = Exposures(), RunEngine({}, during_task=WaitInSteps())
     engine.subscribe(measured)
     devices = (line.stage, line.shutter, line.diode)
     stage = line.object_stage if incident else None
