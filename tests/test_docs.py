@@ -218,6 +218,30 @@ def test_every_command_in_a_page_is_one_of_the_program():
     assert wrong == []
 
 
+def read_rows(page: str) -> list[list[str]]:
+    lines = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()
+    return [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def test_numbers_of_the_explanation_are_those_of_the_reference():
+    columns = (("30 dB", "inverse"), ("30 dB", "tv"), ("30 dB", "ch-mwcnn"), ("20 dB", "ch-mwcnn"))
+    rows = {(row[0], row[1], row[2]): row for row in read_rows("reference/pattern-selection.md") if len(row) == 11}
+    shown = [
+        row
+        for row in read_rows("explanation/choosing-patterns.md")
+        if len(row) == 7 and ("30 dB", row[0], "tv") in rows
+    ]
+    assert len(shown) == 5
+    for order, *numbers in shown:
+        known = [rows[noise, order, method][5].split(" / ")[0] for noise, method in columns]
+        of_tiles = rows["30 dB", order, "tv"][9:]
+        assert numbers == [*known, of_tiles[0], of_tiles[1].split(" / ")[0]], order
+    gold = {(row[2], row[0]): row for row in read_rows("reproduction.md") if len(row) == 11 and row[1] == "CH-MWCNN"}
+    named = ("none", "reference scan", "measured masks")
+    for name, row in zip(named, read_rows("explanation/limits.md")[2:5], strict=True):
+        assert row[1:] == [f"{gold[name, s][5]} dB, {gold[name, s][7]}" for s in ("1", "3", "10")], name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

@@ -61,7 +61,7 @@ def find_entries() -> Iterator[tuple[str, Any]]:
                 word.strip() for found in re.findall(r":exclude-members: (.*)", options) for word in found.split(",")
             }
             for member in set(getattr(module, "__all__", vars(module))) - left_out:
-                value = getattr(module, member)
+                value = None if member.startswith("_") else getattr(module, member)
                 if callable(value) and (hasattr(module, "__all__") or getattr(value, "__module__", "") == name):
                     yield f"{name}.{member}", value
 

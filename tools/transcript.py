@@ -31,11 +31,16 @@ DRAWING = (
 TITLE = """# At the terminal: from the demo to an image of your own
 
 A session of a new user, typed at a terminal in a checkout and recorded (`python -m tools.transcript` types it again).
-Lines that begin with `$`, or `In [1]:` in IPython, are what was typed. A simulated beamline is behind it all.
+Lines that begin with `$`, or `In [1]:` in IPython, are what was typed; of a long table most rows
+are left out. A simulated beamline is behind it all.
 """
 
 STEPS: tuple[tuple[str, Sequence[str]], ...] = (
-    ("## The demo\n\nIt scans, stores, reconstructs with every method, and compares with the truth.", ["make demo"]),
+    (
+        "## The demo\n\nIt scans, stores, reconstructs with every method, and compares with the truth. "
+        "In a new checkout `make` first sets up `.venv`, which takes some minutes.",
+        ["make demo"],
+    ),
     (
         "The images are in `demo-output`; `overview.png` shows all. The scan and its images are in the catalog:",
         ["source .venv/bin/activate", "cxgi runs"],
