@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 FOLDERS = ("tutorials", "how-to", "explanation", "reference")  # whose examples a user copies
-DIRECTIVE = re.compile(r"^\.\. (auto|py:)(\w+):: ([\w.]+).*\n((?:   :.*\n)*)", flags=re.MULTILINE)
+DIRECTIVE = re.compile(r"^\.\. (?:auto|py:)(?!currentmodule)(\w+):: ([\w.]+).*\n((?:   :.*\n)*)", flags=re.MULTILINE)
 IMPORT = re.compile(r"^ *from (cxgi_bluesky[\w.]*) import (.*)$", flags=re.MULTILINE)
 
 
@@ -51,7 +51,7 @@ def find_imports() -> Iterator[tuple[str, str]]:
 def find_entries() -> Iterator[tuple[str, Any]]:
     """Full name and object of each entry; of a module also its functions and classes, by its `__all__` if there is."""
     for page in (REFERENCE / "api").glob("*.md"):
-        for _, kind, name, options in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
+        for kind, name, options in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
             if kind != "module":
                 yield name, locate(name)
                 continue
