@@ -6,6 +6,8 @@ import re
 from importlib.metadata import version as version_of
 from typing import Any
 
+from sphinx.util.nodes import make_refnode
+
 project = "cxgi_bluesky"
 author = "the cxgi_bluesky authors"
 copyright = author
@@ -40,6 +42,23 @@ def link_repository(app: Any, docname: str, source: list[str]) -> None:
     source[0] = OUTSIDE.sub(rf"]({REPOSITORY}/\1)", source[0])
 
 
+def link_elsewhere(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """Let a name in single backticks link to its entry in another module, by the last parts of its full name."""
+    target, python = str(node.get("reftarget")), env.get_domain("py")
+    is_plain_word = target.islower() and "." not in target and "_" not in target  # an argument rather than a function
+    if node.get("reftype") != "obj" or is_plain_word:
+        return None
+    kinds = {"class", "exception", "function", "data"}
+    if "." in target:
+        kinds |= {"attribute", "method", "module", "property"}
+    found = [name for name, entry in python.objects.items() if name.endswith(f".{target}") and entry.objtype in kinds]
+    if not found:
+        return None
+    entry = python.objects[min(found, key=lambda name: (name.count("."), name))]
+    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, target)
+
+
 def setup(app: Any) -> None:
     """Register the above."""
     app.connect("source-read", link_repository)
+    app.connect("missing-reference", link_elsewhere)

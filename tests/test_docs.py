@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from cxgi_bluesky import Measurement, hadamard_scan, reconstruct, session
-from cxgi_bluesky.cli.program import main
+from cxgi_bluesky.cli.program import build_parser, main
 from cxgi_bluesky.devices.simulated.beamline import SimulatedKnife
 from cxgi_bluesky.devices.simulated.ccd import SimulatedAreaDetector
+from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import pattern
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import SHIPPED_WEIGHTS
@@ -133,9 +134,11 @@ EXAMPLES = [
     ("README.md", {"0.1875": "0.02"}, nothing),
     long_case("docs/tutorials/first-session.md", {"0.0625": "0.02"}, nothing),
     long_case("docs/tutorials/measure-only-what-is-needed.md", {"768": "180", "0.1875": "0.03"}, nothing),
+    ("docs/explanation/choosing-patterns.md", {}, dict),
     ("docs/explanation/light-path.md", {}, nothing),
     long_case("docs/how-to/choose-while-measuring.md", {"768": "120", "0.1875": "0.1"}, start),
     ("docs/how-to/align-a-board.md", {}, start),
+    ("docs/how-to/make-a-board.md", {"0.125": "0.02"}, nothing),
     long_case(
         "docs/how-to/correct-for-the-masks.md", {"0.05": "0.01", "RUN": "{image}", "UID": "{reference}"}, nothing
     ),
@@ -165,6 +168,7 @@ EXAMPLES = [
     long_case("docs/how-to/source-size-and-resolution.md", {}, knife_and_image),
     ("docs/how-to/train-the-network.md", {}, trained_weights),
     ("docs/how-to/use-a-camera-as-bucket.md", {}, camera_devices),
+    ("docs/how-to/write-a-beamline-file.md", {}, dict),
     ("docs/how-to/use-your-own-devices.md", {}, own_devices),
     long_case(
         "docs/how-to/use-the-catalog.md",
@@ -191,10 +195,51 @@ def test_examples_run(name, replacements, begin, tmp_path, monkeypatch):
 def test_every_example_is_run_or_says_why_not(folder):
     for page in (ROOT / folder).glob("*.md"):
         text = page.read_text(encoding="utf-8")
-        fences = re.findall(r"^```(.*)\n.*?^```$", text, flags=re.DOTALL | re.MULTILINE)
+        fences = re.findall(r"^```([^\n]*)\n.*?^```$", text, flags=re.DOTALL | re.MULTILINE)
         assert all(fences), f"{page.name}: name the language of each block (text for none)"
         name = page.relative_to(ROOT).as_posix()
         assert name in RUN or all(reason for reason, *_ in BLOCK.findall(text)), f"{name}: add it to EXAMPLES"
+
+
+def test_every_command_in_a_page_is_one_of_the_program():
+    parser, wrong = build_parser(), []
+    for page in PAGES:
+        for _, block in re.findall(
+            r"^```(sh|console|text)\n(.*?)^```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+        ):
+            for line in re.findall(r"^(?:\$ )?cxgi (.+)$", block.replace("\\\n", " "), flags=re.MULTILINE):
+                words = shlex.split(line, comments=True)
+                words = words[: next((place for place, word in enumerate(words) if word in {">", "|", "&"}), None)]
+                try:
+                    parser.parse_args(words)
+                except (SystemExit, CxgiError) as error:
+                    if getattr(error, "code", 2):  # 0: it has printed help or an example
+                        wrong.append(f"{page.name}: cxgi {line}")
+    assert wrong == []
+
+
+def read_rows(page: str) -> list[list[str]]:
+    lines = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()
+    return [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def test_numbers_of_the_explanation_are_those_of_the_reference():
+    columns = (("30 dB", "inverse"), ("30 dB", "tv"), ("30 dB", "ch-mwcnn"), ("20 dB", "ch-mwcnn"))
+    rows = {(row[0], row[1], row[2]): row for row in read_rows("reference/pattern-selection.md") if len(row) == 11}
+    shown = [
+        row
+        for row in read_rows("explanation/choosing-patterns.md")
+        if len(row) == 7 and ("30 dB", row[0], "tv") in rows
+    ]
+    assert len(shown) == 5
+    for order, *numbers in shown:
+        known = [rows[noise, order, method][5].split(" / ")[0] for noise, method in columns]
+        of_tiles = rows["30 dB", order, "tv"][9:]
+        assert numbers == [*known, of_tiles[0], of_tiles[1].split(" / ")[0]], order
+    gold = {(row[2], row[0]): row for row in read_rows("reproduction.md") if len(row) == 11 and row[1] == "CH-MWCNN"}
+    named = ("none", "reference scan", "measured masks")
+    for name, row in zip(named, read_rows("explanation/limits.md")[2:5], strict=True):
+        assert row[1:] == [f"{gold[name, s][5]} dB, {gold[name, s][7]}" for s in ("1", "3", "10")], name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -47,7 +47,7 @@ class Gap:
     depth, depth_sigma : float
         How far the extreme stands out of the nearer shoulder.
     visibility : float
-        |gap - shoulder| / (gap + shoulder) with the nearer shoulder; NaN unless both are positive. It
+        ``|gap - shoulder| / (gap + shoulder)`` with the nearer shoulder; NaN unless both are positive. It
         depends on where the image's zero is.
     area : float
         Integral of the profile over its shoulders (unit of the image times px, signed). Blur does not change it.

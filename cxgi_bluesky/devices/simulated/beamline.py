@@ -236,7 +236,7 @@ def simulated_beamline(
     time_scale : float
         Real seconds per simulated second of exposure; 0 = as fast as it can.
     object_parameters : mapping, optional
-        Parameters of the object (`simulation.objects.render_object`), such as material and spectrum of an image that
+        Parameters of the object (`render_object`), such as material and spectrum of an image that
         is a thickness.
     etched : bool
         Whether the board has the errors of its etching, or masks as designed.

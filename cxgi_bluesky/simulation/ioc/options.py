@@ -18,7 +18,7 @@ class IocOptions:
     board : str
         Name or file of the board on the stage.
     object_name : str
-        Object in the beam, as in `simulation.objects.render_object`.
+        Object in the beam, as in `render_object`.
     prefix : str
         Of all PVs.
     host : str
