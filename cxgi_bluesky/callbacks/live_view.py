@@ -17,6 +17,7 @@ from ..measurement.documents import EventRows, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..reconstruction.drawing import PANEL_INCHES, draw_reconstruction
 from ..reconstruction.result import Reconstruction
+from .time_left import TimeLeft, format_duration
 
 logger = logging.getLogger(__name__)
 
@@ -47,18 +48,12 @@ class ScanRecord:
     ----------
     title : str
         Number, uid and sample.
-    total : int
-        Patterns that it is to expose.
-    exposure_s : float or None
-        Exposure time (s).
+    time : TimeLeft
+        How far it is.
     unit : str
         Of the buckets.
     buckets : list of float
         Of each exposure of a pattern.
-    done : set of int
-        Patterns that were exposed.
-    began, newest : float
-        Time of the first and the newest exposure (s since 1970).
     quality : list of (int, float, float, float)
         Exposures of an image, its PSNR without a truth, and the bounds of that (dB).
     end : str or None
@@ -66,34 +61,21 @@ class ScanRecord:
     """
 
     title: str
-    total: int
-    exposure_s: float | None
+    time: TimeLeft
     unit: str = ""
     buckets: list[float] = field(default_factory=list)
-    done: set[int] = field(default_factory=set)
-    began: float = 0.0
-    newest: float = 0.0
     quality: list[tuple[int, float, float, float]] = field(default_factory=list)
     end: str | None = None
 
     def describe(self) -> str:
-        """Say how far the scan is, and the time and exposure that are left; moves count as they have taken so far."""
-        done = len(self.done)
-        text = f"{self.title}: {done} of {self.total} patterns"
+        """Say how far the scan is, and the time and exposure that are left."""
+        text = f"{self.title}: {self.time.done} of {self.time.total} patterns"
         if self.end is not None:
             return f"{text}, {self.end}"
-        left = self.total - done
-        if done > 1 and left > 0:
-            text += f", {_duration((self.newest - self.began) / (done - 1) * left)} left"
-            if self.exposure_s is not None:
-                text += f", {_duration(left * self.exposure_s)} of it exposure"
+        left, exposure = self.time.seconds(), self.time.open_seconds()
+        if left and exposure is not None:
+            text += f", {format_duration(left)} left, {format_duration(exposure)} of it exposure"
         return text
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def draw_scan(figure: Any, results: Mapping[str, Reconstruction], scan: ScanRecord | None, note: str = "") -> None:
@@ -132,7 +114,7 @@ def draw_scan(figure: Any, results: Mapping[str, Reconstruction], scan: ScanReco
             columns[1].plot(exposures, psnr, ".-", color="0.2", linewidth=1, markersize=3)
             columns[1].set(xlabel="exposure", ylabel="PSNR (dB)")
         for axis in columns:
-            axis.set_xlim(0, 1.02 * max(scan.total, len(buckets)))
+            axis.set_xlim(0, 1.02 * max(scan.time.total or 0, len(buckets)))
             axis.tick_params(labelsize=7)
             axis.spines[["top", "right"]].set_visible(False)
 
@@ -197,8 +179,8 @@ class LiveView:
             return None
         parts = ("scan", start.get("scan_id"), start["uid"][:8], start.get("sample"))
         title = " ".join(str(part) for part in parts if part)
-        scan = ScanRecord(title, start.get("num_points", block["pattern_set"]["count"]), block.get("exposure_s"))
-        bucket, index, rows = block["fields"]["bucket"], block["fields"]["pattern_index"], EventRows()
+        scan = ScanRecord(title, TimeLeft(start))
+        bucket, rows = block["fields"]["bucket"], EventRows()
         # Without the lock, which is held while an image is drawn: no exposure waits for that.
         self._scan, self._uid, self._results = scan, start["uid"], {}
 
@@ -206,9 +188,8 @@ class LiveView:
             if name == "descriptor" and document.get("name") == "primary":
                 scan.unit = (document["data_keys"].get(bucket) or {}).get("units") or ""
             for row in rows(name, document):
+                scan.time.take(row)
                 if row.stream == "primary":
-                    scan.began, scan.newest = scan.began or row.time, row.time
-                    scan.done.add(row.data[index])
                     scan.buckets.append(row.data[bucket])
                     self._file_is_old = self._window_is_old = True
             if name == "stop":

@@ -31,7 +31,7 @@ from cxgi_bluesky.callbacks import (
     ScanProgress,
 )
 from cxgi_bluesky.callbacks import live_reconstruction as module
-from cxgi_bluesky.callbacks.live_view import ScanRecord, draw_scan, has_display
+from cxgi_bluesky.callbacks.live_view import draw_scan, has_display
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.exposures import Exposures
@@ -370,11 +370,6 @@ def test_a_key_of_the_window_does_what_it_says(caplog):
         view._press(KeyEvent("key_press_event", canvas, key))
     assert pressed == ["s"]
     assert "key s: stop after this tile" in caplog.text
-
-
-def test_time_left_counts_the_moves_so_far():
-    scan = ScanRecord("scan 1", 101, 2.0, buckets=[1.0] * 11, done=set(range(11)), began=100.0, newest=150.0)
-    assert scan.describe() == "scan 1: 11 of 101 patterns, 7 min 30 s left, 3 min 0 s of it exposure"
 
 
 def test_no_window_without_a_display(monkeypatch):
