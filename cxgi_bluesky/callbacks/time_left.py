@@ -33,7 +33,7 @@ class TimeLeft:
 
     def __init__(self, start: Mapping[str, Any]) -> None:
         block = cxgi_block(start)
-        self._index = _mapping(block.get("fields")).get("pattern_index")
+        self._index = str(_mapping(block.get("fields")).get("pattern_index"))
         arguments = _mapping(start.get("plan_args"))
         total = start.get("num_points") or _mapping(block.get("pattern_set")).get("count")
         self.total = total if isinstance(total, int) else None

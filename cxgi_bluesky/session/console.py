@@ -14,6 +14,7 @@ from typing import Any
 from bluesky.utils import RunEngineInterrupted
 
 from .. import __version__, plans
+from ..callbacks.notebook import find_shell
 from ..devices.shutter import CLOSED
 from ..errors import ConfigError, CxgiError, name_missing_extra
 from .run_engine import register_magics
@@ -195,8 +196,7 @@ def furnish_console(session: Session, shell: Any = None) -> dict[str, Any]:
     others = [device for device in session.beamline.all_devices if device is not session.diode]
     session.RE.preprocessors.append(SupplementalData(baseline=others))
     _keep_log(session)
-    if shell is None and "IPython" in sys.modules:
-        shell = sys.modules["IPython"].get_ipython()
+    shell = find_shell() if shell is None else shell
     if shell is not None:
         shell.push(names, interactive=False)
         shell.register_magic_function(_magic_of(session), magic_name="cxgi")

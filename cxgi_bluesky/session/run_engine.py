@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections import UserDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from bluesky.utils import MsgGenerator, RequestStop
 
 from .._files.atomic_write import whole_file
 from .._files.file_lock import hold_lock
+from ..callbacks.notebook import find_shell
 from ..catalog import CatalogWriter, RunStore, last_scan_id
 from ..errors import ConfigError, StorageError
 from ..measurement.plain_values import plain_or_text, require_plain
@@ -67,8 +67,7 @@ def store_runs(engine: RunEngine, writer: CatalogWriter) -> None:
 
 def register_magics(engine: RunEngine) -> None:
     """Let ``%mov stage.tile 17`` and its like use this RunEngine, in IPython."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    shell = find_shell()
     if shell is None:
         return
     from bluesky.magics import BlueskyMagics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from bluesky.utils import MsgGenerator
 
 from .. import plans
 from ..callbacks import (
-    LiveCHMWCNN,
+    CheckedImages,
     LiveCorrelation,
     LiveReconstruction,
     LiveSpeckleCorrelation,
@@ -24,6 +24,7 @@ from ..callbacks import (
     RunExport,
     ScanProgress,
 )
+from ..callbacks.notebook import call_after_cells
 from ..callbacks.zmq_documents import DocumentPublisher
 from ..catalog import (
     CatalogWriter,
@@ -52,7 +53,7 @@ from ..measurement.reference import check_complete, check_reference, dark_level
 from ..measurement.schema import RunMetadata
 from ..plans.arguments import for_queues, rebuild_patterns
 from ..plans.metadata import bucket_metadata
-from ..reconstruction.registry import default_method, find_method
+from ..reconstruction.registry import CH_MWCNN, default_method, find_method
 from ..reconstruction.result import Reconstruction
 from .reconstruct_run import export_scan, reconstruct_run
 from .run_engine import StopAfterTile, make_run_engine, register_magics, source_suspenders, store_runs
@@ -61,6 +62,7 @@ from .shutdown import close_at_end
 if TYPE_CHECKING:
     from ..callbacks.pva_publisher import PvaPublisher
 
+LAST_IMAGE_S = 10.0  # so long the end of a cell waits for the last image of its scan
 EVERY_IN_SESSION = 16  # exposures between two images that are served as PVs
 
 
@@ -491,8 +493,8 @@ def start(
     board, object_name, object_parameters, etched, seed, time_scale
         Of the simulated beamline.
     live : bool
-        Live correlation and CH-MWCNN (behind speckle the correlation alone), in a window where there is a
-        display and in ``live.png`` of the data folder.
+        Live correlation and CH-MWCNN with verdict and uncertainty (behind speckle the correlation alone), in
+        ``live.png`` of the data folder, in a window where there is a display, in a notebook below the cell that scans.
     progress : bool
         Progress bar on stderr.
     beamline : Beamline or path, optional
@@ -564,7 +566,7 @@ def start(
         view = LiveView(folder / "live.png", keys=keys, state=lambda: f"shutter {beamline.shutter.state.get()}")
         if isinstance(beamline.board, MaskBoard):
             options: dict[str, Any] = {"on_image": _show_in(view, bar), "references": references}
-            workers = [LiveCorrelation(**options), LiveCHMWCNN(**options, later=True)]
+            workers = [LiveCorrelation(**options), CheckedImages(CH_MWCNN.name, **options, later=True)]
         else:
             workers = [LiveSpeckleCorrelation(folder=folder, on_image=view.show)]
     exports = _make_export(writer, export or beamline.export)
@@ -578,7 +580,18 @@ def start(
     loads = [worker.load for worker in workers] + ([] if exports is None else [lambda: default.warm_up({})])
     loads += [] if pvs is None else [pvs.load]
     writer.open_behind(*loads)
-    return Session(engine, writer, beamline, folder, workers, view, references, exports=exports, pvs=pvs, origin=origin)
+    made = Session(engine, writer, beamline, folder, workers, view, references, exports=exports, pvs=pvs, origin=origin)
+    if view is not None and view.in_notebook:
+        call_after_cells(partial(_finish_pictures, made))
+    return made
+
+
+def _finish_pictures(session: Session) -> None:
+    """Wait a little, at the end of a notebook's cell, for the last images of its scan."""
+    if session.RE.state == "idle" and session.view is not None:
+        for worker in session.live:
+            worker.wait(LAST_IMAGE_S)
+        session.view.flush()
 
 
 def _make_export(writer: CatalogWriter, file_format: Format | None) -> RunExport | None:

@@ -340,7 +340,7 @@ def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_wai
     def look(name, document):
         if name == "event" and document["seq_num"] in (1, 8):
             figure = Figure()
-            draw_scan(figure, dict(view._results), view._scan, "shutter open")
+            draw_scan(figure, dict(view._results), view._scan, note="shutter open")
             drawn.append(figure.get_suptitle())
 
     RE.subscribe(view)
