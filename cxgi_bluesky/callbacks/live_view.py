@@ -78,7 +78,7 @@ class ScanRecord:
             return f"{text}, {self.end}"
         left, exposure = self.time.seconds(), self.time.open_seconds()
         if left and exposure is not None:
-            text += f", {format_duration(left)} left, {format_duration(exposure)} of it exposure"
+            text += f", {format_duration(left)} left, exposure {format_duration(exposure)}"
         return text
 
 
@@ -307,6 +307,7 @@ class LiveView:
         for name in plt.rcParams:
             if name.startswith("keymap."):  # s would save the figure, p would pan it
                 plt.rcParams[name] = [key for key in plt.rcParams[name] if key not in self._keys]
+        plt.close("cxgi live")  # that of an earlier session in this process
         window = plt.figure("cxgi live", figsize=(10, 6), layout="constrained")
         window.canvas.mpl_connect("key_press_event", self._press)
         self._timer = window.canvas.new_timer(interval=300)
@@ -319,7 +320,10 @@ class LiveView:
         if event.key in self._keys:
             what, do = self._keys[event.key]
             logger.warning("key %s: %s", event.key, what)
-            do()
+            try:
+                do()
+            except Exception as error:  # such as a pause of what is paused
+                logger.warning("key %s does nothing now (%s)", event.key, error)
 
     def refresh_window(self) -> None:
         """Draw the newest images into the window (main thread)."""

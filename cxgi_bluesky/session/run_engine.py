@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import json
 from collections import UserDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from bluesky import Msg, RunEngine
 from bluesky.preprocessors import plan_mutator
@@ -62,7 +63,45 @@ def store_runs(engine: RunEngine, writer: CatalogWriter) -> None:
     writer : CatalogWriter
         Of the catalog.
     """
-    engine.subscribe(RunStore(writer))
+    add_to_engine(engine, "store", callbacks=[RunStore(writer)])
+
+
+_added: WeakKeyDictionary[RunEngine, dict[str, ExitStack]] = WeakKeyDictionary()  # what takes it off again, by its name
+
+
+def add_to_engine(
+    engine: RunEngine,
+    name: str,
+    *,
+    callbacks: Iterable[Any] = (),
+    preprocessors: Iterable[Any] = (),
+    suspenders: Iterable[Any] = (),
+) -> None:
+    """Add to an engine, in place of what was added under this name before: a second start doubles nothing.
+
+    Parameters
+    ----------
+    engine : RunEngine
+    name : str
+    callbacks : iterable of callable, optional
+        Take the documents of all runs, in this order.
+    preprocessors : iterable of callable, optional
+        Change plans.
+    suspenders : iterable of SuspenderBase, optional
+        Hold scans.
+    """
+    added = _added.setdefault(engine, {})
+    if name in added:
+        added.pop(name).close()
+    undo = added[name] = ExitStack()
+    for callback in callbacks:
+        undo.callback(engine.unsubscribe, engine.subscribe(callback))
+    for preprocessor in preprocessors:
+        engine.preprocessors.append(preprocessor)
+        undo.callback(engine.preprocessors.remove, preprocessor)
+    for suspender in suspenders:
+        engine.install_suspender(suspender)
+        undo.callback(engine.remove_suspender, suspender)
 
 
 def register_magics(engine: RunEngine) -> None:

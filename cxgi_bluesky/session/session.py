@@ -56,7 +56,7 @@ from ..plans.metadata import bucket_metadata
 from ..reconstruction.registry import CH_MWCNN, default_method, find_method
 from ..reconstruction.result import Reconstruction
 from .reconstruct_run import export_scan, reconstruct_run
-from .run_engine import StopAfterTile, make_run_engine, register_magics, source_suspenders, store_runs
+from .run_engine import StopAfterTile, add_to_engine, make_run_engine, register_magics, source_suspenders, store_runs
 from .shutdown import close_at_end
 
 if TYPE_CHECKING:
@@ -502,7 +502,8 @@ def start(
         of those that would be made. Scans wait while its source has no beam.
     engine : RunEngine, optional
         One that is there already, with the other runs of the beamline: its runs are stored here, its metadata and scan
-        numbers stay its own. Else one is made that keeps both in the data folder.
+        numbers stay its own; what an earlier session has added to it is taken off. Else one is made that keeps both in
+        the data folder.
     export : {"nexus", "hdf5", "csv", "tiff", "png", "gif"}, optional
         Write a file of each image scan at its end, as `export_run`, into the folder ``exports`` of the data folder
         (default: as the beamline file says, else none). An image is made and recorded if there is none yet.
@@ -552,13 +553,10 @@ def start(
     else:
         store_runs(engine, writer)
     close_at_end(engine, beamline.shutter)
-    for suspender in source_suspenders(beamline.source) if beamline.source is not None else []:
-        engine.install_suspender(suspender)
     workers: list[LiveReconstruction] = []
+    stop = StopAfterTile()
     view, references, bar = None, ReferenceRuns(), ScanProgress() if progress else None
     if live:
-        stop = StopAfterTile()
-        engine.preprocessors.append(stop)
         keys = {
             "p": ("pause with the shutter closed", lambda: engine.request_pause(defer=True)),
             "s": ("stop after this tile", stop.request),
@@ -573,8 +571,13 @@ def start(
     pvs = _make_pvs(pva or beamline.pva, references, folder)
     register_magics(engine)
     others = [callback for callback in (bar, exports, publisher, pvs) if callback is not None]
-    for callback in [references, *([] if view is None else [view]), *workers, *others]:
-        engine.subscribe(callback)
+    add_to_engine(
+        engine,
+        "session",
+        callbacks=[references, *([] if view is None else [view]), *workers, *others],
+        preprocessors=[stop] if live else [],
+        suspenders=[] if beamline.source is None else source_suspenders(beamline.source),
+    )
     # Last: it would hold up all of the above. What an exported image needs is loaded too, not during a scan.
     default = find_method(default_method("hadamard" if isinstance(beamline.board, MaskBoard) else "speckle"))
     loads = [worker.load for worker in workers] + ([] if exports is None else [lambda: default.warm_up({})])

@@ -14,6 +14,7 @@ from dataclasses import replace
 import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
+from bluesky import RunEngine
 from bluesky.plans import count
 from event_model import RunRouter
 from matplotlib.backend_bases import KeyEvent
@@ -360,6 +361,11 @@ def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_wai
     assert figure.get_suptitle().endswith("8 of 8 patterns, success")
     labels = [axis.get_ylabel() for axis in figure.axes]
     assert {"bucket (pA)", "PSNR (dB)"} <= set(labels)
+    view.show(replace(image, uncertainty=np.eye(8), uncertainty_kind="error"))
+    view.show(replace(image, exposures=12))  # the panel stays that of the image which has one
+    draw_scan(figure, view._results, view._scan, certainty=view._certainty)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert "uncertainty of tv, 8 patterns\none standard deviation\nof its whole error" in titles
 
 
 def test_a_key_of_the_window_does_what_it_says(caplog):
@@ -370,6 +376,13 @@ def test_a_key_of_the_window_does_what_it_says(caplog):
         view._press(KeyEvent("key_press_event", canvas, key))
     assert pressed == ["s"]
     assert "key s: stop after this tile" in caplog.text
+
+
+def test_a_key_that_can_do_nothing_says_so_and_the_window_stays(caplog):
+    engine = RunEngine({})
+    view = LiveView(window=False, keys={"p": ("pause", engine.request_pause)})
+    view._press(KeyEvent("key_press_event", Figure().canvas, "p"))
+    assert "key p does nothing now (Run Engine is in 'idle' state" in caplog.text
 
 
 def test_no_window_without_a_display(monkeypatch):
