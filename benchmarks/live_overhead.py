@@ -18,7 +18,7 @@ from bluesky.callbacks import CallbackBase, LiveTable
 
 from benchmarks._timing import Clock, report
 from benchmarks.suite.workload import measure, truths
-from cxgi_bluesky.callbacks import LiveCHMWCNN, LiveCorrelation, LiveView, ScanProgress
+from cxgi_bluesky.callbacks import CheckedImages, LiveCorrelation, LiveView, ScanProgress
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import hadamard_scan
@@ -59,7 +59,7 @@ def main() -> None:
     engine = RunEngine({})
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         view = LiveView(Path(folder) / "live.png", window=False)
-        pictures = [LiveCorrelation(on_image=view.show), LiveCHMWCNN(on_image=view.show)]
+        pictures = [LiveCorrelation(on_image=view.show), CheckedImages("ch-mwcnn", on_image=view.show)]
         clocks = {
             "live_correlation": Clock(pictures[0]),
             "live_ch_mwcnn": Clock(pictures[1]),

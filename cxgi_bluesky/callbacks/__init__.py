@@ -1,5 +1,6 @@
 """Callbacks: live images, progress and files of runs. All of them are advisory: their failure never stops a scan."""
 
+from .checked_images import CheckedImages
 from .live_reconstruction import (
     LiveCHMWCNN,
     LiveCorrelation,
@@ -15,6 +16,7 @@ from .progress import ScanProgress
 from .run_export import RunExport
 
 __all__ = [
+    "CheckedImages",
     "LiveCHMWCNN",
     "LiveCorrelation",
     "LiveReconstruction",

@@ -1,7 +1,8 @@
-"""A scan as it runs: its images, buckets and quality, in a file always, in a window where there is a display."""
+"""A scan as it runs: its images, buckets and quality; in a file, a notebook, a window where there is a display."""
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -15,10 +16,14 @@ from typing import Any
 
 from ..measurement.documents import EventRows, cxgi_block
 from ..measurement.per_run import Callback, PerRun
-from ..reconstruction.drawing import PANEL_INCHES, draw_reconstruction
+from ..reconstruction.drawing import PANEL_INCHES, draw_reconstruction, draw_uncertainty
 from ..reconstruction.result import Reconstruction
+from .notebook import in_notebook, show_png
+from .time_left import TimeLeft, format_duration
 
 logger = logging.getLogger(__name__)
+
+NOTEBOOK_S = 2.0  # between two drawings without a new image: drawing holds up other threads
 
 
 def has_display() -> bool:
@@ -47,18 +52,12 @@ class ScanRecord:
     ----------
     title : str
         Number, uid and sample.
-    total : int
-        Patterns that it is to expose.
-    exposure_s : float or None
-        Exposure time (s).
+    time : TimeLeft
+        How far it is.
     unit : str
         Of the buckets.
     buckets : list of float
         Of each exposure of a pattern.
-    done : set of int
-        Patterns that were exposed.
-    began, newest : float
-        Time of the first and the newest exposure (s since 1970).
     quality : list of (int, float, float, float)
         Exposures of an image, its PSNR without a truth, and the bounds of that (dB).
     end : str or None
@@ -66,37 +65,31 @@ class ScanRecord:
     """
 
     title: str
-    total: int
-    exposure_s: float | None
+    time: TimeLeft
     unit: str = ""
     buckets: list[float] = field(default_factory=list)
-    done: set[int] = field(default_factory=set)
-    began: float = 0.0
-    newest: float = 0.0
     quality: list[tuple[int, float, float, float]] = field(default_factory=list)
     end: str | None = None
 
     def describe(self) -> str:
-        """Say how far the scan is, and the time and exposure that are left; moves count as they have taken so far."""
-        done = len(self.done)
-        text = f"{self.title}: {done} of {self.total} patterns"
+        """Say how far the scan is, and the time and exposure that are left."""
+        text = f"{self.title}: {self.time.done} of {self.time.total} patterns"
         if self.end is not None:
             return f"{text}, {self.end}"
-        left = self.total - done
-        if done > 1 and left > 0:
-            text += f", {_duration((self.newest - self.began) / (done - 1) * left)} left"
-            if self.exposure_s is not None:
-                text += f", {_duration(left * self.exposure_s)} of it exposure"
+        left, exposure = self.time.seconds(), self.time.open_seconds()
+        if left and exposure is not None:
+            text += f", {format_duration(left)} left, exposure {format_duration(exposure)}"
         return text
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def draw_scan(figure: Any, results: Mapping[str, Reconstruction], scan: ScanRecord | None, note: str = "") -> None:
+def draw_scan(
+    figure: Any,
+    results: Mapping[str, Reconstruction],
+    scan: ScanRecord | None,
+    *,
+    certainty: Reconstruction | None = None,
+    note: str = "",
+) -> None:
     """Draw the images of a scan side by side, and below them its buckets, and the PSNR if it is known.
 
     Parameters
@@ -107,17 +100,21 @@ def draw_scan(figure: Any, results: Mapping[str, Reconstruction], scan: ScanReco
         By the name that stands above each; images of shape (n, n).
     scan : ScanRecord or None
         Without one the images stand alone.
+    certainty : Reconstruction, optional
+        An image whose uncertainty is drawn beside the images.
     note : str, optional
         A second line of the title (default: none).
     """
     figure.clear()
     buckets = [] if scan is None else list(scan.buckets)  # the RunEngine's thread may add to them
     panels = figure.subfigures(2, 1, height_ratios=(3, 1.3)) if buckets else [figure]
-    axes = panels[0].subplots(1, max(1, len(results)), squeeze=False)[0]
+    axes = panels[0].subplots(1, max(1, count_panels(results, certainty)), squeeze=False)[0]
     for axis, (name, result) in zip(axes, results.items(), strict=False):
         draw_reconstruction(axis, result, name)
-    for axis in axes[len(results) :]:
-        axis.set_axis_off()
+    if certainty is not None:
+        draw_uncertainty(axes[-1], certainty, f"uncertainty of {certainty.method}, {certainty.exposures} patterns")
+    elif not results:
+        axes[0].set_axis_off()
     if scan is None:
         return
     figure.suptitle("\n".join(filter(None, (scan.describe(), note))), fontsize=10)
@@ -132,9 +129,20 @@ def draw_scan(figure: Any, results: Mapping[str, Reconstruction], scan: ScanReco
             columns[1].plot(exposures, psnr, ".-", color="0.2", linewidth=1, markersize=3)
             columns[1].set(xlabel="exposure", ylabel="PSNR (dB)")
         for axis in columns:
-            axis.set_xlim(0, 1.02 * max(scan.total, len(buckets)))
+            axis.set_xlim(0, 1.02 * max(scan.time.total or 0, len(buckets)))
             axis.tick_params(labelsize=7)
             axis.spines[["top", "right"]].set_visible(False)
+
+
+def count_panels(results: Mapping[str, Reconstruction], certainty: Reconstruction | None) -> int:
+    """Count the panels of `draw_scan`.
+
+    Parameters
+    ----------
+    results : mapping of str to Reconstruction
+    certainty : Reconstruction or None
+    """
+    return len(results) + (certainty is not None)
 
 
 class LiveView:
@@ -144,6 +152,9 @@ class LiveView:
 
     Drawing is much slower than reconstructing, so images that come faster than `interval_s`
     replace one another; `flush` draws the last one.
+
+    In a notebook, what is in the file also stands in the output of the cell that runs the scan, and is renewed every
+    two seconds, so that exposures and time left are shown between images too.
 
     Parameters
     ----------
@@ -178,6 +189,9 @@ class LiveView:
         self._interval_s = interval_s
         self._lock = threading.Lock()
         self._results: dict[str, Reconstruction] = {}
+        self._certainty: Reconstruction | None = None  # the newest image with an uncertainty
+        self.in_notebook = in_notebook() and self._file is not None
+        self._shown_uid: str | None = None  # of the scan whose picture stands in a notebook
         self._drawn_at = -interval_s
         self._file_is_old = self._window_is_old = False
         self._window: Any = None
@@ -197,18 +211,19 @@ class LiveView:
             return None
         parts = ("scan", start.get("scan_id"), start["uid"][:8], start.get("sample"))
         title = " ".join(str(part) for part in parts if part)
-        scan = ScanRecord(title, start.get("num_points", block["pattern_set"]["count"]), block.get("exposure_s"))
-        bucket, index, rows = block["fields"]["bucket"], block["fields"]["pattern_index"], EventRows()
+        scan = ScanRecord(title, TimeLeft(start))
+        bucket, rows = block["fields"]["bucket"], EventRows()
         # Without the lock, which is held while an image is drawn: no exposure waits for that.
-        self._scan, self._uid, self._results = scan, start["uid"], {}
+        self._scan, self._uid, self._results, self._certainty = scan, start["uid"], {}, None
+        if self.in_notebook:
+            threading.Thread(target=self._renew, args=(scan,), name="live-notebook", daemon=True).start()
 
         def take(name: str, document: Mapping[str, Any]) -> None:
             if name == "descriptor" and document.get("name") == "primary":
                 scan.unit = (document["data_keys"].get(bucket) or {}).get("units") or ""
             for row in rows(name, document):
+                scan.time.take(row)
                 if row.stream == "primary":
-                    scan.began, scan.newest = scan.began or row.time, row.time
-                    scan.done.add(row.data[index])
                     scan.buckets.append(row.data[bucket])
                     self._file_is_old = self._window_is_old = True
             if name == "stop":
@@ -224,6 +239,8 @@ class LiveView:
             if self._uid and self._uid not in uids:
                 return
             self._results[result.method] = result
+            if result.uncertainty is not None:
+                self._certainty = result
             if result.psnr_claim is not None and self._scan is not None:
                 claim = tuple(result.quality[name] for name in ("psnr_db", "psnr_low_db", "psnr_high_db"))
                 self._scan.quality.append((result.exposures, *claim))
@@ -237,20 +254,41 @@ class LiveView:
             if self._file_is_old:
                 self._write_file()
 
+    def _renew(self, scan: ScanRecord) -> None:
+        """Bring file and notebook up to date while a scan runs (a thread of its own)."""
+        while self._scan is scan and scan.end is None:
+            time.sleep(NOTEBOOK_S)
+            try:
+                self.flush()
+            except Exception as error:
+                logger.warning("no picture of the scan in the notebook (%s); the scan goes on", error)
+                return
+
     def _write_file(self) -> None:
         if self._file is None:
             return
+        uid, scan, self._file_is_old = self._uid, self._scan, False
+        png = self._render()
+        temporary = self._file.with_suffix(".new.png")
+        temporary.write_bytes(png)
+        temporary.replace(self._file)
+        self._drawn_at = time.monotonic()
+        if self.in_notebook and scan is not None:
+            show_png(png, scan.describe(), f"cxgi-live-{uid}", renew=self._shown_uid == uid)
+            self._shown_uid = uid
+
+    def _render(self) -> bytes:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        size = (PANEL_INCHES[0] * max(2, len(self._results)), PANEL_INCHES[1] + (0 if self._scan is None else 1.8))
+        panels = max(2, count_panels(self._results, self._certainty))
+        size = (PANEL_INCHES[0] * panels, PANEL_INCHES[1] + (0 if self._scan is None else 1.8))
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
-        draw_scan(figure, dict(self._results), self._scan)
-        temporary = self._file.with_suffix(".new.png")
-        figure.savefig(temporary, dpi=100)
-        temporary.replace(self._file)
-        self._drawn_at, self._file_is_old = time.monotonic(), False
+        draw_scan(figure, dict(self._results), self._scan, certainty=self._certainty)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=100)
+        return file.getvalue()
 
     def _open_window(self) -> None:
         """Open the window, if there is a toolkit that can; a session goes on without."""
@@ -269,7 +307,8 @@ class LiveView:
         for name in plt.rcParams:
             if name.startswith("keymap."):  # s would save the figure, p would pan it
                 plt.rcParams[name] = [key for key in plt.rcParams[name] if key not in self._keys]
-        window = plt.figure("cxgi live", figsize=(7, 6), layout="constrained")
+        plt.close("cxgi live")  # that of an earlier session in this process
+        window = plt.figure("cxgi live", figsize=(10, 6), layout="constrained")
         window.canvas.mpl_connect("key_press_event", self._press)
         self._timer = window.canvas.new_timer(interval=300)
         self._timer.add_callback(self.refresh_window)
@@ -281,15 +320,18 @@ class LiveView:
         if event.key in self._keys:
             what, do = self._keys[event.key]
             logger.warning("key %s: %s", event.key, what)
-            do()
+            try:
+                do()
+            except Exception as error:  # such as a pause of what is paused
+                logger.warning("key %s does nothing now (%s)", event.key, error)
 
     def refresh_window(self) -> None:
         """Draw the newest images into the window (main thread)."""
         with self._lock:
             if not self._window_is_old:
                 return
-            self._window_is_old, results, scan = False, dict(self._results), self._scan
+            self._window_is_old, results, scan, certainty = False, dict(self._results), self._scan, self._certainty
         notes = [self._state()] if self._state is not None else []
         notes += [f"{key}: {what}" for key, (what, _) in self._keys.items()]
-        draw_scan(self._window, results, scan, "   ".join(notes))
+        draw_scan(self._window, results, scan, certainty=certainty, note="   ".join(notes))
         self._window.canvas.draw_idle()

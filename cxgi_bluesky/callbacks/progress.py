@@ -10,8 +10,11 @@ from typing import Any, TextIO
 from ..measurement.documents import EventRows, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..reconstruction.result import Reconstruction
+from .time_left import TimeLeft
 
 logger = logging.getLogger(__name__)
+
+FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{left}, {rate_fmt}{postfix}]"
 
 
 class ScanProgress:
@@ -50,16 +53,14 @@ class _Bar:
     """The progress of one scan."""
 
     def __init__(self, start: Mapping[str, Any], stream: TextIO, psnr: Mapping[str, str]) -> None:
-        from tqdm import tqdm
-
         block = cxgi_block(start)
         self._uid, self._psnr = start["uid"], psnr
-        self._bucket, self._index = block["fields"]["bucket"], block["fields"]["pattern_index"]
-        self._rows, self._seen, self._unit = EventRows(), set[int](), ""
+        self._bucket = block["fields"]["bucket"]
+        self._rows, self._time, self._unit = EventRows(), TimeLeft(start), ""
         title = f"scan {start.get('scan_id', '')} {start['uid'][:8]}"
         total = start.get("num_points", block["pattern_set"]["count"])
         pause = 0.5 if stream.isatty() else 10.0  # a log file wants few lines
-        self._bar = tqdm(total=total, desc=title, unit="exp", file=stream, mininterval=pause)
+        self._bar = _make_bar(self._time, total=total, desc=title, unit="exp", file=stream, mininterval=pause)
         self._others = _Others(self._bar) if stream.isatty() else None
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
@@ -67,10 +68,10 @@ class _Bar:
         if name == "descriptor" and document.get("name") == "primary":
             self._unit = (document.get("data_keys", {}).get(self._bucket) or {}).get("units") or ""
         for row in self._rows(name, document):
+            self._time.take(row)
             if row.stream == "primary":
-                self._seen.add(row.data[self._index])
                 self._show(f"{row.data[self._bucket]:.3f} {self._unit}")
-                self._bar.update(len(self._seen) - self._bar.n)
+                self._bar.update(self._time.done - self._bar.n)
         if name == "stop":
             self._show(document["exit_status"])
             self._bar.close()
@@ -79,6 +80,20 @@ class _Bar:
 
     def _show(self, text: str) -> None:
         self._bar.set_postfix_str(text + self._psnr.get(self._uid, ""), refresh=False)
+
+
+def _make_bar(time_left: TimeLeft, **options: Any) -> Any:
+    """Make a bar whose time left is that of a scan: tqdm's own knows no exposures but those of patterns."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        @property
+        def format_dict(self) -> Any:
+            seconds = time_left.seconds()
+            left = "?" if seconds is None else self.format_interval(seconds)
+            return {**super().format_dict, "left": left}
+
+    return Bar(bar_format=FORMAT, **options)
 
 
 class _Others:

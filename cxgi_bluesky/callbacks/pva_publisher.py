@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -21,21 +21,18 @@ from numpy.typing import NDArray
 from ..devices.beamline import PV_PREFIX
 from ..errors import ConfigError, name_missing_extra
 from ..measurement.documents import EventRows, cxgi_block
-from ..measurement.exposures import FIGURES, Exposures
-from ..measurement.measurement import Measurement
+from ..measurement.exposures import FIGURES
 from ..measurement.per_run import Callback, PerRun
-from ..measurement.speckle import SpeckleMeasurement
-from ..reconstruction.cross_validation import reconstruct_and_check
 from ..reconstruction.registry import TV, find_method
 from ..reconstruction.result import MARK, PREDICTS_NOTHING, Reconstruction
-from .live_reconstruction import LiveReconstruction, LiveSpeckleCorrelation, ReferenceRuns
+from .checked_images import CheckedImages, TimedSpeckleImages
+from .live_reconstruction import LiveReconstruction, ReferenceRuns
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "CXGI:"
 LOOPBACK = "127.0.0.1"
 FIRST, EVERY = 16, 4  # exposures before the first image, and between two
-UNCERTAINTY_SHARE = 0.1  # of the time, at most, goes into the uncertainty of images that are not the last
 
 STATES = ("no scan", "scanning", "done", "ended early", "cut off")
 SUPPORTED, NOT_CHECKED = "supported", "not checked"
@@ -148,8 +145,8 @@ class PvaPublisher:
         self._served = _Server(check_prefix(prefix), host)
         options: dict[str, Any] = {"on_image": self.show, "references": references, "first": FIRST, "every": every}
         self.workers: list[LiveReconstruction] = [
-            _CheckedImages(method or TV.name, later=later, **options),
-            _SpeckleImages(folder=folder, **options),
+            CheckedImages(method or TV.name, later=later, **options),
+            TimedSpeckleImages(folder=folder, **options),
         ]
         self._scans = PerRun(self._begin)
         self._images = 0
@@ -324,50 +321,6 @@ class _Scan:
                 self.figures["OpenTime"] = float(row.data[self._open_s])
         self.figures["ExposuresDone"] = len(self._seen)
         return self.figures != before
-
-
-# ---------------------------------------------------------------- images with a verdict
-
-
-def _note_time(measurement: Any, exposures: Exposures) -> Any:
-    """Note when the last exposure was that an image is made from (s since 1970)."""
-    last = max((exposure.time for exposure in exposures.streams["primary"].values()), default=None)
-    return replace(measurement, source={**measurement.source, "last_exposure_time": last})
-
-
-class _CheckedImages(LiveReconstruction):
-    """Images with their verdict, and now and then, and at the end of a scan, with their uncertainty."""
-
-    def __init__(self, method: str, **options: Any) -> None:
-        super().__init__(method, **options)
-        self._ended = False
-        self._due = 0.0  # when the next uncertainty may be made
-
-    def __call__(self, name: str, document: Mapping[str, Any]) -> None:
-        """Take one document; never raises."""
-        if name in ("start", "stop"):
-            self._ended = name == "stop"
-        super().__call__(name, document)
-
-    def _measurement(self, exposures: Exposures) -> Measurement | SpeckleMeasurement:
-        return _note_time(super()._measurement(exposures), exposures)
-
-    def _make_image(self, measurement: Measurement | SpeckleMeasurement, options: dict[str, Any]) -> Reconstruction:
-        assert isinstance(measurement, Measurement)
-        begun = time.monotonic()
-        details = find_method(self.method).uncertainty is not None and (self._ended or begun > self._due)
-        image = reconstruct_and_check(measurement, method=self.method, details=details, **options)
-        if details:
-            now = time.monotonic()
-            self._due = now + (now - begun) / UNCERTAINTY_SHARE
-        return image
-
-
-class _SpeckleImages(LiveSpeckleCorrelation):
-    """Images behind speckle; they have no verdict."""
-
-    def _measurement(self, exposures: Exposures) -> SpeckleMeasurement:
-        return _note_time(super()._measurement(exposures), exposures)
 
 
 # ---------------------------------------------------------------- pvAccess

@@ -101,7 +101,7 @@ class _Viewer:
 
     def __init__(self, out: Path, stored: StoredRuns, *, bar: bool) -> None:
         from ..callbacks import (
-            LiveCHMWCNN,
+            CheckedImages,
             LiveCorrelation,
             LiveSpeckleCorrelation,
             LiveView,
@@ -116,7 +116,7 @@ class _Viewer:
         options: dict[str, Any] = {"on_image": self._show, "references": linked.references}
         self._workers: list[LiveReconstruction] = [
             LiveCorrelation(**options),
-            LiveCHMWCNN(**options),
+            CheckedImages("ch-mwcnn", **options),
             LiveSpeckleCorrelation(folder=stored.folder, **options),
         ]
         self._callbacks: list[Callable[[str, Mapping[str, Any]], None]] = [

@@ -12,6 +12,8 @@ from ophyd import Kind
 
 from ..measurement.plain_values import plain_or_text
 
+TWO_LINES = textwrap.TextWrapper(100, initial_indent="  ", subsequent_indent="    ", max_lines=2, placeholder=" ...")
+
 
 class Named:
     """A device that is shown by its class and name, with ophyd's labels (``%wa``, ``%ct``) from its class.
@@ -37,7 +39,7 @@ class Named:
         lines = [f"{self.name}: {type(self).__name__}"]
         for ask in (self._describe_reading, self._describe_settings):
             try:
-                lines += textwrap.wrap(", ".join(ask()), 100, initial_indent="  ", subsequent_indent="    ")[:2]
+                lines += TWO_LINES.wrap(", ".join(ask()))
             except Exception as error:  # whatever hardware that is away raises
                 lines.append(f"  cannot be read ({type(error).__name__}: {error})")
         printer.text("\n".join(lines))

@@ -46,6 +46,11 @@ class Beamline:
     publish: str | None = None
     pva: str | None = None
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show in IPython what there is."""
+        names = ", ".join(device.name for device in self.all_devices)
+        printer.text(f"{type(self).__name__}({names}; board {self.board.name!r})")
+
     @property
     def board(self) -> Board:
         """The board on the stage."""

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigError
 from .orders import DEFAULT_ORDER, ORDERS, ranking, sequency
+from .pattern_map import render_html, render_png
 from .transform import MAX_SIZE, check_size, hadamard_matrix, walsh_hadamard_2d
 
 __all__ = [
@@ -116,6 +117,23 @@ class PatternSet:
         ranking(self.order, self.size, self.seed)
         if not 1 <= self.count <= self.size**2:
             raise ConfigError(f"count {self.count} is outside 1..{self.size**2} for size {self.size}")
+
+    def __repr__(self) -> str:
+        return f"PatternSet({self.describe()})"
+
+    def describe(self) -> str:
+        """Describe it in a line: how many of which patterns, in which order."""
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        of = f"{self.count} of {self.size**2} patterns ({self.fraction:.1%}) of {self.size} x {self.size}"
+        return f"{of}, {self.order}{seed}"
+
+    def _repr_png_(self) -> bytes:
+        """Show the map of the patterns, where a console can show pictures."""
+        return render_png(self)
+
+    def _repr_html_(self) -> str:
+        """Show the map of the patterns in a notebook."""
+        return render_html(self)
 
     @classmethod
     def from_fraction(
@@ -313,6 +331,11 @@ class ChosenSet:
             )
         if self.batch < 1 or self.seed < 0:
             raise ConfigError(f"batch {self.batch}, seed {self.seed}: give 1 or more, and 0 or more")
+
+    def __repr__(self) -> str:
+        chosen = f"then batches of {self.batch} that rule {self.rule!r} chooses"
+        most = f"at most {self.count} of {self.size**2} patterns of {self.size} x {self.size}"
+        return f"ChosenSet({most}: the first {self.start.count} of {self.start.order}, {chosen})"
 
     @property
     def size(self) -> int:

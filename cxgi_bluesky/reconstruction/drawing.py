@@ -86,10 +86,28 @@ def draw_reconstruction(axis: Axes, result: Reconstruction, title: str) -> None:
     lines = [title, f"{result.exposures} patterns ({result.exposures / result.image.size:.1%}), {result.scale}"]
     if result.psnr_claim is not None:
         lines.append(result.psnr_claim)
+    if result.mark is None and result.quality.get("held_out"):
+        lines.append("supported by patterns held back")
     unlike = "unlike the network's training" if result.unlike_training else None
     warnings = [warning for warning in (result.mark, unlike) if warning]
     colour = WARNING_COLOUR if warnings else "black"
     axis.set_title("\n".join([*lines, *warnings]), fontsize=9, color=colour)
+
+
+def draw_uncertainty(axis: Axes, result: Reconstruction, title: str) -> None:
+    """Draw the uncertainty of an image into an axis, with its scale.
+
+    Parameters
+    ----------
+    axis : matplotlib Axes
+    result : Reconstruction
+        Image of shape (n, n), with its uncertainty.
+    title : str
+        First line of the title.
+    """
+    _draw_map(axis, result.uncertainty, "magma", result.source.get("pixel_um"))
+    what = {"noise": "from the noise alone", "error": "of its whole error"}.get(result.uncertainty_kind or "", "")
+    axis.set_title(f"{title}\none standard deviation\n{what}".rstrip(), fontsize=9)
 
 
 def _draw_map(axis: Axes, image: Any, colours: str, pixel_um: float | None) -> None:
@@ -124,9 +142,7 @@ def render_png(result: Reconstruction, *, dpi: int = 100, title: str | None = No
     axes = figure.subplots(1, panels, squeeze=False)[0]
     draw_reconstruction(axes[0], result, title or result.method)
     if result.uncertainty is not None:
-        _draw_map(axes[1], result.uncertainty, "magma", result.source.get("pixel_um"))
-        what = {"noise": "from the noise alone", "error": "of its whole error"}.get(result.uncertainty_kind or "", "")
-        axes[1].set_title(f"uncertainty of each pixel\none standard deviation\n{what}".rstrip(), fontsize=9)
+        draw_uncertainty(axes[1], result, "uncertainty of each pixel")
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

@@ -13,4 +13,4 @@ what ``cxgi session`` has: names to type, ``%cxgi``, tables, a baseline, a log f
 
 from .console import furnish_console as furnish_console
 from .session import Session as Session
-from .session import start as start
+from .start_up import start as start

@@ -14,9 +14,10 @@ from typing import Any
 from bluesky.utils import RunEngineInterrupted
 
 from .. import __version__, plans
+from ..callbacks.notebook import find_shell
 from ..devices.shutter import CLOSED
 from ..errors import ConfigError, CxgiError, name_missing_extra
-from .run_engine import register_magics
+from .run_engine import add_to_engine, register_magics
 from .session import Session
 
 LOGGERS = ("bluesky", "ophyd", "cxgi_bluesky")
@@ -171,7 +172,8 @@ def furnish_console(session: Session, shell: Any = None) -> dict[str, Any]:
     """Furnish a console for a session: names, ``%cxgi``, a table of each scan, baseline, log file, short errors.
 
     Every run gets a stream ``baseline`` of all devices but the detector, read at its begin and its end. The log of
-    bluesky, ophyd and this package goes to ``logs/session.log`` of the data folder, 5 files of 5 MB.
+    bluesky, ophyd and this package goes to ``logs/session.log`` of the data folder, 5 files of 5 MB. What was furnished
+    before, for this session or another, is replaced.
 
     Parameters
     ----------
@@ -191,12 +193,10 @@ def furnish_console(session: Session, shell: Any = None) -> dict[str, Any]:
     table = BestEffortCallback()
     table.disable_plots()
     table.disable_baseline()
-    session.RE.subscribe(table)
     others = [device for device in session.beamline.all_devices if device is not session.diode]
-    session.RE.preprocessors.append(SupplementalData(baseline=others))
+    add_to_engine(session.RE, "console", callbacks=[table], preprocessors=[SupplementalData(baseline=others)])
     _keep_log(session)
-    if shell is None and "IPython" in sys.modules:
-        shell = sys.modules["IPython"].get_ipython()
+    shell = find_shell() if shell is None else shell
     if shell is not None:
         shell.push(names, interactive=False)
         shell.register_magic_function(_magic_of(session), magic_name="cxgi")
@@ -212,13 +212,20 @@ def _magic_of(session: Session) -> Callable[[str], Any]:
     return cxgi
 
 
+class _SessionLog(RotatingFileHandler):
+    """The log file of a session; a console has one."""
+
+
 def _keep_log(session: Session) -> None:
     path = session.folder / "logs" / "session.log"
     path.parent.mkdir(exist_ok=True)
-    file = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8", delay=True)
+    file = _SessionLog(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in LOGGERS:
         logger = logging.getLogger(name)
+        for earlier in [handler for handler in logger.handlers if isinstance(handler, _SessionLog)]:
+            logger.removeHandler(earlier)
+            earlier.close()
         logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
         logger.addHandler(file)
         if logging.lastResort is not None:  # warnings still go to the terminal

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 import threading
 from collections import UserDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from bluesky import Msg, RunEngine
 from bluesky.preprocessors import plan_mutator
@@ -20,6 +20,7 @@ from bluesky.utils import DefaultDuringTask, MsgGenerator, RequestStop
 
 from .._files.atomic_write import whole_file
 from .._files.file_lock import hold_lock
+from ..callbacks.notebook import find_shell
 from ..catalog import CatalogWriter, RunStore, last_scan_id
 from ..errors import ConfigError, StorageError
 from ..measurement.plain_values import plain_or_text, require_plain
@@ -92,13 +93,50 @@ def store_runs(engine: RunEngine, writer: CatalogWriter) -> None:
     writer : CatalogWriter
         Of the catalog.
     """
-    engine.subscribe(RunStore(writer))
+    add_to_engine(engine, "store", callbacks=[RunStore(writer)])
+
+
+_added: WeakKeyDictionary[RunEngine, dict[str, ExitStack]] = WeakKeyDictionary()  # what takes it off again, by its name
+
+
+def add_to_engine(
+    engine: RunEngine,
+    name: str,
+    *,
+    callbacks: Iterable[Any] = (),
+    preprocessors: Iterable[Any] = (),
+    suspenders: Iterable[Any] = (),
+) -> None:
+    """Add to an engine, in place of what was added under this name before: a second start doubles nothing.
+
+    Parameters
+    ----------
+    engine : RunEngine
+    name : str
+    callbacks : iterable of callable, optional
+        Take the documents of all runs, in this order.
+    preprocessors : iterable of callable, optional
+        Change plans.
+    suspenders : iterable of SuspenderBase, optional
+        Hold scans.
+    """
+    added = _added.setdefault(engine, {})
+    if name in added:
+        added.pop(name).close()
+    undo = added[name] = ExitStack()
+    for callback in callbacks:
+        undo.callback(engine.unsubscribe, engine.subscribe(callback))
+    for preprocessor in preprocessors:
+        engine.preprocessors.append(preprocessor)
+        undo.callback(engine.preprocessors.remove, preprocessor)
+    for suspender in suspenders:
+        engine.install_suspender(suspender)
+        undo.callback(engine.remove_suspender, suspender)
 
 
 def register_magics(engine: RunEngine) -> None:
     """Let ``%mov stage.tile 17`` and its like use this RunEngine, in IPython."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    shell = find_shell()
     if shell is None:
         return
     from bluesky.magics import BlueskyMagics

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..callbacks.time_left import TimeLeft
 from ..measurement.documents import EventRows, Row, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..measurement.plain_values import plain_or_text
@@ -123,7 +124,7 @@ class _Scan:
     quality: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._rows = EventRows()
+        self._rows, self._time_left = EventRows(), TimeLeft(self.start)
         self.block = cxgi_block(self.start)
         fields = mapping(self.block.get("fields"))
         self._bucket, self._index = str(fields.get("bucket")), str(fields.get("pattern_index"))
@@ -152,6 +153,7 @@ class _Scan:
             self.stop = document
 
     def _take_row(self, row: Row) -> None:
+        self._time_left.take(row)
         if row.stream not in _KINDS:
             return
         self.events, self.last = self.events + 1, row
@@ -233,14 +235,14 @@ class _Scan:
         end = float(self.stop["time"]) if self.stop is not None else None
         left = None
         if self.stop is None and self.total is not None and done > 1:
-            left = max(0, self.total - done) * self._interval_s()
+            left = self._time_left.seconds()
         return {"begun": begun, "ended": end, "left_s": left}
 
     def _open(self, done: int) -> dict[str, Any]:
         data: Mapping[str, Any] = {} if self.last is None else self.last.data
         opened, left = data.get("exposure_open_s"), None
         if self.stop is None and self.total is not None and isinstance(opened, int | float) and done:
-            left = max(0, self.total - done) * self.exposure_s
+            left = self._time_left.open_seconds()
         return {
             "open_s": opened,
             "openings": data.get("exposure_openings"),

@@ -14,6 +14,7 @@ from dataclasses import replace
 import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
+from bluesky import RunEngine
 from bluesky.plans import count
 from event_model import RunRouter
 from matplotlib.backend_bases import KeyEvent
@@ -31,7 +32,7 @@ from cxgi_bluesky.callbacks import (
     ScanProgress,
 )
 from cxgi_bluesky.callbacks import live_reconstruction as module
-from cxgi_bluesky.callbacks.live_view import ScanRecord, draw_scan, has_display
+from cxgi_bluesky.callbacks.live_view import draw_scan, has_display
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.exposures import Exposures
@@ -340,7 +341,7 @@ def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_wai
     def look(name, document):
         if name == "event" and document["seq_num"] in (1, 8):
             figure = Figure()
-            draw_scan(figure, dict(view._results), view._scan, "shutter open")
+            draw_scan(figure, dict(view._results), view._scan, note="shutter open")
             drawn.append(figure.get_suptitle())
 
     RE.subscribe(view)
@@ -360,6 +361,11 @@ def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_wai
     assert figure.get_suptitle().endswith("8 of 8 patterns, success")
     labels = [axis.get_ylabel() for axis in figure.axes]
     assert {"bucket (pA)", "PSNR (dB)"} <= set(labels)
+    view.show(replace(image, uncertainty=np.eye(8), uncertainty_kind="error"))
+    view.show(replace(image, exposures=12))  # the panel stays that of the image which has one
+    draw_scan(figure, view._results, view._scan, certainty=view._certainty)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert "uncertainty of tv, 8 patterns\none standard deviation\nof its whole error" in titles
 
 
 def test_a_key_of_the_window_does_what_it_says(caplog):
@@ -372,9 +378,11 @@ def test_a_key_of_the_window_does_what_it_says(caplog):
     assert "key s: stop after this tile" in caplog.text
 
 
-def test_time_left_counts_the_moves_so_far():
-    scan = ScanRecord("scan 1", 101, 2.0, buckets=[1.0] * 11, done=set(range(11)), began=100.0, newest=150.0)
-    assert scan.describe() == "scan 1: 11 of 101 patterns, 7 min 30 s left, 3 min 0 s of it exposure"
+def test_a_key_that_can_do_nothing_says_so_and_the_window_stays(caplog):
+    engine = RunEngine({})
+    view = LiveView(window=False, keys={"p": ("pause", engine.request_pause)})
+    view._press(KeyEvent("key_press_event", Figure().canvas, "p"))
+    assert "key p does nothing now (Run Engine is in 'idle' state" in caplog.text
 
 
 def test_no_window_without_a_display(monkeypatch):

@@ -24,9 +24,9 @@ from cxgi_bluesky.catalog.nexus_file import read_run_file
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.session.reconstruct_run import reconstruct_run
-from tests.cli.test_live import Place, uid_of
 from tests.conftest import small_board
 from tests.patience import PATIENCE_S, eventually
+from tests.processes import Place, uid_of
 from tests.queue.serving import answers, free_port
 
 FILES = Path(__file__).parents[2] / "examples" / "tiled"

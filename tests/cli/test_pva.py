@@ -12,9 +12,10 @@ from p4p.client.thread import Context
 from cxgi_bluesky.callbacks.pva_publisher import STATES
 from cxgi_bluesky.catalog import find_run, open_catalog, read_exposures
 from cxgi_bluesky.session.reconstruct_run import reconstruct_run
-from tests.cli.test_live import SCAN as SCAN_BY_EVENTS
-from tests.cli.test_live import Place, Process, uid_of
+from tests.catalog.test_server import KEY
 from tests.patience import PATIENCE_S, eventually
+from tests.processes import SCAN as SCAN_BY_EVENTS
+from tests.processes import Place, Process, StreamingServer, uid_of
 from tests.queue.serving import free_port
 
 # Says that it has an image, and then takes whatever comes.
@@ -49,14 +50,15 @@ def place(tmp_path, monkeypatch):
         yield Place(tmp_path, ends)
 
 
-def serve(place: Place, name: str = "pva") -> Process:
-    served = place.start(name, "-m", "cxgi_bluesky.cli", "pva", "--data", str(place.data))
+def serve(place: Place, source: str | None = None) -> Process:
+    where = ["--data", str(place.data)] if source is None else ["--from", source]
+    served = place.start("pva", "-m", "cxgi_bluesky.cli", "pva", *where)
     served.wait_for("Serving")
     return served
 
 
-def start_scan(place: Place, steps: str = "0") -> Process:
-    scan = place.start("scan", "-c", SCAN, str(place.data), "", steps)
+def start_scan(place: Place, steps: str = "0", proxy: str = "") -> Process:
+    scan = place.start("scan", "-c", SCAN, str(place.data), proxy, steps)
     scan.wait_for("ready")
     return scan
 
@@ -132,3 +134,40 @@ def test_who_starts_late_serves_the_last_scan_and_one_that_is_cut_off_says_so(pl
     recovered = place.start("recover", "-m", "cxgi_bluesky.cli", "recover", "--data", str(place.data))
     assert recovered.finished() == 0, recovered.errors
     eventually(lambda: STATES[int(context.get("CXGI:State", timeout=PATIENCE_S))], "ended early")
+
+
+def follow_to_the_end(place: Place, served: Process, proxy: str = "") -> None:
+    """A scan from elsewhere: its images come while it runs, and the last one is that of the catalog, to the bit."""
+    scan = start_scan(place, "60", proxy)
+    context, came = listen(place)
+    scan.go_on()
+    scan.wait_for("60\n")
+    eventually(lambda: exposed(came), lambda exposures: 0 < exposures <= 60)
+    scan.go_on()
+    uid = uid_of(scan)
+    eventually(lambda: exposed(came), EXPOSURES)
+    eventually(lambda: STATES[int(context.get("CXGI:State", timeout=PATIENCE_S))], "done")
+    assert context.get("CXGI:RunUid", timeout=PATIENCE_S) == uid
+    catalog = open_catalog(place.data)
+    stored = reconstruct_run(catalog, find_run(catalog, uid), method="tv", record=False)[0]
+    np.testing.assert_array_equal(came[-1], stored.image.astype(np.float32))
+    served.signal(signal.SIGINT)
+    assert served.finished() == 0, served.errors
+    assert "Traceback" not in served.errors
+
+
+@pytest.mark.long
+def test_images_of_a_scan_behind_a_proxy_are_served(place):
+    place.start_proxy()
+    served = serve(place, f"0mq://{place.proxy_out}")
+    follow_to_the_end(place, served, place.proxy_in)
+
+
+@pytest.mark.long
+def test_images_of_a_scan_into_a_server_are_served(place, monkeypatch):
+    monkeypatch.setenv("TILED_API_KEY", KEY)
+    place.folder.joinpath("server").mkdir()
+    server = StreamingServer(place.folder / "server")
+    place.ends.callback(server.end)
+    place.data = server.address
+    follow_to_the_end(place, serve(place, server.address.replace("http", "tiled")))

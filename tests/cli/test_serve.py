@@ -16,12 +16,12 @@ from cxgi_bluesky.catalog.embedded import open_embedded
 from cxgi_bluesky.catalog.journal import journal_folder
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.errors import CxgiError
-from tests.cli.test_live import Place, Process, place, uid_of  # noqa: F401 (place: a fixture)
+from tests.processes import Place, Process, uid_of
 
 KEY = "5e4d3c2b1a0f9e8d7c6b5a4f3e2d1c0b"
 
 
-def start_server(place: Place, *options: str) -> tuple[Process, str]:  # noqa: F811
+def start_server(place: Place, *options: str) -> tuple[Process, str]:
     words = ["serve", "--data", str(place.data), "--port", "0", *options]
     server = place.start("server", "-m", "cxgi_bluesky.cli", *words)
     server.wait_for("its key is in")
@@ -33,7 +33,7 @@ def everything_said(folder: Path) -> str:
 
 
 @pytest.mark.long
-def test_a_scan_is_followed_and_read_beside_its_session_and_nothing_is_stored(place, monkeypatch, capsys):  # noqa: F811
+def test_a_scan_is_followed_and_read_beside_its_session_and_nothing_is_stored(place, monkeypatch, capsys):
     server, address = start_server(place)
     key = (place.data / "serve-key").read_text().strip()
     monkeypatch.setenv("TILED_API_KEY", key)
@@ -67,7 +67,7 @@ def test_a_scan_is_followed_and_read_beside_its_session_and_nothing_is_stored(pl
 
 
 @pytest.mark.long
-def test_a_key_in_an_address_is_in_no_line_of_the_server(place, monkeypatch):  # noqa: F811
+def test_a_key_in_an_address_is_in_no_line_of_the_server(place, monkeypatch):
     """As a browser gives it; with an error, a key that is wrong, and a subscription."""
     from websockets.sync.client import connect
 
@@ -90,7 +90,7 @@ def test_a_key_in_an_address_is_in_no_line_of_the_server(place, monkeypatch):  #
 
 
 @pytest.mark.long
-def test_the_key_of_a_server_is_not_among_the_arguments_of_its_process(place):  # noqa: F811
+def test_the_key_of_a_server_is_not_among_the_arguments_of_its_process(place):
     server, _ = start_server(place)
     key = (place.data / "serve-key").read_text().strip()
     assert key not in Path(f"/proc/{server.process.pid}/cmdline").read_text()

@@ -10,7 +10,8 @@ from scipy.linalg import hadamard
 
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.orders import ORDERS, SEEDED, ranking, sequency, sequency_grid
-from cxgi_bluesky.masks.pattern_set import PatternSet, count_for_fraction, pattern
+from cxgi_bluesky.masks.pattern_map import map_turns
+from cxgi_bluesky.masks.pattern_set import ChosenSet, PatternSet, count_for_fraction, pattern
 from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.simulation.random_objects import random_object
 
@@ -231,3 +232,23 @@ def test_pattern_set_is_immutable():
 def test_unknown_pattern_index_is_refused(k):
     with pytest.raises(CxgiError, match=str(k)):
         PatternSet(8, 64).pattern(k)
+
+
+def test_a_set_is_shown_in_a_line_and_as_the_map_of_its_coefficients():
+    chosen = PatternSet(8, 5, "random", 3)
+    assert repr(chosen) == "PatternSet(5 of 64 patterns (7.8%) of 8 x 8, random, seed 3)"
+    turns = map_turns(chosen)
+    assert np.isnan(turns).sum() == 59
+    down, along = sequency_grid(8)
+    for turn, k in enumerate(chosen.pattern_index, start=1):
+        assert turns[down[k], along[k]] == turn
+    assert chosen._repr_png_().startswith(b"\x89PNG")
+    assert 'alt="5 of 64 patterns (7.8%) of 8 x 8, random, seed 3' in chosen._repr_html_()
+
+
+def test_a_set_that_is_chosen_says_how():
+    shown = repr(ChosenSet(PatternSet(8, 10), 30, "best", 5))
+    assert shown == (
+        "ChosenSet(at most 30 of 64 patterns of 8 x 8: the first 10 of zig-zag, "
+        "then batches of 5 that rule 'best' chooses)"
+    )

@@ -53,6 +53,11 @@ def test_what_the_data_do_not_support_says_so_in_every_picture(image):
     assert "do not trust this image" in render_html(doubtful)
 
 
+def test_what_the_data_support_says_so_too(image):
+    title, _ = drawn(replace(image, quality={"held_out": {**SCORE, "explained": 0.9, "supported": True}}))
+    assert title.endswith("supported by patterns held back")
+
+
 def test_the_uncertainty_stands_beside_the_image(image):
     alone, both = (
         Image.open(io.BytesIO(render_png(one)))

@@ -98,6 +98,21 @@ def test_a_furnished_console_keeps_a_baseline_a_log_and_the_magic(s, tmp_path, c
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
+def test_a_second_furnishing_and_a_second_session_in_one_console_double_nothing(s, tmp_path, capsys):
+    shell = InteractiveShell()
+    session.furnish_console(s, shell)
+    again = session.start(data=tmp_path, board="cu32", live=False, progress=False, engine=s.RE)
+    assert again.catalog is not None
+    session.furnish_console(again, shell)
+    (uid,) = run_line(again, "scan 0.02")
+    assert capsys.readouterr().out.count("Transient Scan ID: 1") == 1
+    assert [start["uid"] for start in (run.metadata["start"] for run in again.catalog.values())] == [uid]
+    assert len(again.catalog[uid]["baseline"].read()["time"]) == 2
+    logging.getLogger("cxgi_bluesky").info("looked at once")
+    assert (tmp_path / "logs" / "session.log").read_text().count("looked at once") == 1
+    assert logging.getLogger("cxgi_bluesky").handlers.count(logging.lastResort) == 1
+
+
 @pytest.mark.long
 def test_ctrl_c_twice_pauses_with_the_shutter_closed_and_says_what_can_be_typed(tmp_path):
     code = (

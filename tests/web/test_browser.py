@@ -11,9 +11,9 @@ import pytest
 
 from cxgi_bluesky import session
 from cxgi_bluesky.catalog import find_run, open_catalog, read_exposures
-from tests.cli.test_live import Place, Process, uid_of
 from tests.conftest import small_board
 from tests.patience import eventually
+from tests.processes import Place, Process, uid_of
 from tests.web.browser import DESKTOP, PHONE, Browser
 
 pytestmark = pytest.mark.long

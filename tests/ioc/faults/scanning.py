@@ -114,7 +114,7 @@ class Words:
 
     def session(self) -> dict[str, Any]:
         """A session, with catalog and journal."""
-        from cxgi_bluesky.session.session import start
+        from cxgi_bluesky.session import start
 
         self._session = start(beamline=self._file, data=self._data, live=False, progress=False)
         return self._begun(self._session.RE, self._session.beamline)
