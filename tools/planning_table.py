@@ -14,6 +14,7 @@ import argparse
 import csv
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -188,7 +189,7 @@ def collect(block: Block, kind: str, seed: int, work: Path, tiles: Callable[[], 
             seeds = [[seed, block.size, number, one] for one in range(first, min(first + _BATCH, total))]
             made = np.array([list(vars(scan).values()) for scan in scanner(block, seeds, tiles())])
             np.save(path, made, allow_pickle=False)
-            print(f"{path.name} of {total}: {time.perf_counter() - started:.1f} s", flush=True)
+            print(f"{path.name} of {total}: {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
         rows.append(np.load(path, allow_pickle=False))
     return np.concatenate(rows)
 
@@ -214,7 +215,7 @@ class Masks:
             started = time.perf_counter()
             tiles = etched_tiles(block.size, ORDERS, block.counts[-1], self._seed)
             np.savez(path, row=tiles.row, image=tiles.image, reference=tiles.reference)
-            print(f"{path.name}: {time.perf_counter() - started:.1f} s", flush=True)
+            print(f"{path.name}: {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
         with np.load(path, allow_pickle=False) as file:
             return Tiles(file["row"], file["image"], file["reference"])
 
