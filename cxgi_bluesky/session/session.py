@@ -106,7 +106,8 @@ class Session:
             text = "none yet"
         else:
             start = newest[0][0].start
-            text = f"{newest[1]} runs, the last {start.get('scan_id', '')} ({start.get('plan_name', 'unnamed')})"
+            name = start.get("plan_name", "unnamed")
+            text = f"{newest[1]} runs, the last " + (f"{start['scan_id']} ({name})" if "scan_id" in start else name)
         return text + (f"; {waiting} wait to be recovered" if waiting else "")
 
     @property

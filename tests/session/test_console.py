@@ -41,6 +41,8 @@ def test_a_session_is_shown_in_five_lines_that_say_what_there_is(s):
     s.RE(s.scan(0.02))
     assert s.catalog
     assert "1 runs, the last 1 (hadamard_scan)" in repr(s)
+    s.reconstruct(method="tv")
+    assert "2 runs, the last reconstruct\n" in repr(s)
 
 
 def test_names_are_those_of_the_devices_and_of_scans_with_the_devices_filled_in(s):
