@@ -52,6 +52,7 @@ EXTRAS = {
     "zmq": "zmq",
     "distributed": "cluster",
     "p4p": "pva",
+    "bluesky_queueserver": "queue",
 }
 
 
