@@ -52,7 +52,6 @@ EXTRAS = {
     "zmq": "zmq",
     "distributed": "cluster",
     "p4p": "pva",
-    "bluesky_queueserver": "queue",
 }
 
 

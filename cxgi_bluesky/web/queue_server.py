@@ -1,12 +1,13 @@
 """A queue server (bluesky-queueserver) seen from the live page: what it does, and what it is asked to do.
 
+By its own protocol, JSON over 0MQ, with pyzmq alone: the client of bluesky-queueserver 0.0.25 leaves a thread behind
+with each request, and loads ophyd.
 Each question is a request of its own with a time-out, in the thread that asks. What the server says is kept for a
 second, so that it is asked as seldom for many pages as for one.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import threading
@@ -26,6 +27,7 @@ LAST = 5  # plans that have ended
 CLOCKS_S = 1.0  # by which two clocks of one beamline may differ
 USER, GROUP = "cxgi web", "primary"  # who asks, and the group of `user_group_permissions.yaml` that has its rights
 PUBLIC_KEY_VARIABLE = "QSERVER_ZMQ_PUBLIC_KEY"  # as for `qserver`: of a server that encrypts
+PUBLIC_KEY_BYTES = 32
 ADDRESS = re.compile(r"tcp://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 
 
@@ -88,38 +90,57 @@ class QueueServer:
     Raises
     ------
     CxgiError
-        For an address or a public key that is none, and without bluesky-queueserver.
+        For an address or a public key that is none, and without pyzmq.
     """
 
     def __init__(self, address: str) -> None:
         if ADDRESS.fullmatch(address) is None:
             raise ConfigError(f"--queue {address}: give tcp://HOST:PORT, such as tcp://127.0.0.1:60615")
         with name_missing_extra():
-            from bluesky_queueserver import validate_zmq_key
-            from bluesky_queueserver.manager.comms import zmq_single_request
-        logging.getLogger("bluesky_queueserver").setLevel(logging.ERROR)  # who looks at a page is told
-        self.address, self._request = address, zmq_single_request
-        self._public_key = os.environ.get(PUBLIC_KEY_VARIABLE) or None
-        if self._public_key is not None:
+            from zmq.utils import z85
+        self.address = address
+        self._public_key = os.environ.get(PUBLIC_KEY_VARIABLE, "").encode()
+        if self._public_key:
             try:
-                validate_zmq_key(self._public_key)
-            except ValueError as error:
-                raise ConfigError(f"{PUBLIC_KEY_VARIABLE} is no public key of a queue server ({error})") from error
+                valid = len(z85.decode(self._public_key)) == PUBLIC_KEY_BYTES
+            except (ValueError, KeyError):
+                valid = False
+            if not valid:
+                raise ConfigError(f"{PUBLIC_KEY_VARIABLE} holds no public key of a queue server: 40 characters")
         self._lock = threading.Lock()
         self._kept, self._kept_at = QueueState(), float("-inf")
         self._lists: dict[str, tuple[Any, Mapping[str, Any]]] = {}
 
     def _ask(self, method: str, **parameters: Any) -> Mapping[str, Any]:
         """Return what the server answers; that it refuses, or does not answer, is an error of one line."""
-        answer, _ = self._request(
-            method, parameters, timeout=int(1000 * ANSWER_S), zmq_server_address=self.address,
-            server_public_key=self._public_key,
-        )  # fmt: skip
+        answer = self._request({"method": method, "params": parameters})
         if not isinstance(answer, Mapping):
-            raise ScanError(f"The queue server at {self.address} does not answer: is start-re-manager running?")
+            raise ScanError(f"What answers at {self.address} is no queue server")
         if not answer.get("success", True):
             raise ScanError(f"The queue server refuses: {_one_line(answer.get('msg'))}")
         return answer
+
+    def _request(self, question: Mapping[str, Any]) -> Any:
+        """Send one request of its protocol, JSON over 0MQ, and return the answer."""
+        import zmq
+
+        with zmq.Context.instance().socket(zmq.REQ) as connection:
+            connection.setsockopt(zmq.LINGER, 0)
+            connection.setsockopt(zmq.SNDTIMEO, int(1000 * ANSWER_S))
+            connection.setsockopt(zmq.RCVTIMEO, int(1000 * ANSWER_S))
+            if self._public_key:
+                connection.curve_serverkey = self._public_key
+                connection.curve_publickey, connection.curve_secretkey = zmq.curve_keypair()
+            try:
+                connection.connect(self.address)
+                connection.send_json(question)
+                return connection.recv_json()
+            except zmq.ZMQError as error:
+                raise ScanError(
+                    f"The queue server at {self.address} does not answer: is start-re-manager running?"
+                ) from error
+            except ValueError:  # no JSON
+                return None
 
     def _status(self) -> Mapping[str, Any]:
         return self._ask("status")
