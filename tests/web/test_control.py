@@ -311,6 +311,16 @@ def test_a_queue_server_that_does_not_answer_is_said_and_holds_up_nobody(tmp_pat
         assert "does not answer" in client.get("/").text
 
 
+@pytest.mark.parametrize("path", ["/", "/queue", "/queue/part", "/queue/control", "/queue/stop"])
+@pytest.mark.parametrize(("status", "label"), [
+    ({}, "Pause now"), ({"pause_pending": True}, "Pause now"), ({"manager_state": "paused"}, "Resume"),
+])  # fmt: skip
+def test_pages_show_what_can_be_done_now(client, manager, token, monkeypatch, path, status, label):
+    monkeypatch.setattr("cxgi_bluesky.web.queue_server.KEEP_S", -1.0)
+    manager.status |= status
+    assert ("Stop it" if path == "/queue/stop" else label) in client.get(path).text
+
+
 def test_many_pages_ask_as_much_as_one(client, manager, token, monkeypatch):
     monkeypatch.setattr("cxgi_bluesky.web.queue_server.KEEP_S", PATIENCE_S)
     before = len(manager.asked)
