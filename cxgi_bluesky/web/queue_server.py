@@ -124,7 +124,8 @@ class QueueServer:
         """Send one request of its protocol, JSON over 0MQ, and return the answer."""
         import zmq
 
-        with zmq.Context.instance().socket(zmq.REQ) as connection:
+        connection: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REQ)
+        with connection:
             connection.setsockopt(zmq.LINGER, 0)
             connection.setsockopt(zmq.SNDTIMEO, int(1000 * ANSWER_S))
             connection.setsockopt(zmq.RCVTIMEO, int(1000 * ANSWER_S))
