@@ -134,6 +134,7 @@ def test_who_has_not_logged_in_changes_nothing(client, manager, address):
     answer = client.post(address, data={"token": token, "item": "item-1"}, headers=origin_of(client))
     assert answer.status_code == 401
     assert "Log in first" in answer.text
+    assert 'href="/login"' in answer.text
     assert manager.asked == []
 
 
