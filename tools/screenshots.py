@@ -3,7 +3,7 @@
     python -m tools.screenshots docs/how-to
 
 Needs chromium and chromium-driver. The scan measures the gold object with 768 patterns; its pictures are taken after
-half of them, and of its run with three reconstructions.
+half of them, and of its run with three reconstructions. That of the queue needs redis-server too.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
 from cxgi_bluesky import session
+from cxgi_bluesky.cli.program import main as run_cxgi
+from cxgi_bluesky.masks.pattern_set import PatternSet
 from tests.cli.test_live import Process
+from tests.patience import eventually
+from tests.queue.serving import ASK_S, Queue
 from tests.web.browser import DESKTOP, Browser
 
 SHOWN_AT = 400  # patterns
@@ -49,6 +56,37 @@ def main(out: Path) -> None:
         browser.driver.save_screenshot(str(out / "live-page-run.png"))
 
 
+def show_queue(out: Path) -> None:
+    """Queue three scans on a queue server of our own, and take the picture while the second one runs."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as ends:
+        data, profile, key = Path(folder) / "data", Path(folder) / "profile", Path(folder) / "web-key"
+        run_cxgi(["queue-profile", str(profile), "--sim", "--data", str(data)])
+        queue = Queue(profile, Path(folder), ends)
+        arguments = ["-m", "cxgi_bluesky.cli", "web", "--data", str(data), "--port", "0"]
+        arguments += ["--queue", queue.address, "--key-file", str(key)]
+        page = Process([sys.executable, *arguments], Path(folder) / "page", ends)
+        page.wait_for("With the key")
+        found = re.search(r"http://\S+", page.text)
+        assert found is not None
+        browser = Browser(Path(folder) / "browser")
+        ends.callback(browser.close)
+        browser.show((1280, 760))
+        browser.open(f"{found[0]}/login")
+        browser.driver.find_element(By.ID, "key").send_keys(key.read_text().strip(), Keys.ENTER)
+        for sample, count in (("leaf", 60), ("gold semi-cylinder", 768), ("leaf, other side", 768)):
+            patterns = PatternSet(64, count).to_dict()
+            queue.add("mask_scan", pattern_set=patterns, exposure_s=3.0, md={"sample": sample})
+        queue.do("queue_start")
+        eventually(lambda: len(queue.history()), 1, every_s=ASK_S)
+        queue.wait_for("manager_state", "executing_queue")
+        browser.open(f"{found[0]}/queue")
+        time.sleep(2)
+        browser.driver.save_screenshot(str(out / "live-page-queue.png"))
+        browser.open("about:blank")
+        queue.pause("immediate")
+        queue.do("re_abort")
+
+
 class _Camera:
     """Takes one picture in the middle of a scan."""
 
@@ -64,3 +102,4 @@ class _Camera:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    show_queue(Path(sys.argv[1]))

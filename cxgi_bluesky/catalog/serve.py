@@ -10,7 +10,6 @@ import asyncio
 import errno
 import logging
 import os
-import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .._files.key_file import read_key_variable, read_or_make_key_file
 from .._files.links import find_link
 from ..errors import ConfigError, StorageError
 from ..measurement.documents import cxgi_block
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 SERVE_KEY_VARIABLE = "CXGI_SERVE_KEY"
 KEY_FILE = "serve-key"
-MIN_KEY = 16  # characters
 LOOK_S = 1.0  # between two looks whether something new was stored
 ENDING_S = 3  # for requests under way when the server is ended
 NEWEST = 3  # runs that may be under way
@@ -76,37 +75,11 @@ def serving_key(folder: Path) -> tuple[str, Path | None]:
         For a key that is too short or has other characters than letters and digits, and a file that cannot be used or
         that others can read. No message has the key in it.
     """
-    key = os.environ.get(SERVE_KEY_VARIABLE)
+    key = read_key_variable(SERVE_KEY_VARIABLE)
     if key is not None:
-        return _check_key(key, SERVE_KEY_VARIABLE), None
+        return key, None
     path = folder / KEY_FILE
-    try:
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        except FileExistsError:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            with open(descriptor, encoding="ascii", errors="replace") as file:
-                if os.fstat(descriptor).st_mode & 0o077:
-                    raise StorageError(
-                        f"{path} can be read by others: delete it, and cxgi serve makes a new key"
-                    ) from None
-                return _check_key(file.read(4096).strip(), str(path)), path
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{secrets.token_hex(32)}\n")
-    except OSError as error:
-        raise StorageError(
-            f"key file {path} cannot be used ({error.strerror}): put a key into {SERVE_KEY_VARIABLE}"
-        ) from error
-    return serving_key(folder)
-
-
-def _check_key(key: str, where: str) -> str:
-    if len(key) < MIN_KEY or not (key.isascii() and key.isalnum()):
-        raise ConfigError(
-            f"the key in {where} has {len(key)} characters: it must have {MIN_KEY} or more, letters and digits alone "
-            "(openssl rand -hex 32)"
-        )
-    return key
+    return read_or_make_key_file(path, variable=SERVE_KEY_VARIABLE), path
 
 
 # ---------------------------------------------------------------- what may be asked

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 MAX_WIDTH = 100  # columns of a help
+LOOPBACK = ("127.", "localhost", "::1")  # how addresses begin that are of this machine alone
 
 
 class ExitCode(IntEnum):

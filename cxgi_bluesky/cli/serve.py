@@ -7,9 +7,7 @@ import shlex
 from pathlib import Path
 
 from ..errors import ConfigError, StorageError
-from ._options import Commands, Echo, Payload, add_command
-
-LOOPBACK = ("127.", "localhost", "::1")
+from ._options import LOOPBACK, Commands, Echo, Payload, add_command
 
 
 def add(commands: Commands) -> None:

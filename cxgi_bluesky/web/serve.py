@@ -20,6 +20,7 @@ from ..errors import ConfigError, CxgiError
 from .images import PngStore
 from .live_state import LiveState
 from .news import News
+from .queue_server import QueueServer
 from .server import Pages
 from .stored_runs import RunPages
 
@@ -42,6 +43,12 @@ class LivePage:
         ``0mq://HOST:PORT`` or ``tiled://HOST:PORT`` (default: the journals of the folder, or the server).
     names : iterable of str
         Under which the page is asked for, beside those of the machine.
+    queue : QueueServer, optional
+        Whose scans may be paused, stopped and queued from the page, by who has the key.
+    key : str
+        Needed with it.
+    report : callable
+        Takes a line for each login and each thing done.
 
     Raises
     ------
@@ -49,13 +56,24 @@ class LivePage:
         For an address that is none, or a server that cannot be used.
     """
 
-    def __init__(self, data: str | Path | None = None, *, source: str | None = None, names: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        data: str | Path | None = None,
+        *,
+        source: str | None = None,
+        names: Iterable[str] = (),
+        queue: QueueServer | None = None,
+        key: str = "",
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.stored = open_stored(source, data)
         pngs = PngStore()
         self.live = LiveState(pngs, on_change=lambda: self.pages.news.notify())
         self.runs = RunPages(self.stored, pngs)
         shown = source or str(self.stored.location)
-        self.pages = Pages(self.live, self.runs, pngs, source=shown, names=names)
+        self.pages = Pages(
+            self.live, self.runs, pngs, source=shown, names=names, queue=queue, key=key, report=report
+        )  # fmt: skip
         linked = LinkedRuns(self.stored)
         options: dict[str, Any] = {"on_image": self.live.show, "references": linked.references, "later": True}
         self._workers: list[LiveReconstruction] = [
@@ -126,7 +144,7 @@ def serve(page: LivePage, host: str, port: int, on_ready: Callable[[str], None])
         listener = ends.enter_context(_listen(host, port))
         config = uvicorn.Config(
             page.pages.app, log_level="warning", access_log=False, server_header=False, lifespan="on",
-            timeout_graceful_shutdown=1, limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=1, limit_concurrency=CONNECTIONS, proxy_headers=False,
         )  # fmt: skip
         server = _Server(config, page.pages.news)
 

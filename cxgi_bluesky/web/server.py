@@ -1,4 +1,7 @@
-"""The application: pages, images, files and events. Everything is read; nothing here can change a run or a scan."""
+"""The application: pages, images, files and events. Everything is read; nothing here can change a run or a scan.
+
+What may change something, with a key, is in `control`.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +29,19 @@ from .. import __version__
 from ..errors import CxgiError
 from ..measurement.documents import cxgi_block
 from ..measurement.plain_values import plain_or_text
+from .control import ALWAYS_NEW, Control
 from .guard import Guard
 from .images import PngStore
 from .live_state import LiveState, mapping
+from .login import Login
 from .news import CHARTS_S, MAX_VIEWERS, STATE_S, News
-from .plan_page import plan_from_form
+from .plan_page import DEFAULTS, plan_from_form
+from .queue_server import QueueServer
 from .stored_runs import FORMATS, PARTS, RunPages, Scan
 
 HERE = Path(__file__).parent
 STATIC = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 FOR_EVER = {"cache-control": "public, max-age=31536000, immutable"}
-ALWAYS_NEW = {"cache-control": "no-store"}
 ON_PAGE = 50  # runs
 MAX_WAITING = 16  # requests that read the catalog or plan, beside those at work
 TOO_LONG = 200  # characters of a search
@@ -79,10 +84,25 @@ class Pages:
         Where scans come from, for the foot of the pages.
     names : iterable of str
         Of this server, beside those of the machine.
+    queue : QueueServer, optional
+        Whose scans may be paused, stopped and queued, by who has the key.
+    key : str
+        Needed with it.
+    report : callable
+        Takes a line for each login and each thing done.
     """
 
     def __init__(
-        self, live: LiveState, runs: RunPages, pngs: PngStore, *, source: str, names: Iterable[str] = ()
+        self,
+        live: LiveState,
+        runs: RunPages,
+        pngs: PngStore,
+        *,
+        source: str,
+        names: Iterable[str] = (),
+        queue: QueueServer | None = None,
+        key: str = "",
+        report: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._live, self._runs, self._pngs = live, runs, pngs
         self.news = News({"state": (live.snapshot, STATE_S), "charts": (live.charts, CHARTS_S)})
@@ -92,7 +112,13 @@ class Pages:
             loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
-        self._templates.globals.update(static=self._static_address, version=__version__, source=source)
+        self._control = None
+        if queue is not None:
+            self._control = Control(queue, key, live=live, render=self._render, turn=_Turn(4), report=report)
+        self._templates.globals.update(
+            static=self._static_address, version=__version__, source=source, has_key=queue is not None,
+            queue_address="" if queue is None else queue.address,
+        )  # fmt: skip
         self._templates.filters.update(when=_when, number=_number, as_json=_as_json)
         routes = [
             Route("/", self.live_page),
@@ -107,6 +133,7 @@ class Pages:
             Route("/runs/{uid}/{part}", self.stored_png),
             Route("/plan", self.plan_page),
             Route("/static/{name}", self.static),
+            *(self._control.routes if self._control is not None else ()),
         ]
         handlers: Any = {HTTPException: self._show_error, CxgiError: self._show_error, 500: self._show_error}
         self.app = Starlette(
@@ -124,8 +151,11 @@ class Pages:
         finally:
             writing.cancel()
 
-    def _render(self, template: str, code: int = 200, **values: Any) -> HTMLResponse:
-        page = self._templates.get_template(template).render(values)
+    def _login(self, request: Request) -> Login | None:
+        return None if self._control is None else self._control.logins.find(request)
+
+    def _render(self, request: Request, template: str, code: int = 200, **values: Any) -> HTMLResponse:
+        page = self._templates.get_template(template).render({"login": self._login(request), **values})
         return HTMLResponse(page, code, headers=ALWAYS_NEW)
 
     async def _show_error(self, request: Request, error: Exception) -> Response:
@@ -134,7 +164,7 @@ class Pages:
             status, text, headers = error.status_code, str(error.detail), dict(error.headers or {})
         elif isinstance(error, CxgiError):
             status, text = 404, str(error)
-        response = self._render("error.html", status, text=text, status=status, page="")
+        response = self._render(request, "error.html", status, text=text, status=status, page="")
         response.headers.update(headers)
         return response
 
@@ -142,7 +172,18 @@ class Pages:
 
     async def live_page(self, request: Request) -> Response:
         """The running scan."""
-        return self._render("live.html", page="live", state=self._live.snapshot(), charts=self._live.charts())
+        panel = None
+        if self._control is not None and self._login(request) is not None:
+            panel, _ = await self._control.panel(of_scan=True)
+        return self._render(
+            request, "live.html", page="live", state=self._live.snapshot(), charts=self._live.charts(), panel=panel,
+            back="live", message=self._take_message(request),
+        )  # fmt: skip
+
+    def _take_message(self, request: Request) -> tuple[str, bool] | None:
+        """What came of the last thing that was asked for, once."""
+        login = self._login(request)
+        return None if login is None else login.take_message()
 
     async def state(self, request: Request) -> Response:
         """The state once, for programs."""
@@ -172,7 +213,7 @@ class Pages:
         running = [start["uid"] for start in self._live.under_way()]
         shown = [(scan, self._thumbnail(scan)) for scan in found[(page - 1) * ON_PAGE : page * ON_PAGE]]
         return self._render(
-            "runs.html", page="runs", search=search, scans=shown, total=len(found), number=page,
+            request, "runs.html", page="runs", search=search, scans=shown, total=len(found), number=page,
             pages=max(1, -(-len(found) // ON_PAGE)), waiting=waiting, running=running,
         )  # fmt: skip
 
@@ -192,7 +233,7 @@ class Pages:
         images = await self._read_turn(self._runs.describe_images, scan)
         good = [image for image in images if "problem" not in image]
         values: dict[str, Any] = {"scan": scan, "images": images, "good": good, "facts": list(_facts(scan))}
-        return self._render("run.html", page="runs", start=scan.run.start, **values)
+        return self._render(request, "run.html", page="runs", start=scan.run.start, **values)
 
     async def stored_png(self, request: Request) -> Response:
         """The image of a reconstruction, or its uncertainty, as the pages show it."""
@@ -226,7 +267,11 @@ class Pages:
     async def plan_page(self, request: Request) -> Response:
         """What to measure within a budget."""
         form, made, problem = await self._list_turn(plan_from_form, dict(request.query_params))
-        return self._render("plan.html", page="plan", form=form, plan=made, problem=problem)
+        fields = {name: form[name] for name in DEFAULTS}
+        return self._render(
+            request, "plan.html", page="plan", form=form, fields=fields, plan=made, problem=problem,
+            message=self._take_message(request),
+        )  # fmt: skip
 
     async def static(self, request: Request) -> Response:
         """A style sheet or script."""

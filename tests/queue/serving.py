@@ -67,6 +67,7 @@ class Queue:
         self._client = ends.enter_context(ends.enter_context(zmq.Context()).socket(zmq.REQ))
         self._client.setsockopt(zmq.LINGER, 0)
         self._client.setsockopt(zmq.RCVTIMEO, int(1000 * PATIENCE_S))
+        self.address = control
         self._client.connect(control)
         self.open_environment()
 

@@ -63,7 +63,7 @@ class Browser:
         """Elements that stick out of the window to the right, those that scroll by themselves excepted."""
         return self.ask("""
             const wide = document.documentElement.clientWidth;
-            return [...document.querySelectorAll("main *")]
+            return [...document.querySelectorAll("main *, header *")]
               .filter((e) => e.getBoundingClientRect().right > wide + 1 && !e.closest(".table, pre, .unseen"))
               .map((e) => e.outerHTML.slice(0, 120))""")
 

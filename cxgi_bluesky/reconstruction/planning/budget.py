@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from ...errors import ConfigError
 from ...masks.board import MaskBoard, load_board
@@ -126,6 +126,11 @@ class MeasurementPlan:
             f"patterns = {chosen}\n(reference,) = s.RE(s.reference_scan(pattern_set=patterns, {options}))\n"
             f"s.RE(s.scan(pattern_set=patterns, {options}, reference_uid=reference{limit}))"
         )
+
+    def arguments(self, scan: PlannedScan) -> dict[str, Any]:
+        """The same as arguments of the plan `mask_scan`, as a queue of plans takes them."""
+        limit = {} if self.max_open_s is None else {"max_open_s": self.max_open_s}
+        return {"pattern_set": scan.patterns.to_dict(), "exposure_s": scan.exposure_s, **limit}
 
     def alternatives(self) -> tuple[PlannedScan, ...]:
         """The best order at each doubling of the patterns, the best scan of each order, and that for the line."""

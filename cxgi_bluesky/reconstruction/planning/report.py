@@ -73,4 +73,5 @@ def _scan_payload(made: MeasurementPlan, scan: PlannedScan) -> dict[str, Any]:
         "psnr_84_db": expected.psnr_high_db,
         "line_shows": expected.line,
         "call": made.call(scan),
+        "arguments": made.arguments(scan),
     }
