@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from cxgi_bluesky.catalog import find_run, open_catalog
 from cxgi_bluesky.cli.program import main
 from tests.beamline_files import changed_file
-from tests.cli.test_live import Place
+from tests.processes import Place
 from tests.ioc.devices.conftest import changes_of
 from tests.ioc.serving import IocProcess, SlowClient
 from tests.patience import eventually
