@@ -201,6 +201,21 @@ def test_every_example_is_run_or_says_why_not(folder):
         assert name in RUN or all(reason for reason, *_ in BLOCK.findall(text)), f"{name}: add it to EXAMPLES"
 
 
+def test_the_documentation_names_each_of_its_pages():
+    contents = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    pages = (
+        page
+        for room in ("tutorials", "how-to", "explanation", "reference")
+        for page in (ROOT / "docs" / room).glob("*.*")
+    )
+    titles = [
+        f"{page.parent.name}/{page.name}" for page in pages if page.suffix in {".md", ".ipynb"} and page.stem != "index"
+    ]
+    assert [title for title in titles if f"]({title})" not in contents] == [
+        "tutorials/getting-started.md"
+    ]  # README itself
+
+
 def test_every_command_in_a_page_is_one_of_the_program():
     parser, wrong = build_parser(), []
     for page in PAGES:
