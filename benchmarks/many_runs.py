@@ -68,7 +68,7 @@ def fill(catalog: Any, count: int, *, size: int = 64, patterns: int = 768) -> li
     uids = []
     for seed in range(count):
         documents = renew(scans[seed % len(scans)], seed)
-        writer_of(catalog).write_run(documents)
+        writer_of(catalog).write_runs([documents])
         uids.append(documents[0][1]["uid"])
     return uids
 

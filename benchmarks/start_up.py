@@ -93,7 +93,7 @@ def fill(folder: str, count: int) -> None:
         for uid in uids:
             copy = copy.replace(uid, str(uuid.uuid4()))
         whole = number == count - 1
-        writer.write_run([(name, d) for name, d in json.loads(copy) if whole or name in ("start", "stop")])
+        writer.write_runs([[(name, d) for name, d in json.loads(copy) if whole or name in ("start", "stop")]])
 
 
 class Copies:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +46,10 @@ def store_scans(folder, count):
     catalog = open_catalog(folder, to_write=True)
     copies = [renew(text, seed) for seed in range(count)]
     for copy in copies:
-        writer_of(catalog).write_run(copy)
+        writer_of(catalog).write_runs([copy])
     bad = renew(text, count)
     bad[0][1]["cxgi"]["resumes"] = "feedbeef"
-    writer_of(catalog).write_run(bad)
+    writer_of(catalog).write_runs([bad])
     return catalog, [copy[0][1]["uid"] for copy in copies], bad[0][1]["uid"]
 
 
@@ -134,7 +135,7 @@ def test_runs_of_a_worker_that_dies_are_tried_again(scans, tmp_path):
     folder, _, good, _ = scans
     request = Deadly(method="inverse", uid=good[1], once=str(tmp_path / "once"))
     with open_workers(count=2) as workers:
-        outcomes = list(compute([Task(str(folder), request, (uid,)) for uid in good], workers))
+        outcomes = list(chain.from_iterable(compute([Task(str(folder), request, (uid,)) for uid in good], workers)))
     assert sorted(uid for uid, _ in outcomes) == sorted(good)
     assert not [outcome for _, outcome in outcomes if isinstance(outcome, str)]
 
@@ -144,7 +145,7 @@ def test_a_run_that_kills_its_worker_again_is_told_from_those_beside_it(scans):
     folder, _, good, _ = scans
     request = Deadly(method="inverse", uid=good[1])
     with open_workers(count=2) as workers:
-        outcomes = dict(compute([Task(str(folder), request, tuple(good))], workers))
+        outcomes = dict(chain.from_iterable(compute([Task(str(folder), request, tuple(good))], workers)))
     assert set(outcomes) == set(good)
     assert [uid for uid, outcome in outcomes.items() if outcome == DIED] == [good[1]]
 
