@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks._timing import report
 
+TOGETHER = 10  # runs in one transaction
 OBJECTS = ("CAS", "gear", "bars", "gold")
 
 
@@ -61,15 +62,15 @@ def renew(documents: list[tuple[str, Any]], seed: int) -> list[tuple[str, Any]]:
 
 
 def fill(catalog: Any, count: int, *, size: int = 64, patterns: int = 768) -> list[str]:
-    """Store so many runs through the catalog's writer; returns their uids."""
+    """Store so many runs through the catalog's writer, some together; returns their uids."""
     from cxgi_bluesky.catalog import writer_of
 
     scans = [record_documents(name, size, patterns) for name in OBJECTS[: max(1, min(count, len(OBJECTS)))]]
     uids = []
-    for seed in range(count):
-        documents = renew(scans[seed % len(scans)], seed)
-        writer_of(catalog).write_runs([documents])
-        uids.append(documents[0][1]["uid"])
+    for first in range(0, count, TOGETHER):
+        runs = [renew(scans[seed % len(scans)], seed) for seed in range(first, min(first + TOGETHER, count))]
+        writer_of(catalog).write_runs(runs)
+        uids += [documents[0][1]["uid"] for documents in runs]
     return uids
 
 

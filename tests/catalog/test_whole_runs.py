@@ -56,6 +56,11 @@ def an_image(seed=0):
 
 @pytest.fixture
 def scan_documents(beamline):
+    return record_scan(beamline)
+
+
+def record_scan(beamline):
+    """Documents of a scan, as JSON has them."""
     documents = []
     engine = RunEngine({})
     engine.subscribe(lambda name, document: documents.append((name, document)))
