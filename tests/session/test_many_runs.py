@@ -18,12 +18,13 @@ from bluesky import RunEngine
 
 from benchmarks.many_runs import renew
 from cxgi_bluesky._files.file_lock import LockedError, hold_lock
-from cxgi_bluesky.catalog import find_run, open_catalog, read_all_runs, read_image, writer_of
+from cxgi_bluesky.catalog import find_run, open_catalog, read_all_runs, read_image, recover_journals, writer_of
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.session.many_runs import DIED, Task, compute, reconstruct_runs
 from cxgi_bluesky.session.reconstruct_run import ImageRequest, reconstruct_run
 from cxgi_bluesky.session.workers import open_workers
+from tests.catalog.test_server import KEY, Server
 from tests.conftest import QUIET, small_board, small_scan
 from tests.patience import PATIENCE_S, eventually
 
@@ -215,3 +216,41 @@ def test_all_images_arrive_once_although_a_worker_of_the_cluster_is_killed(tmp_p
     assert set(said["made"]) == set(good)
     assert set(said["failed"]) == {bad}
     assert derived_of(folder) == dict.fromkeys(good, 1)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A Tiled server in a process of its own, and its key in the environment of whatever is started after it."""
+    monkeypatch.setenv("TILED_API_KEY", KEY)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    (tmp_path / "server").mkdir()
+    running = Server(tmp_path / "server")
+    yield running.address
+    running.end()
+
+
+def reconstruct_all(address, *words):
+    command = [sys.executable, "-m", "cxgi_bluesky.cli", "reconstruct", "--query", 'sample == "leaf"', "--json"]
+    done = subprocess.run(
+        [*command, "--data", address, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 1, done.stderr  # one run cannot be reconstructed
+    return json.loads(done.stdout)
+
+
+@pytest.mark.long
+def test_workers_here_and_of_a_cluster_read_from_a_server(server, cluster):
+    address, _ = cluster
+    catalog, good, bad = store_scans(server, 6)
+    eventually(lambda: sum(run.stop is not None for run in read_all_runs(server)), 7, every_s=0.5)
+    said = reconstruct_all(server, "--workers", "2", "--method", "inverse")
+    assert (set(said["made"]), set(said["failed"])) == (set(good), {bad})
+    said = reconstruct_all(server, "--scheduler", address, "--method", "tv")
+    assert (set(said["made"]), set(said["failed"])) == (set(good), {bad})
+    recover_journals(catalog)  # what the server has not taken in time
+    assert derived_of(server) == dict.fromkeys(good, 2)
+    alone, _ = reconstruct_run(catalog, find_run(catalog, good[0]), method="tv", record=False)
+    image = read_image(find_run(catalog, said["made"][good[0]]))
+    assert np.array_equal(image, alone.image)
+    said = reconstruct_all(server, "--scheduler", address, "--method", "tv")
+    assert (said["made"], set(said["skipped"])) == ({}, set(good))
