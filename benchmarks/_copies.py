@@ -1,7 +1,6 @@
 """Many stored runs in little time: rows of one that was really stored, copied with new uids.
 
-Some 20 ms each, most of it Tiled's index of words, with the tables that storing them gives
-(`tests/catalog/test_copied_runs.py`).
+With the tables that storing them gives (`tests/catalog/test_copied_runs.py`).
 Only for a folder that nobody has open, and that this process has not opened: Tiled brings an SQLite library of its own.
 The index of runs does not follow: ``cxgi runs --rebuild``.
 """
