@@ -15,10 +15,10 @@ from selenium.webdriver.common.keys import Keys
 from cxgi_bluesky.catalog import find_run, open_catalog
 from cxgi_bluesky.cli.program import main
 from tests.beamline_files import changed_file
-from tests.processes import Place
 from tests.ioc.devices.conftest import changes_of
 from tests.ioc.serving import IocProcess, SlowClient
 from tests.patience import eventually
+from tests.processes import Place
 from tests.queue.serving import Queue
 from tests.web.browser import PHONE, Browser
 from tests.web.test_browser import check, start_page, start_scan
