@@ -1,11 +1,12 @@
 """Images of many stored runs: reconstructions per minute by worker processes, against a plain loop.
 
 ``python -m benchmarks.many_runs [--runs 200] [--methods tv ch-mwcnn] [--workers 1 2]``: runs of 64 x 64 pixels and 768
-patterns, four objects with noise of their own each, stored through the catalog's writer; then, for each method, the
-baseline ``for uid: reconstruct_run(...)`` in one process with the catalog open, and `reconstruct_runs` with so many
-workers (their start, with all imports, in the time; `seconds_of_one_run` is little else). Images are stored by all.
-The network makes images alone in the loop and in batches in the workers; its time and the difference of its images
-alone and in batches are measured apart, in one process, without the catalog.
+patterns, four objects with noise of their own each, stored through the catalog's writer; the storing of an image; then,
+for each method (``--methods`` alone: for none), the baseline ``for uid: reconstruct_run(...)`` in one process with the
+catalog open, and `reconstruct_runs` with so many workers (their start, with all imports, in the time;
+`seconds_of_one_run` is little else). Images are stored by all. The network makes images alone in the loop and in
+batches in the workers; its time and the difference of its images alone and in batches are measured apart, in one
+process, without the catalog.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from benchmarks._timing import report
 
+TOGETHER = 10  # runs in one transaction
 OBJECTS = ("CAS", "gear", "bars", "gold")
 
 
@@ -61,15 +63,15 @@ def renew(documents: list[tuple[str, Any]], seed: int) -> list[tuple[str, Any]]:
 
 
 def fill(catalog: Any, count: int, *, size: int = 64, patterns: int = 768) -> list[str]:
-    """Store so many runs through the catalog's writer; returns their uids."""
+    """Store so many runs through the catalog's writer, some together; returns their uids."""
     from cxgi_bluesky.catalog import writer_of
 
     scans = [record_documents(name, size, patterns) for name in OBJECTS[: max(1, min(count, len(OBJECTS)))]]
     uids = []
-    for seed in range(count):
-        documents = renew(scans[seed % len(scans)], seed)
-        writer_of(catalog).write_run(documents)
-        uids.append(documents[0][1]["uid"])
+    for first in range(0, count, TOGETHER):
+        runs = [renew(scans[seed % len(scans)], seed) for seed in range(first, min(first + TOGETHER, count))]
+        writer_of(catalog).write_runs(runs)
+        uids += [documents[0][1]["uid"] for documents in runs]
     return uids
 
 
@@ -109,6 +111,39 @@ def batches(catalog: Any, uids: list[str]) -> dict[str, Any]:
     }
 
 
+def storing(catalog: Any, uid: str, count: int = 16) -> dict[str, Any]:
+    """Storing an image: by Tiled's requests (the baseline), in one transaction, and eight in one; milliseconds each."""
+    from cxgi_bluesky.catalog import compose_reconstruction, find_run, writer_of
+    from cxgi_bluesky.session.reconstruct_run import reconstruct_run
+
+    image, _ = reconstruct_run(catalog, find_run(catalog, uid), method="tv", record=False)
+    writer = writer_of(catalog)
+
+    def by_requests(runs: list[Any]) -> None:
+        for (_, start), *others in runs:
+            store = writer.begin(start)
+            for name, document in others:
+                store(name, document)
+
+    rows = {}
+    for name, write, together in (
+        ("baseline: by requests", by_requests, 1),
+        ("in one transaction", writer.write_runs, 1),
+        ("eight in one transaction", writer.write_runs, 8),
+    ):
+        runs = [compose_reconstruction(image, pixel_um=10.0) for _ in range(count + together)]
+        write(runs[:together])
+        times, began = [], time.process_time()
+        for first in range(together, len(runs), together):
+            started = time.perf_counter()
+            write(runs[first : first + together])
+            times.append((time.perf_counter() - started) / together)
+        processor = (time.process_time() - began) / count
+        milliseconds = {"median": np.median(times), "min": min(times), "of the processor": processor}
+        rows[name] = {key: round(1e3 * float(seconds), 1) for key, seconds in milliseconds.items()}
+    return rows
+
+
 def main(arguments: list[str] | None = None) -> None:
     from cxgi_bluesky.catalog import find_run, open_catalog
     from cxgi_bluesky.session.many_runs import BATCH, reconstruct_runs
@@ -116,7 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--methods", nargs="+", default=["tv", "ch-mwcnn"])
+    parser.add_argument("--methods", nargs="*", default=["tv", "ch-mwcnn"])
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
     options = parser.parse_args(arguments)
     results: dict[str, Any] = {"runs": options.runs, "size": 64, "patterns": 768}
@@ -124,6 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
         catalog = open_catalog(folder, to_write=True)
         uids: list[str] = []
         results["storing the runs"] = per_minute(lambda: uids.extend(fill(catalog, options.runs)), options.runs)
+        results["storing an image, ms"] = storing(catalog, uids[0])
         for method in options.methods:
             reconstruct_run(catalog, find_run(catalog, uids[0]), method=method, record=False)  # imports, weights, loops
 

@@ -1,7 +1,7 @@
 """From a finished run to its image: a run of 768 exposures in the catalog, reconstructed in a new process.
 
-``python -m benchmarks.stored_run [COUNT ...]`` puts 100, 1000 and 10,000 runs (or COUNT) into a folder: one with its
-768 exposures on the 64 x 64 board, the others with their start and stop documents alone. The one is reconstructed,
+``python -m benchmarks.stored_run [COUNT ...]`` puts 100, 1000 and 10,000 runs (or COUNT) into a folder: one with 768
+exposures on the 64 x 64 board, the others with 40 on a smaller one. The one is reconstructed,
 embedded and over HTTP from `cxgi serve`. Each time is of a process of its own, with the catalog open, everything
 imported and the compiled solver loaded; the network's weights are loaded within it. Beside it stand opening, loading
 the solver, and the whole command, all of this included; the number of requests; the thumbnail of the image in one
@@ -134,7 +134,7 @@ def main(sizes: Sequence[int]) -> dict[str, Any]:
         in_process(scan, folder)
         uid, there = (Path(folder) / "uid").read_text(), 2
         for count in sizes:
-            in_process(fill, folder, count - there)
+            fill(folder, count - there)
             there = count
             with serving(folder) as address:
                 results[f"{count} runs"] = measure(folder, address, uid)

@@ -4,7 +4,7 @@ databroker 2 is a thin layer over Tiled, so a catalog is a Tiled tree. It is wri
 runs and may be read by other processes at the same time.
 """
 
-from .derived import find_reconstructions, read_image, record_reconstruction
+from .derived import compose_reconstruction, find_reconstructions, read_image, record_reconstruction
 from .export import export_run
 from .nexus_file import read_run_file
 from .open import DATA_VARIABLE, data_folder, data_location, open_catalog, prepare_writer, recover_journals
@@ -40,6 +40,7 @@ __all__ = [
     "catalog_errors",
     "catalog_problem",
     "choose_runs",
+    "compose_reconstruction",
     "data_folder",
     "data_location",
     "describe",

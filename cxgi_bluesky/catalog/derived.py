@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import StorageError
 from ..measurement.documents import cxgi_block
+from .journal import Document
 from .tiled_adapter import catalog_errors, short
 from .writer import writer_of
 
@@ -52,6 +53,25 @@ def record_reconstruction(
         For a catalog that `open_catalog` has not opened.
     OSError
         If the journal cannot be written.
+    """
+    documents = compose_reconstruction(reconstruction, pixel_um=pixel_um, subset=subset, request=request)
+    writer_of(catalog).write_runs([documents])
+    return str(documents[0][1]["uid"])
+
+
+def compose_reconstruction(
+    reconstruction: Reconstruction,
+    *,
+    pixel_um: float | None,
+    subset: PatternSet | None = None,
+    request: Mapping[str, Any] | None = None,
+) -> list[Document]:
+    """Compose the documents of a derived run, the start document first.
+
+    Parameters
+    ----------
+    reconstruction, pixel_um, subset, request
+        As for `record_reconstruction`.
     """
     from event_model import compose_run
 
@@ -101,8 +121,7 @@ def record_reconstruction(
     stream = run.compose_descriptor(name="primary", data_keys=keys)
     event = stream.compose_event(data=images, timestamps=dict.fromkeys(images, run.start_doc["time"]))
     documents = [("start", run.start_doc), ("descriptor", stream.descriptor_doc), ("event", event)]
-    writer_of(catalog).write_run([*documents, ("stop", run.compose_stop())])
-    return str(run.start_doc["uid"])
+    return [*documents, ("stop", run.compose_stop())]
 
 
 def _digest(pattern_index: NDArray[np.int64] | None) -> str | None:

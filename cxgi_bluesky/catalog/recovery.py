@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import time
 import uuid
 from collections import Counter
@@ -190,6 +191,8 @@ def store_journal(catalog: Any, path: Path, content: JournalContent, uid: str) -
     write_journal(path, documents)
     if stored:
         catalog.delete_contents([uid], recursive=True, external_only=False)
+    elif re.fullmatch(r"[\w-]+", uid):  # a transaction that did not end leaves files, over which Tiled does not write
+        shutil.rmtree(path.parent.parent / "arrays" / uid, ignore_errors=True)
     writer = run_writer(catalog, batch_size=10_000)
     for name, document in documents:
         writer(name, document)

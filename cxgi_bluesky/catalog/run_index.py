@@ -68,8 +68,17 @@ class Changes:
 
     uids: dict[str, bool] = field(default_factory=dict)
     measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    written: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    count: int | None = None  # runs in the catalog, if who writes has counted them
 
-    def note(self, uid: str, *, replaced: bool = False, measured: dict[str, Any] | None = None) -> None:
+    def note(
+        self,
+        uid: str,
+        *,
+        replaced: bool = False,
+        measured: dict[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
         """Note that the catalog has a run anew.
 
         Parameters
@@ -80,8 +89,12 @@ class Changes:
             Whether it was deleted and written again (default False).
         measured : dict, optional
             What `cxgi show` adds to its documents (default: not known).
+        metadata : mapping, optional
+            What the catalog's client gives of it (default: it is read back).
         """
         self.uids[uid] = replaced
+        if metadata is not None:
+            self.written[uid] = metadata
         if measured is not None:
             self.measured[uid] = measured
 
@@ -197,11 +210,14 @@ class RunIndex:
             return
         if self._recorded != before and not self._is_of(before):
             return  # it is behind: others have written
-        rows = [_row_of(uid, metadata) for uid in changes.uids if (metadata := _metadata_of(catalog, uid)) is not None]
+        found = {uid: changes.written.get(uid) or _metadata_of(catalog, uid) for uid in changes.uids}
+        rows = [_row_of(uid, metadata) for uid, metadata in found.items() if metadata is not None]
         if any(row["stop"] != "null" for row in rows):
             empty_write_ahead_log(self._folder)  # else the state would change when the last process closes the catalog
         after = self.catalog_state()
-        expected = _count(catalog) if changes.uids else None
+        expected = changes.count
+        if expected is None and changes.uids:
+            expected = _count(catalog)
         with closing(self._connect("rw")) as database:
             database.execute("BEGIN IMMEDIATE")
             if _recorded_state(database) != before:

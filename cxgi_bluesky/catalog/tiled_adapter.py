@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ BATCH_SIZE = 128  # exposures between two writes, at most; what lies between is 
 MAX_DELAY_S = 30.0  # who reads a scan that is under way sees what is older than that
 _OF_THE_CATALOG = ("sqlite3", "sqlalchemy", "aiosqlite", "adbc_driver_manager", "httpx", "tiled", "zarr")
 _CATALOG = ("tiled", "bluesky_tiled_plugins")
+_silence = threading.RLock()
 
 
 def batch_size(start: Mapping[str, Any]) -> int:
@@ -27,8 +29,12 @@ def batch_size(start: Mapping[str, Any]) -> int:
 
 @contextmanager
 def silence_import_warnings() -> Iterator[None]:
-    """Hide deprecations inside the stack, which our user cannot mend."""
-    with warnings.catch_warnings():
+    """Hide deprecations inside the stack, which our user cannot mend; one thread at a time.
+
+    `warnings` knows no threads: of two the first that ends would take the other's filters away. Nor does alembic, by
+    which Tiled makes its tables.
+    """
+    with _silence, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

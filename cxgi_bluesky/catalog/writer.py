@@ -18,6 +18,7 @@ from .journal import Document, Journal, PlainDocuments, journal_folder, read_jou
 from .recovery import Recovery, keep_done, recover, store_journal, waiting_runs
 from .run_index import RunIndex, has_exposures, measured_by_itself
 from .tiled_adapter import BATCH_SIZE, batch_size, run_writer, short
+from .whole_runs import open_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -144,21 +145,68 @@ class CatalogWriter:
         OSError
             If the journal cannot be written; raised by the returned callable too.
         """
+        run = self._begin(start)
+        self.put(lambda: run.take("start", run.start))
+        return run
+
+    def _begin(self, start: Mapping[str, Any]) -> _Run:
         make_plain = PlainDocuments(str(start["uid"]))
         start = make_plain("start", start)
         run = _Run(self, Journal(journal_folder(self.folder), start), start, make_plain)
         if not self._ready.wait(min(STOP_S, OPENED_S)):
             logger.warning("the catalog is still being opened: the run begins then, or in %g s", OPENED_S - STOP_S)
             self._ready.wait(max(OPENED_S - STOP_S, 0.0))
-        self.put(lambda: run.take("start", start))
         return run
 
-    def write_run(self, documents: list[Document]) -> None:
-        """Store a whole run, journal first; as `begin`."""
-        (_, start), *others = documents
-        run = self.begin(start)
-        for name, document in others:
-            run(name, document)
+    def write_runs(self, runs: Iterable[list[Document]]) -> None:
+        """Store whole runs: their journals first, then all of them in the catalog of a folder in one transaction.
+
+        It waits until they can be read, as at a stop document. Those that the catalog does not take together are
+        written anew one by one.
+
+        Parameters
+        ----------
+        runs : iterable of lists of (str, dict)
+            All documents of each, name and document.
+
+        Raises
+        ------
+        OSError
+            If a journal cannot be written; the runs before it are stored.
+        """
+        if self.reads_back:  # a server's transactions are its own
+            for (_, start), *others in runs:
+                store = self.begin(start)
+                for name, document in others:
+                    store(name, document)
+            return
+        written: list[tuple[_Run, list[Document]]] = []
+        try:
+            for (_, start), *others in runs:
+                run = self._begin(start)
+                plain = [(name, run.write_journal(name, document)) for name, document in others]
+                written.append((run, [("start", dict(run.start)), *plain]))
+        finally:
+            self.put(lambda: self._take_whole(written))
+            for run, _ in written:
+                run.wait()
+
+    def _take_whole(self, runs: list[tuple[_Run, list[Document]]]) -> None:
+        try:
+            with self.index.writing(self.catalog) as changes, open_transaction(self.catalog) as container:
+                write = run_writer(container, batch_size=max(len(documents) for _, documents in runs))
+                for run, documents in runs:
+                    for name, document in documents:
+                        write(name, document)
+                    changes.note(run.uid, measured=run.list_measured(), metadata=container.children[run.uid].metadata)
+                changes.count = container.count()
+        except Exception as error:
+            for run, _ in runs:
+                run.set_aside(error)
+                run.write_anew()
+        else:
+            for run, _ in runs:
+                run.finish()
 
     def recover(self) -> Recovery:
         """Bring in all runs whose journals wait.
@@ -327,18 +375,24 @@ class _Run:
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document, in the thread of the RunEngine. Critical."""
-        document = self._make_plain(name, document)
+        document = self.write_journal(name, document)
+        self._owner.put(lambda: self.take(name, document), at_once=name == "stop")
+        if name == "stop":
+            self.wait()
+
+    def write_journal(self, name: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Write one document into the journal; returns it as it stands there."""
+        plain = self._make_plain(name, document)
         try:
-            self._journal(name, document)
+            self._journal(name, plain)
         except BaseException:
             if name == "stop":
                 self._owner.put(self._journal.close)
             raise
-        self._owner.put(lambda: self.take(name, document), at_once=name == "stop")
-        if name == "stop":
-            self._wait()
+        return plain
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait until the run can be read, for a while."""
         if not self._tried.wait(BEHIND_S if self._owner.behind else STOP_S):
             self._owner.behind = True
         if not self.stored:
@@ -363,7 +417,7 @@ class _Run:
             Plain values, as in the journal.
         """
         if self._failure is None:
-            measured = self._list_measured() if name == "stop" else None
+            measured = self.list_measured() if name == "stop" else None
             try:
                 with self._owner.index.writing(self._owner.catalog) as changes:
                     self._write = self._write or run_writer(self._owner.catalog, batch_size=batch_size(self.start))
@@ -371,22 +425,30 @@ class _Run:
                     if name in ("start", "stop"):
                         changes.note(self.uid, measured=measured)
             except Exception as error:
-                self._failure, self._write = error, None
-                logger.warning(
-                    "run %s: the catalog does not take it (%s); nothing is lost, it is written anew at its end",
-                    self.uid[:8],
-                    short(error),
-                )
+                self.set_aside(error)
         if name == "stop":
             if self._failure is not None or self._owner.reads_back:
                 self.write_anew()
-                return
-            try:
-                self._journal.remove()
-            finally:
-                self._settle(stored=True)
+            else:
+                self.finish()
 
-    def _list_measured(self) -> dict[str, Any] | None:
+    def set_aside(self, error: Exception) -> None:
+        """Keep the run for later: what the catalog has refused is not given to it again."""
+        self._failure, self._write = error, None
+        logger.warning(
+            "run %s: the catalog does not take it (%s); nothing is lost, it is written anew at its end",
+            self.uid[:8],
+            short(error),
+        )
+
+    def finish(self) -> None:
+        """Remove the journal of a run that the catalog has."""
+        try:
+            self._journal.remove()
+        finally:
+            self._settle(stored=True)
+
+    def list_measured(self) -> dict[str, Any] | None:
         """List what the run has measured, from its journal, for the index."""
         if not has_exposures(self.start):
             return None

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 BATCH = 8  # runs that the network takes together
 AHEAD = 3  # tasks per worker that are handed out: the next ones are there while results are stored
 LOOK_S = 20.0  # without any result: are there workers?
+OTHER_WEIGHTS = "the worker has another weights file at that path: bring the same to every machine"
 DIED = "its worker process ended while it was at work, twice: killed, or out of memory?"
 
 
@@ -143,15 +144,18 @@ def reconstruct_runs(
         where = str(data_location(data) if is_server(data_location(data)) else folder.resolve())
         tasks = [Task(where, request, tuple(left[first : first + length])) for first in range(0, len(left), length)]
         with open_workers(scheduler, count=workers) as processes, _bar(len(left), processes, progress) as advance:
-            for uid, outcome in compute(tasks, processes):
-                if not isinstance(outcome, str) and outcome[0].parameters.get("weights_sha256") != weights_sha256:
-                    outcome = "the worker has another weights file at that path: bring the same to every machine"
-                if isinstance(outcome, str):
-                    result.failed[uid] = outcome
-                else:
-                    image, pixel_um = outcome
-                    result.made[uid] = request.record(catalog, starts[uid], image, pixel_um=pixel_um)
-                advance()
+            for outcomes in compute(tasks, processes):
+                images: dict[str, Image] = {}
+                for uid, outcome in outcomes:
+                    if isinstance(outcome, str):
+                        result.failed[uid] = outcome
+                    elif outcome[0].parameters.get("weights_sha256") != weights_sha256:
+                        result.failed[uid] = OTHER_WEIGHTS
+                    else:
+                        images[uid] = outcome
+                recorded = request.record_together(catalog, [(starts[uid], *image) for uid, image in images.items()])
+                result.made.update(zip(images, recorded, strict=True))
+                advance(len(outcomes))
     return result
 
 
@@ -279,8 +283,8 @@ def one_line(error: BaseException) -> str:
 # ---------------------------------------------------------------- tasks, retried
 
 
-def compute(tasks: Iterable[Task], workers: Workers) -> Iterator[tuple[str, Outcome]]:
-    """Have the tasks done; yields the outcome of each run once.
+def compute(tasks: Iterable[Task], workers: Workers) -> Iterator[list[tuple[str, Outcome]]]:
+    """Have the tasks done; yields the outcome of each run once, together with those that are known then.
 
     A run that fails is tried a second time. Tasks whose worker died are tried again alone, first as they are, then a
     run at a time: then the run is known which the worker died of.
@@ -292,7 +296,7 @@ def compute(tasks: Iterable[Task], workers: Workers) -> Iterator[tuple[str, Outc
 
     Yields
     ------
-    str, tuple or str
+    list of (str, tuple or str)
         As of `make_images`.
 
     Raises
@@ -314,6 +318,7 @@ def compute(tasks: Iterable[Task], workers: Workers) -> Iterator[tuple[str, Outc
         done = wait(running, timeout=LOOK_S, return_when=FIRST_COMPLETED).done
         if not done:
             workers.report_missing()
+        outcomes: list[tuple[str, Outcome]] = []
         for future in done:
             task, was_alone = running.pop(future), is_alone
             is_alone = False
@@ -324,14 +329,16 @@ def compute(tasks: Iterable[Task], workers: Workers) -> Iterator[tuple[str, Outc
                         failed.add(uid)
                         waiting.append(task.of(uid))
                     else:
-                        yield uid, outcome
+                        outcomes.append((uid, outcome))
             elif not was_alone:
                 logger.warning("a worker process has ended: its runs are tried again")
                 alone.append(task)
             elif len(task.uids) > 1:
                 alone.extend(task.of(uid) for uid in task.uids)
             else:
-                yield task.uids[0], DIED
+                outcomes.append((task.uids[0], DIED))
+        if outcomes:
+            yield outcomes
 
 
 def _error_of(future: Future[Any], workers: Workers) -> BaseException | None:
@@ -353,7 +360,7 @@ def _error_of(future: Future[Any], workers: Workers) -> BaseException | None:
 
 
 @contextmanager
-def _bar(total: int, workers: Workers, shown: bool) -> Iterator[Callable[[], Any]]:
+def _bar(total: int, workers: Workers, shown: bool) -> Iterator[Callable[[int], Any]]:
     """Show a bar on stderr with the runs done and the time left; gives the function that advances it."""
     from tqdm import tqdm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,14 @@ import numpy as np
 
 from .. import __version__
 from ..catalog import (
+    compose_reconstruction,
     export_run,
     find_reconstructions,
     find_run,
     read_linked_dark,
     read_linked_exposures,
     read_whole_scan,
-    record_reconstruction,
+    writer_of,
 )
 from ..catalog.export import EXPORTS, Format
 from ..catalog.open import check_may_write
@@ -217,8 +218,25 @@ class ImageRequest:
         pixel_um : float or None
             Pixel size at the object (um); None: not known.
         """
-        request = self.describe(start)
-        return record_reconstruction(catalog, result, pixel_um=pixel_um, subset=self.pattern_set, request=request)
+        return self.record_together(catalog, [(start, result, pixel_um)])[0]
+
+    def record_together(
+        self, catalog: Any, images: Iterable[tuple[Mapping[str, Any], Reconstruction, float | None]]
+    ) -> list[str]:
+        """Store images of several runs in one transaction; returns their uids.
+
+        Parameters
+        ----------
+        catalog : tiled container
+        images : iterable of (mapping, Reconstruction, float or None)
+            Of each the start document of its run, the image, and the pixel size (um), as for `record`.
+        """
+        runs = [
+            compose_reconstruction(image, pixel_um=pixel_um, subset=self.pattern_set, request=self.describe(start))
+            for start, image, pixel_um in images
+        ]
+        writer_of(catalog).write_runs(runs)
+        return [str(documents[0][1]["uid"]) for documents in runs]
 
     def describe(self, start: Mapping[str, Any]) -> dict[str, Any]:
         """Describe how the image of a run is made, in plain values: equal descriptions give equal images.

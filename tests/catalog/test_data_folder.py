@@ -10,9 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from platformdirs import user_data_path
@@ -240,3 +243,18 @@ def test_both_databases_have_write_ahead_logs(scanned):
 def test_where_there_can_be_no_write_ahead_log_it_is_said_once(tmp_path, caplog):
     prepare_tables(Path(f"file:{tmp_path}/tables.db?vfs=unix-dotfile"))
     assert caplog.text.count("no write-ahead log") == 1
+
+
+# ---------------------------------------------------------------- several threads
+
+
+def test_two_new_folders_can_be_opened_at_once_in_one_process(tmp_path):
+    filters, together = list(warnings.filters), Barrier(2)
+
+    def begin(name):
+        together.wait()
+        return len(open_catalog(tmp_path / name, to_write=True))
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(begin, ["one", "other"])) == [0, 0]
+    assert warnings.filters == filters

@@ -124,7 +124,7 @@ def store_odd_documents(catalog):
         metadata = {f"key {i}": value for i, value in enumerate(chance.sample(odd, 4))}
         metadata |= {"scan_id": chance.choice([7001, 7002, number + 7003]), "cxgi": chance.choice(odd)}
         run = compose_run(metadata=metadata, validate=False)
-        writer_of(catalog).write_run([("start", run.start_doc), ("stop", run.compose_stop())])
+        writer_of(catalog).write_runs([[("start", run.start_doc), ("stop", run.compose_stop())]])
 
 
 @pytest.mark.usefixtures("unopened")
@@ -227,7 +227,7 @@ def test_runs_that_others_write_are_not_left_out(copy, caplog, write_run):
         store = write_run(catalog)
         store("start", run.start_doc)
         store("stop", run.compose_stop())
-    writer_of(catalog).write_run([("start", (ours := compose_run()).start_doc), ("stop", ours.compose_stop())])
+    writer_of(catalog).write_runs([[("start", (ours := compose_run()).start_doc), ("stop", ours.compose_stop())]])
     listed, total = list_runs(copy)
     assert (listed, total) == (runs_of(catalog), 5)
     assert "is behind the catalog" in caplog.text
@@ -241,7 +241,7 @@ def test_an_index_that_cannot_be_written_is_told_once_and_runs_are_listed(copy, 
     (line,) = told_of_the_index(caplog)
     assert "listing runs takes seconds" in line
     catalog = open_catalog(copy, to_write=True)
-    writer_of(catalog).write_run([("start", (run := compose_run()).start_doc), ("stop", run.compose_stop())])
+    writer_of(catalog).write_runs([[("start", (run := compose_run()).start_doc), ("stop", run.compose_stop())]])
     assert list_runs(copy)[1] == 4
 
 
@@ -262,7 +262,7 @@ def test_an_index_that_cannot_be_begun_ends_no_scan(tmp_path, monkeypatch, caplo
 
     monkeypatch.setattr(RunIndex, "_write", full)
     catalog = open_catalog(tmp_path, to_write=True)
-    writer_of(catalog).write_run([("start", (run := compose_run()).start_doc), ("stop", run.compose_stop())])
+    writer_of(catalog).write_runs([[("start", (run := compose_run()).start_doc), ("stop", run.compose_stop())]])
     assert list_runs(tmp_path)[0] == runs_of(catalog) != []
     assert caplog.text.count("disk full") == 2  # who writes, and who lists
 

@@ -15,6 +15,7 @@ from cxgi_bluesky.devices.config.load import load_beamline, read_beamline_file
 from cxgi_bluesky.devices.diagnostics.check import check_beamline
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
+from cxgi_bluesky.plans import knife_edge_scan
 from tests.conftest import QUIET, small_board
 
 MODULE = """
@@ -101,6 +102,25 @@ class Stage:
         return LINE.stage
 
 
+class Edge(Setting):
+    def check_value(self, value):
+        pass
+
+
+class Blade:
+    # A knife without ophyd.
+    parent, axis, in_position_um, target_um = None, "x", 1.0, 0.0
+
+    def __init__(self, name):
+        self.name, self.edge = name, Edge("blade_edge")
+
+    def read(self):
+        return {"blade_edge": {"value": self.edge.value, "timestamp": 0.0}}
+
+    def describe(self):
+        return {"blade_edge": {"source": "own", "dtype": "number", "shape": []}}
+
+
 class Bare:
     def __init__(self, name):
         pass
@@ -147,6 +167,16 @@ def test_a_detector_without_ophyd_makes_an_image_in_a_session(write, tmp_path):
     assert image.scale == "transmission"  # the object was moved out and in
 
 
+def test_a_knife_of_a_class_of_ones_own_is_scanned(write, documents, RE):
+    line = load_beamline(write(knife={"class": "{}.Blade"}))
+    slit = {"source_knife_mm": 100.0, "knife_slit_mm": 100.0, "slit_um": 10.0}
+    places = {"start_um": -20.0, "stop_um": 20.0, "points": 11, "exposure_s": 1.0, "slit": slit}
+    RE(knife_edge_scan(line.knife, line.shutter, line.diode, **places))
+    rows = [event["data"] for event in documents.of("event")]
+    assert [row["blade_edge"] for row in rows if "blade_edge" in row][:3] == [-20.0, -16.0, -12.0]
+    assert line.knife.edge.value == 0.0  # where it was
+
+
 def test_a_class_of_a_whole_stage_gets_the_board(write):
     line = load_beamline(write(stage={"class": "{}.Stage"}))
     line.stage.tile.set(3)
@@ -188,6 +218,7 @@ def test_reading_a_file_runs_no_code(write):
             {"object_stage": {"class": "{}.Bare"}},
             r"object_stage: Bare lacks 'name', 'parent', 'set', which every Object",
         ),
+        ({"knife": {"class": "{}.Bare"}}, r"knife: Bare lacks 'axis', .*, which every KnifeBlade has"),
         ({"stage": {"class": "{}.Diode"}}, r"stage\.options: .*Diode cannot be made \(TypeError: .*'board'"),
         (
             {"stage": {**CONTENT["stage"], "y": {"class": "{}.Bare"}}},

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from bluesky import RunEngine
 
 from benchmarks.many_runs import renew
 from cxgi_bluesky._files.file_lock import LockedError, hold_lock
-from cxgi_bluesky.catalog import find_run, open_catalog, read_all_runs, read_image, writer_of
+from cxgi_bluesky.catalog import find_run, open_catalog, read_all_runs, read_image, recover_journals, writer_of
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.session.many_runs import DIED, Task, compute, reconstruct_runs
 from cxgi_bluesky.session.reconstruct_run import ImageRequest, reconstruct_run
 from cxgi_bluesky.session.workers import open_workers
+from tests.catalog.test_server import KEY, Server
 from tests.conftest import QUIET, small_board, small_scan
 from tests.patience import PATIENCE_S, eventually
 
@@ -45,10 +47,10 @@ def store_scans(folder, count):
     catalog = open_catalog(folder, to_write=True)
     copies = [renew(text, seed) for seed in range(count)]
     for copy in copies:
-        writer_of(catalog).write_run(copy)
+        writer_of(catalog).write_runs([copy])
     bad = renew(text, count)
     bad[0][1]["cxgi"]["resumes"] = "feedbeef"
-    writer_of(catalog).write_run(bad)
+    writer_of(catalog).write_runs([bad])
     return catalog, [copy[0][1]["uid"] for copy in copies], bad[0][1]["uid"]
 
 
@@ -134,7 +136,7 @@ def test_runs_of_a_worker_that_dies_are_tried_again(scans, tmp_path):
     folder, _, good, _ = scans
     request = Deadly(method="inverse", uid=good[1], once=str(tmp_path / "once"))
     with open_workers(count=2) as workers:
-        outcomes = list(compute([Task(str(folder), request, (uid,)) for uid in good], workers))
+        outcomes = list(chain.from_iterable(compute([Task(str(folder), request, (uid,)) for uid in good], workers)))
     assert sorted(uid for uid, _ in outcomes) == sorted(good)
     assert not [outcome for _, outcome in outcomes if isinstance(outcome, str)]
 
@@ -144,7 +146,7 @@ def test_a_run_that_kills_its_worker_again_is_told_from_those_beside_it(scans):
     folder, _, good, _ = scans
     request = Deadly(method="inverse", uid=good[1])
     with open_workers(count=2) as workers:
-        outcomes = dict(compute([Task(str(folder), request, tuple(good))], workers))
+        outcomes = dict(chain.from_iterable(compute([Task(str(folder), request, tuple(good))], workers)))
     assert set(outcomes) == set(good)
     assert [uid for uid, outcome in outcomes.items() if outcome == DIED] == [good[1]]
 
@@ -214,3 +216,41 @@ def test_all_images_arrive_once_although_a_worker_of_the_cluster_is_killed(tmp_p
     assert set(said["made"]) == set(good)
     assert set(said["failed"]) == {bad}
     assert derived_of(folder) == dict.fromkeys(good, 1)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A Tiled server in a process of its own, and its key in the environment of whatever is started after it."""
+    monkeypatch.setenv("TILED_API_KEY", KEY)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    (tmp_path / "server").mkdir()
+    running = Server(tmp_path / "server")
+    yield running.address
+    running.end()
+
+
+def reconstruct_all(address, *words):
+    command = [sys.executable, "-m", "cxgi_bluesky.cli", "reconstruct", "--query", 'sample == "leaf"', "--json"]
+    done = subprocess.run(
+        [*command, "--data", address, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 1, done.stderr  # one run cannot be reconstructed
+    return json.loads(done.stdout)
+
+
+@pytest.mark.long
+def test_workers_here_and_of_a_cluster_read_from_a_server(server, cluster):
+    address, _ = cluster
+    catalog, good, bad = store_scans(server, 6)
+    eventually(lambda: sum(run.stop is not None for run in read_all_runs(server)), 7, every_s=0.5)
+    said = reconstruct_all(server, "--workers", "2", "--method", "inverse")
+    assert (set(said["made"]), set(said["failed"])) == (set(good), {bad})
+    said = reconstruct_all(server, "--scheduler", address, "--method", "tv")
+    assert (set(said["made"]), set(said["failed"])) == (set(good), {bad})
+    recover_journals(catalog)  # what the server has not taken in time
+    assert derived_of(server) == dict.fromkeys(good, 2)
+    alone, _ = reconstruct_run(catalog, find_run(catalog, good[0]), method="tv", record=False)
+    image = read_image(find_run(catalog, said["made"][good[0]]))
+    assert np.array_equal(image, alone.image)
+    said = reconstruct_all(server, "--scheduler", address, "--method", "tv")
+    assert (said["made"], set(said["skipped"])) == ({}, set(good))

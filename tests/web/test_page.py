@@ -322,7 +322,7 @@ def test_runs_of_other_programs_are_listed_and_shown(tmp_path):
     uids = []
     for metadata in odd:
         run = compose_run(metadata=metadata)
-        writer_of(catalog).write_run([("start", run.start_doc), ("stop", run.compose_stop())])
+        writer_of(catalog).write_runs([[("start", run.start_doc), ("stop", run.compose_stop())]])
         uids.append(run.start_doc["uid"])
     with served(LivePage(tmp_path)) as client:
         listed = text_of(client, "/runs")

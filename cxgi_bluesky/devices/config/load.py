@@ -29,7 +29,7 @@ from ..epics.single_axis import EpicsKnife, EpicsObjectStage
 from ..epics.source import EpicsSource
 from ..epics.stage import EpicsMaskStage, EpicsPositionerStage
 from ..movable_stage import MovableMaskStage
-from ..protocols import BeamShutter, BucketDetector, ObjectMover, StageAxis, TileStage
+from ..protocols import BeamShutter, BucketDetector, KnifeBlade, ObjectMover, StageAxis, TileStage
 from .own import make_own_device
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
             shutter=shutter,
             diode=_make_diode(file),
             object_stage=_make_object_stage(file),
-            knife=_make_device(file, EpicsKnife, "knife", file.config.knife),
+            knife=_make_knife(file),
             source=_make_device(file, EpicsSource, "source", file.config.source),
             data=file.config.data,
             export=file.config.export,
@@ -238,6 +238,15 @@ def _make_object_stage(file: BeamlineFile) -> ObjectMover | None:
         own: ObjectMover = _make_own(file, "object_stage", block, ObjectMover)
         return own
     made: ObjectMover | None = _make_device(file, EpicsObjectStage, "object_stage", block)
+    return made
+
+
+def _make_knife(file: BeamlineFile) -> KnifeBlade | None:
+    block: Any = file.config.knife
+    if _is_own(block):
+        own: KnifeBlade = _make_own(file, "knife", block, KnifeBlade)
+        return own
+    made: KnifeBlade | None = _make_device(file, EpicsKnife, "knife", block)
     return made
 
 

@@ -454,6 +454,13 @@ class KnifeBlock(Block):
     limits_mm: Span | None = None
 
 
+Knife = Annotated[
+    Annotated[KnifeBlock, Tag("<motor>")] | Annotated[OwnBlock, Tag(OWN)],
+    _tag("<motor>"),
+    Remedy(lambda _: _keys_of(KnifeBlock)),
+]
+
+
 class SourceBlock(Block):
     """The source of the beam."""
 
@@ -481,7 +488,7 @@ class BeamlineConfig(Block):
     diode: Diode
     monitor: MonitorBlock | None = None
     object_stage: ObjectStage | None = None
-    knife: KnifeBlock | None = None
+    knife: Knife | None = None
     source: SourceBlock | None = None
 
     @model_validator(mode="after")

@@ -91,11 +91,11 @@ class Writer:
     """Subscriber that writes each document as a line."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
 
     def __call__(self, name: str, document: Any) -> None:
-        self._file.write(json.dumps([name, document], default=lambda value: value.tolist()) + "\n")
-        self._file.flush()
+        line = json.dumps([name, document], default=lambda value: value.tolist()) + "\n"
+        self._file.write(line.encode())  # in one piece: it is read, and its process killed, at any time
 
 
 class Words:
