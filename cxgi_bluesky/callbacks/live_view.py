@@ -78,7 +78,7 @@ class ScanRecord:
             return f"{text}, {self.end}"
         left, exposure = self.time.seconds(), self.time.open_seconds()
         if left and exposure is not None:
-            text += f", {format_duration(left)} left, exposure {format_duration(exposure)}"
+            text += f", {format_duration(left)} left, exposure left {format_duration(exposure)}"
         return text
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HALF_WRITTEN_S = 5.0  # Tiled writes a stream in several transactions, between which others may write
+SHORTEST_UID = 5  # characters of a uid that databroker looks for
 NO_LINK = "none"  # instead of a run's uid
 _OPTIONS = {"reference_uid": "--reference", "dark_uid": "--dark-run"}
 
@@ -85,6 +86,8 @@ def find_named_run(catalog: Any, name: str) -> Any:
             raise StorageError(f"{len(runs)} runs have the scan number {name} ({uids}): give the uid of one")
         if runs:
             return runs[0]
+        if len(name) < SHORTEST_UID:
+            raise StorageError(f"no run has the scan number {name}: cxgi runs lists them")
     return find_run(catalog, name)
 
 

@@ -7,6 +7,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from typing import Any
@@ -216,6 +217,21 @@ class _SessionLog(RotatingFileHandler):
     """The log file of a session; a console has one."""
 
 
+class _Terminal(logging.Handler):
+    """Warnings still go to the terminal; of an error of this package without the traceback, which is in the log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logging.lastResort is None:
+            return
+        if record.exc_info and isinstance(record.exc_info[1], CxgiError):
+            record = copy(record)
+            record.exc_info = record.exc_text = None
+        logging.lastResort.handle(record)
+
+
+TERMINAL = _Terminal(logging.WARNING)
+
+
 def _keep_log(session: Session) -> None:
     path = session.folder / "logs" / "session.log"
     path.parent.mkdir(exist_ok=True)
@@ -228,8 +244,7 @@ def _keep_log(session: Session) -> None:
             earlier.close()
         logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
         logger.addHandler(file)
-        if logging.lastResort is not None:  # warnings still go to the terminal
-            logger.addHandler(logging.lastResort)
+        logger.addHandler(TERMINAL)
 
 
 def _show_in_short(session: Session, shell: Any, kind: type, error: BaseException, _: Any, **options: Any) -> None:

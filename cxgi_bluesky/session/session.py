@@ -107,7 +107,8 @@ class Session:
         else:
             start = newest[0][0].start
             name = start.get("plan_name", "unnamed")
-            text = f"{newest[1]} runs, the last " + (f"{start['scan_id']} ({name})" if "scan_id" in start else name)
+            last = f"scan {start['scan_id']} ({name})" if "scan_id" in start else name
+            text = f"{newest[1]} run{'s' if newest[1] > 1 else ''}, the last: {last}"
         return text + (f"; {waiting} wait to be recovered" if waiting else "")
 
     @property

@@ -15,6 +15,7 @@ from cxgi_bluesky.analysis.metrics import affine_fit
 from cxgi_bluesky.catalog import (
     data_folder,
     embedded,
+    find_named_run,
     find_run,
     open_catalog,
     read_exposures,
@@ -183,6 +184,8 @@ def test_an_aborted_scan_can_be_reconstructed(RE, documents, writer, beamline, c
 def test_unknown_runs(catalog):
     with pytest.raises(CxgiError, match="'zzzzzzzz' is not in the catalog"):
         find_run(catalog, "zzzzzzzz")
+    with pytest.raises(CxgiError, match=r"^no run has the scan number 77: cxgi runs lists them$"):
+        find_named_run(catalog, "77")
 
 
 def test_other_runs_are_no_images(RE, writer, beamline, catalog):

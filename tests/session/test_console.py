@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from cxgi_bluesky import session
 from cxgi_bluesky.catalog import find_run, open_catalog, read_exposures
 from cxgi_bluesky.errors import ConfigError
-from cxgi_bluesky.session.console import LOGGERS, list_names, run_line
+from cxgi_bluesky.session.console import LOGGERS, TERMINAL, list_names, run_line
 from tests.patience import PATIENCE_S
 
 
@@ -28,8 +28,7 @@ def s(tmp_path):
         for handler in logger.handlers[:]:
             if handler not in handlers:
                 logger.removeHandler(handler)
-                if handler is not logging.lastResort:
-                    handler.close()
+                handler.close()
         logger.setLevel(level)
 
 
@@ -40,9 +39,9 @@ def test_a_session_is_shown_in_five_lines_that_say_what_there_is(s):
         assert any(word in line for line in lines)
     s.RE(s.scan(0.02))
     assert s.catalog
-    assert "1 runs, the last 1 (hadamard_scan)" in repr(s)
+    assert "1 run, the last: scan 1 (hadamard_scan)\n" in repr(s)
     s.reconstruct(method="tv")
-    assert "2 runs, the last reconstruct\n" in repr(s)
+    assert "2 runs, the last: reconstruct\n" in repr(s)
 
 
 def test_names_are_those_of_the_devices_and_of_scans_with_the_devices_filled_in(s):
@@ -97,7 +96,12 @@ def test_a_furnished_console_keeps_a_baseline_a_log_and_the_magic(s, tmp_path, c
     logging.getLogger("cxgi_bluesky").info("looked at")
     assert "looked at" in (tmp_path / "logs" / "session.log").read_text()
     assert not shell.run_cell("%cxgi nope").success
-    assert "Traceback" not in "".join(capsys.readouterr())
+    assert not shell.run_cell("RE(scan(0.02, exposure_s=-1))").success  # known only when the engine has begun
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.out + shown.err
+    assert shown.err.count("ConfigError: exposure_s -1 is no positive number of seconds") == 1
+    log = (tmp_path / "logs" / "session.log").read_text()
+    assert log.count("Run aborted") == log.count("Traceback") == 1
 
 
 def test_a_second_furnishing_and_a_second_session_in_one_console_double_nothing(s, tmp_path, capsys):
@@ -112,7 +116,7 @@ def test_a_second_furnishing_and_a_second_session_in_one_console_double_nothing(
     assert len(again.catalog[uid]["baseline"].read()["time"]) == 2
     logging.getLogger("cxgi_bluesky").info("looked at once")
     assert (tmp_path / "logs" / "session.log").read_text().count("looked at once") == 1
-    assert logging.getLogger("cxgi_bluesky").handlers.count(logging.lastResort) == 1
+    assert logging.getLogger("cxgi_bluesky").handlers.count(TERMINAL) == 1
 
 
 @pytest.mark.long
