@@ -85,10 +85,11 @@ docs: $(STAMP)
 # With a recent pip and all cores at the compiling: half the time. A few files of other packages cannot be compiled.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with make PYTHON=...")'
+	@echo "Setting up $(VENV), once: some minutes, the longest of them in silence"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip hatchling hatch-fancy-pypi-readme editables
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-compile --no-build-isolation --editable '.[dev,docs,session,spectra,epics,cluster,ophyd-async,pva]'
-	$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
+	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $(STAMP)
 
 $(PEERS_STAMP): benchmarks/peers/requirements.txt benchmarks/peers/constraints.txt
