@@ -27,7 +27,7 @@ GREETING = """\
 cxgi_bluesky {version}
 {session}
 
-RE(scan(0.1875, exposure_s=1))   one image, as does %cxgi scan 0.1875 exposure_s=1
+RE(scan(0.1875, exposure_s=3))   one image, as does %cxgi scan 0.1875 exposure_s=3
 reconstruct()                    the last scan; reconstruct(method="ch-mwcnn"), by the network
 %cxgi                            all scans; scan? shows what one takes; s shows this again
 Ctrl-C twice                     pauses a scan and closes the shutter
