@@ -4,9 +4,9 @@ By Parseval N^2 MSE = sum over all N patterns of (s_k - shat_k)^2, with s_k the 
 image's. Its two parts, the patterns that the image was not made from and those that it was, are looked for as
 distributions of their logarithm:
 
-- *What images of random objects lack*: a law in what the image itself shows (`describe_image`), fitted to images of the
-  network (`python -m tools.psnr_laws`). It is right within a factor of 2.6 beyond the measured patterns, and of 1.5 at
-  them (one standard deviation).
+- *What images of random objects lack*: a law in what the image itself shows (`describe_image`), fitted to images of
+  random objects (`python -m tools.psnr_laws`), of a family that it was not fitted to right within a factor of
+  2.8 beyond the measured patterns, and of 1.6 at them (one standard deviation).
 - *What the validation patterns say* of the first part: (y_k - shat_k) is normal with the variance
   b m_k + (1 + a) sigma_k^2. m_k is how the errors of images of random objects are spread over the patterns, b is looked
   for, and a is noise that sigma does not know of: a source drifts between two exposures of the open tile, and all
@@ -34,7 +34,7 @@ from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ...measurement.validation import ValidationDraws
 from ..error_model.noise import PreparedMeasurement, error_shares, mask_knowledge, with_model_error
-from ..registry import find_method
+from ..registry import CH_MWCNN, find_method
 from ..result import Reconstruction
 
 Array = NDArray[np.float64]
@@ -75,14 +75,30 @@ class Law:
 
     def __call__(self, seen: Array) -> float:
         """The median."""
-        return self.constant + float(seen[0] + np.asarray(self.weights) @ (seen[1:] - seen[0]))
+        return self.constant + float(seen[0] + np.asarray(self.weights) @ relative(seen))
 
 
-BEYOND = Law(0.436, (0.41, -0.052, -0.955, -0.308, 0.886, -1.029, 1.412), 0.45)
-WITHIN = Law(-0.305, (-0.049, 0.424, -0.396, -0.101, 0.689, -0.387, 0.814), 0.2)
+def relative(seen: Array) -> Array:
+    """What is seen over the first of it, shape (..., 8); the size as it is."""
+    found: Array = np.concatenate([seen[..., 1:-1] - seen[..., :1], seen[..., -1:]], axis=-1)
+    return found
+
+
+# Of the patterns that an image was not made from, and of those that it was (python -m tools.psnr_laws).
+LAWS = {
+    "ch-mwcnn": (
+        Law(0.986, (0.37, -0.159, -0.697, -0.342, 0.877, -0.903, 1.241, -0.371), 0.45),
+        Law(0.029, (-0.071, 0.385, -0.344, -0.125, 0.733, -0.373, 0.806, -0.195), 0.2),
+    ),
+    "tv": (
+        Law(0.436, (0.41, -0.052, -0.955, -0.308, 0.886, -1.029, 1.412, 0.0), 0.45),
+        Law(-0.305, (-0.049, 0.424, -0.396, -0.101, 0.689, -0.387, 0.814, 0.0), 0.2),
+    ),
+}
+OTHER_METHODS = "tv"
 TOGETHER = 0.6  # correlation of what both err by
 # Sigma is then mostly what is left of the masks' errors, and the same sigma of noise alone costs an image more.
-BEHIND_MASKS = replace(BEYOND, constant=BEYOND.constant - 0.2, sigma=0.5)
+_BEHIND_MASKS, _SIGMA_BEHIND_MASKS = -0.2, 1.1
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,9 @@ class PsnrEstimate:
     draws: int
 
 
-def estimate_psnr(measurement: Measurement, image: NDArray[Any], *, draws: ValidationDraws) -> PsnrEstimate | None:
+def estimate_psnr(
+    measurement: Measurement, image: NDArray[Any], *, draws: ValidationDraws, method: str = CH_MWCNN.name
+) -> PsnrEstimate | None:
     """Estimate the PSNR of an image.
 
     Parameters
@@ -117,6 +135,8 @@ def estimate_psnr(measurement: Measurement, image: NDArray[Any], *, draws: Valid
     draws : ValidationDraws
         The draws made so far, in the order of drawing: of patterns that were exposed as validation, or that the scan
         had measured before their turn. Others are left out.
+    method : str, optional
+        By which the image was made; the network by default.
 
     Returns
     -------
@@ -137,8 +157,10 @@ def estimate_psnr(measurement: Measurement, image: NDArray[Any], *, draws: Valid
     measured = float(power[1:][~unmeasured[1:]].sum())
     if len(draws) < MIN_DRAWS or not len(outside) or power[unmeasured].sum() <= _NOTHING * measured:
         return None
-    seen = np.log10(describe_image(prepared, image, power, unmeasured))
-    law = BEHIND_MASKS if mask_knowledge(prepared) == "reference" else BEYOND
+    seen = describe_image(prepared, image, power, unmeasured)
+    law, within_law = LAWS.get(method, LAWS[OTHER_METHODS])
+    if mask_knowledge(prepared) == "reference":
+        law = replace(law, constant=law.constant + _BEHIND_MASKS, sigma=law.sigma * _SIGMA_BEHIND_MASKS)
     expected = law(seen)
     misses = _Misses.of(prepared, measurement.to_beam_view(image), outside)
     reach = sorted((expected, math.log10(misses.mean_square * unmeasured.sum())))
@@ -151,7 +173,7 @@ def estimate_psnr(measurement: Measurement, image: NDArray[Any], *, draws: Valid
         return None
     within = np.linspace(-2.5, 2.5, 11)  # in standard deviations, where the first part is known
     follows = TOGETHER * np.clip(off, -_REACH, _REACH)
-    exponent = WITHIN(seen) + WITHIN.sigma * (follows[:, None] + math.sqrt(1 - TOGETHER**2) * within)
+    exponent = within_law(seen) + within_law.sigma * (follows[:, None] + math.sqrt(1 - TOGETHER**2) * within)
     total = np.log10(10 ** beyond[:, None] + 10**exponent)
     peak = 1.0 if measurement.scale == "transmission" else float(np.ptp(image))
     ends = _quantiles(total, share[:, None] * np.exp(-(within**2) / 2), 1 - _LOW_END, 0.5, 1 - _HIGH_END)
@@ -172,7 +194,7 @@ def with_psnr(result: Reconstruction, measurement: Measurement) -> Reconstructio
     """
     if measurement.draws is None or find_method(result.method).is_covariance:
         return result
-    found = estimate_psnr(measurement, result.image, draws=measurement.draws)
+    found = estimate_psnr(measurement, result.image, draws=measurement.draws, method=result.method)
     if found is None:
         return result
     claim = {"psnr_db": found.psnr_db, "psnr_low_db": found.low_db, "psnr_high_db": found.high_db}
@@ -190,11 +212,12 @@ def _prepare(measurement: Measurement) -> PreparedMeasurement:
 def describe_image(
     prepared: PreparedMeasurement, image: NDArray[Any], power: Array, unmeasured: NDArray[np.bool_]
 ) -> Array:
-    """What the error of an image follows, all in the unit of N^2 MSE, shape (8,).
+    """log10 of what the error of an image follows, in the unit of N^2 MSE but for the last, shape (9,).
 
     Its power in the unmeasured patterns; what these have in random objects, for that of the finer half of the measured
     ones; noise that the best linear filter of each coefficient leaves; noise in all N; its power in the measured
-    patterns; square of the mean, and mean of the square, of the steps from pixel to pixel; how far it misses its data.
+    patterns; square of the mean, and mean of the square, of the steps from pixel to pixel; how far it misses its
+    data; pixels per side.
 
     Parameters
     ----------
@@ -229,8 +252,7 @@ def describe_image(
             len(power) * max(float(np.mean(miss**2)), _MIN_MISS * float(variance.mean())),
         ]
     )
-    found: Array = np.maximum(seen, _MIN_SEEN * measured)
-    return found
+    return np.append(np.log10(np.maximum(seen, _MIN_SEEN * measured)), math.log10(prepared.size))
 
 
 # ---------------------------------------------------------------- what the draws say

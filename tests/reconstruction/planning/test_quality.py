@@ -13,7 +13,7 @@ from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.validation import draw_validation
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.reconstruction.error_model.noise import PreparedMeasurement
-from cxgi_bluesky.reconstruction.planning.quality import estimate_psnr
+from cxgi_bluesky.reconstruction.planning import quality
 from tests.conftest import smooth_image
 
 SIZE, COUNT, SIGMA = 16, 64, 0.5
@@ -29,6 +29,10 @@ def scan(seed=0, sigma=SIGMA, **changes):
     m = Measurement(SIZE, PATTERNS, value[PATTERNS], np.full(COUNT, sigma), scale="transmission", validation=apart)
     m = PreparedMeasurement.from_measurement(replace(m, **changes))
     return m, reconstruct(m, method="tv").image
+
+
+def estimate_psnr(m, image, *, draws):
+    return quality.estimate_psnr(m, image, draws=draws, method="tv")
 
 
 def mse(estimate):
