@@ -45,6 +45,7 @@ _SPREAD_OF_PRIOR, _SPREAD_OF_POWER = 0.13, 0.275  # exponents of m_k, fitted to 
 _SPREAD_WIDTH = 2.0  # sign changes
 _SPREAD_FLOOR = 1e-3  # of the mean power that an image has in unmeasured patterns
 _DRAW_WEIGHT = 0.5  # of a draw, as squared errors scatter more than those of normal ones
+_HIGH_END_BEHIND_MASKS = 0.78
 _DRAW_WEIGHT_BEHIND_MASKS = 0.1  # one cannot tell well which of the two laws it follows
 _EXCESS, _MAX_EXCESS = 0.1, 1.5  # a: mean and largest
 _MASK_FLOOR = 0.02  # variance of the coarsest masks' errors, that of u + v = n is 1
@@ -98,7 +99,7 @@ LAWS = {
 OTHER_METHODS = "tv"
 TOGETHER = 0.56  # correlation of what both err by
 # Sigma is then mostly what is left of the masks' errors, and the same sigma of noise alone costs an image more.
-_BEHIND_MASKS, _SIGMA_BEHIND_MASKS = -0.2, 1.1
+_BEHIND_MASKS, _SIGMA_BEHIND_MASKS = -0.4, 1.1
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def estimate_psnr(
         return None
     seen = describe_image(prepared, image, power, unmeasured)
     law, within_law = LAWS.get(method, LAWS[OTHER_METHODS])
-    if mask_knowledge(prepared) == "reference":
+    behind_masks = mask_knowledge(prepared) == "reference"
+    if behind_masks:
         law = replace(law, constant=law.constant + _BEHIND_MASKS, sigma=law.sigma * _SIGMA_BEHIND_MASKS)
     expected = law(seen)
     misses = _Misses.of(prepared, measurement.to_beam_view(image), outside)
@@ -176,7 +178,8 @@ def estimate_psnr(
     exponent = within_law(seen) + within_law.sigma * (follows[:, None] + math.sqrt(1 - TOGETHER**2) * within)
     total = np.log10(10 ** beyond[:, None] + 10**exponent)
     peak = 1.0 if measurement.scale == "transmission" else float(np.ptp(image))
-    ends = _quantiles(total, share[:, None] * np.exp(-(within**2) / 2), 1 - _LOW_END, 0.5, 1 - _HIGH_END)
+    high_end = _HIGH_END_BEHIND_MASKS if behind_masks else _HIGH_END
+    ends = _quantiles(total, share[:, None] * np.exp(-(within**2) / 2), 1 - _LOW_END, 0.5, 1 - high_end)
     low, psnr, high = (20 * math.log10(peak * len(power)) - 10 * ends).tolist()
     return PsnrEstimate(psnr, low, high, len(draws))
 
