@@ -3,7 +3,7 @@
     python -m tools.adaptive_tutorial docs/tutorials/measure-only-what-is-needed.png
 
 The gold object on the simulated beamline, 30 s an exposure: 768 patterns in zig-zag order, and a scan that chooses its
-patterns until its image has 20 dB. Exposures take 60 ms here, so that images are made beside them.
+patterns until its image has 22 dB. Exposures take 60 ms here, so that images are made beside them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.plans import adaptive_scan, mask_scan
 from cxgi_bluesky.reconstruction.cross_validation import reconstruct_and_check
 
-EXPOSURE_S, TARGET_DB, COUNT = 30.0, 20.0, 768
+EXPOSURE_S, TARGET_DB, COUNT = 30.0, 22.0, 768
 
 
 def main() -> None:

@@ -1,21 +1,23 @@
 """The PSNR of an image without a truth, from validation patterns that were drawn with known probabilities.
 
 By Parseval N^2 MSE = sum over all N patterns of (s_k - shat_k)^2, with s_k the object's coefficient and shat_k the
-image's. It has two parts:
+image's. Its two parts, the patterns that the image was not made from and those that it was, are looked for as
+distributions of their logarithm:
 
-- Unmeasured: the mean over all draws of ((y_k - shat_k)^2 - sigma_k^2) / q_k, 0 for a draw of a pattern that the image
-  was made from (M. H. Hansen, W. N. Hurwitz, Ann. Math. Stat. 14, 333 (1943)). That a rule has chosen the image's
-  patterns changes nothing, as it does not know what was drawn.
-- Measured: what an image leaves of the noise of its own patterns, most where its coefficients are above the noise.
+- *What images of random objects lack*: a law in what the image itself shows (`describe_image`), fitted to images of
+  random objects (`python -m tools.psnr_laws`), of a family that it was not fitted to right within a factor of
+  2.8 beyond the measured patterns, and of 1.6 at them (one standard deviation).
+- *What the validation patterns say* of the first part: (y_k - shat_k) is normal with the variance
+  b m_k + (1 + a) sigma_k^2. m_k is how the errors of images of random objects are spread over the patterns, b is looked
+  for, and a is noise that sigma does not know of: a source drifts between two exposures of the open tile, and all
+  patterns in between have that in common, so that their mean is taken off as well. Draws are weighted by m_k / q_k:
+  where there is little noise, the most probable sum is then sum (y_k - shat_k)^2 / q_k over sum m_k / q_k, times that
+  of all m_k (ratio estimator; M. H. Hansen, W. N. Hurwitz, Ann. Math. Stat. 14, 333 (1943)), which is right whatever
+  m_k is. That a rule has chosen the image's patterns changes nothing, as it does not know what was drawn.
 
-Sigma is noise and model error together (`error_model.noise`).
-
-Where noise is larger than what is to be found, a draw of a fine pattern multiplies it by a large 1 / q_k. Then the
-first part is rather b sum of m_k, with (y_k - shat_k)^2 fitted by b m_k + a e_k + sigma_k^2: m_k is how the errors of
-images of random objects are spread over the patterns, which falls with the sequency, and a e_k is noise that sigma does
-not know of. The two estimates are averaged, each the more the less it errs. Behind etched masks that a reference scan
-has corrected, what is left of their errors is larger than those of the image for most of all patterns: e_k is how the
-errors of masks grow with the sequency, and the fit alone counts.
+Where noise is larger than what is to be found, 64 draws cannot say more than an upper limit; the interval is that of
+random objects then. Behind etched masks that a reference scan has corrected, what is left of their errors is larger
+than those of the image for most of all patterns: a stands for an error that grows with the sequency.
 """
 
 from __future__ import annotations
@@ -31,25 +33,73 @@ from ...masks.orders import power_share, sequency, sequency_grid
 from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ...measurement.validation import ValidationDraws
-from ..error_model.common_mode import CommonError
 from ..error_model.noise import PreparedMeasurement, error_shares, mask_knowledge, with_model_error
-from ..registry import find_method
+from ..registry import CH_MWCNN, find_method
 from ..result import Reconstruction
 
 Array = NDArray[np.float64]
 
 MIN_DRAWS = 16
-NOISE_KEPT = 0.85  # of the noise that the best linear filter of the coefficients, one by one, would leave
-_NOISE_KEPT_ERROR = 0.4  # relative, one standard deviation of it, over images
-_SIGMA_ERROR = 0.05  # relative: a detector's spread does not know of drift, source and stage
-_LOW_SIDE = 1.25  # of the standard error: the few patterns that hold most of an error are more often missed than drawn
+_LOW_END, _HIGH_END = 0.05, 0.68  # quantiles of the PSNR: claims that are too good are fewer than those too low
 _SPREAD_OF_PRIOR, _SPREAD_OF_POWER = 0.13, 0.275  # exponents of m_k, fitted to images of random objects
 _SPREAD_WIDTH = 2.0  # sign changes
 _SPREAD_FLOOR = 1e-3  # of the mean power that an image has in unmeasured patterns
-_SPREAD_ERROR = 0.35  # relative: m_k is not that of this object
+_DRAW_WEIGHT = 0.5  # of a draw, as squared errors scatter more than those of normal ones
+_HIGH_END_BEHIND_MASKS = 0.78
+_DRAW_WEIGHT_BEHIND_MASKS = 0.1  # one cannot tell well which of the two laws it follows
+_EXCESS, _MAX_EXCESS = 0.1, 1.5  # a: mean and largest
 _MASK_FLOOR = 0.02  # variance of the coarsest masks' errors, that of u + v = n is 1
-_FIT_ERROR, _MASK_FIT_ERROR = 0.5, 0.85  # of the fit's standard error, to hold the truth in 68 % (benchmarks)
-_ITERATIONS = 8
+# Shares of the power in the measured patterns that no scan had less of, of those that the laws were fitted to.
+_MIN_NOISE, _MIN_SEEN = 5e-4, 1e-4
+_NOTHING = 1e-9
+_MIN_MISS = 0.15  # of the noise: no image missed its data by less
+_TAIL = 4.0  # degrees of freedom: an object of another kind is believed sooner than with normal errors
+_REACH, _POINTS = 4.0, 97  # of the distribution: standard deviations, points
+
+
+@dataclass(frozen=True)
+class Law:
+    """log10 of a part of N^2 MSE, linear in the log10 of what is seen (`describe_image`).
+
+    Attributes
+    ----------
+    constant : float
+    weights : tuple of float
+        Of all quantities but the first, which has the rest to 1: the law knows no unit.
+    sigma : float
+        One standard deviation, over random objects.
+    """
+
+    constant: float
+    weights: tuple[float, ...]
+    sigma: float
+
+    def __call__(self, seen: Array) -> float:
+        """The median."""
+        return self.constant + float(seen[0] + np.asarray(self.weights) @ relative(seen))
+
+
+def relative(seen: Array) -> Array:
+    """What is seen over the first of it, shape (..., 8); the size as it is."""
+    found: Array = np.concatenate([seen[..., 1:-1] - seen[..., :1], seen[..., -1:]], axis=-1)
+    return found
+
+
+# Of the patterns that an image was not made from, and of those that it was (python -m tools.psnr_laws).
+LAWS = {
+    CH_MWCNN.name: (
+        Law(0.986, (0.37, -0.159, -0.697, -0.342, 0.877, -0.903, 1.241, -0.371), 0.45),
+        Law(0.029, (-0.071, 0.385, -0.344, -0.125, 0.733, -0.373, 0.806, -0.195), 0.2),
+    ),
+    "tv": (
+        Law(0.627, (0.355, -0.618, 0.458, -0.512, 0.828, -0.419, 0.345, -0.202), 0.49),
+        Law(-0.072, (-0.164, 0.337, 0.138, -0.143, 0.645, -0.189, 0.403, -0.083), 0.18),
+    ),
+}
+OTHER_METHODS = "tv"
+TOGETHER = 0.56  # correlation of what both err by
+# Sigma is then mostly what is left of the masks' errors, and the same sigma of noise alone costs an image more.
+_BEHIND_MASKS, _SIGMA_BEHIND_MASKS = -0.4, 1.1
 
 
 @dataclass(frozen=True)
@@ -61,8 +111,7 @@ class PsnrEstimate:
     psnr_db : float
         The peak is a transmission of 1, or the image's own range where its scale is "relative".
     low_db, high_db : float
-        68 % interval (benchmarks/psnr_estimate.py): of the mean square error one standard error down, and of its
-        logarithm 1.25 up.
+        68 % interval (benchmarks/psnr_estimate.py), with more of the rest above it than below.
     draws : int
         How many draws were counted.
     """
@@ -73,15 +122,9 @@ class PsnrEstimate:
     draws: int
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A part of N^2 MSE and its variance."""
-
-    sum: float
-    variance: float
-
-
-def estimate_psnr(measurement: Measurement, image: NDArray[Any], *, draws: ValidationDraws) -> PsnrEstimate | None:
+def estimate_psnr(
+    measurement: Measurement, image: NDArray[Any], *, draws: ValidationDraws, method: str = CH_MWCNN.name
+) -> PsnrEstimate | None:
     """Estimate the PSNR of an image.
 
     Parameters
@@ -93,36 +136,52 @@ def estimate_psnr(measurement: Measurement, image: NDArray[Any], *, draws: Valid
     draws : ValidationDraws
         The draws made so far, in the order of drawing: of patterns that were exposed as validation, or that the scan
         had measured before their turn. Others are left out.
+    method : str, optional
+        By which the image was made; the network by default.
 
     Returns
     -------
     PsnrEstimate or None
-        None for fewer than 16 draws, or none of a pattern that the image lacks, and where an image without contrast
-        would be as good by this: etched masks of which nothing is known are wrong by more than the image.
+        None for fewer than 16 draws, or none of a pattern that the image lacks; for an image that holds nothing beyond
+        its patterns, as linear methods make it, since the laws are of others; and where an image without contrast would
+        be as good by this: etched masks of which nothing is known are wrong by more than the image.
     """
-    patterns = measurement.size**2
-    prepared, common = _prepare(measurement)
-    error = _ValidationError.from_measurement(prepared, common, measurement.to_beam_view(image))
-    measured = np.zeros(patterns, dtype=bool)
-    measured[measurement.pattern_index] = True
-    draws = draws.where(measured[draws.pattern_index] | error.known[draws.pattern_index])
-    unmeasured = ~measured
+    prepared = _prepare(measurement)
+    power = coefficients(measurement.to_beam_view(image), np.arange(prepared.size**2)) ** 2
+    unmeasured = np.ones(len(power), dtype=bool)
+    unmeasured[prepared.pattern_index] = False
+    known = np.zeros(len(power), dtype=bool)
+    if prepared.validation is not None:
+        known[prepared.validation.index] = True
+    draws = draws.where(~unmeasured[draws.pattern_index] | known[draws.pattern_index])
     outside = draws.where(unmeasured[draws.pattern_index])
-    if len(draws) < MIN_DRAWS or not len(outside):
+    measured = float(power[1:][~unmeasured[1:]].sum())
+    if len(draws) < MIN_DRAWS or not len(outside) or power[unmeasured].sum() <= _NOTHING * measured:
         return None
-    spread = _spread(measurement.to_beam_view(image), unmeasured)
-    left = float(spread[unmeasured].sum())
-    if mask_knowledge(prepared) == "reference":
-        fitted = _fit(error, outside, spread, _mask_shares(prepared.size))
-        beyond = _Part(fitted.factor * left, (_MASK_FIT_ERROR * fitted.error * left) ** 2)
-    else:
-        drawn = _sum_unmeasured(error, draws, unmeasured)
-        if drawn.sum > patterns * float(np.sum((image - image.mean()) ** 2)):
-            return None
-        fitted = _fit(error, outside, spread, np.ones(patterns))
-        beyond = _combine(drawn, fitted.factor * left, fitted.error * left, error, draws, unmeasured)
+    seen = describe_image(prepared, image, power, unmeasured)
+    law, within_law = LAWS.get(method, LAWS[OTHER_METHODS])
+    behind_masks = mask_knowledge(prepared) == "reference"
+    if behind_masks:
+        law = replace(law, constant=law.constant + _BEHIND_MASKS, sigma=law.sigma * _SIGMA_BEHIND_MASKS)
+    expected = law(seen)
+    misses = _Misses.of(prepared, measurement.to_beam_view(image), outside)
+    reach = sorted((expected, math.log10(misses.mean_square * unmeasured.sum())))
+    beyond = np.linspace(reach[0] - _REACH * law.sigma, reach[1] + _REACH * law.sigma, _POINTS)
+    off = (beyond - expected) / law.sigma
+    likely = _log_likelihood(10**beyond, prepared, misses, _spread(power, unmeasured))
+    likely -= (_TAIL + 1) / 2 * np.log1p(off**2 / _TAIL)
+    share = np.exp(likely - likely.max())
+    if _quantiles(beyond, share, 0.5)[0] > math.log10(power[1:].sum()):
+        return None
+    within = np.linspace(-2.5, 2.5, 11)  # in standard deviations, where the first part is known
+    follows = TOGETHER * np.clip(off, -_REACH, _REACH)
+    exponent = within_law(seen) + within_law.sigma * (follows[:, None] + math.sqrt(1 - TOGETHER**2) * within)
+    total = np.log10(10 ** beyond[:, None] + 10**exponent)
     peak = 1.0 if measurement.scale == "transmission" else float(np.ptp(image))
-    return _to_estimate([beyond, _sum_measured(prepared, measurement.to_beam_view(image))], peak * patterns, len(draws))
+    high_end = _HIGH_END_BEHIND_MASKS if behind_masks else _HIGH_END
+    ends = _quantiles(total, share[:, None] * np.exp(-(within**2) / 2), 1 - _LOW_END, 0.5, 1 - high_end)
+    low, psnr, high = (20 * math.log10(peak * len(power)) - 10 * ends).tolist()
+    return PsnrEstimate(psnr, low, high, len(draws))
 
 
 def with_psnr(result: Reconstruction, measurement: Measurement) -> Reconstruction:
@@ -138,68 +197,85 @@ def with_psnr(result: Reconstruction, measurement: Measurement) -> Reconstructio
     """
     if measurement.draws is None or find_method(result.method).is_covariance:
         return result
-    found = estimate_psnr(measurement, result.image, draws=measurement.draws)
+    found = estimate_psnr(measurement, result.image, draws=measurement.draws, method=result.method)
     if found is None:
         return result
     claim = {"psnr_db": found.psnr_db, "psnr_low_db": found.low_db, "psnr_high_db": found.high_db}
     return replace(result, quality={**result.quality, **claim})
 
 
-def _prepare(measurement: Measurement) -> tuple[PreparedMeasurement, CommonError]:
+def _prepare(measurement: Measurement) -> PreparedMeasurement:
     prepared = PreparedMeasurement.from_measurement(measurement)
-    return prepared.without_common_error() if measurement.masks is None else (prepared, CommonError())
+    return prepared.without_common_error()[0] if measurement.masks is None else prepared
 
 
-@dataclass(frozen=True, eq=False)
-class _ValidationError:
-    """Squared errors of an image at the validation patterns, their noise taken off; shape (N,), 0 elsewhere."""
-
-    square: Array
-    noise: Array  # variance of the measured value
-    known: NDArray[np.bool_]
-
-    @classmethod
-    def from_measurement(
-        cls, prepared: PreparedMeasurement, common: CommonError, image: NDArray[Any]
-    ) -> _ValidationError:
-        patterns, beyond = prepared.size**2, prepared.validation
-        square, taken_off = np.zeros((2, patterns))
-        known = np.zeros(patterns, dtype=bool)
-        if beyond is not None and len(beyond):
-            index = beyond.index
-            plain = beyond.value - coefficients(image, index)
-            # The common error is known by the measured patterns; beyond them it may be worse than none.
-            miss = min(plain, plain - common.at_patterns(index, prepared.size), key=lambda one: float(one @ one))
-            noise = _validation_variance(prepared, index)
-            square[index], known[index] = miss**2 - noise, True
-            taken_off[index] = noise
-        return cls(square, taken_off, known)
+# ---------------------------------------------------------------- what random objects say
 
 
-def _sum_unmeasured(error: _ValidationError, draws: ValidationDraws, unmeasured: NDArray[np.bool_]) -> _Part:
-    """All patterns that the image was not made from: the mean over the draws."""
-    each = np.where(unmeasured[draws.pattern_index], error.square[draws.pattern_index] / draws.probability, 0.0)
-    return _Part(float(each.mean()), float(each.var(ddof=1)) / len(each))
+def describe_image(
+    prepared: PreparedMeasurement, image: NDArray[Any], power: Array, unmeasured: NDArray[np.bool_]
+) -> Array:
+    """log10 of what the error of an image follows, in the unit of N^2 MSE but for the last, shape (9,).
+
+    Its power in the unmeasured patterns; what these have in random objects, for that of the finer half of the measured
+    ones; noise that the best linear filter of each coefficient leaves; noise in all N; its power in the measured
+    patterns; square of the mean, and mean of the square, of the steps from pixel to pixel; how far it misses its
+    data; pixels per side.
+
+    Parameters
+    ----------
+    prepared : PreparedMeasurement
+        That it was made from, without the common error.
+    image : ndarray, shape (n, n)
+    power : ndarray, shape (N,)
+        Squares of its coefficients, as the board sees it.
+    unmeasured : ndarray of bool, shape (N,)
+    """
+    index = prepared.pattern_index[prepared.pattern_index != 0]
+    measured = float(power[index].sum())
+    share = power_share(prepared.size)
+    finer = index[share[index] <= np.median(share[index])]
+    expected = share[unmeasured].sum() * power[finer].sum() / share[finer].sum()
+    variance = np.maximum(
+        with_model_error(prepared, prepared.noise).sigma ** 2, _MIN_NOISE * measured / max(len(index), 1)
+    )
+    own = power[prepared.pattern_index]
+    miss = prepared.coefficient - coefficients(prepared.to_beam_view(image), prepared.pattern_index)
+    kept = np.sum(variance * own / np.maximum(own + variance, np.finfo(float).tiny))
+    steps = np.concatenate([np.diff(image, axis=0).ravel(), np.diff(image, axis=1).ravel()]).astype(np.float64)
+    seen = np.array(
+        [
+            power[unmeasured].sum(),
+            expected,
+            kept,
+            variance.mean() * len(power),
+            measured,
+            np.abs(steps).sum() ** 2,
+            len(power) * (steps @ steps),
+            len(power) * max(float(np.mean(miss**2)), _MIN_MISS * float(variance.mean())),
+        ]
+    )
+    return np.append(np.log10(np.maximum(seen, _MIN_SEEN * measured)), math.log10(prepared.size))
 
 
-def _spread(image: NDArray[Any], unmeasured: NDArray[np.bool_]) -> Array:
-    """How the squared error of an image is spread over the patterns, shape (N,); 1 in the mean over the unmeasured."""
-    size = len(image)
-    power = coefficients(image, np.arange(size * size)) ** 2
-    power[0] = 0
-    mean = float(power[unmeasured].mean()) if unmeasured.any() else 0.0
-    if mean == 0:
-        return np.ones(size * size)
-    smooth = _smooth(power) / mean + _SPREAD_FLOOR
-    spread: Array = np.maximum(power_share(size), 1e-9) ** _SPREAD_OF_PRIOR * smooth**_SPREAD_OF_POWER
-    return spread / spread[unmeasured].mean()
+# ---------------------------------------------------------------- what the draws say
+
+
+def _spread(power: Array, unmeasured: NDArray[np.bool_]) -> Array:
+    """How the squared error of an image is spread over the unmeasured patterns, shape (N,); their sum is 1."""
+    power = np.concatenate([[0.0], power[1:]])
+    mean = float(power[unmeasured].mean())
+    smooth = _smooth(power) / mean if mean > 0 else np.zeros_like(power)
+    prior = np.maximum(power_share(math.isqrt(len(power))), 1e-9)
+    spread: Array = prior**_SPREAD_OF_PRIOR * (smooth + _SPREAD_FLOOR) ** _SPREAD_OF_POWER
+    return spread / spread[unmeasured].sum()
 
 
 def _smooth(power: Array) -> Array:
     """Squared coefficients smoothed over neighbouring sequencies, shape (N,)."""
     from scipy.ndimage import gaussian_filter
 
-    size = round(len(power) ** 0.5)
+    size = math.isqrt(len(power))
     by_sequency = np.argsort(sequency(size))
     grid = np.ix_(by_sequency, by_sequency)
     smooth = np.empty((size, size))
@@ -207,86 +283,78 @@ def _smooth(power: Array) -> Array:
     return smooth.ravel()
 
 
-def _mask_shares(size: int) -> Array:
-    """How the variance of etched masks' errors grows with the edges of a pattern, shape (N,)."""
-    u, v = sequency_grid(size)
-    return ((u + v) / size) ** 2 + _MASK_FLOOR
+@dataclass(frozen=True, eq=False)
+class _Misses:
+    """How far an image misses the validation patterns, each once.
 
-
-@dataclass(frozen=True)
-class _Fit:
-    """Squared error of the image where m_k is 1, and its standard error."""
-
-    factor: float
-    error: float
-
-
-def _fit(error: _ValidationError, draws: ValidationDraws, spread: Array, others: Array) -> _Fit:
-    """Fit b and a: least squares, weighted by the fit itself and by q^-1/2.
-
-    The variance is the larger one of the scatter of the draws and of what squares of normal errors have.
+    Attributes
+    ----------
+    index : ndarray of int64
+    weight : ndarray
+        How often it was drawn, over the probability.
+    draws : int
+        How often all were drawn.
+    miss : ndarray
+        Measured less predicted coefficient.
+    noise : ndarray
+        Variance that is known of it.
     """
-    from scipy.optimize import nnls
 
-    index, sampled = draws.pattern_index, draws.probability**-0.5
-    noise, beyond = error.noise[index], error.square[index]
-    unit = float(np.mean(beyond + noise))
-    if unit == 0:
-        return _Fit(0.0, 0.0)
-    laws = np.column_stack([spread[index], unit * others[index]])
-    found = np.array([unit, 0.0])
-    for _ in range(_ITERATIONS):
-        expected = np.maximum(laws @ found + noise, 1e-6 * unit + np.finfo(float).tiny)
-        weight = np.sqrt(sampled) / expected
-        found, _ = nnls(laws * weight[:, None], beyond * weight)
-    weighted = laws * (sampled / expected**2)[:, None]
-    inverse = np.linalg.pinv(weighted.T @ laws)
-    scatter, normal = (
-        float((inverse @ (terms.T @ terms) @ inverse)[0, 0])
-        for terms in (weighted * (beyond - laws @ found)[:, None], weighted * (np.sqrt(2) * expected)[:, None])
-    )
-    return _Fit(float(found[0]), math.sqrt(max(scatter, normal)))
+    index: NDArray[np.int64]
+    weight: Array
+    draws: int
+    miss: Array
+    noise: Array
 
+    @classmethod
+    def of(cls, prepared: PreparedMeasurement, image: NDArray[Any], draws: ValidationDraws) -> _Misses:
+        """Of the drawn patterns that the image was not made from."""
+        validation = prepared.validation
+        assert validation is not None
+        index, first, times = np.unique(draws.pattern_index, return_index=True, return_counts=True)
+        row = np.argsort(validation.index)[np.searchsorted(np.sort(validation.index), index)]
+        miss = (validation.value - coefficients(image, validation.index))[row]
+        noise = _validation_variance(prepared, index, None if validation.sigma is None else validation.sigma[row])
+        return cls(index, times / draws.probability[first], len(draws), miss, noise)
 
-def _combine(
-    drawn: _Part,
-    fitted: float,
-    fit_error: float,
-    error: _ValidationError,
-    draws: ValidationDraws,
-    unmeasured: NDArray[np.bool_],
-) -> _Part:
-    """Average what the draws and the fit say of the unmeasured patterns.
-
-    Weighted by how much noise there is in the one and how little the other can be trusted; not by what was found, as
-    draws that found little would be believed too much.
-    """
-    index = draws.pattern_index
-    noise = np.where(unmeasured[index], 2 * (error.noise[index] / draws.probability) ** 2, 0.0).mean() / len(draws)
-    sigma_error = (2 * _SIGMA_ERROR * unmeasured.sum() * error.noise[error.known].mean()) ** 2
-    law_error = (_SPREAD_ERROR * max(fitted, drawn.sum)) ** 2
-    share = float((noise + sigma_error) / (noise + sigma_error + law_error + np.finfo(float).tiny))
-    return _Part(
-        share * fitted + (1 - share) * drawn.sum,
-        share**2 * ((_FIT_ERROR * fit_error) ** 2 + law_error) + (1 - share) ** 2 * (drawn.variance + sigma_error),
-    )
+    @property
+    def mean_square(self) -> float:
+        """Of all, noise and what the image lacks together; never 0."""
+        return max(float(np.mean(self.miss**2)), np.finfo(float).tiny ** 0.5)
 
 
-def _sum_measured(prepared: PreparedMeasurement, image: NDArray[Any]) -> _Part:
-    """What the image keeps of the noise of its own patterns."""
-    variance = with_model_error(prepared, prepared.noise).sigma ** 2
-    power = coefficients(image, prepared.pattern_index) ** 2
-    kept = NOISE_KEPT * float(np.sum(variance * power / np.maximum(power + variance, np.finfo(float).tiny)))
-    return _Part(kept, (_NOISE_KEPT_ERROR * kept) ** 2)
+def _log_likelihood(beyond: Array, prepared: PreparedMeasurement, misses: _Misses, spread: Array) -> Array:
+    """Log likelihood of some sums of squared errors over the unmeasured patterns, shape (len(beyond),)."""
+    miss, spread = misses.miss, spread[misses.index]
+    excess, likely = _excess_noise(prepared, misses)
+    variance = beyond[:, None, None] * spread + misses.noise + excess
+    if prepared.source.get("coding") == "binary":  # all have the source's drift in common, and the open bucket
+        common = (miss / variance).sum(axis=-1) / (1 / variance).sum(axis=-1)
+        miss = miss - common[..., None]
+    weight = misses.weight * spread
+    behind_masks = mask_knowledge(prepared) == "reference"
+    weight *= (_DRAW_WEIGHT_BEHIND_MASKS if behind_masks else _DRAW_WEIGHT) * misses.draws / weight.sum()
+    likely = likely - 0.5 * (np.log(variance) + miss**2 / variance) @ weight
+    largest = likely.max()
+    found: Array = largest + np.log(np.exp(likely - largest).sum(axis=1) + np.finfo(float).tiny)
+    return found
 
 
-def _validation_variance(prepared: PreparedMeasurement, index: NDArray[np.int64]) -> Array:
-    """Of validation patterns: noise and model error; behind corrected masks noise alone, the rest is fitted."""
-    beyond, noise = prepared.validation, prepared.noise
-    assert beyond is not None
-    own = (
-        beyond.sigma if beyond.sigma is not None and not prepared.sigma_is_guessed else np.full(len(index), noise.sigma)
-    )
+def _excess_noise(prepared: PreparedMeasurement, misses: _Misses) -> tuple[Array, Array]:
+    """Variances that sigma does not know of, shape (some, patterns), and the log probability of each."""
+    if mask_knowledge(prepared) != "reference":
+        excess = np.linspace(0, _MAX_EXCESS, 16)
+        return excess[:, None] * misses.noise, -excess / _EXCESS
+    u, v = sequency_grid(prepared.size)
+    shape = ((u + v)[misses.index] / prepared.size) ** 2 + _MASK_FLOOR
+    excess = float(np.mean(misses.miss**2 / shape)) * np.concatenate([[0.0], np.logspace(-3, 0.5, 29)])
+    return excess[:, None] * shape, np.zeros(len(excess))
+
+
+def _validation_variance(prepared: PreparedMeasurement, index: NDArray[np.int64], sigma: Array | None) -> Array:
+    """Of validation patterns: noise and model error; behind corrected masks noise alone, the rest is looked for."""
+    noise = prepared.noise
+    own = np.full(len(index), noise.sigma) if sigma is None or prepared.sigma_is_guessed else sigma
     if mask_knowledge(prepared) == "reference":
         return own**2
     shares = error_shares(prepared.size, mask_knowledge(prepared)).ravel()
@@ -294,15 +362,9 @@ def _validation_variance(prepared: PreparedMeasurement, index: NDArray[np.int64]
     return variance
 
 
-def _to_estimate(parts: list[_Part], peak: float, draws: int) -> PsnrEstimate | None:
-    """PSNR of the sum of the parts: its lower end as if the logarithm were normal, its upper end as if the sum were."""
-    total = sum(part.sum for part in parts)
-    measured = parts[-1]
-    total = max(total, measured.sum)
-    if not (total > 0 and peak > 0):
-        return None
-    spread = math.sqrt(sum(part.variance for part in parts)) / total
-    psnr = 10 * math.log10(peak**2 / total)
-    half = 10 * spread / math.log(10)
-    smallest = max(total * (1 - spread), measured.sum - math.sqrt(measured.variance), 0.01 * total)
-    return PsnrEstimate(psnr, psnr - _LOW_SIDE * half, psnr + 10 * math.log10(total / smallest), draws)
+def _quantiles(values: Array, weights: Array, *at: float) -> Array:
+    """Quantiles of a distribution that is given by points and their weights."""
+    values, weights = values.ravel(), weights.ravel()
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) - weights[order] / 2
+    return np.interp(np.array(at) * weights.sum(), reached, values[order])
