@@ -122,6 +122,8 @@ def test_the_board_of_an_example_lies_within_its_limits(name):
 
 def test_examples_go_by_name():
     assert beamline_path("ioc") == example_path("ioc")
+    with pytest.raises(CxgiError, match=r"no beamline file ioc\.yml here: give ioc for the example, or copy it first"):
+        beamline_path("ioc.yml")
     with pytest.raises(CxgiError, match=r"'iok' .* choose ioc, keithley"):
         example_path("iok")
 

@@ -127,7 +127,12 @@ def example_path(name: str) -> Path:
 
 def beamline_path(name_or_path: str | Path) -> Path:
     """The file itself, or that of an example by its name."""
-    return example_path(str(name_or_path)) if str(name_or_path) in examples() else Path(name_or_path)
+    if str(name_or_path) in examples():
+        return example_path(str(name_or_path))
+    path = Path(name_or_path)
+    if str(path) in {f"{name}.yml" for name in examples()} and not path.exists():
+        raise ConfigError(f"there is no beamline file {path} here: give {path.stem} for the example, or copy it first")
+    return path
 
 
 def load_beamline(path: str | Path, *, connect: bool = True) -> Beamline:
