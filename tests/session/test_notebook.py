@@ -70,7 +70,7 @@ def test_a_notebook_shows_the_image_of_the_running_scan_and_renews_it_in_its_pla
     assert len(renewed) >= 2
     assert {one["transient"]["display_id"] for one in (first, *renewed)} == {first["transient"]["display_id"]}
     assert first["transient"]["display_id"].startswith("cxgi-live-")
-    assert " left, " in first["data"]["text/plain"]
+    assert " left, exposure left " in first["data"]["text/plain"]
     last = renewed[-1]["data"]
     assert last["text/plain"].endswith("stencil: 205 of 205 patterns, success")
     png = base64.b64decode(last["image/png"])
