@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks._timing import report
 from cxgi_bluesky.catalog import find_run, open_catalog
-from tests.cli.test_live import Place, Process
+from tests.processes import Place, Process
 from tests.web.browser import Browser
 
 VIEWERS = 20

@@ -22,8 +22,8 @@ from selenium.webdriver.common.keys import Keys
 from cxgi_bluesky import session
 from cxgi_bluesky.cli.program import main as run_cxgi
 from cxgi_bluesky.masks.pattern_set import PatternSet
-from tests.cli.test_live import Process
 from tests.patience import eventually
+from tests.processes import Process
 from tests.queue.serving import ASK_S, Queue
 from tests.web.browser import DESKTOP, Browser
 
