@@ -113,12 +113,11 @@ def cross_validate(
         if image is None:
             image = reconstruct(measurement, method=predictor, **options).image
         beyond = measurement.validation
-        outside = score_prediction(
-            coefficients(image, beyond.index),
-            beyond.value - common.at_patterns(beyond.index, measurement.size),
-            noise.sigma,
-            seed,
-        )
+        predicted = coefficients(image, beyond.index)
+        measured = beyond.value - common.at_patterns(beyond.index, measurement.size)
+        if prepared.source.get("coding") == "binary":  # by how much the source drifted from its open bucket
+            measured = measured - np.mean(measured - predicted)
+        outside = score_prediction(predicted, measured, noise.sigma, seed)
     return {
         **inside,
         "predictor": predictor,

@@ -86,8 +86,10 @@ def draw_reconstruction(axis: Axes, result: Reconstruction, title: str) -> None:
     lines = [title, f"{result.exposures} patterns ({result.exposures / result.image.size:.1%}), {result.scale}"]
     if result.psnr_claim is not None:
         lines.append(result.psnr_claim)
-    if result.mark is None and result.quality.get("held_out"):
-        lines.append("supported by patterns held back")
+    score = result.quality.get("held_out")
+    if result.mark is None and score:
+        outside = "" if score["outside"] is None else f", those outside the set: {score['outside']['explained']:.0%}"
+        lines.append(f"patterns held back: {score['explained']:.0%} predicted{outside}")
     unlike = "unlike the network's training" if result.unlike_training else None
     warnings = [warning for warning in (result.mark, unlike) if warning]
     colour = WARNING_COLOUR if warnings else "black"

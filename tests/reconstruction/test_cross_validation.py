@@ -112,6 +112,18 @@ def test_the_error_of_the_open_bucket_is_no_fault_of_the_picture():
     assert told[6.0] > told[0.0] - 0.1
 
 
+@pytest.mark.parametrize("drift", [0.0, 30.0])
+def test_a_source_that_drifts_before_all_validation_patterns_is_no_fault_of_the_picture(drift):
+    truth = block_mean(render_object("CAS", 32, 4), 4).astype(float)
+    outside = np.setdiff1d(np.arange(1024), FEW.pattern_index)[::20]
+    index = np.concatenate([FEW.pattern_index, outside])
+    bucket = (walsh_hadamard_2d(truth).ravel()[index] + truth.sum()) / 2
+    bucket[len(FEW.pattern_index) :] += drift / 2  # which is what they are in
+    words = {"coding": "binary", "sigma": np.full(len(index), 0.1), "open_bucket": (truth.sum(), 0.1)}
+    m = Measurement.from_buckets(32, index, bucket, validation=outside, **words)
+    assert cross_validate(m, method="tv")["outside"]["explained"] > 0.3
+
+
 def test_the_score_comes_with_the_picture_and_costs_it_no_pattern():
     m = signed_measurement(block_mean(render_object("CAS", 32, 4), 4), FEW, sigma=1.0)
     result = reconstruct_and_check(m, method="tv")

@@ -54,8 +54,10 @@ def test_what_the_data_do_not_support_says_so_in_every_picture(image):
 
 
 def test_what_the_data_support_says_so_too(image):
-    title, _ = drawn(replace(image, quality={"held_out": {**SCORE, "explained": 0.9, "supported": True}}))
-    assert title.endswith("supported by patterns held back")
+    score = {**SCORE, "explained": 0.9, "supported": True}
+    assert drawn(replace(image, quality={"held_out": score}))[0].endswith("\npatterns held back: 90% predicted")
+    beyond = {**score, "outside": {**score, "explained": 0.25}}
+    assert drawn(replace(image, quality={"held_out": beyond}))[0].endswith("predicted, those outside the set: 25%")
 
 
 def test_the_uncertainty_stands_beside_the_image(image):
