@@ -10,6 +10,7 @@ from collections.abc import Callable
 from copy import copy
 from functools import partial
 from logging.handlers import RotatingFileHandler
+from types import GeneratorType
 from typing import Any
 
 from bluesky.utils import RunEngineInterrupted
@@ -202,7 +203,13 @@ def furnish_console(session: Session, shell: Any = None) -> dict[str, Any]:
         shell.push(names, interactive=False)
         shell.register_magic_function(_magic_of(session), magic_name="cxgi")
         shell.set_custom_exc((RunEngineInterrupted, CxgiError), partial(_show_in_short, session))
+        shell.display_formatter.formatters["text/plain"].for_type(GeneratorType, _show_plan)
     return names
+
+
+def _show_plan(plan: GeneratorType[Any, Any, Any], printer: Any, _: bool) -> None:
+    """Show a plan that was typed without the engine."""
+    printer.text(f"{plan.__name__}, a plan that has done nothing yet: RE(_) runs it")
 
 
 def _magic_of(session: Session) -> Callable[[str], Any]:

@@ -96,6 +96,10 @@ def test_a_furnished_console_keeps_a_baseline_a_log_and_the_magic(s, tmp_path, c
     logging.getLogger("cxgi_bluesky").info("looked at")
     assert "looked at" in (tmp_path / "logs" / "session.log").read_text()
     assert not shell.run_cell("%cxgi nope").success
+    plan = shell.run_cell("scan(0.02)").result
+    shown = shell.display_formatter.format(plan)[0]["text/plain"]
+    assert shown == "mask_scan, a plan that has done nothing yet: RE(_) runs it"
+    assert shell.run_cell("RE(_)").success
     assert not shell.run_cell("RE(scan(0.02, exposure_s=-1))").success  # known only when the engine has begun
     shown = capsys.readouterr()
     assert "Traceback" not in shown.out + shown.err
