@@ -381,7 +381,13 @@ class _Run:
             self.wait()
 
     def write_journal(self, name: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Write one document into the journal; returns it as it stands there."""
+        """Write one document into the journal; returns it as it stands there.
+
+        Parameters
+        ----------
+        name : str
+        document : mapping
+        """
         plain = self._make_plain(name, document)
         try:
             self._journal(name, plain)

@@ -166,11 +166,11 @@ def start(
     writer.open_behind(*loads)
     made = Session(engine, writer, beamline, folder, workers, view, references, exports=exports, pvs=pvs, origin=origin)
     if view is not None and view.in_notebook:
-        call_after_cells(partial(_finish_pictures, made))
+        call_after_cells(partial(_finish_images, made))
     return made
 
 
-def _finish_pictures(session: Session) -> None:
+def _finish_images(session: Session) -> None:
     """Wait a little, at the end of a notebook's cell, for the last images of its scan."""
     if session.RE.state == "idle" and session.view is not None:
         for worker in session.live:

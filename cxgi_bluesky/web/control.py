@@ -21,7 +21,7 @@ from .plan_page import DEFAULTS, plan_from_form
 from .queue_server import QueueServer, QueueState
 
 PLACES = {"live": "/", "queue": "/queue"}  # where a login or a form goes back to
-LONGEST_SAMPLE = 200  # characters
+MAX_SAMPLE = 200  # characters
 ALWAYS_NEW = {"cache-control": "no-store"}
 
 
@@ -344,7 +344,7 @@ def _plan_to_queue(given: Mapping[str, str], fields: Mapping[str, str]) -> tuple
     if made is None or chosen is None:
         raise CxgiError(problem or "The plan for the line is the recommended one: queue that.")
     arguments = dict(chosen["arguments"])
-    if sample := fields.get("sample", "").strip()[:LONGEST_SAMPLE]:
+    if sample := fields.get("sample", "").strip()[:MAX_SAMPLE]:
         arguments["md"] = {"sample": sample}
     if made["masks"] != "reference":
         return "mask_scan", arguments

@@ -34,7 +34,7 @@ from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ...measurement.validation import ValidationDraws
 from ..error_model.noise import PreparedMeasurement, error_shares, mask_knowledge, with_model_error
-from ..registry import CH_MWCNN, find_method
+from ..registry import CH_MWCNN, TV, find_method
 from ..result import Reconstruction
 
 Array = NDArray[np.float64]
@@ -91,12 +91,12 @@ LAWS = {
         Law(0.986, (0.37, -0.159, -0.697, -0.342, 0.877, -0.903, 1.241, -0.371), 0.45),
         Law(0.029, (-0.071, 0.385, -0.344, -0.125, 0.733, -0.373, 0.806, -0.195), 0.2),
     ),
-    "tv": (
+    TV.name: (
         Law(0.627, (0.355, -0.618, 0.458, -0.512, 0.828, -0.419, 0.345, -0.202), 0.49),
         Law(-0.072, (-0.164, 0.337, 0.138, -0.143, 0.645, -0.189, 0.403, -0.083), 0.18),
     ),
 }
-OTHER_METHODS = "tv"
+OTHER_METHODS = TV.name
 TOGETHER = 0.56  # correlation of what both err by
 # Sigma is then mostly what is left of the masks' errors, and the same sigma of noise alone costs an image more.
 _BEHIND_MASKS, _SIGMA_BEHIND_MASKS = -0.4, 1.1
