@@ -31,7 +31,7 @@ test: $(STAMP)
 # Kills, soaks, and further cases of what `make test` has one of: they wait for other processes half of their time. Only
 # files that have some are collected.
 test-long: $(STAMP)
-	$(PYTEST) 7 -m long $$(grep -rlE "mark\.long|long_case\(" --include="test_*.py" tests)
+	$(PYTEST) 5 -m long $$(grep -rlE "mark\.long|long_case\(" --include="test_*.py" tests)
 
 # In one environment with what facilities have beside it, of the versions that pip chooses; blueapi in one of its own.
 BESIDE := .venv-beside
