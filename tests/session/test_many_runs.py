@@ -239,16 +239,14 @@ def reconstruct_all(address, *words):
 
 
 @pytest.mark.long
-def test_workers_here_and_of_a_cluster_read_from_a_server(server, cluster):
+def test_workers_of_a_cluster_read_from_a_server(server, cluster):
     address, _ = cluster
     catalog, good, bad = store_scans(server, 6)
     eventually(lambda: sum(run.stop is not None for run in read_all_runs(server)), 7, every_s=0.5)
-    said = reconstruct_all(server, "--workers", "2", "--method", "inverse")
-    assert (set(said["made"]), set(said["failed"])) == (set(good), {bad})
     said = reconstruct_all(server, "--scheduler", address, "--method", "tv")
     assert (set(said["made"]), set(said["failed"])) == (set(good), {bad})
     recover_journals(catalog)  # what the server has not taken in time
-    assert derived_of(server) == dict.fromkeys(good, 2)
+    assert derived_of(server) == dict.fromkeys(good, 1)
     alone, _ = reconstruct_run(catalog, find_run(catalog, good[0]), method="tv", record=False)
     image = read_image(find_run(catalog, said["made"][good[0]]))
     assert np.array_equal(image, alone.image)
