@@ -78,9 +78,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The documentation site, in docs/_build; every warning is an error.
+# The documentation site, in docs/_build; every warning is an error. With MPLBACKEND set, a notebook's pictures are lost.
 docs: $(STAMP)
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs docs/_build/html
+	env -u MPLBACKEND $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs docs/_build/html
 
 # With a recent pip and all cores at the compiling: half the time. A few files of other packages cannot be compiled.
 $(STAMP): pyproject.toml constraints.txt
