@@ -97,6 +97,15 @@ class Place:
         eventually(lambda: all(answers(int(one.rpartition(":")[2])) for one in (self.proxy_in, self.proxy_out)), True)
         return proxy
 
+    def start_server(self) -> StreamingServer:
+        """A Tiled server, whose key is in the environment already; runs are stored there from now on."""
+        folder = self.folder / "server"
+        folder.mkdir()
+        server = StreamingServer(folder)
+        self.ends.callback(server.end)
+        self.data = server.address
+        return server
+
     def start_scan(self, steps: str = "0", *, publish: bool = True) -> Process:
         scan = self.start("scan", "-c", SCAN, str(self.data), self.proxy_in if publish else "", steps)
         scan.wait_for("ready")

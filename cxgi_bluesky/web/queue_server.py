@@ -40,7 +40,7 @@ class QueueState:
     problem : str or None
         Why nothing is known; all else is empty then.
     manager : str
-        What its manager does, in its words: "idle", "executing_queue", "paused".
+        What its manager says that it does: "idle", "executing_queue", "paused".
     is_open : bool
         Whether there is an environment, the process that runs plans.
     pausing : bool

@@ -18,7 +18,7 @@ from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.errors import CxgiError
 from tests.catalog.test_server import KEY, Server
 from tests.conftest import small_scan
-from tests.processes import StreamingServer, uid_of
+from tests.processes import uid_of
 from tests.queue.serving import free_port
 
 # ---------------------------------------------------------------- processes
@@ -111,10 +111,8 @@ def test_who_comes_late_and_has_nothing_to_catch_up_from_says_so_and_waits_for_t
 @pytest.mark.long
 def test_a_scan_into_a_server_is_followed_from_there_also_by_who_comes_late(place, monkeypatch):
     monkeypatch.setenv("TILED_API_KEY", KEY)
-    place.folder.joinpath("server").mkdir()
-    server = StreamingServer(place.folder / "server")
-    place.ends.callback(server.end)
-    source, place.data = server.address.replace("http", "tiled"), server.address
+    server = place.start_server()
+    source = server.address.replace("http", "tiled")
     live = place.follow("live", "--once", source=source)
     scan = place.start_scan("80,81", publish=False)
     scan.go_on()

@@ -15,7 +15,7 @@ from cxgi_bluesky.session.reconstruct_run import reconstruct_run
 from tests.catalog.test_server import KEY
 from tests.patience import PATIENCE_S, eventually
 from tests.processes import SCAN as SCAN_BY_EVENTS
-from tests.processes import Place, Process, StreamingServer, uid_of
+from tests.processes import Place, Process, uid_of
 from tests.queue.serving import free_port
 
 # Says that it has an image, and then takes whatever comes.
@@ -166,8 +166,5 @@ def test_images_of_a_scan_behind_a_proxy_are_served(place):
 @pytest.mark.long
 def test_images_of_a_scan_into_a_server_are_served(place, monkeypatch):
     monkeypatch.setenv("TILED_API_KEY", KEY)
-    place.folder.joinpath("server").mkdir()
-    server = StreamingServer(place.folder / "server")
-    place.ends.callback(server.end)
-    place.data = server.address
+    server = place.start_server()
     follow_to_the_end(place, serve(place, server.address.replace("http", "tiled")))

@@ -175,8 +175,8 @@ def make_beamline(file: BeamlineFile, *, connect: bool = True) -> Beamline:
             stage=_make_stage(file),
             shutter=shutter,
             diode=_make_diode(file),
-            object_stage=_make_object_stage(file),
-            knife=_make_knife(file),
+            object_stage=_make_or_own(file, EpicsObjectStage, "object_stage", ObjectMover),
+            knife=_make_or_own(file, EpicsKnife, "knife", KnifeBlade),
             source=_make_device(file, EpicsSource, "source", file.config.source),
             data=file.config.data,
             export=file.config.export,
@@ -237,22 +237,10 @@ def _make_stage(file: BeamlineFile) -> TileStage:
     return EpicsPositionerStage(x_pvs=x, y_pvs=y, **given)
 
 
-def _make_object_stage(file: BeamlineFile) -> ObjectMover | None:
-    block: Any = file.config.object_stage
-    if _is_own(block):
-        own: ObjectMover = _make_own(file, "object_stage", block, ObjectMover)
-        return own
-    made: ObjectMover | None = _make_device(file, EpicsObjectStage, "object_stage", block)
-    return made
-
-
-def _make_knife(file: BeamlineFile) -> KnifeBlade | None:
-    block: Any = file.config.knife
-    if _is_own(block):
-        own: KnifeBlade = _make_own(file, "knife", block, KnifeBlade)
-        return own
-    made: KnifeBlade | None = _make_device(file, EpicsKnife, "knife", block)
-    return made
+def _make_or_own(file: BeamlineFile, make: Any, name: str, kind: Any) -> Any:
+    """As `_make_device`, or a device of a class of the user's, which is to be of a kind."""
+    block = getattr(file.config, name)
+    return _make_own(file, name, block, kind) if _is_own(block) else _make_device(file, make, name, block)
 
 
 def _make_shutter(file: BeamlineFile) -> BeamShutter:
