@@ -22,6 +22,7 @@ from cxgi_bluesky.plans import hadamard_scan
 from cxgi_bluesky.simulation.base import Detector
 from cxgi_bluesky.simulation.beamline import SimulationParameters
 from cxgi_bluesky.simulation.source import POINT_SOURCE
+from tests import warm
 from tests.children import heed_signals_in_children
 from tests.sharing import Child
 
@@ -78,6 +79,12 @@ def turn_of(item) -> int:
     """When it is begun."""
     place = item.path.relative_to(Path(__file__).parent)
     return next((n for n, name in enumerate(SLOW_FIRST) if place.is_relative_to(name)), len(SLOW_FIRST))
+
+
+def pytest_sessionstart(session):
+    """One process for all workers whose children begin with their imports done."""
+    if getattr(session.config.option, "numprocesses", None):  # not in a worker
+        warm.start()
 
 
 def pytest_collection_modifyitems(items):

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cxgi_bluesky.catalog import find_run, open_catalog
 from cxgi_bluesky.session.reconstruct_run import reconstruct_run
+from tests import warm
 from tests.catalog.test_server import Server
 from tests.patience import PATIENCE_S, eventually
 from tests.queue.serving import answers, free_port
@@ -44,11 +46,11 @@ print(uid, flush=True)
 class Process:
     """A child with its output in files, ended with the test."""
 
-    def __init__(self, arguments: list[str], folder: Path, ends: ExitStack) -> None:
+    def __init__(self, arguments: list[str], folder: Path, ends: ExitStack, start: Any = warm.Popen) -> None:
         folder.mkdir(exist_ok=True)
         self._out, self._errors = folder / "stdout", folder / "stderr"
         with self._out.open("wb") as out, self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=out, stderr=errors)
+            self.process = start(arguments, stdin=subprocess.PIPE, stdout=out, stderr=errors)
         ends.callback(self.end)
 
     def end(self) -> None:
@@ -72,7 +74,7 @@ class Process:
         assert text in self.text + self.errors, self.errors
 
     def go_on(self) -> None:
-        self.process.stdin.write(b"\n")
+        self.process.stdin.write("\n")
         self.process.stdin.flush()
 
     def finished(self) -> int:

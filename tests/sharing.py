@@ -1,15 +1,14 @@
 """Processes that share a data folder, for tests.
 
-They are forked from one that has imported what takes long (`PRELOADED`), say when they are ready, begin together, and
-answer with what can be sent.
+They say when they are ready, begin together, and answer.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
-import multiprocessing
-import os
+import pickle
 import sqlite3
 import sys
 import time
@@ -17,15 +16,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
-import pytest
+from tests import warm
 
 from .patience import PATIENCE_S
 
 READY = "ready"
-PRELOADED = ("tiled.server.app", "tiled.client", "adbc_driver_sqlite.dbapi", "bluesky_tiled_plugins", "tests.conftest")
-NO_THREADS = ("OPHYD_CONTROL_LAYER", "dummy")  # with pyepics, importing ophyd starts some, which no fork takes along
 
 
 class Child:
@@ -34,7 +32,7 @@ class Child:
     Parameters
     ----------
     work : callable
-        Takes a function that waits for the others, and the arguments.
+        Takes a function that waits for the others, and the arguments; returns what JSON can carry.
     errors : Path
         Where its stderr goes.
     *arguments
@@ -42,52 +40,57 @@ class Child:
     """
 
     def __init__(self, work: Callable[..., Any], errors: Path, *arguments: Any) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(PRELOADED))
-        self._pipe, its_end = context.Pipe()
+        words = [sys.executable, "-c", "from tests.sharing import work; work()"]
+        with errors.open("w") as file:
+            self._process = warm.Popen(words, stdin=PIPE, stdout=PIPE, stderr=file)
         self._errors = errors
-        self.process = context.Process(target=_work, args=(work, its_end, str(errors), arguments))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(*NO_THREADS)
-            self.process.start()
-        its_end.close()
+        self._say(base64.b64encode(pickle.dumps((work, arguments))).decode())
+
+    def _say(self, line: str) -> None:
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
 
     def hear(self) -> Any:
-        """What it sends next."""
-        assert self._pipe.poll(PATIENCE_S), "hangs"
-        try:
-            return self._pipe.recv()
-        except EOFError:
-            raise AssertionError(self._errors.read_text()) from None
+        """What it says next."""
+        line = self._process.stdout.readline()
+        assert line, self._errors.read_text()
+        return json.loads(line)
 
     def begin(self) -> None:
         """It begins with its work, once all others are ready."""
-        self._pipe.send(None)
+        self._say("begin")
 
     def result(self) -> Any:
         """What it has found out, when it has ended without complaint."""
         found = self.hear()
-        self.process.join(PATIENCE_S)
+        status = self.wait()
         errors = self._errors.read_text()
-        assert self.process.exitcode == 0, errors
+        assert status == 0, errors
         assert "Traceback" not in errors, errors
         return found
 
+    def wait(self) -> int:
+        """How it has ended."""
+        return self._process.wait(PATIENCE_S)
+
     def kill(self) -> None:
-        self.process.kill()
-        self.process.join()
+        self._process.kill()
+        self._process.communicate()
 
 
-def _work(work: Callable[..., Any], pipe: Any, errors: str, arguments: tuple[Any, ...]) -> None:
+def work() -> None:
     """In the process."""
-    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
     logging.getLogger("bluesky").setLevel(logging.CRITICAL)
+    its_work, arguments = pickle.loads(base64.b64decode(sys.stdin.readline()))  # noqa: S301 - of the test
+
+    def say(what: Any) -> None:
+        print(json.dumps(what), flush=True)
 
     def wait_for_the_others() -> None:
-        pipe.send(READY)
-        pipe.recv()
+        say(READY)
+        sys.stdin.readline()
 
-    pipe.send(work(wait_for_the_others, *arguments))
+    say(its_work(wait_for_the_others, *arguments))
 
 
 def begin_together(children: list[Child]) -> None:

@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import sys
 import termios
 import textwrap
@@ -18,6 +17,7 @@ import numpy as np
 from cxgi_bluesky.callbacks import ScanProgress
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.reconstruction.result import Reconstruction
+from tests import warm
 from tests.conftest import ALONE, QUIET, small_board, small_scan
 
 SCAN = """
@@ -55,7 +55,7 @@ def shown(text):
 def test_a_table_and_warnings_stand_above_the_bar():
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(SCAN)], stdout=theirs, stderr=theirs) as process:
+    with warm.Popen([sys.executable, "-c", textwrap.dedent(SCAN)], stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         text = b""
         while True:

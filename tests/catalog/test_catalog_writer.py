@@ -25,6 +25,7 @@ from cxgi_bluesky.catalog import (
 from cxgi_bluesky.catalog.embedded import open_embedded
 from cxgi_bluesky.catalog.tiled_adapter import batch_size
 from cxgi_bluesky.errors import CxgiError, StorageError
+from tests import warm
 from tests.conftest import ALONE, small_scan
 from tests.patience import PATIENCE_S, eventually
 from tests.sharing import Child, begin_together, lock
@@ -84,10 +85,8 @@ def test_a_process_ends_while_others_have_the_catalog_locked(folder, catalog, tm
         sys.stdin.readline()
         print(json.dumps(engine(plan())))
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code), str(folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    words = [sys.executable, "-c", textwrap.dedent(code), str(folder)]
+    process = warm.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     locker = Child(lock, tmp_path / "errors", folder, tmp_path / "stop", 8.0)
     try:
         assert process.stdout.readline() == "begun\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -36,6 +35,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import dark_scan, mask_scan, reference_scan, resume_scan
 from cxgi_bluesky.simulation.board.etching import Defects
+from tests import warm
 from tests.conftest import QUIET, small_board, small_scan
 from tests.patience import PATIENCE_S
 
@@ -394,7 +394,7 @@ def test_a_process_that_ends_finishes_its_file_first(tmp_path):
         f"s = session.start(data={str(tmp_path)!r}, board='cu32', live=False, progress=False, export='tiff'); "
         "s.RE(s.scan(0.05))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = warm.run([sys.executable, "-c", code])
     assert done.returncode == 0, done.stderr
     (path,) = (tmp_path / "exports").iterdir()
     assert path.suffix == ".tiff", done.stderr

@@ -17,6 +17,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.measurement.exposures import Exposures
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.measurement.per_run import PerRun
+from tests import warm
 from tests.conftest import small_scan
 
 
@@ -153,7 +154,7 @@ def test_a_killed_demo_loses_no_exposure(tmp_path):
     data = tmp_path / "data"
     environment = {**os.environ, "CXGI_DATA": str(data), "MPLBACKEND": "Agg"}
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = warm.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while sum(f.read_text().count('["event') for f in data.glob("journal/*.jsonl")) < 60:
             assert process.poll() is None

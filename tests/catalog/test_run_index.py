@@ -310,8 +310,7 @@ def test_a_process_killed_between_catalog_and_index_leaves_no_run_out(tmp_path, 
     folder = tmp_path / "data"
     child = start_child(scan_and_die, folder, "_follow", 8 * times)
     begin_together([child])
-    child.process.join()
-    assert child.process.exitcode == -signal.SIGKILL
+    assert child.wait() == -signal.SIGKILL
     listed, total = list_runs(folder)
     catalog = open_catalog(folder, to_write=True)
     assert (listed, total) == (runs_of(catalog), len(catalog))

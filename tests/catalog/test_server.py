@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -21,6 +20,7 @@ from cxgi_bluesky import session
 from cxgi_bluesky.catalog import data_folder, find_run, open_catalog, read_exposures, writer
 from cxgi_bluesky.catalog.journal import journal_folder
 from cxgi_bluesky.errors import CxgiError
+from tests import warm
 from tests.conftest import small_board
 from tests.patience import PATIENCE_S
 
@@ -47,7 +47,7 @@ class Server:
         words = ["serve", "config", str(self.config), "--host", "127.0.0.1", "--port", str(self.port)]
         tiled = Path(sys.executable).with_name("tiled")
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([str(tiled), *words], stdout=log, stderr=log)
+            self.process = warm.Popen([str(tiled), *words], stdout=log, stderr=log)
         end = time.monotonic() + PATIENCE_S
         while not self._answers():
             assert self.process.poll() is None, self.log.read_text()

@@ -124,8 +124,7 @@ def test_a_process_killed_within_the_transaction_loses_nothing(tmp_path, start_c
     image = compose_reconstruction(expected, pixel_um=1.0)
     child = start_child(store_and_die, folder, [scan_documents, image, renew(scan_documents, 1)])
     begin_together([child])
-    child.process.join()
-    assert child.process.exitcode == -signal.SIGKILL
+    assert child.wait() == -signal.SIGKILL
     catalog = open_catalog(folder, to_write=True)
     assert (len(catalog), len(waiting_runs(folder))) == (0, 3)
     assert len(recover_journals(catalog).recovered) == 3

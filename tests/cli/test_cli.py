@@ -24,6 +24,7 @@ from cxgi_bluesky.masks.transform import walsh_hadamard_2d
 from cxgi_bluesky.reconstruction.ch_mwcnn.network import CHMWCNN, NetworkConfig
 from cxgi_bluesky.reconstruction.ch_mwcnn.weights import save_weights
 from cxgi_bluesky.reconstruction.registry import METHODS
+from tests import warm
 from tests.conftest import smooth_image
 from tests.patience import PATIENCE_S
 
@@ -216,8 +217,7 @@ def cxgi(tmp_path_factory):
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "cxgi_bluesky.cli", *arguments]
-        pipes = {"capture_output": True, "text": True}
-        return subprocess.run(command, env=environment, cwd=folder, timeout=2 * PATIENCE_S, check=False, **pipes)
+        return warm.run(command, env=environment, cwd=folder, timeout=2 * PATIENCE_S)
 
     run.folder = folder
     return run
@@ -275,7 +275,7 @@ def test_scan_list_reconstruct_and_show(tmp_path, monkeypatch, capsys):
 @pytest.mark.long
 def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi, monkeypatch, capsys):
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "demo", "--fraction", "1", "--out", "out", "--data", "stopped"]
-    process = subprocess.Popen(command, cwd=cxgi.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = warm.Popen(command, cwd=cxgi.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     journals = cxgi.folder / "stopped" / "journal"
     while sum(f.read_text().count('["event') for f in journals.glob("*.jsonl")) < 20:
         assert process.poll() is None

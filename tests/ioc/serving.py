@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests import warm
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -47,9 +48,7 @@ class IocProcess:
         command = [sys.executable, "-m", "cxgi_bluesky.cli", "ioc", "--json", "--end-with-parent", "--port", str(port)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe, which nobody would empty
-        self.process = subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment
-        )
+        self.process = warm.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=self._log, env=environment)
         line = self.process.stdout.readline()
         if not line:
             self.end()

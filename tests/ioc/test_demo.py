@@ -18,6 +18,7 @@ from cxgi_bluesky.cli.demo.agreement import AGREES, DIFFERS, IDENTICAL, Agreemen
 from cxgi_bluesky.cli.demo.epics import DemoIoc
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.devices.config.load import example_path
+from tests import warm
 from tests.patience import PATIENCE_S, eventually
 
 from .serving import ROOT
@@ -37,8 +38,7 @@ def environment(tmp_path):
 def demonstrated(detector, environment, folder):
     """What a demonstration prints as JSON; it prints nothing of repeaters or lost connections."""
     arguments = [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"]
-    pipes = {"capture_output": True, "text": True}
-    run = subprocess.run(arguments, **pipes, env=environment, cwd=folder, timeout=2 * PATIENCE_S)
+    run = warm.run(arguments, env=environment, cwd=folder, timeout=2 * PATIENCE_S)
     assert run.returncode == 0, run.stderr
     progress = re.compile("exp/s|s/exp|the catalog is still being opened")  # the second below one a second
     assert [line for line in re.split(r"[\r\n]+", run.stderr) if line.strip() and not progress.search(line)] == []

@@ -12,6 +12,7 @@ import pytest
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.simulation.ioc.options import IocOptions
 from cxgi_bluesky.simulation.ioc.server import free_port
+from tests import warm
 from tests.patience import PATIENCE_S, eventually
 
 from .serving import ROOT, SlowClient
@@ -38,7 +39,7 @@ def test_the_line_for_people_and_the_file_for_scripts(tmp_path):
         "--once-ready",
         str(tmp_path / "ready.json"),
     ]
-    ioc = subprocess.Popen([*words, "--board", "cu32"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    ioc = warm.Popen([*words, "--board", "cu32"], stdout=subprocess.PIPE, cwd=ROOT)
     try:
         line = ioc.stdout.readline()
     finally:

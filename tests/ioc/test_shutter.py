@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests import warm
 from tests.patience import PATIENCE_S, eventually
 
 from .serving import SlowClient
@@ -146,13 +147,9 @@ time.sleep(60)
 
 def test_the_timer_closes_it_after_the_client_was_killed(shared_ioc, ca):
     ca.put("SHUTTER:MAX_OPEN_S", 3.0)
-    child = subprocess.Popen(
-        [sys.executable, "-c", OPEN_AND_STAY, ca.prefix],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **shared_ioc.environment},
-        text=True,
-    )
+    words = [sys.executable, "-c", OPEN_AND_STAY, ca.prefix]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    child = warm.Popen(words, **pipes, env={**os.environ, **shared_ioc.environment})
     try:
         assert child.stdout.readline().strip() == "Open"
     finally:
@@ -191,7 +188,7 @@ def test_the_end_of_the_ioc_closes_it_and_monitors_hear_of_it(own_ioc, how):
     client.put("SHUTTER:CMD", "Open")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     words = [sys.executable, "-c", HEAR, ioc.prefix]
-    listener = subprocess.Popen(words, **pipes, env={**os.environ, **ioc.environment}, text=True)
+    listener = warm.Popen(words, **pipes, env={**os.environ, **ioc.environment})
     try:
         assert listener.stdout.readline() == "1\n"
         counted = ioc.end(how)

@@ -13,6 +13,7 @@ from typing import Any
 
 import zmq
 
+from tests import warm
 from tests.patience import PATIENCE_S, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -71,9 +72,10 @@ class Queue:
         self._client.connect(control)
         self.open_environment()
 
-    def _begin(self, name: str, *words: str) -> subprocess.Popen:
+    def _begin(self, name: str, *words: str) -> Any:
         log = self._ends.enter_context((self.folder / f"{name}.log").open("w"))
-        process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=self._environment)
+        start = warm.Popen if words[0] == sys.executable else subprocess.Popen
+        process = start(words, stdout=log, stderr=subprocess.STDOUT, env=self._environment)
         self._ends.callback(process.wait, PATIENCE_S)
         self._ends.callback(process.terminate)
         return process

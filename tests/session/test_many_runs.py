@@ -24,6 +24,7 @@ from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.session.many_runs import DIED, Task, compute, reconstruct_runs
 from cxgi_bluesky.session.reconstruct_run import ImageRequest, reconstruct_run
 from cxgi_bluesky.session.workers import open_workers
+from tests import warm
 from tests.catalog.test_server import KEY, Server
 from tests.conftest import QUIET, small_board, small_scan
 from tests.patience import PATIENCE_S, eventually
@@ -156,7 +157,7 @@ def test_a_script_without_its_guard_is_told(scans, tmp_path):
     script = tmp_path / "script.py"
     call = f"reconstruct_runs({str(folder)!r}, {good!r}, method='tval3', workers=1, progress=False)"
     script.write_text(f"from cxgi_bluesky.session.many_runs import reconstruct_runs\n{call}\n")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = warm.run([sys.executable, script])
     assert done.stderr.strip().splitlines()[-1].endswith('start them below if __name__ == "__main__":')
 
 
@@ -176,13 +177,13 @@ def cluster(tmp_path):
     file, logs = tmp_path / "scheduler.json", (tmp_path / "log").open("w")
     dask, heard = [sys.executable, "-m", "dask"], {"stdout": logs, "stderr": logs}
     words = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
-    processes = [subprocess.Popen([*dask, "scheduler", *words], **heard)]
+    processes = [warm.Popen([*dask, "scheduler", *words], **heard)]
     try:
         eventually(file.exists, True)
         worker = ["worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         for _ in range(2):
             words = [*worker, "--host", "127.0.0.1", "--local-directory", str(tmp_path)]
-            processes.append(subprocess.Popen([*dask, *words], **heard))
+            processes.append(warm.Popen([*dask, *words], **heard))
         yield json.loads(file.read_text())["address"], processes[1:]
     finally:
         for process in reversed(processes):
@@ -200,7 +201,7 @@ def test_all_images_arrive_once_although_a_worker_of_the_cluster_is_killed(tmp_p
     with Client(address, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=PATIENCE_S)
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "reconstruct", "--query", 'sample == "leaf"', "--json"]
-    child = subprocess.Popen(
+    child = warm.Popen(
         [*command, "--scheduler", address, "--data", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
@@ -231,9 +232,7 @@ def server(tmp_path, monkeypatch):
 
 def reconstruct_all(address, *words):
     command = [sys.executable, "-m", "cxgi_bluesky.cli", "reconstruct", "--query", 'sample == "leaf"', "--json"]
-    done = subprocess.run(
-        [*command, "--data", address, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    done = warm.run([*command, "--data", address, *words])
     assert done.returncode == 1, done.stderr  # one run cannot be reconstructed
     return json.loads(done.stdout)
 

@@ -17,6 +17,7 @@ from cxgi_bluesky.training.config import ObjectConfig, TrainingConfig
 from cxgi_bluesky.training.distributed import Processes, is_first_process
 from cxgi_bluesky.training.loop import train
 from cxgi_bluesky.training.validation import CHECKPOINT, HISTORY, read_history
+from tests import warm
 from tests.patience import PATIENCE_S
 from tests.training.tiny import tiny
 
@@ -46,19 +47,15 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def begun(rank: int, port: int, *arguments: str) -> subprocess.Popen[str]:
+def begun(rank: int, port: int, *arguments: str) -> warm.Popen:
     """One of two processes, without a launcher that would end it when the other has."""
     place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env={**os.environ, **place, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    environment = {**os.environ, **place, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return warm.Popen([sys.executable, *arguments], env=environment, **pipes)
 
 
-def ended(*processes: subprocess.Popen[str]) -> list[tuple[int, str, str]]:
+def ended(*processes: warm.Popen) -> list[tuple[int, str, str]]:
     """Exit status, stdout and stderr of each; all are ended in any case."""
     try:
         found = [(p, *p.communicate(timeout=PATIENCE_S)) for p in processes]

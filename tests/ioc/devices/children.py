@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from tests import warm
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +22,7 @@ def in_child(what: str, ioc: Any, file: Path) -> dict[str, Any]:
     """Result of a function here, with the IOC's environment."""
     environment = {**os.environ, **ioc.environment, "PYTHONPATH": str(ROOT), "IOC_PID": str(ioc.process.pid)}
     words = [sys.executable, "-m", "tests.ioc.devices.children", what, str(file)]
-    run = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=PATIENCE_S)
+    run = warm.run(words, env=environment)
     assert run.returncode == 0, f"{run.returncode}: {run.stderr}"
     return json.loads(run.stdout.splitlines()[-1])
 

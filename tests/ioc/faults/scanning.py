@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests import warm
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
@@ -37,12 +38,11 @@ class Scanner:
         self.said: list[str] = []  # what it has printed else
         self._log = folder / "stderr.txt"
         with self._log.open("a") as log:
-            self.process = subprocess.Popen(
+            self.process = warm.Popen(
                 words,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
                 env={
                     **os.environ,
                     **environment,
