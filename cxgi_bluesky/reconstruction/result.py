@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -294,10 +295,8 @@ class Reconstruction:
             raise MeasurementError("the residual was not searched: reconstruct with residual=True (--residual)")
         path = check_image_path(path)
         path = path.with_name(f"{path.stem}-residual.png")
-        try:
+        with _writing(path):
             _draw_residual(_mark(grey_values(self.image), self.mark), len(self.image), lines).save(path)
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
         return path
 
 
@@ -359,8 +358,16 @@ def _count_missing(grid: NDArray[np.bool_]) -> int:
     return empty if empty >= _MIN_SHARE * len(grid) else 0
 
 
-def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
+
+
+def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
+    with _writing(path):
         if path.suffix.lower() == ".npy":
             np.save(path, image, allow_pickle=False)
         elif path.suffix.lower() == ".png":
@@ -369,8 +376,6 @@ def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
             import tifffile
 
             tifffile.imwrite(path, image.astype(np.float32), photometric="minisblack")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
     return path
 
 
