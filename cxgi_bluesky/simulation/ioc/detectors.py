@@ -10,7 +10,7 @@ from typing import Any
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from .beamline import Bench, Reading
+from .beamline import ABOVE_0, Bench, Reading, take_within
 
 OVERLOAD = 9.9e37  # as a Keithley reports it
 OnEnd = Callable[[Reading | None], Awaitable[None]]
@@ -66,8 +66,7 @@ class DiodeGroup(PVGroup):
         raise SkipWrite
 
     async def _put_exposure(self, instance: Any, value: float) -> float:
-        if not 0 < value < float("inf"):
-            raise SkipWrite
+        take_within(value, ABOVE_0)
         return value
 
     acquire = pvproperty(value=0, name="ACQUIRE", put=_put_acquire)
@@ -209,8 +208,7 @@ class ScalerGroup(PVGroup):
         raise SkipWrite
 
     async def _put_preset(self, instance: Any, value: float) -> float:
-        if not 0 < value < math.inf:
-            raise SkipWrite
+        take_within(value, ABOVE_0)
         return value
 
     count = pvproperty(value="Done", dtype=ENUM, enum_strings=["Done", "Count"], name=".CNT", put=_put_count)

@@ -14,7 +14,7 @@ from typing import Any
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from .beamline import Bench
+from .beamline import Bench, take_within
 from .detectors import Exposer
 
 A_PER_PA = 1e-12
@@ -35,8 +35,8 @@ def _pair(name: str, value: Any, *, minimum: float | None = None, **options: Any
     """A setting and its readback; numbers below the minimum are not taken."""
 
     async def put(self: Any, instance: Any, value: Any) -> Any:
-        if minimum is not None and not minimum <= value < math.inf:
-            raise SkipWrite
+        if minimum is not None:
+            take_within(value, minimum)
         await getattr(self, f"{name}_rbv").write(value)
         return value
 
