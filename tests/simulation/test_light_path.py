@@ -180,7 +180,6 @@ def test_the_veil_lowers_the_modulation_depth():
         (lambda: Source(veil=1.0), "veil 1.0"),
         (lambda: Source(illumination=np.array([1.0, 2.0])), "two axes"),
         (lambda: Source(illumination=np.full((4, 4), np.nan)), "finite"),
-        (lambda: Source().fwhm_um("z"), "'z' is unknown"),
         (lambda: intensity_map(Source(illumination=np.zeros((4, 4))), 8, 80, 1e5), "dark everywhere"),
         (lambda: Geometry(source_mask_mm=0), "source_mask_mm 0"),
         (lambda: Geometry(mask_object_mm=-1), "mask_object_mm -1"),

@@ -132,8 +132,6 @@ def test_impossible_geometry():
             simulated_speckle_beamline(board=board, parameters=QUIET)
     with pytest.raises(CxgiError, match="'cat' is unknown"):
         simulated_speckle_beamline(10, "cat")
-    with pytest.raises(CxgiError, match="object of shape"):
-        SandpaperSimulation(speckle_board(10), Sandpaper(), np.ones((8, 8), np.float32), QUIET, seed=0)
 
 
 # ---------------------------------------------------------------- the camera
