@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MeasurementError, StorageError
+from .._files.atomic_write import explain_write_error
+from ..errors import MeasurementError
 from ..masks.orders import sequency
 from ..masks.transform import walsh_hadamard_2d
 from ..measurement.coefficients import Scale
@@ -295,7 +295,7 @@ class Reconstruction:
             raise MeasurementError("the residual was not searched: reconstruct with residual=True (--residual)")
         path = check_image_path(path)
         path = path.with_name(f"{path.stem}-residual.png")
-        with _writing(path):
+        with explain_write_error(path, "choose another --out"):
             _draw_residual(_mark(grey_values(self.image), self.mark), len(self.image), lines).save(path)
         return path
 
@@ -358,16 +358,8 @@ def _count_missing(grid: NDArray[np.bool_]) -> int:
     return empty if empty >= _MIN_SHARE * len(grid) else 0
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
-
-
 def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
-    with _writing(path):
+    with explain_write_error(path, "choose another --out"):
         if path.suffix.lower() == ".npy":
             np.save(path, image, allow_pickle=False)
         elif path.suffix.lower() == ".png":
