@@ -6,7 +6,7 @@ class tells the kind. The command line prints it in one line; anything else is a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 MAX_CHARACTERS = 1500  # characters: a damaged file may have any number of them in a value
@@ -38,6 +38,28 @@ class ScanError(CxgiError, RuntimeError):
 
 class StorageError(CxgiError):
     """A catalog, journal or folder that cannot be read or written."""
+
+
+def check_choice(
+    what: str, value: object, choices: Collection[str], *, kind: type[CxgiError] = ConfigError, more: str = ""
+) -> None:
+    """Raise an error that names the choices unless the value is one of them.
+
+    Parameters
+    ----------
+    what : str
+        What is chosen, for the message.
+    value : object
+        What was given.
+    choices : collection of str
+        All that there are.
+    kind : type, optional
+        Of the error; `ConfigError` by default.
+    more : str, optional
+        What else may be done, such as ", or leave it out".
+    """
+    if value not in choices:
+        raise kind(f"{what} {value!r} is unknown: choose one of {', '.join(choices)}{more}")
 
 
 # ---------------------------------------------------------------- optional packages

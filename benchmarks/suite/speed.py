@@ -1,4 +1,4 @@
-"""Time and memory of every method against image size, and of the live correlation per exposure."""
+"""Time and memory of every method against image size."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ from cxgi_bluesky.masks.pattern_set import count_for_fraction
 from cxgi_bluesky.masks.transform import hadamard_matrix
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.reconstruction.api import reconstruct
-from cxgi_bluesky.reconstruction.methods.linear import EventByEventCorrelation
 
 SIZES = (32, 64, 128, 256, 512)
 FULL_SET_SIZES = (64, 256, 1024)
 FULL_SET_TARGET_MS = {64: 0.1, 1024: 60.0}
 FULL_SET_TARGET_MB = {1024: 200.0}
 MEMORY_SIZES = (64, 512)
-LIVE_SIZES = (32, 64, 128)
-_UPDATES = 256  # exposures a timing run
 
 Row = dict[str, Any]
 Note = Callable[[str], None]
@@ -33,7 +30,6 @@ def speed(
     *,
     sizes: Sequence[int] = SIZES,
     full_set_sizes: Sequence[int] = FULL_SET_SIZES,
-    live_sizes: Sequence[int] = LIVE_SIZES,
     memory: bool = True,
     budget_s: float = BUDGET_S,
     note: Note = lambda text: None,
@@ -44,8 +40,8 @@ def speed(
     ----------
     specs : sequence of Spec
         The baseline among them.
-    sizes, full_set_sizes, live_sizes : sequence of int
-        Pixels per side for every method at 18.75 %, for GI of all patterns, and for live GI.
+    sizes, full_set_sizes : sequence of int
+        Pixels per side for every method at 18.75 %, and for GI of all patterns.
     memory : bool
         Whether memory is measured too, in a process of its own per number.
     budget_s : float
@@ -69,8 +65,6 @@ def speed(
         made, failed = _methods(specs, size, memory and size in MEMORY_SIZES, budget_s)
         rows += made
         left_out += failed
-    for size in live_sizes:
-        rows += _live(size, budget_s)
     return {"fraction": FRACTION, "baseline": BASELINE, "rows": rows, "left_out": left_out}
 
 
@@ -112,33 +106,3 @@ def _methods(specs: Sequence[Spec], size: int, memory: bool, budget_s: float) ->
 
 def _timed(spec: Spec, measurement: Measurement, budget_s: float) -> dict[str, float]:
     return milliseconds(lambda: spec(measurement), budget_s=budget_s)
-
-
-def _live(size: int, budget_s: float) -> list[Row]:
-    """Live GI, per exposure, against the correlation of all exposures so far made anew."""
-    measurement = camera_measurement(size, count_for_fraction(size, FRACTION))
-    live = EventByEventCorrelation(size)
-    exposures = list(zip(measurement.pattern_index.tolist(), measurement.coefficient.tolist(), strict=True))
-    for index, bucket in exposures:
-        live.update(index, bucket)
-    some = exposures[1 : _UPDATES + 1]
-
-    def updates() -> None:
-        for index, bucket in some:
-            live.update(index, bucket)
-
-    def updates_and_images() -> None:
-        for index, bucket in some:
-            live.update(index, bucket)
-            live.image()
-
-    anew = milliseconds(lambda: reconstruct(measurement, method="correlation"), budget_s=budget_s)["ms"]
-    return [
-        _against({"task": task, "size": size, **_per_exposure(run, len(some), budget_s)}, "correlation made anew", anew)
-        for task, run in (("live GI, update", updates), ("live GI, update and image", updates_and_images))
-    ]
-
-
-def _per_exposure(run: Callable[[], None], exposures: int, budget_s: float) -> dict[str, float]:
-    times = milliseconds(run, budget_s=budget_s)
-    return {key: value / exposures if key != "repeats" else value for key, value in times.items()}

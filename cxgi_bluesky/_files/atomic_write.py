@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..errors import StorageError
+
 _IDLE_S = 3600.0
 
 
@@ -23,6 +25,25 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def explain_write_error(path: object, remedy: str, kinds: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+    """An error of the file system becomes a `StorageError` that names what cannot be written, and the remedy.
+
+    Parameters
+    ----------
+    path : object
+        What is written, for the message.
+    remedy : str
+        What to do about it, such as "choose another place".
+    kinds : tuple of type, optional
+        Errors for a place where nothing can be written; `OSError` by default.
+    """
+    try:
+        yield
+    except kinds as error:
+        raise StorageError(f"{path} cannot be written ({error}): {remedy}") from error
 
 
 def remove_leftovers(folder: Path, stems: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._files.atomic_write import whole_file
-from ..errors import ConfigError, CxgiError, StorageError
+from .._files.atomic_write import explain_write_error, whole_file
+from ..errors import CxgiError, StorageError, check_choice
 from ..measurement.bucket_files.read_write import write_buckets
 from ..measurement.bucket_files.table import BucketTable
 from ..measurement.documents import cxgi_block
@@ -57,18 +57,15 @@ def export_run(
         If the format is unknown, the run cannot be read or does not hold what the format is for, or the file exists
         and may not be replaced, or cannot be written.
     """
-    if file_format not in _FORMATS:
-        raise ConfigError(f"export format {file_format!r} is unknown: choose one of {', '.join(FORMATS)}")
+    check_choice("export format", file_format, FORMATS)
     suffix, write = _FORMATS[file_format]
     target = Path(out) / _file_name(run.metadata["start"], suffix)
-    try:
+    with explain_write_error(target, "choose another folder (--out)"):
         target.parent.mkdir(parents=True, exist_ok=True)
         if (target.exists() or target.is_symlink()) and not overwrite:
             raise StorageError(f"{target} exists already: choose another folder, or allow it to be replaced (--force)")
         with whole_file(target) as part:
             write(catalog, run, part)
-    except OSError as error:
-        raise StorageError(f"{target} cannot be written ({error}): choose another folder (--out)") from error
     return target
 
 

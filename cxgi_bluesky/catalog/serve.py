@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from .._files.key_file import read_key_variable, read_or_make_key_file
-from .._files.links import find_link
 from ..errors import ConfigError, StorageError
 from ..measurement.documents import cxgi_block
 from .databases import refuse_writes
@@ -340,3 +339,27 @@ async def _tell(root: Any, open_before: set[str]) -> set[str]:
             specs = [spec.model_dump() for spec in run.specs]
             await cache.set(root.node.id, sequence, {**news, "specs": specs, "metadata": metadata})
     return open_runs
+
+
+def find_link(path: Path, *, below: Path) -> Path | None:
+    """Find a symbolic link on the way to a path or, if that is a folder, in it; None if there is none.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute; one that is not below the folder is taken for a link, as is one with ``..`` in it.
+    below : Path
+        Folder where the way begins; may be a link itself.
+    """
+    if not path.is_relative_to(below) or ".." in path.parts:
+        return path
+    step = below
+    for part in path.relative_to(below).parts:
+        step /= part
+        if step.is_symlink():
+            return step
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if os.path.islink(inner := os.path.join(folder, name)):
+                return Path(inner)
+    return None

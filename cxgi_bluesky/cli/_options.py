@@ -14,7 +14,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StorageError
 from ._echo import Echo as Echo
 from ._echo import print_error
 
@@ -161,6 +161,15 @@ def plain(value: Any) -> Any:
 
 
 # ---------------------------------------------------------------- maps of the tiles
+
+
+def make_folder(out: str | Path) -> Path:
+    """Make the folder for what a command writes; `CxgiError` if that cannot be."""
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"folder {out} cannot be made ({error}): choose another --out") from error
+    return Path(out)
 
 
 def tile_maps_of(

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StorageError
 from ..measurement.documents import cxgi_block
-from ._options import FROM_HELP, Commands, Echo, Payload, add_command
+from ._options import FROM_HELP, Commands, Echo, Payload, add_command, make_folder
 
 if TYPE_CHECKING:
     from ..callbacks import LiveReconstruction
@@ -68,7 +67,7 @@ def live(options: argparse.Namespace, echo: Echo) -> Payload:
         stored = open_stored(options.source, options.data)
         if options.data is not None:
             stored.open()
-        viewer = _Viewer(_make_folder(options.out), stored, bar=not echo.quiet)
+        viewer = _Viewer(make_folder(options.out), stored, bar=not echo.quiet)
     source = SourceThread(open_source(options.source, viewer.runs, stored))
     echo.note(f"Following {options.source}: images in {viewer.out / 'live.png'}, Ctrl-C ends it")
     scans: list[Payload] = []
@@ -83,14 +82,6 @@ def live(options: argparse.Namespace, echo: Echo) -> Payload:
         source.close()
         viewer.close()
     return {"source": options.source, "out": str(viewer.out), "scans": scans}
-
-
-def _make_folder(out: str) -> Path:
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"folder {out} cannot be made ({error}): choose another --out") from error
-    return Path(out)
 
 
 # ---------------------------------------------------------------- what is made of them

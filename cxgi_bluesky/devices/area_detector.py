@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -271,8 +272,8 @@ class Asset(Device):
         return status
 
 
-class PatternCamera(Configured, Device):
-    """Base of all cameras that record reference patterns; a subclass gives `_take` and `size`.
+class PatternCamera(Configured, Device, ABC):
+    """Base of all cameras that record reference patterns; a subclass gives `_take`, `_last_frame` and `size`.
 
     ``record_to`` names the asset; then each trigger takes a frame and puts it there at `frame`
     (-1: a dark frame). A trigger of `asset` ends the recording, and so does `unstage`: a recording that was
@@ -305,12 +306,12 @@ class PatternCamera(Configured, Device):
         """Of the frames."""
         return {"size": (self.size, "pixels"), "full_well": (self.full_well, "counts"), "dtype": (self.dtype, "")}
 
+    @abstractmethod
     def _take(self) -> StatusBase:
         """Start an exposure; at the end of the status `_last_frame` is there."""
-        raise NotImplementedError
 
-    def _last_frame(self) -> NDArray[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def _last_frame(self) -> NDArray[Any]: ...
 
     def record_to(self, path: str | Path, count: int, *, pixel_um: float, **options: Any) -> None:
         """Begin an asset.

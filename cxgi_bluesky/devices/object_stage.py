@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from ophyd import Component, Device, Kind
 from ophyd.signal import AttributeSignal
 from ophyd.status import StatusBase
@@ -12,20 +14,20 @@ from .base import Configured, Named
 IN, OUT = "in", "out"
 
 
-class ObjectStage(Named, Configured, Device):
+class ObjectStage(Named, Configured, Device, ABC):
     """Base of all object stages: ``set("in")``, ``set("out")``; a subclass gives `_command` and `_is_in`."""
 
     kind_labels = frozenset({"stages"})
 
     state = Component(AttributeSignal, attr="_state", kind=Kind.normal)
 
+    @abstractmethod
     def _command(self, inside: bool) -> StatusBase:
         """Start moving; the status ends when the readback agrees."""
-        raise NotImplementedError
 
     @property
-    def _is_in(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _is_in(self) -> bool: ...
 
     @property
     def _state(self) -> str:

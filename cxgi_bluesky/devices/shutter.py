@@ -5,6 +5,7 @@ This is no safety system; the facility's personnel safety system is.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from ophyd import Component, Device, Kind
@@ -21,11 +22,11 @@ class ShutterError(RuntimeError):
     """The shutter did not reach the state it was sent to; check it before going on."""
 
 
-class Shutter(Named, Configured, Device):
+class Shutter(Named, Configured, Device, ABC):
     """Base of all shutters: opening is a ``set("open")``, and everything that ends a scan closes it.
 
     ``unstage()``, ``stop()`` and ``pause()`` close it, wait for the readback with a time-out and
-    raise `ShutterError` if it is not closed then. A subclass gives `_command` and `_is_open`.
+    raise `ShutterError` if it is not closed then. A subclass gives `_command`, `_is_open`, `_open_s` and `_openings`.
 
     Attributes
     ----------
@@ -47,21 +48,21 @@ class Shutter(Named, Configured, Device):
         """Times."""
         return {"timeout_s": (self.timeout_s, "s"), "longest_open_s": (self.longest_open_s, "s")}
 
+    @abstractmethod
     def _command(self, opened: bool) -> StatusBase:
         """Start opening or closing; the status ends when the readback agrees."""
-        raise NotImplementedError
 
     @property
-    def _is_open(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _is_open(self) -> bool: ...
 
     @property
-    def _open_s(self) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def _open_s(self) -> float: ...
 
     @property
-    def _openings(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _openings(self) -> int: ...
 
     @property
     def _state(self) -> str:

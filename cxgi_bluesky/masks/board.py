@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files.yaml_file import read_yaml_file
-from ..errors import ConfigError, CxgiError
+from ..errors import ConfigError, CxgiError, check_choice
 from .board_files import board_path, check_names, parse_values, to_yaml_text
 from .pattern_set import PatternSet, check_index
 from .speckle_set import AnyPatternSet
@@ -70,12 +70,6 @@ PATHS = ("order", "snake")  # of the stage over the board
 Positions = NDArray[np.float64]
 
 NO_PATTERN = -1  # the pattern_index of a reference tile
-
-
-def check_path(path: str) -> None:
-    """Raise `CxgiError` unless the path is one of `PATHS`."""
-    if path not in PATHS:
-        raise ConfigError(f"path {path!r} is unknown: choose one of {', '.join(PATHS)}")
 
 
 class TiledBoard(ABC):
@@ -288,7 +282,7 @@ class MaskBoard(TiledBoard):
         """
         if not isinstance(pattern_set, PatternSet):
             raise ConfigError(f"board {self.name!r} carries masks: recorded speckle belongs to a SpeckleBoard")
-        check_path(path)
+        check_choice("path", path, PATHS)
         tiles = [self.tile_of(k) for k in pattern_set.pattern_index]
         return tiles if path == "order" else self.in_snake(tiles)
 

@@ -13,7 +13,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError
+from ..errors import ConfigError, check_choice
 from .transform import check_size, hadamard_matrix
 
 Index = NDArray[np.int64]
@@ -173,8 +173,7 @@ def ranking(order: str, size: int, seed: int | None = None) -> Index:
         For an unknown order, or a seed that is missing (seeded orders) or not used (others).
     """
     check_size(size)
-    if order not in ORDERS:
-        raise ConfigError(f"order {order!r} is unknown: choose one of {', '.join(ORDERS)}")
+    check_choice("order", order, ORDERS)
     if (order in SEEDED) != (seed is not None):
         raise ConfigError(f"order {order!r} with seed {seed!r}: {', '.join(SEEDED)}, and only they, take a seed")
     indices = ORDERS[order](size, seed)

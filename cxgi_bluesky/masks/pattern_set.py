@@ -254,15 +254,30 @@ def check_index(pattern_index: ArrayLike, size: int) -> NDArray[np.int64]:
     index = np.array(pattern_index, dtype=np.int64).reshape(-1)
     if not len(index):
         raise ConfigError("no pattern was measured: nothing to reconstruct from")
+    check_distinct(index, total, f"for size {size}: is the size right?")
+    return index
+
+
+def check_distinct(index: NDArray[np.int64], total: int, where: str) -> None:
+    """Raise `CxgiError` unless each pattern index is inside 0..total-1 and there once.
+
+    Parameters
+    ----------
+    index : ndarray of int64, shape (M,)
+        Pattern indices.
+    total : int
+        How many patterns there are.
+    where : str
+        Of which patterns, for the message.
+    """
     outside = index[(index < 0) | (index >= total)]
     if len(outside):
-        raise ConfigError(f"pattern_index {outside[0]} is outside 0..{total - 1} for size {size}: is the size right?")
+        raise ConfigError(f"pattern_index {outside[0]} is outside 0..{total - 1} {where}")
     values, counts = np.unique(index, return_counts=True)
     if (counts > 1).any():
         raise ConfigError(
             f"pattern_index {values[counts > 1][0]} is given {counts.max()} times: keep one bucket per pattern"
         )
-    return index
 
 
 def pattern(size: int, pattern_index: int) -> NDArray[np.int8]:

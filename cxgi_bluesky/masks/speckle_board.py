@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError
-from .board import MaskBoard, Positions, TiledBoard, check_path
+from ..errors import ConfigError, check_choice
+from .board import PATHS, MaskBoard, Positions, TiledBoard
 from .speckle_set import AnyPatternSet, SpeckleSet
 
 
@@ -128,7 +128,7 @@ class SpeckleBoard(TiledBoard):
         CxgiError
             If the set was not recorded at these positions, or for an unknown path.
         """
-        check_path(path)
+        check_choice("path", path, PATHS)
         if not isinstance(pattern_set, SpeckleSet):
             raise ConfigError(f"speckle board {self.name!r} needs recorded patterns (SpeckleSet), not {pattern_set!r}")
         if pattern_set.board_sha256 not in (None, self.sha256):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from .._files.atomic_write import explain_write_error
 from ..errors import FileFormatError, StorageError
 from .speckle_set import BASIS, GROUP, VERSION, VERSION_ATTR, SpeckleSet, check_patterns, digest
 
@@ -87,15 +88,15 @@ class SpeckleWriter:
         self._dark: list[NDArray[np.float64]] = []
         self._done = np.zeros(count, dtype=bool)
         self._finished: SpeckleSet | None = None
-        try:
-            self._file = h5py.File(self._part, "x", libver=("v108", "v108"))
-        except FileExistsError as error:
-            raise FileFormatError(
-                f"{self._part} holds a recording that is still running or was cut short: choose another name, or move "
-                "it away (its frames are in /speckles/patterns, for write_speckles) or delete it to discard them"
-            ) from error
-        except OSError as error:
-            raise StorageError(f"{self._part} cannot be written ({error}): choose another place") from error
+        with explain_write_error(self._part, "choose another place"):
+            try:
+                self._file = h5py.File(self._part, "x", libver=("v108", "v108"))
+            except FileExistsError as error:
+                raise FileFormatError(
+                    f"{self._part} holds a recording that is still running or was cut short: choose another name, or "
+                    "move it away (its frames are in /speckles/patterns, for write_speckles) or delete it to discard "
+                    "them"
+                ) from error
         chunk = min(count, max(1, CHUNK_BYTES // (kind.itemsize * math.prod(size))))
         self._frames = self._file.create_group(GROUP).create_dataset(
             "patterns", (count, *size), kind, maxshape=(None, *size), chunks=(chunk, *size), fletcher32=True
@@ -171,11 +172,9 @@ class SpeckleWriter:
         if not self.frames:
             self.abandon()
             raise FileFormatError(f"no speckle pattern was recorded for {self.path}: record again")
-        try:
+        with explain_write_error(self.path, "choose another place"):
             self._close(self.frames)
             self._part.rename(self.path)
-        except OSError as error:
-            raise StorageError(f"{self.path} cannot be written ({error}): choose another place") from error
         self._finished = SpeckleSet.open(self.path)
         return self._finished
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import MeasurementError
+from ..errors import MeasurementError, check_choice
 from ..masks.pattern_set import PatternSet, check_index, coefficients
 from ..masks.tile_maps import TileMaps
 from ..masks.transform import check_size
@@ -301,10 +301,9 @@ class Measurement:
                 raise MeasurementError("coding 'complementary' needs a bucket_complement for each bucket")
             complement = check_column(bucket_complement, index, "bucket_complement")
             reduced = reduce_complementary(index, buckets, complement, given, t0)
-        elif coding == "binary":
-            reduced = reduce_binary(index, buckets - dark, given, t0, open_bucket)
         else:
-            raise MeasurementError(f"coding {coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
+            check_choice("coding", coding, get_args(Coding), kind=MeasurementError)
+            reduced = reduce_binary(index, buckets - dark, given, t0, open_bucket)
         factor, scale = scale_factor(incident, size)
         kept, held_back = reduced.rescale(factor).split(validation)
         values, origin = kept.sigma, sigma_origin

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MeasurementError
+from ..masks.pattern_set import check_distinct
 from ..masks.speckle_set import BASIS, Patterns, SpeckleSet
 from .exposures import Exposures
 from .normalization import describe_source
@@ -51,14 +52,7 @@ class SpeckleMeasurement:
             raise MeasurementError(f"{bucket.shape} buckets for {index.shape} pattern indices: give one each")
         if len(index) < 2:
             raise MeasurementError(f"{len(index)} exposures: a correlation needs at least 2")
-        outside = index[(index < 0) | (index >= shape[0])]
-        if len(outside):
-            raise MeasurementError(f"pattern_index {outside[0]} is outside 0..{shape[0] - 1} of the recorded patterns")
-        values, counts = np.unique(index, return_counts=True)
-        if (counts > 1).any():
-            raise MeasurementError(
-                f"pattern_index {values[counts > 1][0]} is given {counts.max()} times: keep one bucket"
-            )
+        check_distinct(index, shape[0], "of the recorded patterns")
         if not np.isfinite(bucket).all():
             raise MeasurementError(
                 f"bucket of pattern_index {index[~np.isfinite(bucket)][0]} is no number: leave it out"

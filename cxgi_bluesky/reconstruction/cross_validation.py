@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MeasurementError
 from ..masks.pattern_set import coefficients
 from ..measurement.measurement import Measurement
 from .api import estimate_uncertainty, reconstruct, reconstruct_many
@@ -77,14 +76,7 @@ def cross_validate(
         `score_prediction` says of the validation patterns, None without any) and ``supported``: whether
         the held-back patterns are predicted better than by luck, None if they are too few to tell.
         None for fewer than 64 patterns.
-
-    Raises
-    ------
-    CxgiError
-        If fewer than one pattern is to be held back.
     """
-    if patterns < 1:
-        raise MeasurementError(f"{patterns} patterns held back: give at least 1")
     if len(measurement) < MIN_PATTERNS:
         return None
     if measurement.mirrored:  # all that follows is as the board sees it

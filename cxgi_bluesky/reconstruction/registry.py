@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError
+from ..errors import check_choice
 from ..measurement.measurement import Measurement
 from .methods import linear, measured_masks
 from .methods.tv import tv, tv_uncertainty
@@ -193,8 +193,7 @@ def find_method(name: str) -> Method:
     CxgiError
         If there is none.
     """
-    if name not in METHODS:
-        raise ConfigError(f"method {name!r} is unknown: choose one of {', '.join(METHODS)}")
+    check_choice("method", name, METHODS)
     return METHODS[name]
 
 

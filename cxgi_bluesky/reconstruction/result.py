@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MeasurementError, StorageError
+from .._files.atomic_write import explain_write_error
+from ..errors import MeasurementError
 from ..masks.orders import sequency
 from ..masks.transform import walsh_hadamard_2d
 from ..measurement.coefficients import Scale
@@ -294,10 +295,8 @@ class Reconstruction:
             raise MeasurementError("the residual was not searched: reconstruct with residual=True (--residual)")
         path = check_image_path(path)
         path = path.with_name(f"{path.stem}-residual.png")
-        try:
+        with explain_write_error(path, "choose another --out"):
             _draw_residual(_mark(grey_values(self.image), self.mark), len(self.image), lines).save(path)
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
         return path
 
 
@@ -360,7 +359,7 @@ def _count_missing(grid: NDArray[np.bool_]) -> int:
 
 
 def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
-    try:
+    with explain_write_error(path, "choose another --out"):
         if path.suffix.lower() == ".npy":
             np.save(path, image, allow_pickle=False)
         elif path.suffix.lower() == ".png":
@@ -369,8 +368,6 @@ def _write(path: Path, image: NDArray[Any], mark: str | None) -> Path:
             import tifffile
 
             tifffile.imwrite(path, image.astype(np.float32), photometric="minisblack")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written ({error}): choose another --out") from error
     return path
 
 

@@ -24,7 +24,7 @@ from ..callbacks.zmq_documents import DocumentPublisher
 from ..catalog import CatalogWriter, prepare_writer
 from ..catalog.export import FORMATS, Format
 from ..devices.beamline import Beamline
-from ..errors import ConfigError, name_missing_extra
+from ..errors import ConfigError, check_choice, name_missing_extra
 from ..masks.board import MaskBoard
 from ..reconstruction.registry import CH_MWCNN, default_method, find_method
 from ..reconstruction.result import Reconstruction
@@ -103,8 +103,8 @@ def start(
     """
     if not sim and beamline is None:
         raise ConfigError("sim=False needs the devices: give beamline=FILE, a beamline file")
-    if export is not None and export not in FORMATS:
-        raise ConfigError(f"export {export!r} is unknown: choose one of {', '.join(FORMATS)}")
+    if export is not None:
+        check_choice("export", export, FORMATS)
     if isinstance(beamline, str | Path):
         with name_missing_extra():
             from ..devices.config.load import load_beamline

@@ -101,16 +101,12 @@ class SandpaperSimulation(SimulationControls):
     Raises
     ------
     CxgiError
-        If the object's map does not fit the board, the steps are no longer than a grain, or the
-        reference position is not beside the sheet.
+        If the steps are no longer than a grain, or the reference position is not beside the sheet.
     """
 
     def __init__(
         self, board: SpeckleBoard, sandpaper: Sandpaper, object_map: Map, parameters: SimulationParameters, *, seed: int
     ) -> None:
-        cells = tuple(n * parameters.subpixels for n in board.size)
-        if object_map.shape != cells:
-            raise ConfigError(f"object of shape {object_map.shape} for {cells} sub-pixels of board {board.name!r}")
         if board.step_um <= sandpaper.grain_um:
             raise ConfigError(
                 f"steps of {board.step_um} um over grains of {sandpaper.grain_um} um: neighbouring positions share "

@@ -13,7 +13,6 @@ from ..errors import ConfigError
 
 DRIFT_EXPOSURES = 200.0
 SHAPES = ("gaussian", "uniform")
-AXES = ("x", "y")
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,7 @@ class Source:
 
     def fwhm_um(self, axis: str) -> float:
         """Size of the spot along "x" or "y"."""
-        if axis not in AXES:
-            raise ConfigError(f"axis {axis!r} is unknown: choose x or y")
-        return self.fwhm_x_um if axis == "x" else self.fwhm_y_um
+        return float(getattr(self, f"fwhm_{axis}_um"))
 
 
 POINT_SOURCE = Source(fwhm_x_um=0.0, fwhm_y_um=0.0)

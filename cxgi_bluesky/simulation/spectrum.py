@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._files.text_table import columns_of, read_text
-from ..errors import FileFormatError
+from ..errors import FileFormatError, check_choice
 
 Array = NDArray[np.float64]
 
@@ -94,10 +94,7 @@ def tube_spectrum(anode: str, kv: float, *, angle_deg: float = ANODE_ANGLE_DEG) 
     CxgiError
         If spekpy is not installed, or does not know the tube.
     """
-    if anode not in TUBE_ANODES:
-        raise FileFormatError(
-            f"anode {anode!r} is unknown: choose one of {', '.join(TUBE_ANODES)}, or give a spectrum file"
-        )
+    check_choice("anode", anode, TUBE_ANODES, kind=FileFormatError, more=", or give a spectrum file")
     if not 10 <= kv <= 300:
         raise FileFormatError(f"tube voltage {kv:g} kV is outside 10..300 kV: give a spectrum file")
     spekpy = _spekpy()

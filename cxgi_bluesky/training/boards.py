@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._files.atomic_write import whole_file
-from ..errors import ConfigError, StorageError
+from .._files.atomic_write import explain_write_error, whole_file
+from ..errors import ConfigError
 from ..masks.orders import ranking
 from ..masks.transform import hadamard_matrix
 from ..simulation.board.drawing import DRAWING_VERSION, Design, draw_tile
@@ -164,12 +164,10 @@ def _path(size: int, patterns: int, ranges: BoardRanges, seed: int, folder: Path
 
 
 def _write(path: Path, board: DrawnBoard) -> None:
-    try:
+    with explain_write_error(f"board {path}", "name another folder as cache"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part:
             np.savez(part, index=board.pattern_index.numpy(), masks=board.masks.numpy(), d_r=board.d_r)
-    except OSError as error:
-        raise StorageError(f"board {path} cannot be written ({error}): name another folder as cache") from error
 
 
 def _read(path: Path) -> DrawnBoard:

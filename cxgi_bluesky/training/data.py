@@ -21,9 +21,9 @@ from PIL import Image
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from .._files.atomic_write import remove_leftovers, whole_file
+from .._files.atomic_write import explain_write_error, remove_leftovers, whole_file
 from .._files.image_file import is_image_path, read_image_file
-from ..errors import ConfigError, StorageError
+from ..errors import ConfigError
 from ..reconstruction.ch_mwcnn.inputs import join
 from ..reconstruction.ch_mwcnn.layers import CPU
 from ..simulation.random_objects import DRAWING_VERSION, random_object, spread
@@ -82,12 +82,10 @@ def object_pool(
     path = folder / f"objects-{size}-{count}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}.npy"
     if not path.exists():
         report(f"draws {count} objects, {size} x {size} -> {path}")
-        try:
+        with explain_write_error(f"objects {path}", "name another folder as cache"):
             folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(folder, "objects-*")
             _write(path, count, size, seed, objects, report)
-        except OSError as error:
-            raise StorageError(f"objects {path} cannot be written ({error}): name another folder as cache") from error
     try:
         return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
     except (OSError, ValueError) as error:

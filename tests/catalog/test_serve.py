@@ -13,11 +13,10 @@ import pytest
 from PIL import Image
 
 from cxgi_bluesky import session
-from cxgi_bluesky._files.links import find_link
 from cxgi_bluesky.catalog import find_run, open_catalog, read_image, serve
 from cxgi_bluesky.catalog.embedded import _import_test_client
 from cxgi_bluesky.catalog.nexus_file import read_run_file
-from cxgi_bluesky.catalog.serve import READING_POSTS, build_app, serving_key
+from cxgi_bluesky.catalog.serve import READING_POSTS, build_app, find_link, serving_key
 from cxgi_bluesky.catalog.tiled_adapter import silence_import_warnings
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.reconstruction.result import grey_values

@@ -43,6 +43,8 @@ def test_there_is_an_example_for_each_detector_and_all_are_right():
         ("stage.settle_s", True, r"stage\.settle_s True: give a number"),
         ("shutter", None, r"shutter None: give keys with values"),
         ("shutter.closing_s", 12, r"shutter\.closing_s 12: .* at most 9"),
+        ("shutter.closing_s", 7, r"shutter\.closing_s of shutter and barrier 10 s: give at most 9"),
+        ("shutter.command", GONE, r"shutter\.command: .*either a command PV or both"),
         ("shutter.permit_value", True, r"shutter\.permit_value True: .*quotation marks"),
         ("shutter.second_barrier.readback", GONE, r"shutter\.second_barrier\.readback is missing"),
         (
@@ -55,7 +57,10 @@ def test_there_is_an_example_for_each_detector_and_all_are_right():
         ("diode.late_s", 9, r"diode\.late_s 9: give a number of at least 0 and at most 5"),
         ("monitor.value", GONE, r"monitor\.value is missing"),
         ("object_stage.in_mm", "1e1", r"object_stage\.in_mm '1e1': .*write 10\.0"),
+        ("object_stage.out_mm", 0.04, r"object_stage\.in_mm 0 and out_mm 0\.04 are within 20 um: give two"),
         ("source.ready_value", 2, r"source\.ready_value 2: choose 0, 1"),
+        ("source", {}, r"source\.ready: .*needs ready, current or both"),
+        ("source.at_least_ma", GONE, r"source\.current: .*belong together"),
         ("timeouts", {"read_s": -1}, r"timeouts\.read_s -1: give a number of more than 0"),
         ("board", "unknown", r"board 'unknown'.*choose au64, cu32"),
         ("board", "none.yaml", r"board 'none\.yaml'.*cannot be read"),
@@ -74,6 +79,28 @@ def test_one_clear_error_names_key_value_and_remedy(tmp_path, path, value, messa
         read_beamline_file(changed_file(tmp_path, {path: value}))
     assert "beamline.yml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("example", "key", "value", "message"),
+    [
+        ("keithley", "rate", "sluggish", "'sluggish': choose slow, medium, fast"),
+        ("keithley", "start_range", 9, "9: give a whole number from 0 to 7"),
+        ("tetramm", "channel", 5, "5: give a whole number from 1 to 4"),
+        ("scaler", "channel", 1, "1: give a whole number from 2 to 32"),
+        ("scaler", "counts_per_pa_s", 0, "0: give a number of more than 0"),
+    ],
+)
+def test_each_detector_has_its_own_keys(tmp_path, example, key, value, message):
+    with pytest.raises(CxgiError, match=rf"diode\.{key} {message}"):
+        read_beamline_file(changed_file(tmp_path, {f"diode.{key}": value}, example))
+
+
+def test_a_shutter_has_a_command_or_pulses(tmp_path):
+    pulses = {"shutter.open_pulse": "OPEN", "shutter.close_pulse": "CLOSE"}
+    with pytest.raises(CxgiError, match=r"shutter\.command: .*either a command PV or both"):
+        read_beamline_file(changed_file(tmp_path, pulses))
+    read_beamline_file(changed_file(tmp_path, {**pulses, "shutter.command": GONE}))
 
 
 @pytest.mark.parametrize("text", ["version: [", "", "- 1\n", "\x00"])

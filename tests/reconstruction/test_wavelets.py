@@ -34,7 +34,7 @@ def test_stays_exact_under_autocast():
     torch.testing.assert_close(again, images, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("length", "wavelet"), [(7, "haar"), (8, "bior2.2"), (8, "nonsense")])
-def test_impossible_transforms_are_refused(length, wavelet):
-    with pytest.raises(CxgiError, match=r"odd|orthogonal|unknown"):
-        wavelet_matrix(length, wavelet)
+@pytest.mark.parametrize("wavelet", ["bior2.2", "nonsense"])
+def test_impossible_wavelets_are_refused(wavelet):
+    with pytest.raises(CxgiError, match=r"orthogonal|unknown"):
+        wavelet_matrix(8, wavelet)

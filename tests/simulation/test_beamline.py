@@ -9,11 +9,11 @@ from cxgi_bluesky.masks.pattern_set import pattern
 from cxgi_bluesky.measurement.measurement import Measurement
 from cxgi_bluesky.simulation.base import Detector
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
-from cxgi_bluesky.simulation.board.mask import tile_transmission, view_transmission
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.random_objects import FAMILIES, PHOTOGRAPHS, _font_files, random_object
 from cxgi_bluesky.simulation.source import intensity_drift
+from tests.board_views import tile_transmission, view_transmission
 from tests.conftest import QUIET, small_board
 
 

@@ -13,8 +13,8 @@ from cxgi_bluesky.masks.transform import hadamard_matrix
 from cxgi_bluesky.simulation.beamline import simulation_parameters
 from cxgi_bluesky.simulation.board.drawing import Design, cells_per_pixel, draw_tile
 from cxgi_bluesky.simulation.board.etching import COPPER_DEFECTS, DEFECT_NAMES, GOLD_DEFECTS, Defects
-from cxgi_bluesky.simulation.board.mask import tile_transmission
 from cxgi_bluesky.simulation.objects.rendering import block_mean
+from tests.board_views import tile_transmission
 
 CU, AU = load_board("cu32"), load_board("au64")
 T0 = 0.25

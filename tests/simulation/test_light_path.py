@@ -15,12 +15,12 @@ from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters
-from cxgi_bluesky.simulation.board.mask import tile_transmission
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.optics import FWHM_PER_SIGMA, Geometry, blur, transfer
 from cxgi_bluesky.simulation.scans import scan_simulation
 from cxgi_bluesky.simulation.source import POINT_SOURCE, Source, intensity_map
+from tests.board_views import tile_transmission
 from tests.conftest import QUIET, small_board
 
 NEAR = Geometry(100, 100, 100)  # a penumbra as large as the spot
@@ -180,7 +180,6 @@ def test_the_veil_lowers_the_modulation_depth():
         (lambda: Source(veil=1.0), "veil 1.0"),
         (lambda: Source(illumination=np.array([1.0, 2.0])), "two axes"),
         (lambda: Source(illumination=np.full((4, 4), np.nan)), "finite"),
-        (lambda: Source().fwhm_um("z"), "'z' is unknown"),
         (lambda: intensity_map(Source(illumination=np.zeros((4, 4))), 8, 80, 1e5), "dark everywhere"),
         (lambda: Geometry(source_mask_mm=0), "source_mask_mm 0"),
         (lambda: Geometry(mask_object_mm=-1), "mask_object_mm -1"),

@@ -14,9 +14,9 @@ from cxgi_bluesky.masks.pattern_set import PatternSet, pattern
 from cxgi_bluesky.reconstruction.api import reconstruct
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation, SimulationParameters, simulation_parameters
 from cxgi_bluesky.simulation.board.etching import Defects
-from cxgi_bluesky.simulation.board.mask import tile_transmission, view_transmission
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.scans import scan_simulation
+from tests.board_views import tile_transmission, view_transmission
 from tests.conftest import QUIET, small_board
 
 TILE = small_board().tile_of(3 * 8 + 4)  # its negative when mirrored, another pattern when transposed

@@ -14,10 +14,10 @@ from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.masks.tile_maps import FineTileMaps
 from cxgi_bluesky.simulation.beamline import BeamlineSimulation
 from cxgi_bluesky.simulation.board.etching import Defects
-from cxgi_bluesky.simulation.board.mask import tile_transmission
 from cxgi_bluesky.simulation.objects.registry import render_object
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from cxgi_bluesky.simulation.scans import record_fine_tile_maps, record_tile_maps, scan_simulation
+from tests.board_views import tile_transmission
 from tests.conftest import QUIET, small_board
 from tests.patience import PATIENCE_S
 

@@ -168,7 +168,8 @@ def measure_edge(image: NDArray[Any], box: Box | None = None, *, line: Box | Non
 
 def fit_edge(region: Region) -> Edge:
     """Fit the blurred step to the pixels of a region that one edge crosses."""
-    _check_not_flat(region)
+    if region.is_flat:
+        raise MeasurementError(f"no edge in {_outline_text(region)}: all pixels there are alike")
     zero, span = float(region.values.min()), float(np.ptp(region.values))
     scaled = region.in_units(zero, span)
     split = best_split(scaled)
@@ -178,11 +179,6 @@ def fit_edge(region: Region) -> Edge:
     width = width_of(fit.parameters[4] - PIXEL_VARIANCE, normal)
     _check_inside(region, fit, width)
     return _edge(region, fit, width, zero, span)
-
-
-def _check_not_flat(region: Region) -> None:
-    if np.ptp(region.values) <= 1e-9 * max(1e-300, float(np.abs(region.values).max())):
-        raise MeasurementError(f"no edge in {_outline_text(region)}: all pixels there are alike")
 
 
 def _outline_text(region: Region) -> str:

@@ -143,7 +143,7 @@ def fit_gap(region: Region, direction: float, *, free: bool = True, blur_px: flo
     blur_px : float, optional
         Standard deviation of the image's blur without the pixel (px), which sets `limit_px`; 0 by default.
     """
-    if np.ptp(region.values) <= 1e-9 * max(1e-300, float(np.abs(region.values).max())):
+    if region.is_flat:
         raise MeasurementError("no gap along the line: all pixels there are alike")
     zero, span = float(region.values.min()), float(np.ptp(region.values))
     scaled = region.in_units(zero, span)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import StorageError
+from ..._files.atomic_write import explain_write_error
 from .edge import Edge
 from .gap import Gap
 from .mtf import EdgeSpread, Mtf
@@ -280,12 +280,8 @@ def draw(
     if gap:
         _draw_gap_profile(next(axes), gap, pixel_um)
     figure.suptitle(title)
-    try:
+    with explain_write_error(f"figure {path}", "choose another --out, ending in .png", (OSError, ValueError)):
         figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise StorageError(
-            f"figure {path} cannot be written ({error}): choose another --out, ending in .png"
-        ) from error
     return Path(path)
 
 

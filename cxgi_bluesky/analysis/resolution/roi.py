@@ -33,6 +33,11 @@ class Region:
         """Row and column of the middle."""
         return float(self.rows.mean()), float(self.cols.mean())
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether all pixels are alike, but for rounding."""
+        return bool(np.ptp(self.values) <= 1e-9 * max(1e-300, float(np.abs(self.values).max())))
+
     def distance(self, angle: float) -> Values:
         """Distance (px) of each pixel from the middle along the normal (cos, sin) = (column, row)."""
         row, col = self.centre

@@ -21,7 +21,7 @@ from ...devices.config import example_path
 from ...errors import ConfigError
 from ...masks.board import MaskBoard
 from .._echo import Echo
-from .._options import ExitCode
+from .._options import ExitCode, make_folder
 
 if TYPE_CHECKING:
     from .command import DemoOptions
@@ -198,9 +198,9 @@ def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, ech
     from ...devices.simulated.beamline import simulated_beamline
     from ...session.shutdown import unregister
     from .agreement import Counts, compare_with_simulated
-    from .run import output_folder, scan, show
+    from .run import scan, show
 
-    folder = output_folder(asked.out)
+    folder = make_folder(asked.out)
     file = folder / "beamline.yml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     s = session.start(sim=False, beamline=file, data=asked.data, progress=not echo.quiet)

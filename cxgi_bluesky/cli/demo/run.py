@@ -14,7 +14,6 @@ from ... import session
 from ...analysis.metrics import cnr, compare
 from ...catalog import find_run, read_exposures, record_reconstruction
 from ...devices.simulated.beamline import SimulatedBeamline
-from ...errors import StorageError
 from ...masks.pattern_set import PatternSet
 from ...measurement.exposures import Exposures
 from ...measurement.measurement import Measurement
@@ -25,6 +24,7 @@ from ...reconstruction.result import Reconstruction, grey_values
 from ...session.session import Session
 from ...simulation.objects.registry import check_object
 from .._echo import Echo
+from .._options import make_folder
 
 if TYPE_CHECKING:
     from .._progress import Step
@@ -51,7 +51,7 @@ def run_demo(asked: DemoOptions, object_parameters: dict[str, Any], echo: Echo) 
     dict
         The numbers as plain values.
     """
-    out = output_folder(asked.out)
+    out = make_folder(asked.out)
     check_object(asked.object_name)
     with echo.working("starting the simulated beamline"):
         s = session.start(
@@ -212,16 +212,6 @@ def show(
         "out": str(out),
         "data": str(s.folder),
     }
-
-
-def output_folder(out: str | Path) -> Path:
-    """Make the folder; `CxgiError` if that cannot be."""
-    out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"folder {out} cannot be made ({error}): choose another --out") from error
-    return out
 
 
 def reconstruct_all(

@@ -258,8 +258,10 @@ def _make_diode(file: BeamlineFile) -> BucketDetector:
         own: BucketDetector = _make_own(file, "diode", file.config.diode, BucketDetector)
         return own
     given, monitor = _arguments(file, file.config.diode), file.config.monitor
-    kinds = {"keithley": KeithleyDiode, "quadem": QuadEMDiode, "scaler": ScalerDiode, "generic": GenericDiode}
-    make: type[EpicsDiode] = kinds[given.pop("kind")]
+    kinds: dict[str, type[EpicsDiode]] = {
+        "keithley": KeithleyDiode, "quadem": QuadEMDiode, "scaler": ScalerDiode, "generic": GenericDiode,
+    }  # fmt: skip
+    make = kinds[given.pop("kind")]
     if "prefix_pv" in given:
         given["prefix"] = given.pop("prefix_pv")
     if monitor is not None:

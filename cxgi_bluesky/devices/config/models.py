@@ -317,6 +317,12 @@ class ShutterBlock(Block):
 
     @model_validator(mode="after")
     def _check_together(self) -> ShutterBlock:
+        if (self.command is not None) == (self.open_pulse is not None and self.close_pulse is not None):
+            text = ": a shutter has either a command PV or both open_pulse and close_pulse: give one of the two"
+            raise ValueError("command", text)
+        if self.second_barrier and (closing_s := self.closing_s + self.second_barrier.closing_s) > MAX_CLOSING_S:
+            text = f" of shutter and barrier {closing_s:g} s: give at most {MAX_CLOSING_S:g}, plans wait 10 s"
+            raise ValueError("closing_s", text)
         if self.opened_value == self.closed_value:
             raise ValueError("opened_value", _same(self.opened_value, "closed_value"))
         if self.open_value == self.close_value and self.command is not None:
@@ -435,6 +441,16 @@ class ObjectStageBlock(Block):
     move_timeout_s: MoveTime = 60.0
     limits_mm: Span | None = None
 
+    @model_validator(mode="after")
+    def _check_places(self) -> ObjectStageBlock:
+        if abs(self.in_mm - self.out_mm) * 1000 <= 2 * self.in_position_um:
+            text = (
+                f" {self.in_mm:g} and out_mm {self.out_mm:g} are within {self.in_position_um:g} um: "
+                "give two different places"
+            )
+            raise ValueError("in_mm", text)
+        return self
+
 
 ObjectStage = Annotated[
     Annotated[ObjectStageBlock, Tag("<motor>")] | Annotated[OwnBlock, Tag(OWN)],
@@ -469,6 +485,14 @@ class SourceBlock(Block):
     current: PvName | None = None
     at_least_ma: Positive | None = None
     wait_s: Seconds = 5.0
+
+    @model_validator(mode="after")
+    def _check_together(self) -> SourceBlock:
+        if self.ready is None and self.current is None:
+            raise ValueError("ready", ": a source needs ready, current or both: give a PV, or leave the source out")
+        if (self.current is None) != (self.at_least_ma is None):
+            raise ValueError("current", ": current and at_least_ma of a source belong together: give both or neither")
+        return self
 
 
 class BeamlineConfig(Block):

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 from ophyd import Component, EpicsSignalRO, Kind, Signal
 from ophyd.status import StatusBase
 
-from ...errors import ScanError
 from ..base import Settings
 from ..diode import Current, Diode
 from ..status import in_background
@@ -26,20 +26,6 @@ PA_PER_UNIT = {"A": 1e12, "mA": 1e9, "uA": 1e6, "nA": 1e3, "pA": 1.0, "fA": 1e-3
 OVERFLOW = 9e37  # instruments that speak SCPI give 9.9e37 for an overflow
 REPEATING_S = 20.0  # a repeat begins no later: plans wait 30 s longer than the exposure
 _MARGIN_S = 25.0
-
-
-def pa_per(unit: str) -> float:
-    """How many pA a unit of current is.
-
-    Raises
-    ------
-    CxgiError
-        For what is no such unit.
-    """
-    try:
-        return PA_PER_UNIT[unit]
-    except KeyError:
-        raise ScanError(f"unit {unit!r} of a current is unknown: choose one of {', '.join(PA_PER_UNIT)}") from None
 
 
 @dataclass(frozen=True)
@@ -93,7 +79,7 @@ class Straggler:
         return in_background(self, self._diode.arrivals.settle, STRAGGLER_S + _MARGIN_S)
 
 
-class EpicsDiode(EpicsDevice, Diode):
+class EpicsDiode(EpicsDevice, Diode, ABC):
     """Base of the bucket detectors over EPICS.
 
     A reading that is overloaded or NaN is repeated on the next range, where there are ranges, at most `max_repeats`
@@ -152,7 +138,7 @@ class EpicsDiode(EpicsDevice, Diode):
         self._monitor_factor = 1.0
         self._monitor_signal: Any = None
         if monitor is not None:
-            self._monitor_factor = pa_per(monitor.unit)
+            self._monitor_factor = PA_PER_UNIT[monitor.unit]
             self._monitor_signal = self.optional("i0_pv", monitor.pv, EpicsSignalRO)
             self.i0.kind = Kind.normal
             self.i0_name = self.i0.name
@@ -172,17 +158,17 @@ class EpicsDiode(EpicsDevice, Diode):
 
     # ------------------------------------------------------------ what a subclass gives
 
+    @abstractmethod
     def _measure(self, exposure_s: float) -> Reading:
         """One exposure on the present range; waits for it. `_note` comes just before its trigger.
 
         What it reads it takes from `arrivals`, which may raise `LateError`.
         """
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def results(self) -> tuple[Any, ...]:
         """Signals that are read after an exposure; the others are published with the first."""
-        raise NotImplementedError
 
     def _abort(self) -> None:
         """End a reading that is under way, where that can be done."""

@@ -8,9 +8,8 @@ from typing import Any
 
 from ophyd import EpicsScaler, EpicsSignal, EpicsSignalRO, FormattedComponent, Kind
 
-from ...errors import ScanError
 from ..base import Settings
-from .diode import OVERFLOW, EpicsDiode, Reading, pa_per
+from .diode import OVERFLOW, PA_PER_UNIT, EpicsDiode, Reading
 from .signals import put_and_complete
 
 MARGIN_S = 10.0
@@ -34,10 +33,6 @@ class GenericDiode(EpicsDiode):
     kwargs
         Of `EpicsDiode`.
 
-    Raises
-    ------
-    CxgiError
-        For an unknown unit.
     """
 
     acquire = FormattedComponent(EpicsSignal, "{self._acquire_pv}", kind=Kind.omitted)
@@ -57,7 +52,7 @@ class GenericDiode(EpicsDiode):
         **kwargs: Any,
     ) -> None:
         self._acquire_pv, self._value_pv, self._acquire_value = acquire_pv, value_pv, acquire_value
-        self.unit, self._factor = unit, pa_per(unit)
+        self.unit, self._factor = unit, PA_PER_UNIT[unit]
         super().__init__(prefix, **kwargs)
         self.spread = self.optional("spread", spread_pv, EpicsSignalRO)
         self.exposure = self.optional("exposure", exposure_pv)
@@ -124,11 +119,6 @@ class ScalerDiode(EpicsDiode):
         show the noise, which is then estimated from the open exposures.
     kwargs
         Of `EpicsDiode`.
-
-    Raises
-    ------
-    CxgiError
-        For an unknown channel or an impossible factor.
     """
 
     scaler = FormattedComponent(EpicsScaler, "{self._scaler_pv}", kind=Kind.omitted)
@@ -143,10 +133,6 @@ class ScalerDiode(EpicsDiode):
         counting: bool = False,
         **kwargs: Any,
     ) -> None:
-        if not 2 <= channel <= CHANNELS:
-            raise ScanError(f"channel {channel} of a scaler: choose 2 to {CHANNELS}, channel 1 is its clock")
-        if not 0 < counts_per_pa_s < math.inf:
-            raise ScanError(f"counts_per_pa_s {counts_per_pa_s} is no positive number")
         self._scaler_pv, self._counts_per_pa_s, self._counting = scaler_pv, counts_per_pa_s, counting
         self.channel = channel
         super().__init__(prefix, **kwargs)

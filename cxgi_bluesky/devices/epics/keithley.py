@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from ophyd import Component, EpicsSignal, EpicsSignalRO, Kind
 
-from ...errors import ScanError
 from ..base import Settings
-from .diode import EpicsDiode, Reading, pa_per
+from .diode import PA_PER_UNIT, EpicsDiode, Reading
 from .signals import put_and_complete
 
 PASSIVE = 0  # of the field SCAN
@@ -38,11 +37,6 @@ class KeithleyDiode(EpicsDiode):
         Of ``read``.
     kwargs
         Of `EpicsDiode`; `ranges` are the eight of the instrument.
-
-    Raises
-    ------
-    CxgiError
-        For an unknown rate, range or unit.
     """
 
     reading = Component(EpicsSignalRO, "read", kind=Kind.omitted)
@@ -64,14 +58,9 @@ class KeithleyDiode(EpicsDiode):
         unit: str = "A",
         **kwargs: Any,
     ) -> None:
-        if rate not in RATES:
-            raise ScanError(f"rate {rate!r} of a Keithley is unknown: choose one of {', '.join(RATES)}")
-        kwargs["ranges"] = tuple(kwargs.get("ranges") or RANGES)
-        if start_range is not None and start_range not in kwargs["ranges"]:
-            raise ScanError(f"start_range {start_range} is none of the ranges {list(kwargs['ranges'])}")
-        self.unit, self._factor, self._start_range = unit, pa_per(unit), start_range
+        self.unit, self._factor, self._start_range = unit, PA_PER_UNIT[unit], start_range
         self.reading_s = {"slow": SLOW_S, "medium": 1 / line_hz, "fast": 0.1 / line_hz}[rate]
-        super().__init__(prefix, **kwargs)
+        super().__init__(prefix, **{"ranges": RANGES, **kwargs})
         self.stage_sigs.update(scan=PASSIVE, zero_check=0, range_auto=0, rate_set=RATES[rate])
 
     def settings(self) -> Settings:

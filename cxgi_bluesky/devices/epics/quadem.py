@@ -10,9 +10,8 @@ from ophyd import Component, EpicsSignalRO, FormattedComponent, Kind
 from ophyd.quadem import QuadEM, TetrAMM
 from ophyd.status import StatusBase
 
-from ...errors import ScanError
 from ..base import Settings
-from .diode import EpicsDiode, Reading, pa_per
+from .diode import PA_PER_UNIT, EpicsDiode, Reading
 from .signals import read_uncached
 
 SINGLE, FREE_RUN = 2, 0  # of AcquireMode and TriggerMode
@@ -59,11 +58,6 @@ class QuadEMDiode(EpicsDiode):
         overload. By default those of a TetrAMM.
     kwargs
         Of `EpicsDiode`.
-
-    Raises
-    ------
-    CxgiError
-        For an unknown channel or unit.
     """
 
     detector = Component(Electrometer, "", kind=Kind.omitted)
@@ -81,9 +75,7 @@ class QuadEMDiode(EpicsDiode):
         full_scale_a: Mapping[int, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if channel not in (1, 2, 3, 4):
-            raise ScanError(f"channel {channel} of an electrometer: choose 1 to 4")
-        self.channel, self.unit, self._factor = channel, unit, pa_per(unit)
+        self.channel, self.unit, self._factor = channel, unit, PA_PER_UNIT[unit]
         self._full_scale_a = dict(full_scale_a or FULL_SCALE_A)
         super().__init__(prefix, **{"ranges": tuple(self._full_scale_a), **kwargs})
 

@@ -110,11 +110,6 @@ class ShutterPvs:
     """PVs of a shutter, and what their values mean: numbers, or labels of an enum.
 
     Either `command` (with `open_value`, `close_value`) or `open_pulse` and `close_pulse` (which get `pulse_value`).
-
-    Raises
-    ------
-    CxgiError
-        For both, or neither.
     """
 
     readback: str
@@ -131,11 +126,6 @@ class ShutterPvs:
     max_open: str | None = None
     reset: str | None = None
 
-    def __post_init__(self) -> None:
-        pulses = self.open_pulse is not None and self.close_pulse is not None
-        if (self.command is not None) == pulses:
-            raise ScanError("a shutter has either a command PV or both open_pulse and close_pulse: give one of the two")
-
 
 @dataclass(frozen=True)
 class ShutterTimes:
@@ -145,22 +135,6 @@ class ShutterTimes:
     closing_s: float = 3.0
     settle_s: float = 0.0
     max_open_s: float | None = None
-
-
-def check_times(times: ShutterTimes, barrier_s: float | None) -> None:
-    """Raise `CxgiError` for times that are longer than plans wait, the backup shutter's closing included.
-
-    Parameters
-    ----------
-    times : ShutterTimes
-        Of the shutter (s).
-    barrier_s : float or None
-        Longest time that the backup shutter takes to close (s); None without one.
-    """
-    closing_s = times.closing_s + (barrier_s or 0.0)
-    for name, seconds in (("opening_s", times.opening_s), ("closing_s of shutter and barrier", closing_s)):
-        if not 0 < seconds <= MAX_CLOSING_S:
-            raise ScanError(f"{name} {seconds:g} s: give more than 0 and at most {MAX_CLOSING_S:g}, plans wait 10 s")
 
 
 # ---------------------------------------------------------------- shutter
@@ -209,11 +183,6 @@ class EpicsShutter(EpicsDevice, Shutter):
     barrier : EpicsBarrier, optional
         Backup shutter.
     timeouts : Timeouts
-
-    Raises
-    ------
-    CxgiError
-        For PVs or times that do not go together.
     """
 
     readback = FormattedComponent(EpicsSignalRO, "{self.pvs.readback}", auto_monitor=True, kind=Kind.omitted)
@@ -229,7 +198,6 @@ class EpicsShutter(EpicsDevice, Shutter):
         **kwargs: Any,
     ) -> None:
         self.pvs, self.times, self.barrier = pvs, times or ShutterTimes(), barrier
-        check_times(self.times, None if barrier is None else barrier.closing_s)
         self.longest_open_s = self.times.max_open_s
         self.timeouts = (timeouts or Timeouts()).quick
         self.timeout_s = self.times.closing_s + (barrier.closing_s if barrier else 0.0) + 3 * self.timeouts.read_s

@@ -8,7 +8,6 @@ from ophyd import Component, FormattedComponent, Kind, PseudoPositioner, PseudoS
 from ophyd.pseudopos import pseudo_position_argument, real_position_argument
 from ophyd.status import StatusBase
 
-from ...errors import ScanError
 from ..base import Settings
 from ..knife import Knife
 from ..object_stage import IN, OUT, ObjectStage
@@ -129,7 +128,7 @@ class EpicsObjectStage(ObjectStage):
     Raises
     ------
     CxgiError
-        For positions that the window cannot tell apart; at staging, if the record is not in mm.
+        At staging, if the record is not in mm.
     """
 
     motor = FormattedComponent(BoundedMotor, "{self._motor_pv}", kind=Kind.normal)
@@ -148,10 +147,6 @@ class EpicsObjectStage(ObjectStage):
         timeouts: Timeouts | None = None,
         **kwargs: Any,
     ) -> None:
-        if abs(in_mm - out_mm) * 1000 <= 2 * in_position_um:
-            raise ScanError(
-                f"in_mm {in_mm:g} and out_mm {out_mm:g} are within {in_position_um:g} um: give two different places"
-            )
         self._motor_pv = motor_pv
         self.in_mm, self.out_mm, self.in_position_um = in_mm, out_mm, in_position_um
         self.move_timeout_s = move_timeout_s

@@ -6,7 +6,6 @@ from typing import Any
 
 from ophyd import EpicsSignalRO
 
-from ...errors import ScanError
 from .signals import EpicsDevice, Timeouts
 
 
@@ -25,11 +24,6 @@ class EpicsSource(EpicsDevice):
     wait_s : float
         Wait after it has come back.
     timeouts : Timeouts
-
-    Raises
-    ------
-    CxgiError
-        If there is no signal, or one lacks its number.
     """
 
     def __init__(
@@ -44,12 +38,6 @@ class EpicsSource(EpicsDevice):
         timeouts: Timeouts | None = None,
         **kwargs: Any,
     ) -> None:
-        if ready_pv is None and current_pv is None:
-            raise ScanError("a source needs ready, current or both: give a PV, or leave the source out")
-        if (current_pv is None) != (at_least_ma is None):
-            raise ScanError("current and at_least_ma of a source belong together: give both or neither")
-        if ready_value not in (0, 1):
-            raise ScanError(f"ready_value {ready_value!r} of a source: give 0 or 1")
         self.ready_value, self.at_least_ma, self.wait_s = ready_value, at_least_ma, wait_s
         self.timeouts = timeouts or Timeouts()
         super().__init__(prefix, **kwargs)

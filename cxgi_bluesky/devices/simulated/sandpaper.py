@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ophyd.status import StatusBase
 
-from ...errors import ScanError
+from ...errors import ScanError, check_choice
 from ...masks.speckle_board import SpeckleBoard
 from ...simulation.beamline import SimulationParameters
 from ...simulation.objects.registry import OBJECTS
@@ -119,8 +119,7 @@ def simulated_speckle_beamline(
         For an unknown object, a board that is not square, or impossible numbers.
     """
     board = board or speckle_board(count)
-    if object_name not in OBJECTS:
-        raise ScanError(f"object {object_name!r} is unknown: choose one of {', '.join(OBJECTS)}")
+    check_choice("object", object_name, OBJECTS, kind=ScanError)
     if board.size[0] != board.size[1]:
         raise ScanError(f"board {board.name!r} of {board.size} pixels: the objects of this beamline are square")
     parameters = parameters or SimulationParameters(open_pa=60.0, stage_rms_um=5.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..._files.atomic_write import whole_file
+from ..._files.atomic_write import explain_write_error, whole_file
 from ...errors import FileFormatError, StorageError
 from .csv_file import read_csv, write_csv
 from .hdf5_file import read_hdf5, write_hdf5
@@ -75,11 +75,8 @@ def write_buckets(path: str | Path, table: BucketTable, *, overwrite: bool = Fal
         If the suffix is unknown, the file exists and may not be replaced, or it cannot be written.
     """
     path = check_target(path, overwrite=overwrite)
-    try:
-        with whole_file(path) as part:
-            _format_of(path)[1](part, table)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written ({error}): choose another place") from error
+    with explain_write_error(path, "choose another place"), whole_file(path) as part:
+        _format_of(path)[1](part, table)
     return path
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import CxgiError, FileFormatError, MeasurementError
+from ...errors import CxgiError, FileFormatError, MeasurementError, check_choice
 from ...masks.orders import ORDERS, SEEDED
 from ...masks.pattern_set import ChosenSet, check_index
 from ...masks.transform import MAX_SIZE, check_size
@@ -105,18 +105,16 @@ class BucketTable:
     def _check_attrs(self) -> None:
         if self.size is not None:
             check_size(self.size)
-        if self.coding is not None and self.coding not in get_args(Coding):
-            raise FileFormatError(f"coding {self.coding!r} is unknown: choose one of {', '.join(get_args(Coding))}")
+        if self.coding is not None:
+            check_choice("coding", self.coding, get_args(Coding), kind=FileFormatError)
         if self.coding == "complementary" and self.bucket_complement is None:
             raise FileFormatError("coding 'complementary' needs a bucket_complement for each bucket")
         if self.d_r is not None:
             check_t0(self.d_r)
         if self.dark is not None and not math.isfinite(self.dark):
             raise FileFormatError(f"dark {self.dark} is not finite: give the signal without beam, or leave it out")
-        if self.order is not None and self.order not in ORDERS:
-            raise FileFormatError(
-                f"order {self.order!r} is unknown: choose one of {', '.join(ORDERS)}, or leave it out"
-            )
+        if self.order is not None:
+            check_choice("order", self.order, ORDERS, kind=FileFormatError, more=", or leave it out")
         if self.seed is not None and self.order not in SEEDED:
             raise FileFormatError(f"seed {self.seed} with order {self.order!r}: only {' and '.join(SEEDED)} take one")
         if self.seed is not None and not 0 <= self.seed <= _MAX_SEED:

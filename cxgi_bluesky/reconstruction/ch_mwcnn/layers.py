@@ -203,10 +203,8 @@ def wavelet_matrix(length: int, wavelet: str, dtype: torch.dtype = torch.float32
     Raises
     ------
     CxgiError
-        If the length is odd or the wavelet is unknown or not orthogonal.
+        If the wavelet is unknown or not orthogonal.
     """
-    if length % 2:
-        raise ConfigError(f"length {length} is odd: a wavelet level halves it")
     try:
         filters = pywt.Wavelet(wavelet)
     except ValueError as error:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import MeasurementError
-from ...masks.transform import check_size, walsh_hadamard_2d
+from ...masks.transform import walsh_hadamard_2d
 from ...measurement.measurement import Measurement
 from ..error_model.noise import PreparedMeasurement, with_model_error
 
@@ -123,58 +123,6 @@ def fill_corner(image: Array) -> Array:
     """Replace pixel (0, 0) by the mean of its three neighbours."""
     image[0, 0] = (image[0, 1] + image[1, 0] + image[1, 1]) / 3
     return image
-
-
-class EventByEventCorrelation:
-    """The same correlation, one exposure after another; a repeated pattern_index replaces.
-
-    An exposure is only stored at its pattern_index, nothing is ever added up: there is no sum for a
-    replaced exposure to be taken out of, and no rounding that grows. `image` is the closed form, so
-    it equals `correlation` exactly, whatever came before.
-
-    Parameters
-    ----------
-    size : int
-        Pixels per side n.
-    form : {"GI", "DGI", "NGI"}
-    """
-
-    def __init__(self, size: int, *, form: Form = "GI") -> None:
-        check_choice("form", form, Form)
-        self.size = check_size(size)
-        self.form: Form = form
-        self._bucket, self._measured = np.zeros(size * size), np.zeros(size * size)
-
-    def __len__(self) -> int:
-        return int(self._measured.sum())
-
-    def update(self, pattern_index: int, bucket: float) -> None:
-        """Take the bucket of one pattern; k = 0 is ignored.
-
-        Parameters
-        ----------
-        pattern_index : int
-            k, 0..N - 1.
-        bucket : float
-            Any linear function of the signal.
-
-        Raises
-        ------
-        CxgiError
-            If the bucket is not finite, or there is no such pattern.
-        """
-        if not math.isfinite(bucket):
-            raise MeasurementError(f"bucket of pattern_index {pattern_index} is {bucket}: leave that exposure out")
-        if not 0 <= pattern_index < len(self._bucket):
-            raise MeasurementError(
-                f"pattern_index {pattern_index} is outside 0..{self.size**2 - 1}: is the size right?"
-            )
-        if pattern_index:
-            self._bucket[pattern_index], self._measured[pattern_index] = bucket, 1
-
-    def image(self) -> Array:
-        """<B I> - <B><I> so far (or its form), shape (n, n)."""
-        return _covariance(self._bucket, self._measured, self.form)
 
 
 # ---------------------------------------------------------------- their noise

@@ -28,6 +28,7 @@ from ..error_model.common_mode import without_common_error
 from ..error_model.noise import estimate_noise, with_model_error
 from ..solvers.primal_dual import INITIAL_WEIGHT_IN_SIGMA, Image, choose_weight
 from .linear import Form, Weighting, check_choice, exposure_shares, fill_corner
+from .tv import check_weight
 
 Array = NDArray[np.float64]
 
@@ -75,9 +76,8 @@ class MaskSystem:
 
 
 def masks_of(measurement: Measurement) -> Image:
-    """Signed masks of a measurement, shape (M, n, n); `CxgiError` where it has none."""
-    if measurement.masks is None:
-        raise MeasurementError("this measurement brings no maps of its masks: give the tile maps of its board")
+    """Signed masks of a measurement that has some, shape (M, n, n)."""
+    assert measurement.masks is not None
     return measurement.masks
 
 
@@ -182,8 +182,7 @@ def mask_tv(
     """
     if norm != "symmetric":
         raise MeasurementError(f"norm {norm!r} is not there for measured masks: take symmetric, or leave the maps out")
-    if weight is not None and not (math.isfinite(weight) and weight >= 0):
-        raise MeasurementError(f"weight {weight} of the total variation is not a number >= 0")
+    check_weight(weight)
     system = MaskSystem.from_measurement(measurement)
     start, parameters = None, {"weight": weight, "weight_origin": "given"}
     if weight is None:

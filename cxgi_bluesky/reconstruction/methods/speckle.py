@@ -6,14 +6,13 @@ array, a memory map or an HDF5 dataset alike. The forms are those of `correlatio
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ...analysis.metrics import cnr
 from ...errors import MeasurementError
@@ -26,79 +25,40 @@ Array = NDArray[np.float64]
 CHUNK_BYTES = 32 * 2**20
 
 
-class SpeckleCorrelation:
-    """Correlation of buckets with the patterns of an asset, by pattern_index; a repeated index replaces.
+def speckle_correlation(measurement: SpeckleMeasurement, *, form: Form = "GI") -> Array:
+    """Correlation of buckets with recorded patterns, shape (rows, columns).
+
+    Sums run over the patterns by index, so that the order of measurement cannot change a bit of them.
 
     Parameters
     ----------
-    patterns : array-like, shape (M, rows, columns)
-        Intensity of each pattern, in any unit; pattern_index is its row.
-    form : {"GI", "DGI", "NGI"}
-        DGI and NGI take the light R of a pattern from its sum over the field.
+    measurement : SpeckleMeasurement
+    form : {"GI", "DGI", "NGI"}, optional
+        DGI and NGI take the light R of a pattern from its sum over the field; "GI" by default.
 
     Raises
     ------
     CxgiError
-        If the patterns are no stack of images, or the form is unknown.
+        For an unknown form, patterns that are no numbers, or one without light (DGI, NGI).
     """
+    check_choice("form", form, Form)
+    order = np.argsort(measurement.pattern_index)
+    index = measurement.pattern_index[order]
+    weight = _weights(measurement.bucket[order], measurement.patterns, index, form)
+    image = np.zeros(measurement.patterns.shape[1:])
+    for rows, chunk in _chunks(measurement.patterns, index):
+        image += np.tensordot(weight[rows], chunk, axes=1)
+    return image
 
-    def __init__(self, patterns: Patterns, *, form: Form = "GI") -> None:
-        check_choice("form", form, Form)
-        if len(patterns.shape) != 3 or 0 in patterns.shape:
-            raise MeasurementError(f"patterns of shape {patterns.shape}: give a stack (M, rows, columns) of images")
-        self.form = form
-        self._patterns = patterns
-        self._bucket = np.full(patterns.shape[0], math.nan)
 
-    def __len__(self) -> int:
-        return int(np.isfinite(self._bucket).sum())
-
-    def update(self, pattern_index: int, bucket: float) -> None:
-        """Take the bucket of one pattern.
-
-        Parameters
-        ----------
-        pattern_index : int
-            Its row in the patterns, 0..M - 1.
-        bucket : float
-            In any unit.
-
-        Raises
-        ------
-        CxgiError
-            If the bucket is not finite, or there is no such pattern.
-        """
-        if not 0 <= pattern_index < len(self._bucket):
-            raise MeasurementError(
-                f"pattern_index {pattern_index} is outside 0..{len(self._bucket) - 1} of the patterns"
-            )
-        if not math.isfinite(bucket):
-            raise MeasurementError(f"bucket of pattern_index {pattern_index} is {bucket}: leave that exposure out")
-        self._bucket[pattern_index] = bucket
-
-    def image(self) -> Array:
-        """The correlation so far, shape (rows, columns); zeros before the second exposure."""
-        measured = np.flatnonzero(np.isfinite(self._bucket))
-        image = np.zeros(self._patterns.shape[1:])
-        if len(measured) < 2:
-            return image
-        bucket = self._weights(self._bucket[measured], measured)
-        for rows, chunk in _chunks(self._patterns, measured):
-            image += np.tensordot(bucket[rows], chunk, axes=1)
-        return image
-
-    def _weights(self, bucket: Array, measured: NDArray[np.int64]) -> Array:
-        """Factor of each pattern in the sum; their mean is 0 (GI, NGI), or that of what R does not explain."""
-        if self.form == "GI":
-            return (bucket - bucket.mean()) / len(bucket)
-        light = np.concatenate([chunk.sum(axis=(1, 2)) for _, chunk in _chunks(self._patterns, measured)])
-        if (light <= 0).any():
-            raise MeasurementError(
-                f"pattern {measured[light <= 0][0]} has no light ({light.min():g}): DGI and NGI need it"
-            )
-        if self.form == "DGI":
-            return (bucket - bucket.mean() / light.mean() * light) / len(bucket)
-        return (bucket / light - (bucket / light).mean()) / len(bucket)
+def _weights(bucket: Array, patterns: Patterns, index: NDArray[np.int64], form: Form) -> Array:
+    """Factor of each pattern in the sum; their mean is 0 (GI, NGI), or that of what R does not explain."""
+    if form == "GI":
+        return (bucket - bucket.mean()) / len(bucket)
+    light = np.concatenate([_light(chunk, index[rows]) for rows, chunk in _chunks(patterns, index)])
+    if form == "DGI":
+        return (bucket - bucket.mean() / light.mean() * light) / len(bucket)
+    return (bucket / light - (bucket / light).mean()) / len(bucket)
 
 
 def _chunks(patterns: Patterns, index: NDArray[np.int64]) -> Iterator[tuple[slice, Array]]:
@@ -114,32 +74,12 @@ def _chunks(patterns: Patterns, index: NDArray[np.int64]) -> Iterator[tuple[slic
         yield slice(start, start + len(part)), chunk
 
 
-def speckle_correlation(patterns: Patterns, pattern_index: ArrayLike, bucket: ArrayLike, *, form: Form = "GI") -> Array:
-    """Correlation of buckets with patterns, shape (rows, columns); a repeated index: the last one wins.
-
-    Parameters
-    ----------
-    patterns : array-like, shape (M, rows, columns)
-        Intensity of each pattern, in any unit.
-    pattern_index : array-like of int, shape (exposures,)
-        Row of each exposure's pattern.
-    bucket : array-like, shape (exposures,)
-        In any unit.
-    form : {"GI", "DGI", "NGI"}, optional
-        As for `SpeckleCorrelation`; "GI" by default.
-
-    Raises
-    ------
-    CxgiError
-        As `SpeckleCorrelation`, or when the two lists differ in length.
-    """
-    index, buckets = np.asarray(pattern_index, dtype=np.int64).reshape(-1), np.asarray(bucket, float).reshape(-1)
-    if index.shape != buckets.shape:
-        raise MeasurementError(f"{len(buckets)} buckets for {len(index)} pattern indices: give one each")
-    correlator = SpeckleCorrelation(patterns, form=form)
-    for k, b in zip(index.tolist(), buckets.tolist(), strict=True):
-        correlator.update(k, b)
-    return correlator.image()
+def _light(chunk: Array, index: NDArray[np.int64]) -> Array:
+    """Light R of each pattern, its sum over the field."""
+    light = chunk.sum(axis=(1, 2))
+    if (light <= 0).any():
+        raise MeasurementError(f"pattern {index[light <= 0][0]} has no light ({light.min():g}): DGI and NGI need it")
+    return np.asarray(light)
 
 
 def reconstruct_speckles(measurement: SpeckleMeasurement, *, method: str, form: Form = "GI") -> Reconstruction:
@@ -151,15 +91,15 @@ def reconstruct_speckles(measurement: SpeckleMeasurement, *, method: str, form: 
     method : str
         Name that the reconstruction is to carry.
     form : {"GI", "DGI", "NGI"}, optional
-        As for `SpeckleCorrelation`; "GI" by default.
+        As for `speckle_correlation`; "GI" by default.
 
     Raises
     ------
     CxgiError
-        For an unknown form, or patterns that are no numbers.
+        As `speckle_correlation`.
     """
     started = time.perf_counter()
-    image = speckle_correlation(measurement.patterns, measurement.pattern_index, measurement.bucket, form=form)
+    image = speckle_correlation(measurement, form=form)
     return Reconstruction(
         image=image,
         scale="relative",
@@ -205,9 +145,9 @@ def cnr_curve(
     sums = _Sums(measurement.patterns.shape[1:], form)
     curve: list[tuple[int, float]] = []
     for start, end in pairwise([0, *stops]):
-        bucket = measurement.bucket[start:end]
-        for rows, chunk in _chunks(measurement.patterns, measurement.pattern_index[start:end]):
-            sums.add(bucket[rows], chunk)
+        bucket, index = measurement.bucket[start:end], measurement.pattern_index[start:end]
+        for rows, chunk in _chunks(measurement.patterns, index):
+            sums.add(bucket[rows], chunk, index[rows])
         curve.append((end, cnr(sums.image(), truth)))
     return curve
 
@@ -221,7 +161,7 @@ class _Sums:
         self._pattern, self._with_bucket, self._with_light = (np.zeros(shape) for _ in range(3))
         self._first: tuple[float, Array] | None = None
 
-    def add(self, bucket: Array, patterns: Array) -> None:
+    def add(self, bucket: Array, patterns: Array, index: NDArray[np.int64]) -> None:
         """Take some exposures.
 
         Parameters
@@ -230,10 +170,10 @@ class _Sums:
             In any unit.
         patterns : ndarray, shape (exposures, rows, columns)
             Intensity of their patterns, in any unit.
+        index : ndarray of int64, shape (exposures,)
+            Pattern indices, for messages.
         """
-        light = np.zeros(len(bucket)) if self._form == "GI" else patterns.sum(axis=(1, 2))
-        if self._form != "GI" and (light <= 0).any():
-            raise MeasurementError(f"a pattern has no light ({light.min():g}): DGI and NGI need it")
+        light = np.zeros(len(bucket)) if self._form == "GI" else _light(patterns, index)
         signal = bucket / light if self._form == "NGI" else bucket
         if self._first is None:
             self._first = (float(signal[0]) if self._form != "DGI" else 0.0), patterns[0].copy()

@@ -23,6 +23,12 @@ from ..solvers.primal_dual import Image, Norm, Problem, WarmStart, choose_weight
 from .linear import check_choice
 
 
+def check_weight(weight: float | None) -> None:
+    """Raise `CxgiError` for what is no weight of the total variation."""
+    if weight is not None and not (math.isfinite(weight) and weight >= 0):
+        raise MeasurementError(f"weight {weight} of the total variation is not a number >= 0")
+
+
 def tv(
     measurement: Measurement,
     *,
@@ -72,8 +78,7 @@ def tv(
         If the weight is negative or not finite, or the norm unknown.
     """
     check_choice("norm", norm, Norm)
-    if weight is not None and not (math.isfinite(weight) and weight >= 0):
-        raise MeasurementError(f"weight {weight} of the total variation is not a number >= 0")
+    check_weight(weight)
     weight = None if weight is None else float(weight)
     prepared, common = PreparedMeasurement.from_measurement(measurement).without_common_error(mask_level)
     measurement = prepared

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from ...errors import ConfigError
+from ...errors import check_choice
 from ...masks.orders import power_share, ranking
 from ...masks.transform import walsh_hadamard_2d
 
@@ -183,8 +183,7 @@ def find_rule(rule: str) -> Rule:
     CxgiError
         If there is none.
     """
-    if rule not in RULES:
-        raise ConfigError(f"rule {rule!r} is unknown: choose one of {', '.join(RULES)}, or add it to RULES")
+    check_choice("rule", rule, RULES, more=", or add it to RULES")
     return RULES[rule]
 
 

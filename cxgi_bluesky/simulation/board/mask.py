@@ -7,54 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ...masks.board import MaskBoard
-from .etching import Defects
-from .tiles import Tiles, metal_transmission, tiles_of, whole
+from .tiles import Tiles, metal_transmission
 
 Map = NDArray[np.float32]
 Positions = NDArray[np.float64]
 
 SNAP = 1e-6  # sub-pixels: what is nearer to a whole one lies on it
-
-
-def tile_transmission(board: MaskBoard, tile: int, subpixels: int, defects: Defects | None = None) -> Map:
-    """Transmission of one tile, shape (n * subpixels,) * 2, as on the board (neither mirrored nor turned).
-
-    Parameters
-    ----------
-    board : MaskBoard
-    tile : int
-        Its number on the board.
-    subpixels : int
-        Sub-pixels per mask pixel and side.
-    defects : Defects, optional
-        What etching did to the board; none by default.
-    """
-    return whole(tiles_of(board, subpixels, defects), tile)
-
-
-def view_transmission(
-    board: MaskBoard, x_mm: float, y_mm: float, cells: int, subpixels: int, defects: Defects | None = None
-) -> Map:
-    """Transmission of the board in a square view, see `view`.
-
-    Parameters
-    ----------
-    board : MaskBoard
-    x_mm, y_mm : float
-        Stage position (mm).
-    cells : int
-        Sub-pixels per side of the view.
-    subpixels : int
-        Sub-pixels per mask pixel and side.
-    defects : Defects, optional
-        What etching did to the board; none by default.
-
-    Returns
-    -------
-    ndarray, shape (cells, cells)
-    """
-    return view(tiles_of(board, subpixels, defects), x_mm, y_mm, cells)
 
 
 def view(tiles: Tiles, x_mm: float, y_mm: float, cells: int) -> Map:

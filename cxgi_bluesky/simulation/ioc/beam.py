@@ -6,12 +6,13 @@ A timer closes the shutter, whatever has become of the client.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from .beamline import Bench
+from .beamline import Bench, take_within
 
 TRAVEL_S = 0.02  # simulated seconds that the blades take
 COMMANDS = ["Close", "Open"]
@@ -74,7 +75,7 @@ class Blades(PVGroup):
         await self.bench.clock.wait(TRAVEL_S)
 
     async def _arrive(self, opened: bool) -> None:
-        raise NotImplementedError
+        """What being there means."""
 
     async def _write(self, pv: Any, value: Any) -> None:
         if pv.value != value:
@@ -111,8 +112,7 @@ class ShutterGroup(Blades):
         raise SkipWrite
 
     async def _put_max_open(self, instance: Any, value: float) -> float:
-        if not value >= 0:
-            raise SkipWrite
+        take_within(value, low=0, high=math.inf)
         self._max_open_s = float(value)
         self._set_timer()
         return value

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from caproto import SkipWrite
 
 from ...analysis.knife_edge import KnifeGeometry
 from ...masks.board import load_board
@@ -20,6 +22,21 @@ from .clock import Clock, Stopwatch
 from .options import IocOptions
 
 STEP_DUE = 1 - 1e-6
+MAX_NUMBER, ABOVE_0 = sys.float_info.max, math.ulp(0.0)  # the largest number, and the smallest above 0
+
+
+def take_within(value: float, low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> None:
+    """Let a PV be as it is (`SkipWrite`) where it is to get a number outside low..high, infinity or NaN.
+
+    Parameters
+    ----------
+    value : float
+        What is written to it.
+    low, high : float, optional
+        Both included; by default all numbers.
+    """
+    if not low <= value <= high:
+        raise SkipWrite
 
 
 class ServedSimulation(BeamlineSimulation):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from caproto.server import PVGroup, pvproperty
 
 from ...errors import CxgiError
 from .beam import ShutterGroup
-from .beamline import Bench
+from .beamline import MAX_NUMBER, Bench, take_within
 
 
 class Silence:
@@ -45,89 +44,46 @@ MAX_SILENCE_S = 3600.0
 BEFORE_SILENCE_S = 0.05  # so that the put that asks for it is still answered
 
 
+def _put(name: str, convert: Callable[[Any], Any], **bounds: float) -> Callable[..., Any]:
+    """Putter of one of `Faults`, for a number within bounds if there are some (`take_within`)."""
+
+    async def put(self: FaultGroup, instance: Any, value: Any) -> Any:
+        if bounds:
+            take_within(value, **bounds)
+        setattr(self.bench.faults, name, convert(value))
+        return value
+
+    return put
+
+
+def _get(name: str) -> Callable[..., Any]:
+    """Getter of one of `Faults` that ends by itself: what is to be written, or None."""
+
+    async def get(self: FaultGroup, instance: Any) -> Any:
+        now = getattr(self.bench.faults, name)
+        return None if instance.value == now else now
+
+    return get
+
+
+def _count_from_0(value: Any) -> int:
+    return max(0, int(value))
+
+
 class FaultGroup(PVGroup):
     """FAULT: PVs; each is written and stays until it is taken back, if its PV has no other rule."""
-
-    async def _put_stuck(self, instance: Any, value: int) -> int:
-        self.bench.faults.stuck = bool(value)
-        return value
-
-    async def _put_lost(self, instance: Any, value: float) -> float:
-        if not math.isfinite(value):
-            raise SkipWrite
-        self.bench.faults.lost_um = float(value)
-        return value
-
-    async def _get_lost(self, instance: Any) -> float | None:
-        return self._unless_same(instance, self.bench.faults.lost_um)
-
-    async def _put_short(self, instance: Any, value: float) -> float:
-        if not math.isfinite(value):
-            raise SkipWrite
-        self.bench.faults.short_um = float(value)
-        return value
-
-    async def _get_short(self, instance: Any) -> float | None:
-        return self._unless_same(instance, self.bench.faults.short_um)
-
-    async def _put_short_moves(self, instance: Any, value: int) -> int:
-        self.bench.faults.short_moves = max(0, int(value))
-        return value
-
-    async def _get_short_moves(self, instance: Any) -> int | None:
-        return self._unless_same(instance, self.bench.faults.short_moves)
-
-    async def _put_crossed(self, instance: Any, value: int) -> int:
-        self.bench.faults.crossed = bool(value)
-        return value
-
-    async def _put_dip(self, instance: Any, value: float) -> float:
-        if not 0 <= value <= 1:
-            raise SkipWrite
-        self.bench.faults.dip = float(value)
-        return value
-
-    async def _put_delay(self, instance: Any, value: float) -> float:
-        if not 0 <= value < math.inf:
-            raise SkipWrite
-        self.bench.faults.shutter_delay_s = float(value)
-        return value
-
-    async def _put_late(self, instance: Any, value: float) -> float:
-        if not 0 <= value < math.inf:
-            raise SkipWrite
-        self.bench.faults.tetramm_late_s = float(value)
-        return value
-
-    async def _get_late(self, instance: Any) -> float | None:
-        return self._unless_same(instance, self.bench.faults.tetramm_late_s)
-
-    async def _put_fail(self, instance: Any, value: str) -> str:
-        self.bench.faults.shutter_fail = value
-        return value
 
     async def _put_reading(self, instance: Any, value: str) -> str:
         self.bench.faults.reading = value
         self.bench.faults.overload_range = self.bench.keithley_range
         return value
 
-    async def _get_reading(self, instance: Any) -> str | None:
-        return self._unless_same(instance, self.bench.faults.reading)
-
-    async def _put_readings(self, instance: Any, value: int) -> int:
-        self.bench.faults.readings = max(0, int(value))
-        return value
-
-    async def _get_readings(self, instance: Any) -> int | None:
-        return self._unless_same(instance, self.bench.faults.readings)
-
     async def _put_permit(self, instance: Any, value: int) -> int:
         await self.shutter.set_permit(not value)
         return value
 
     async def _put_silent_s(self, instance: Any, value: float) -> float:
-        if not 0 <= value <= MAX_SILENCE_S:
-            raise SkipWrite
+        take_within(value, 0, MAX_SILENCE_S)
         return value
 
     async def _put_silent(self, instance: Any, value: int) -> int:
@@ -136,29 +92,36 @@ class FaultGroup(PVGroup):
             asyncio.get_running_loop().call_later(BEFORE_SILENCE_S, self.silence.begin, seconds)
         return 0
 
-    @staticmethod
-    def _unless_same(instance: Any, value: Any) -> Any:
-        """What a getter hands over to be written, or None."""
-        return None if instance.value == value else value
-
-    stuck = pvproperty(value=0, name="STUCK", put=_put_stuck)
-    lost = pvproperty(value=0.0, name="LOST_UM", units="um", precision=3, put=_put_lost, get=_get_lost)
-    short = pvproperty(value=0.0, name="SHORT_UM", units="um", precision=3, put=_put_short, get=_get_short)
-    short_moves = pvproperty(value=0, name="SHORT_MOVES", put=_put_short_moves, get=_get_short_moves)
-    crossed = pvproperty(value=0, name="CROSSED", put=_put_crossed)
-    delay = pvproperty(value=0.0, name="SHUTTER_DELAY_S", units="s", precision=3, put=_put_delay)
+    stuck = pvproperty(value=0, name="STUCK", put=_put("stuck", bool))
+    lost = pvproperty(
+        value=0.0, name="LOST_UM", units="um", precision=3,
+        put=_put("lost_um", float, low=-MAX_NUMBER), get=_get("lost_um"),
+    )  # fmt: skip
+    short = pvproperty(
+        value=0.0, name="SHORT_UM", units="um", precision=3,
+        put=_put("short_um", float, low=-MAX_NUMBER), get=_get("short_um"),
+    )  # fmt: skip
+    short_moves = pvproperty(
+        value=0, name="SHORT_MOVES", put=_put("short_moves", _count_from_0), get=_get("short_moves")
+    )
+    crossed = pvproperty(value=0, name="CROSSED", put=_put("crossed", bool))
+    delay = pvproperty(
+        value=0.0, name="SHUTTER_DELAY_S", units="s", precision=3, put=_put("shutter_delay_s", float, low=0)
+    )  # fmt: skip
     late = pvproperty(
-        value=0.0, name="TETRAMM_LATE_S", units="s", precision=3, put=_put_late, get=_get_late
+        value=0.0, name="TETRAMM_LATE_S", units="s", precision=3,
+        put=_put("tetramm_late_s", float, low=0), get=_get("tetramm_late_s"),
     )  # fmt: skip
     fail = pvproperty(
-        value="none", dtype=ENUM, enum_strings=["none", "open", "close"], name="SHUTTER_FAIL", put=_put_fail
+        value="none", dtype=ENUM, enum_strings=["none", "open", "close"], name="SHUTTER_FAIL",
+        put=_put("shutter_fail", str),
     )  # fmt: skip
     reading = pvproperty(
         value="none", dtype=ENUM, enum_strings=["none", "nan", "overload", "dip"], name="READING",
-        put=_put_reading, get=_get_reading,
+        put=_put_reading, get=_get("reading"),
     )  # fmt: skip
-    readings = pvproperty(value=0, name="READINGS", put=_put_readings, get=_get_readings)
-    dip = pvproperty(value=0.5, name="DIP", precision=3, put=_put_dip)
+    readings = pvproperty(value=0, name="READINGS", put=_put("readings", _count_from_0), get=_get("readings"))
+    dip = pvproperty(value=0.5, name="DIP", precision=3, put=_put("dip", float, low=0, high=1))
     permit = pvproperty(value=0, name="PERMIT", put=_put_permit)
     silent = pvproperty(value=0, name="SILENT", put=_put_silent)
     silent_s = pvproperty(value=5.0, name="SILENT_S", units="s", precision=1, put=_put_silent_s)
@@ -222,8 +185,7 @@ class SettingsGroup(PVGroup):
         return value
 
     async def _put_seed(self, instance: Any, value: int) -> int:
-        if value < 0:
-            raise SkipWrite
+        take_within(value, 0)
         self.bench.seed(int(value))
         return value
 

@@ -10,7 +10,7 @@ from typing import Any
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from .beamline import Bench, Reading
+from .beamline import ABOVE_0, Bench, Reading, take_within
 
 OVERLOAD = 9.9e37  # as a Keithley reports it
 OnEnd = Callable[[Reading | None], Awaitable[None]]
@@ -46,6 +46,26 @@ class Exposer:
             self._task.cancel()
 
 
+async def be_busy(pv: Any, work: Awaitable[None], busy: Any = 1, done: Any = 0) -> None:
+    """Answer the put that has begun some work when that has ended; the PV says so in the meantime.
+
+    Parameters
+    ----------
+    pv : pvproperty
+        What was put to.
+    work : awaitable
+        What it has begun.
+    busy, done : optional
+        What the PV says during the work, and after it.
+    """
+    await pv.write(busy, verify_value=False)
+    try:
+        await work
+    finally:
+        await pv.write(done, verify_value=False)
+    raise SkipWrite
+
+
 class DiodeGroup(PVGroup):
     """ACQUIRE, VALUE and their kin; I0:VALUE is of the last exposure of any detector.
 
@@ -56,18 +76,15 @@ class DiodeGroup(PVGroup):
         if not value:
             self.exposer.stop()
             raise SkipWrite
-        await instance.write(1, verify_value=False)
-        try:
-            reading = await self.exposer.expose(self.exposure.value)
-            if reading is not None:
-                await self._publish(reading)
-        finally:
-            await instance.write(0, verify_value=False)
-        raise SkipWrite
+        await be_busy(instance, self._expose())
+
+    async def _expose(self) -> None:
+        reading = await self.exposer.expose(self.exposure.value)
+        if reading is not None:
+            await self._publish(reading)
 
     async def _put_exposure(self, instance: Any, value: float) -> float:
-        if not 0 < value < float("inf"):
-            raise SkipWrite
+        take_within(value, ABOVE_0)
         return value
 
     acquire = pvproperty(value=0, name="ACQUIRE", put=_put_acquire)
@@ -201,16 +218,10 @@ class ScalerGroup(PVGroup):
         if value in ("Done", 0):
             self.exposer.stop()
             raise SkipWrite
-        await instance.write("Count", verify_value=False)
-        try:
-            await self._count()
-        finally:
-            await instance.write("Done", verify_value=False)
-        raise SkipWrite
+        await be_busy(instance, self._count(), "Count", "Done")
 
     async def _put_preset(self, instance: Any, value: float) -> float:
-        if not 0 < value < math.inf:
-            raise SkipWrite
+        take_within(value, ABOVE_0)
         return value
 
     count = pvproperty(value="Done", dtype=ENUM, enum_strings=["Done", "Count"], name=".CNT", put=_put_count)

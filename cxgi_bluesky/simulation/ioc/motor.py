@@ -7,7 +7,6 @@ way (`Axis.slip`) it does not see.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from caproto.server import PVGroup, pvproperty
 from caproto.server.server import PvpropertyDouble
 
 from .axis import MIN_RAMP_S, Axis, Ramp
-from .beamline import Bench
+from .beamline import ABOVE_0, Bench, take_within
 
 TICK_S = 0.02  # real time between readbacks of a moving motor
 STEP_MM = 1e-5
@@ -44,15 +43,13 @@ async def _home(fields: Any, instance: Any, value: Any) -> None:
 
 
 async def _velocity(fields: Any, instance: Any, value: float) -> float:
-    if not 0 < value < math.inf:
-        raise SkipWrite
+    take_within(value, ABOVE_0)
     fields.parent.group.axis.velocity = value
     return value
 
 
 async def _ramp(fields: Any, instance: Any, value: float) -> float:
-    if not 0 <= value < math.inf:
-        raise SkipWrite
+    take_within(value, 0)
     fields.parent.group.axis.ramp_s = value if value >= MIN_RAMP_S else 0.0
     return value
 
@@ -61,8 +58,7 @@ def _limit(side: str) -> Callable[..., Any]:
     """Putter of the axis' `low` or `high`."""
 
     async def put(fields: Any, instance: Any, value: float) -> float:
-        if not math.isfinite(value):
-            raise SkipWrite
+        take_within(value)
         setattr(fields.parent.group.axis, side, value)
         await fields.parent.group.publish_limits()
         return value

@@ -14,8 +14,8 @@ from typing import Any
 from caproto import ChannelType, SkipWrite
 from caproto.server import PVGroup, pvproperty
 
-from .beamline import Bench
-from .detectors import Exposer
+from .beamline import Bench, take_within
+from .detectors import Exposer, be_busy
 
 A_PER_PA = 1e-12
 SAMPLE_S = 1e-5
@@ -35,8 +35,8 @@ def _pair(name: str, value: Any, *, minimum: float | None = None, **options: Any
     """A setting and its readback; numbers below the minimum are not taken."""
 
     async def put(self: Any, instance: Any, value: Any) -> Any:
-        if minimum is not None and not minimum <= value < math.inf:
-            raise SkipWrite
+        if minimum is not None:
+            take_within(value, minimum)
         await getattr(self, f"{name}_rbv").write(value)
         return value
 
@@ -117,12 +117,7 @@ class TetrammGroup(PVGroup):
         if not value:
             self.exposer.stop()
             raise SkipWrite
-        await instance.write(1, verify_value=False)
-        try:
-            await self._acquire(self._run)
-        finally:
-            await instance.write(0, verify_value=False)
-        raise SkipWrite
+        await be_busy(instance, self._acquire(self._run))
 
     acquire = pvproperty(value=0, name="Acquire", put=_put_acquire)
     averaged = pvproperty(value=0, name="NumAveraged_RBV", read_only=True)

@@ -8,7 +8,7 @@ from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.board import load_board
 from cxgi_bluesky.masks.pattern_set import pattern
 from cxgi_bluesky.simulation.board.etching import COPPER_DEFECTS, GOLD_DEFECTS
-from cxgi_bluesky.simulation.board.mask import tile_transmission
+from tests.board_views import tile_transmission
 from tests.cases import long_case
 
 BOARDS = {"cu32": COPPER_DEFECTS, "au64": GOLD_DEFECTS}
