@@ -23,6 +23,7 @@ than those of the image for most of all patterns: a stands for an error that gro
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -202,6 +203,35 @@ def with_psnr(result: Reconstruction, measurement: Measurement) -> Reconstructio
         return result
     claim = {"psnr_db": found.psnr_db, "psnr_low_db": found.low_db, "psnr_high_db": found.high_db}
     return replace(result, quality={**result.quality, **claim})
+
+
+def is_claimed_at_end(block: Mapping[str, Any]) -> bool:
+    """Return whether images of a scan have no PSNR before its last pattern: none is drawn of what is still to come.
+
+    Parameters
+    ----------
+    block : mapping
+        ``cxgi`` of its start document, with validation draws.
+    """
+    return bool(block["validation"]["start_count"] >= block["pattern_set"]["count"])
+
+
+def say_when_claimed(block: Mapping[str, Any]) -> str:
+    """Say from when on images of a scan have an estimated PSNR; empty for a scan that claims none.
+
+    Parameters
+    ----------
+    block : mapping
+        ``cxgi`` of its start document.
+    """
+    drawn = block.get("validation")
+    if not drawn:
+        return ""
+    if drawn["start_count"] + drawn["candidates"] < block["pattern_set"]["size"] ** 2:
+        return "No PSNR in this scan: the board lacks patterns, and what they hold cannot be known"
+    if is_claimed_at_end(block):
+        return f"PSNR: at the end, when all {block['pattern_set']['count']} patterns are measured"
+    return f"PSNR: after the first {drawn['start_count']} patterns and {MIN_DRAWS} validation patterns"
 
 
 def _prepare(measurement: Measurement) -> PreparedMeasurement:
