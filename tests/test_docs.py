@@ -137,7 +137,7 @@ def own_devices() -> dict[str, Any]:
 # Page, what is made smaller or is known only by then, and what its reader has already.
 EXAMPLES = [
     ("README.md", {"0.1875": "0.02"}, nothing),
-    long_case("docs/tutorials/first-session.md", {"0.0625": "0.02"}, nothing),
+    long_case("docs/tutorials/first-session.md", {"s.board.size, 0.1875": "s.board.size, 0.02"}, nothing),
     long_case("docs/tutorials/measure-only-what-is-needed.md", {"768": "180", "0.1875": "0.03"}, nothing),
     ("docs/explanation/choosing-patterns.md", {}, dict),
     ("docs/explanation/light-path.md", {}, nothing),
