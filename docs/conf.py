@@ -37,9 +37,9 @@ python_maximum_signature_line_length = 100
 
 
 class KernelManager(jupyter_client.AsyncKernelManager):
-    """Starts the kernel of a notebook behind sockets in this user's folder: no other user can listen, as on a port."""
+    """Starts the kernel of a notebook with encrypted sockets: no other user of the machine can listen."""
 
-    transport = CaselessStrEnum(["tcp", "ipc"], default_value="ipc")
+    transport_encryption = CaselessStrEnum(["disabled", "auto", "required"], default_value="required")
 
 
 jupyter_client.AsyncKernelManager = KernelManager  # from where nbclient takes it, which myst-nb gives no settings

@@ -408,7 +408,7 @@ class _Run:
         if not self._tried.wait(BEHIND_S if self._owner.behind else STOP_S):
             self._owner.behind = True
         if not self.stored:
-            when = "follows in a moment" if self._failure is None else f"is tried again ({short(self._failure)})"
+            when = "follows by itself" if self._failure is None else f"is tried again ({short(self._failure)})"
             logger.warning(
                 "run %s is safe in its journal, %s; the catalog %s, nothing to do",
                 self.uid[:8],

@@ -16,7 +16,7 @@ from ..measurement.documents import EventRows, Row, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..measurement.plain_values import plain_or_text
 from ..reconstruction.drawing import grey_range
-from ..reconstruction.planning.quality import is_claimed_at_end, say_when_claimed
+from ..reconstruction.planning.quality import is_claimed_during, say_when_claimed
 from ..reconstruction.registry import CORRELATION
 from ..reconstruction.result import Reconstruction
 from .images import PngStore, grey_png, scale_bar, uncertainty_png
@@ -133,7 +133,7 @@ class _Scan:
         self._sigma = fields.get("sigma")
         total = self.start.get("num_points") or mapping(self.block.get("pattern_set")).get("count")
         self.total = int(total) if isinstance(total, int | float) else None
-        self.claims_psnr = bool(self.block.get("validation")) and not is_claimed_at_end(self.block)
+        self.claims_psnr = is_claimed_during(self.block)
         self.pixel_um = mapping(self.block.get("board")).get("pixel_um")
         exposure_s = self.block.get("exposure_s")
         self.exposure_s = float(exposure_s) if isinstance(exposure_s, int | float) else 0.0

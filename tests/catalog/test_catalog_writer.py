@@ -162,9 +162,7 @@ def test_scans_go_on_while_the_catalog_is_opened_and_it_has_them_then(RE, beamli
     uids = two_runs(RE, beamline)
     assert len(list((tmp_path / "journal").glob("*.jsonl"))) == 2
     assert "the run begins without it, and is stored when it is open" in caplog.text
-    assert re.search(
-        rf"run {uids[0][:8]} is safe in its journal, .*jsonl; the catalog follows in a moment", caplog.text
-    )
+    assert re.search(rf"run {uids[0][:8]} is safe in its journal, .*jsonl; the catalog follows by itself", caplog.text)
     assert not re.search(r"\d s\b", caplog.text)  # no seconds that nobody can know
     may_open.set()
     assert [len(read_exposures(find_run(behind.catalog, uid))) for uid in uids] == [12, 12]

@@ -205,15 +205,16 @@ def with_psnr(result: Reconstruction, measurement: Measurement) -> Reconstructio
     return replace(result, quality={**result.quality, **claim})
 
 
-def is_claimed_at_end(block: Mapping[str, Any]) -> bool:
-    """Return whether images of a scan have no PSNR before its last pattern: none is drawn of what is still to come.
+def is_claimed_during(block: Mapping[str, Any]) -> bool:
+    """Return whether images have an estimated PSNR while their scan goes on: it is drawn of what is still to come, too.
 
     Parameters
     ----------
     block : mapping
-        ``cxgi`` of its start document, with validation draws.
+        ``cxgi`` of the scan's start document.
     """
-    return bool(block["validation"]["start_count"] >= block["pattern_set"]["count"])
+    drawn, patterns = block.get("validation"), block["pattern_set"]
+    return bool(drawn and _draws_from_all(block) and drawn["start_count"] < patterns["count"])
 
 
 def say_when_claimed(block: Mapping[str, Any]) -> str:
@@ -227,11 +228,17 @@ def say_when_claimed(block: Mapping[str, Any]) -> str:
     drawn = block.get("validation")
     if not drawn:
         return ""
-    if drawn["start_count"] + drawn["candidates"] < block["pattern_set"]["size"] ** 2:
+    if not _draws_from_all(block):
         return "No PSNR in this scan: the board lacks patterns, and what they hold cannot be known"
-    if is_claimed_at_end(block):
+    if not is_claimed_during(block):
         return f"PSNR: at the end, when all {block['pattern_set']['count']} patterns are measured"
     return f"PSNR: after the first {drawn['start_count']} patterns and {MIN_DRAWS} validation patterns"
+
+
+def _draws_from_all(block: Mapping[str, Any]) -> bool:
+    """Whether every pattern of the size is measured at first, or may have been drawn."""
+    drawn = block["validation"]
+    return bool(drawn["start_count"] + drawn["candidates"] >= block["pattern_set"]["size"] ** 2)
 
 
 def _prepare(measurement: Measurement) -> PreparedMeasurement:
