@@ -162,7 +162,7 @@ def find_newest_image(catalog: Any, run: Any) -> Any:
         If there is none.
     """
     start = run.metadata["start"]
-    images = [run] if cxgi_block(start).get("raw_uids") else find_reconstructions(catalog, start["uid"])
+    images = [run] if "raw_uids" in cxgi_block(start) else find_reconstructions(catalog, start["uid"])
     if not images:
         raise StorageError(f"run {start['uid'][:8]} has no image yet: cxgi reconstruct {start['uid'][:8]} first")
     return images[-1]
