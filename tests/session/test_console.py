@@ -159,7 +159,7 @@ def test_ctrl_c_twice_pauses_with_the_shutter_closed_and_says_what_can_be_typed(
         console.sendline("'it', 'is', shutter.state.get()")
         console.expect_exact("('it', 'is', 'closed')")
         console.sendline("RE.resume()")
-        console.expect_exact("(scan num: 1)")
+        console.expect(r"Out\[\d+\]: \('[0-9a-f-]{36}',\)")
         console.sendline("exit()")
         console.expect(pexpect.EOF)
     (run,) = list(open_catalog(tmp_path).values())
