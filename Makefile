@@ -9,6 +9,7 @@ PEERS_STAMP := $(PEERS)/.installed
 .PHONY: demo overview demo-epics test test-long test-beside lint docs bench bench-network bench-peers reproduce clean
 
 demo: $(STAMP)
+	@echo "A simulated scan and its images by every method; the first time, loops are compiled meanwhile, up to some minutes"
 	$(BIN)/cxgi demo --out demo-output
 
 # Renews the first picture of README.md.
@@ -26,6 +27,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --numpr
 COMPILE := $(BIN)/python -c 'from cxgi_bluesky.reconstruction.solvers import kernels as k; k.compile_primal_dual(); k.compile_augmented_lagrangian()'
 
 test: $(STAMP)
+	@echo "Numerical loops are compiled while the tests begin, once: silence for up to some minutes on a busy machine"
 	$(COMPILE) & $(PYTEST) 3 -m "not long"
 
 # Kills, soaks, and further cases of what `make test` has one of: they wait for other processes half of their time. Only
@@ -80,15 +82,18 @@ lint: $(STAMP)
 
 # The documentation site, in docs/_build; every warning is an error. With MPLBACKEND set, a notebook's pictures are lost.
 docs: $(STAMP)
+	@echo "The notebook of the tutorial is run anew, and all pages are made: some minutes, in silence"
 	env -u MPLBACKEND $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs docs/_build/html
 
 # With a recent pip and all cores at the compiling: half the time. A few files of other packages cannot be compiled.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with make PYTHON=...")'
-	@echo "Setting up $(VENV), once: some minutes, the longest of them in silence"
+	@echo "Setting up $(VENV), once. 1 of 3: an empty environment"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip hatchling hatch-fancy-pypi-readme editables
+	@echo "2 of 3: packages are downloaded and installed, the longest part: some minutes, in silence"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-compile --no-build-isolation --editable '.[dev,docs,session,spectra,epics,cluster,ophyd-async,pva]'
+	@echo "3 of 3: packages are compiled to bytecode, up to a minute or two, in silence"
 	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $(STAMP)
 

@@ -6,7 +6,7 @@ class tells the kind. The command line prints it in one line; anything else is a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 MAX_CHARACTERS = 1500  # characters: a damaged file may have any number of them in a value
@@ -60,6 +60,22 @@ def check_choice(
     """
     if value not in choices:
         raise kind(f"{what} {value!r} is unknown: choose one of {', '.join(choices)}{more}")
+
+
+def suggest_name(name: str, known: Iterable[str], otherwise: str) -> str:
+    """What to try instead of an unknown name: "did you mean NAME?", or something else where none is near.
+
+    Parameters
+    ----------
+    name : str
+    known : iterable of str
+        Names that there are.
+    otherwise : str
+    """
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 # ---------------------------------------------------------------- optional packages

@@ -6,7 +6,9 @@ import re
 from importlib.metadata import version as version_of
 from typing import Any
 
+import jupyter_client
 from sphinx.util.nodes import make_refnode
+from traitlets import CaselessStrEnum
 
 project = "cxgi_bluesky"
 author = "the cxgi_bluesky authors"
@@ -32,6 +34,15 @@ autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # autodoc does
 python_maximum_signature_line_length = 100
+
+
+class KernelManager(jupyter_client.AsyncKernelManager):
+    """Starts the kernel of a notebook with encrypted sockets: no other user of the machine can listen."""
+
+    transport_encryption = CaselessStrEnum(["disabled", "auto", "required"], default_value="required")
+
+
+jupyter_client.AsyncKernelManager = KernelManager  # from where nbclient takes it, which myst-nb gives no settings
 
 OUTSIDE = re.compile(r"\]\((?:\.\./)+((?:benchmarks|cxgi_bluesky)/[^)]+)\)")
 REPOSITORY = "https://github.com/cxgi-bluesky/cxgi_bluesky/blob/main"

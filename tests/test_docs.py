@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +27,7 @@ from cxgi_bluesky.simulation.objects.paper import gold_semi_cylinder
 from cxgi_bluesky.simulation.objects.rendering import block_mean
 from tests.cases import long_case
 from tests.conftest import smooth_image
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -132,7 +137,7 @@ def own_devices() -> dict[str, Any]:
 # Page, what is made smaller or is known only by then, and what its reader has already.
 EXAMPLES = [
     ("README.md", {"0.1875": "0.02"}, nothing),
-    long_case("docs/tutorials/first-session.md", {"0.0625": "0.02"}, nothing),
+    long_case("docs/tutorials/first-session.md", {"s.board.size, 0.1875": "s.board.size, 0.02"}, nothing),
     long_case("docs/tutorials/measure-only-what-is-needed.md", {"768": "180", "0.1875": "0.03"}, nothing),
     ("docs/explanation/choosing-patterns.md", {}, dict),
     ("docs/explanation/light-path.md", {}, nothing),
@@ -212,6 +217,46 @@ def test_the_documentation_names_each_of_its_pages():
         f"{page.parent.name}/{page.name}" for page in pages if page.suffix in {".md", ".ipynb"} and page.stem != "index"
     ]
     assert [title for title in titles if f"]({title})" not in contents] == []
+
+
+KERNEL = """
+import runpy
+runpy.run_path({conf!r})
+import nbclient, nbformat.v4 as v4
+notebook = v4.new_notebook(cells=[v4.new_code_cell("print(1 + 1)")])
+print(nbclient.execute(notebook, cwd={folder!r}).cells[0].outputs[0].text)
+"""
+
+
+def test_nobody_can_listen_to_the_kernel_of_a_notebook_in_the_documentation(tmp_path):
+    code = KERNEL.format(conf=str(ROOT / "docs/conf.py"), folder=str(tmp_path))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert run.stdout.strip() == "2", run.stderr
+    assert "eavesdropping" not in run.stderr
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "docs"])
+def test_make_says_what_takes_minutes(target):
+    command = ["make", "--dry-run", "--always-make", target]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    slow = re.compile(r"pip install .*--editable|compileall|cxgi demo|kernels|sphinx")
+    silent = [line for before, line in pairwise(lines) if slow.search(line) and not before.startswith("echo ")]
+    assert silent == []
+
+
+def title_of(page: Path) -> str:
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        text = "".join(json.loads(text)["cells"][0]["source"])
+    return re.search(r"^# (.+)$", text, flags=re.MULTILINE)[1]
+
+
+def test_links_show_titles_of_pages_and_no_file_names():
+    contents = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    linked = re.findall(r"\[([^]]+)\]\(([^)]+)\)", contents)
+    assert [text for text, target in linked if text != title_of(ROOT / "docs" / target)] == []
+    named = {page.name: re.findall(r"\[\S+\.(?:md|ipynb)\]\(", page.read_text(encoding="utf-8")) for page in PAGES}
+    assert {name: links for name, links in named.items() if links} == {}
 
 
 def test_every_command_in_a_page_is_one_of_the_program():

@@ -29,6 +29,7 @@ from tests.web.browser import DESKTOP, Browser
 
 SHOWN_AT = 400  # patterns
 METHODS = ("correlation", "tv", "ch-mwcnn")
+SHOWN_FOLDER = "~/cxgi-data"  # instead of the folder of this program, which is gone when the picture is seen
 
 
 def main(out: Path) -> None:
@@ -46,14 +47,14 @@ def main(out: Path) -> None:
         ends.callback(browser.close)
         browser.show(DESKTOP, dark=True)
         browser.open(address)
-        s.RE.subscribe(_Camera(browser, out / "live-page.png"))
+        s.RE.subscribe(_Camera(browser, data, out / "live-page.png"))
         (uid,) = s.RE(s.scan(0.1875, 3.0, md={"sample": "gold semi-cylinder"}))
         for method in METHODS:
             s.reconstruct(uid, method=method, details=True)
         browser.show(DESKTOP)
         browser.open(f"{address}/runs/{uid}")
         time.sleep(2)
-        browser.driver.save_screenshot(str(out / "live-page-run.png"))
+        save_screenshot(browser, data, out / "live-page-run.png")
 
 
 def show_queue(out: Path) -> None:
@@ -81,23 +82,44 @@ def show_queue(out: Path) -> None:
         queue.wait_for("manager_state", "executing_queue")
         browser.open(f"{found[0]}/queue")
         time.sleep(2)
-        browser.driver.save_screenshot(str(out / "live-page-queue.png"))
+        save_screenshot(browser, str(data), out / "live-page-queue.png")
         browser.open("about:blank")
         queue.pause("immediate")
         queue.do("re_abort")
 
 
+def save_screenshot(browser: Browser, folder: str, path: Path) -> None:
+    """Save what a browser shows, with another folder in the foot of the page.
+
+    Parameters
+    ----------
+    browser : Browser
+    folder : str
+        Data folder that stands in the foot.
+    path : Path
+        PNG.
+    """
+    foot = browser.driver.find_element(By.TAG_NAME, "footer")
+    assert folder in foot.text, foot.text
+    browser.driver.execute_script(
+        "for (const part of arguments[0].querySelectorAll('*, :scope')) for (const node of part.childNodes)"
+        " if (node.nodeType === 3) node.data = node.data.replace(arguments[1], arguments[2])",
+        foot, folder, SHOWN_FOLDER,
+    )  # fmt: skip
+    browser.driver.save_screenshot(str(path))
+
+
 class _Camera:
     """Takes one picture in the middle of a scan."""
 
-    def __init__(self, browser: Browser, path: Path) -> None:
-        self._browser, self._path, self._events = browser, path, 0
+    def __init__(self, browser: Browser, folder: str, path: Path) -> None:
+        self._browser, self._folder, self._path, self._events = browser, folder, path, 0
 
     def __call__(self, name: str, document: Any) -> None:
         self._events += name == "event"
         if self._events == SHOWN_AT and name == "event":
             time.sleep(1)
-            self._browser.driver.save_screenshot(str(self._path))
+            save_screenshot(self._browser, self._folder, self._path)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,7 @@ DRAWING = (
 TITLE = """# At the terminal: from the demo to an image of your own
 
 A session of a new user, typed at a terminal in a checkout and recorded (`python -m tools.transcript` types it again).
-Lines that begin with `$`, or `In [1]:` in IPython, are what was typed; of a long table most rows
-are left out. A simulated beamline is behind it all.
+Lines that begin with `$`, or `In [1]:` in IPython, are what was typed. A simulated beamline is behind it all.
 """
 
 STEPS: tuple[tuple[str, Sequence[str]], ...] = (
@@ -120,16 +119,6 @@ class Terminal:
         return subprocess.run([*self._server, *words], check=True, capture_output=True, text=True).stdout
 
 
-def shorten(text: str) -> str:
-    """Leave most rows of a long table out."""
-    return re.sub(
-        r"((?:^[|+].*\n){6})((?:^[|+].*\n)+)((?:^\|.*\n){2})",
-        r"\1| ...       |            |            |               |\n\3",
-        text,
-        flags=re.M,
-    )
-
-
 def main(page: Path) -> None:
     """Type everything and write the page."""
     parts = [TITLE]
@@ -137,7 +126,7 @@ def main(page: Path) -> None:
         terminal = Terminal(home)
         try:
             for text, lines in STEPS:
-                shown = shorten("\n".join(terminal.type(line) for line in lines))
+                shown = "\n".join(terminal.type(line) for line in lines)
                 parts.append(f"{text}\n\n```text\n{shown}\n```\n".lstrip())
         finally:
             terminal.close()

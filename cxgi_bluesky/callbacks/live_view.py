@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 from ..measurement.documents import EventRows, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..reconstruction.drawing import PANEL_INCHES, draw_reconstruction, draw_uncertainty
+from ..reconstruction.planning.quality import say_when_claimed
 from ..reconstruction.result import Reconstruction
 from .notebook import in_notebook, show_png
 from .time_left import TimeLeft, format_duration
@@ -62,6 +64,8 @@ class ScanRecord:
         Exposures of an image, its PSNR without a truth, and the bounds of that (dB).
     end : str or None
         How the scan ended.
+    psnr_note : str
+        When there will be a first PSNR; empty for a scan that claims none.
     """
 
     title: str
@@ -70,6 +74,7 @@ class ScanRecord:
     buckets: list[float] = field(default_factory=list)
     quality: list[tuple[int, float, float, float]] = field(default_factory=list)
     end: str | None = None
+    psnr_note: str = ""
 
     def describe(self) -> str:
         """Say how far the scan is, and the time and exposure that are left."""
@@ -120,7 +125,8 @@ def draw_scan(
     figure.suptitle("\n".join(filter(None, (scan.describe(), note))), fontsize=10)
     if buckets:
         quality = list(scan.quality)
-        columns = panels[1].subplots(1, 2 if quality else 1, squeeze=False)[0]
+        note = "" if quality or scan.end is not None else scan.psnr_note
+        columns = panels[1].subplots(1, 2 if quality or note else 1, squeeze=False)[0]
         columns[0].plot(range(1, len(buckets) + 1), buckets, ".", markersize=2, color="0.2")
         columns[0].set(xlabel="exposure", ylabel=f"bucket ({scan.unit})" if scan.unit else "bucket")
         if quality:
@@ -128,6 +134,10 @@ def draw_scan(
             columns[1].fill_between(exposures, low, high, color="0.85", linewidth=0)
             columns[1].plot(exposures, psnr, ".-", color="0.2", linewidth=1, markersize=3)
             columns[1].set(xlabel="exposure", ylabel="PSNR (dB)")
+        elif note:
+            columns[1].set_axis_off()
+            place = {"ha": "center", "va": "center", "transform": columns[1].transAxes}
+            columns[1].text(0.5, 0.5, textwrap.fill(note, 40), fontsize=8, **place)
         for axis in columns:
             axis.set_xlim(0, 1.02 * max(scan.time.total or 0, len(buckets)))
             axis.tick_params(labelsize=7)
@@ -211,7 +221,7 @@ class LiveView:
             return None
         parts = ("scan", start.get("scan_id"), start["uid"][:8], start.get("sample"))
         title = " ".join(str(part) for part in parts if part)
-        scan = ScanRecord(title, TimeLeft(start))
+        scan = ScanRecord(title, TimeLeft(start), psnr_note=say_when_claimed(block))
         bucket, rows = block["fields"]["bucket"], EventRows()
         # Without the lock, which is held while an image is drawn: no exposure waits for that.
         self._scan, self._uid, self._results, self._certainty = scan, start["uid"], {}, None

@@ -4,7 +4,13 @@ databroker 2 is a thin layer over Tiled, so a catalog is a Tiled tree. It is wri
 runs and may be read by other processes at the same time.
 """
 
-from .derived import compose_reconstruction, find_reconstructions, read_image, record_reconstruction
+from .derived import (
+    compose_reconstruction,
+    find_newest_image,
+    find_reconstructions,
+    read_image,
+    record_reconstruction,
+)
 from .export import export_run
 from .nexus_file import read_run_file
 from .open import DATA_VARIABLE, data_folder, data_location, open_catalog, prepare_writer, recover_journals
@@ -47,6 +53,7 @@ __all__ = [
     "describe_run",
     "export_run",
     "find_named_run",
+    "find_newest_image",
     "find_reconstructions",
     "find_run",
     "last_scan",

@@ -147,6 +147,27 @@ def find_reconstructions(catalog: Any, uid: str) -> list[Any]:
     return sorted(found, key=lambda run: float(run.metadata["start"]["time"]))
 
 
+def find_newest_image(catalog: Any, run: Any) -> Any:
+    """Find the newest reconstruction of a run, which may be one itself.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    run : tiled container
+        A run of the catalog.
+
+    Raises
+    ------
+    CxgiError
+        If there is none.
+    """
+    start = run.metadata["start"]
+    images = [run] if "raw_uids" in cxgi_block(start) else find_reconstructions(catalog, start["uid"])
+    if not images:
+        raise StorageError(f"run {start['uid'][:8]} has no image yet: cxgi reconstruct {start['uid'][:8]} first")
+    return images[-1]
+
+
 def read_image(run: Any, part: str = "image") -> np.ndarray[Any, Any]:
     """Read the image of a derived run, shape (n, n).
 

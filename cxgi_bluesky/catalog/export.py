@@ -15,7 +15,7 @@ from ..errors import CxgiError, StorageError, check_choice
 from ..measurement.bucket_files.read_write import write_buckets
 from ..measurement.bucket_files.table import BucketTable
 from ..measurement.documents import cxgi_block
-from .derived import find_reconstructions
+from .derived import find_newest_image, find_reconstructions
 from .nexus_file import FiledRun, image_parts, write_run_file
 from .read import find_run, read_documents, read_linked_dark, read_linked_exposures, read_whole_scan
 
@@ -167,19 +167,10 @@ def _write_csv(catalog: Any, run: Any, path: Path) -> None:
     write_buckets(path, _read_table(catalog, run))
 
 
-def _newest_image(catalog: Any, run: Any) -> Any:
-    """Find the newest reconstruction of a run, which may be one itself."""
-    start = run.metadata["start"]
-    images = [run] if cxgi_block(start).get("raw_uids") else find_reconstructions(catalog, start["uid"])
-    if not images:
-        raise StorageError(f"run {start['uid'][:8]} has no image yet: cxgi reconstruct {start['uid'][:8]} first")
-    return images[-1]
-
-
 def _write_png(catalog: Any, run: Any, path: Path) -> None:
     from .run_pictures import write_png
 
-    write_png(_newest_image(catalog, run), path)
+    write_png(find_newest_image(catalog, run), path)
 
 
 def _write_gif(catalog: Any, run: Any, path: Path) -> None:
@@ -193,7 +184,7 @@ def _write_gif(catalog: Any, run: Any, path: Path) -> None:
 def _write_tiff(catalog: Any, run: Any, path: Path) -> None:
     import tifffile
 
-    newest = _newest_image(catalog, run)
+    newest = find_newest_image(catalog, run)
     parts = image_parts(_read_filed(newest))
     pixel_um = cxgi_block(newest.metadata["start"]).get("pixel_um")
     pages = [parts[name] for name in ("image", "uncertainty") if name in parts]

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 HALF_WRITTEN_S = 5.0  # Tiled writes a stream in several transactions, between which others may write
 SHORTEST_UID = 5  # characters of a uid that databroker looks for
+LAST = "last"  # instead of a run's uid: the newest that was measured
 NO_LINK = "none"  # instead of a run's uid
 _OPTIONS = {"reference_uid": "--reference", "dark_uid": "--dark-run"}
 
@@ -61,24 +62,29 @@ def find_run(catalog: Any, uid: str) -> Any:
     return run
 
 
-def find_named_run(catalog: Any, name: str) -> Any:
+def find_named_run(catalog: Any, name: str, *, purpose: str | None = None) -> Any:
     """Find a run by its uid or the beginning of it, its scan number, or its position from the end.
 
     Parameters
     ----------
     catalog : tiled container
     name : str
-        "last" or "-1" is the newest run, "-2" the one before; up to six digits are a scan number.
+        "last" is the newest run that was measured; "-1" is the newest of all, a reconstruction too, "-2" the one
+        before; up to six digits are a scan number.
+    purpose : str, optional
+        Of the run that is meant by "last", such as "image" (default: any).
 
     Raises
     ------
     CxgiError
-        As `find_run`; if there are not so many runs, or several of that number; if a newer run than the last one waits
-        to be recovered.
+        As `find_run` and `last_scan`; if there are not so many runs, or several of that number; if a newer run than
+        the newest one waits to be recovered.
     """
     name = name.strip()
-    if name == "last" or re.fullmatch(r"-[1-9]\d*", name):
-        return _run_from_the_end(catalog, 1 if name == "last" else -int(name))
+    if name == LAST:
+        return last_scan(catalog, purpose)
+    if re.fullmatch(r"-[1-9]\d*", name):
+        return _run_from_the_end(catalog, -int(name))
     if re.fullmatch(r"\d{1,6}", name):
         runs = _runs_of_number(catalog, int(name))
         if len(runs) > 1:
@@ -112,25 +118,36 @@ def _check_nothing_newer_waits(waiting: Sequence[Mapping[str, Any]], last: Any, 
         raise StorageError(f"a newer {what} is not in the catalog, {waits(len(waiting))}; or name an older one")
 
 
-def last_scan(catalog: Any) -> Any:
-    """Find the newest mask scan.
+def last_scan(catalog: Any, purpose: str | None = "image") -> Any:
+    """Find the newest run that was measured; a reconstruction never is.
+
+    Parameters
+    ----------
+    catalog : tiled container
+    purpose : str or None, optional
+        Of the run: "image" (default), "alignment", ...; None for any.
 
     Raises
     ------
     CxgiError
         If there is none yet, or a newer one waits to be recovered.
     """
-    from tiled.queries import Key
+    from tiled.queries import Key, KeyPresent
 
+    query = KeyPresent("start.cxgi.raw_uids", exists=False) if purpose is None else Key("cxgi.purpose") == purpose
     with catalog_errors():
         try:
-            last = catalog.search(Key("cxgi.purpose") == "image").values().last()
+            last = catalog.search(query).values().last()
         except IndexError:
             last = None
-    waiting = [start for start in waiting_starts(catalog) if cxgi_block(start).get("purpose") == "image"]
+    blocks = [(start, cxgi_block(start)) for start in waiting_starts(catalog)]
+    waiting = [
+        start for start, block in blocks if (block.get("purpose") == purpose if purpose else "raw_uids" not in block)
+    ]
     _check_nothing_newer_waits(waiting, last, "scan")
     if last is None:
-        raise StorageError("no scan in the catalog: run one first")
+        kind = "scan" if purpose in (None, "image") else f"{purpose.replace('_', '-')} scan"
+        raise StorageError(f"no {kind} in the catalog: run one first")
     return last
 
 
@@ -465,8 +482,10 @@ def _describe_from_index(index: RunIndex, folder: Path, name: str) -> dict[str, 
     """Describe a run without Tiled; None where only the catalog can tell which run is meant or what it holds."""
     if waiting_runs(folder):
         return None
-    if name == "last" or re.fullmatch(r"-[1-9]\d*", name):
-        position = 1 if name == "last" else -int(name)
+    if name == LAST:
+        run = index.newest_measured()
+    elif re.fullmatch(r"-[1-9]\d*", name):
+        position = -int(name)
         newest = index.newest(position)
         run = newest[0][0] if newest is not None and len(newest[0]) == position else None
     else:

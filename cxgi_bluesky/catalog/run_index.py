@@ -124,6 +124,14 @@ class RunIndex:
             return None
         return [_run_of(row) for row in reversed(found)], found[0][3] if found else 0
 
+    def newest_measured(self) -> IndexedRun | None:
+        """Return the newest run that is no reconstruction; None without one, or if the index is missing or behind."""
+        found = self._read(
+            "SELECT start, stop, measured FROM runs WHERE json_type(start, '$.cxgi.raw_uids') IS NULL "
+            "ORDER BY position DESC LIMIT 1"
+        )
+        return _run_of(found[0]) if found else None
+
     def find(self, name: str) -> IndexedRun | None:
         """Return the one run of a uid, of its first characters, or of a scan number; None without exactly one."""
         begins, number = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"), int(_number(name))

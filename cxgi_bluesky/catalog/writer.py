@@ -154,8 +154,12 @@ class CatalogWriter:
         start = make_plain("start", start)
         run = _Run(self, Journal(journal_folder(self.folder), start), start, make_plain)
         if not self._ready.wait(min(STOP_S, OPENED_S)):
-            logger.warning("the catalog is still being opened: the run begins then, or in %g s", OPENED_S - STOP_S)
-            self._ready.wait(max(OPENED_S - STOP_S, 0.0))
+            logger.warning("the catalog is being opened: the run begins by itself when it is open, nothing to do")
+            if not self._ready.wait(max(OPENED_S - STOP_S, 0.0)):
+                logger.warning(
+                    "the catalog takes long to open: the run begins without it, and is stored when it is open; nothing "
+                    "is lost, nothing to do"
+                )
         return run
 
     def write_runs(self, runs: Iterable[list[Document]]) -> None:
@@ -260,7 +264,9 @@ class CatalogWriter:
         self._thread.join(END_S)
         if self._thread.is_alive():
             self._given_up = True
-            logger.warning("the catalog did not take everything: the rest stays in %s", journal_folder(self.folder))
+            logger.warning(
+                "the catalog did not take everything; the rest is safe in %s: cxgi recover", journal_folder(self.folder)
+            )
             if not self.reads_back:  # a server goes on without this process
                 self._thread.join()
 
@@ -402,12 +408,12 @@ class _Run:
         if not self._tried.wait(BEHIND_S if self._owner.behind else STOP_S):
             self._owner.behind = True
         if not self.stored:
-            why = "" if self._failure is None else f" ({short(self._failure)})"
+            when = "follows by itself" if self._failure is None else f"is tried again ({short(self._failure)})"
             logger.warning(
-                "run %s is not in the catalog yet%s: it is in %s, and stored as soon as the catalog takes it",
+                "run %s is safe in its journal, %s; the catalog %s, nothing to do",
                 self.uid[:8],
-                why,
                 self._journal.path,
+                when,
             )
 
     # ------------------------------------------------------------ the writer's thread

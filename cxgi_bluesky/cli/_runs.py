@@ -8,7 +8,10 @@ from typing import Any
 
 Completer = Callable[..., list[str] | dict[str, str]]
 
-RUN_HELP = "uid of the run or its beginning, its scan number, last, or -2 for the last but one"
+RUN_HELP = (
+    "uid of the run or its beginning, its scan number, last ({last}), or -1, -2, ... counted from the end of cxgi runs"
+)
+LAST_MEASURED = "the newest run that was measured, never a reconstruction"
 MAX_OFFERED = 100  # runs, the newest
 
 
@@ -56,7 +59,7 @@ def complete_runs(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> dic
     from ..catalog import list_runs
 
     rows, _total = list_runs(parsed_args.data, last=MAX_OFFERED)
-    offered = {"last": "the newest"}
+    offered = {"last": LAST_MEASURED}
     for row in reversed(rows):
         for name in (row["uid"][:8], *([str(row["scan_id"])] if row["scan_id"] is not None and prefix else [])):
             offered.setdefault(name, describe_row(row))

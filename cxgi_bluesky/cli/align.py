@@ -16,11 +16,12 @@ def add(commands: Commands) -> None:
         "align",
         align,
         examples=[
-            "cxgi align last  # the newest run, of align_board",
+            "cxgi align last  # the newest run of align_board",
             "cxgi align 1a2b3c4d --out aligned.yaml  # write the board file with what was found",
         ],
     )
-    set_completer(parser.add_argument("run", metavar="RUN", help=RUN_HELP), complete_runs)
+    run_help = RUN_HELP.format(last="the newest of align_board")
+    set_completer(parser.add_argument("run", metavar="RUN", help=run_help), complete_runs)
     parser.add_argument("--out", metavar="FILE", help="new board file (.yaml); one that exists is never overwritten")
 
 
@@ -40,10 +41,10 @@ def align(options: argparse.Namespace, echo: Echo) -> Payload:
         The alignment and how well it fits (mm, um, deg), for ``--json``.
     """
     with echo.working("fitting the alignment"):
-        from ..analysis.board_alignment.run import alignment_from_run, write_aligned_board
+        from ..analysis.board_alignment.run import PURPOSE, alignment_from_run, write_aligned_board
         from ..catalog import find_named_run, open_catalog
 
-        fit = alignment_from_run(find_named_run(open_catalog(options.data), options.run))
+        fit = alignment_from_run(find_named_run(open_catalog(options.data), options.run, purpose=PURPOSE))
     echo(str(fit))
     for visit, (x_um, y_um) in zip(fit.visits, fit.residual_um.tolist(), strict=True):
         echo(f"fiducial {fit.board.fiducials[visit.landmark]}: {x_um:+.2f}, {y_um:+.2f} um from the fit")

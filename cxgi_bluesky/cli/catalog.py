@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..measurement.documents import cxgi_block
 from ._options import QUERY_HELP, Commands, Echo, ExitCode, Payload, add_command
-from ._runs import RUN_HELP, complete_runs, describe_row, set_completer
+from ._runs import LAST_MEASURED, RUN_HELP, complete_runs, describe_row, set_completer
 
 EXPORT_FORMATS = ("nexus", "hdf5", "csv", "tiff", "png", "gif")
 OPENING = "opening the catalog"
@@ -36,25 +36,26 @@ def add(commands: Commands) -> None:
         "show",
         show,
         examples=[
-            "cxgi show last  # the newest run, a reconstruction too",
+            "cxgi show last  # the newest run that was measured; -1 is a reconstruction too",
             "cxgi show 12  # scan number 12: what was measured, time with the shutter open",
-            "cxgi show 1a2b3c4d --out image.png  # the image of a reconstruction",
+            "cxgi show 12 --out image.png  # its newest image; that of a reconstruction, by its uid",
         ],
     )
-    set_completer(parser.add_argument("run", metavar="RUN", help=RUN_HELP), complete_runs)
-    parser.add_argument("--out", help="write the image of a reconstruction: .png, .npy or .tiff")
+    run_help = RUN_HELP.format(last=LAST_MEASURED)
+    set_completer(parser.add_argument("run", metavar="RUN", help=run_help), complete_runs)
+    parser.add_argument("--out", help="write its newest image: .png, .npy or .tiff")
 
     parser = add_command(
         commands,
         "export",
         export,
         examples=[
-            "cxgi export 12  # one NeXus file with everything of scan number 12",
+            "cxgi export last  # one NeXus file with everything of the newest scan",
             "cxgi export 12 13 14 --format csv --out tables  # tables of buckets",
             "cxgi export 1a2b3c4d --format tiff  # the newest image",
         ],
     )
-    set_completer(parser.add_argument("runs", metavar="RUN", nargs="+", help=RUN_HELP), complete_runs)
+    set_completer(parser.add_argument("runs", metavar="RUN", nargs="+", help=run_help), complete_runs)
     parser.add_argument("--format", choices=EXPORT_FORMATS, default="nexus", help="of the file (default: %(default)s)")
     parser.add_argument("--out", metavar="DIR", default=".", help="folder of the files (default: this one)")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
@@ -167,7 +168,7 @@ def _number(row: Payload) -> str:
 
 
 def show(options: argparse.Namespace, echo: Echo) -> Payload:
-    """Say what a run holds; with --out, write the image of a reconstruction.
+    """Say what a run holds; with --out, write its newest image.
 
     Parameters
     ----------
@@ -182,7 +183,7 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
         Summary, start and stop document and what was measured, for ``--json``.
     """
     with echo.working(OPENING):
-        from ..catalog import describe, describe_run, find_named_run, open_catalog, read_image
+        from ..catalog import describe, describe_run, find_named_run, find_newest_image, open_catalog, read_image
 
         if options.out is None:
             payload, problem = describe_run(options.data, options.run)
@@ -193,13 +194,10 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
     if problem:
         echo(problem, style="yellow")
     if options.out is not None:
-        if not payload["raw_uids"]:
-            raise ConfigError(
-                f"run {payload['uid'][:8]} has no image of its own: use cxgi reconstruct {payload['uid'][:8]}"
-            )
         from ..reconstruction.result import Reconstruction
 
-        block, image = cxgi_block(payload["start"]), read_image(run)
+        derived = find_newest_image(catalog, run)
+        block, image = cxgi_block(derived.metadata["start"]), read_image(derived)
         scale: Any = block.get("scale", "relative")
         facts: tuple[Any, ...] = (block.get("method", "?"), {}, block.get("seconds", 0.0), block.get("exposures", 0))
         result = Reconstruction(image, scale, *facts)

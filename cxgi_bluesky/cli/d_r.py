@@ -22,12 +22,14 @@ def add(commands: Commands) -> None:
         examples=[
             "cxgi d-r --board au64 --energy-kev 17.6  # what its metal lets through",
             "cxgi d-r --metal Au --thickness-um 10 --tube W --kv 50 --filter Al:0.5mm  # a filtered tube",
-            "cxgi d-r --run last  # what a scan with all-metal exposures has measured",
+            "cxgi d-r --run last  # what the newest run has measured, with all-metal exposures",
         ],
     )
     parser.add_argument("--board", help="au64, cu32 or a board file: brings metal, thickness and substrate")
     set_completer(
-        parser.add_argument("--run", metavar="UID", help="a scan with all-metal exposures: what it has measured"),
+        parser.add_argument(
+            "--run", metavar="RUN", help="what it has measured with all-metal exposures; named as in cxgi show"
+        ),
         complete_runs,
     )
     parser.add_argument("--metal", help="element or material of the mask, such as Au")

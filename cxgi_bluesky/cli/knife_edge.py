@@ -15,11 +15,12 @@ def add(commands: Commands) -> None:
         "knife-edge",
         knife_edge,
         examples=[
-            "cxgi knife-edge last  # the newest run, of knife_edge_scan",
+            "cxgi knife-edge last  # the newest run of knife_edge_scan",
             "cxgi knife-edge 12 --json  # scan number 12, for a program",
         ],
     )
-    set_completer(parser.add_argument("run", metavar="RUN", help=RUN_HELP), complete_runs)
+    run_help = RUN_HELP.format(last="the newest of knife_edge_scan")
+    set_completer(parser.add_argument("run", metavar="RUN", help=run_help), complete_runs)
 
 
 def knife_edge(options: argparse.Namespace, echo: Echo) -> Payload:
@@ -38,10 +39,10 @@ def knife_edge(options: argparse.Namespace, echo: Echo) -> Payload:
         The fit (um), for ``--json``.
     """
     with echo.working("fitting the source's spot"):
-        from ..analysis.knife_edge import fit_knife_edge
+        from ..analysis.knife_edge import PURPOSE, fit_knife_edge
         from ..catalog import find_named_run, open_catalog
 
-        run = find_named_run(open_catalog(options.data), options.run)
+        run = find_named_run(open_catalog(options.data), options.run, purpose=PURPOSE)
         fit = fit_knife_edge(run)
     echo(str(fit))
     echo(f"edge at {fit.centre_um:.2f} +- {fit.centre_sigma_um:.2f} um")

@@ -10,8 +10,9 @@ from typing import Any
 from ..errors import ConfigError, CxgiError
 from ..measurement.documents import cxgi_block
 from ._options import Commands, Echo, Payload, add_command
-from ._runs import complete_runs_and_files, set_completer
+from ._runs import LAST_MEASURED, RUN_HELP, complete_runs_and_files, set_completer
 
+IMAGE_HELP = RUN_HELP.format(last=LAST_MEASURED) + ": its newest image"
 Four = tuple[float, float, float, float]
 
 
@@ -28,7 +29,7 @@ def add(commands: Commands) -> None:
         ],
     )
     set_completer(
-        parser.add_argument("image", metavar="IMAGE|RUN", help=".npy, .tiff or grey .png; or uid of a reconstruction"),
+        parser.add_argument("image", metavar="IMAGE|RUN", help=f".npy, .tiff or grey .png; or {IMAGE_HELP}"),
         complete_runs_and_files,
     )
     parser.add_argument("--truth", help="image of the true transmission (0..1), of the same size")
@@ -129,16 +130,12 @@ def _read_image(options: argparse.Namespace) -> tuple[Any, Payload]:
 
 
 def _read_image_of_run(options: argparse.Namespace) -> tuple[Any, Payload]:
-    from ..catalog import find_named_run, open_catalog, read_image
+    from ..catalog import find_named_run, find_newest_image, open_catalog, read_image
 
-    run = find_named_run(open_catalog(options.data), options.image)
+    catalog = open_catalog(options.data)
+    run = find_newest_image(catalog, find_named_run(catalog, options.image))
     start = run.metadata["start"]
     block = cxgi_block(start)
-    if "raw_uids" not in block:
-        raise ConfigError(
-            f"run {start['uid'][:8]} has no image of its own: use cxgi reconstruct {start['uid'][:8]} and give the "
-            "uid of the reconstruction"
-        )
     pixel_um = options.pixel_um if options.pixel_um is not None else block.get("pixel_um")
     zero = "no light" if block.get("scale") == "transmission" else "arbitrary"
     return read_image(run), {"image": start["uid"], "enlarged_by": 1, "pixel_um": pixel_um, "zero": zero}

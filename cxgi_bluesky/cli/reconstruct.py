@@ -14,7 +14,7 @@ from ..measurement.bucket_files.read_write import SUFFIXES
 from ..measurement.coefficients import Coding
 from ..measurement.documents import cxgi_block
 from ._options import QUERY_HELP, Commands, Echo, Payload, add_command, refuse_for_signed, tile_maps_of
-from ._runs import complete_runs_and_files, set_completer
+from ._runs import RUN_HELP, complete_runs_and_files, set_completer
 
 METHOD_NAMES = ("inverse", "correlation", "tval3", "tv", "ch-mwcnn")
 
@@ -35,8 +35,8 @@ def add(commands: Commands) -> None:
         "target",
         metavar="RUN|FILE",
         nargs="?",
-        help="uid of a run, its scan number, or last (the last scan); or a file: an exported run (.nxs, .h5), "
-        "or buckets (.csv, .npz, .h5)",
+        help=f"{RUN_HELP.format(last='the newest image scan')}; or a file: an exported run (.nxs, .h5), or buckets "
+        "(.csv, .npz, .h5)",
     )
     set_completer(target, complete_runs_and_files)
     parser.add_argument("--query", metavar="CONDITION", help=f"many runs instead: {QUERY_HELP}")
@@ -210,10 +210,10 @@ def _from_file(options: argparse.Namespace, echo: Echo) -> tuple[Any, None]:
 
 def _from_run(options: argparse.Namespace, echo: Echo) -> tuple[Any, str | None]:
     _refuse_for_runs(options, f"a run brings its own (no file {options.target!r} here)")
-    from ..catalog import find_named_run, last_scan, open_catalog
+    from ..catalog import find_named_run, open_catalog
 
     catalog = open_catalog(options.data)
-    run = last_scan(catalog) if options.target == "last" else find_named_run(catalog, options.target)
+    run = find_named_run(catalog, options.target, purpose="image")
     return _reconstruct_run(options, echo, catalog, run, record=options.record)
 
 

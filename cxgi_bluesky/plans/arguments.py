@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce, wraps
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, Union, get_args, get_origin, get_type_hints
@@ -18,7 +18,7 @@ from bluesky.utils import MsgGenerator
 from typing_extensions import is_protocol
 
 from ..devices.protocols import check_device
-from ..errors import ConfigError
+from ..errors import ConfigError, suggest_name
 from ..masks.pattern_set import PatternSet
 from ..masks.speckle_board import Board
 from ..masks.speckle_files import find_speckles
@@ -43,11 +43,7 @@ def for_queues(plan: Callable[_Arguments, MsgGenerator[Any]]) -> Callable[_Argum
 
     @wraps(plan)
     def run_checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> MsgGenerator[Any]:
-        try:
-            given = signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise ConfigError(f"{plan.__name__}: {error}; it takes {', '.join(signature.parameters)}") from error
-        _check_devices(kinds, given)
+        _check_devices(kinds, bind_arguments(plan.__name__, signature, args, kwargs))
         return (yield from plan(*args, **kwargs))
 
     seen = {name: _as_carried(hint) for name, hint in hints.items()}
@@ -59,6 +55,39 @@ def for_queues(plan: Callable[_Arguments, MsgGenerator[Any]]) -> Callable[_Argum
     )
     run_checked.__annotations__ = seen
     return run_checked
+
+
+def bind_arguments(
+    name: str, signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Bind the values of a call to the names of what it takes.
+
+    Parameters
+    ----------
+    name : str
+        Of what is called.
+    signature : inspect.Signature
+        Its own.
+    args : sequence
+        Values without a name.
+    kwargs : mapping
+        Values by name.
+
+    Raises
+    ------
+    CxgiError
+        For a name that is unknown, with the one that was likely meant; for values that are missing or too many.
+    """
+    takes = signature.parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+        for key in kwargs:
+            if key not in takes:
+                likely = suggest_name(key, takes, f"it takes {', '.join(takes)}")
+                raise ConfigError(f"{name} takes no {key}: {likely}")
+    try:
+        return signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise ConfigError(f"{name}: {error}; it takes {', '.join(takes)}") from None
 
 
 def rebuild_patterns(given: GivenPatterns) -> AnyPatternSet:

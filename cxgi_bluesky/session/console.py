@@ -1,24 +1,28 @@
-"""A session at an IPython console: names to type, ``%cxgi``, a table of each scan, a log file, short errors."""
+"""A session at an IPython console: names to type, ``%cxgi``, tables of other runs, a log file, short errors."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import logging
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from types import GeneratorType
-from typing import Any
+from typing import Any, cast
 
 from bluesky.utils import RunEngineInterrupted
 
 from .. import __version__, plans
 from ..callbacks.notebook import find_shell
 from ..devices.shutter import CLOSED
-from ..errors import ConfigError, CxgiError, name_missing_extra
+from ..errors import ConfigError, CxgiError, name_missing_extra, suggest_name
+from ..measurement.documents import cxgi_block
+from ..measurement.per_run import Callback, PerRun
+from ..plans.arguments import bind_arguments
 from .run_engine import add_to_engine, register_magics
 from .session import Session
 
@@ -136,7 +140,8 @@ def run_line(session: Session, line: str) -> Any:
     except ValueError as error:
         raise ConfigError(f"%cxgi {line}: {error}: close the quotes") from error
     if name not in scans:
-        raise ConfigError(f"%cxgi {name}: there is no such scan: give one of {', '.join(scans)}")
+        likely = suggest_name(name, scans, f"give one of {', '.join(scans)}")
+        raise ConfigError(f"%cxgi {name}: there is no such scan: {likely}")
     values: list[Any] = []
     options: dict[str, Any] = {}
     for one in given:
@@ -148,11 +153,8 @@ def run_line(session: Session, line: str) -> Any:
             options.setdefault(option, {})[inner] = _value(text)
         else:
             options[key] = _value(text)
-    try:
-        plan = scans[name](*values, **options)
-    except TypeError as error:  # too many values
-        raise ConfigError(f"%cxgi {line}: {error}: {name}? shows what it takes") from error
-    return session.RE(plan)
+    bind_arguments(f"%cxgi {name}", inspect.signature(scans[name]), values, options)
+    return session.RE(scans[name](*values, **options))
 
 
 def _first_line(scan: Callable[..., Any]) -> str:
@@ -171,8 +173,9 @@ def _value(text: str) -> Any:
 
 
 def furnish_console(session: Session, shell: Any = None) -> dict[str, Any]:
-    """Furnish a console for a session: names, ``%cxgi``, a table of each scan, baseline, log file, short errors.
+    """Furnish a console for a session: names, ``%cxgi``, tables of other runs, baseline, log file, short errors.
 
+    A run that has no progress bar, such as a knife-edge scan, has bluesky's table with a row for each event.
     Every run gets a stream ``baseline`` of all devices but the detector, read at its begin and its end. The log of
     bluesky, ophyd and this package goes to ``logs/session.log`` of the data folder, 5 files of 5 MB. What was furnished
     before, for this session or another, is replaced.
@@ -188,15 +191,12 @@ def furnish_console(session: Session, shell: Any = None) -> dict[str, Any]:
     dict
         The names, by which scripts can have them too.
     """
-    from bluesky.callbacks.best_effort import BestEffortCallback
     from bluesky.preprocessors import SupplementalData
 
     names = list_names(session)
-    table = BestEffortCallback()
-    table.disable_plots()
-    table.disable_baseline()
     others = [device for device in session.beamline.all_devices if device is not session.diode]
-    add_to_engine(session.RE, "console", callbacks=[table], preprocessors=[SupplementalData(baseline=others)])
+    callbacks, preprocessors = [PerRun(_begin_table)], [SupplementalData(baseline=others)]
+    add_to_engine(session.RE, "console", callbacks=callbacks, preprocessors=preprocessors)
     _keep_log(session)
     shell = find_shell() if shell is None else shell
     if shell is not None:
@@ -205,6 +205,19 @@ def furnish_console(session: Session, shell: Any = None) -> dict[str, Any]:
         shell.set_custom_exc((RunEngineInterrupted, CxgiError), partial(_show_in_short, session))
         shell.display_formatter.formatters["text/plain"].for_type(GeneratorType, _show_plan)
     return names
+
+
+def _begin_table(start: Mapping[str, Any]) -> Callback | None:
+    """Begin the table of a run, with a row for each event; a mask scan of hundreds has its progress bar instead."""
+    if "pattern_set" in cxgi_block(start):
+        return None
+    from bluesky.callbacks.best_effort import BestEffortCallback
+
+    table: Any = BestEffortCallback()
+    table.disable_plots()
+    table.disable_baseline()
+    table("start", start)
+    return cast(Callback, table)
 
 
 def _show_plan(plan: GeneratorType[Any, Any, Any], printer: Any, _: bool) -> None:

@@ -19,7 +19,6 @@ from ..catalog import (
     CatalogWriter,
     find_named_run,
     find_run,
-    last_scan,
     read_exposures,
     read_exposures_of_kind,
     read_whole_scan,
@@ -352,7 +351,7 @@ class Session:
     def _find_run(self, uid: str | int | None) -> Any:
         """Find the run named, else the newest scan; runs that wait in journals are recovered first."""
         recover_journals(self.catalog)
-        return last_scan(self.catalog) if uid in (None, "last") else find_named_run(self.catalog, str(uid))
+        return find_named_run(self.catalog, "last" if uid is None else str(uid), purpose="image")
 
     def _metadata(self, exposure_s: float, **attributes: Any) -> RunMetadata:
         return RunMetadata(exposure_s=exposure_s, **bucket_metadata(self.diode), **attributes)

@@ -16,6 +16,7 @@ from ..measurement.documents import EventRows, Row, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..measurement.plain_values import plain_or_text
 from ..reconstruction.drawing import grey_range
+from ..reconstruction.planning.quality import is_claimed_during, say_when_claimed
 from ..reconstruction.registry import CORRELATION
 from ..reconstruction.result import Reconstruction
 from .images import PngStore, grey_png, scale_bar, uncertainty_png
@@ -47,7 +48,7 @@ class LiveState:
         self._lock = threading.Lock()
         self._router = PerRun(self._begin)
         self._scans: dict[str, _Scan] = {}  # under way, and the last one; the newest comes last
-        self._last_png: dict[str, str] = {}  # by uid of the scan
+        self._last_images: dict[str, dict[str, Any]] = {}  # by uid of the scan
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document of any run."""
@@ -71,7 +72,7 @@ class LiveState:
             shown = _describe_image(image, self._pngs, found[-1].pixel_um)
             with self._lock:
                 found[-1].add_image(shown, _share_of_range(image))
-                self._last_png[found[-1].uid] = found[-1].best_images()[0]["png"]
+                self._last_images[found[-1].uid] = found[-1].best_images()[0]
             self._on_change()
 
     def _begin(self, start: Mapping[str, Any]) -> Callback | None:
@@ -98,9 +99,10 @@ class LiveState:
             plain, _ = plain_or_text({} if scan is None else scan.charts(), "")
         return dict(plain)
 
-    def last_png(self, uid: str) -> str | None:
-        """Name of the last live image of a scan, in place of a reconstruction that nobody has made yet."""
-        return self._last_png.get(uid)
+    def last_image(self, uid: str) -> dict[str, Any] | None:
+        """Describe the last live image of a scan, while it is kept: nobody may have made a reconstruction yet."""
+        image = self._last_images.get(uid)
+        return image if image is not None and self._pngs.get(image["png"]) is not None else None
 
     def under_way(self) -> list[Mapping[str, Any]]:
         """Start documents of the scans that have not ended, oldest first."""
@@ -131,7 +133,7 @@ class _Scan:
         self._sigma = fields.get("sigma")
         total = self.start.get("num_points") or mapping(self.block.get("pattern_set")).get("count")
         self.total = int(total) if isinstance(total, int | float) else None
-        self.claims_psnr = bool(self.block.get("validation"))
+        self.claims_psnr = is_claimed_during(self.block)
         self.pixel_um = mapping(self.block.get("board")).get("pixel_um")
         exposure_s = self.block.get("exposure_s")
         self.exposure_s = float(exposure_s) if isinstance(exposure_s, int | float) else 0.0
@@ -272,6 +274,12 @@ class _Scan:
         pattern = data.get(self._index) if self.last.stream in _PATTERNS else None
         return {"bucket": data.get(self._bucket), "sigma": sigma, "unit": self.units, "of": kind, "pattern": pattern}
 
+    def _quality_note(self) -> str:
+        """When there will be a PSNR, until there is one."""
+        if any(image["quality"]["psnr_db"] is not None for image in self.images.values()):
+            return ""
+        return say_when_claimed(self.block) if self.stop is None else ""
+
     def charts(self) -> dict[str, Any]:
         """Buckets and quality against exposures, with few points."""
         quality = {
@@ -282,6 +290,7 @@ class _Scan:
             "total": self.total,
             "unit": self.units,
             "buckets": [[n, _short(low), _short(high)] for n, low, high in _envelope(self.buckets)],
+            "quality_note": self._quality_note(),
             "quality_label": "PSNR (dB)" if self.claims_psnr else "Uncertainty (% of the range)",
             "quality": quality,
         }

@@ -221,8 +221,8 @@ class Pages:
         """Address of a small image: of the newest reconstruction, else the last live one while it is kept."""
         if scan.newest_image is not None:
             return f"/runs/{scan.newest_image}/image.small.png"
-        name = self._live.last_png(scan.summary["uid"])
-        return f"/live/{name}.png" if name is not None and self._pngs.get(name) is not None else None
+        image = self._live.last_image(scan.summary["uid"])
+        return None if image is None else f"/live/{image['png']}.png"
 
     async def run_page(self, request: Request) -> Response:
         """A run and its reconstructions."""
@@ -233,6 +233,8 @@ class Pages:
         images = await self._read_turn(self._runs.describe_images, scan)
         good = [image for image in images if "problem" not in image]
         values: dict[str, Any] = {"scan": scan, "images": images, "good": good, "facts": list(_facts(scan))}
+        values["live"] = None if images else self._live.last_image(uid)
+        values["running"] = uid in [start["uid"] for start in self._live.under_way()]
         return self._render(request, "run.html", page="runs", start=scan.run.start, **values)
 
     async def stored_png(self, request: Request) -> Response:

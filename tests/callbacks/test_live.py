@@ -368,6 +368,21 @@ def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_wai
     assert "uncertainty of tv, 8 patterns\none standard deviation\nof its whole error" in titles
 
 
+def test_the_window_says_when_a_psnr_will_come(RE, beamline):
+    view, shown = LiveView(window=False), []
+
+    def look(name, document):
+        draw_scan(figure := Figure(), {}, view._scan)
+        shown.append(" ".join(text.get_text() for axis in figure.axes for text in axis.texts).replace("\n", " "))
+
+    RE.subscribe(view)
+    RE.subscribe(look, "event")
+    RE.subscribe(look, "stop")
+    RE(small_scan(beamline, 8, **ALONE, validation=16))
+    assert shown[-2] == "PSNR: at the end, when all 8 patterns are measured"
+    assert shown[-1] == ""
+
+
 def test_a_key_of_the_window_does_what_it_says(caplog):
     pressed = []
     view = LiveView(window=False, keys={"s": ("stop after this tile", lambda: pressed.append("s"))})

@@ -16,6 +16,7 @@ from cxgi_bluesky.catalog import (
     data_folder,
     embedded,
     find_named_run,
+    find_newest_image,
     find_run,
     open_catalog,
     read_exposures,
@@ -186,6 +187,19 @@ def test_unknown_runs(catalog):
         find_run(catalog, "zzzzzzzz")
     with pytest.raises(CxgiError, match=r"^no run has the scan number 77: cxgi runs lists them$"):
         find_named_run(catalog, "77")
+
+
+def test_last_is_the_newest_run_that_was_measured_and_minus_one_the_newest_of_all(RE, writer, beamline, catalog):
+    (uid,) = RE(small_scan(beamline, 24))
+    (dark,) = RE(dark_scan(beamline.shutter, beamline.diode, exposure_s=1.0))
+    result = reconstruct(Measurement.from_exposures(read_exposures(find_run(catalog, uid))), method="correlation")
+    image = record_reconstruction(catalog, result, pixel_um=None)
+    found = [find_named_run(catalog, name, purpose=purpose) for name, purpose in
+             (("last", None), ("last", "image"), ("last", "dark"), ("-1", None), ("-1", "image"))]  # fmt: skip
+    assert [run.metadata["start"]["uid"] for run in found] == [dark, uid, dark, image, image]
+    assert find_newest_image(catalog, find_run(catalog, uid)).metadata["start"]["uid"] == image
+    with pytest.raises(CxgiError, match="no knife-edge scan in the catalog"):
+        find_named_run(catalog, "last", purpose="knife_edge")
 
 
 def test_other_runs_are_no_images(RE, writer, beamline, catalog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -57,7 +58,7 @@ def test_a_run_that_was_refused_is_written_again_and_again_until_it_is_taken(
     (uid,) = RE(small_scan(beamline, 12, **ALONE))
     eventually(lambda: f"run {uid[:8]} is in the catalog now" in caplog.text, True)
     assert len(read_exposures(find_run(catalog, uid))) == 12
-    assert caplog.text.count("is not in the catalog yet") == 1
+    assert caplog.text.count("is safe in its journal") == 1
 
 
 def test_a_run_that_is_never_taken_is_left_to_be_recovered(RE, beamline, folder, catalog, refuse, monkeypatch, caplog):
@@ -149,15 +150,19 @@ def two_runs(RE, beamline):
     return [RE(small_scan(beamline, 12, **ALONE))[0] for _ in range(2)]
 
 
-def test_scans_go_on_while_the_catalog_is_opened_and_it_has_them_then(RE, beamline, tmp_path, monkeypatch):
-    for name in ("STOP_S", "OPENED_S", "BEHIND_S"):
+def test_scans_go_on_while_the_catalog_is_opened_and_it_has_them_then(RE, beamline, tmp_path, monkeypatch, caplog):
+    for name in ("STOP_S", "BEHIND_S"):
         monkeypatch.setattr(writer, name, 0.1)
+    monkeypatch.setattr(writer, "OPENED_S", 0.2)
     may_open = threading.Event()
     behind = CatalogWriter(None, tmp_path, opens=lambda: may_open.wait() and open_embedded(tmp_path, to_write=True))
     behind.open_behind()
     RE.subscribe(RunStore(behind))
     uids = two_runs(RE, beamline)
     assert len(list((tmp_path / "journal").glob("*.jsonl"))) == 2
+    assert "the run begins without it, and is stored when it is open" in caplog.text
+    assert re.search(rf"run {uids[0][:8]} is safe in its journal, .*jsonl; the catalog follows by itself", caplog.text)
+    assert not re.search(r"\d s\b", caplog.text)  # no seconds that nobody can know
     may_open.set()
     assert [len(read_exposures(find_run(behind.catalog, uid))) for uid in uids] == [12, 12]
 
@@ -166,7 +171,7 @@ def test_a_run_begins_when_a_catalog_that_is_slow_to_open_is_there(RE, beamline,
     monkeypatch.setattr(writer, "STOP_S", 0.01)
 
     def opens():
-        eventually(lambda: "the catalog is still being opened" in caplog.text, True)
+        eventually(lambda: "the catalog is being opened" in caplog.text, True)
         return open_embedded(tmp_path, to_write=True)
 
     behind = CatalogWriter(None, tmp_path, opens=opens)

@@ -148,7 +148,7 @@ def test_what_is_shown_of_each_run_is_what_the_catalog_holds(mixed, monkeypatch)
     folder, catalog = mixed
     opened, read_from_the_catalog = [], []
     monkeypatch.setattr(read, "open_catalog", lambda _: opened.append(1) or catalog)
-    names = ["last", "-2", "7001", "7002", "abcdef", "99999", *(run["uid"][:8] for run in runs_of(catalog))]
+    names = ["last", "-1", "-2", "7001", "7002", "abcdef", "99999", *(run["uid"][:8] for run in runs_of(catalog))]
     for _ in range(2):  # the second time, runs whose dark is another run's are in the index, too
         for name in names:
             expected = shown(lambda name=name: describe(catalog, find_named_run(catalog, name)))

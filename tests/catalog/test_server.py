@@ -122,7 +122,7 @@ def test_a_server_that_dies_ends_no_scan_and_the_scan_is_stored_later(server, ca
     (uid,) = s.RE(s.scan(1.0, 1.0))
     s.RE.unsubscribe(token)
     (journal,) = journal_folder(s.folder).glob("*.jsonl")
-    assert f"run {uid[:8]} is not in the catalog yet" in caplog.text
+    assert f"run {uid[:8]} is safe in its journal" in caplog.text
     assert str(journal) in caplog.text
     with pytest.raises(CxgiError, match=r"server does not answer .*start it again"):
         s.reconstruct()

@@ -256,7 +256,7 @@ def test_scan_list_reconstruct_and_show(tmp_path, monkeypatch, capsys):
 
     number = str(runs[0]["scan_id"])
     newest = answer["run_uid"]
-    for name, shown in {"last": newest, "-1": newest, "-2": runs[-1]["uid"], number: uid}.items():
+    for name, shown in {"last": uid, "-1": newest, "-2": runs[-1]["uid"], number: uid}.items():
         assert main(["show", name, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["uid"] == shown
     assert main(["reconstruct", "last", "--method", "inverse", "--json"]) == 0
@@ -268,8 +268,10 @@ def test_scan_list_reconstruct_and_show(tmp_path, monkeypatch, capsys):
     assert "scan, board cu32, 64 of 64 patterns" in capsys.readouterr().out
     assert main(["reconstruct", uid, "--size", "32"]) == 2
     assert "--size is for files" in capsys.readouterr().err
-    assert main(["show", uid, "--out", "x.png"]) == 2
-    assert "has no image of its own" in capsys.readouterr().err
+    assert main(["show", "last", "--out", "x.png"]) == 0
+    assert Path("x.png").is_file()
+    assert main(["export", "last", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["files"][0]["run_uid"] == uid
 
 
 @pytest.mark.long

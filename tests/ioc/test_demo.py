@@ -40,7 +40,7 @@ def demonstrated(detector, environment, folder):
     arguments = [*COMMAND, *SMALL, "--detector", detector, "--out", "out", "--json"]
     run = warm.run(arguments, env=environment, cwd=folder, timeout=2 * PATIENCE_S)
     assert run.returncode == 0, run.stderr
-    progress = re.compile("exp/s|s/exp|the catalog is still being opened")  # the second below one a second
+    progress = re.compile("exp/s|s/exp|the catalog is being opened")  # the second below one a second
     assert [line for line in re.split(r"[\r\n]+", run.stderr) if line.strip() and not progress.search(line)] == []
     return json.loads(run.stdout)
 

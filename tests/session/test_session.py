@@ -204,7 +204,9 @@ def test_a_catalog_that_takes_nothing_ends_no_scan_and_the_scan_is_not_lost(s, m
     with monkeypatch.context() as patch:
         patch.setattr(DataFrameClient, "append_partition", full)
         (uid,) = s.RE(s.scan(0.07, 1.0))
-        assert re.search(r"is not in the catalog yet \(OSError: disk full\): it is in .*jsonl", caplog.text)
+        assert re.search(
+            r"is safe in its journal, .*jsonl; the catalog is tried again \(OSError: disk full\)", caplog.text
+        )
         with pytest.raises(CxgiError, match="1 run waits to be recovered"):
             s.reconstruct(method="inverse", record=False)  # an older scan is not what was meant
     assert s.reconstruct(method="inverse", record=False).source["raw_uids"] == [uid]

@@ -153,6 +153,18 @@ def test_charts_have_few_points_whatever_the_scan():
     assert (buckets[-1][0], min(b[1] for b in buckets), max(b[2] for b in buckets)) == (5000, 0.0, 6.0)
 
 
+def test_a_scan_whose_psnr_comes_at_its_end_says_so_and_shows_the_uncertainty_meanwhile(RE, documents, beamline):
+    RE(small_scan(beamline, 24, validation=16))
+    state = LiveState(PngStore())
+    for name, document in documents[:-1]:
+        state(name, document)
+    charts = state.charts()
+    assert charts["quality_note"] == "PSNR: at the end, when all 24 patterns are measured"
+    assert charts["quality_label"] == "Uncertainty (% of the range)"
+    state(*documents[-1])
+    assert state.charts()["quality_note"] == ""
+
+
 @pytest.mark.parametrize(("size", "pixel_um", "text"), [(64, 10.0, "100 µm"), (64, 0.5, "5 µm"), (64, 100.0, "1 mm")])
 def test_a_scale_bar_is_round_and_at_most_a_third(size, pixel_um, text):
     bar = scale_bar(size, pixel_um)
@@ -293,6 +305,22 @@ def test_a_run_is_shown_with_its_images_their_figures_and_files(client, stored):
     assert Image.open(io.BytesIO(client.get(f"/runs/{newest}/uncertainty.small.png").content)).mode == "RGBA"
     assert Image.open(io.BytesIO(client.get(f"/runs/{newest}/image.png").content)).size == (512, 512)
     assert Image.open(io.BytesIO(client.get(f"/runs/{newest}/file.tiff").content)).size == (16, 16)
+
+
+def test_a_run_without_reconstruction_is_shown_with_its_live_image_as_the_list_shows_it(tmp_path):
+    page = LivePage(tmp_path)
+    s = session.start(data=tmp_path, board=small_board(16), live=False, progress=False, seed=3)
+    live = LiveCorrelation(first=8, every=8, on_image=page.live.show)
+    for callback in (page.live, live):
+        s.RE.subscribe(callback)
+    (uid,) = s.RE(s.scan(0.5, 1.0))
+    live.wait(PATIENCE_S)
+    with served(page) as client:
+        shown = re.search(r'src="(/live/\w+\.png)"', text_of(client, "/runs"))[1]
+        assert shown in text_of(client, f"/runs/{uid}")
+        assert "By correlation, from 128 patterns" in text_of(client, f"/runs/{uid}")
+        s.reconstruct(uid, method="correlation")
+        assert "/live/" not in text_of(client, f"/runs/{uid}")
 
 
 def test_files_and_documents_of_a_run_are_those_of_the_catalog(client, stored):

@@ -5,7 +5,6 @@ Only `load.read_beamline_file` imports this: pydantic takes its time.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
-from ...errors import ConfigError
+from ...errors import ConfigError, suggest_name
 from ..beamline import PROXY_ADDRESS, PV_PREFIX, ExportFormat
 from ..epics.arrivals import LATE_S, MAX_LATE_S
 from ..epics.diode import PA_PER_UNIT
@@ -182,8 +181,7 @@ class Block(BaseModel):
             raise ValueError(_keys_of(cls))
         for key, value in given.items():
             if key not in fields:
-                near = difflib.get_close_matches(str(key), fields, n=1)
-                likely = f"did you mean {near[0]}?" if near else f"it may have {', '.join(fields)}"
+                likely = suggest_name(str(key), fields, f"it may have {', '.join(fields)}")
                 raise ValueError(key, f" {value!r}: unknown key, {likely}")
         for key, field in fields.items():
             if field.is_required() and key not in given:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ConfigError, missing_extra
+from ...errors import ConfigError, missing_extra, suggest_name
 from ..ophyd_async import is_async
 from ..protocols import StageAxis, check_device
 
@@ -67,8 +66,7 @@ def _find_class(what: str, path: str, folder: Path) -> Any:
         raise ConfigError(f"{what}: {module_name} cannot be imported ({_show(error)}): correct it") from error
     found = getattr(module, name, None)
     if found is None:
-        near = difflib.get_close_matches(name, vars(module), n=1)
-        likely = f"did you mean {near[0]}?" if near else f"see {getattr(module, '__file__', module_name)}"
+        likely = suggest_name(name, vars(module), f"see {getattr(module, '__file__', module_name)}")
         raise ConfigError(f"{what}: {module_name} has no {name}, {likely}")
     if not callable(found):
         raise ConfigError(f"{what}: it is no class, but {found!r}")

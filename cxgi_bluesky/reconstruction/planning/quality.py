@@ -23,6 +23,7 @@ than those of the image for most of all patterns: a stands for an error that gro
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -202,6 +203,42 @@ def with_psnr(result: Reconstruction, measurement: Measurement) -> Reconstructio
         return result
     claim = {"psnr_db": found.psnr_db, "psnr_low_db": found.low_db, "psnr_high_db": found.high_db}
     return replace(result, quality={**result.quality, **claim})
+
+
+def is_claimed_during(block: Mapping[str, Any]) -> bool:
+    """Return whether images have an estimated PSNR while their scan goes on: it is drawn of what is still to come, too.
+
+    Parameters
+    ----------
+    block : mapping
+        ``cxgi`` of the scan's start document.
+    """
+    drawn, patterns = block.get("validation"), block["pattern_set"]
+    return bool(drawn and _draws_from_all(block) and drawn["start_count"] < patterns["count"])
+
+
+def say_when_claimed(block: Mapping[str, Any]) -> str:
+    """Say from when on images of a scan have an estimated PSNR; empty for a scan that claims none.
+
+    Parameters
+    ----------
+    block : mapping
+        ``cxgi`` of its start document.
+    """
+    drawn = block.get("validation")
+    if not drawn:
+        return ""
+    if not _draws_from_all(block):
+        return "No PSNR in this scan: the board lacks patterns, and what they hold cannot be known"
+    if not is_claimed_during(block):
+        return f"PSNR: at the end, when all {block['pattern_set']['count']} patterns are measured"
+    return f"PSNR: after the first {drawn['start_count']} patterns and {MIN_DRAWS} validation patterns"
+
+
+def _draws_from_all(block: Mapping[str, Any]) -> bool:
+    """Whether every pattern of the size is measured at first, or may have been drawn."""
+    drawn = block["validation"]
+    return bool(drawn["start_count"] + drawn["candidates"] >= block["pattern_set"]["size"] ** 2)
 
 
 def _prepare(measurement: Measurement) -> PreparedMeasurement:

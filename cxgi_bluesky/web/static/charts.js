@@ -10,8 +10,9 @@ function element(name, attributes, text) {
   return made;
 }
 
-// Draw series, each {name, points: [[x, low, high], ...], band: whether low and high are bounds of a middle}.
-function drawChart(svg, series, total) {
+// Draw series, each {name, points: [[x, low, high], ...], band: whether low and high are bounds of a middle}, or say
+// why there is none.
+function drawChart(svg, series, total, none) {
   const width = svg.clientWidth || 400, height = svg.clientHeight || 120;
   const left = 44, right = 6, top = 8, bottom = 18;
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -44,7 +45,7 @@ function drawChart(svg, series, total) {
     parts.push(element("text", { x: left, y: height - 3 }, "0"));
     parts.push(element("text", { x: width - right, y: height - 3, "text-anchor": "end" }, `${last} patterns`));
   } else {
-    parts.push(element("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "nothing measured yet"));
+    parts.push(element("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, none));
   }
   svg.replaceChildren(...parts);
 }

@@ -128,13 +128,14 @@ function showNumbers() {
 function showCharts() {
   const total = charts.total || 0;
   say("buckets-unit", charts.unit ? `(${charts.unit})` : "");
-  drawChart(byId("buckets"), [{ name: "bucket", points: charts.buckets || [] }], total);
+  drawChart(byId("buckets"), [{ name: "bucket", points: charts.buckets || [] }], total, "nothing measured yet");
   const methods = Object.keys(charts.quality || {}).sort((a, b) => (a === "correlation") - (b === "correlation"));
   const series = methods.slice(0, 2).map((method, n) => ({
     name: `series${n}`, band: n === 0,
     points: charts.quality[method].map(([x, middle, low, high]) => (low === high ? [x, middle, middle] : [x, low, high, middle])),
   }));
-  drawChart(byId("quality"), series, total);
+  drawChart(byId("quality"), series, total, state.phase === "ended" ? "none in this scan" : "no value yet");
+  say("quality-note", charts.quality_note || "");
   say("quality-title", charts.quality_label || "Quality");
   byId("quality-legend").replaceChildren(...methods.slice(0, 2).map((method) => {
     const item = document.createElement("span");

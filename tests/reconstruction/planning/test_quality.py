@@ -167,3 +167,18 @@ def test_nothing_is_claimed_behind_etched_masks_of_which_nothing_is_known():
     m, image = etched(60.0)
     unknown = replace(m, pattern_error=None)
     assert estimate_psnr(unknown, image, draws=draw(200)) is None
+
+
+@pytest.mark.parametrize(
+    ("start_count", "candidates", "during", "said"),
+    [
+        (768, 3328, False, "PSNR: at the end, when all 768 patterns are measured"),
+        (256, 3840, True, "PSNR: after the first 256 patterns and 16 validation patterns"),
+        (256, 2000, False, "No PSNR in this scan: the board lacks patterns, and what they hold cannot be known"),
+    ],
+)
+def test_it_is_said_from_when_on_a_psnr_is_claimed(start_count, candidates, during, said):
+    block = {"pattern_set": {"size": 64, "count": 768}}
+    assert (quality.is_claimed_during(block), quality.say_when_claimed(block)) == (False, "")
+    block["validation"] = {"start_count": start_count, "candidates": candidates}
+    assert (quality.is_claimed_during(block), quality.say_when_claimed(block)) == (during, said)
