@@ -311,8 +311,8 @@ def _facts(scan: Scan) -> Iterator[tuple[str, str]]:
     patterns, board = mapping(block.get("pattern_set")), mapping(block.get("board"))
     figures = mapping(mapping(scan.run.measured).get("exposure_figures"))
     if patterns:
-        exposed = mapping(stop.get("num_events")).get("primary", "?")
-        yield "Patterns", f"{exposed} of {patterns.get('count')}, {patterns.get('order', patterns.get('basis'))} order"
+        measured = f"{mapping(stop.get('num_events')).get('primary', 0)} of " if stop else ""  # else known at the end
+        yield "Patterns", f"{measured}{patterns.get('count')}, {patterns.get('order', patterns.get('basis'))} order"
         yield "Image", f"{patterns.get('size')} x {patterns.get('size')} pixels of {_number(board.get('pixel_um'))} µm"
     if block.get("exposure_s") is not None:
         yield "Exposure", f"{_number(block['exposure_s'])} s each"
