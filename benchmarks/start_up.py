@@ -1,13 +1,14 @@
 """Start-up: importing the package, the command line's help, a whole demo with its peak memory, and the first line.
 
-``python -m benchmarks.start_up runs [COUNT ...]`` measures the first line alone: `cxgi runs` and `cxgi show` from the
-index of runs, beside the same through Tiled as the baseline, with 10, 100, 1000 and 10,000 runs (or COUNT) of 40
-exposures (one stored for each size, the others copies of its rows); and the time from `session.start` to the prompt,
-beside the time until its catalog is open.
+``python -m benchmarks.start_up runs [COUNT ...] [--in FOLDER]`` measures the first line alone: `cxgi runs` and `cxgi
+show` from the index of runs, beside the same through Tiled as the baseline, with 10, 100, 1000 and 10,000 runs (or
+COUNT) of 40 exposures (one stored for each size, the others copies of its rows); and the time from `session.start` to
+the prompt, beside the time until its catalog is open. FOLDER is filled, and kept for the next time.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +69,31 @@ print(imported - began, prompt - imported, time.perf_counter() - prompt)
 """
 
 
+def sizes_and_folder(arguments: Sequence[str], sizes: Sequence[int]) -> tuple[list[int], AbstractContextManager[str]]:
+    """The numbers of runs to measure, and the folder that is filled for it: a given one is kept."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("counts", type=int, nargs="*", default=list(sizes))
+    parser.add_argument("--in", dest="folder")
+    options = parser.parse_args(arguments)
+    if options.folder is None:
+        return options.counts, tempfile.TemporaryDirectory()
+    Path(options.folder).mkdir(parents=True, exist_ok=True)
+    return options.counts, nullcontext(str(Path(options.folder).resolve()))
+
+
 def fill(folder: str, count: int) -> None:
-    """Store so many runs of 40 exposures: one through the catalog's writer, and copies of it."""
+    """Have so many runs in a folder: new ones are of 40 exposures, one through the catalog's writer, and its copies."""
+    from cxgi_bluesky.catalog import list_runs
+
+    missing = count - (list_runs(folder)[1] if (Path(folder) / "catalog.db").exists() else 0)
+    if missing <= 0:
+        return
     in_process(store_scan, folder)
-    in_process(copy_run, folder, (Path(folder) / "scan").read_text(), count - 1)
+    in_process(copy_run, folder, (Path(folder) / "scan").read_text(), missing - 1)
     several("-m", "cxgi_bluesky.cli", "runs", "--rebuild", folder=folder, repeats=1)
+    there = list_runs(folder)[1]
+    if there != count:
+        raise RuntimeError(f"{folder} has {there} runs instead of {count}")
 
 
 def store_scan(folder: str) -> None:
@@ -103,20 +125,18 @@ def in_process(function: Any, *arguments: Any) -> None:
         raise RuntimeError(f"{function.__name__} ended with status {child.exitcode}")
 
 
-def first_line(sizes: Sequence[int], repeats: int = 3) -> dict[str, Any]:
+def first_line(sizes: Sequence[int], place: AbstractContextManager[str], repeats: int = 3) -> dict[str, Any]:
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        there = 0
+    with place as folder:
         for count in sizes:
-            fill(folder, count - there)
-            there = count
+            fill(folder, count)
             results[f"{count} runs"] = {
                 "cxgi runs": several("-m", "cxgi_bluesky.cli", "runs", folder=folder, repeats=repeats),
                 "cxgi show": several("-m", "cxgi_bluesky.cli", "show", "last", folder=folder, repeats=repeats),
                 "baseline: runs, through Tiled": several("-c", THROUGH_TILED, "runs", folder=folder, repeats=repeats),
                 "baseline: show, through Tiled": several("-c", THROUGH_TILED, "show", folder=folder, repeats=repeats),
             }
-        results[f"index of {there} made anew"] = several(
+        results[f"index of {sizes[-1]} made anew"] = several(
             "-m", "cxgi_bluesky.cli", "runs", "--rebuild", folder=folder, repeats=1
         )
         output("-c", START, folder=folder)  # the first in a folder asks the catalog for the last scan's number
@@ -140,7 +160,7 @@ def output(*arguments: str, folder: str) -> str:
 def main() -> None:
     results: dict[str, Any] = {}
     if sys.argv[1:2] == ["runs"]:
-        report("start_up runs", first_line([int(count) for count in sys.argv[2:]] or SIZES))
+        report("start_up runs", first_line(*sizes_and_folder(sys.argv[2:], SIZES)))
         return
     with tempfile.TemporaryDirectory() as folder:
         results["baseline: import numpy"] = several("-c", "import numpy", folder=folder, repeats=7)

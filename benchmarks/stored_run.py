@@ -1,11 +1,11 @@
 """From a finished run to its image: a run of 768 exposures in the catalog, reconstructed in a new process.
 
-``python -m benchmarks.stored_run [COUNT ...]`` puts 100, 1000 and 10,000 runs (or COUNT) into a folder: one with 768
-exposures on the 64 x 64 board, the others with 40 on a smaller one. The one is reconstructed,
-embedded and over HTTP from `cxgi serve`. Each time is of a process of its own, with the catalog open, everything
-imported and the compiled solver loaded; the network's weights are loaded within it. Beside it stand opening, loading
-the solver, and the whole command, all of this included; the number of requests; the thumbnail of the image in one
-request; and as baseline the exposures as a table, read with databroker's client alone.
+``python -m benchmarks.stored_run [COUNT ...] [--in FOLDER]`` puts 100, 1000 and 10,000 runs (or COUNT) into a folder:
+one with 768 exposures on the 64 x 64 board, the others with 40 on a smaller one; FOLDER is kept for the next time. The
+one is reconstructed, embedded and over HTTP from `cxgi serve`. Each time is of a process of its own, with the catalog
+open, everything imported and the compiled solver loaded; the network's weights are loaded within it. Beside it stand
+opening, loading the solver, and the whole command, all of this included; the number of requests; the thumbnail of the
+image in one request; and as baseline the exposures as a table, read with databroker's client alone.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks._timing import report
-from benchmarks.start_up import fill, in_process, several
+from benchmarks.start_up import fill, in_process, several, sizes_and_folder
 
 SIZES = (100, 1000, 10_000)
 METHODS = ("tv", "ch-mwcnn")
@@ -126,20 +125,20 @@ def measure(folder: str, address: str, uid: str) -> dict[str, Any]:
     return row
 
 
-def main(sizes: Sequence[int]) -> dict[str, Any]:
+def main(sizes: Sequence[int], place: AbstractContextManager[str]) -> dict[str, Any]:
     os.environ |= {"CXGI_SERVE_KEY": KEY, "TILED_API_KEY": KEY, "MPLBACKEND": "Agg"}
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with place as folder:
         os.environ["XDG_DATA_HOME"] = f"{folder}/home"
-        in_process(scan, folder)
-        uid, there = (Path(folder) / "uid").read_text(), 2
+        if not (Path(folder) / "uid").exists():
+            in_process(scan, folder)
+        uid = (Path(folder) / "uid").read_text()
         for count in sizes:
-            fill(folder, count - there)
-            there = count
+            fill(folder, count)
             with serving(folder) as address:
                 results[f"{count} runs"] = measure(folder, address, uid)
     return results
 
 
 if __name__ == "__main__":
-    report("stored_run", main([int(count) for count in sys.argv[1:]] or SIZES))
+    report("stored_run", main(*sizes_and_folder(sys.argv[1:], SIZES)))

@@ -166,7 +166,7 @@ class CatalogWriter:
         """Store whole runs: their journals first, then all of them in the catalog of a folder in one transaction.
 
         It waits until they can be read, as at a stop document. Those that the catalog does not take together are
-        written anew one by one.
+        written anew one by one. If the iterable raises an error, the runs before it are stored.
 
         Parameters
         ----------

@@ -27,9 +27,11 @@ from ..catalog.open import is_server
 from ..catalog.writer import waiting_starts
 from ..errors import ConfigError, CxgiError, StorageError
 from ..measurement.documents import cxgi_block
+from ..measurement.measurement import Measurement
+from ..measurement.speckle import SpeckleMeasurement
 from ..reconstruction.registry import find_method
 from ..reconstruction.result import Reconstruction
-from .reconstruct_run import ImageRequest, PreparedRun
+from .reconstruct_run import ImageRequest
 from .workers import Workers, check_workers, open_workers
 
 logger = logging.getLogger(__name__)
@@ -145,15 +147,15 @@ def reconstruct_runs(
         tasks = [Task(where, request, tuple(left[first : first + length])) for first in range(0, len(left), length)]
         with open_workers(scheduler, count=workers) as processes, _bar(len(left), processes, progress) as advance:
             for outcomes in compute(tasks, processes):
-                images: dict[str, Image] = {}
+                images: dict[str, Reconstruction] = {}
                 for uid, outcome in outcomes:
                     if isinstance(outcome, str):
                         result.failed[uid] = outcome
-                    elif outcome[0].parameters.get("weights_sha256") != weights_sha256:
+                    elif outcome.parameters.get("weights_sha256") != weights_sha256:
                         result.failed[uid] = OTHER_WEIGHTS
                     else:
                         images[uid] = outcome
-                recorded = request.record_together(catalog, [(starts[uid], *image) for uid, image in images.items()])
+                recorded = request.record_together(catalog, [(starts[uid], image) for uid, image in images.items()])
                 result.made.update(zip(images, recorded, strict=True))
                 advance(len(outcomes))
     return result
@@ -209,8 +211,7 @@ class Task:
         return replace(self, uids=(uid,))
 
 
-Image = tuple[Reconstruction, float | None]  # and its pixel size (um)
-Outcome = Image | str  # or the reason why there is none
+Outcome = Reconstruction | str  # or the reason why there is none
 
 
 def make_images(task: Task) -> list[tuple[str, Outcome]]:
@@ -222,8 +223,8 @@ def make_images(task: Task) -> list[tuple[str, Outcome]]:
 
     Returns
     -------
-    list of (str, tuple or str)
-        Of each run its uid, and the image with its pixel size (um), or the reason why there is none, in one line.
+    list of (str, Reconstruction or str)
+        Of each run its uid, and the image, or the reason why there is none, in one line.
 
     Raises
     ------
@@ -238,7 +239,7 @@ def make_images(task: Task) -> list[tuple[str, Outcome]]:
     except CxgiError as error:
         raise StorageError(f"{here}: {error}") from error
     outcomes: dict[str, Outcome] = {}
-    ready: dict[str, PreparedRun] = {}
+    ready: dict[str, Measurement | SpeckleMeasurement] = {}
     for uid in task.uids:
         try:
             ready[uid] = task.request.prepare(catalog, find_run(catalog, uid), folder=data_folder(task.data))
@@ -248,7 +249,7 @@ def make_images(task: Task) -> list[tuple[str, Outcome]]:
     return [(uid, outcomes[uid]) for uid in task.uids]
 
 
-def _make(request: ImageRequest, ready: Mapping[str, PreparedRun]) -> dict[str, Outcome]:
+def _make(request: ImageRequest, ready: Mapping[str, Measurement | SpeckleMeasurement]) -> dict[str, Outcome]:
     """Make images together; one by one if that fails, so that only those fail whose run is at fault."""
     try:
         images: list[Reconstruction] = request.make_images(list(ready.values()))
@@ -256,8 +257,7 @@ def _make(request: ImageRequest, ready: Mapping[str, PreparedRun]) -> dict[str, 
         if len(ready) == 1:
             return dict.fromkeys(ready, one_line(error))
         return {uid: _make(request, {uid: one})[uid] for uid, one in ready.items()}
-    pairs = zip(ready.items(), images, strict=True)
-    return {uid: (image, one.pixel_um) for (uid, one), image in pairs}
+    return dict(zip(ready, images, strict=True))
 
 
 _opening = threading.Lock()  # a worker of a cluster may have several threads

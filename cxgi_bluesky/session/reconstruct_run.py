@@ -113,20 +113,11 @@ def reconstruct_run(
     )
     if record:
         check_may_write(catalog)
-    ready = request.prepare(catalog, run, folder=folder)
-    result = request.make_image(ready)
-    return result, request.record(catalog, run.metadata["start"], result, pixel_um=ready.pixel_um) if record else None
+    result = request.make_image(request.prepare(catalog, run, folder=folder))
+    return result, request.record_together(catalog, [(run.metadata["start"], result)])[0] if record else None
 
 
 # ---------------------------------------------------------------- what is asked for
-
-
-@dataclass(frozen=True)
-class PreparedRun:
-    """What an image is made from, and its pixel size at the object (um)."""
-
-    measurement: Measurement | SpeckleMeasurement
-    pixel_um: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +138,7 @@ class ImageRequest:
         if self.method is not None:
             find_method(self.method)
 
-    def prepare(self, catalog: Any, run: Any, *, folder: str | Path | None = None) -> PreparedRun:
+    def prepare(self, catalog: Any, run: Any, *, folder: str | Path | None = None) -> Measurement | SpeckleMeasurement:
         """Read what an image of a run is made from.
 
         Parameters
@@ -164,76 +155,65 @@ class ImageRequest:
             As `reconstruct_run`.
         """
         exposures = read_whole_scan(catalog, run)
-        board = exposures.metadata.board  # a dark scan has none, and no image either
-        pixel_um = None if board is None else board.pixel_um
         if exposures.metadata.basis == "speckle":
             self._refuse_for_speckles()
             recorded = find_speckles(exposures.metadata.pattern_set or {}, path=self.speckles, folder=folder)
             dark = read_linked_dark(catalog, exposures, self.dark_uid)
-            return PreparedRun(SpeckleMeasurement.from_exposures(exposures, recorded, dark=dark), pixel_um)
+            return SpeckleMeasurement.from_exposures(exposures, recorded, dark=dark)
         measurement = Measurement.from_exposures(
             exposures,
             reference=read_linked_exposures(catalog, exposures, "reference_uid", self.reference_uid),
             dark=read_linked_dark(catalog, exposures, self.dark_uid),
             tile_maps=self.tile_maps,
         )
-        return PreparedRun(measurement if self.pattern_set is None else measurement.subset(self.pattern_set), pixel_um)
+        return measurement if self.pattern_set is None else measurement.subset(self.pattern_set)
 
-    def make_image(self, ready: PreparedRun) -> Reconstruction:
+    def make_image(self, measurement: Measurement | SpeckleMeasurement) -> Reconstruction:
         """Make the image of a run.
 
         Parameters
         ----------
-        ready : PreparedRun
+        measurement : Measurement or SpeckleMeasurement
+            Of `prepare`.
         """
-        if isinstance(ready.measurement, SpeckleMeasurement):
-            return reconstruct(ready.measurement, method=self.method, **self.options)
-        return self._make_and_check([ready.measurement])[0]
+        if isinstance(measurement, SpeckleMeasurement):
+            return reconstruct(measurement, method=self.method, **self.options)
+        return self._make_and_check([measurement])[0]
 
-    def make_images(self, ready: Sequence[PreparedRun]) -> list[Reconstruction]:
+    def make_images(self, measurements: Sequence[Measurement | SpeckleMeasurement]) -> list[Reconstruction]:
         """Make the images of several runs; the network takes them together, which changes them by rounding alone.
 
         Parameters
         ----------
-        ready : sequence of PreparedRun
+        measurements : sequence of Measurement or SpeckleMeasurement
+            Of `prepare`.
         """
-        masked = [one.measurement for one in ready if isinstance(one.measurement, Measurement)]
-        if len(masked) == len(ready):
+        masked = [one for one in measurements if isinstance(one, Measurement)]
+        if len(masked) == len(measurements):
             return self._make_and_check(masked)
-        return [self.make_image(one) for one in ready]
+        return [self.make_image(one) for one in measurements]
 
     def _make_and_check(self, measurements: Sequence[Measurement]) -> list[Reconstruction]:
         method, checks = self.method or default_method("hadamard"), {"details": self.details, "residual": self.residual}
         return reconstruct_and_check_many(measurements, method=method, **checks, **self.options)
 
-    def record(self, catalog: Any, start: Mapping[str, Any], result: Reconstruction, *, pixel_um: float | None) -> str:
-        """Store the image of a run as a derived run; returns its uid.
+    def record_together(self, catalog: Any, images: Iterable[tuple[Mapping[str, Any], Reconstruction]]) -> list[str]:
+        """Store images of runs as derived runs, in one transaction; returns their uids.
 
         Parameters
         ----------
         catalog : tiled container
-        start : mapping
-            Start document of the run.
-        result : Reconstruction
-        pixel_um : float or None
-            Pixel size at the object (um); None: not known.
-        """
-        return self.record_together(catalog, [(start, result, pixel_um)])[0]
-
-    def record_together(
-        self, catalog: Any, images: Iterable[tuple[Mapping[str, Any], Reconstruction, float | None]]
-    ) -> list[str]:
-        """Store images of several runs in one transaction; returns their uids.
-
-        Parameters
-        ----------
-        catalog : tiled container
-        images : iterable of (mapping, Reconstruction, float or None)
-            Of each the start document of its run, the image, and the pixel size (um), as for `record`.
+        images : iterable of (mapping, Reconstruction)
+            Of each the start document of its run, and the image.
         """
         runs = [
-            compose_reconstruction(image, pixel_um=pixel_um, subset=self.pattern_set, request=self.describe(start))
-            for start, image, pixel_um in images
+            compose_reconstruction(
+                image,
+                pixel_um=image.source["pixel_um"],
+                subset=self.pattern_set,
+                request=self.describe(start),
+            )
+            for start, image in images
         ]
         writer_of(catalog).write_runs(runs)
         return [str(documents[0][1]["uid"]) for documents in runs]

@@ -58,6 +58,16 @@ def test_compose_file_and_configuration_fit():
     assert {host.partition(":")[0] for host in hosts} < set(services)
 
 
+def test_no_secret_is_copied_into_the_image():
+    build = compose()["services"]["tiled"]["build"]
+    copied = re.findall(r"^COPY (.+) \S+$", build["dockerfile_inline"], flags=re.MULTILINE)
+    names = " ".join(copied).split()
+    root = (FILES / build["context"]).resolve()
+    assert "pyproject.toml" in names
+    assert all((root / name).exists() for name in names)
+    assert not any(FILES.is_relative_to(root / name) for name in names)  # where .env lies
+
+
 def test_configuration_has_the_media_types_of_a_folders_server():
     assert yaml.safe_load((FILES / "config.yml").read_text())["media_types"] == {"BlueskyRun": MEDIA_TYPES}
 

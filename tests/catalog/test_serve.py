@@ -15,6 +15,7 @@ from PIL import Image
 from cxgi_bluesky import session
 from cxgi_bluesky.catalog import find_run, open_catalog, read_image, serve
 from cxgi_bluesky.catalog.embedded import _import_test_client
+from cxgi_bluesky.catalog.media_types import export_documents
 from cxgi_bluesky.catalog.nexus_file import read_run_file
 from cxgi_bluesky.catalog.serve import READING_POSTS, build_app, find_link, serving_key
 from cxgi_bluesky.catalog.tiled_adapter import silence_import_warnings
@@ -194,6 +195,26 @@ def test_the_embedded_catalog_has_the_same_media_types(stored, tmp_path):
     run.export(str(tmp_path / "thumbnail.png"))
     with Image.open(tmp_path / "thumbnail.png") as thumbnail:
         assert thumbnail.size == (256, 256)
+
+
+def test_the_documents_of_a_run_are_those_of_blueskys_exporter(stored):
+    from bluesky_tiled_plugins.exporters import json_seq_exporter
+
+    catalog = open_catalog(stored[0])
+    client = catalog.context.http_client
+
+    async def export(uid: str, exporter) -> bytes:
+        async def see_all(run):
+            return run
+
+        run = await client.app.state.root_tree.lookup_adapter([uid])
+        given = exporter("application/json-seq", run, run.metadata(), see_all)
+        return await given if hasattr(given, "__await__") else "".join([line async for line in given]).encode()
+
+    for uid in stored[1:]:
+        ours, theirs = (client.portal.call(export, uid, exporter) for exporter in (export_documents, json_seq_exporter))
+        assert ours == theirs
+        assert theirs.count(b'"event"') > 0
 
 
 # ---------------------------------------------------------------- symbolic links

@@ -26,6 +26,7 @@ from cxgi_bluesky.catalog import (
     whole_runs,
     writer_of,
 )
+from cxgi_bluesky.errors import MeasurementError
 from cxgi_bluesky.reconstruction.api import reconstruct
 from tests.conftest import ALONE, signed_measurement, small_scan, smooth_image
 from tests.sharing import begin_together
@@ -109,6 +110,19 @@ def test_of_runs_of_which_one_journal_cannot_be_written_those_before_are_stored(
     with pytest.raises(Exception, match=r"\.\./x"):
         writer_of(catalog).write_runs([scan_documents, bad])
     assert list_runs(folder)[0][-1]["uid"] == scan_documents[0][1]["uid"]
+
+
+def test_of_runs_of_which_one_cannot_be_made_those_before_are_stored(catalog, folder):
+    made = compose_reconstruction(an_image(), pixel_um=None)
+
+    def make_each():
+        yield made
+        raise MeasurementError("too little was measured")
+
+    with pytest.raises(MeasurementError, match="too little"):
+        writer_of(catalog).write_runs(make_each())
+    assert list_runs(folder)[0][-1]["uid"] == made[0][1]["uid"]
+    assert not waiting_runs(folder)
 
 
 def store_and_die(wait_for_the_others, folder, runs):

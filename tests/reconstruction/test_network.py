@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -83,16 +84,15 @@ def test_an_image_of_a_batch_does_not_depend_on_the_others():
 
 
 @pytest.mark.parametrize("wavelet", ["haar", "db2", "sym4"])
-def test_half_precision_is_a_copy_and_nearly_the_same(wavelet, monkeypatch):
+def test_half_precision_is_nearly_the_same(wavelet, monkeypatch):
     monkeypatch.setattr("cxgi_bluesky.reconstruction.ch_mwcnn.network.processor_has_bfloat16", lambda: True)
     network = CHMWCNN(NetworkConfig(wavelet=wavelet, **TINY)).eval()
-    running = network.for_running()
+    running = deepcopy(network).for_running()
     assert next(running.passes[0].down1.parameters()).dtype == torch.bfloat16
     with torch.inference_mode():
         (image, sigma), (other, other_sigma) = (one(given(), with_sigma=True) for one in (network, running))
     torch.testing.assert_close(image, other, atol=0.02, rtol=0)
     torch.testing.assert_close(sigma, other_sigma, atol=0.05, rtol=0)
-    assert next(network.passes[0].parameters()).dtype == torch.float32
 
 
 def test_data_consistency_with_exact_data_gives_what_was_measured_and_leaves_the_rest():
@@ -191,7 +191,7 @@ def test_passes_may_be_repeated_be_deeper_and_remember():
         first[:, -4:] += 1  # what is remembered, which the first pass has not
         changed, _ = network(given())
         assert not torch.equal(changed, image)
-        running, _ = network.for_running()(given())
+        running, _ = deepcopy(network).for_running()(given())
     torch.testing.assert_close(running, changed, atol=0.05, rtol=0)
 
 

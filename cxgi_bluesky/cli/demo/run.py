@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from bluesky.utils import RunEngineInterrupted
 
 from ... import session
 from ...analysis.metrics import cnr, compare
-from ...catalog import find_run, read_exposures, record_reconstruction
+from ...catalog import compose_reconstruction, find_run, read_exposures, writer_of
 from ...devices.simulated.beamline import SimulatedBeamline
 from ...masks.pattern_set import PatternSet
 from ...measurement.exposures import Exposures
@@ -27,6 +28,7 @@ from .._echo import Echo
 from .._options import make_folder
 
 if TYPE_CHECKING:
+    from ...catalog.journal import Document
     from .._progress import Step
     from .command import DemoOptions
 
@@ -222,7 +224,9 @@ def reconstruct_all(
     echo: Echo,
     step: Step,
 ) -> dict[str, Reconstruction]:
-    """Reconstruct the stored scan by every method, record each as a derived run, compare it with the live image.
+    """Reconstruct the stored scan by every method, record the images together, compare them with the live ones.
+
+    Each is in a journal before the next one is made; those that were made are stored even if one fails.
 
     Parameters
     ----------
@@ -242,17 +246,21 @@ def reconstruct_all(
     dict of str to Reconstruction
         By method; images of shape (n, n).
     """
-    results = {}
-    for method in METHODS:
-        results[method] = reconstruct_and_check(measurement, method=method)
-        record_reconstruction(catalog, results[method], pixel_um=pixel_um)
-        last = live.get(method)
-        if last is not None:
-            same = np.allclose(last.image, results[method].image, rtol=1e-5, atol=1e-6)
-            (echo.note if same else echo)(
-                f"Last live image ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}"
-            )
-        step.advance()
+    results: dict[str, Reconstruction] = {}
+
+    def make_each() -> Iterator[list[Document]]:
+        for method in METHODS:
+            results[method] = reconstruct_and_check(measurement, method=method)
+            last = live.get(method)
+            if last is not None:
+                same = np.allclose(last.image, results[method].image, rtol=1e-5, atol=1e-6)
+                (echo.note if same else echo)(
+                    f"Last live image ({method}) and the catalog's: {'the same' if same else 'DIFFERENT'}"
+                )
+            step.advance()
+            yield compose_reconstruction(results[method], pixel_um=pixel_um)
+
+    writer_of(catalog).write_runs(make_each())
     return results
 
 

@@ -12,7 +12,6 @@ network is blind to the unit of the buckets.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -35,11 +34,19 @@ def _draw_weights(distribution: Callable[..., Tensor], weight: Tensor, **options
         distribution(weight, **options)
 
 
+class _Convolution(nn.Conv2d):
+    """Like its base, which on device "meta" takes most of its time for weights that it cannot draw."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 def _convolution(inside: int, outside: int) -> nn.Conv2d:
-    layer = nn.Conv2d(inside, outside, 3, padding=1)
+    layer = _Convolution(inside, outside, 3, padding=1)
     _draw_weights(nn.init.kaiming_normal_, layer.weight, nonlinearity="relu")
     if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+        _draw_weights(nn.init.zeros_, layer.bias)
     return layer
 
 
@@ -331,11 +338,10 @@ class CHMWCNN(nn.Module):
         return image, self.doubt(seen.detach(), constants, conditions)[0].float() - 1
 
     def for_running(self) -> CHMWCNN:
-        """A copy that is not trained any more, its convolutions as they run fastest."""
-        copied = copy.deepcopy(self).eval().requires_grad_(False)
-        for unet in (*copied.passes, copied.doubt):
+        """Itself, not trained any more, its convolutions as they run fastest."""
+        for unet in (*self.passes, self.doubt):
             cast(WaveletUNet, unet).for_running()
-        return copied
+        return self.eval().requires_grad_(False)
 
     def in_its_unit(self, given: NetworkInput, initial: Tensor | None = None) -> Tensor:
         """The image in the unit of the measurement, (b, 1, n, n).
