@@ -115,15 +115,17 @@ class Popen:
     def poll(self) -> int | None:
         """How it has ended, if it has."""
         with suppress(subprocess.TimeoutExpired):
-            self.wait(0)
+            self.wait(0.0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """How it has ended, when it has."""
         if self.returncode is None:
-            if not select([self._status], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-            self.returncode = int(self._status.recv(100))
+            self._status.settimeout(timeout)
+            try:
+                self.returncode = int(self._status.recv(100))
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0) from None
             self._status.close()
         return self.returncode
 

@@ -78,6 +78,8 @@ def train(
     CxgiError
         If a checkpoint, the weights to start with, the user's images or a folder cannot be used, or training diverges.
     """
+    if threads < 1 or stop_at < 0:
+        raise ConfigError(f"threads {threads}, stop_at {stop_at}: give at least 1 thread, and a step from 0 on")
     with torch_threads(threads), join_processes() as processes:
         device = find_device(config.device, processes.number)
         report = report if processes.is_first else lambda text: None
