@@ -18,7 +18,7 @@ from typing import Any
 from ..measurement.documents import EventRows, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..reconstruction.drawing import PANEL_INCHES, draw_reconstruction, draw_uncertainty
-from ..reconstruction.planning.quality import say_when_claimed
+from ..reconstruction.planning.quality import announce_psnr
 from ..reconstruction.result import Reconstruction
 from .notebook import in_notebook, show_png
 from .time_left import TimeLeft, format_duration
@@ -136,8 +136,8 @@ def draw_scan(
             columns[1].set(xlabel="exposure", ylabel="PSNR (dB)")
         elif note:
             columns[1].set_axis_off()
-            place = {"ha": "center", "va": "center", "transform": columns[1].transAxes}
-            columns[1].text(0.5, 0.5, textwrap.fill(note, 40), fontsize=8, **place)
+            middle = {"ha": "center", "va": "center", "transform": columns[1].transAxes}
+            columns[1].text(0.5, 0.5, textwrap.fill(note, 40), fontsize=8, **middle)
         for axis in columns:
             axis.set_xlim(0, 1.02 * max(scan.time.total or 0, len(buckets)))
             axis.tick_params(labelsize=7)
@@ -221,7 +221,7 @@ class LiveView:
             return None
         parts = ("scan", start.get("scan_id"), start["uid"][:8], start.get("sample"))
         title = " ".join(str(part) for part in parts if part)
-        scan = ScanRecord(title, TimeLeft(start), psnr_note=say_when_claimed(block))
+        scan = ScanRecord(title, TimeLeft(start), psnr_note=announce_psnr(block))
         bucket, rows = block["fields"]["bucket"], EventRows()
         # Without the lock, which is held while an image is drawn: no exposure waits for that.
         self._scan, self._uid, self._results, self._certainty = scan, start["uid"], {}, None

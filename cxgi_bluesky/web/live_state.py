@@ -16,7 +16,7 @@ from ..measurement.documents import EventRows, Row, cxgi_block
 from ..measurement.per_run import Callback, PerRun
 from ..measurement.plain_values import plain_or_text
 from ..reconstruction.drawing import grey_range
-from ..reconstruction.planning.quality import is_claimed_during, say_when_claimed
+from ..reconstruction.planning.quality import announce_psnr, is_claimed_during
 from ..reconstruction.registry import CORRELATION
 from ..reconstruction.result import Reconstruction
 from .images import PngStore, grey_png, scale_bar, uncertainty_png
@@ -278,7 +278,7 @@ class _Scan:
         """When there will be a PSNR, until there is one."""
         if any(image["quality"]["psnr_db"] is not None for image in self.images.values()):
             return ""
-        return say_when_claimed(self.block) if self.stop is None else ""
+        return announce_psnr(self.block) if self.stop is None else ""
 
     def charts(self) -> dict[str, Any]:
         """Buckets and quality against exposures, with few points."""

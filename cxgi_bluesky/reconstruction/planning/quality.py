@@ -217,7 +217,7 @@ def is_claimed_during(block: Mapping[str, Any]) -> bool:
     return bool(drawn and _draws_from_all(block) and drawn["start_count"] < patterns["count"])
 
 
-def say_when_claimed(block: Mapping[str, Any]) -> str:
+def announce_psnr(block: Mapping[str, Any]) -> str:
     """Say from when on images of a scan have an estimated PSNR; empty for a scan that claims none.
 
     Parameters

@@ -179,6 +179,6 @@ def test_nothing_is_claimed_behind_etched_masks_of_which_nothing_is_known():
 )
 def test_it_is_said_from_when_on_a_psnr_is_claimed(start_count, candidates, during, said):
     block = {"pattern_set": {"size": 64, "count": 768}}
-    assert (quality.is_claimed_during(block), quality.say_when_claimed(block)) == (False, "")
+    assert (quality.is_claimed_during(block), quality.announce_psnr(block)) == (False, "")
     block["validation"] = {"start_count": start_count, "candidates": candidates}
-    assert (quality.is_claimed_during(block), quality.say_when_claimed(block)) == (during, said)
+    assert (quality.is_claimed_during(block), quality.announce_psnr(block)) == (during, said)
