@@ -72,7 +72,7 @@ def test_the_start_document_says_how_patterns_are_chosen(RE, documents, quick_li
     stored = documents.of("start")[0]["cxgi"]["pattern_set"]
     assert stored["order"] == "chosen"
     rebuilt = ChosenSet.from_dict(stored)
-    assert (rebuilt.rule, rebuilt.seed, rebuilt.size) == ("magnitude", 4, SIZE)
+    assert (rebuilt.rule, rebuilt.seed, rebuilt.size) == ("foreseen", 4, SIZE)
     assert rebuilt.to_dict() == stored
 
 
@@ -217,7 +217,7 @@ def test_a_rule_of_the_user_is_followed(RE, documents, line, monkeypatch):
 @pytest.mark.parametrize(
     ("plan", "options", "message"),
     [
-        (choosing, {"rule": "best"}, "rule 'best' is unknown: choose one of magnitude"),
+        (choosing, {"rule": "best"}, "rule 'best' is unknown: choose one of foreseen, magnitude"),
         (choosing, {"method": "magic"}, "method 'magic' is unknown"),
         (choosing, {"count": 20}, "count 20: give"),
         (choosing, {"count": 257}, "count 257: give"),
