@@ -115,7 +115,7 @@ def _by_foreseen_power(knowledge: Knowledge) -> Index:
     candidates = np.flatnonzero(~knowledge.measured)
     power = knowledge.magnitude**2
     power[0] = 0.0
-    mean = max(float(power[candidates].mean()), np.finfo(float).tiny) if len(candidates) else 1.0
+    mean = float(power[candidates].mean() if len(candidates) else 0.0) or 1.0  # 0: an image without contrast
     own, near = power / mean + _LEAST_POWER, smooth_over_sequencies(power, _NEIGHBOURS) / mean + _LEAST_NEAR
     objects = np.maximum(power_share(knowledge.size), np.finfo(float).tiny)
     seen = np.sqrt(own * near)

@@ -45,6 +45,14 @@ def test_a_rule_ranks_every_pattern_that_is_left_once(rule):
     assert sorted([*ranked.tolist(), *START]) == list(range(SIZE**2))
 
 
+@rules
+@pytest.mark.filterwarnings("error")
+def test_an_image_without_contrast_and_one_without_noise_are_ranked_too(rule):
+    for image, sigma in ((np.zeros((SIZE, SIZE)), 3.0), (smooth_image(SIZE), 0.0)):
+        ranked = rank_patterns(image, measured=START, rng=np.random.default_rng(0), rule=rule, sigma=sigma)
+        assert sorted([*ranked.tolist(), *START]) == list(range(SIZE**2))
+
+
 def test_validation_patterns_are_wanted_as_if_they_were_ordinary():
     ordinary, apart = choose(validation=[]), choose()
     assert apart.wanted
