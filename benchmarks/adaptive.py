@@ -4,6 +4,8 @@
 noise of an object is that of the suite's workload for its zig-zag scan (sigma a share of the rms of its coefficients),
 the same for all orders. Baseline in the same run: 768 patterns in fixed orders.
 
+"oracle": patterns that one would draw who knew the object's own coefficients, all 768 for the image.
+
 Stops: a scan with 64 validation draws, all of them exposed after the start set, ends after the batch whose image has
 the target within its interval's lower end. Beside it: how many exposures would do with the truth in hand.
 """
@@ -42,6 +44,7 @@ TARGETS_DB = (22.0, 25.0, 28.0)
 OTHER_OBJECTS = ("gold", "gear")
 _SEED = 80  # of the objects
 _TOO_GOOD_DB = 0.5
+_ORACLE, _LEAST = 0.7, 1e-6  # exponent of the power by which it draws, the best of 0.35, 0.5 and 0.7; least power
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,19 @@ def fixed(scenes: Sequence[Scene], order: str) -> Image:
     """PSNR of each with 768 patterns of an order."""
     taken = [ranking(order, SIZE, scene.seed if order in SEEDED else None)[:COUNT].tolist() for scene in scenes]
     made = reconstruct_many([scene.measure(index) for scene, index in zip(scenes, taken, strict=True)])
+    return np.array([psnr(one.image, scene.truth, data_range=1.0) for one, scene in zip(made, scenes, strict=True)])
+
+
+def oracle(scenes: Sequence[Scene]) -> Image:
+    """PSNR of each with the start set, and the others drawn by the object's own coefficients."""
+    measurements = []
+    for scene in scenes:
+        exact = coefficients(scene.truth, np.arange(SIZE**2)) ** 2
+        luck = _ORACLE * np.log(exact + _LEAST * exact[1:].mean())
+        luck += np.random.default_rng(scene.seed).gumbel(size=len(exact))
+        luck[start_patterns(SIZE)] = np.inf
+        measurements.append(scene.measure(np.argsort(-luck, kind="stable")[:COUNT].tolist()))
+    made = reconstruct_many(measurements)
     return np.array([psnr(one.image, scene.truth, data_range=1.0) for one, scene in zip(made, scenes, strict=True)])
 
 
@@ -133,6 +149,12 @@ def gains(objects: Sequence[Image], snr_db: float, seeds: int, rules: Sequence[s
     zig_zag, best = orders["zig-zag"], max(orders, key=lambda order: float(orders[order].mean()))
     result: dict[str, Any] = {order: round(float(values.mean()), 2) for order, values in orders.items()}
     result["best_fixed_order"] = best
+    known = each(oracle(scenes))
+    result["oracle"] = {
+        "psnr_db": round(float(known.mean()), 2),
+        "over_best_fixed_order_db": round(float((known - orders[best]).mean()), 2),
+        "worst_over_zig_zag_db": round(float((known - zig_zag).min()), 2),
+    }
     for rule in rules:
         for name, draws in ((rule, 0), (f"{rule}, with validation", DRAWS)):
             scans = adaptive(scenes, rule, draws)

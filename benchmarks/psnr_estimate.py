@@ -1,8 +1,9 @@
 """How far the PSNR that is claimed without a truth lies from the true one, and how often its interval holds that.
 
-Random objects of all families in turn, 64 x 64, 18.75 % in a fixed order, 64 validation draws, images of the network.
-Perfect masks, and simulated etched boards (Au) with a reference scan, each object on one of them. Noise: a share of the
-rms of the measured coefficients. Baseline in the same run: the PSNR that the network's own sigma gives.
+Random objects of all families in turn, 18.75 % in a fixed order, 64 validation draws, images of the network. Perfect
+masks, and simulated etched boards with a reference scan, each object on one of them; objects and boards are none of
+those that the estimate was fitted to. Noise: a share of the rms of the measured coefficients. Baseline in the same run:
+the PSNR that the network's own sigma gives.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from cxgi_bluesky.reconstruction.ch_mwcnn.predict import ch_mwcnn_sigma
 from cxgi_bluesky.reconstruction.error_model.noise import PreparedMeasurement
 from cxgi_bluesky.reconstruction.planning.quality import PsnrEstimate, estimate_psnr
 from cxgi_bluesky.simulation.random_objects import FAMILIES, random_object
-from tools.planning_scans import Tiles, etched_tiles, measure
+from tools.planning_scans import Tiles, etched_tiles, measure, pattern_set
 
-SIZE, DRAWS = 64, 64
-SETS = (PatternSet(SIZE, 768, "zig-zag"), PatternSet(SIZE, 768, "learned-density", seed=0))
+DRAWS, SHARE = 64, 0.1875
+ORDERS = ("zig-zag", "learned-density")
+PERFECT, ETCHED = "perfect", "etched"
+BOARDS = (20, 21, 22)  # seeds; 0, 1, 11 and 12 are those by which the estimate was made
 _TOGETHER = 16
 
 
@@ -34,11 +37,12 @@ def claim(
     truths: Sequence[np.ndarray], patterns: PatternSet, snr_db: float, boards: Sequence[Tiles] = ()
 ) -> list[tuple[PsnrEstimate | None, float, float]]:
     """Of each object: the claim, the true PSNR, and the one by the network's sigma."""
-    outside = np.setdiff1d(np.arange(SIZE**2), patterns.pattern_index)
+    size = patterns.size
+    outside = np.setdiff1d(np.arange(size**2), patterns.pattern_index)
     rows = []
     for first in range(0, len(truths), _TOGETHER):
         seeds = range(first, min(first + _TOGETHER, len(truths)))
-        draws = [draw_validation(SIZE, outside, DRAWS, seed, start_count=patterns.count) for seed in seeds]
+        draws = [draw_validation(size, outside, DRAWS, seed, start_count=patterns.count) for seed in seeds]
         scans = [
             PreparedMeasurement.from_measurement(
                 measure(
@@ -63,7 +67,7 @@ def claim(
 def noise_db(truth: np.ndarray, patterns: PatternSet, snr_db: float) -> float:
     """Noise of a coefficient as a share of the open beam, for one as a share of the coefficients' rms."""
     rms = float(np.std(coefficients(truth, patterns.pattern_index[1:])))
-    return snr_db - 20 * float(np.log10(rms / SIZE**2))
+    return snr_db - 20 * float(np.log10(rms / truth.size))
 
 
 def summarise(rows: Sequence[tuple[PsnrEstimate | None, float, float]]) -> dict[str, Any]:
@@ -90,19 +94,25 @@ def summarise(rows: Sequence[tuple[PsnrEstimate | None, float, float]]) -> dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--objects", type=int, default=500, help="random objects for each kind of scan")
-    parser.add_argument("--boards", type=int, default=2, help="etched boards; each takes a quarter of a minute")
+    parser.add_argument("--size", type=int, default=64, help="pixels per side")
+    parser.add_argument("--masks", nargs="+", choices=(PERFECT, ETCHED), default=[PERFECT, ETCHED])
+    parser.add_argument("--boards", type=int, nargs="+", default=BOARDS, help="seeds of etched boards, 1/4 min each")
     parser.add_argument("--snr-db", type=float, nargs="+", default=[15.0, 22.0, 30.0])
     options = parser.parse_args()
-    kinds, rng = list(FAMILIES), np.random.default_rng([79, SIZE])
-    objects = [random_object(rng, SIZE, {kinds[i % len(kinds)]: 1.0}).astype(float) for i in range(options.objects)]
-    etched = [etched_tiles(SIZE, ("zig-zag",), SIZE**2, seed) for seed in range(options.boards)]
+    size = options.size
+    kinds, rng = list(FAMILIES), np.random.default_rng([79, size])
+    objects = [random_object(rng, size, {kinds[i % len(kinds)]: 1.0}).astype(float) for i in range(options.objects)]
+    boards: dict[str, Sequence[Tiles]] = {PERFECT: ()}
+    if ETCHED in options.masks:
+        boards[ETCHED] = [etched_tiles(size, ("zig-zag",), size**2, seed) for seed in options.boards]
     results: dict[str, Any] = {}
     with one_thread():
-        for masks, boards in (("perfect", []), ("etched, reference", etched)):
-            for patterns in SETS:
+        for masks in options.masks:
+            for order in ORDERS:
+                patterns = pattern_set(size, round(SHARE * size**2), order)
                 for snr_db in options.snr_db:
-                    rows = claim(objects, patterns, snr_db, boards)
-                    results[f"{masks}, {patterns.order}, {snr_db:g} dB"] = summarise(rows)
+                    rows = claim(objects, patterns, snr_db, boards[masks])
+                    results[f"{masks}, {order}, {snr_db:g} dB"] = summarise(rows)
     report("psnr_estimate", results)
 
 

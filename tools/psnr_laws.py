@@ -71,7 +71,8 @@ def chosen(drawn: Sequence[Scene], method: str) -> Iterator[Row]:
     while len(taken[0]) <= drawn[0].count:
         for i, (row, image) in enumerate(list(images(drawn, taken, method))):
             yield row
-            taken[i] += choose_batch(image, measured=taken[i], count=batch_size(size), rng=drawn[i].rng).patterns
+            count, rng = batch_size(size), drawn[i].rng
+            taken[i] += choose_batch(image, measured=taken[i], count=count, rng=rng, rule="magnitude").patterns
 
 
 def images(drawn: Sequence[Scene], taken: Sequence[Sequence[int]], method: str) -> Iterator[tuple[Row, Image]]:

@@ -130,6 +130,7 @@ _TARGETS: dict[str, tuple[str, str, _Read]] = {
     "lines_z": ("line in the residual", "sigma", lambda newest: newest.lines_z),
 }
 PSNR, LINES = "psnr_db", "lines_z"
+_LATE = 0.8  # of the patterns: an image of fewer is an old one
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,39 @@ class Goal:
         )
         logger.warning("good enough: %s with %d patterns; the scan ends here", reason, newest.image_patterns)
         return f"good enough: {reason} with {newest.image_patterns} patterns"
+
+    def explain_end(self, exposed: int) -> str:
+        """Say how far the image is when all patterns were measured: silence would look like a reached target.
+
+        Parameters
+        ----------
+        exposed : int
+            Patterns that the scan has exposed for its image.
+        """
+        reached = self.find_reason()
+        if reached is not None:
+            return reached
+        newest, failure = self.steering.newest, self.steering.failure
+        wanted = ", ".join(
+            f"{_TARGETS[name][0]} {target:g} {_TARGETS[name][1]}" for name, target in self.targets.items()
+        )
+        late = f"exposures are faster than images, all {exposed} patterns were measured"
+        if newest is None:
+            why = late if failure is None else f"there was no image ({failure})"
+            reason = f"never judged (wanted {wanted}): {why}"
+        else:
+            found = ", ".join(self._say(name, newest) for name in self.targets)
+            reason = f"not good enough: {found} (wanted {wanted}) with {newest.image_patterns} patterns"
+            if newest.image_patterns < _LATE * exposed:
+                reason += f", the newest image: {late}"
+        logger.warning("%s", reason)
+        return reason
+
+    @staticmethod
+    def _say(name: str, newest: Steering) -> str:
+        words, unit, read = _TARGETS[name]
+        value = read(newest)
+        return f"{words} unknown" if value is None else f"{words} {value:.1f} {unit}"
 
 
 def check_targets(until: Any) -> None:

@@ -135,7 +135,8 @@ class ImageRun:
                 yield from move(self.object_stage, IN)
             else:
                 yield from tile.expose_tile(metal_tile, "metal", metal_exposures)
-            return (yield from expose_patterns(tile, goal))
+            reached = yield from expose_patterns(tile, goal)
+            return goal.explain_end(points) if reached is None and goal is not None else reached
 
         metadata = start_metadata(
             plan_name,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
 import pytest
 from bluesky.utils import RunEngineInterrupted
 
+from cxgi_bluesky.callbacks.live_steering import Goal, LiveSteering, Steering
 from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import ChosenSet, PatternSet
@@ -70,7 +72,7 @@ def test_the_start_document_says_how_patterns_are_chosen(RE, documents, quick_li
     stored = documents.of("start")[0]["cxgi"]["pattern_set"]
     assert stored["order"] == "chosen"
     rebuilt = ChosenSet.from_dict(stored)
-    assert (rebuilt.rule, rebuilt.seed, rebuilt.size) == ("magnitude", 4, SIZE)
+    assert (rebuilt.rule, rebuilt.seed, rebuilt.size) == ("foreseen", 4, SIZE)
     assert rebuilt.to_dict() == stored
 
 
@@ -101,9 +103,45 @@ def test_a_scan_ends_when_its_image_is_good_enough_and_says_so(RE, documents, li
     assert line.shutter.state.get() == "closed"
 
 
-def test_a_scan_whose_image_never_is_goes_on_to_its_end(RE, documents, quick_line):
-    RE(fixed(quick_line, until={"psnr_db": 99}))
-    assert documents.of("stop")[0]["num_events"]["primary"] == 200
+@pytest.mark.parametrize("plan", [choosing, fixed])
+def test_a_scan_whose_image_never_is_goes_on_to_its_end_and_says_how_far_it_is(RE, documents, line, plan):
+    RE(plan(line, **({"count": 200} if plan is choosing else {}), until={"psnr_db": 99}))
+    stop = documents.of("stop")[0]
+    assert stop["exit_status"] == "success"
+    assert stop["num_events"]["primary"] + stop["num_events"]["validation"] >= 200
+    assert re.match(r"not good enough: PSNR \d+\.\d dB \(wanted PSNR 99 dB\) with \d+ patterns", stop["reason"])
+
+
+def hang(*_):
+    time.sleep(2)
+
+
+def break_down(*_):
+    raise RuntimeError("no memory")
+
+
+@pytest.mark.parametrize(
+    ("make_image", "why"),
+    [
+        (hang, "exposures are faster than images, all 200 patterns were measured"),
+        (break_down, "there was no image (no memory)"),
+    ],
+)
+def test_a_scan_that_no_image_has_judged_says_so_and_why(RE, documents, quick_line, monkeypatch, make_image, why):
+    monkeypatch.setattr("cxgi_bluesky.callbacks.live_steering.LiveSteering._make_image", make_image)
+    RE(fixed(quick_line, until=EASY, exposure_s=0.001))
+    assert documents.of("stop")[0]["reason"] == f"never judged (wanted PSNR 3 dB): {why}"
+
+
+def test_the_stop_document_says_that_images_came_late():
+    newest = Steering(image_patterns=113, psnr_db=14.0, psnr_low_db=12.0, lines_z=None, ranked=None)
+    steering = LiveSteering("tv")
+    steering.newest = newest
+    reason = Goal({"psnr_db": 22}, steering).explain_end(768)
+    assert reason.endswith(
+        "with 113 patterns, the newest image: exposures are faster than images, all 768 patterns were measured"
+    )
+    assert Goal({"psnr_db": 12}, steering).explain_end(768).startswith("good enough: PSNR 12.0 dB")
 
 
 def test_the_budget_rules_over_the_goal(RE, documents, quick_line):
@@ -179,7 +217,7 @@ def test_a_rule_of_the_user_is_followed(RE, documents, line, monkeypatch):
 @pytest.mark.parametrize(
     ("plan", "options", "message"),
     [
-        (choosing, {"rule": "best"}, "rule 'best' is unknown: choose one of magnitude"),
+        (choosing, {"rule": "best"}, "rule 'best' is unknown: choose one of foreseen, magnitude"),
         (choosing, {"method": "magic"}, "method 'magic' is unknown"),
         (choosing, {"count": 20}, "count 20: give"),
         (choosing, {"count": 257}, "count 257: give"),

@@ -20,7 +20,7 @@ VALIDATION = list(range(100, 140))
 rules = pytest.mark.parametrize("rule", list(RULES))
 
 
-def choose(rule="magnitude", seed=0, **options):
+def choose(rule="foreseen", seed=0, **options):
     options = {"measured": START, "validation": VALIDATION, "count": 40, **options}
     return choose_batch(smooth_image(SIZE), rule=rule, rng=np.random.default_rng(seed), **options)
 
@@ -45,6 +45,14 @@ def test_a_rule_ranks_every_pattern_that_is_left_once(rule):
     assert sorted([*ranked.tolist(), *START]) == list(range(SIZE**2))
 
 
+@rules
+@pytest.mark.filterwarnings("error")
+def test_an_image_without_contrast_and_one_without_noise_are_ranked_too(rule):
+    for image, sigma in ((np.zeros((SIZE, SIZE)), 3.0), (smooth_image(SIZE), 0.0)):
+        ranked = rank_patterns(image, measured=START, rng=np.random.default_rng(0), rule=rule, sigma=sigma)
+        assert sorted([*ranked.tolist(), *START]) == list(range(SIZE**2))
+
+
 def test_validation_patterns_are_wanted_as_if_they_were_ordinary():
     ordinary, apart = choose(validation=[]), choose()
     assert apart.wanted
@@ -52,10 +60,20 @@ def test_validation_patterns_are_wanted_as_if_they_were_ordinary():
 
 
 def test_three_quarters_have_the_largest_coefficients():
-    batch = choose(validation=[])
+    batch = choose("magnitude", validation=[])
     magnitude = np.abs(coefficients(smooth_image(SIZE), np.arange(SIZE**2)))
     magnitude[START] = 0
     assert set(np.argsort(-magnitude)[:30].tolist()) <= set(batch.patterns)
+
+
+def test_a_batch_is_drawn_where_image_and_objects_have_power():
+    magnitude = np.abs(coefficients(smooth_image(SIZE), np.arange(SIZE**2)))
+    often = np.zeros(SIZE**2)
+    for seed in range(40):
+        often[choose(seed=seed, validation=[]).patterns] += 1
+    left = np.setdiff1d(np.arange(SIZE**2), START)
+    weak, strong = np.split(left[np.argsort(magnitude[left], kind="stable")], 2)
+    assert often[strong].mean() > 2 * often[weak].mean() > 0
 
 
 def test_only_what_the_board_has_is_chosen_and_fewer_when_no_more_is_left():
@@ -69,7 +87,7 @@ def test_a_rule_of_the_user_is_found(monkeypatch):
 
 
 def test_an_unknown_rule_is_one_error():
-    with pytest.raises(CxgiError, match="rule 'best' is unknown: choose one of magnitude"):
+    with pytest.raises(CxgiError, match="rule 'best' is unknown: choose one of foreseen, magnitude"):
         choose("best")
 
 
