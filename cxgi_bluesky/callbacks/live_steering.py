@@ -184,18 +184,19 @@ class Goal:
             why = late if failure is None else f"there was no image ({failure})"
             reason = f"never judged (wanted {wanted}): {why}"
         else:
-            found = ", ".join(self._say(name, newest) for name in self.targets)
+            found = ", ".join(_describe(name, newest) for name in self.targets)
             reason = f"not good enough: {found} (wanted {wanted}) with {newest.image_patterns} patterns"
             if newest.image_patterns < _LATE * exposed:
                 reason += f", the newest image: {late}"
         logger.warning("%s", reason)
         return reason
 
-    @staticmethod
-    def _say(name: str, newest: Steering) -> str:
-        words, unit, read = _TARGETS[name]
-        value = read(newest)
-        return f"{words} unknown" if value is None else f"{words} {value:.1f} {unit}"
+
+def _describe(target: str, newest: Steering) -> str:
+    """What the newest image has of what is wanted."""
+    label, unit, read = _TARGETS[target]
+    value = read(newest)
+    return f"{label} unknown" if value is None else f"{label} {value:.1f} {unit}"
 
 
 def check_targets(until: Any) -> None:
