@@ -149,7 +149,7 @@ def _import_test_client() -> None:
     Where httpx2 is installed as well, as by fastapi[standard], starlette would take that, and neither takes the
     other's URLs.
     """
-    known = {name: module for name, module in sys.modules.items() if name == "httpx2"}
+    known = {"httpx2": sys.modules["httpx2"]} if "httpx2" in sys.modules else {}
     sys.modules["httpx2"] = None  # type: ignore[assignment]  # an import of it fails
     try:
         import_module("starlette.testclient")

@@ -305,7 +305,7 @@ def scan_and_die(wait_for_the_others, folder, moment, times):
         engine(plan())
 
 
-@pytest.mark.parametrize("times", [2, *(pytest.param(times, marks=pytest.mark.long) for times in range(3, 16))])
+@pytest.mark.parametrize("times", [2, *(pytest.param(times, marks=pytest.mark.long) for times in range(3, 16, 2))])
 def test_a_process_killed_between_catalog_and_index_leaves_no_run_out(tmp_path, start_child, times):
     folder = tmp_path / "data"
     child = start_child(scan_and_die, folder, "_follow", 8 * times)

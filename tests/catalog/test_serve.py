@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
+import threading
 from pathlib import Path
 
 import h5py
@@ -30,6 +32,29 @@ with silence_import_warnings():
 
 KEY = "0123456789abcdef"
 WITH_KEY = {"Authorization": f"Apikey {KEY}"}
+
+
+def test_a_catalog_is_opened_while_another_thread_imports():
+    """As that of a page which loads its images' libraries meanwhile."""
+    end, interval = threading.Event(), sys.getswitchinterval()
+
+    def import_on():
+        while not end.is_set():
+            for n in range(100):
+                sys.modules[f"one more {n}"] = sys
+            for n in range(100):
+                del sys.modules[f"one more {n}"]
+
+    importing = threading.Thread(target=import_on)
+    importing.start()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(300):
+            _import_test_client()
+    finally:
+        sys.setswitchinterval(interval)
+        end.set()
+        importing.join()
 
 
 @pytest.fixture(scope="module")
