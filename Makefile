@@ -28,7 +28,7 @@ COMPILE := $(BIN)/python -c 'from cxgi_bluesky.reconstruction.solvers import ker
 
 test: $(STAMP)
 	@echo "Numerical loops are compiled while the tests begin, once: silence for up to some minutes on a busy machine"
-	$(COMPILE) & $(PYTEST) 4 -m "not long"
+	$(COMPILE) & $(PYTEST) 3 -m "not long"
 
 # Kills, soaks, and further cases of what `make test` has one of: they wait for other processes half of their time. Only
 # files that have some are collected.
