@@ -54,6 +54,8 @@ IMPORTS = (
     "torch",
 )
 
+KEPT: list[Any] = []  # as long as this process lives
+
 
 class Popen:
     """A program, as by `subprocess.Popen`; its pipes are text.
@@ -87,7 +89,7 @@ class Popen:
         self.stderr: IO[str] | None = None
         request = {"arguments": self.args, "environment": dict(env or os.environ), "folder": str(cwd or Path.cwd())}
         with ExitStack() as theirs:
-            files = [theirs.enter_context(socket.socket(socket.AF_UNIX))]
+            server = theirs.enter_context(socket.socket(socket.AF_UNIX))
             self._status, status = socket.socketpair()
             theirs.enter_context(status)
             ends = []
@@ -95,7 +97,7 @@ class Popen:
                 if wanted == subprocess.PIPE:
                     read, write = os.pipe()
                     ours, end = (write, read) if n == 0 else (read, write)
-                    setattr(self, name, open(ours, "w" if n == 0 else "r", encoding="utf-8"))  # noqa: SIM115
+                    setattr(self, name, os.fdopen(ours, "w" if n == 0 else "r", encoding="utf-8"))
                     theirs.callback(os.close, end)
                 elif wanted == subprocess.DEVNULL:
                     end = os.open(os.devnull, os.O_RDWR)
@@ -105,7 +107,6 @@ class Popen:
                 else:
                     end = n if wanted is None else wanted if isinstance(wanted, int) else wanted.fileno()
                 ends.append(end)
-            (server,) = files
             server.connect(listening())
             socket.send_fds(server, [b"-"], [*ends, status.fileno()])
             server.sendall(json.dumps(request).encode() + b"\n")
@@ -176,7 +177,7 @@ def run(arguments: Sequence[str], *, timeout: float = PATIENCE_S, check: bool = 
     """What a program has said when it has ended, as by `subprocess.run` with ``capture_output`` and ``text``."""
     process = Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
     out, errors = process.communicate(timeout=timeout)
-    done = subprocess.CompletedProcess(process.args, process.returncode or 0, out, errors)
+    done = subprocess.CompletedProcess(process.args, process.returncode, out, errors)
     if check:
         done.check_returncode()
     return done
@@ -204,9 +205,6 @@ def start() -> str:
         KEPT.append(subprocess.Popen(words, env=environment, cwd=ROOT, pass_fds=handed_on, **null))
     os.close(alive)
     return os.environ[SOCKET]
-
-
-KEPT: list[Any] = []  # as long as this process lives
 
 
 def serve(listener: socket.socket, alive: int) -> dict[str, Any] | None:
@@ -266,9 +264,9 @@ def become(arguments: list[str], environment: dict[str, str], folder: str) -> No
     flags = {"-u"} & set(arguments[1:2])
     lines = bool(flags or environment.get("PYTHONUNBUFFERED"))
     text = {"encoding": "utf-8", "closefd": False}
-    sys.stdin = sys.__stdin__ = open(0, **text)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", 1 if lines else -1, **text)  # noqa: SIM115
-    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", **text)  # noqa: SIM115
+    sys.stdin = sys.__stdin__ = os.fdopen(0, **text)
+    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", 1 if lines else -1, **text)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, errors="backslashreplace", **text)
     ophyd.signal.get_cl = control_layer
     if Path(arguments[0]).name.startswith("python"):
         arguments = arguments[1 + len(flags) :]

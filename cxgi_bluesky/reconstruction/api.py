@@ -10,11 +10,10 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, MeasurementError
+from ..errors import ConfigError, MeasurementError, check_choice
 from ..measurement.measurement import Measurement
 from ..measurement.speckle import SpeckleMeasurement
 from .error_model.common_mode import without_common_part
-from .methods.linear import check_choice
 from .registry import CH_MWCNN, CORRELATION, METHODS, Kind, Method, default_method, find_method
 from .result import Reconstruction
 from .scaling import back_from_unit, in_unit, options_in_unit, unit_of
@@ -188,7 +187,7 @@ def estimate_uncertainty(
     CxgiError
         For a method or kind without an uncertainty.
     """
-    check_choice("kind", kind, Kind)
+    check_choice("kind", kind, get_args(Kind), kind=MeasurementError)
     chosen = find_method(method)
     if chosen.uncertainty is None or kind not in chosen.kinds:
         known = {one: ", ".join(m.name for m in METHODS.values() if one in m.kinds) for one in get_args(Kind)}

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError
+from ...errors import MeasurementError, check_choice
 from ...masks.transform import walsh_hadamard_2d
 from ...measurement.measurement import Measurement
 from ..error_model.noise import PreparedMeasurement, with_model_error
@@ -56,8 +56,8 @@ def correlation(
     CxgiError
         For an unknown form or weighting.
     """
-    check_choice("form", form, Form)
-    check_choice("weighting", weighting, Weighting)
+    check_choice("form", form, get_args(Form), kind=MeasurementError)
+    check_choice("weighting", weighting, get_args(Weighting), kind=MeasurementError)
     size = measurement.size
     bucket, share = np.zeros(size * size), np.zeros(size * size)
     bucket[measurement.pattern_index] = measurement.coefficient
@@ -101,22 +101,6 @@ def exposure_shares(sigma: Array, weighting: Weighting) -> Array:
         return np.full(len(sigma), 1 / max(1, len(sigma)))
     weight = 1 / sigma**2
     return weight / weight.sum()
-
-
-def check_choice(name: str, value: str, choices: Any) -> None:
-    """Raise `CxgiError` if a word is not one of a `Literal`.
-
-    Parameters
-    ----------
-    name : str
-        What is chosen, for the message.
-    value : str
-        The word.
-    choices : Literal
-        Type whose arguments are allowed.
-    """
-    if value not in get_args(choices):
-        raise MeasurementError(f"{name} {value!r} is unknown: choose one of {', '.join(get_args(choices))}")
 
 
 def fill_corner(image: Array) -> Array:

@@ -16,18 +16,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError
+from ...errors import MeasurementError, check_choice
 from ...masks.pattern_set import coefficients
 from ...measurement.measurement import Measurement
 from ..error_model.common_mode import without_common_error
 from ..error_model.noise import estimate_noise, with_model_error
 from ..solvers.primal_dual import INITIAL_WEIGHT_IN_SIGMA, Image, choose_weight
-from .linear import Form, Weighting, check_choice, exposure_shares, fill_corner
+from .linear import Form, Weighting, exposure_shares, fill_corner
 from .tv import check_weight
 
 Array = NDArray[np.float64]
@@ -122,8 +122,8 @@ def mask_correlation(
     CxgiError
         For an unknown form or weighting; NGI is not there.
     """
-    check_choice("form", form, Form)
-    check_choice("weighting", weighting, Weighting)
+    check_choice("form", form, get_args(Form), kind=MeasurementError)
+    check_choice("weighting", weighting, get_args(Weighting), kind=MeasurementError)
     if form == "NGI":
         raise MeasurementError("form 'NGI' is not there for measured masks: take DGI")
     masks, others = masks_of(measurement), measurement.pattern_index != 0

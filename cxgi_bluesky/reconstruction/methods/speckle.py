@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...analysis.metrics import cnr
-from ...errors import MeasurementError
+from ...errors import MeasurementError, check_choice
 from ...masks.speckle_set import Patterns
 from ...measurement.speckle import SpeckleMeasurement
 from ..result import Reconstruction
-from .linear import Form, check_choice
+from .linear import Form
 
 Array = NDArray[np.float64]
 CHUNK_BYTES = 32 * 2**20
@@ -41,7 +41,7 @@ def speckle_correlation(measurement: SpeckleMeasurement, *, form: Form = "GI") -
     CxgiError
         For an unknown form, patterns that are no numbers, or one without light (DGI, NGI).
     """
-    check_choice("form", form, Form)
+    check_choice("form", form, get_args(Form), kind=MeasurementError)
     order = np.argsort(measurement.pattern_index)
     index = measurement.pattern_index[order]
     weight = _weights(measurement.bucket[order], measurement.patterns, index, form)
@@ -136,7 +136,7 @@ def cnr_curve(
     CxgiError
         For an impossible count or form, or a pattern without light (DGI, NGI).
     """
-    check_choice("form", form, Form)
+    check_choice("form", form, get_args(Form), kind=MeasurementError)
     stops = sorted({int(m) for m in counts})
     if not stops or stops[0] < 2 or stops[-1] > len(measurement):
         raise MeasurementError(

@@ -8,19 +8,18 @@ orthonormal rows, so the proximal step of the data term is two fast transforms.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError
+from ...errors import MeasurementError, check_choice
 from ...measurement.measurement import Measurement
 from ..error_model.calibration import calibrate, scales, scatter
 from ..error_model.common_mode import MASK_LEVEL
 from ..error_model.noise import PreparedMeasurement, estimate_noise, with_model_error
 from ..error_model.resampling import resample
 from ..solvers.primal_dual import Image, Norm, Problem, WarmStart, choose_weight
-from .linear import check_choice
 
 
 def check_weight(weight: float | None) -> None:
@@ -77,7 +76,7 @@ def tv(
     CxgiError
         If the weight is negative or not finite, or the norm unknown.
     """
-    check_choice("norm", norm, Norm)
+    check_choice("norm", norm, get_args(Norm), kind=MeasurementError)
     check_weight(weight)
     weight = None if weight is None else float(weight)
     prepared, common = PreparedMeasurement.from_measurement(measurement).without_common_error(mask_level)

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import MeasurementError
+from ...errors import MeasurementError, check_choice
 from ...masks.transform import walsh_hadamard_2d
 from ...measurement.measurement import Measurement
 from ..error_model.common_mode import without_common_error
-from .linear import check_choice
 
 Norm = Literal["isotropic", "anisotropic"]
 
@@ -96,7 +95,7 @@ def tval3(
     """
     from ..solvers.kernels import augmented_lagrangian
 
-    check_choice("norm", norm, Norm)
+    check_choice("norm", norm, get_args(Norm), kind=MeasurementError)
     for name, value in (("mu", mu), ("beta", beta)):
         if not (math.isfinite(value) and value > 0):
             raise MeasurementError(f"{name} {value} of TVAL3 is no positive number")
