@@ -85,16 +85,14 @@ docs: $(STAMP)
 	@echo "The notebook of the tutorial is run anew, and all pages are made: some minutes, in silence"
 	env -u MPLBACKEND $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs docs/_build/html
 
-# With a recent pip and all cores at the compiling: half the time. A few files of other packages cannot be compiled.
+# With a recent pip, and without compiling all to bytecode: Python does that with what it imports.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it with make PYTHON=...")'
-	@echo "Setting up $(VENV), once. 1 of 3: an empty environment"
+	@echo "Setting up $(VENV), once. 1 of 2: an empty environment"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip hatchling hatch-fancy-pypi-readme editables
-	@echo "2 of 3: packages are downloaded and installed, the longest part: some minutes, in silence"
+	@echo "2 of 2: packages are downloaded and installed: some minutes, in silence"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-compile --no-build-isolation --editable '.[dev,docs,session,spectra,epics,cluster,ophyd-async,pva]'
-	@echo "3 of 3: packages are compiled to bytecode, up to a minute or two, in silence"
-	$(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	touch $(STAMP)
 
 $(PEERS_STAMP): benchmarks/peers/requirements.txt benchmarks/peers/constraints.txt

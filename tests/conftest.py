@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests import warm
 from tests.children import heed_signals_in_children
 from tests.sharing import Child
 
+gc.set_threshold(10_000, 20, 50)  # of millions of objects, looking through them as often as usual takes 7 % of the time
 heed_signals_in_children()
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")  # it says nothing of how fast the machine is
@@ -64,11 +66,12 @@ SLOW_FIRST = (
     "ioc",
     "queue",
     "catalog",
+    "web",
+    "cli",
     "_files/test_fuzz_readers.py",
     "session",
-    "training",
-    "cli",
     "test_docs.py",
+    "training",
     "benchmarks/paper",
     "reconstruction",
     "plans",

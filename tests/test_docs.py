@@ -138,7 +138,11 @@ def own_devices() -> dict[str, Any]:
 EXAMPLES = [
     ("README.md", {"0.1875": "0.02"}, nothing),
     long_case("docs/tutorials/first-session.md", {"s.board.size, 0.1875": "s.board.size, 0.02"}, nothing),
-    long_case("docs/tutorials/measure-only-what-is-needed.md", {"768": "180", "0.1875": "0.03"}, nothing),
+    long_case(
+        "docs/tutorials/measure-only-what-is-needed.md",
+        {"sim=True": "sim=True, board='cu32'", "768": "180", "0.1875": "0.1"},
+        nothing,
+    ),
     ("docs/explanation/choosing-patterns.md", {}, dict),
     ("docs/explanation/light-path.md", {}, nothing),
     long_case("docs/how-to/choose-while-measuring.md", {"768": "120", "0.1875": "0.1"}, start),

@@ -22,6 +22,7 @@ from ..errors import ConfigError, name_missing_extra
 logger = logging.getLogger(__name__)
 
 MAX_LOCAL = 4  # more wait for the one process that stores
+IMPORTS = ["bluesky_tiled_plugins", "tiled.server.app"]  # the longest ones that start no threads of Python
 ANSWER_S = 30.0  # so long a scheduler may take to answer, and to have its first worker
 
 
@@ -122,8 +123,12 @@ class _LocalWorkers:
         self._executor = self._start()
 
     def _start(self) -> Executor:
-        context = multiprocessing.get_context("spawn")  # a fork would inherit threads and databases
-        return ProcessPoolExecutor(self.count, mp_context=context, initializer=_begin_worker)
+        # A fork of this process would inherit its threads and databases. One of a process that has the imports alone
+        # begins soon.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(IMPORTS)
+        environment = dict(os.environ)
+        return ProcessPoolExecutor(self.count, mp_context=context, initializer=_begin_worker, initargs=(environment,))
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         try:
@@ -180,10 +185,11 @@ class _ClusterWorkers:
         return f"{self.count} worker{'s' if self.count > 1 else ''} at {self._address}"
 
 
-def _begin_worker() -> None:
+def _begin_worker(environment: dict[str, str]) -> None:
     """Begin a process of this machine: one thread, left alone by Ctrl-C, and ended with the process that began it."""
     from threadpoolctl import threadpool_limits
 
+    os.environ.update(environment)  # of now: the process that is forked has that of the first call
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -22,7 +22,7 @@ s = session.start(data={data!r}, board=board, object_name="CAS", seed=3, time_sc
 s.catalog
 s
 """
-SCAN = "(uid,) = s.RE(s.scan(0.2, 1.0, validation=16, md={'sample': 'stencil'}))"
+SCAN = "(uid,) = s.RE(s.scan(0.08, 1.0, validation=16, md={'sample': 'stencil'}))"
 
 
 class Notebook:
@@ -72,7 +72,7 @@ def test_a_notebook_shows_the_image_of_the_running_scan_and_renews_it_in_its_pla
     assert first["transient"]["display_id"].startswith("cxgi-live-")
     assert " left, exposure left " in first["data"]["text/plain"]
     last = renewed[-1]["data"]
-    assert last["text/plain"].endswith("stencil: 205 of 205 patterns, success")
+    assert last["text/plain"].endswith("stencil: 82 of 82 patterns, success")
     png = base64.b64decode(last["image/png"])
     assert png == (tmp_path / "live.png").read_bytes()
     with Image.open(io.BytesIO(png)) as picture:
