@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 from functools import cache
@@ -27,7 +28,9 @@ from tests import warm
 from tests.children import heed_signals_in_children
 from tests.sharing import Child
 
-gc.set_threshold(10_000, 20, 50)  # of millions of objects, looking through them as often as usual takes 7 % of the time
+# Of millions of objects, looking through them as often as usual takes 7 % of the time, and at the end a second or two.
+gc.set_threshold(10_000, 20, 50)
+atexit.register(gc.freeze)
 heed_signals_in_children()
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")  # it says nothing of how fast the machine is
@@ -59,29 +62,22 @@ def small_board(size: int = 8, **changes) -> MaskBoard:
     return MaskBoard(**{**words, **changes})
 
 
-# Begun first, so that all processes end at about the same time: tests with an IOC, catalogs, processes, trainings.
+# Begun first, so that all processes end at about the same time: tests with an IOC, catalogs, processes, trainings. Of
+# those beside each other here a file of each folder comes in turn: some wait while others compute.
 SLOW_FIRST = (
-    "catalog/test_sharing.py",
-    "catalog/test_kills.py",
-    "ioc",
-    "queue",
-    "catalog",
-    "web",
-    "cli",
-    "_files/test_fuzz_readers.py",
-    "session",
-    "test_docs.py",
-    "training",
-    "benchmarks/paper",
-    "reconstruction",
-    "plans",
+    ("catalog/test_sharing.py", "catalog/test_kills.py"),
+    ("ioc", "queue", "catalog", "web", "cli", "session", "test_docs.py"),
+    ("_files/test_fuzz_readers.py", "training"),
+    ("benchmarks/paper", "reconstruction", "plans"),
 )
 
 
-def turn_of(item) -> int:
-    """When it is begun."""
-    place = item.path.relative_to(Path(__file__).parent)
-    return next((n for n, name in enumerate(SLOW_FIRST) if place.is_relative_to(name)), len(SLOW_FIRST))
+@cache
+def turn_of(file: Path) -> tuple[int, int]:
+    """When its tests are begun."""
+    place = file.relative_to(Path(__file__).parent)
+    turns = (n for n, names in enumerate(SLOW_FIRST) if any(place.is_relative_to(name) for name in names))
+    return next(turns, len(SLOW_FIRST)), sorted(file.parent.glob("test_*.py")).index(file)
 
 
 def pytest_sessionstart(session):
@@ -91,8 +87,8 @@ def pytest_sessionstart(session):
 
 
 def pytest_collection_modifyitems(items):
-    """In their turn; sorting keeps the tests of a file together."""
-    items.sort(key=turn_of)
+    """In their turn, the tests of a file together."""
+    items.sort(key=lambda item: (*turn_of(item.path), item.path))
 
 
 def remember_dependencies() -> None:
