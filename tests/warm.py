@@ -31,6 +31,7 @@ from types import ModuleType
 from typing import IO, Any
 
 import ophyd.signal
+from numba.core.registry import cpu_target
 
 from tests.patience import PATIENCE_S
 
@@ -40,6 +41,7 @@ IMPORTS = (
     "epicscorelibs.path.pyepics",  # before epics
     "epics",
     "adbc_driver_sqlite.dbapi",
+    "aiosqlite",
     "bluesky_queueserver.manager.start_manager",
     "bluesky_tiled_plugins",
     "caproto.asyncio.server",
@@ -49,12 +51,18 @@ IMPORTS = (
     "cxgi_bluesky.simulation.ioc.server",
     "distributed",
     "h5py",
+    "httpcore",
     "matplotlib.pyplot",
+    "ophyd_async.core",
+    "PIL.ImageFont",
+    "pywt",
+    "safetensors.torch",
     "scipy.optimize",
     "tests.conftest",
     "tiled.client",
     "tiled.server.app",
     "torch",
+    "zmq.auth",
 )
 
 KEPT: list[Any] = []  # as long as this process lives
@@ -317,6 +325,7 @@ def control_layer() -> Any:
 if __name__ == "__main__":
     for module in IMPORTS:
         importlib.import_module(module)
+    cpu_target.typing_context.refresh()  # numba imports the rest of itself
     gc.freeze()  # who is forked shares what is there
     with socket.socket(fileno=int(sys.argv[1])) as its_listener:
         asked = serve(its_listener, int(sys.argv[2]))
