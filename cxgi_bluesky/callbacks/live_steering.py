@@ -85,6 +85,7 @@ class LiveSteering(LiveReconstruction):
         if rule is not None:
             find_rule(rule)
         self.newest: Steering | None = None
+        self.judged: Steering | None = None  # the newest one with a PSNR
         self._rule, self._available, self._lines_z = rule, available, lines_z
         self._rng = np.random.default_rng(seed)
 
@@ -104,6 +105,8 @@ class LiveSteering(LiveReconstruction):
             lines_z=self._strongest_line(measurement, result),
             ranked=None if self._rule is None else self._rank(measurement, result, self._rule),
         )
+        if self.newest.psnr_db is not None:
+            self.judged = self.newest
         return result
 
     def _rank(self, measurement: Measurement, result: Reconstruction, rule: str) -> NDArray[np.int64]:
@@ -184,8 +187,9 @@ class Goal:
             why = late if failure is None else f"there was no image ({failure})"
             reason = f"never judged (wanted {wanted}): {why}"
         else:
-            found = ", ".join(_describe(name, newest) for name in self.targets)
-            reason = f"not good enough: {found} (wanted {wanted}) with {newest.image_patterns} patterns"
+            last = self.steering.judged or newest if PSNR in self.targets else newest
+            found = ", ".join(_describe(name, last) for name in self.targets)
+            reason = f"not good enough: {found} (wanted {wanted}) with {last.image_patterns} patterns"
             if newest.image_patterns < _LATE * exposed:
                 reason += f", the newest image: {late}"
         logger.warning("%s", reason)
