@@ -66,8 +66,8 @@ def small_board(size: int = 8, **changes) -> MaskBoard:
 # those beside each other here a file of each folder comes in turn: some wait while others compute.
 SLOW_FIRST = (
     ("catalog/test_sharing.py", "catalog/test_kills.py"),
-    ("ioc", "queue", "catalog", "web", "cli", "session", "test_docs.py"),
-    ("_files/test_fuzz_readers.py", "training"),
+    ("ioc", "queue", "catalog", "web", "cli", "session", "test_docs.py", "_files/test_fuzz_readers.py"),
+    ("training",),
     ("benchmarks/paper", "reconstruction", "plans"),
 )
 

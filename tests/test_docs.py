@@ -140,7 +140,7 @@ EXAMPLES = [
     long_case("docs/tutorials/first-session.md", {"s.board.size, 0.1875": "s.board.size, 0.02"}, nothing),
     long_case(
         "docs/tutorials/measure-only-what-is-needed.md",
-        {"sim=True": "sim=True, board='cu32'", "768": "180", "0.1875": "0.1"},
+        {"sim=True": "sim=True, board='cu32', live=False", "768": "180", "0.1875": "0.1"},
         nothing,
     ),
     ("docs/explanation/choosing-patterns.md", {}, dict),
