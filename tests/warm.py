@@ -297,22 +297,24 @@ def become(arguments: list[str], environment: dict[str, str], folder: str) -> No
 
 def end(error: BaseException | None) -> None:
     """End this process as its interpreter would, but that modules are not taken apart, which takes 0.4 s."""
-    is_interrupted = isinstance(error, KeyboardInterrupt)
-    status = error.code if isinstance(error, SystemExit) else int(error is not None)
-    if isinstance(error, SystemExit) and not isinstance(status, int | None):
-        print(status, file=sys.stderr)
-        status = 1
-    elif error is not None and not isinstance(error, SystemExit):
+    status: Any = 0
+    if isinstance(error, SystemExit):
+        status = error.code or 0
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
+            status = 1
+    elif error is not None:
         sys.excepthook(type(error), error, error.__traceback__)
+        status = 1
     threading._shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
-    if is_interrupted:
+    if isinstance(error, KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
-    os._exit(int(status or 0))
+    os._exit(status)
 
 
 def control_layer() -> Any:

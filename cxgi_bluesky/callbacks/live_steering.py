@@ -85,7 +85,7 @@ class LiveSteering(LiveReconstruction):
         if rule is not None:
             find_rule(rule)
         self.newest: Steering | None = None
-        self.judged: Steering | None = None  # the newest one with a PSNR
+        self.newest_with_psnr: Steering | None = None
         self._rule, self._available, self._lines_z = rule, available, lines_z
         self._rng = np.random.default_rng(seed)
 
@@ -106,7 +106,7 @@ class LiveSteering(LiveReconstruction):
             ranked=None if self._rule is None else self._rank(measurement, result, self._rule),
         )
         if self.newest.psnr_db is not None:
-            self.judged = self.newest
+            self.newest_with_psnr = self.newest
         return result
 
     def _rank(self, measurement: Measurement, result: Reconstruction, rule: str) -> NDArray[np.int64]:
@@ -187,7 +187,7 @@ class Goal:
             why = late if failure is None else f"there was no image ({failure})"
             reason = f"never judged (wanted {wanted}): {why}"
         else:
-            last = self.steering.judged or newest if PSNR in self.targets else newest
+            last = (self.steering.newest_with_psnr if PSNR in self.targets else None) or newest
             found = ", ".join(_describe(name, last) for name in self.targets)
             reason = f"not good enough: {found} (wanted {wanted}) with {last.image_patterns} patterns"
             if newest.image_patterns < _LATE * exposed:

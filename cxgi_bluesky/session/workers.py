@@ -189,7 +189,8 @@ def _begin_worker(environment: dict[str, str]) -> None:
     """Begin a process of this machine: one thread, left alone by Ctrl-C, and ended with the process that began it."""
     from threadpoolctl import threadpool_limits
 
-    os.environ.update(environment)  # of now: the process that is forked has that of the first call
+    os.environ.clear()  # of the process that is forked, which has that of the first call
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -115,7 +115,7 @@ def test_a_scan_whose_image_never_is_goes_on_to_its_end_and_says_how_far_it_is(R
 def test_an_image_without_a_psnr_does_not_hide_that_of_the_one_before():
     """At the end of a scan too few patterns may be left to judge by."""
     steering = LiveSteering()
-    steering.judged = Steering(image_patterns=150, psnr_db=26.0, psnr_low_db=24.0, lines_z=None, ranked=None)
+    steering.newest_with_psnr = Steering(image_patterns=150, psnr_db=26.0, psnr_low_db=24.0, lines_z=None, ranked=None)
     steering.newest = Steering(image_patterns=190, psnr_db=None, psnr_low_db=None, lines_z=None, ranked=None)
     reason = Goal({"psnr_db": 30.0}, steering).explain_end(192)
     assert reason == "not good enough: PSNR 24.0 dB (wanted PSNR 30 dB) with 150 patterns"

@@ -142,6 +142,15 @@ def test_runs_of_a_worker_that_dies_are_tried_again(scans, tmp_path):
     assert not [outcome for _, outcome in outcomes if isinstance(outcome, str)]
 
 
+def test_workers_have_the_environment_of_now(monkeypatch):
+    monkeypatch.setenv("CXGI_TESTS_BEFORE", "1")
+    for expected in (["1", None], [None, "2"]):
+        with open_workers(count=1) as workers:
+            assert [workers.submit(os.getenv, f"CXGI_TESTS_{one}").result() for one in ("BEFORE", "AFTER")] == expected
+        monkeypatch.delenv("CXGI_TESTS_BEFORE", raising=False)
+        monkeypatch.setenv("CXGI_TESTS_AFTER", "2")
+
+
 @pytest.mark.long
 def test_a_run_that_kills_its_worker_again_is_told_from_those_beside_it(scans):
     folder, _, good, _ = scans
