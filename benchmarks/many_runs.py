@@ -3,10 +3,10 @@
 ``python -m benchmarks.many_runs [--runs 200] [--methods tv ch-mwcnn] [--workers 1 2]``: runs of 64 x 64 pixels and 768
 patterns, four objects with noise of their own each, stored through the catalog's writer; the storing of an image; then,
 for each method (``--methods`` alone: for none), the baseline ``for uid: reconstruct_run(...)`` in one process with the
-catalog open, and `reconstruct_runs` with so many workers (their start, with all imports, in the time;
-`seconds_of_one_run` is little else). Images are stored by all. The network makes images alone in the loop and in
-batches in the workers; its time and the difference of its images alone and in batches are measured apart, in one
-process, without the catalog.
+catalog open, and `reconstruct_runs` with so many workers (their start in the time, that of the process which they are
+forked from in the first row alone; `seconds_of_one_run` is little else). Images are stored by all. The network makes
+images alone in the loop and in batches in the workers; its time and the difference of its images alone and in batches
+are measured apart, in one process, without the catalog.
 """
 
 from __future__ import annotations
