@@ -84,6 +84,7 @@ lint: $(STAMP)
 docs: $(STAMP)
 	@echo "The notebook of the tutorial is run anew, and all pages are made: some minutes, in silence"
 	env -u MPLBACKEND $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs docs/_build/html
+	@echo "The site: docs/_build/html/index.html"
 
 # With a recent pip, and without compiling all to bytecode: Python does that with what it imports.
 $(STAMP): pyproject.toml constraints.txt

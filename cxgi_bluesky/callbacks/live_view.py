@@ -125,11 +125,13 @@ def draw_scan(
     figure.suptitle("\n".join(filter(None, (scan.describe(), note))), fontsize=10)
     if buckets:
         quality = list(scan.quality)
-        note = "" if quality or scan.end is not None else scan.psnr_note
+        note = scan.psnr_note if scan.end is None else ""
+        if len(quality) == 1:  # a chart of one point says less than its numbers
+            note = "PSNR {1:.1f} dB ({2:.1f} to {3:.1f}, 68 %) with {0} patterns".format(*quality[0])
         columns = panels[1].subplots(1, 2 if quality or note else 1, squeeze=False)[0]
         columns[0].plot(range(1, len(buckets) + 1), buckets, ".", markersize=2, color="0.2")
         columns[0].set(xlabel="exposure", ylabel=f"bucket ({scan.unit})" if scan.unit else "bucket")
-        if quality:
+        if len(quality) > 1:
             exposures, psnr, low, high = zip(*quality, strict=True)
             columns[1].fill_between(exposures, low, high, color="0.85", linewidth=0)
             columns[1].plot(exposures, psnr, ".-", color="0.2", linewidth=1, markersize=3)
@@ -161,7 +163,7 @@ class LiveView:
     Once it has seen a scan, it leaves out images of others, such as the last one of the scan before.
 
     Drawing is much slower than reconstructing, so images that come faster than `interval_s`
-    replace one another; `flush` draws the last one.
+    replace one another; the last one is drawn when the interval is over, or by `flush`.
 
     In a notebook, what is in the file also stands in the output of the cell that runs the scan, and is renewed every
     two seconds, so that exposures and time left are shown between images too.
@@ -203,6 +205,7 @@ class LiveView:
         self.in_notebook = in_notebook() and self._file is not None
         self._shown_uid: str | None = None  # of the scan whose picture stands in a notebook
         self._drawn_at = -interval_s
+        self._late: threading.Timer | None = None  # draws what has come since
         self._file_is_old = self._window_is_old = False
         self._window: Any = None
         if can_draw and (has_display() if window is None else window):
@@ -239,6 +242,7 @@ class LiveView:
             if name == "stop":
                 scan.end = document["exit_status"]
                 self._file_is_old = self._window_is_old = True
+                self._draw_late(self._interval_s)
 
         return take
 
@@ -255,8 +259,11 @@ class LiveView:
                 claim = tuple(result.quality[name] for name in ("psnr_db", "psnr_low_db", "psnr_high_db"))
                 self._scan.quality.append((result.exposures, *claim))
             self._file_is_old = self._window_is_old = True
-            if time.monotonic() - self._drawn_at >= self._interval_s:
+            left_s = self._drawn_at + self._interval_s - time.monotonic()
+            if left_s <= 0:
                 self._write_file()
+            else:
+                self._draw_late(left_s)
 
     def flush(self) -> None:
         """Bring the file up to date."""
@@ -264,15 +271,33 @@ class LiveView:
             if self._file_is_old:
                 self._write_file()
 
+    def _draw_late(self, in_s: float) -> None:
+        """Bring the file up to date a little later: no other image may come. A notebook's is renewed by itself."""
+        if self._file is None or self.in_notebook or self._late is not None:
+            return
+        self._late = threading.Timer(in_s, self._flush_late)
+        self._late.daemon = True
+        self._late.start()
+
+    def _flush_late(self) -> None:
+        self._late = None  # before it draws: what comes meanwhile needs another one
+        self._flush_beside()
+
     def _renew(self, scan: ScanRecord) -> None:
         """Bring file and notebook up to date while a scan runs (a thread of its own)."""
         while self._scan is scan and scan.end is None:
             time.sleep(NOTEBOOK_S)
-            try:
-                self.flush()
-            except Exception as error:
-                logger.warning("no picture of the scan in the notebook (%s); the scan goes on", error)
+            if not self._flush_beside():
                 return
+
+    def _flush_beside(self) -> bool:
+        """Bring the file up to date in a thread of its own; returns whether that went well."""
+        try:
+            self.flush()
+        except Exception as error:
+            logger.warning("no picture of the scan (%s); the scan goes on", error)
+            return False
+        return True
 
     def _write_file(self) -> None:
         if self._file is None:

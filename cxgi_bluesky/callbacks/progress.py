@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from ..measurement.documents import EventRows, cxgi_block
@@ -21,10 +21,17 @@ class ScanProgress:
     """A progress bar on stderr for each scan: exposures done, time left, bucket of the last exposure. Advisory.
 
     With the PSNR of the newest image where it is known: pass `show` as ``on_image`` to live images.
+
+    Parameters
+    ----------
+    stream : text stream, optional
+        Default: stderr.
+    is_running : callable, optional
+        Whether the scan goes on: the bar of a paused one leaves the line to the prompt (default: always).
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None, *, is_running: Callable[[], bool] = lambda: True) -> None:
+        self._stream, self._is_running = stream, is_running
         self._router = PerRun(self._begin)
         self._psnr: dict[str, str] = {}  # by uid of the scan
 
@@ -46,22 +53,26 @@ class ScanProgress:
             self._psnr |= dict.fromkeys(image.source.get("raw_uids", ()), f", {image.psnr_claim}")
 
     def _begin(self, start: Mapping[str, Any]) -> Callback | None:
-        return _Bar(start, self._stream or sys.stderr, self._psnr) if "pattern_set" in cxgi_block(start) else None
+        if "pattern_set" not in cxgi_block(start):
+            return None
+        return _Bar(start, self._stream or sys.stderr, self._psnr, self._is_running)
 
 
 class _Bar:
     """The progress of one scan."""
 
-    def __init__(self, start: Mapping[str, Any], stream: TextIO, psnr: Mapping[str, str]) -> None:
+    def __init__(
+        self, start: Mapping[str, Any], stream: TextIO, psnr: Mapping[str, str], is_running: Callable[[], bool]
+    ) -> None:
         block = cxgi_block(start)
-        self._uid, self._psnr = start["uid"], psnr
+        self._uid, self._begun, self._psnr = start["uid"], start["time"], psnr
         self._bucket = block["fields"]["bucket"]
         self._rows, self._time, self._unit = EventRows(), TimeLeft(start), ""
         title = f"scan {start.get('scan_id', '')} {start['uid'][:8]}"
         total = start.get("num_points", block["pattern_set"]["count"])
         pause = 0.5 if stream.isatty() else 10.0  # a log file wants few lines
         self._bar = _make_bar(self._time, total=total, desc=title, unit="exp", file=stream, mininterval=pause)
-        self._others = _Others(self._bar) if stream.isatty() else None
+        self._others = _Others(self._bar, is_running) if stream.isatty() else None
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document of the scan."""
@@ -72,8 +83,12 @@ class _Bar:
             if row.stream == "primary":
                 self._show(f"{row.data[self._bucket]:.3f} {self._unit}")
                 self._bar.update(self._time.done - self._bar.n)
+            if self._time.seconds() == 0:
+                self._show("all exposed, storing")
+                self._bar.refresh()
         if name == "stop":
             self._show(document["exit_status"])
+            self._bar.took_s = document["time"] - self._begun
             self._bar.close()
             if self._others is not None:
                 self._others.release()
@@ -87,20 +102,32 @@ def _make_bar(time_left: TimeLeft, **options: Any) -> Any:
     from tqdm import tqdm
 
     class Bar(tqdm):
+        took_s: float | None = None  # the scan, once it has ended: without the time in which it is stored
+        shown = False
+
+        def display(self, *given: Any, **options: Any) -> None:
+            self.shown = True
+            super().display(*given, **options)
+
+        def clear(self, *given: Any, **options: Any) -> None:
+            if self.shown:  # else the line is somebody else's
+                super().clear(*given, **options)
+            self.shown = False
+
         @property
         def format_dict(self) -> Any:
-            seconds = time_left.seconds()
+            known, seconds = super().format_dict, time_left.seconds()
             left = "?" if seconds is None else self.format_interval(seconds)
-            return {**super().format_dict, "left": left}
+            return {**known, "left": left, "elapsed": known["elapsed"] if self.took_s is None else self.took_s}
 
-    return Bar(bar_format=FORMAT, **options)
+    return Bar(bar_format=FORMAT, miniters=1, **options)  # else tqdm's monitor draws it again, over a prompt
 
 
 class _Others:
     """What others write to the terminal while a bar is on it: whole lines above the bar, as tables and warnings are."""
 
-    def __init__(self, bar: Any) -> None:
-        self._streams = {name: _AboveTheBar(getattr(sys, name), bar) for name in ("stdout", "stderr")}
+    def __init__(self, bar: Any, is_running: Callable[[], bool]) -> None:
+        self._streams = {name: _AboveTheBar(getattr(sys, name), bar, is_running) for name in ("stdout", "stderr")}
         for name, stream in self._streams.items():
             if stream.isatty():
                 setattr(sys, name, stream)
@@ -116,8 +143,8 @@ class _Others:
 class _AboveTheBar:
     """A text stream that takes the bar away while it writes."""
 
-    def __init__(self, original: TextIO, bar: Any) -> None:
-        self.original, self._bar, self._line = original, bar, ""
+    def __init__(self, original: TextIO, bar: Any, is_running: Callable[[], bool]) -> None:
+        self.original, self._bar, self._is_running, self._line = original, bar, is_running, ""
 
     def write(self, text: str) -> int:
         """Write the lines that are complete; the rest waits for its end, or for a flush."""
@@ -142,7 +169,7 @@ class _AboveTheBar:
                 self._bar.clear(nolock=True)
             self.original.write(text)
             self.original.flush()
-            if not self._bar.disable and text.endswith("\n"):
+            if not self._bar.disable and text.endswith("\n") and self._is_running():
                 self._bar.refresh(nolock=True)
 
     def __getattr__(self, name: str) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS = 10_000
 EXIT_STATUS = "exit_status"  # of the stop document; every other name is one of the start document
+UNFINISHED = "unfinished"  # the status of a run without a stop document
 EXAMPLE = 'sample == "leaf" and time > "2026-11-01"'
 
 Test = Callable[["IndexedRun"], bool]
@@ -159,7 +160,7 @@ def _has(run: IndexedRun, name: str) -> bool:
 
 def _look_up(run: IndexedRun, name: str) -> Any:
     if name == EXIT_STATUS:
-        return (run.stop or {}).get(EXIT_STATUS, "unfinished")
+        return (run.stop or {}).get(EXIT_STATUS, UNFINISHED)
     return _walk(run.start, name)[1]
 
 

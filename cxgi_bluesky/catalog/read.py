@@ -13,7 +13,7 @@ from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
 from .databases import can_be_read
 from .open import data_folder, data_location, is_server, open_catalog
-from .query import choose_runs
+from .query import UNFINISHED, choose_runs
 from .recovery import report_waiting_runs, waiting_runs, waits
 from .run_index import IndexedRun, RunIndex, has_exposures, list_measured
 from .tiled_adapter import catalog_errors, short
@@ -336,7 +336,7 @@ def summarise(run: Any) -> dict[str, Any]:
         "exposures": block.get("exposures") if raw_uids else _mapping(stop.get("num_events")).get("primary"),
         "method": block.get("method"),
         "raw_uids": raw_uids,
-        "exit_status": str(stop.get("exit_status", "unfinished")),
+        "exit_status": str(stop.get("exit_status", UNFINISHED)),
     }
 
 

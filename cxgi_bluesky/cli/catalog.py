@@ -229,8 +229,14 @@ def _rows(values: Mapping[str, Any], indent: str) -> Iterator[tuple[str, str]]:
             yield indent + key, _text(value)
 
 
+SHOWN = 12  # of a longer list; --json has all of it
+
+
 def _text(value: Any) -> str:
-    """A value as one writes it: numbers with six digits, lists with commas."""
+    """A value as one writes it: numbers with six digits, lists with commas, long ones cut."""
     if isinstance(value, float):
         return f"{value:.6g}"
-    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
+    if not isinstance(value, list | tuple):
+        return str(value)
+    rest = f", ... ({len(value)} in all)" if len(value) > SHOWN else ""
+    return ", ".join(map(_text, value[:SHOWN])) + rest

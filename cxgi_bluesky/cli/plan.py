@@ -28,7 +28,10 @@ def add(commands: Commands) -> None:
         data=False,
     )
     parser.add_argument(
-        "--current-pA", type=float, required=True, metavar="PA", help="of the all-open tile, object out (pA)"
+        "--current-pA",
+        type=float,
+        metavar="PA",
+        help="what the diode reads through the all-open tile, object out, less dark: a scan's stream incident",
     )
     parser.add_argument("--time", metavar="TIME", help="budget: the whole scan with its overhead, such as 20min")
     parser.add_argument("--open-time", metavar="TIME", help="budget instead: time with the shutter open")
@@ -73,6 +76,11 @@ def plan(options: argparse.Namespace, echo: Echo) -> Payload:
     dict
         Board, budget, the best scan with its call, and the alternatives, for ``--json``.
     """
+    if options.current_pA is None:
+        raise ConfigError(
+            "--current-pA is missing: give what the diode reads through the all-open tile with the object out (pA), as "
+            "in the stream incident of an earlier scan"
+        )
     for name, value in (("--electrometer-fA", options.electrometer_fA), ("--photon-keV", options.photon_keV)):
         if not (math.isfinite(value) and value > 0):
             raise ConfigError(f"{name} {value:g}: give a number above 0")

@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--again", action="store_true", help="query: also runs that have such an image already")
     parser.add_argument("--method", choices=METHOD_NAMES, help="default: tv; for a speckle run correlation")
     parser.add_argument("--weights", metavar="FILE", help="ch-mwcnn: weights of your own training (default: shipped)")
-    parser.add_argument("--out", help="image.png, .npy or .tiff (default: NAME-METHOD.png)")
+    parser.add_argument("--out", help="image.png, .npy or .tiff (default: NAME-METHOD.png; of a run, UID-METHOD.png)")
     parser.add_argument("--size", type=int, help="file: pixels per side, if it does not say")
     parser.add_argument(
         "--coding", choices=get_args(Coding), help="file: how the buckets were taken, if it does not say"
@@ -122,7 +122,7 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
 
         check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
         result, derived_uid = make(options, echo)
-    out = Path(options.out if options.out is not None else f"{Path(options.target).stem}-{result.method}.png")
+    out = Path(options.out if options.out is not None else f"{_name_of(options.target, result)}-{result.method}.png")
     result.save(out)
     details = result.save_details(out) if options.details else {}
     made, *verdicts = result.summary()
@@ -161,6 +161,12 @@ def _choose_source(target: str) -> Callable[[argparse.Namespace, Echo], tuple[An
         if is_run_file(path):
             return _from_run_file
     return _from_file if path.suffix.lower() in SUFFIXES or path.is_file() else _from_run
+
+
+def _name_of(target: str, result: Any) -> str:
+    """Name of an image's file: of the file that it is made of, or of the run, whatever it was called by ("last")."""
+    is_run = _choose_source(target) is _from_run
+    return str(result.source["raw_uids"][-1])[:8] if is_run else Path(target).stem
 
 
 def _echo_details(result: Any, details: dict[str, Path], echo: Echo) -> None:

@@ -132,9 +132,7 @@ def in_one_run(scan: Callable[[], Plan], metadata: dict[str, Any]) -> Plan:
         reasons.append((yield from scan()))
 
     def close_failed(error: Exception) -> Plan:
-        if isinstance(error, RunEngineControlException):
-            yield from bps.close_run(exit_status=error.exit_status)
-        else:
+        if not isinstance(error, RunEngineControlException):  # after an abort the engine does it: it has the reason
             yield from bps.close_run(exit_status="fail", reason=str(error))
 
     def close_ended() -> Plan:

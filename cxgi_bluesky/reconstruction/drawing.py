@@ -6,6 +6,8 @@ import base64
 import html
 import io
 import math
+import textwrap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 BAR_SHARE = 0.3  # of the image's width, at most
 PANEL_INCHES = (3.3, 3.7)
+TITLE_CHARACTERS = 42  # of a line above a panel; longer ones would be cut, or cover the neighbour's
 WARNING_COLOUR = "#b3261e"
 
 
@@ -88,12 +91,17 @@ def draw_reconstruction(axis: Axes, result: Reconstruction, title: str) -> None:
         lines.append(result.psnr_claim)
     score = result.quality.get("held_out")
     if result.mark is None and score:
-        outside = "" if score["outside"] is None else f", those outside the set: {score['outside']['explained']:.0%}"
-        lines.append(f"patterns held back: {score['explained']:.0%} predicted{outside}")
+        outside = "" if score["outside"] is None else f", {score['outside']['explained']:.0%} outside set"
+        lines.append(f"predicted: {score['explained']:.0%} held back{outside}")
     unlike = "unlike the network's training" if result.unlike_training else None
     warnings = [warning for warning in (result.mark, unlike) if warning]
     colour = WARNING_COLOUR if warnings else "black"
-    axis.set_title("\n".join([*lines, *warnings]), fontsize=9, color=colour)
+    _set_title(axis, [*lines, *warnings], color=colour)
+
+
+def _set_title(axis: Axes, lines: Iterable[str], **options: Any) -> None:
+    wrapped = [part for line in lines for part in textwrap.wrap(line, TITLE_CHARACTERS)]
+    axis.set_title("\n".join(wrapped), fontsize=9, **options)
 
 
 def draw_uncertainty(axis: Axes, result: Reconstruction, title: str) -> None:
@@ -109,7 +117,7 @@ def draw_uncertainty(axis: Axes, result: Reconstruction, title: str) -> None:
     """
     _draw_map(axis, result.uncertainty, "magma", result.source.get("pixel_um"))
     what = {"noise": "from the noise alone", "error": "of its whole error"}.get(result.uncertainty_kind or "", "")
-    axis.set_title(f"{title}\none standard deviation\n{what}".rstrip(), fontsize=9)
+    _set_title(axis, [title, "one standard deviation", what])
 
 
 def _draw_map(axis: Axes, image: Any, colours: str, pixel_um: float | None) -> None:

@@ -35,7 +35,7 @@ cxgi_bluesky {version}
 RE(scan(0.1875, exposure_s=3))   one image, as does %cxgi scan 0.1875 exposure_s=3
 reconstruct()                    the last scan; reconstruct(method="ch-mwcnn"), by the network
 %cxgi                            all scans; scan? shows what one takes; s shows this again
-Ctrl-C twice                     pauses a scan and closes the shutter
+Ctrl-C                           pauses a scan before its next exposure, twice at once; the shutter is closed
 """
 PAUSED = """
 PAUSED: {shutter}. Type one of

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
+import logging
 import threading
 from collections import UserDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +18,7 @@ from weakref import WeakKeyDictionary
 from bluesky import Msg, RunEngine
 from bluesky.preprocessors import plan_mutator
 from bluesky.suspenders import SuspendBoolHigh, SuspendBoolLow, SuspendFloor
-from bluesky.utils import DefaultDuringTask, MsgGenerator, RequestStop
+from bluesky.utils import DefaultDuringTask, FailedPause, MsgGenerator, PlanHalt, RequestAbort, RequestStop
 
 from .._files.atomic_write import whole_file
 from .._files.file_lock import hold_lock
@@ -28,6 +30,7 @@ from ..measurement.plain_values import plain_or_text, require_plain
 NOT_KEPT = ("versions",)  # bluesky and this package stamp them anew
 SCAN_ID = "scan_id"
 STEP_S = 0.1
+ASKED_FOR = (FailedPause, RequestAbort, PlanHalt, asyncio.CancelledError)  # what ends a plan that somebody aborts
 STAMPED_PACKAGES = ("cxgi_bluesky", "bluesky-tiled-plugins", "databroker", "tiled", "numpy", "torch")
 
 
@@ -52,8 +55,16 @@ def make_run_engine(writer: CatalogWriter) -> RunEngine:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "unknown"
+    logging.getLogger("bluesky").addFilter(_take_traceback_off)
     store_runs(engine, writer)
     return engine
+
+
+def _take_traceback_off(record: logging.LogRecord) -> bool:
+    """Take the traceback off what the engine says of an abort that somebody asked for."""
+    if record.exc_info and isinstance(record.exc_info[1], ASKED_FOR):
+        record.exc_info = record.exc_text = None
+    return True
 
 
 class WaitInSteps(DefaultDuringTask):

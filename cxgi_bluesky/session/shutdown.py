@@ -54,9 +54,10 @@ def close_at_end(engine: RunEngine, shutter: Any) -> None:
                 signal.signal(number, _end)
 
 
-def unregister(shutter: Any) -> None:
-    """Leave a shutter alone at the end of the process: its IOC was ended before."""
-    _engines.pop(shutter, None)
+def close_now() -> None:
+    """Close what is not closed, and leave it alone at the end of the process: its IOC is ended before."""
+    _close_those_that_are_open()
+    _engines.clear()
 
 
 def _end(number: int, _: Any) -> None:

@@ -136,7 +136,8 @@ def start(
     close_at_end(engine, beamline.shutter)
     workers: list[LiveReconstruction] = []
     stop = StopAfterTile()
-    view, references, bar = None, ReferenceRuns(), ScanProgress() if progress else None
+    view, references = None, ReferenceRuns()
+    bar = ScanProgress(is_running=lambda: engine.state == "running") if progress else None
     if live:
         keys = {
             "p": ("pause with the shutter closed", lambda: engine.request_pause(defer=True)),

@@ -49,6 +49,7 @@ class LiveState:
         self._router = PerRun(self._begin)
         self._scans: dict[str, _Scan] = {}  # under way, and the last one; the newest comes last
         self._last_images: dict[str, dict[str, Any]] = {}  # by uid of the scan
+        self._status: dict[str, str] = {}  # by uid of the scan
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document of any run."""
@@ -81,7 +82,15 @@ class LiveState:
         for uid in [uid for uid, scan in self._scans.items() if scan.stop is not None]:
             del self._scans[uid]
         scan = self._scans[str(start["uid"])] = _Scan(start)
-        return scan.take
+
+        self._status[scan.uid] = "running"
+
+        def take(name: str, document: Mapping[str, Any]) -> None:
+            scan.take(name, document)
+            if name == "stop":
+                self._status[scan.uid] = str(document.get("exit_status"))
+
+        return take
 
     def snapshot(self) -> dict[str, Any]:
         """The state as JSON has it."""
@@ -103,6 +112,16 @@ class LiveState:
         """Describe the last live image of a scan, while it is kept: nobody may have made a reconstruction yet."""
         image = self._last_images.get(uid)
         return image if image is not None and self._pngs.get(image["png"]) is not None else None
+
+    def status(self, uid: str) -> str | None:
+        """Whether a scan that was followed runs, or how it ended: the catalog may not have its end yet.
+
+        Parameters
+        ----------
+        uid : str
+            Of any run.
+        """
+        return self._status.get(uid)
 
     def under_way(self) -> list[Mapping[str, Any]]:
         """Start documents of the scans that have not ended, oldest first."""

@@ -26,6 +26,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from .. import __version__
+from ..catalog.query import UNFINISHED
 from ..errors import CxgiError
 from ..measurement.documents import cxgi_block
 from ..measurement.plain_values import plain_or_text
@@ -210,12 +211,17 @@ class Pages:
         search = request.query_params.get("q", "")[:TOO_LONG]
         page = _page_number(request.query_params.get("page", "1"))
         found, waiting = await self._list_turn(lambda: (self._runs.scans(search), self._runs.waiting()))
-        running = [start["uid"] for start in self._live.under_way()]
-        shown = [(scan, self._thumbnail(scan)) for scan in found[(page - 1) * ON_PAGE : page * ON_PAGE]]
+        listed = found[(page - 1) * ON_PAGE : page * ON_PAGE]
+        shown = [(scan, self._thumbnail(scan), self._status(scan)) for scan in listed]
         return self._render(
             request, "runs.html", page="runs", search=search, scans=shown, total=len(found), number=page,
-            pages=max(1, -(-len(found) // ON_PAGE)), waiting=waiting, running=running,
+            pages=max(1, -(-len(found) // ON_PAGE)), waiting=waiting, running=bool(self._live.under_way()),
         )  # fmt: skip
+
+    def _status(self, scan: Scan) -> str:
+        """Whether a scan runs, or how it has ended: its last document may be here before the catalog has it."""
+        stored = str(scan.summary["exit_status"])
+        return (self._live.status(scan.summary["uid"]) or stored) if stored == UNFINISHED else stored
 
     def _thumbnail(self, scan: Scan) -> str | None:
         """Address of a small image: of the newest reconstruction, else the last live one while it is kept."""
@@ -234,7 +240,7 @@ class Pages:
         good = [image for image in images if "problem" not in image]
         values: dict[str, Any] = {"scan": scan, "images": images, "good": good, "facts": list(_facts(scan))}
         values["live"] = None if images else self._live.last_image(uid)
-        values["running"] = uid in [start["uid"] for start in self._live.under_way()]
+        values["status"] = self._status(scan)
         return self._render(request, "run.html", page="runs", start=scan.run.start, **values)
 
     async def stored_png(self, request: Request) -> Response:

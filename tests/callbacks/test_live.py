@@ -43,7 +43,7 @@ from cxgi_bluesky.reconstruction.result import Reconstruction
 from tests.conftest import ALONE, QUIET, signed_measurement, small_board, small_scan, smooth_image
 from tests.measurement.test_exposures import ALL, run_documents
 from tests.nested_runs import nested
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, eventually
 
 
 @pytest.mark.parametrize("method", ["correlation", "inverse", "tv"])
@@ -334,6 +334,18 @@ def test_view_draws_no_more_often_than_told(tmp_path, RE, beamline):
     assert (tmp_path / "live.png").stat().st_mtime_ns == flushed
 
 
+def test_the_last_image_and_the_end_of_a_scan_are_drawn_though_nobody_asks(tmp_path, RE, beamline):
+    view = LiveView(tmp_path / "live.png", interval_s=0.5, window=False)
+    live = LiveCorrelation(first=8, every=8, on_image=view.show)
+    RE.subscribe(view)
+    RE.subscribe(live)
+    drawn = []
+    write, view._write_file = view._write_file, lambda: drawn.append((live.latest.exposures, view._scan.end)) or write()
+    RE(small_scan(beamline, 24))
+    live.wait(timeout=PATIENCE_S)
+    eventually(lambda: drawn, lambda seen: seen[-1:] == [(24, "success")])
+
+
 def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_waits_for_a_drawing(RE, beamline):
     view = LiveView(window=False)
     drawn = []
@@ -352,6 +364,9 @@ def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_wai
         np.eye(8), "relative", "tv", {}, 0.0, 8, source={"raw_uids": [uid]},
         quality={"psnr_db": 20.0, "psnr_low_db": 18.0, "psnr_high_db": 23.0},
     )  # fmt: skip
+    view.show(image)
+    draw_scan(first := Figure(), {"tv": image}, view._scan)
+    assert first.axes[-1].texts[0].get_text() == "PSNR 20.0 dB (18.0 to 23.0, 68 %) with 8\npatterns"
     view.show(image)
     view.show(replace(image, source={"raw_uids": ["of the scan before"]}, method="ch-mwcnn"))
     assert list(view._results) == ["tv"]

@@ -11,6 +11,7 @@ import struct
 import sys
 import termios
 import textwrap
+import time
 
 import numpy as np
 
@@ -52,10 +53,31 @@ def shown(text):
     return [line.rstrip() for line in lines]
 
 
-def test_a_table_and_warnings_stand_above_the_bar():
+PAUSE = """
+    from bluesky import RunEngine
+    from bluesky.utils import RunEngineInterrupted
+    from cxgi_bluesky.callbacks import ScanProgress
+    from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
+    from tests.conftest import ALONE, QUIET, small_board, small_scan
+    from tests.plans.test_endings import interrupted
+    engine = RunEngine({})
+    engine.subscribe(ScanProgress(is_running=lambda: engine.state == "running"))
+    line = simulated_beamline(small_board(), "CAS", parameters=QUIET)
+    try:
+        engine(interrupted(small_scan(line, 24, **ALONE), 200))
+    except RunEngineInterrupted:
+        print("paused")
+        print("prompt> ", end="", flush=True)
+        print("engine.resume()")
+        engine.resume()
+"""
+
+
+def shown_at_a_terminal(program):
+    """The lines that a terminal shows at the end of a program."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
-    with warm.Popen([sys.executable, "-c", textwrap.dedent(SCAN)], stdout=theirs, stderr=theirs) as process:
+    with warm.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         text = b""
         while True:
@@ -66,6 +88,11 @@ def test_a_table_and_warnings_stand_above_the_bar():
     os.close(ours)
     lines = shown(text.decode())
     assert process.returncode == 0, lines
+    return lines
+
+
+def test_a_table_and_warnings_stand_above_the_bar():
+    lines = shown_at_a_terminal(SCAN)
     rows = [line for line in lines if re.search(r"\|\s+\d+ \| \d\d:\d\d:", line)]
     assert len(rows) == 24
     assert all(re.fullmatch(r"\|.*\|", row) for row in rows)
@@ -73,6 +100,28 @@ def test_a_table_and_warnings_stand_above_the_bar():
     (bar,) = [line for line in lines if "exp/s" in line]
     assert re.match(r"scan 1 \w{8}: 100%.*24/24.*, success]", bar)
     assert lines[-1] == "after"
+
+
+def test_the_bar_of_a_paused_scan_leaves_the_line_to_the_prompt():
+    lines = shown_at_a_terminal(PAUSE)
+    assert "prompt> engine.resume()" in lines
+    assert re.match(r"scan 1 \w{8}: 100%.*24/24.*, success]", lines[-2])
+
+
+def test_a_bar_says_when_all_is_exposed_and_its_time_is_that_of_the_scan(RE):
+    text = io.StringIO()
+
+    def store(name, document):  # as what stores a run, it comes before the bar
+        if name == "stop":
+            time.sleep(1.2)
+
+    RE.subscribe(store)
+    RE.subscribe(ScanProgress(text))
+    RE(small_scan(simulated_beamline(small_board(), "CAS", parameters=QUIET), 24, open_every=8))
+    *_, stored, ended = re.split(r"[\r\n]+", text.getvalue().strip())
+    assert "24/24" in stored
+    assert "all exposed, storing" in stored
+    assert "24/24 [00:00<00:00" in ended
 
 
 def test_the_psnr_of_a_scans_own_image_stands_in_its_bar(RE):

@@ -54,11 +54,11 @@ def test_the_traceback_is_for_debug_and_defects(capsys):
 
 def test_grammar_is_refused_like_everything_else(capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["plan", "--json"])
+        main(["train", "--json"])
     assert ended.value.code == ExitCode.REFUSED
     said = capsys.readouterr()
-    assert "--current-pA" in json.loads(said.out)["error"]
-    assert said.err == f"cxgi: {json.loads(said.out)['error']}; see cxgi plan --help\n"
+    assert "--out" in json.loads(said.out)["error"]
+    assert said.err == f"cxgi: {json.loads(said.out)['error']}; see cxgi train --help\n"
 
 
 def test_a_reader_that_has_gone_is_no_finding():

@@ -77,5 +77,10 @@ def test_what_cannot_be_planned_ends_with_status_2_and_one_line(capsys, argument
     assert told.out == ""
 
 
+def test_a_missing_current_is_told_with_where_it_comes_from(capsys):
+    assert main(["plan", "--time", "1h"]) == 2
+    assert "--current-pA is missing: give what the diode reads" in capsys.readouterr().err
+
+
 def test_the_command_offers_the_masks_of_the_planner():
     assert MASK_CHOICES == MASK_KNOWLEDGE

@@ -79,6 +79,8 @@ def test_ctrl_c_closes_the_shutter_ends_the_ioc_and_says_what_is_left(environmen
     assert process.returncode == 130
     assert "interrupted: the shutter is closed" in errors
     assert "cxgi reconstruct " in errors
+    assert "CHECK IT NOW" not in errors
+    assert "Traceback" not in errors
     assert started
     assert not any(_runs(pid) for pid in started)
 

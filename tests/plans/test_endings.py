@@ -123,13 +123,18 @@ def interrupted(plan, at: int):
     return plan_mutator(plan, pause)
 
 
-@pytest.mark.parametrize("ending", ["abort", "stop", "halt"])
-def test_pause_and_end(RE, documents, beamline, ending):
+@pytest.mark.parametrize(
+    ("ending", "given", "exit_status"),
+    [("abort", ["sample moved"], "abort"), ("stop", [], "success"), ("halt", [], "abort")],
+)
+def test_pause_and_end(RE, documents, beamline, ending, given, exit_status):
     with pytest.raises(RunEngineInterrupted):
         RE(interrupted(scan(beamline), 400))
     assert shutter_is_closed(beamline)
-    getattr(RE, ending)()
+    getattr(RE, ending)(*given)
     assert shutter_is_closed(beamline)
+    (stop,) = documents.of("stop")
+    assert (stop["exit_status"], stop["reason"]) == (exit_status, *(given or [""]))
     so_far = Exposures.from_documents(documents)
     assert 5 < len(so_far) < 64
     reconstruct(Measurement.from_exposures(so_far), method="correlation")

@@ -55,9 +55,12 @@ def test_what_the_data_do_not_support_says_so_in_every_picture(image):
 
 def test_what_the_data_support_says_so_too(image):
     score = {**SCORE, "explained": 0.9, "supported": True}
-    assert drawn(replace(image, quality={"held_out": score}))[0].endswith("\npatterns held back: 90% predicted")
+    assert drawn(replace(image, quality={"held_out": score}))[0].endswith("\npredicted: 90% held back")
     beyond = {**score, "outside": {**score, "explained": 0.25}}
-    assert drawn(replace(image, quality={"held_out": beyond}))[0].endswith("predicted, those outside the set: 25%")
+    title, _ = drawn(replace(image, quality={"held_out": beyond}))
+    assert title.endswith("\npredicted: 90% held back, 25% outside set")
+    long = {"held_out": {**SCORE, "supported": None, "patterns": 5}}
+    assert max(map(len, drawn(replace(image, method="m" * 30, quality=long))[0].splitlines())) <= 42
 
 
 def test_the_uncertainty_stands_beside_the_image(image):

@@ -148,7 +148,7 @@ def test_ctrl_c_twice_pauses_with_the_shutter_closed_and_says_what_can_be_typed(
     plain = {**os.environ, "TERM": "dumb", "IPY_TEST_SIMPLE_PROMPT": "1", "IPYTHONDIR": str(tmp_path / "ipython")}
     console = pexpect.spawn(sys.executable, ["-c", code], timeout=PATIENCE_S, encoding="utf-8", env=plain)
     with console:
-        console.expect_exact("Ctrl-C twice")
+        console.expect_exact("Ctrl-C ")
         console.expect_exact("In [1]:")
         console.sendline("RE(scan(0.02, exposure_s=0.5))")
         console.expect(r"\b[2-9]/20 ")
@@ -160,8 +160,15 @@ def test_ctrl_c_twice_pauses_with_the_shutter_closed_and_says_what_can_be_typed(
         console.expect_exact("('it', 'is', 'closed')")
         console.sendline("RE.resume()")
         console.expect(r"Out\[\d+\]: \('[0-9a-f-]{36}',\)")
+        console.sendline("RE(scan(0.02, exposure_s=0.5))")
+        console.expect(r"\b[2-9]/20 ")
+        console.sendintr()
+        console.expect_exact("PAUSED: the shutter is closed")
+        console.sendline("RE.abort('enough')")
+        console.expect(r"Out\[\d+\]: \('[0-9a-f-]{36}',\)")
+        assert "Traceback" not in console.before
         console.sendline("exit()")
         console.expect(pexpect.EOF)
-    (run,) = list(open_catalog(tmp_path).values())
-    assert run.metadata["stop"]["exit_status"] == "success"
+    run, aborted = open_catalog(tmp_path).values()
+    assert (run.metadata["stop"]["exit_status"], aborted.metadata["stop"]["reason"]) == ("success", "enough")
     assert len(read_exposures(find_run(open_catalog(tmp_path), run.metadata["start"]["uid"]))) == 20

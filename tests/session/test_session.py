@@ -171,7 +171,7 @@ def test_devices_have_the_labels_by_which_ipython_lists_them(s):
     }
 
 
-def test_an_abort_leaves_usable_exposures_and_a_resumed_scan_has_pictures_of_both_runs(s):
+def test_an_abort_leaves_usable_exposures_and_a_resumed_scan_has_pictures_of_both_runs(s, caplog):
     from bluesky.utils import RunEngineInterrupted
 
     from tests.plans.test_endings import interrupted
@@ -179,6 +179,7 @@ def test_an_abort_leaves_usable_exposures_and_a_resumed_scan_has_pictures_of_bot
     with pytest.raises(RunEngineInterrupted):
         s.RE(interrupted(s.scan(0.06, 1.0), 500))
     (cut_off,) = s.RE.abort()
+    assert [record.exc_info for record in caplog.records if record.message == "Run aborted"] == [None]  # as asked
     assert s.shutter.state.get() == "closed"
     assert 20 < s.reconstruct(method="correlation", record=False).exposures < 61
     (uid,) = s.RE(s.resume_scan())

@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
+from bluesky.utils import RunEngineInterrupted
 from event_model import compose_run
 from PIL import Image
 
@@ -35,6 +36,7 @@ from cxgi_bluesky.web.news import MAX_VIEWERS, News
 from cxgi_bluesky.web.serve import LivePage
 from tests.conftest import small_board, small_scan, smooth_image
 from tests.patience import PATIENCE_S, eventually
+from tests.plans.test_endings import interrupted
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -321,6 +323,23 @@ def test_a_run_without_reconstruction_is_shown_with_its_live_image_as_the_list_s
         assert "By correlation, from 128 patterns" in text_of(client, f"/runs/{uid}")
         s.reconstruct(uid, method="correlation")
         assert "/live/" not in text_of(client, f"/runs/{uid}")
+
+
+def test_a_scan_runs_until_its_last_document_and_has_ended_though_it_is_still_being_stored(tmp_path):
+    page = LivePage(tmp_path)
+    s = session.start(data=tmp_path, board=small_board(16), live=False, progress=False)
+    s.RE.subscribe(page.live)
+    with pytest.raises(RunEngineInterrupted):
+        s.RE(interrupted(s.scan(0.5, 1.0), 300))
+    (begun,) = page.live.under_way()
+    with served(page) as client:
+        shown = [text_of(client, address) for address in ("/runs", f"/runs/{begun['uid']}")]
+        page.live("stop", {"uid": "its last", "run_start": begun["uid"], "exit_status": "success", "time": 0.0})
+        later = [text_of(client, address) for address in ("/runs", f"/runs/{begun['uid']}")]
+    s.RE.abort()
+    assert [text.count('"badge running"') for text in shown] == [1, 1]
+    assert [text.count('"badge success"') for text in later] == [1, 1]
+    assert ">Scan 1<" in shown[0]  # it has no sample
 
 
 def test_files_and_documents_of_a_run_are_those_of_the_catalog(client, stored):

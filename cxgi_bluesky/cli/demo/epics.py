@@ -196,18 +196,20 @@ def _scan_and_show(ioc: DemoIoc, config: dict[str, Any], asked: DemoOptions, ech
     """Scan and reconstruct, when the environment is right: from here on ophyd may be imported."""
     from ... import session
     from ...devices.simulated.beamline import simulated_beamline
-    from ...session.shutdown import unregister
+    from ...session.shutdown import close_now
     from .agreement import Counts, compare_with_simulated
     from .run import scan, show
 
     folder = make_folder(asked.out)
     file = folder / "beamline.yml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    s = session.start(sim=False, beamline=file, data=asked.data, progress=not echo.quiet)
     description = f"object {asked.object_name!r}, over Channel Access with {file}"
-    scanned = scan(s, asked.fraction, EXPOSURE_S, description, echo)
-    leave_channel_access()
-    unregister(s.shutter)
+    try:
+        s = session.start(sim=False, beamline=file, data=asked.data, progress=not echo.quiet)
+        scanned = scan(s, asked.fraction, EXPOSURE_S, description, echo)
+    finally:  # the IOC ends next, also after Ctrl-C
+        close_now()
+        leave_channel_access()
     counts = Counts.from_scan(scanned, s.diode, ioc.end())
     assert isinstance(s.board, MaskBoard)
     truth = simulated_beamline(s.board, asked.object_name, seed=asked.seed).simulation.truth

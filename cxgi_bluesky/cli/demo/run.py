@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +156,6 @@ def _scan_or_report_rest(s: Session, pattern_set: PatternSet, exposure_s: float)
     try:
         s.RE(s.scan(pattern_set=pattern_set, exposure_s=exposure_s))
     except RunEngineInterrupted:
-        logging.getLogger("bluesky").setLevel(logging.CRITICAL)  # it would print a traceback of our own abort
         s.RE.abort("interrupted from the keyboard")
         raise KeyboardInterrupt(
             f"interrupted: the shutter is {s.shutter.state.get()}, the exposures so far are stored "

@@ -107,7 +107,9 @@ function showNumbers() {
   say("done", exposures.total ? `${exposures.done} / ${exposures.total}` : `${exposures.done}`);
   const since = state.event_time === null ? 0 : Math.max(0, serverNow() - state.event_time);
   say("time-left", time.left_s === null ? "-" : duration(time.left_s));
-  say("elapsed", duration((time.ended === null ? serverNow() : time.ended) - time.begun));
+  const elapsed = (time.ended === null ? serverNow() : time.ended) - time.begun;
+  say("elapsed", duration(elapsed));
+  say("open-label", open.open_s > elapsed + 1 ? "Exposed so far (simulated)" : "Exposed so far");
   say("open-left", open.left_s === null ? "-" : duration(open.left_s));
   const allowed = typeof open.allowed_s === "number" ? ` / ${duration(open.allowed_s)}` : "";
   say("open", typeof open.open_s === "number" ? duration(open.open_s) + allowed : "-");
