@@ -126,12 +126,13 @@ def draw_scan(
     if buckets:
         quality = list(scan.quality)
         note = scan.psnr_note if scan.end is None else ""
-        if len(quality) == 1:  # a chart of one point says less than its numbers
-            note = "PSNR {1:.1f} dB ({2:.1f} to {3:.1f}, 68 %) with {0} patterns".format(*quality[0])
-        columns = panels[1].subplots(1, 2 if quality or note else 1, squeeze=False)[0]
+        is_chart = len({exposures for exposures, *_ in quality}) > 1
+        if quality and not is_chart:  # a chart of one point says less than its numbers
+            note = "PSNR {1:.1f} dB ({2:.1f} to {3:.1f}, 68 %) with {0} patterns".format(*quality[-1])
+        columns = panels[1].subplots(1, 2 if is_chart or note else 1, squeeze=False)[0]
         columns[0].plot(range(1, len(buckets) + 1), buckets, ".", markersize=2, color="0.2")
         columns[0].set(xlabel="exposure", ylabel=f"bucket ({scan.unit})" if scan.unit else "bucket")
-        if len(quality) > 1:
+        if is_chart:
             exposures, psnr, low, high = zip(*quality, strict=True)
             columns[1].fill_between(exposures, low, high, color="0.85", linewidth=0)
             columns[1].plot(exposures, psnr, ".-", color="0.2", linewidth=1, markersize=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
@@ -65,13 +66,14 @@ class _Bar:
         self, start: Mapping[str, Any], stream: TextIO, psnr: Mapping[str, str], is_running: Callable[[], bool]
     ) -> None:
         block = cxgi_block(start)
-        self._uid, self._begun, self._psnr = start["uid"], start["time"], psnr
+        self._uid, self._psnr = start["uid"], psnr
         self._bucket = block["fields"]["bucket"]
         self._rows, self._time, self._unit = EventRows(), TimeLeft(start), ""
         title = f"scan {start.get('scan_id', '')} {start['uid'][:8]}"
         total = start.get("num_points", block["pattern_set"]["count"])
         pause = 0.5 if stream.isatty() else 10.0  # a log file wants few lines
         self._bar = _make_bar(self._time, total=total, desc=title, unit="exp", file=stream, mininterval=pause)
+        self._begun = self._last = time.monotonic()
         self._others = _Others(self._bar, is_running) if stream.isatty() else None
 
     def __call__(self, name: str, document: Mapping[str, Any]) -> None:
@@ -80,6 +82,7 @@ class _Bar:
             self._unit = (document.get("data_keys", {}).get(self._bucket) or {}).get("units") or ""
         for row in self._rows(name, document):
             self._time.take(row)
+            self._last = time.monotonic()
             if row.stream == "primary":
                 self._show(f"{row.data[self._bucket]:.3f} {self._unit}")
                 self._bar.update(self._time.done - self._bar.n)
@@ -88,7 +91,7 @@ class _Bar:
                 self._bar.refresh()
         if name == "stop":
             self._show(document["exit_status"])
-            self._bar.took_s = document["time"] - self._begun
+            self._bar.took_s = self._last - self._begun
             self._bar.close()
             if self._others is not None:
                 self._others.release()
@@ -102,7 +105,7 @@ def _make_bar(time_left: TimeLeft, **options: Any) -> Any:
     from tqdm import tqdm
 
     class Bar(tqdm):
-        took_s: float | None = None  # the scan, once it has ended: without the time in which it is stored
+        took_s: float | None = None  # the exposures, once the scan has ended: without the time in which it is stored
         shown = False
 
         def display(self, *given: Any, **options: Any) -> None:

@@ -185,7 +185,10 @@ class Reconstruction:
             text = f"WARNING: do not trust this image, the data do not support it ({text})"
         yield text
         if score["model_sigma"] > 0:
-            yield f"errors beyond the detector's noise (masks, stage): {score['model_sigma']:.3g} in a coefficient"
+            yield (
+                f"allowed for beyond the detector's noise (masks, stage, drift): {score['model_sigma']:.3g} in a "
+                "coefficient"
+            )
         outside = score["outside"]
         if outside is not None:
             text = (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -44,6 +47,22 @@ from .reconstruct_run import reconstruct_run
 
 if TYPE_CHECKING:
     from ..callbacks.pva_publisher import PvaPublisher
+
+
+logger = logging.getLogger(__name__)
+
+NOTICE_S = 2.0  # nobody waits longer without a word
+
+
+@contextmanager
+def _tell_if_it_takes_long(what: str) -> Iterator[None]:
+    timer = threading.Timer(NOTICE_S, logger.warning, [what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @dataclass(frozen=True)
@@ -437,5 +456,6 @@ class Session:
         CxgiError
             If there is no such scan, or too little of it.
         """
-        run = self._find_run(uid)
-        return reconstruct_run(self.catalog, run, method=method, record=record, folder=self.folder, **options)[0]
+        with _tell_if_it_takes_long("the image is being made; the first one by a method on this machine takes longest"):
+            run = self._find_run(uid)
+            return reconstruct_run(self.catalog, run, method=method, record=record, folder=self.folder, **options)[0]

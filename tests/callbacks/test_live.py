@@ -367,7 +367,7 @@ def test_a_view_that_is_subscribed_shows_how_far_the_scan_is_and_no_exposure_wai
     view.show(image)
     draw_scan(first := Figure(), {"tv": image}, view._scan)
     assert first.axes[-1].texts[0].get_text() == "PSNR 20.0 dB (18.0 to 23.0, 68 %) with 8\npatterns"
-    view.show(image)
+    view.show(replace(image, exposures=9))
     view.show(replace(image, source={"raw_uids": ["of the scan before"]}, method="ch-mwcnn"))
     assert list(view._results) == ["tv"]
     assert drawn[0].startswith(f"scan 1 {uid[:8]} gold: 1 of 8 patterns")

@@ -159,6 +159,13 @@ def test_a_reference_that_was_cut_short_is_refused_before_anything_is_exposed(s)
         s.scan(0.03, reference_uid=cut)
 
 
+def test_an_image_that_takes_long_is_announced(s, caplog, monkeypatch):
+    monkeypatch.setattr("cxgi_bluesky.session.session.NOTICE_S", 0.0)
+    s.RE(s.scan(0.03))
+    s.reconstruct(method="correlation", record=False)
+    assert [record.message for record in caplog.records if "the image is being made" in record.message]
+
+
 def test_devices_have_the_labels_by_which_ipython_lists_them(s):
     labels = {device.name: device._ophyd_labels_ for device in (*s.devices, s.object_stage, s.stage.tile, s.stage.x)}
     assert labels == {
