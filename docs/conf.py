@@ -22,6 +22,7 @@ html_theme = "pydata_sphinx_theme"
 html_theme_options = {"header_links_before_dropdown": 7, "github_url": "https://github.com/cxgi-bluesky/cxgi_bluesky"}
 html_title = f"{project} {release}"
 html_copy_source = False
+smartquotes = False  # else --query is a dash
 html_static_path, html_css_files = ["_static"], ["site.css"]
 
 myst_heading_anchors = 4

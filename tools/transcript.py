@@ -41,7 +41,9 @@ STEPS: tuple[tuple[str, Sequence[str]], ...] = (
         ["make demo"],
     ),
     (
-        "The images are in `demo-output`; `overview.png` shows all. The scan and its images are in the catalog:",
+        "D_r is the share of the light that the metal of the masks takes away, CNR the contrast of the object over the "
+        "noise of the image. The images are in `demo-output`; `overview.png` shows all. The scan and its images are in "
+        "the catalog:",
         ["source .venv/bin/activate", "cxgi runs"],
     ),
     (

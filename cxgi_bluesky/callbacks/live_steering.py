@@ -129,7 +129,7 @@ logger = logging.getLogger(__name__)
 
 _Read = Callable[[Steering], float | None]
 _TARGETS: dict[str, tuple[str, str, _Read]] = {
-    "psnr_db": ("PSNR", "dB", lambda newest: newest.psnr_low_db),  # its lower bound: a claim that will hold
+    "psnr_db": ("PSNR at least", "dB", lambda newest: newest.psnr_low_db),  # its lower bound: a claim that will hold
     "lines_z": ("line in the residual", "sigma", lambda newest: newest.lines_z),
 }
 PSNR, LINES = "psnr_db", "lines_z"
@@ -164,7 +164,6 @@ class Goal:
             f"{_TARGETS[name][0]} {value:.1f} {_TARGETS[name][1]} (wanted {self.targets[name]:g})"
             for name, value in found.items()
         )
-        logger.warning("good enough: %s with %d patterns; the scan ends here", reason, newest.image_patterns)
         return f"good enough: {reason} with {newest.image_patterns} patterns"
 
     def explain_end(self, exposed: int) -> str:
@@ -177,6 +176,7 @@ class Goal:
         """
         reached = self.find_reason()
         if reached is not None:
+            logger.warning("%s; all patterns were measured by then", reached)
             return reached
         newest, failure = self.steering.newest, self.steering.failure
         wanted = ", ".join(
@@ -200,7 +200,7 @@ def _describe(target: str, newest: Steering) -> str:
     """What the newest image has of what is wanted."""
     label, unit, read = _TARGETS[target]
     value = read(newest)
-    return f"{label} unknown" if value is None else f"{label} {value:.1f} {unit}"
+    return f"{label.removesuffix(' at least')} unknown" if value is None else f"{label} {value:.1f} {unit}"
 
 
 def check_targets(until: Any) -> None:

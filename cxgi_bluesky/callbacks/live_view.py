@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 import os
@@ -207,6 +208,8 @@ class LiveView:
         self._shown_uid: str | None = None  # of the scan whose picture stands in a notebook
         self._drawn_at = -interval_s
         self._late: threading.Timer | None = None  # draws what has come since
+        if self._file is not None:
+            atexit.register(self._draw_no_more)
         self._file_is_old = self._window_is_old = False
         self._window: Any = None
         if can_draw and (has_display() if window is None else window):
@@ -283,6 +286,11 @@ class LiveView:
     def _flush_late(self) -> None:
         self._late = None  # before it draws: what comes meanwhile needs another one
         self._flush_beside()
+
+    def _draw_no_more(self) -> None:
+        """Wait for what is being drawn: a thread in the midst of it would take the process down at its end."""
+        with self._lock:
+            self._file = None
 
     def _renew(self, scan: ScanRecord) -> None:
         """Bring file and notebook up to date while a scan runs (a thread of its own)."""

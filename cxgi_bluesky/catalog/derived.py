@@ -148,7 +148,9 @@ def find_reconstructions(catalog: Any, uid: str) -> list[Any]:
 
 
 def find_newest_image(catalog: Any, run: Any) -> Any:
-    """Find the newest reconstruction of a run, which may be one itself.
+    """Find the newest reconstruction of a run, which may be one itself; of a run that was resumed, of it alone.
+
+    Where there is none of it alone, it is the newest one that it has a part in.
 
     Parameters
     ----------
@@ -165,7 +167,8 @@ def find_newest_image(catalog: Any, run: Any) -> Any:
     images = [run] if "raw_uids" in cxgi_block(start) else find_reconstructions(catalog, start["uid"])
     if not images:
         raise StorageError(f"run {start['uid'][:8]} has no image yet: cxgi reconstruct {start['uid'][:8]} first")
-    return images[-1]
+    own = [image for image in images if cxgi_block(image.metadata["start"])["raw_uids"][-1:] == [start["uid"]]]
+    return (own or images)[-1]
 
 
 def read_image(run: Any, part: str = "image") -> np.ndarray[Any, Any]:

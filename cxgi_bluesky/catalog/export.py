@@ -46,6 +46,8 @@ def export_run(
     overwrite : bool
         Whether a file that is already there may be replaced.
 
+    A run that has not ended is written as far as it is, with a warning.
+
     Returns
     -------
     Path
@@ -66,6 +68,9 @@ def export_run(
             raise StorageError(f"{target} exists already: choose another folder, or allow it to be replaced (--force)")
         with whole_file(target) as part:
             write(catalog, run, part)
+    if run.metadata.get("stop") is None:
+        uid = run.metadata["start"]["uid"][:8]
+        logger.warning("run %s has not ended: %s holds what was measured so far, export it again later", uid, target)
     return target
 
 

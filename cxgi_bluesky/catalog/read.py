@@ -336,6 +336,7 @@ def summarise(run: Any) -> dict[str, Any]:
         "exposures": block.get("exposures") if raw_uids else _mapping(stop.get("num_events")).get("primary"),
         "method": block.get("method"),
         "raw_uids": raw_uids,
+        "resumes": block["resumes"] if isinstance(block.get("resumes"), str) else None,
         "exit_status": str(stop.get("exit_status", UNFINISHED)),
     }
 

@@ -28,7 +28,8 @@ def describe_row(row: dict[str, Any]) -> str:
         what = f"{row['method']} of {', '.join(uid[:8] for uid in row['raw_uids'])}, {row['exposures']} patterns"
     elif row["patterns"]:
         kind = "scan" if what == "image" else f"{what} scan"
-        what = f"{kind}, board {row['board']}, {row['exposures'] or '?'} of {row['patterns']} patterns"
+        rest = f", the rest of {row['resumes'][:8]}" if row["resumes"] else ""
+        what = f"{kind}, board {row['board']}, {row['exposures'] or '?'} of {row['patterns']} patterns{rest}"
     elif what in ("dark", "metal"):
         what = f"{what} scan"
     return what

@@ -203,7 +203,8 @@ def show(options: argparse.Namespace, echo: Echo) -> Payload:
         result = Reconstruction(image, scale, *facts)
         payload["out"] = str(result.save(options.out))
     number = f"scan {payload['scan_id']}, " if payload["scan_id"] is not None else ""
-    status = f"{number}{_when(payload)}, {payload['exit_status']}"
+    reason = (payload.get("stop") or {}).get("reason")
+    status = f"{number}{_when(payload)}, {payload['exit_status']}{f': {reason}' if reason else ''}"
     echo(f"run {payload['uid'][:8]}: {describe_row(payload)}", style="bold")
     echo(f"  {payload['uid']}, {status}", style=_style(payload))
     if figures := payload.get("exposure_figures"):

@@ -136,6 +136,8 @@ class ImageRun:
             else:
                 yield from tile.expose_tile(metal_tile, "metal", metal_exposures)
             reached = yield from expose_patterns(tile, goal)
+            if reached is not None:
+                logger.warning("%s; the scan ends here", reached)
             return goal.explain_end(points) if reached is None and goal is not None else reached
 
         metadata = start_metadata(

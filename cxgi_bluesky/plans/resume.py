@@ -63,7 +63,7 @@ def resume_scan(
     ------
     CxgiError
         Before anything moves: when nothing is missing, nothing is left of the budget, or the scan was made with
-        another board, detector or unit.
+        another board, detector, unit or intensity monitor.
     """
     board = stage.board
     _check_same(earlier, board, diode)
@@ -106,6 +106,7 @@ def _check_same(earlier: Exposures, board: Board, diode: BucketDetector) -> None
     for what, before, here in (
         ("detector", earlier.metadata.fields["bucket"], now["fields"]["bucket"]),
         ("unit", earlier.bucket_unit, now["bucket_unit"]),
+        ("intensity monitor", earlier.metadata.fields.get("i0"), now["fields"]["i0"]),  # one alone corrects only a part
     ):
         if before != here:
             raise ScanError(f"run {uid} has {what} {before!r}, this scan would have {here!r}: start a new scan")

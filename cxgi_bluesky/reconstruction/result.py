@@ -226,6 +226,8 @@ class Reconstruction:
     def _source_lines(self) -> Iterator[str]:
         """What the masks pass, which maps of them were used, and which exposures were left out."""
         source = self.source
+        if source.get("raw_uids"):
+            yield f"of run {', resumed as '.join(uid[:8] for uid in source['raw_uids'])}"
         measured = source.get("d_r_measured")
         if measured is not None:
             yield f"D_r measured {measured[0]:.3f} +- {measured[1]:.3f}, of the board {source['d_r']:.3f}"

@@ -25,6 +25,7 @@ from ..measurement.per_run import Callback, PerRun
 from ..plans.arguments import bind_arguments
 from .run_engine import add_to_engine, register_magics
 from .session import Session
+from .shutdown import abort
 
 LOGGERS = ("bluesky", "ophyd", "cxgi_bluesky")
 LOG_BYTES, LOG_FILES = 5_000_000, 5
@@ -39,9 +40,10 @@ Ctrl-C                           pauses a scan before its next exposure, twice a
 """
 PAUSED = """
 PAUSED: {shutter}. Type one of
-  RE.resume()         go on: the interrupted exposure is repeated
+  RE.resume()         go on; an exposure that was interrupted is repeated
   RE.stop()           end the scan here; what was measured is stored
-  RE.abort("reason")  the same, marked as aborted; resume_scan() can complete it later
+  RE.abort("reason")  the same, marked as aborted for this reason
+RE(resume_scan()) completes a scan that was ended, now or later.
 """.strip("\n")
 
 
@@ -202,7 +204,7 @@ def furnish_console(session: Session, shell: Any = None) -> dict[str, Any]:
     if shell is not None:
         shell.push(names, interactive=False)
         shell.register_magic_function(_magic_of(session), magic_name="cxgi")
-        shell.set_custom_exc((RunEngineInterrupted, CxgiError), partial(_show_in_short, session))
+        shell.set_custom_exc((RunEngineInterrupted, CxgiError, RuntimeError), partial(_show_in_short, session))
         shell.display_formatter.formatters["text/plain"].for_type(GeneratorType, _show_plan)
     return names
 
@@ -269,8 +271,12 @@ def _keep_log(session: Session) -> None:
 
 def _show_in_short(session: Session, shell: Any, kind: type, error: BaseException, _: Any, **options: Any) -> None:
     """Show an interruption as what can be typed next, and an error of this package as its one line."""
-    if not isinstance(error, RunEngineInterrupted):
+    if isinstance(error, CxgiError):
         print(f"{kind.__name__}: {error}", file=sys.stderr)
+        return
+    while_paused = session.RE.state == "paused" and "RunEngine is in a paused state" in str(error)
+    if not (isinstance(error, RunEngineInterrupted) or while_paused):
+        shell.showtraceback((kind, error, error.__traceback__), **options)
         return
     if session.RE.state != "paused":
         print("INTERRUPTED: the scan has ended; what was measured is stored", file=sys.stderr)
@@ -284,7 +290,7 @@ def _show_in_short(session: Session, shell: Any, kind: type, error: BaseExceptio
 
 
 def start_console(session: Session) -> None:
-    """Run IPython with a furnished session, until it is left.
+    """Run IPython with a furnished session, until it is left; a scan that is paused then is aborted.
 
     Parameters
     ----------
@@ -304,3 +310,6 @@ def start_console(session: Session) -> None:
     furnish_console(session, app.shell)
     print(GREETING.format(version=__version__, session=session))
     app.start()
+    if session.RE.state != "idle":
+        print("The session is left: the scan that waits is aborted; RE(resume_scan()) in another one completes it.")
+        abort(session.RE, "the session was left")

@@ -456,6 +456,6 @@ class Session:
         CxgiError
             If there is no such scan, or too little of it.
         """
-        with _tell_if_it_takes_long("the image is being made; the first one by a method on this machine takes longest"):
+        with _tell_if_it_takes_long("the image is being made; the first one of a session loads its method"):
             run = self._find_run(uid)
             return reconstruct_run(self.catalog, run, method=method, record=record, folder=self.folder, **options)[0]

@@ -68,7 +68,7 @@ def _end(number: int, _: Any) -> None:
     _leave_dead_terminal()
     logger.warning("%s: the scan is aborted and the shutter closed", name)
     for engine in set(_engines.values()):
-        _abort(engine, f"the process was asked to end ({name})")
+        abort(engine, f"the process was asked to end ({name})")
     _close_those_that_are_open()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
@@ -83,7 +83,15 @@ def _leave_dead_terminal() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
 
-def _abort(engine: RunEngine, reason: str) -> None:
+def abort(engine: RunEngine, reason: str) -> None:
+    """Abort what an engine runs, and wait for its end, `ABORT_S` at most; what goes wrong is logged.
+
+    Parameters
+    ----------
+    engine : RunEngine
+    reason : str
+        For the stop document.
+    """
     deadline = time.monotonic() + ABORT_S
     try:
         if engine.state != "idle":

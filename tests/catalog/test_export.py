@@ -16,12 +16,13 @@ import pytest
 import tifffile
 import yaml
 from bluesky import RunEngine
+from bluesky.utils import RunEngineInterrupted
 from event_model import compose_run
 
 from cxgi_bluesky import BucketTable, Measurement, session, write_buckets
 from cxgi_bluesky._files.image_file import read_image_file
 from cxgi_bluesky.callbacks import RunExport
-from cxgi_bluesky.catalog import export_run, find_run, read_exposures, read_run_file, run_writer
+from cxgi_bluesky.catalog import export_run, find_newest_image, find_run, read_exposures, read_run_file, run_writer
 from cxgi_bluesky.catalog.export import FORMATS, Format
 from cxgi_bluesky.catalog.nexus_file import VERSION_KEY
 from cxgi_bluesky.catalog.read import read_documents
@@ -34,10 +35,12 @@ from cxgi_bluesky.devices.simulated.beamline import simulated_beamline
 from cxgi_bluesky.errors import CxgiError
 from cxgi_bluesky.masks.pattern_set import PatternSet
 from cxgi_bluesky.plans import dark_scan, mask_scan, reference_scan, resume_scan
+from cxgi_bluesky.session.reconstruct_run import reconstruct_run
 from cxgi_bluesky.simulation.board.etching import Defects
 from tests import warm
 from tests.conftest import QUIET, small_board, small_scan
 from tests.patience import PATIENCE_S
+from tests.plans.test_endings import interrupted
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -238,6 +241,28 @@ def test_a_run_of_another_program(catalog, tmp_path):
 
 
 # ---------------------------------------------------------------- buckets and images
+
+
+def test_the_picture_of_a_run_that_was_resumed_is_its_own_image_if_it_has_one(catalog, uids):
+    whole = find_run(catalog, uids["resumed"])
+    part = find_run(catalog, whole.metadata["start"]["cxgi"]["resumes"])
+    (_, of_both), (_, of_part) = (reconstruct_run(catalog, run, method="correlation") for run in (whole, part))
+    reconstruct_run(catalog, whole, method="inverse")
+    assert find_newest_image(catalog, part).metadata["start"]["uid"] == of_part
+    assert find_newest_image(catalog, whole).metadata["start"]["uid"] != of_both
+
+
+def test_a_run_that_has_not_ended_is_written_as_far_as_it_is_and_said_to_be(catalog, tmp_path, caplog):
+    line, engine = simulated_beamline(small_board(), "CAS", parameters=PARAMETERS), RunEngine({})
+    engine.subscribe(run_writer(catalog))
+    with pytest.raises(RunEngineInterrupted):
+        engine(interrupted(small_scan(line, 40), 300))
+    (run,) = [run for run in catalog.values() if run.metadata.get("stop") is None]
+    try:
+        export_run(catalog, run, out=tmp_path)
+    finally:
+        engine.abort()
+    assert f"run {run.metadata['start']['uid'][:8]} has not ended: " in caplog.text
 
 
 def test_a_table_of_buckets_gives_the_coefficients_of_the_run(folder, catalog, uids, tmp_path, capsys):

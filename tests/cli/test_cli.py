@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from event_model import compose_run
 from PIL import Image
 
 from cxgi_bluesky.analysis.metrics import affine_fit, psnr
-from cxgi_bluesky.catalog import open_catalog
+from cxgi_bluesky.catalog import open_catalog, writer_of
 from cxgi_bluesky.cli._options import plain
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.cli.reconstruct import METHOD_NAMES
@@ -298,6 +299,18 @@ def test_ctrl_c_ends_the_demo_cleanly_and_keeps_its_exposures(cxgi, monkeypatch,
 def test_help_and_version(cxgi):
     assert "reconstruct" in cxgi("--help").stdout
     assert cxgi("--version").stdout.startswith("cxgi ")
+
+
+def test_a_run_is_shown_with_the_reason_of_its_end_and_the_scan_that_it_completes(tmp_path, capsys):
+    block = {"schema": 1, "purpose": "image", "resumes": "b1ce7276-8dc6", "pattern_set": {"size": 64, "count": 768}}
+    run = compose_run(metadata={"cxgi": {**block, "chosen": list(range(64))}})
+    documents = [("start", run.start_doc), ("stop", run.compose_stop(exit_status="abort", reason="sample moved"))]
+    writer_of(open_catalog(tmp_path, to_write=True)).write_runs([documents])
+    assert main(["show", "--data", str(tmp_path), run.start_doc["uid"]]) == 0
+    shown = capsys.readouterr().out
+    assert ", abort: sample moved" in shown
+    assert "768 patterns, the rest of b1ce7276" in shown
+    assert "10, 11, ... (64 in all)" in shown
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the measured files are not beside this checkout")

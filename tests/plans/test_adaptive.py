@@ -97,7 +97,7 @@ def test_a_scan_ends_when_its_image_is_good_enough_and_says_so(RE, documents, li
     RE(plan(line, **({"count": 200} if plan is choosing else {}), until=EASY))
     stop = documents.of("stop")[0]
     assert stop["exit_status"] == "success"
-    assert stop["reason"].startswith("good enough: PSNR ")
+    assert stop["reason"].startswith("good enough: PSNR at least ")
     assert stop["num_events"]["primary"] < 180
     assert streams(documents)[-2][0] == "open"  # the drift is known to the end
     assert line.shutter.state.get() == "closed"
@@ -109,7 +109,9 @@ def test_a_scan_whose_image_never_is_goes_on_to_its_end_and_says_how_far_it_is(R
     stop = documents.of("stop")[0]
     assert stop["exit_status"] == "success"
     assert stop["num_events"]["primary"] + stop["num_events"]["validation"] >= 200
-    assert re.match(r"not good enough: PSNR \d+\.\d dB \(wanted PSNR 99 dB\) with \d+ patterns", stop["reason"])
+    assert re.match(
+        r"not good enough: PSNR at least \d+\.\d dB \(wanted PSNR at least 99 dB\) with \d+ patterns", stop["reason"]
+    )
 
 
 def test_an_image_without_a_psnr_does_not_hide_that_of_the_one_before():
@@ -118,7 +120,7 @@ def test_an_image_without_a_psnr_does_not_hide_that_of_the_one_before():
     steering.newest_with_psnr = Steering(image_patterns=150, psnr_db=26.0, psnr_low_db=24.0, lines_z=None, ranked=None)
     steering.newest = Steering(image_patterns=190, psnr_db=None, psnr_low_db=None, lines_z=None, ranked=None)
     reason = Goal({"psnr_db": 30.0}, steering).explain_end(192)
-    assert reason == "not good enough: PSNR 24.0 dB (wanted PSNR 30 dB) with 150 patterns"
+    assert reason == "not good enough: PSNR at least 24.0 dB (wanted PSNR at least 30 dB) with 150 patterns"
     assert Goal({"psnr_db": 20.0}, steering).find_reason() is None
 
 
@@ -140,7 +142,7 @@ def break_down(*_):
 def test_a_scan_that_no_image_has_judged_says_so_and_why(RE, documents, quick_line, monkeypatch, make_image, why):
     monkeypatch.setattr("cxgi_bluesky.callbacks.live_steering.LiveSteering._make_image", make_image)
     RE(fixed(quick_line, until=EASY, exposure_s=0.001))
-    assert documents.of("stop")[0]["reason"] == f"never judged (wanted PSNR 3 dB): {why}"
+    assert documents.of("stop")[0]["reason"] == f"never judged (wanted PSNR at least 3 dB): {why}"
 
 
 def test_the_stop_document_says_that_images_came_late():
@@ -151,7 +153,7 @@ def test_the_stop_document_says_that_images_came_late():
     assert reason.endswith(
         "with 113 patterns, the newest image: exposures are faster than images, all 768 patterns were measured"
     )
-    assert Goal({"psnr_db": 12}, steering).explain_end(768).startswith("good enough: PSNR 12.0 dB")
+    assert Goal({"psnr_db": 12}, steering).explain_end(768).startswith("good enough: PSNR at least 12.0 dB")
 
 
 def test_the_budget_rules_over_the_goal(RE, documents, quick_line):

@@ -132,6 +132,10 @@ def test_what_is_left_of_the_budget_is_that_of_the_rest(RE, beamline, monkeypatc
 
 
 def test_another_board_detector_or_kind_of_run_is_refused(RE, beamline, cut_off, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(beamline.diode, "i0_name", "diode_i0", raising=False)
+        with pytest.raises(CxgiError, match="has intensity monitor None, this scan would have 'diode_i0': start a new"):
+            RE(resume(beamline, cut_off))
     moved = simulated_beamline(small_board(alignment=Alignment(x0_mm=1.0)), "CAS", parameters=QUIET)
     with pytest.raises(CxgiError, match="another one or another alignment"):
         RE(resume(moved, cut_off))

@@ -164,11 +164,20 @@ def test_ctrl_c_twice_pauses_with_the_shutter_closed_and_says_what_can_be_typed(
         console.expect(r"\b[2-9]/20 ")
         console.sendintr()
         console.expect_exact("PAUSED: the shutter is closed")
+        console.sendline("RE(dark_scan(exposure_s=1))")
+        console.expect_exact("PAUSED: the shutter is closed")
         console.sendline("RE.abort('enough')")
         console.expect(r"Out\[\d+\]: \('[0-9a-f-]{36}',\)")
         assert "Traceback" not in console.before
+        console.sendline("RE(scan(0.02, exposure_s=0.5))")
+        console.expect(r"\b[2-9]/20 ")
+        console.sendintr()
+        console.expect_exact("PAUSED: the shutter is closed")
         console.sendline("exit()")
+        console.expect_exact("The session is left")
         console.expect(pexpect.EOF)
-    run, aborted = open_catalog(tmp_path).values()
-    assert (run.metadata["stop"]["exit_status"], aborted.metadata["stop"]["reason"]) == ("success", "enough")
+    run, aborted, left = open_catalog(tmp_path).values()
+    assert run.metadata["stop"]["exit_status"] == "success"
+    assert aborted.metadata["stop"]["reason"] == "enough"
+    assert left.metadata["stop"]["reason"] == "the session was left"
     assert len(read_exposures(find_run(open_catalog(tmp_path), run.metadata["start"]["uid"]))) == 20

@@ -381,14 +381,17 @@ def _overview(
     numbers: dict[str, dict[str, Any]],
     title: str,
 ) -> None:
-    figure = _figure(3 * (len(results) + 1), 3.5)
-    axes = figure.subplots(1, len(results) + 1)
+    columns = (len(results) + 2) // 2  # two rows: in one, a page would show them small
+    figure = _figure(3 * columns, 6.6)
+    axes = list(figure.subplots(2, columns).flat)
     axes[0].imshow(truth, cmap="gray")
     axes[0].set_title("object (true transmission)")
-    for axis, (name, result) in zip(axes[1:], results.items(), strict=True):
+    for axis, (name, result) in zip(axes[1:], results.items(), strict=False):
         low, high = np.percentile(result.image, [0.5, 99.5])
         axis.imshow(result.image, cmap="gray", vmin=low, vmax=high)
         axis.set_title(f"{name}: CNR {numbers[name]['cnr']:.2f}, {numbers[name]['psnr_db']:.1f} dB")
+    for axis in axes[len(results) + 1 :]:
+        axis.set_axis_off()
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
