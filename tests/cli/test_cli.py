@@ -302,8 +302,9 @@ def test_help_and_version(cxgi):
 
 
 def test_a_run_is_shown_with_the_reason_of_its_end_and_the_scan_that_it_completes(tmp_path, capsys):
-    block = {"schema": 1, "purpose": "image", "resumes": "b1ce7276-8dc6", "pattern_set": {"size": 64, "count": 768}}
-    run = compose_run(metadata={"cxgi": {**block, "chosen": list(range(64))}})
+    patterns = {"size": 64, "count": 768, "chosen": list(range(64))}
+    block = {"schema": 1, "purpose": "image", "resumes": "b1ce7276-8dc6", "pattern_set": patterns}
+    run = compose_run(metadata={"cxgi": {**block, "board": {"id": "au64", "sha256": "0"}}})
     documents = [("start", run.start_doc), ("stop", run.compose_stop(exit_status="abort", reason="sample moved"))]
     writer_of(open_catalog(tmp_path, to_write=True)).write_runs([documents])
     assert main(["show", "--data", str(tmp_path), run.start_doc["uid"]]) == 0
