@@ -63,6 +63,7 @@ def main() -> None:
         clocks = {
             "live_correlation": Clock(pictures[0]),
             "live_ch_mwcnn": Clock(pictures[1]),
+            "view": Clock(view),
             "progress": Clock(ScanProgress(nowhere)),
             "bluesky CallbackBase": Clock(CallbackBase()),
             "bluesky LiveTable": Clock(LiveTable(["stage_tile", "diode_current"], out=nowhere.write)),
@@ -78,7 +79,7 @@ def main() -> None:
         for picture in pictures:
             picture.wait()
     results = {name: clock.summary() for name, clock in clocks.items()}
-    ours = sum(results[name]["mean"] for name in ("live_correlation", "live_ch_mwcnn", "progress"))
+    ours = sum(results[name]["mean"] for name in ("live_correlation", "live_ch_mwcnn", "view", "progress"))
     summary = {
         "events": len(clocks["progress"].ms),
         "pictures": {p.method: p.images for p in pictures},

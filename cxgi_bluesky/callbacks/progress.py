@@ -86,7 +86,7 @@ class _Bar:
             if row.stream == "primary":
                 self._show(f"{row.data[self._bucket]:.3f} {self._unit}")
                 self._bar.update(self._time.done - self._bar.n)
-            if self._time.seconds() == 0:
+            if self._time.done == self._time.total and self._time.seconds() == 0:
                 self._show("all exposed, storing")
                 self._bar.refresh()
         if name == "stop":

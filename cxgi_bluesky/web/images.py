@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -39,6 +40,20 @@ def _to_png(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=3)
     return file.getvalue()
+
+
+def grey_ends(image: NDArray[Any]) -> tuple[float, float]:
+    """Values of black and white, to a thousandth of what is between them.
+
+    Parameters
+    ----------
+    image : ndarray, shape (n, n)
+    """
+    low, high = grey_range(image)
+    if not high > low:
+        return low, high
+    digits = 3 - math.floor(math.log10(high - low))
+    return round(low, digits), round(high, digits)
 
 
 def scale_bar(size: int, pixel_um: Any) -> dict[str, Any] | None:

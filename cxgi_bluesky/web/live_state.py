@@ -19,7 +19,7 @@ from ..reconstruction.drawing import grey_range
 from ..reconstruction.planning.quality import announce_psnr, is_claimed_during
 from ..reconstruction.registry import CORRELATION
 from ..reconstruction.result import Reconstruction
-from .images import PngStore, grey_png, scale_bar, uncertainty_png
+from .images import PngStore, grey_ends, grey_png, scale_bar, uncertainty_png
 
 logger = logging.getLogger(__name__)
 
@@ -316,7 +316,7 @@ class _Scan:
 
 
 def _describe_image(image: Reconstruction, pngs: PngStore, pixel_um: Any) -> dict[str, Any]:
-    low, high = grey_range(image.image)
+    low, high = grey_ends(image.image)
     sigma = image.uncertainty
     quality = {name: image.quality.get(name) for name in ("psnr_db", "psnr_low_db", "psnr_high_db", "data_misfit")}
     return {

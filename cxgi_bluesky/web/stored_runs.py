@@ -26,9 +26,8 @@ from ..catalog.run_index import IndexedRun, RunIndex
 from ..catalog.tiled_adapter import catalog_errors
 from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
-from ..reconstruction.drawing import grey_range
 from ..reconstruction.result import Reconstruction
-from .images import PngStore, grey_png, scale_bar, uncertainty_png
+from .images import PngStore, grey_ends, grey_png, scale_bar, uncertainty_png
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +185,7 @@ class RunPages:
         start, block = run.start, cxgi_block(run.start)
         has_sigma = block.get("uncertainty_kind") is not None
         image = self._read(start["uid"], "image")
-        low, high = grey_range(image)
+        low, high = grey_ends(image)
         known = _reconstruction(image, block)
         return {
             "uid": start["uid"],

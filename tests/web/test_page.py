@@ -30,7 +30,7 @@ from cxgi_bluesky.catalog.journal import Journal, journal_folder
 from cxgi_bluesky.cli.program import main
 from cxgi_bluesky.plans import dark_scan
 from cxgi_bluesky.reconstruction.result import grey_values
-from cxgi_bluesky.web.images import PngStore, grey_png, scale_bar, uncertainty_png
+from cxgi_bluesky.web.images import PngStore, grey_ends, grey_png, scale_bar, uncertainty_png
 from cxgi_bluesky.web.live_state import POINTS, LiveState
 from cxgi_bluesky.web.news import MAX_VIEWERS, News
 from cxgi_bluesky.web.serve import LivePage
@@ -272,6 +272,14 @@ def test_a_state_that_cannot_be_written_is_reported_and_the_next_one_comes(caplo
 
     assert asyncio.run(watch()) == b"event: state\ndata: 1\n\n"
     assert "no state for the viewers" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ends"),
+    [(1.43e-6, 1.0493217, (0.0, 1.049)), (3.0012345, 3.0456789, (3.00123, 3.04568)), (0.5, 0.5, (0.5, 0.5))],
+)
+def test_the_ends_of_a_grey_scale_have_the_digits_that_tell_them_apart(low, high, ends):
+    assert grey_ends(np.repeat([low, high], 50).reshape(10, 10)) == ends
 
 
 def test_there_is_an_end_to_viewers(client, page):
