@@ -82,7 +82,6 @@ class LiveState:
         for uid in [uid for uid, scan in self._scans.items() if scan.stop is not None]:
             del self._scans[uid]
         scan = self._scans[str(start["uid"])] = _Scan(start)
-
         self._status[scan.uid] = "running"
 
         def take(name: str, document: Mapping[str, Any]) -> None:

@@ -239,6 +239,8 @@ class Pages:
         images = await self._read_turn(self._runs.describe_images, scan)
         good = [image for image in images if "problem" not in image]
         values: dict[str, Any] = {"scan": scan, "images": images, "good": good, "facts": list(_facts(scan))}
+        rest = await self._list_turn(self._runs.find_rest, uid)
+        values["facts"] += [] if rest is None else [("Completed by", rest[:8], rest)]
         values["live"] = None if images else self._live.last_image(uid)
         values["status"] = self._status(scan)
         return self._render(request, "run.html", page="runs", start=scan.run.start, **values)
@@ -311,8 +313,18 @@ def _download(name: str, content: bytes, media_type: str) -> Response:
 # ---------------------------------------------------------------- how values are written in pages
 
 
-def _facts(scan: Scan) -> Iterator[tuple[str, str]]:
-    """What was measured, label and value."""
+def _facts(scan: Scan) -> Iterator[tuple[str, str, str | None]]:
+    """What was measured: label, value, and the uid of the run that it names."""
+    for label, value in _own_facts(scan):
+        yield label, value, None
+    block = cxgi_block(scan.run.start)
+    for name, label in (("reference_uid", "Reference scan"), ("dark_uid", "Dark scan"), ("resumes", "Resumes")):
+        if block.get(name):
+            uid = str(block[name])
+            yield label, uid[:8], uid
+
+
+def _own_facts(scan: Scan) -> Iterator[tuple[str, str]]:
     start, stop, block = scan.run.start, mapping(scan.run.stop), cxgi_block(scan.run.start)
     patterns, board = mapping(block.get("pattern_set")), mapping(block.get("board"))
     figures = mapping(mapping(scan.run.measured).get("exposure_figures"))
@@ -327,10 +339,9 @@ def _facts(scan: Scan) -> Iterator[tuple[str, str]]:
     if board:
         yield "Board", f"{board.get('id')}, {board.get('metal') or 'metal not known'}"
     if stop:
-        yield "Took", f"{stop['time'] - start['time']:.0f} s"
-    for name, label in (("reference_uid", "Reference scan"), ("dark_uid", "Dark scan"), ("resumes", "Resumes")):
-        if block.get(name):
-            yield label, str(block[name])[:8]
+        took_s, open_s = stop["time"] - start["time"], figures.get("open_s")
+        is_simulated = isinstance(open_s, int | float) and open_s > took_s + 1
+        yield "Took", f"{took_s:.0f} s{', its exposures simulated' if is_simulated else ''}"
     yield "Plan", str(start.get("plan_name", "-"))
     if stop.get("reason"):
         yield "Reason", str(stop["reason"])

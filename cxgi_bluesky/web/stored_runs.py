@@ -122,6 +122,15 @@ class RunPages:
                 return scan
         raise StorageError(f"there is no run {uid!r} among the newest {LISTED}")
 
+    def find_rest(self, uid: str) -> str | None:
+        """Find the scan that completes another one: its uid; None if there is none.
+
+        Parameters
+        ----------
+        uid : str
+        """
+        return next((scan.summary["uid"] for scan in self._all() if scan.summary["resumes"] == uid), None)
+
     def waiting(self) -> int:
         """Count the runs that wait to be recovered."""
         return 0 if self._index is None else len(waiting_runs(self._stored.folder))

@@ -350,6 +350,20 @@ def test_a_scan_runs_until_its_last_document_and_has_ended_though_it_is_still_be
     assert ">Scan 1<" in shown[0]  # it has no sample
 
 
+def test_a_scan_that_was_completed_and_the_one_that_did_it_name_each_other(tmp_path):
+    s = session.start(data=tmp_path, board=small_board(16), live=False, progress=False)
+    with pytest.raises(RunEngineInterrupted):
+        s.RE(interrupted(s.scan(0.5, 1.0), 600))
+    (part,) = s.RE.abort("enough")
+    (rest,) = s.RE(s.resume_scan())
+    with served(LivePage(tmp_path)) as client:
+        assert f'Completed by</dt><dd><a href="/runs/{rest}">' in text_of(client, f"/runs/{part}")
+        shown = text_of(client, f"/runs/{rest}")
+        assert f'Resumes</dt><dd><a href="/runs/{part}">' in shown
+        assert "s, its exposures simulated<" in shown
+        assert f"patterns, the rest of {part[:8]}," in text_of(client, "/runs")
+
+
 def test_files_and_documents_of_a_run_are_those_of_the_catalog(client, stored):
     nexus = client.get(f"/runs/{stored.uid}/file.nexus")
     assert re.fullmatch(r'attachment; filename="run-\d+-\w{8}\.nxs"', nexus.headers["content-disposition"])

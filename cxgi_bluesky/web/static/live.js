@@ -109,7 +109,9 @@ function showNumbers() {
   say("time-left", time.left_s === null ? "-" : duration(time.left_s));
   const elapsed = (time.ended === null ? serverNow() : time.ended) - time.begun;
   say("elapsed", duration(elapsed));
-  say("open-label", open.open_s > elapsed + 1 ? "Exposed (simulated)" : "Exposed so far");
+  const simulated = open.open_s > elapsed + 1;
+  say("open-label", simulated ? "Exposed (simulated)" : "Exposed so far");
+  say("open-left-label", simulated ? "Left (simulated)" : "Exposure left");
   say("open-left", open.left_s === null ? "-" : duration(open.left_s));
   const allowed = typeof open.allowed_s === "number" ? ` / ${duration(open.allowed_s)}` : "";
   say("open", typeof open.open_s === "number" ? duration(open.open_s) + allowed : "-");
