@@ -57,7 +57,7 @@ def resume_scan(
     object_stage : ObjectMover, optional
         What moves the object.
     md : dict, optional
-        Metadata of the user.
+        Metadata of the user; the sample is that of the scan.
 
     Raises
     ------
@@ -73,6 +73,8 @@ def resume_scan(
     arguments["max_open_s"] = _remaining_budget_s(earlier) if max_open_s is None else max_open_s
     metadata, uid = earlier.metadata, earlier.start["uid"]
     links = {"reference_uid": metadata.reference_uid, "dark_uid": metadata.dark_uid, "resumes": uid}
+    if "sample" in earlier.start:
+        md = {"sample": earlier.start["sample"], **(md or {})}
     ReferenceRuns().keep(earlier)
     draws = earlier.validation_draws
     image = ImageRun(stage, shutter, diode, object_stage, board, pattern_set, arguments, links, draws)

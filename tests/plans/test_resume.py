@@ -77,6 +77,12 @@ def test_a_pattern_whose_exposure_cannot_be_trusted_is_missing_too(RE, beamline,
     assert len(Measurement.from_exposures(rest.continuing(earlier)).pattern_index) == 24
 
 
+def test_what_completes_a_scan_is_of_the_same_sample(RE, beamline):
+    earlier = recorded(RE, scan(beamline, md={"sample": "leaf", "operator": "me"}, max_open_s=30.0))
+    rest = recorded(RE, resume(beamline, earlier, max_open_s=1000.0, md={"operator": "you"}))
+    assert (rest.start["sample"], rest.start["operator"]) == ("leaf", "you")
+
+
 def test_a_resumed_scan_can_be_resumed(RE, beamline, cut_off, monkeypatch):
     with monkeypatch.context() as patch:
         fail_after(beamline.diode, "trigger", 30, patch)
