@@ -226,7 +226,8 @@ class LiveView:
         block = cxgi_block(start)
         if block.get("purpose", "image") != "image" or "pattern_set" not in block:
             return None
-        parts = ("scan", start.get("scan_id"), start["uid"][:8], start.get("sample"))
+        rest = f"(rest of {str(block['resumes'])[:8]})" if block.get("resumes") else None
+        parts = ("scan", start.get("scan_id"), start["uid"][:8], rest, start.get("sample"))
         title = " ".join(str(part) for part in parts if part)
         scan = ScanRecord(title, TimeLeft(start), psnr_note=announce_psnr(block))
         bucket, rows = block["fields"]["bucket"], EventRows()

@@ -69,7 +69,8 @@ class _Bar:
         self._uid, self._psnr = start["uid"], psnr
         self._bucket = block["fields"]["bucket"]
         self._rows, self._time, self._unit = EventRows(), TimeLeft(start), ""
-        title = f"scan {start.get('scan_id', '')} {start['uid'][:8]}"
+        rest = f" (rest of {str(block['resumes'])[:8]})" if block.get("resumes") else ""
+        title = f"scan {start.get('scan_id', '')} {start['uid'][:8]}{rest}"
         total = start.get("num_points", block["pattern_set"]["count"])
         pause = 0.5 if stream.isatty() else 10.0  # a log file wants few lines
         self._bar = _make_bar(self._time, total=total, desc=title, unit="exp", file=stream, mininterval=pause)

@@ -216,6 +216,7 @@ class _Scan:
                 "scan_id": start.get("scan_id"),
                 "sample": start.get("sample"),
                 "plan": start.get("plan_name"),
+                "rest_of": self.block.get("resumes"),
                 "purpose": self.block.get("purpose"),
                 "board": mapping(self.block.get("board")).get("id"),
                 "size": mapping(self.block.get("pattern_set")).get("size"),

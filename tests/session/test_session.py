@@ -191,6 +191,7 @@ def test_an_abort_leaves_usable_exposures_and_a_resumed_scan_has_pictures_of_bot
     assert 20 < s.reconstruct(method="correlation", record=False).exposures < 61
     (uid,) = s.RE(s.resume_scan())
     last = s.wait_for_images()["correlation"]
+    assert f"(rest of {cut_off[:8]})" in s.view._scan.title
     words = s.catalog[uid].metadata["start"]["cxgi"]
     assert words["resumes"] == cut_off
     whole = s.reconstruct(method="correlation", record=False)

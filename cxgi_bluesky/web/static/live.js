@@ -24,8 +24,11 @@ const fixed = (value, digits) => (typeof value === "number" ? value.toFixed(digi
 const serverNow = () => Date.now() / 1000 + clockAhead;
 
 function runName(run) {
-  const name = run.sample || (run.purpose === "image" ? "scan" : `${run.purpose} scan`);
-  return run.scan_id === null || run.scan_id === undefined ? name : `scan ${run.scan_id}, ${name}`;
+  const parts = run.scan_id === null || run.scan_id === undefined ? [] : [`scan ${run.scan_id}`];
+  if (run.sample) parts.push(run.sample);
+  else if (run.purpose !== "image") parts.push(`${run.purpose} scan`);
+  if (run.rest_of) parts.push(`the rest of ${run.rest_of.slice(0, 8)}`);
+  return parts.join(", ") || "scan";
 }
 
 function phaseText() {
