@@ -27,7 +27,7 @@ function runName(run) {
   const parts = run.scan_id === null || run.scan_id === undefined ? [] : [`scan ${run.scan_id}`];
   if (run.sample) parts.push(run.sample);
   else if (run.purpose !== "image") parts.push(`${run.purpose} scan`);
-  if (run.rest_of) parts.push(`the rest of ${run.rest_of.slice(0, 8)}`);
+  if (run.rest_of) parts.push(`the rest of ${String(run.rest_of).slice(0, 8)}`);
   return parts.join(", ") || "scan";
 }
 
