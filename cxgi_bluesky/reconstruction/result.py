@@ -19,6 +19,11 @@ from ..measurement.coefficients import Scale
 from .drawing import grey_range, render_html, render_png
 from .error_model.noise import MIN_PATTERNS
 
+_REASONS = {  # why exposures are left out, where the stored word says too little
+    "not a number": "bucket or intensity monitor without a number",
+    "spread": "much noisier than others of their current",
+    "I0": "unusual reading of the intensity monitor (I0)",
+}
 MARK = "NOT SUPPORTED BY THE DATA"
 PREDICTS_NOTHING = "PREDICTS NOTHING: DO NOT TRUST"
 NOT_SCORED = "NOT JUDGED: TOO FEW PATTERNS"
@@ -244,7 +249,8 @@ class Reconstruction:
         if digest is not None:
             yield f"with measured masks (tile maps {digest[:12]})"
         for reason, indices in source.get("left_out_because", {}).items():
-            yield f"left out, {reason}: pattern_index {', '.join(map(str, indices[:8]))}{' ...' * (len(indices) > 8)}"
+            shown = ", ".join(map(str, indices[:8])) + " ..." * (len(indices) > 8)
+            yield f"left out, {_REASONS.get(reason, reason)}: pattern_index {shown}"
 
     def save(self, path: str | Path) -> Path:
         """Write the image: .npy and .tiff keep the numbers, .png stretches them to grey values.

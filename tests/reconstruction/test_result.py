@@ -103,12 +103,20 @@ def test_an_uncertainty_that_is_not_finite_is_not_written(tmp_path):
 
 def test_the_summary_reports_what_the_data_support_and_what_was_left_out():
     m = signed_measurement(smooth_image(32), FEW, sigma=0.5)
-    source = {**m.source, "left_out_because": {"dim": [3, 5]}, "raw_uids": ["b1ce7276-8dc6", "2f1c6676-8dc6"]}
+    source = {
+        **m.source,
+        "left_out_because": {"dim": [3, 5], "I0": [7]},
+        "raw_uids": ["b1ce7276-8dc6", "2f1c6676-8dc6"],
+    }
     result = reconstruct_and_check(replace(m, source=source), method="tv")
     made, verdict, *others = result.summary()
     assert made == f"tv: 307 patterns of 32 x 32, scale relative, {result.seconds * 1e3:.1f} ms"
     assert verdict.startswith("64 patterns held back: ")
-    assert others[-2:] == ["of run b1ce7276, resumed as 2f1c6676", "left out, dim: pattern_index 3, 5"]
+    assert others[-3:] == [
+        "of run b1ce7276, resumed as 2f1c6676",
+        "left out, dim: pattern_index 3, 5",
+        "left out, unusual reading of the intensity monitor (I0): pattern_index 7",
+    ]
 
 
 def test_ipython_shows_the_summary():

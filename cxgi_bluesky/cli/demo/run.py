@@ -159,7 +159,8 @@ def _scan_or_report_rest(s: Session, pattern_set: PatternSet, exposure_s: float)
         s.RE.abort("interrupted from the keyboard")
         raise KeyboardInterrupt(
             f"interrupted: the shutter is {s.shutter.state.get()}, the exposures so far are stored "
-            f"(cxgi reconstruct {uids[0][:8]} makes an image of them)"
+            f"(cxgi reconstruct {uids[0][:8]} makes an image of them; RE(resume_scan({uids[0][:8]!r})) in a session of "
+            "the same beamline completes the scan)"
         ) from None
     return uids[0]
 
