@@ -16,13 +16,14 @@ from ..errors import MeasurementError
 from ..masks.orders import sequency
 from ..masks.transform import walsh_hadamard_2d
 from ..measurement.coefficients import Scale
+from ..measurement.outliers import INTENSITY, NOT_A_NUMBER, SPREAD
 from .drawing import grey_range, render_html, render_png
 from .error_model.noise import MIN_PATTERNS
 
 _REASONS = {  # why exposures are left out, where the stored word says too little
-    "not a number": "bucket or intensity monitor without a number",
-    "spread": "much noisier than others of their current",
-    "I0": "unusual reading of the intensity monitor (I0)",
+    NOT_A_NUMBER: "bucket or intensity monitor without a number",
+    SPREAD: "much noisier than others of their current",
+    INTENSITY: "unusual reading of the intensity monitor (I0)",
 }
 MARK = "NOT SUPPORTED BY THE DATA"
 PREDICTS_NOTHING = "PREDICTS NOTHING: DO NOT TRUST"
