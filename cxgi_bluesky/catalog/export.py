@@ -31,6 +31,8 @@ def export_run(
 ) -> Path:
     """Write a run into a file: ``run-NUMBER-UID.SUFFIX``, which appears whole or not at all.
 
+    A run that has not ended is written as far as it is, with a warning.
+
     Parameters
     ----------
     catalog : tiled container
@@ -45,8 +47,6 @@ def export_run(
         Folder of the file, which is made if it is not there (default: where the program runs).
     overwrite : bool
         Whether a file that is already there may be replaced.
-
-    A run that has not ended is written as far as it is, with a warning.
 
     Returns
     -------

@@ -122,7 +122,9 @@ def reconstruct(options: argparse.Namespace, echo: Echo) -> Payload:
 
         check_image_path(options.out if options.out is not None else "picture.png")  # before work is spent on the image
         result, derived_uid = make(options, echo)
-    out = Path(options.out if options.out is not None else f"{_name_of(options.target, result)}-{result.method}.png")
+    out = Path(
+        options.out if options.out is not None else f"{_name_of(options.target, make, result)}-{result.method}.png"
+    )
     result.save(out)
     details = result.save_details(out) if options.details else {}
     made, *verdicts = result.summary()
@@ -163,10 +165,9 @@ def _choose_source(target: str) -> Callable[[argparse.Namespace, Echo], tuple[An
     return _from_file if path.suffix.lower() in SUFFIXES or path.is_file() else _from_run
 
 
-def _name_of(target: str, result: Any) -> str:
+def _name_of(target: str, make: Callable[..., Any], result: Any) -> str:
     """Name of an image's file: of the file that it is made of, or of the run, whatever it was called by ("last")."""
-    is_run = _choose_source(target) is _from_run
-    return str(result.source["raw_uids"][-1])[:8] if is_run else Path(target).stem
+    return str(result.source["raw_uids"][-1])[:8] if make is _from_run else Path(target).stem
 
 
 def _echo_details(result: Any, details: dict[str, Path], echo: Echo) -> None:
