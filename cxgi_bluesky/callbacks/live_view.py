@@ -16,7 +16,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
-from ..measurement.documents import EventRows, cxgi_block
+from ..measurement.documents import EventRows, cxgi_block, name_scan
 from ..measurement.per_run import Callback, PerRun
 from ..reconstruction.drawing import PANEL_INCHES, draw_reconstruction, draw_uncertainty
 from ..reconstruction.planning.quality import announce_psnr
@@ -226,9 +226,7 @@ class LiveView:
         block = cxgi_block(start)
         if block.get("purpose", "image") != "image" or "pattern_set" not in block:
             return None
-        rest = f"(rest of {str(block['resumes'])[:8]})" if block.get("resumes") else None
-        parts = ("scan", start.get("scan_id"), start["uid"][:8], rest, start.get("sample"))
-        title = " ".join(str(part) for part in parts if part)
+        title = " ".join(str(part) for part in (name_scan(start), start.get("sample")) if part)
         scan = ScanRecord(title, TimeLeft(start), psnr_note=announce_psnr(block))
         bucket, rows = block["fields"]["bucket"], EventRows()
         # Without the lock, which is held while an image is drawn: no exposure waits for that.

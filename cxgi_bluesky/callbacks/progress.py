@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from ..measurement.documents import EventRows, cxgi_block
+from ..measurement.documents import EventRows, cxgi_block, name_scan
 from ..measurement.per_run import Callback, PerRun
 from ..reconstruction.result import Reconstruction
 from .time_left import TimeLeft
@@ -69,11 +69,11 @@ class _Bar:
         self._uid, self._psnr = start["uid"], psnr
         self._bucket = block["fields"]["bucket"]
         self._rows, self._time, self._unit = EventRows(), TimeLeft(start), ""
-        rest = f" (rest of {str(block['resumes'])[:8]})" if block.get("resumes") else ""
-        title = f"scan {start.get('scan_id', '')} {start['uid'][:8]}{rest}"
         total = start.get("num_points", block["pattern_set"]["count"])
         pause = 0.5 if stream.isatty() else 10.0  # a log file wants few lines
-        self._bar = _make_bar(self._time, total=total, desc=title, unit="exp", file=stream, mininterval=pause)
+        self._bar = _make_bar(
+            self._time, total=total, desc=name_scan(start), unit="exp", file=stream, mininterval=pause
+        )
         self._begun = self._last = time.monotonic()
         self._others = _Others(self._bar, is_running) if stream.isatty() else None
 

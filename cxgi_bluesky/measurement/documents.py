@@ -17,6 +17,19 @@ def cxgi_block(start: Data) -> Data:
     return block if isinstance(block, Mapping) else {}
 
 
+def name_scan(start: Mapping[str, Any]) -> str:
+    """Name a scan for people: its number, the beginning of its uid, and that of the scan that it completes.
+
+    Parameters
+    ----------
+    start : mapping
+        Start document.
+    """
+    resumes = cxgi_block(start).get("resumes")
+    parts = ("scan", start.get("scan_id"), start["uid"][:8], f"(rest of {str(resumes)[:8]})" if resumes else None)
+    return " ".join(str(part) for part in parts if part)
+
+
 class Row(NamedTuple):
     """An event: its stream, what identifies it there, what was read, and when (s since 1970)."""
 
