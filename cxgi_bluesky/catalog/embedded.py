@@ -8,6 +8,7 @@ import os
 import re
 import sqlite3
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib import import_module
@@ -36,6 +37,7 @@ from .tiled_adapter import silence_import_warnings
 
 logger = logging.getLogger(__name__)
 
+ANSWERS_S = 30.0  # for requests under way when the process ends
 OPENING_S = 300.0  # a first opening takes seconds, on a busy machine many
 NEXUS = "application/x-nexus"
 MEDIA_TYPES = {  # what a run can be asked for in one request
@@ -136,11 +138,56 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
 
         logging.getLogger("tiled.server.app").setLevel(logging.WARNING)  # no greeting on stderr
         try:
-            catalog = from_context(Context.from_app(build_app_from_config(config)))
+            app = build_app_from_config(config)
+            app.add_middleware(_UntilTheEnd)
+            catalog = from_context(Context.from_app(app))
         except Exception as error:
             raise _explain_failure(folder / "catalog.db", error) from error
     _note_version(folder)
     return catalog
+
+
+class _UntilTheEnd:
+    """ASGI gate in front of Tiled: it ends when what other threads have asked for is answered, and refuses more.
+
+    A request that comes as Tiled ends would never be answered, and as Tiled waits for all of them, the process would
+    not end either.
+
+    Parameters
+    ----------
+    app : callable
+        The ASGI application behind it.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._ended = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or begin and end, as ASGI asks for."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, lambda: self._receive_last(receive), send)
+            return
+        if self._ended:
+            raise StorageError("the catalog is closed: the process ends")
+        request = asyncio.current_task()
+        assert request is not None
+        self._under_way.add(request)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way.discard(request)
+
+    async def _receive_last(self, receive: Any) -> Any:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            self._ended = True
+            if self._under_way:
+                _, unanswered = await asyncio.wait(self._under_way, timeout=ANSWERS_S)
+                for request in unanswered:
+                    request.cancel()
+        return message
 
 
 def _import_test_client() -> None:
@@ -196,6 +243,8 @@ def _make(database: Path, uri: str) -> None:
 
 def _explain_failure(database: Path, error: Exception) -> CxgiError:
     """Name what Tiled could not open, and the remedy."""
+    if threading._SHUTTING_DOWN:  # type: ignore[attr-defined]  # nothing can begin any more
+        return StorageError(f"{database} is not opened: the process ends")
     return StorageError(f"{database} cannot be opened ({type(error).__name__}: {error}): bring it back from a copy")
 
 

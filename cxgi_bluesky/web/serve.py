@@ -88,6 +88,7 @@ class LivePage:
                 callback(name, document)
 
         self._source = open_source(source, WholeRuns(take, self.stored), self.stored)
+        self._ended = False
 
     def start(self, on_failure: Callable[[], None] = lambda: None) -> Callable[[], None]:
         """Follow scans, and load meanwhile what the first image and the first run need; returns what ends it.
@@ -101,6 +102,7 @@ class LivePage:
         threading.Thread(target=self._load, name="web-load", daemon=True).start()
 
         def stop() -> None:
+            self._ended = True
             self._thread.close()
             for worker in self._workers:
                 worker.close()
@@ -112,12 +114,14 @@ class LivePage:
         self._thread.check()
 
     def _load(self) -> None:
-        for worker in self._workers:
+        loads = [(f"live images by {worker.method}", worker.load) for worker in self._workers]
+        for what, load in (*loads, ("stored runs", self.runs.open_catalog)):
             try:
-                worker.load()
+                load()
             except CxgiError as error:
-                logger.warning("no live images by %s (%s)", worker.method, error)
-        self.runs.open_catalog()
+                if self._ended:  # then nothing can be loaded any more
+                    return
+                logger.warning("no %s (%s)", what, error)
 
 
 def serve(page: LivePage, host: str, port: int, on_ready: Callable[[str], None]) -> None:

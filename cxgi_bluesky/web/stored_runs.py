@@ -6,7 +6,6 @@ Everything here may take its time, and is called in threads.
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 import threading
 import time
@@ -28,8 +27,6 @@ from ..errors import CxgiError, StorageError
 from ..measurement.documents import cxgi_block
 from ..reconstruction.result import Reconstruction
 from .images import PngStore, grey_ends, grey_png, scale_bar, uncertainty_png
-
-logger = logging.getLogger(__name__)
 
 LISTED = 5000  # newest runs
 KEPT_S = 5.0  # so long a server's list is taken for what it has
@@ -138,14 +135,17 @@ class RunPages:
     # ------------------------------------------------------------ one run
 
     def open_catalog(self) -> None:
-        """Open the catalog, if there is one; nothing later has to wait for it."""
+        """Open the catalog, if there is one; nothing later has to wait for it.
+
+        Raises
+        ------
+        CxgiError
+            If it cannot be opened.
+        """
         if self._index is not None and not self._index.catalog_state():
             return
-        try:
-            with self._catalog_lock:
-                self._stored.open()
-        except CxgiError as error:
-            logger.warning("%s", error)
+        with self._catalog_lock:
+            self._stored.open()
 
     def png(self, uid: str, part: str) -> bytes:
         """Make the PNG of a reconstruction, or of its uncertainty, to be laid over it; from memory if it was made.

@@ -214,3 +214,24 @@ def test_a_process_that_ends_while_its_catalog_is_opened_says_nothing(tmp_path):
     words = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "data")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_process_ends_while_its_threads_ask_the_catalog(tmp_path):
+    code = """
+        import sys, threading
+        from contextlib import suppress
+        from cxgi_bluesky.catalog import open_catalog
+        catalog = open_catalog(sys.argv[1], to_write=True)
+        asked = threading.Event()
+        def ask():
+            with suppress(BaseException):
+                while True:
+                    len(catalog)
+                    asked.set()
+        for _ in range(4):
+            threading.Thread(target=ask, daemon=True).start()
+        asked.wait()
+    """
+    for _ in range(4):  # each second one would hang
+        done = warm.run([sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "data")])
+        assert (done.returncode, done.stderr) == (0, "")
