@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from multiprocessing import parent_process
-from multiprocessing.util import Finalize
+from multiprocessing.util import Finalize, _run_finalizers
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 ABORT_S = 30.0  # for the plan's own end, its last document included
+QUEUES_S = 10.0  # for what a child has written to queues
 
 _engines: WeakKeyDictionary[Any, RunEngine] = WeakKeyDictionary()  # by their shutters
 
@@ -69,9 +70,18 @@ def _end(number: int, _: Any) -> None:
     logger.warning("%s: the scan is aborted and the shutter closed", name)
     for engine in set(_engines.values()):
         abort(engine, f"the process was asked to end ({name})")
-    _close_those_that_are_open()
+    close_now()
+    if parent_process() is not None:
+        _empty_queues()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def _empty_queues() -> None:
+    """Let go what a child has written to queues: who dies within leaves them locked, and its parent would hang."""
+    thread = threading.Thread(target=_run_finalizers, name="empty-queues", daemon=True)
+    thread.start()
+    thread.join(QUEUES_S)
 
 
 def _leave_dead_terminal() -> None:
