@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from multiprocessing import parent_process
-from multiprocessing.util import Finalize, _run_finalizers
+from multiprocessing.util import Finalize, _run_finalizers  # type: ignore[attr-defined]
 from typing import Any
 from weakref import WeakKeyDictionary
 
