@@ -132,6 +132,7 @@ def _prepare_catalog(path: Path) -> None:
 def _open(folder: Path, config: dict[str, Any]) -> Any:
     with silence_import_warnings():
         _import_test_client()
+        from sqlalchemy.orm import configure_mappers
         from tiled.client import from_context
         from tiled.client.context import Context
         from tiled.server.app import build_app_from_config
@@ -140,6 +141,7 @@ def _open(folder: Path, config: dict[str, Any]) -> Any:
         try:
             app = build_app_from_config(config)
             app.add_middleware(_UntilTheEnd)
+            configure_mappers()  # else the first run that is read waits for it
             catalog = from_context(Context.from_app(app))
         except Exception as error:
             raise _explain_failure(folder / "catalog.db", error) from error
