@@ -3,20 +3,22 @@
 ``python -m benchmarks.many_runs [--runs 200] [--methods tv ch-mwcnn] [--workers 1 2]``: runs of 64 x 64 pixels and 768
 patterns, four objects with noise of their own each, stored through the catalog's writer; the storing of an image; then,
 for each method (``--methods`` alone: for none), the baseline ``for uid: reconstruct_run(...)`` in one process with the
-catalog open, and `reconstruct_runs` with so many workers (their start in the time, that of the process which they are
-forked from in the first row alone; `seconds_of_one_run` is little else). Images are stored by all. The network makes
-images alone in the loop and in batches in the workers; its time and the difference of its images alone and in batches
-are measured apart, in one process, without the catalog.
+catalog open, and `reconstruct_runs` with so many workers, each time in a process of its own with the catalog open (the
+start of the workers, and of the process that they are forked from, is in the time; `seconds_of_one_run` is little
+else). Images are stored by all. The network makes images alone in the loop and in batches in the workers; its time and
+the difference of its images alone and in batches are measured apart, in one process, without the catalog.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -144,9 +146,29 @@ def storing(catalog: Any, uid: str, count: int = 16) -> dict[str, Any]:
     return rows
 
 
+def by_workers(folder: str, uids: list[str], method: str, workers: int) -> dict[str, float]:
+    """Images of runs, made by so many workers; in the process that calls."""
+    from cxgi_bluesky.catalog import open_catalog
+    from cxgi_bluesky.session.many_runs import reconstruct_runs
+
+    catalog = open_catalog(folder, to_write=True)
+
+    def work() -> None:
+        words: dict[str, Any] = {"method": method, "workers": workers, "again": True, "progress": False}
+        made = reconstruct_runs(folder, uids, catalog=catalog, **words).made
+        assert len(made) == len(uids)
+
+    return per_minute(work, len(uids))
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
+
+
 def main(arguments: list[str] | None = None) -> None:
     from cxgi_bluesky.catalog import find_run, open_catalog
-    from cxgi_bluesky.session.many_runs import BATCH, reconstruct_runs
+    from cxgi_bluesky.session.many_runs import BATCH
     from cxgi_bluesky.session.reconstruct_run import reconstruct_run
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -169,14 +191,9 @@ def main(arguments: list[str] | None = None) -> None:
 
             rows = {"baseline: plain loop": per_minute(loop, len(uids))}
             for count in options.workers:
-
-                def work(uids: list[str], method: str = method, count: int = count) -> None:
-                    words = {"method": method, "workers": count, "again": True, "progress": False}
-                    made = reconstruct_runs(folder, uids, catalog=catalog, **words).made
-                    assert len(made) == len(uids)
-
-                row = per_minute(lambda work=work: work(uids), len(uids))
-                row["seconds_of_one_run"] = per_minute(lambda work=work: work(uids[:1]), 1)["seconds"]
+                row = in_own_process(by_workers, folder, uids, method, count)
+                one = in_own_process(by_workers, folder, uids[:1], method, count)
+                row["seconds_of_one_run"] = one["seconds"]
                 row["over_plain_loop"] = round(row["per_minute"] / rows["baseline: plain loop"]["per_minute"], 2)
                 rows[f"{count} workers"] = row
             results[method] = rows
