@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
@@ -127,6 +128,12 @@ class _LocalWorkers:
         # begins soon.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(IMPORTS)
+        resource_tracker.ensure_running()  # which lets Ctrl-C through at its own start
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # Ctrl-C is for this process alone
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         environment = dict(os.environ)
         return ProcessPoolExecutor(self.count, mp_context=context, initializer=_begin_worker, initargs=(environment,))
 
@@ -186,12 +193,11 @@ class _ClusterWorkers:
 
 
 def _begin_worker(environment: dict[str, str]) -> None:
-    """Begin a process of this machine: one thread, left alone by Ctrl-C, and ended with the process that began it."""
+    """Begin a process of this machine: one thread, and ended with the process that began it."""
     from threadpoolctl import threadpool_limits
 
     os.environ.clear()  # of the process that is forked, which has that of the first call
     os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

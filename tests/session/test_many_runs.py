@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
@@ -149,6 +150,25 @@ def test_workers_have_the_environment_of_now(monkeypatch):
             assert [workers.submit(os.getenv, f"CXGI_TESTS_{one}").result() for one in ("BEFORE", "AFTER")] == expected
         monkeypatch.delenv("CXGI_TESTS_BEFORE", raising=False)
         monkeypatch.setenv("CXGI_TESTS_AFTER", "2")
+
+
+def test_ctrl_c_is_for_the_process_that_has_the_workers():
+    code = """
+        import os, signal, time
+        from cxgi_bluesky.session.workers import open_workers
+        if __name__ == "__main__":
+            os.setsid()
+            heard = []
+            signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+            with open_workers(count=1) as workers:
+                started = workers.submit(os.getpid)
+                while not started.done():
+                    os.killpg(0, signal.SIGINT)
+                    time.sleep(0.02)
+                print(len(heard) > 1, workers.submit(os.getpid).result() == started.result())
+    """
+    done = warm.run([sys.executable, "-c", textwrap.dedent(code)])
+    assert (done.stdout, done.stderr) == ("True True\n", "")
 
 
 @pytest.mark.long
