@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from benchmarks._timing import report
+from benchmarks.start_up import in_process
 
 TOGETHER = 10  # runs in one transaction
 OBJECTS = ("CAS", "gear", "bars", "gold")
@@ -161,11 +160,6 @@ def by_workers(folder: str, uids: list[str], method: str, workers: int) -> dict[
     return per_minute(work, len(uids))
 
 
-def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        return process.submit(function, *arguments).result()
-
-
 def main(arguments: list[str] | None = None) -> None:
     from cxgi_bluesky.catalog import find_run, open_catalog
     from cxgi_bluesky.session.many_runs import BATCH
@@ -191,8 +185,8 @@ def main(arguments: list[str] | None = None) -> None:
 
             rows = {"baseline: plain loop": per_minute(loop, len(uids))}
             for count in options.workers:
-                row = in_own_process(by_workers, folder, uids, method, count)
-                one = in_own_process(by_workers, folder, uids[:1], method, count)
+                row = in_process(by_workers, folder, uids, method, count)
+                one = in_process(by_workers, folder, uids[:1], method, count)
                 row["seconds_of_one_run"] = one["seconds"]
                 row["over_plain_loop"] = round(row["per_minute"] / rows["baseline: plain loop"]["per_minute"], 2)
                 rows[f"{count} workers"] = row

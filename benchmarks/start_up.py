@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -116,13 +117,10 @@ def store_scan(folder: str) -> None:
     (Path(folder) / "scan").write_text(plain[0][1]["uid"])
 
 
-def in_process(function: Any, *arguments: Any) -> None:
-    """Call a function in a process of its own, so that nobody has the folder open afterwards."""
-    child = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
-    child.start()
-    child.join()
-    if child.exitcode:
-        raise RuntimeError(f"{function.__name__} ended with status {child.exitcode}")
+def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns in a process of its own, so that nobody has the folder open afterwards."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 def first_line(sizes: Sequence[int], place: AbstractContextManager[str], repeats: int = 3) -> dict[str, Any]:
